@@ -1,0 +1,49 @@
+# Every target sets up .venv by itself: the first one fetches torch and the rest, some gigabytes.
+PYTHON ?= $(or $(shell command -v python3.11),python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+BENCHMARK ?= all
+MINUTES ?= 30
+
+.PHONY: help install demo test lint docs bench lock clean
+
+help:  ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+
+install: $(STAMP)  ## the locked versions and ppgen itself, in .venv
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ppgen needs Python 3.11 or newer: make PYTHON=/path/to/python")'
+	$(PYTHON) -m venv $(VENV)
+
+# The stamp says what was installed; a changed lock or pyproject.toml installs again.
+$(STAMP): requirements.lock pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+demo: $(STAMP)  ## train, evaluate and draw a VAE and an RBM on the embedded digits
+	$(BIN)/python -m ppgen demo
+
+test: $(STAMP)  ## the tests and the examples in docstrings
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(STAMP)  ## the documentation with its executed tutorials, in docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+bench: $(STAMP)  ## a resumable benchmark: make bench BENCHMARK=name MINUTES=30
+	$(BIN)/python benchmarks/run.py $(BENCHMARK) --minutes $(MINUTES)
+
+lock: $(STAMP)  ## pin the newest versions that pyproject.toml allows
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --extra dev \
+	    --no-annotate --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+
+clean:  ## remove the installation and everything that was built
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache ./*.egg-info
+	find ppgen models inference tests -name __pycache__ -prune -exec rm -rf {} +
