@@ -47,7 +47,7 @@ def probe(imports: str) -> dict[str, Any]:
 
 
 def test_import_leaves_the_process_alone() -> None:
-    """Catches global state (validation off, another default dtype, a seed, a log handler) and heavy imports."""
+    """Catches global state (validation off, another dtype, a seed, a log handler) and heavy imports."""
     without, with_ppgen = probe(SEEDED), probe(f"{SEEDED}; import ppgen")
     before, after = set(without.pop("modules")), set(with_ppgen.pop("modules"))
     assert with_ppgen == without
