@@ -1,0 +1,12 @@
+"""Data sets and their binarisations: what is modelled, split and checked before any work starts.
+
+Likelihoods compare only on equal data, so a `Dataset` names its binarisation, its seed and the checksum of
+its rows.
+"""
+
+from ppgen.datasets.dataset import Dataset
+from ppgen.datasets.load import as_dataset, available, load
+from ppgen.datasets.rows import Rows
+from ppgen.datasets.source import Source
+
+__all__ = ["Dataset", "Rows", "Source", "as_dataset", "available", "load"]

@@ -1,0 +1,202 @@
+"""From stored arrays to a `Dataset`: divided, checked and binarised in one pass of bounded memory."""
+
+import hashlib
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppgen.datasets.binarization import binarized, stream_seed
+from ppgen.datasets.dataset import SPLITS, Dataset
+from ppgen.datasets.rows import Rows
+from ppgen.datasets.source import Size, Source, divide
+
+
+def build(
+    source: Source,
+    *,
+    binarize: str | None = None,
+    seed: int = 0,
+    valid_size: Size = None,
+    test_size: Size = None,
+    num_features: int | None = None,
+    image_shape: tuple[int, ...] | None = None,
+) -> Dataset:
+    """Data set of a source's rows; the arguments are those of `ppgen.datasets.load`."""
+    features = _num_features(source, num_features)
+    shape = _image_shape(source, image_shape, features)
+    divided = divide(source, valid_size, test_size)
+    method = "fixed" if binarize == "dynamic" else binarize
+    rows = {
+        split: Rows(
+            source.arrays[divided[split][0]],
+            divided[split][1],
+            scale=source.scale,
+            num_bits=features if source.packed else None,
+            method=method,
+            stream=stream_seed(seed, split),
+        )
+        for split in SPLITS
+    }
+    survey = Survey(source.name, binarize)
+    splits: dict[str, Tensor | Rows] = {split: survey.read(split, rows[split]) for split in SPLITS}
+    probabilities: Tensor | Rows | None = None
+    if binarize == "dynamic":
+        grey = replace(rows["train"], method=None)
+        probabilities = grey if _is_mapped(grey) else grey[:]
+    return Dataset(
+        name=source.name,
+        train=splits["train"],
+        valid=splits["valid"],
+        test=splits["test"],
+        labels=_labels(source, divided),
+        image_shape=shape,
+        mean=survey.mean,
+        checksum=survey.digest.hexdigest(),
+        binarization=binarize or survey.kind,
+        seed=seed if binarize in ("fixed", "dynamic") else None,
+        train_probabilities=probabilities,
+    )
+
+
+class Survey:
+    """One pass over the rows of all splits: checks their values, digests them, adds up the training mean.
+
+    Args:
+        name: Name of the data set, for messages.
+        binarize: Binarisation asked for; with one, values must be in [0, 1].
+    """
+
+    def __init__(self, name: str, binarize: str | None) -> None:
+        self.name, self.binarize = name, binarize
+        self.digest = hashlib.sha256()
+        self.low, self.high, self.bits = math.inf, -math.inf, True
+        self.mean = torch.empty(0)
+
+    @property
+    def kind(self) -> str:
+        """What the values are, when nothing binarises them."""
+        if self.bits:
+            return "binary"
+        return "grey" if self.low >= 0.0 and self.high <= 1.0 else "real"
+
+    def read(self, split: str, rows: Rows) -> Tensor | Rows:
+        """The rows as a float32 tensor, or the same `Rows` if they are mapped from disk.
+
+        Raises:
+            ValueError: If a value is not finite, or outside [0, 1] although a binarisation is asked for.
+        """
+        values = None if _is_mapped(rows) else torch.empty(rows.shape, dtype=torch.float32)
+        total = np.zeros(rows.num_features)
+        self.digest.update(f"{split}:{rows.array.dtype.str}:{len(rows)}x{rows.num_features}".encode())
+        for positions in rows.chunks():
+            stored = rows.stored(positions)
+            self.digest.update(np.ascontiguousarray(stored))
+            grey = rows.grey(stored)
+            self._check(split, rows, grey, positions)
+            bits = binarized(grey, rows.method, rows.stream, positions)
+            if split == "train":
+                # Under "dynamic" the mean of what batches are drawn from, not of one draw.
+                total += (grey if self.binarize == "dynamic" else bits).sum(axis=0, dtype=np.float64)
+            if values is not None:
+                values[positions[0] : positions[-1] + 1] = torch.from_numpy(bits)
+        if split == "train":
+            self.mean = torch.from_numpy((total / len(rows)).astype(np.float32))
+        return rows if values is None else values
+
+    def _check(self, split: str, rows: Rows, grey: np.ndarray, positions: np.ndarray) -> None:
+        low, high = float(grey.min()), float(grey.max())  # a NaN goes through both
+        if not (math.isfinite(low) and math.isfinite(high)):
+            row, feature = (int(first) for first in np.argwhere(~np.isfinite(grey))[0])
+            raise ValueError(
+                f"Data set {self.name!r} holds {grey[row, feature]} at row {rows.index[positions[row]]}, "
+                f"feature {feature} of the array of its {split} rows. All values must be finite float32 "
+                "numbers: remove or impute such rows."
+            )
+        if self.binarize is not None and (low < 0.0 or high > 1.0):
+            low, high = float(rows.array.min()), float(rows.array.max())
+            remedy = "Divide it by 255" if low >= 0.0 and 1.0 < high <= 255.0 else "Rescale it"
+            raise ValueError(
+                f"binarize={self.binarize!r} needs values in [0, 1], but those of data set {self.name!r} "
+                f"span [{low:g}, {high:g}]. {remedy} first."
+            )
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        self.bits = self.bits and bool(np.all((grey == 0.0) | (grey == 1.0)))
+
+
+def _is_mapped(rows: Rows) -> bool:
+    return isinstance(rows.array, np.memmap)
+
+
+def _num_features(source: Source, expected: int | None) -> int:
+    found: dict[str, int] = {}
+    for split, array in source.arrays.items():
+        what = f"The {split} array of data set {source.name!r}"
+        if not 2 <= array.ndim <= 4:
+            raise ValueError(
+                f"{what} has shape {tuple(array.shape)}; expected rows x features, or rows x height x width."
+            )
+        if array.size == 0:
+            raise ValueError(f"{what} is empty: its shape is {tuple(array.shape)}.")
+        found[split] = int(np.prod(array.shape[1:]))
+    if len(set(found.values())) > 1:
+        sizes = ", ".join(f"{split} {size}" for split, size in found.items())
+        raise ValueError(
+            f"The splits of data set {source.name!r} differ in their number of features: {sizes}."
+        )
+    stored = next(iter(found.values()))
+    if source.packed:
+        wrong = [
+            split for split, array in source.arrays.items() if array.dtype != np.uint8 or array.ndim != 2
+        ]
+        if wrong:
+            raise ValueError(
+                f"packed=True needs uint8 rows x bytes, but the {wrong[0]} array of data set {source.name!r} "
+                f"has dtype {source.arrays[wrong[0]].dtype} and shape {tuple(source.arrays[wrong[0]].shape)}."
+            )
+        if expected is not None and not 8 * (stored - 1) < expected <= 8 * stored:
+            raise ValueError(
+                f"num_features={expected} does not fit data set {source.name!r}: {stored} bytes a row hold "
+                f"{8 * stored - 7} to {8 * stored} packed bits."
+            )
+        return 8 * stored if expected is None else expected
+    if expected is not None and stored != expected:
+        packed = stored == -(-expected // 8) and all(
+            array.dtype == np.uint8 for array in source.arrays.values()
+        )
+        hint = " If its bytes hold eight bits each, give packed=True." if packed else ""
+        raise ValueError(f"Data set {source.name!r} has {stored} features a row, expected {expected}.{hint}")
+    return stored
+
+
+def _image_shape(source: Source, given: tuple[int, ...] | None, num_features: int) -> tuple[int, ...] | None:
+    if given is not None:
+        if math.prod(given) != num_features:
+            raise ValueError(
+                f"image_shape={tuple(given)} has {math.prod(given)} pixels, a row {num_features} features."
+            )
+        return tuple(int(size) for size in given)
+    shape = source.arrays["train"].shape[1:]
+    return tuple(int(size) for size in shape) if len(shape) > 1 else None
+
+
+def _labels(source: Source, divided: dict[str, tuple[str, np.ndarray]]) -> dict[str, Tensor] | None:
+    labels = {}
+    for split in SPLITS:
+        key, positions = divided[split]
+        if key not in source.labels:
+            continue
+        values = source.labels[key]
+        if values.shape != (len(source.arrays[key]),):
+            raise ValueError(
+                f"The {key} labels of data set {source.name!r} have shape {tuple(values.shape)}, expected "
+                f"one for each of its {len(source.arrays[key])} rows."
+            )
+        if values.dtype.kind not in "bui":
+            raise ValueError(
+                f"The {key} labels of data set {source.name!r} must be integers, got {values.dtype}."
+            )
+        labels[split] = torch.from_numpy(values[positions].astype(np.int64))
+    return labels or None

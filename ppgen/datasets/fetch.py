@@ -1,0 +1,105 @@
+"""Finds the files of a public data set in the user's folders, or fetches them into the user cache."""
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+
+ENVIRONMENT = ("PPGEN_DATA", "PPGEN_ROOT")
+
+
+def search_folders(root: str | PathLike | None = None) -> list[Path]:
+    """Folders searched for data: `root`, those of `PPGEN_DATA` and `PPGEN_ROOT`, the user cache."""
+    given = [root, *(os.environ.get(variable) for variable in ENVIRONMENT)]
+    return [Path(folder).expanduser() for folder in given if folder] + [cache_folder()]
+
+
+def cache_folder() -> Path:
+    """The user cache, in which fetched files are kept."""
+    import pooch  # brings requests with it
+
+    return Path(pooch.os_cache("ppgen"))
+
+
+def find_or_fetch(
+    folder: str,
+    names: Sequence[str],
+    mirrors: Sequence[str],
+    *,
+    root: str | PathLike | None = None,
+    check: Callable[[Path, str], object],
+) -> dict[str, Path]:
+    """Paths of files by name, each as it is or with `.gz`; those in no folder are fetched.
+
+    Args:
+        folder: Folder of the data set within each folder searched, as torchvision lays it out (`MNIST/raw`).
+        names: File names without `.gz`.
+        mirrors: Addresses that end in a slash, under which `name.gz` is found; tried in turn.
+        root: First folder searched.
+        check: Called with a fetched file and its name; raises ValueError if the content is wrong.
+
+    Raises:
+        FileNotFoundError: If files are missing and no mirror gives them.
+    """
+    searched = [base / folder for base in search_folders(root)]
+    paths = {name: path for name in names if (path := _find(searched, name)) is not None}
+    missing = [name for name in names if name not in paths]
+    reasons: list[str] = []
+    for name in missing:
+        path = _fetch(mirrors, name, searched[-1], check, reasons)
+        if path is None:  # the other files have the same mirrors: no further waiting for the network
+            break
+        paths[name] = path
+    missing = [name for name in names if name not in paths]
+    if missing:
+        raise FileNotFoundError(
+            f"Missing files: {', '.join(missing)} (or the same with .gz). Looked in: "
+            f"{', '.join(map(str, searched))}. Fetching failed: {'; '.join(reasons)}. On a machine with a "
+            f"network, get {', '.join(f'{mirrors[0]}{name}.gz' for name in missing)}; put them in a folder "
+            f"FOLDER/{folder}; and give root=FOLDER or set PPGEN_DATA=FOLDER."
+        )
+    return paths
+
+
+def download(url: str, path: Path) -> None:
+    """Fetch one file over the network.
+
+    Raises:
+        OSError: If it cannot be reached or is cut off.
+    """
+    import pooch
+
+    pooch.HTTPDownloader(timeout=20)(url, str(path), None)
+
+
+def _find(folders: Sequence[Path], name: str) -> Path | None:
+    candidates = (folder / file for folder in folders for file in (name, f"{name}.gz"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _fetch(
+    mirrors: Sequence[str], name: str, folder: Path, check: Callable[[Path, str], object], reasons: list[str]
+) -> Path | None:
+    target = folder / f"{name}.gz"
+    for mirror in mirrors:
+        url = f"{mirror}{name}.gz"
+        partial: Path | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, partial_name = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+            os.close(handle)
+            partial = Path(partial_name)
+            download(url, partial)
+            check(partial, name)
+            os.replace(
+                partial, target
+            )  # so that a broken or wrong download never stands under the file's name
+            return target
+        except (OSError, ValueError) as error:
+            reasons.append(
+                f"{url}: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+            )
+            if partial is not None:
+                partial.unlink(missing_ok=True)
+    return None

@@ -1,0 +1,136 @@
+"""Arrays of the user's own: NumPy arrays, tensors, and `.npy` and `.npz` files, mapped from disk if large."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ppgen.datasets.dataset import SPLITS
+from ppgen.datasets.source import Source
+
+SUFFIXES = (".npy", ".npz")
+# A file this large is mapped: as float32 it may take eight times its size in memory.
+MAP_BYTES = 256 * 2**20
+
+
+def source_of_file(path: Path, *, packed: bool = False, memory_map: bool | None = None) -> Source:
+    """Rows of a `.npy` file, or of an `.npz` file with one array or the keys `train`, `valid`, `test`.
+
+    Labels are taken from the keys `labels` (beside one array) or `train_labels`, `valid_labels`,
+    `test_labels`.
+
+    Args:
+        path: File to read.
+        packed: Eight bits a byte.
+        memory_map: Whether the arrays are mapped from disk; None maps files of 256 MiB and more. Compressed
+            members of an `.npz` file cannot be mapped and are read.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no such file, or its keys do not say which array is which.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"No data file {path} (looked for {path.absolute()}).")
+    if path.suffix not in SUFFIXES:
+        raise ValueError(
+            f"Data file {path} has suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}."
+        )
+    mapped = path.stat().st_size >= MAP_BYTES if memory_map is None else memory_map
+    try:
+        if path.suffix == ".npy":
+            arrays = {"train": np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)}
+            return source_of_arrays(arrays["train"], name=path.stem, packed=packed)
+        if mapped:
+            arrays = mapped_npz(path)
+        else:
+            with np.load(path, allow_pickle=False) as members:
+                arrays = {key: members[key] for key in members.files}
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} cannot be read as a NumPy file of numbers: {error}") from error
+    return source_of_arrays(arrays, name=path.stem, packed=packed)
+
+
+def source_of_arrays(data: Any, *, name: str = "array", packed: bool = False) -> Source:
+    """Source of an array, a tensor, or a mapping with the keys that an `.npz` file may have.
+
+    Raises:
+        TypeError: If an array does not hold numbers.
+        ValueError: If keys do not say which array is which.
+    """
+    members = dict(data) if isinstance(data, Mapping) else {"train": data}
+    labels = {
+        key: members.pop(key)
+        for key in [f"{split}_labels" for split in SPLITS] + ["labels"]
+        if key in members
+    }
+    if "train" not in members and len(members) == 1:
+        members = {"train": next(iter(members.values()))}
+    unknown = [key for key in members if key not in SPLITS]
+    if "train" not in members or unknown:
+        raise ValueError(
+            f"Data set {name!r} has arrays named {', '.join(map(repr, members)) or 'nothing'}; expected one "
+            "array, or 'train' with or without 'valid' and 'test' (and 'train_labels', ... for their "
+            "classes)."
+        )
+    if "labels" in labels:
+        labels["train_labels"] = labels.pop("labels")
+    arrays = {split: as_numpy(members[split], f"{split} rows of data set {name!r}") for split in members}
+    return Source(
+        name=name,
+        arrays=arrays,
+        labels={
+            key.removesuffix("_labels"): as_numpy(values, f"{key} of {name!r}")
+            for key, values in labels.items()
+        },
+        packed=packed,
+        shuffle=True,
+    )
+
+
+def as_numpy(data: Any, what: str) -> np.ndarray:
+    """Array of numbers, a mapped one as it is.
+
+    Raises:
+        TypeError: If `data` is no array or tensor of booleans, integers or floats.
+    """
+    if isinstance(data, Tensor):
+        values = data.detach().cpu()
+        data = (
+            values.float() if values.dtype.is_floating_point and values.element_size() < 4 else values
+        ).numpy()
+    if not hasattr(data, "__array__"):
+        raise TypeError(f"The {what} must be a NumPy array or a tensor, got {type(data).__name__}.")
+    array = data if isinstance(data, np.ndarray) else np.asarray(data)
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"The {what} must be booleans, integers or floats, got dtype {array.dtype}.")
+    return array
+
+
+def mapped_npz(path: Path) -> dict[str, np.ndarray]:
+    """Arrays of an `.npz` file by key, mapped from disk where stored uncompressed (`numpy.savez`)."""
+    arrays: dict[str, np.ndarray] = {}
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        for info in archive.infolist():
+            key = info.filename.removesuffix(".npy")
+            if info.compress_type != zipfile.ZIP_STORED:
+                with archive.open(info) as member:
+                    arrays[key] = np.lib.format.read_array(member, allow_pickle=False)
+                continue
+            # The local header: 30 bytes, of which two 16-bit lengths at 26 tell how far the member's data lie
+            # behind.
+            file.seek(info.header_offset + 26)
+            lengths = np.frombuffer(file.read(4), dtype="<u2")
+            file.seek(info.header_offset + 30 + int(lengths.sum()))
+            version = np.lib.format.read_magic(file)
+            read_header = np.lib.format.read_array_header_1_0
+            if version != (1, 0):
+                read_header = np.lib.format.read_array_header_2_0
+            shape, fortran_order, dtype = read_header(file)
+            if dtype.hasobject:
+                raise ValueError(f"member {key!r} holds Python objects")
+            order = "F" if fortran_order else "C"
+            arrays[key] = np.memmap(path, dtype=dtype, mode="r", offset=file.tell(), shape=shape, order=order)
+    return arrays
