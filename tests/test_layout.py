@@ -198,3 +198,11 @@ def test_links_lead_to_the_folders() -> None:
             assert link.resolve() == ROOT / name
         else:  # a checkout without link support holds the link's text
             assert link.read_text() == f"../{name}"
+
+
+def test_the_map_is_true() -> None:
+    """Catches a file that was moved or renamed and still stands in CONTRIBUTING.md."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`((?:[\w.-]+/)*[\w.-]+(?:\.py|\.md|\.toml|/))`", text))
+    assert len(named) > 10
+    assert not {name for name in named if not (ROOT / name).exists()}

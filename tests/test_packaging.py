@@ -3,16 +3,19 @@
 Built without isolation, so that nothing is fetched; `.ci/run` builds in isolation, with links and without.
 """
 
+import runpy
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 CHECK = ROOT / "scripts" / "check_install.py"
@@ -100,3 +103,17 @@ def test_editable_install_works_without_links(checkout: Path, tmp_path: Path) ->
     pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     run(*pip, "--editable", checkout, cwd=tmp_path)
     assert "imported from" in run(python, CHECK, checkout, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12"])
+def test_lock_meets_the_dependencies(python: str) -> None:
+    """Catches a dependency added without `make lock`, and a name that cannot be packed."""
+    pack_offline = runpy.run_path(str(ROOT / "scripts" / "pack_offline.py"))
+    pins = {name: Requirement(pin) for name, pin in pack_offline["locked"](python).items()}
+    for text in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]:
+        wanted = Requirement(text)
+        if wanted.marker is None or wanted.marker.evaluate({"python_version": python}):
+            (pinned,) = pins[wanted.name].specifier
+            assert wanted.specifier.contains(pinned.version), f"{text}: the lock has {pinned}"
+    if python == "3.12":
+        assert set(pack_offline["PACKAGES"]) <= set(pins)
