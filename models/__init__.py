@@ -1,0 +1,10 @@
+"""The zoo: one family of deep generative models a file, each a model/guide pair."""
+
+if __name__ == "models":
+    raise ImportError("Import this package as ppgen.models; a second copy of its classes would not be recognised.")
+
+from ppgen.models.hierarchical_vae import HierarchicalVAE
+from ppgen.models.rbm import RBM
+from ppgen.models.vae import VAE
+
+__all__ = ["RBM", "VAE", "HierarchicalVAE"]

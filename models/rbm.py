@@ -1,0 +1,128 @@
+"""Restricted Boltzmann machine."""
+
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from pyro.nn.module import pyro_method
+from torch import Tensor, nn
+
+from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
+from ppgen.pair import GenerativeModel
+
+
+class RBM(GenerativeModel):
+    r"""Restricted Boltzmann machine of binary units.
+
+    .. math:: p(v, h) = \frac{1}{Z} \exp(b \cdot v + c \cdot h + v^\top W h)
+
+    As a program it runs forward like any other: the hidden units from their marginal, the visible ones given them. Its
+    guide is the exact posterior p(h | v), so a log-weight is log p(v) for every h. Sites: `hidden` and `visible`, in
+    the plate `data`. Weights start at N(0, 0.01^2) and the visible bias, at the first `fit`, at the logit of the
+    training mean.
+
+    References:
+        | Training Products of Experts by Minimizing Contrastive Divergence (Hinton, 2002)
+        | Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient (Tieleman, 2008)
+
+    Args:
+        visible: Visible units V.
+        hidden: Hidden units H.
+
+    Raises:
+        ValueError: If a number of units is not positive.
+
+    Example:
+        >>> from ppgen import models
+        >>> models.RBM(visible=64, hidden=16).machine()
+        BoltzmannMachine(visible=64, hidden=16)
+    """
+
+    default_inference = "pcd"
+    default_training = {"optimizer": "sgd", "lr": 0.05, "lr_schedule": "linear"}  # noqa: RUF012
+
+    def __init__(self, visible: int, hidden: int) -> None:
+        super().__init__()
+        for name, value in (("visible", visible), ("hidden", hidden)):
+            if value < 1:
+                raise ValueError(f"{name} must be a positive number of units, got {value}.")
+        self.weight = nn.Parameter(0.01 * torch.randn(visible, hidden))
+        self.visible_bias = nn.Parameter(torch.zeros(visible))
+        self.hidden_bias = nn.Parameter(torch.zeros(hidden))
+        self.data_mean: Tensor
+        self.register_buffer("data_mean", torch.full((visible,), float("nan")))
+
+    @classmethod
+    def from_arrays(cls, weight: Any, visible_bias: Any, hidden_bias: Any) -> "RBM":
+        """Machine with given weights, NumPy arrays or tensors; their dtype is kept.
+
+        Args:
+            weight: W, shape (V, H).
+            visible_bias: b, shape (V,).
+            hidden_bias: c, shape (H,).
+
+        Raises:
+            ValueError: If the shapes do not fit or a value is not finite.
+
+        Example:
+            >>> import numpy as np
+            >>> from ppgen import models
+    >>> models.RBM.from_arrays(np.zeros((3, 2)), np.zeros(3), np.zeros(2)).weight.dtype
+            torch.float64
+        """
+        given = {"weight": weight, "visible_bias": visible_bias, "hidden_bias": hidden_bias}
+        tensors = {name: torch.as_tensor(np.asarray(value) if not isinstance(value, Tensor) else value).detach()
+                   for name, value in given.items()}  # fmt: skip
+        weight = tensors["weight"]
+        if weight.dim() != 2:
+            raise ValueError(f"weight must have shape (visible, hidden), got {tuple(weight.shape)}.")
+        expected = dict(zip(given, (weight.shape, weight.shape[:1], weight.shape[1:]), strict=True))
+        for name, tensor in tensors.items():
+            if tensor.shape != expected[name]:
+                raise ValueError(
+                    f"{name} must have shape {tuple(expected[name])} beside weight of shape {tuple(weight.shape)}, "
+                    f"got {tuple(tensor.shape)}."
+                )
+            if not tensor.isfinite().all():
+                raise ValueError(f"{name} holds values that are not finite.")
+        rbm = cls(*weight.shape)
+        dtype = weight.dtype if weight.is_floating_point() else torch.get_default_dtype()
+        rbm.to(dtype)
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                getattr(rbm, name).copy_(tensor)
+        return rbm
+
+    def machine(self) -> BoltzmannMachine:
+        """The Boltzmann machine of the present weights."""
+        layers = {"visible": Bernoulli(self.visible_bias), "hidden": Bernoulli(self.hidden_bias)}
+        return BoltzmannMachine(layers, [Dense(self.weight)])
+
+    @pyro_method
+    def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Tensor:
+        """Joint density of hidden and visible units.
+
+        Args:
+            x: Data in {0, 1}, shape (rows, V); None draws it, which needs a sampler (`inference.attach`).
+            num_rows: Rows to draw when there are no data; 1 by default.
+        """
+        machine = self.machine()
+        with pyro.plate(self.plate, len(x) if x is not None else num_rows or 1):
+            hidden = pyro.sample("hidden", machine.marginal("hidden"))
+            return pyro.sample("visible", machine.conditional("visible", given=hidden), obs=x)
+
+    @pyro_method
+    def guide(self, x: Tensor) -> Tensor:
+        """Exact posterior p(h | v) of data of shape (rows, V)."""
+        machine = self.machine()
+        with pyro.plate(self.plate, len(x)):
+            return pyro.sample(
+                "hidden", machine.conditional("hidden", given=x), infer={"posterior": "exact"}
+            )
+
+    @torch.no_grad()
+    def initialise(self, data: Any) -> None:
+        """Start the visible bias at the logit of the training mean, held within 1e-4 of 0 and 1."""
+        self.data_mean.copy_(data.mean)
+        self.visible_bias.copy_(torch.logit(self.data_mean.clamp(1e-4, 1 - 1e-4)))

@@ -1,0 +1,63 @@
+"""Deep generative models as Pyro programs, with the inference chosen outside them.
+
+Everything is imported when it is first used, so that `import ppgen` costs little more than `import torch, pyro`.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ppgen import datasets, diagnostics, distributions, evaluation, inference, models, nn, training
+    from ppgen.pair import GenerativeModel, Pair
+    from ppgen.training import Run, fit, load, sample
+
+_SUBPACKAGES = (
+    "datasets",
+    "diagnostics",
+    "distributions",
+    "evaluation",
+    "inference",
+    "models",
+    "nn",
+    "training",
+)
+_OBJECTS = {
+    "GenerativeModel": "ppgen.pair",
+    "Pair": "ppgen.pair",
+    "Run": "ppgen.training",
+    "fit": "ppgen.training",
+    "load": "ppgen.training",
+    "sample": "ppgen.training",
+}
+
+__all__ = [
+    "GenerativeModel",
+    "Pair",
+    "Run",
+    "__version__",
+    "datasets",
+    "diagnostics",
+    "distributions",
+    "evaluation",
+    "fit",
+    "inference",
+    "load",
+    "models",
+    "nn",
+    "sample",
+    "training",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"ppgen.{name}")
+    if name in _OBJECTS:
+        return getattr(importlib.import_module(_OBJECTS[name]), name)
+    raise AttributeError(f"module 'ppgen' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

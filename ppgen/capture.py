@@ -1,0 +1,106 @@
+"""Parameters of plain Pyro functions, kept by a module of their own instead of Pyro's global store."""
+
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import pyro
+import torch
+from pyro.nn.module import PyroModule
+from pyro.poutine.messenger import Messenger
+from torch import Tensor, nn
+from torch.distributions import constraints, transform_to
+
+_SEPARATOR = "$$$"  # between a module's name and its parameter's in the names that `pyro.module` makes
+
+
+def attribute_name(name: str) -> str:
+    """Attribute under which a parameter of that Pyro name is kept: no dots and no `$$$`."""
+    return name.replace(_SEPARATOR, "__").replace(".", "__")
+
+
+class CapturedParameters(nn.Module):
+    """Unconstrained parameters of `pyro.param` and `pyro.module` statements, by name.
+
+    A parameter is made at the first statement of its name, as Pyro's store would; `state_dict`, `.to(device)` and
+    optimisers see it like any other parameter of a module. A state loaded before the first statement waits for it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._constraints: dict[str, constraints.Constraint] = {}
+        self._pending: dict[str, Tensor] = {}
+
+    def get(self, name: str, init: Any, constraint: constraints.Constraint, device: torch.device | None) -> Tensor:
+        """Constrained value of the parameter `name`, which is made from `init` if it is new.
+
+        Raises:
+            ValueError: If the parameter is new and no initial value is given.
+        """
+        key = attribute_name(name)
+        if key not in self._parameters:
+            self._create(key, name, init, constraint, device)
+        unconstrained = self.get_parameter(key)
+        value = transform_to(self._constraints.get(key, constraint))(unconstrained)
+        value.unconstrained = weakref.ref(unconstrained)  # what Pyro's handlers expect of a param site
+        return value
+
+    def _create(
+        self, key: str, name: str, init: Any, constraint: constraints.Constraint, device: torch.device | None
+    ) -> None:
+        if init is None:
+            raise ValueError(f"pyro.param({name!r}) was read before it was given an initial value; pass one.")
+        value = init if isinstance(init, Tensor) else init()
+        if isinstance(init, nn.Parameter):
+            parameter = init  # a parameter of somebody's module stays the same object
+            if device is not None:
+                parameter.data = parameter.data.to(device)
+        else:
+            with torch.no_grad():
+                value = transform_to(constraint).inv(value.detach().to(device))
+                parameter = nn.Parameter(value.clone())
+        if key in self._pending:
+            with torch.no_grad():
+                parameter.copy_(self._pending.pop(key))
+        self._constraints[key] = constraint
+        self.register_parameter(key, parameter)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any) -> None:
+        for key in [key for key in state_dict if key.startswith(prefix)]:
+            name = key[len(prefix) :]
+            if name not in self._parameters:
+                self._pending[name] = state_dict[key]
+        known = {key: value for key, value in state_dict.items() if key[len(prefix) :] not in self._pending}
+        super()._load_from_state_dict(known, prefix, *args)  # type: ignore[arg-type]
+
+
+class Capture(Messenger):
+    """Handler that answers `pyro.param` statements from `CapturedParameters`; Pyro's store is never asked."""
+
+    def __init__(self, captured: CapturedParameters, owner: nn.Module, device: torch.device | None = None) -> None:
+        super().__init__()
+        self.captured = captured
+        self.owner = owner
+        self.device = device
+
+    def _pyro_param(self, msg: Any) -> None:
+        # PyroModules announce their own parameters by statements whose value is known; only real requests to the
+        # store are answered here.
+        if getattr(msg["fn"], "__self__", None) is not pyro.get_param_store():
+            return
+        name, init = msg["args"][0], msg["args"][1] if len(msg["args"]) > 1 else None
+        if isinstance(init, nn.Parameter) and any(init is known for known in self.owner.parameters()):
+            init.unconstrained = weakref.ref(init)  # type: ignore[attr-defined]
+            msg["value"] = init
+        else:
+            constraint = msg["kwargs"].get("constraint") or constraints.real
+            msg["value"] = self.captured.get(name, init, constraint, self.device)
+        msg["done"] = True
+        msg["stop"] = False
+
+
+def prepare_modules(module: nn.Module) -> None:
+    """Give PyroModules built under Pyro's global store what its module-local mode expects of them."""
+    for child in module.modules():
+        if isinstance(child, PyroModule) and not hasattr(child._pyro_context, "param_state"):
+            child._pyro_context.param_state = {"params": {}, "constraints": {}}

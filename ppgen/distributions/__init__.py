@@ -1,0 +1,21 @@
+"""Distributions that Pyro does not have: Boltzmann machines of layered units."""
+
+from ppgen.distributions.boltzmann import BoltzmannMachine, BoltzmannMarginal
+from ppgen.distributions.couplings import Coupling, Dense
+from ppgen.distributions.samplers import ExactSampler, GibbsSampler
+from ppgen.distributions.tempering import BaseRatePath
+from ppgen.distributions.undirected import UndirectedDistribution
+from ppgen.distributions.units import Bernoulli, Units
+
+__all__ = [
+    "BaseRatePath",
+    "Bernoulli",
+    "BoltzmannMachine",
+    "BoltzmannMarginal",
+    "Coupling",
+    "Dense",
+    "ExactSampler",
+    "GibbsSampler",
+    "UndirectedDistribution",
+    "Units",
+]

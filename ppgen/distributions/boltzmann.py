@@ -1,0 +1,200 @@
+"""Boltzmann machines as Pyro distributions: the joint law, the law of one side, and the conditionals."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from ppgen.distributions.couplings import Coupling
+from ppgen.distributions.enumeration import exact_log_partition
+from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.undirected import UndirectedDistribution
+from ppgen.distributions.units import Units
+
+
+class BoltzmannMachine(UndirectedDistribution):
+    r"""Layered Boltzmann machine: the joint law of all its units.
+
+    .. math:: p(x) = \frac{1}{Z} \exp\Big(\sum_l b_l \cdot x_l + \sum_l x_l^\top W_l \, x_{l+1}\Big)
+
+    An event is the units of all layers, concatenated from the bottom up; `marginal` gives the law of one side (the
+    even or the odd layers) with the other summed out, `conditional` that of a layer given its neighbours. log Z is
+    attached with `with_log_partition`, a sampler with `with_sampler`; until then `log_prob` and `sample` raise.
+
+    References:
+        | Parallel Distributed Processing, chapter 6 (Smolensky, 1986)
+        | Deep Boltzmann Machines (Salakhutdinov and Hinton, 2009)
+
+    Args:
+        layers: Units by layer name, from the bottom up, such as `{"visible": Bernoulli(b), "hidden": Bernoulli(c)}`.
+        couplings: One coupling between each layer and the next, such as `[Dense(W)]`.
+
+    Raises:
+        ValueError: If layers and couplings do not fit.
+
+    Example:
+        >>> import torch
+        >>> from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
+        >>> layers = {"visible": Bernoulli(torch.zeros(3)), "hidden": Bernoulli(torch.zeros(2))}
+        >>> machine = BoltzmannMachine(layers, [Dense(torch.zeros(3, 2))])
+        >>> machine.with_log_partition(machine.exact_log_partition()).log_prob(torch.ones(5))
+        tensor(-3.4657)
+    """
+
+    def __init__(
+        self, layers: Mapping[str, Units], couplings: Sequence[Coupling], *, validate_args: bool | None = None
+    ) -> None:
+        energy = LayeredEnergy(layers, couplings)
+        super().__init__(energy, energy.size(EVEN) + energy.size(ODD), validate_args=validate_args)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the layers, from the bottom up."""
+        return self.base_energy.names
+
+    def parameters(self) -> list[Tensor]:
+        """Every weight and bias."""
+        return self.base_energy.parameters()
+
+    def fingerprint(self) -> str:
+        """Hash of the weights; an estimate of log Z carries that of the weights it was made for."""
+        return self.base_energy.fingerprint()
+
+    def split(self, value: Tensor) -> dict[str, Tensor]:
+        """Values by layer: (..., all units) -> name: (..., units of the layer)."""
+        sizes = [units.size for units in self.base_energy.units]
+        return dict(zip(self.names, value.split(sizes, -1), strict=True))
+
+    def join(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Event made of the values of every layer: the inverse of `split`."""
+        return torch.cat([values[name] for name in self.names], -1)
+
+    def energy(self, value: Tensor) -> Tensor:
+        """E(x) in nats: (..., all units) -> (...,)."""
+        return self.base_energy.energy(self._side(value, EVEN), self._side(value, ODD))
+
+    def unnormalised(self, value: Tensor) -> Tensor:
+        """-E(x)."""
+        return -self.energy(value)
+
+    def even_side(self, value: Tensor) -> Tensor:
+        """Values of the even layers."""
+        return self._side(value, EVEN)
+
+    def free_energy(self, value: Tensor, side: str = "visible") -> Tensor:
+        """F of the side that holds layer `side`, the other summed out, in nats: (..., units of that side) -> (...,)."""
+        return self.base_energy.free_energy(value, self._parity((side,)))
+
+    def marginal(self, names: str | Sequence[str]) -> "BoltzmannMarginal":
+        """Law of one side with the other summed out.
+
+        Args:
+            names: Name of the layer, or of all layers of the side in order, whose values are then concatenated.
+
+        Raises:
+            ValueError: If the layers are not exactly those of one side.
+        """
+        names = (names,) if isinstance(names, str) else tuple(names)
+        side = self._parity(names)
+        whole = tuple(self.names[layer] for layer in self.base_energy.sides[side])
+        if names != whole:
+            raise ValueError(
+                f"Only the even or the odd layers together have a closed-form marginal; layers {list(names)} are part "
+                f"of {list(whole)}. Use machine.marginal({list(whole)})."
+            )
+        return BoltzmannMarginal(self.base_energy, side, self.attached, self.sampler, self._validate_args)
+
+    def conditional(self, name: str, given: Tensor | Mapping[str, Tensor]) -> dist.TorchDistribution:
+        """Law of a layer given its neighbours: its units are independent.
+
+        Args:
+            name: Name of the layer.
+            given: Value of the only neighbour, or values by the neighbours' names: (..., units).
+
+        Raises:
+            ValueError: If the layer is unknown or a neighbour's value is missing.
+        """
+        layer = self._layer(name)
+        neighbours = {self.names[index]: index for index in (layer - 1, layer + 1) if 0 <= index < len(self.names)}
+        if not isinstance(given, Mapping):
+            if len(neighbours) > 1:
+                raise ValueError(
+                    f"Layer {name!r} has neighbours {sorted(neighbours)}; give a mapping from both names to values."
+                )
+            given = dict.fromkeys(neighbours, given)
+        missing = sorted(set(neighbours) - set(given))
+        if missing:
+            raise ValueError(f"given misses the values of layers {missing}, neighbours of {name!r}.")
+        inputs = []
+        for neighbour, index in neighbours.items():
+            coupling = self.base_energy.couplings[min(index, layer)]
+            value = given[neighbour]
+            inputs.append(coupling.forward(value) if index < layer else coupling.backward(value))
+        return self.base_energy.units[layer].distribution(inputs[0] if len(inputs) == 1 else inputs[0] + inputs[1])
+
+    def gibbs(
+        self, value: Tensor, sweeps: int = 1, *, side: str = "visible", generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Values of the side of layer `side` after block Gibbs sweeps: (chains, units) -> (chains, units)."""
+        return self.base_energy.gibbs(value, self._parity((side,)), sweeps, generator)
+
+    def exact_log_partition(self, max_states: int = 2**20) -> Tensor:
+        """log Z in nats by enumeration of the smaller side: a float64 scalar.
+
+        Raises:
+            ValueError: If the smaller side has more than `max_states` states.
+        """
+        return exact_log_partition(self.base_energy, max_states)
+
+    def _event(self, even: Tensor, odd: Tensor) -> Tensor:
+        layers = {**self.base_energy.split(even, EVEN), **self.base_energy.split(odd, ODD)}
+        return torch.cat([layers[index] for index in range(len(self.names))], -1)
+
+    def _side(self, value: Tensor, side: int) -> Tensor:
+        pieces = value.split([units.size for units in self.base_energy.units], -1)
+        return torch.cat([pieces[layer] for layer in self.base_energy.sides[side]], -1)
+
+    def _layer(self, name: str) -> int:
+        if name not in self.names:
+            raise ValueError(f"Unknown layer {name!r}. Layers: {', '.join(self.names)}.")
+        return self.names.index(name)
+
+    def _parity(self, names: Sequence[str]) -> int:
+        parities = {self._layer(name) % 2 for name in names}
+        if len(parities) != 1:
+            raise ValueError(f"Layers {list(names)} do not belong to one side: even and odd layers are mixed.")
+        return parities.pop()
+
+    def __repr__(self) -> str:
+        layers = ", ".join(f"{name}={units.size}" for name, units in self.base_energy.layers.items())
+        return f"{type(self).__name__}({layers})"
+
+
+class BoltzmannMarginal(UndirectedDistribution):
+    r"""Law of one side of a Boltzmann machine, the other summed out.
+
+    .. math:: p(x) = \exp(-F(x)) / Z, \quad F(x) = -\log \sum_{y} \exp(-E(x, y))
+
+    Made by `BoltzmannMachine.marginal`. An event is the layers of the side, concatenated.
+    """
+
+    def __init__(self, energy: LayeredEnergy, side: int, attached: Any, sampler: Any, validate_args: Any) -> None:
+        self.side = side
+        super().__init__(energy, energy.size(side), attached=attached, sampler=sampler, validate_args=validate_args)
+
+    def unnormalised(self, value: Tensor) -> Tensor:
+        """-F(x)."""
+        return -self.base_energy.free_energy(value, self.side)
+
+    def even_side(self, value: Tensor) -> Tensor:
+        """The value itself on the even side, a draw given it on the odd side."""
+        return value if self.side == EVEN else self.base_energy.sample_opposite(value, ODD)
+
+    def _event(self, even: Tensor, odd: Tensor) -> Tensor:
+        return even if self.side == EVEN else odd
+
+    def __repr__(self) -> str:
+        names = [self.base_energy.names[layer] for layer in self.base_energy.sides[self.side]]
+        return f"{type(self).__name__}({', '.join(names)}: {self.event_shape[0]} units)"

@@ -1,0 +1,161 @@
+"""Energy of layers joined in a chain, seen as two sides: the even layers and the odd ones.
+
+Layers of one parity are independent given the layers of the other, so a machine of any depth is a restricted
+Boltzmann machine between its two sides with a block-sparse weight matrix. Everything is written once in those terms.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ppgen.distributions.couplings import Coupling
+from ppgen.distributions.units import Units, log2_states
+
+EVEN, ODD = 0, 1
+
+
+class LayeredEnergy:
+    r"""Energy of layers x_0, x_1, ... of units, neighbours joined by couplings.
+
+    .. math:: E(x) = \sum_l E_l(x_l) - \sum_l x_l^\top W_l \, x_{l+1}
+
+    Values of a *side* are the layers of one parity, concatenated in order: (..., units of that side).
+
+    Args:
+        layers: Units by layer name, from the bottom up; at least two layers.
+        couplings: One coupling between each layer and the next.
+
+    Raises:
+        ValueError: If the number of couplings or the shape of one does not fit the layers.
+    """
+
+    def __init__(self, layers: Mapping[str, Units], couplings: Sequence[Coupling]) -> None:
+        self.layers, self.couplings = dict(layers), tuple(couplings)
+        self.names = tuple(self.layers)
+        self.units = tuple(self.layers.values())
+        if len(self.units) < 2 or len(self.couplings) != len(self.units) - 1:
+            raise ValueError(
+                "A Boltzmann machine needs at least two layers and one coupling between each and the next, "
+                f"got {len(self.units)} layers and {len(self.couplings)} couplings."
+            )
+        for index, coupling in enumerate(self.couplings):
+            lower, upper = self.units[index], self.units[index + 1]
+            coupling.check(lower.size, upper.size, (self.names[index], self.names[index + 1]))
+        self.sides = tuple(tuple(range(parity, len(self.units), 2)) for parity in (EVEN, ODD))
+
+    def parameters(self) -> list[Tensor]:
+        """Every tensor that the energy depends on."""
+        return [tensor for part in (*self.units, *self.couplings) for tensor in part.parameters()]
+
+    def size(self, side: int) -> int:
+        """Number of units of a side."""
+        return sum(self.units[layer].size for layer in self.sides[side])
+
+    @property
+    def smaller_side(self) -> int:
+        """Side with fewer joint states, the one to enumerate."""
+        return min((EVEN, ODD), key=lambda side: log2_states([self.units[layer] for layer in self.sides[side]]))
+
+    def split(self, values: Tensor, side: int) -> dict[int, Tensor]:
+        """Values of a side by the index of the layer."""
+        layers = self.sides[side]
+        if len(layers) == 1:
+            return {layers[0]: values}
+        pieces = values.split([self.units[layer].size for layer in layers], -1)
+        return dict(zip(layers, pieces, strict=True))
+
+    def inputs(self, values: Tensor, side: int) -> list[Tensor]:
+        """Inputs of the layers of the *other* side, given values of `side`."""
+        given = self.split(values, side)
+        inputs = []
+        for layer in self.sides[1 - side]:
+            terms = [self.couplings[layer - 1].forward(given[layer - 1])] if layer - 1 in given else []
+            if layer + 1 in given:
+                terms.append(self.couplings[layer].backward(given[layer + 1]))
+            inputs.append(terms[0] if len(terms) == 1 else terms[0] + terms[1])
+        return inputs
+
+    def opposite(self, side: int) -> list[Units]:
+        """Units of the layers of the other side."""
+        return [self.units[layer] for layer in self.sides[1 - side]]
+
+    def energy(self, even: Tensor, odd: Tensor) -> Tensor:
+        """E(x) of both sides, in nats: (..., even units), (..., odd units) -> (...,)."""
+        own = sum(
+            self.units[layer].energy(value)
+            for side, values in ((EVEN, even), (ODD, odd))
+            for layer, value in self.split(values, side).items()
+        )
+        joined = sum(
+            (value * input).sum(-1)
+            for value, input in zip(self.split(odd, ODD).values(), self.inputs(even, EVEN), strict=True)
+        )
+        return own - joined  # type: ignore[return-value]
+
+    def free_energy(self, values: Tensor, side: int) -> Tensor:
+        """-log of the sum of exp(-E) over the other side, in nats: (..., units of side) -> (...,)."""
+        own = sum(self.units[layer].energy(value) for layer, value in self.split(values, side).items())
+        inputs = self.inputs(values, side)
+        summed = sum(units.log_partition(input) for units, input in zip(self.opposite(side), inputs, strict=True))
+        return own - summed  # type: ignore[return-value]
+
+    def mean_opposite(self, values: Tensor, side: int) -> Tensor:
+        """Mean of the other side given values of `side`: (..., units of the other side)."""
+        inputs = self.inputs(values, side)
+        return _join([units.mean(input) for units, input in zip(self.opposite(side), inputs, strict=True)])
+
+    def sample_opposite(self, values: Tensor, side: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw of the other side given values of `side`, each unit from a uniform of its own."""
+        drawn = []
+        for units, input in zip(self.opposite(side), self.inputs(values, side), strict=True):
+            uniform = torch.rand(input.shape, dtype=input.dtype, device=input.device, generator=generator)
+            drawn.append(units.sample(input, uniform))
+        return _join(drawn)
+
+    @torch.no_grad()
+    def gibbs(
+        self, values: Tensor, side: int, sweeps: int = 1, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Values of `side` after block Gibbs sweeps: other side given it, then it given the other side."""
+        for _ in range(sweeps):
+            values = self.sample_opposite(self.sample_opposite(values, side, generator), 1 - side, generator)
+        return values
+
+    def states(self, side: int, start: int, stop: int) -> Tensor:
+        """Joint states of a side with index from `start` up to `stop`: (stop - start, units of that side)."""
+        index = torch.arange(start, stop, device=self.parameters()[0].device)
+        pieces: list[Tensor] = []
+        for layer in reversed(self.sides[side]):
+            units = self.units[layer]
+            pieces.append(units.states(index % units.num_states))
+            index = index // units.num_states
+        return _join(pieces[::-1])
+
+    def num_states(self, side: int) -> int:
+        """Number of joint states of a side."""
+        total = 1
+        for layer in self.sides[side]:
+            total *= self.units[layer].num_states
+        return total
+
+    def to(self, *args: torch.device | torch.dtype) -> "LayeredEnergy":
+        """The same energy on another device or in another dtype; differentiable."""
+        layers = {name: units.to(*args) for name, units in self.layers.items()}
+        return LayeredEnergy(layers, [coupling.to(*args) for coupling in self.couplings])
+
+    def fingerprint(self) -> str:
+        """Hash of every weight and bias, which ties an estimate of log Z to the weights it was made for."""
+        digest = hashlib.sha256()
+        for tensor in self.parameters():
+            digest.update(tensor.detach().cpu().flatten().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def versions(self) -> tuple[tuple[int, int], ...]:
+        """Identity and in-place version of every weight: equal as long as none was written to."""
+        return tuple((tensor.data_ptr(), tensor._version) for tensor in self.parameters())
+
+
+def _join(pieces: list[Tensor]) -> Tensor:
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, -1)

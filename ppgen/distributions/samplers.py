@@ -1,0 +1,88 @@
+"""Samplers that can be attached to a Boltzmann machine: exact enumeration and block Gibbs."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Size, Tensor
+
+from ppgen.distributions.enumeration import exact_probabilities, smaller_side_states
+from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.undirected import Sampler
+
+
+@dataclass(frozen=True)
+class ExactSampler:
+    """Independent draws: a state of the smaller side by its exact probability, then the other side given it.
+
+    Args:
+        max_states: Largest number of states of the smaller side.
+
+    Raises:
+        ValueError: When called on a machine whose smaller side has more states.
+    """
+
+    max_states: int = 2**20
+
+    def __call__(self, energy: LayeredEnergy, shape: Size) -> tuple[Tensor, Tensor]:
+        """Values of the even and of the odd side."""
+        smaller_side_states(energy, self.max_states)
+        side = energy.smaller_side
+        cumulative = exact_probabilities(energy, side, self.max_states).cumsum(0)
+        uniform = torch.rand(shape, dtype=cumulative.dtype, device=cumulative.device)
+        index = torch.searchsorted(cumulative, uniform).clamp(max=len(cumulative) - 1).flatten()
+        drawn, position = torch.unique(index, return_inverse=True)
+        values = torch.cat([energy.states(side, state, state + 1) for state in drawn.tolist()])[position]
+        values = values.reshape(*shape, energy.size(side))
+        other = energy.sample_opposite(values, side)
+        return (values, other) if side == EVEN else (other, values)
+
+
+@dataclass(frozen=True)
+class GibbsSampler:
+    """Block Gibbs chains, one for each draw, from the base rates of the even side.
+
+    The draws are independent but follow the machine's law only up to the bias of finitely many sweeps.
+
+    Args:
+        sweeps: Full sweeps (even, odd, even) of each chain.
+    """
+
+    sweeps: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.sweeps < 1:
+            raise ValueError(f"sweeps must be at least 1, got {self.sweeps}.")
+
+    def __call__(self, energy: LayeredEnergy, shape: Size) -> tuple[Tensor, Tensor]:
+        """Values of the even and of the odd side."""
+        even = energy.gibbs(base_rate_draw(energy, shape), EVEN, self.sweeps)
+        odd = energy.sample_opposite(even, EVEN)
+        return energy.sample_opposite(odd, ODD), odd
+
+
+def base_rate_draw(energy: LayeredEnergy, shape: Size | tuple[int, ...]) -> Tensor:
+    """Values of the even side with every input zero, where chains start: `shape + (even units,)`."""
+    drawn = []
+    for layer in energy.sides[EVEN]:
+        units = energy.units[layer]
+        like = units.parameters()[0]
+        input = torch.zeros(*shape, units.size, dtype=like.dtype, device=like.device)
+        drawn.append(units.sample(input, torch.rand_like(input)))
+    return drawn[0] if len(drawn) == 1 else torch.cat(drawn, -1)
+
+
+def resolve_sampler(sampler: "Sampler | str") -> Sampler:
+    """The sampler itself, or the one of that name: `"exact"` or `"gibbs"`.
+
+    Raises:
+        ValueError: If the name is unknown.
+        TypeError: If it can be called by no machine.
+    """
+    named: dict[str, Sampler] = {"exact": ExactSampler(), "gibbs": GibbsSampler()}
+    if isinstance(sampler, str):
+        if sampler not in named:
+            raise ValueError(f"Unknown sampler {sampler!r}. Known: {', '.join(named)}, or a Sampler of your own.")
+        return named[sampler]
+    if not callable(sampler):
+        raise TypeError(f"sampler must be a name or a callable (energy, shape), got {type(sampler).__name__}.")
+    return sampler

@@ -1,0 +1,152 @@
+"""Pyro distributions known up to their normaliser: what they share, whatever their energy."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Size, Tensor
+from torch.distributions import constraints
+
+from ppgen.distributions.layered_energy import LayeredEnergy
+
+
+class Sampler(Protocol):
+    """Draws joint states of a machine; attached to a distribution by `with_sampler`."""
+
+    def __call__(self, energy: LayeredEnergy, shape: Size) -> tuple[Tensor, Tensor]:
+        """Values of the even and of the odd side, each of shape `shape + (units of the side,)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A log-partition function and the versions of the weights that it was attached for; none for a surrogate."""
+
+    value: Tensor | float
+    versions: tuple[tuple[int, int], ...] | None
+
+
+class UndirectedDistribution(TorchDistribution):
+    r"""A law exp(-F(x)) / Z whose log Z is unknown until it is attached.
+
+    `log_prob` raises until `with_log_partition` has attached log Z (under a negative phase or an evaluation that is
+    done by a handler), `sample` until `with_sampler` has attached a sampler. A log Z is tied to the weights that it
+    was made for: after more training it raises.
+
+    Args:
+        energy: The layered energy; its weights have no batch dimensions.
+        batch_shape: Shape of independent copies, as `expand` and plates make them.
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 - torch reads it as a class attribute
+    support = constraints.independent(constraints.boolean, 1)
+    has_rsample = False
+
+    def __init__(
+        self,
+        energy: LayeredEnergy,
+        event_size: int,
+        batch_shape: Size = Size(),  # noqa: B008 - torch's own signature
+        attached: Attached | None = None,
+        sampler: Sampler | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        self.base_energy = energy
+        self.attached = attached
+        self.sampler = sampler
+        super().__init__(Size(batch_shape), Size((event_size,)), validate_args=validate_args)
+
+    @abstractmethod
+    def unnormalised(self, value: Tensor) -> Tensor:
+        """log p(x) + log Z, in nats: (..., event) -> (...,)."""
+
+    @abstractmethod
+    def even_side(self, value: Tensor) -> Tensor:
+        """Values of the even side that a chain can start from: the value itself or a draw given it."""
+
+    @abstractmethod
+    def _event(self, even: Tensor, odd: Tensor) -> Tensor:
+        """Event of this law in a joint state."""
+
+    def _copy(self, **changes: Any) -> "UndirectedDistribution":
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        new.__dict__.update(changes)
+        return new
+
+    def with_log_partition(self, log_partition: Any) -> "UndirectedDistribution":
+        """The same law with log Z attached.
+
+        Args:
+            log_partition: log Z in nats: a number, a tensor (its gradient is kept), or an estimate of
+                `ppgen.evaluation.log_partition`.
+
+        Raises:
+            ValueError: If the estimate was made for other weights.
+        """
+        made_for = getattr(log_partition, "fingerprint", None)
+        if made_for is not None and made_for != self.base_energy.fingerprint():
+            raise ValueError(
+                "The log Z given was estimated for other weights than this machine has now. "
+                "Estimate it again: ppgen.evaluation.log_partition(pair)."
+            )
+        value = getattr(log_partition, "value", log_partition)
+        return self._copy(attached=Attached(value, self.base_energy.versions()))
+
+    def with_surrogate(self, surrogate: Tensor) -> "UndirectedDistribution":
+        """The same law with a tensor in the place of log Z of which only the gradient counts."""
+        return self._copy(attached=Attached(surrogate, None))
+
+    def with_sampler(self, sampler: "Sampler | str") -> "UndirectedDistribution":
+        """The same law with a sampler attached: `"exact"` (enumeration), or a `Sampler` such as `GibbsSampler`."""
+        from ppgen.distributions.samplers import resolve_sampler
+
+        return self._copy(sampler=resolve_sampler(sampler))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log p(x) in nats: (..., event) -> broadcast of (...,) and the batch shape.
+
+        Raises:
+            ValueError: If no log Z is attached, if it was attached for other weights, or, with validation on, if the
+                value is not binary.
+        """
+        if self.attached is None:
+            raise ValueError(
+                "log Z of this Boltzmann machine is not known, so it has no normalised density. Train it under a "
+                "negative phase (inference.PCD(), CD, ExactPartition), or attach an estimate: "
+                "machine.with_log_partition(ppgen.evaluation.log_partition(pair)), "
+                "and for a whole program: with inference.attach(log_partition=...):"
+            )
+        if self.attached.versions not in (None, self.base_energy.versions()):
+            raise ValueError(
+                "The weights of this Boltzmann machine changed after log Z was attached. Estimate it again: "
+                "machine.with_log_partition(ppgen.evaluation.log_partition(pair))."
+            )
+        if self._validate_args:
+            self._validate_sample(value)
+        log_partition = self.attached.value
+        log_prob = self.unnormalised(value)
+        log_prob = log_prob - (log_partition.to(log_prob) if isinstance(log_partition, Tensor) else log_partition)
+        return log_prob.expand(torch.broadcast_shapes(log_prob.shape, self.batch_shape))
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 - torch's own signature
+        """Draws by the attached sampler: `sample_shape + batch_shape + event_shape`.
+
+        Raises:
+            ValueError: If no sampler is attached.
+        """
+        if self.sampler is None:
+            raise ValueError(
+                "This Boltzmann machine cannot be sampled directly. Attach a sampler: "
+                'machine.with_sampler("exact") for small machines, machine.with_sampler(GibbsSampler(sweeps=1000)) '
+                "else, and for a whole program: with inference.attach(sampler=...):"
+            )
+        even, odd = self.sampler(self.base_energy, Size(sample_shape) + self.batch_shape)
+        return self._event(even, odd)
+
+    def expand(self, batch_shape: Size, _instance: Any = None) -> "UndirectedDistribution":
+        """The same law for independent copies of shape `batch_shape`."""
+        return self._copy(_batch_shape=Size(batch_shape))

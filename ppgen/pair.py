@@ -1,0 +1,236 @@
+"""A model and its guide as one module, with every parameter of the two as its own."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.infer.autoguide import AutoGuide
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+from ppgen.capture import Capture, CapturedParameters, prepare_modules
+
+
+def split_batch(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments that a batch stands for: a tensor is the first, a tuple the positional, a mapping the keyword ones.
+
+    Example:
+        >>> split_batch((1, 2))
+        ((1, 2), {})
+        >>> split_batch({"x": 1})
+        ((), {'x': 1})
+    """
+    if isinstance(batch, Mapping):
+        return (), dict(batch)
+    if isinstance(batch, tuple):
+        return batch, {}
+    return (batch,), {}
+
+
+class _PairMethods(nn.Module):
+    """What the training loop and the estimators ask of every pair."""
+
+    plate: str = "data"
+    default_inference: str = "elbo"
+    default_training: Mapping[str, Any] = {}
+    inference_state: dict[str, Tensor] | None = None
+
+    def initialise(self, data: Any) -> None:
+        """Set parameters from a `ppgen.datasets.Dataset` before the first training step; nothing by default."""
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Context in which model and guide run: parameters are the modules' own, Pyro's global store is not used."""
+        with pyro.settings.context(module_local_params=True):
+            yield
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters; the CPU if there are none yet."""
+        return next((tensor.device for tensor in self.parameters()), torch.device("cpu"))
+
+    def prepare(self, batch: Any) -> None:
+        """Run model and guide once, so that parameters made at the first call exist; the random state is restored.
+
+        Raises:
+            ValueError: If an AutoGuide holds a latent site of the data plate: its size would be that of one batch.
+        """
+        prepare_modules(self)
+        args, kwargs = split_batch(batch)
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), torch.no_grad(), self.running():
+            guide_trace = poutine.trace(self.guide).get_trace(*args, **kwargs)  # type: ignore[arg-type]
+            poutine.trace(poutine.replay(self.model, trace=guide_trace)).get_trace(*args, **kwargs)  # type: ignore[arg-type]
+        prepare_modules(self)  # an AutoGuide makes its modules at the first call
+        self._check_autoguides()
+
+    def _check_autoguides(self) -> None:
+        for guide in (module for module in self.modules() if isinstance(module, AutoGuide)):
+            sites = guide.prototype_trace.stochastic_nodes if guide.prototype_trace is not None else ()
+            for name in sites:
+                frames = guide.prototype_trace.nodes[name]["cond_indep_stack"]
+                if any(frame.name == self.plate for frame in frames) and name != self.plate:
+                    raise ValueError(
+                        f"{type(guide).__name__} gives site {name!r} one set of parameters per row of plate "
+                        f"{self.plate!r}, so its size is fixed to one batch. Write a guide that computes them from the "
+                        "data (amortised), or keep AutoGuides for sites outside that plate."
+                    )
+
+
+class GenerativeModel(PyroModule, _PairMethods):
+    """Base of the models of the zoo: a PyroModule whose methods `model` and `guide` are the pair.
+
+    Subclasses mark both methods with `pyro.nn.module.pyro_method` (without it `pyro.infer.SVI` finds no parameter of
+    plain child modules) and draw every datum inside `pyro.plate(self.plate, len(x))`. Constructor arguments are
+    recorded, so that a checkpoint can build the model again.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _recording(cls.__init__)  # type: ignore[method-assign]
+
+    def config(self) -> dict[str, Any]:
+        """Constructor arguments, as JSON can hold them."""
+        return dict(self._config)  # type: ignore[arg-type]
+
+
+def _recording(init: Callable[..., None]) -> Callable[..., None]:
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> None:
+        if "_config" not in self.__dict__:
+            bound = signature.bind(self, *args, **kwargs)
+            bound.apply_defaults()
+            given = {name: value for name, value in bound.arguments.items() if name != "self"}
+            object.__setattr__(self, "_config", {name: _plain(value) for name, value in given.items()})
+        init(self, *args, **kwargs)
+
+    return wrapped
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
+class Pair(_PairMethods):
+    """A model and a guide of the user's own: functions, PyroModules, methods of one, or AutoGuides.
+
+    Parameters of `pyro.param` and `pyro.module` statements are captured at the first call as parameters of the pair
+    (constraints are kept), so that nothing lands in Pyro's global store.
+
+    Args:
+        model: Pyro program of the joint density; draws every datum inside `pyro.plate(plate, ...)`.
+        guide: Pyro program of the approximate posterior, called with the same arguments.
+        plate: Name of the plate over the data.
+        default_inference: Registered name of the inference that completes a bare objective or negative phase.
+        model_args: Constant positional arguments, given after those of the batch.
+        model_kwargs: Constant keyword arguments.
+
+    Raises:
+        TypeError: If model or guide cannot be called.
+
+    Example:
+        >>> import pyro, pyro.distributions as dist, torch
+        >>> def model(x):
+        ...     loc = pyro.param("loc", torch.tensor(0.0))
+        ...     with pyro.plate("data", len(x)):
+        ...         z = pyro.sample("z", dist.Normal(loc, 1.0))
+        ...         pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+        >>> def guide(x):
+        ...     with pyro.plate("data", len(x)):
+        ...         pyro.sample("z", dist.Normal(x / 2, 0.7))
+        >>> pair = Pair(model, guide)
+        >>> pair.prepare(torch.zeros(3))
+        >>> [name for name, _ in pair.named_parameters()]
+        ['captured.loc']
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        guide: Callable[..., Any],
+        *,
+        plate: str = "data",
+        default_inference: str = "elbo",
+        model_args: tuple[Any, ...] = (),
+        model_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("model", model), ("guide", guide)):
+            if not callable(value):
+                raise TypeError(f"{name} must be a callable with Pyro statements, got {type(value).__name__}.")
+        self.plate = plate
+        self.default_inference = default_inference
+        self.model_args, self.model_kwargs = tuple(model_args), dict(model_kwargs or {})
+        self.captured = CapturedParameters()
+        self._capture = Capture(self.captured, self)
+        # In tuples, so that modules are registered once, by their owner and not by their methods.
+        self._callables = (model, guide)
+        for name, owner in (("model_module", _owner(model)), ("guide_module", _owner(guide))):
+            if owner is not None and all(owner is not child for child in self.children()):
+                self.add_module(name, owner)
+        for module in self.modules():
+            if isinstance(module, AutoGuide) and _owner(module.model) is None:
+                # An AutoGuide runs its model behind a block, where only a handler inside of it is heard.
+                module._model = (self._capturing(module.model),)
+
+    def model(self, *args: Any, **kwargs: Any) -> Any:
+        """The model, with the constant arguments added."""
+        return self._callables[0](*args, *self.model_args, **kwargs, **self.model_kwargs)
+
+    def guide(self, *args: Any, **kwargs: Any) -> Any:
+        """The guide, with the constant arguments added."""
+        return self._callables[1](*args, *self.model_args, **kwargs, **self.model_kwargs)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Context in which model and guide run: every parameter is the pair's own."""
+        with super().running(), self._capture:
+            yield
+
+    def prepare(self, batch: Any) -> None:
+        """As for every pair; parameters captured now are made on the device of the batch."""
+        args, kwargs = split_batch(batch)
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        self._capture.device = tensors[0].device if tensors else None
+        super().prepare(batch)
+
+    def _capturing(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def captured(*args: Any, **kwargs: Any) -> Any:
+            with Capture(self.captured, self, self._capture.device):
+                return function(*args, **kwargs)
+
+        return captured
+
+
+def _owner(function: Callable[..., Any]) -> nn.Module | None:
+    if isinstance(function, nn.Module):
+        return function
+    owner = getattr(function, "__self__", None)
+    return owner if isinstance(owner, nn.Module) else None
+
+
+AnyPair = GenerativeModel | Pair
+
+
+def as_pair(candidate: Any) -> AnyPair:
+    """The pair itself, or the pair of a training run.
+
+    Raises:
+        TypeError: If it is neither; the message says how to wrap two functions.
+    """
+    pair = getattr(candidate, "pair", candidate)
+    if isinstance(pair, (GenerativeModel, Pair)):
+        return pair
+    raise TypeError(
+        f"Expected a model of ppgen.models or a ppgen.Pair, got {type(candidate).__name__}. "
+        "Wrap two Pyro programs as ppgen.Pair(model, guide)."
+    )

@@ -1,0 +1,125 @@
+"""Names of models, inferences and data sets, and where their classes live.
+
+The command line, checkpoints, `ppgen list` and the contract tests read these tables; what they name is imported
+only when it is asked for. A new model, objective or data set is one new file and one line here.
+"""
+
+import difflib
+import importlib
+from typing import Any
+
+MODELS: dict[str, str] = {
+    "VAE": "ppgen.models.vae:VAE",
+    "HierarchicalVAE": "ppgen.models.hierarchical_vae:HierarchicalVAE",
+    "RBM": "ppgen.models.rbm:RBM",
+}
+
+OBJECTIVES: dict[str, str] = {
+    "ELBO": "ppgen.inference.elbo:ELBO",
+    "IWELBO": "ppgen.inference.iwelbo:IWELBO",
+}
+
+ESTIMATORS: dict[str, str] = {
+    "Pathwise": "ppgen.inference.pathwise:Pathwise",
+}
+
+NEGATIVE_PHASES: dict[str, str] = {
+    "ExactPartition": "ppgen.inference.exact_partition:ExactPartition",
+    "CD": "ppgen.inference.contrastive_divergence:CD",
+    "PCD": "ppgen.inference.contrastive_divergence:PCD",
+}
+
+ALGORITHMS: dict[str, str] = {
+    "IWAE": "ppgen.inference.algorithms:IWAE",
+}
+
+DATASETS: dict[str, str] = {
+    "digits": "ppgen.datasets.digits:load_digits",
+    "mnist": "ppgen.datasets.idx:load_mnist",
+    "fashion_mnist": "ppgen.datasets.idx:load_fashion_mnist",
+}
+
+TABLES: dict[str, dict[str, str]] = {
+    "model": MODELS,
+    "objective": OBJECTIVES,
+    "estimator": ESTIMATORS,
+    "negative phase": NEGATIVE_PHASES,
+    "algorithm": ALGORITHMS,
+    "data set": DATASETS,
+}
+
+
+def normalise(name: str) -> str:
+    """Key under which two spellings of one name are equal: case, hyphens and underscores do not count.
+
+    Example:
+        >>> normalise("wake-sleep") == normalise("WakeSleep")
+        True
+    """
+    return name.replace("-", "").replace("_", "").replace(" ", "").lower()
+
+
+def canonical(kind: str, name: str) -> str:
+    """Spelling of `name` in the table of its kind.
+
+    Args:
+        kind: A key of `TABLES`, such as `"model"`.
+        name: A registered name in any case, with or without hyphens.
+
+    Raises:
+        ValueError: If no such name is registered; the message lists the known ones.
+
+    Example:
+        >>> canonical("model", "vae")
+        'VAE'
+    """
+    return _canonical(TABLES[kind], kind, name)
+
+
+def lookup(kind: str, name: str) -> Any:
+    """Registered object of that kind and name, imported now.
+
+    Example:
+        >>> lookup("model", "vae").__name__
+        'VAE'
+    """
+    return load(TABLES[kind][canonical(kind, name)])
+
+
+def lookup_inference(name: str) -> tuple[str, Any]:
+    """Kind and class of a registered objective, negative phase or named algorithm.
+
+    Example:
+        >>> lookup_inference("iwae")[0]
+        'algorithm'
+    """
+    kinds = ("algorithm", "objective", "negative phase")
+    merged = {known: kind for kind in kinds for known in TABLES[kind]}
+    found = _canonical(merged, "inference", name)
+    return merged[found], load(TABLES[merged[found]][found])
+
+
+def name_of(kind: str, cls: type) -> str | None:
+    """Registered name of a class, or None if it is not in the table of that kind."""
+    for name, path in TABLES[kind].items():
+        module, _, attribute = path.partition(":")
+        if cls.__module__ == module and cls.__qualname__ == attribute:
+            return name
+    return None
+
+
+def load(path: str) -> Any:
+    """Object at a `"module:attribute"` path of the tables above; never called with a path read from a file."""
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _canonical(table: dict[str, str], kind: str, name: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"The {kind} name must be a string, got {type(name).__name__}.")
+    by_key = {normalise(known): known for known in table}
+    if normalise(name) in by_key:
+        return by_key[normalise(name)]
+    close = difflib.get_close_matches(normalise(name), by_key, n=1)
+    hint = f" Did you mean {by_key[close[0]]!r}?" if close else ""
+    raise ValueError(f"Unknown {kind} {name!r}. Known: {', '.join(sorted(table))}.{hint}")
