@@ -6,7 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.layered_energy import EVEN, ODD
+from ppgen.distributions.tempering import BaseRatePath
 from ppgen.distributions.units import Units
 
 SALAKHUTDINOV_2008 = "salakhutdinov-2008"
@@ -78,87 +79,72 @@ def make_betas(betas: int | str | Sequence[float] | Tensor) -> list[float]:
 
 @torch.no_grad()
 def anneal(
-    energy: LayeredEnergy,
+    path: BaseRatePath,
     betas: Sequence[float],
     num_chains: int,
     generator: torch.Generator,
     *,
-    data_mean: Tensor | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> AnnealedWeights:
-    r"""Annealed importance sampling along the base-rate path, with the odd side summed out.
+    r"""Annealed importance sampling along a path of tempered laws of the even side, the odd side summed out.
 
-    .. math::
-        \log f_\beta(x) = -(1 - \beta) E_A(x) - \beta E_{even}(x) + \log \sum_y e^{-\beta (E_{odd}(y) + E_{joint}(x, y))},
-        \quad \log w = \sum_k \log f_{\beta_k}(x_{k-1}) - \log f_{\beta_{k-1}}(x_{k-1})
+    .. math:: \log w = \sum_k \log f_{\beta_k}(x_{k-1}) - \log f_{\beta_{k-1}}(x_{k-1}), \quad
+        x_k \sim T_k(\cdot \mid x_{k-1}), \quad E[w] = Z / Z_A
 
-    The denominator is always the density that x was drawn from, so each x is weighed *before* it moves; then
-    E[w] = Z / Z_A for any ladder. The product of x with the weights serves the weight and the move alike.
+    The denominator is always the density that x was drawn from, so each x is weighed *before* it moves; then the
+    mean of w is unbiased for any ladder. The product of x with the weights serves the weight and the move alike.
 
     Args:
-        energy: The machine; its even side (with the visible layer) is kept.
+        path: Tempered laws between independent units and the machine.
         betas: Ladder from 0 to 1, as `make_betas` gives it.
         num_chains: Number of independent runs.
-        generator: Source of all randomness, on the device of the energy.
-        data_mean: Mean of the visible layer, whose logit is the bias of the base model; the layer's own bias if None.
+        generator: Source of all randomness, on the device of the machine.
         advance: Called now and then with the number of levels done.
 
     Returns:
-        Log-weights in float64, whatever the dtype of the energy.
+        Log-weights in float64, whatever the dtype of the machine.
 
     References:
         Neal (2001), Annealed importance sampling, arXiv:physics/9803008.
         Salakhutdinov and Murray (2008), On the quantitative analysis of deep belief networks, ICML.
 
     Example:
-        >>> from ppgen.distributions.couplings import Dense
-        >>> from ppgen.distributions.units import Bernoulli
+        >>> from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
         >>> layers = {"visible": Bernoulli(torch.zeros(3)), "hidden": Bernoulli(torch.zeros(2))}
-        >>> machine = LayeredEnergy(layers, [Dense(torch.zeros(3, 2))])
-        >>> runs = anneal(machine, make_betas(10), 4, torch.Generator().manual_seed(0))
-        >>> runs.log_weights.exp().tolist()
+        >>> machine = BoltzmannMachine(layers, [Dense(torch.zeros(3, 2))])
+        >>> path = BaseRatePath(machine.base_energy)
+        >>> anneal(path, make_betas(10), 4, torch.Generator().manual_seed(0)).log_weights.exp().tolist()
         [1.0, 1.0, 1.0, 1.0]
     """
-    even = [energy.units[layer] for layer in energy.sides[EVEN]]
-    odd = energy.opposite(EVEN)
-    base = [units.base_rate(data_mean if index == 0 else None) for index, units in enumerate(even)]
+    energy, even, odd, base = path.energy, path.even, path.odd, path.base
     odd_double = [units.to(torch.float64) for units in odd]
-    kind = {"dtype": energy.parameters()[0].dtype, "device": energy.parameters()[0].device}
-    uniforms = torch.empty(num_chains, energy.size(EVEN), **kind), torch.empty(num_chains, energy.size(ODD), **kind)
+    like = energy.parameters()[0]
+    uniforms = tuple(like.new_empty(num_chains, energy.size(side)) for side in (EVEN, ODD))
 
-    values = _draw(base, [torch.zeros(num_chains, units.size, **kind) for units in base], uniforms[EVEN], generator)
-    log_weights = torch.zeros(num_chains, dtype=torch.float64, device=kind["device"])
+    values = path.sample_base(num_chains, generator)
+    log_weights = torch.zeros(num_chains, dtype=torch.float64, device=like.device)
     for level in range(1, len(betas)):
-        cold, hot = betas[level], betas[level - 1]
+        before, beta = betas[level - 1], betas[level]
         inputs = energy.inputs(values, EVEN)
         pieces = energy.split(values, EVEN).values()
         for piece, units, start in zip(pieces, even, base, strict=True):
-            log_weights += (cold - hot) * (start.energy(piece) - units.energy(piece)).double()
-        for input, units in zip(inputs, odd_double, strict=True):
-            input = input.double()
-            log_weights += units.scaled(cold).log_partition(cold * input)
-            log_weights -= units.scaled(hot).log_partition(hot * input)
-        if level < len(betas) - 1:
-            hidden = [units.scaled(cold) for units in odd]
-            drawn = _draw(hidden, [cold * input for input in inputs], uniforms[ODD], generator)
-            kept = [units.interpolated(start, cold) for units, start in zip(even, base, strict=True)]
-            values = _draw(kept, [cold * input for input in energy.inputs(drawn, ODD)], uniforms[EVEN], generator)
+            log_weights += (beta - before) * (start.energy(piece) - units.energy(piece)).double()
+        for input, units in zip([input.double() for input in inputs], odd_double, strict=True):
+            log_weights += units.scaled(beta).log_partition(beta * input)
+            log_weights -= units.scaled(before).log_partition(before * input)
+        if level < len(betas) - 1:  # the last weight needs no move after it
+            tempered = [units.scaled(beta) for units in odd]
+            drawn = _draw(tempered, [beta * input for input in inputs], uniforms[ODD], generator)
+            kept = [units.interpolated(start, beta) for units, start in zip(even, base, strict=True)]
+            values = _draw(kept, [beta * input for input in energy.inputs(drawn, ODD)], uniforms[EVEN], generator)
         if advance is not None and (level % 100 == 0 or level == len(betas) - 1):
             advance(level)
-    return AnnealedWeights(log_weights, _log_partition_at_zero(base, odd_double), values)
+    return AnnealedWeights(log_weights, path.log_base_partition(), values)
 
 
 def _draw(units: list[Units], inputs: list[Tensor], uniforms: Tensor, generator: torch.Generator) -> Tensor:
     """Values of one side given its inputs; the uniforms are written anew into their buffer."""
     uniforms.uniform_(generator=generator)
     pieces = uniforms.split([layer.size for layer in units], -1)
-    drawn = [layer.sample(*given) for layer, *given in zip(units, inputs, pieces, strict=True)]
+    drawn = [layer.sample(input, uniform) for layer, input, uniform in zip(units, inputs, pieces, strict=True)]
     return drawn[0] if len(drawn) == 1 else torch.cat(drawn, -1)
-
-
-def _log_partition_at_zero(base: list[Units], odd: list[Units]) -> Tensor:
-    """log Z_A of independent units: the base model of the even side, no energy at all on the odd side."""
-    layers = [units.to(torch.float64) for units in base] + [units.scaled(0.0) for units in odd]
-    device = layers[0].parameters()[0].device
-    zeros = [torch.zeros(units.size, dtype=torch.float64, device=device) for units in layers]
-    return torch.stack([units.log_partition(zero) for units, zero in zip(layers, zeros, strict=True)]).sum()

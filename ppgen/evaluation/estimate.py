@@ -108,7 +108,7 @@ class Estimate:
         if self.log_partition_se:
             parts.append(f"of it log Z ±{_error(self.log_partition_se)}, common to all rows")
         if self.bias is not None and math.isfinite(self.bias) and abs(self.bias) > self.se / 2:
-            parts.append(f"expected gap {-self.bias:.2g}")
+            parts.append(f"expected bias {self.bias:+.2g}")
         if self.data_se is not None and math.isfinite(self.data_se):
             parts.append(f"spread over data ±{_error(self.data_se)}")
         if self.num_bad_pareto_k and self.num_data:

@@ -1,0 +1,87 @@
+"""Data as an evaluation takes them: checked once, then handed out in rows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppgen.pair import AnyPair, GenerativeModel
+
+
+class Rows:
+    """Rows of a data set: a tensor or array, or a tuple or mapping of those with a common first dimension.
+
+    Args:
+        x: The data; for models of the zoo of shape (rows, features).
+        pair: The pair that will see them; floating-point data take the dtype of its parameters.
+
+    Raises:
+        TypeError: If `x` holds something other than numbers.
+        ValueError: If it is empty, not finite, or of the wrong shape.
+
+    Example:
+        >>> from ppgen import models
+        >>> rows = Rows(np.eye(4), models.RBM(visible=4, hidden=3))
+        >>> len(rows), rows(1, 3).shape
+        (4, torch.Size([2, 4]))
+    """
+
+    def __init__(self, x: Any, pair: AnyPair) -> None:
+        self.device = pair.device
+        self.dtype = next((each.dtype for each in pair.parameters() if each.is_floating_point()), None)
+        self.cast_integers = isinstance(pair, GenerativeModel)
+        if isinstance(x, Mapping):
+            self.parts: Any = {name: self._tensor(part, f"x[{name!r}]") for name, part in x.items()}
+        elif isinstance(x, tuple):
+            self.parts = tuple(self._tensor(part, f"x[{index}]") for index, part in enumerate(x))
+        else:
+            self.parts = self._tensor(x, "x")
+            if self.cast_integers and self.parts.dim() != 2:
+                raise ValueError(
+                    f"x must have shape (rows, features), got {tuple(self.parts.shape)}; one row is x[None]."
+                )
+        tensors = self.tensors()
+        lengths = {len(part) for part in tensors}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError(f"x must hold at least one row, and all its parts equally many; got {sorted(lengths)} rows.")
+        self.num_rows = len(tensors[0])
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def __call__(self, start: int, stop: int) -> Any:
+        """Batch of the rows from `start` up to `stop`, on the device of the pair."""
+        if isinstance(self.parts, Mapping):
+            return {name: part[start:stop].to(self.device) for name, part in self.parts.items()}
+        if isinstance(self.parts, tuple):
+            return tuple(part[start:stop].to(self.device) for part in self.parts)
+        return self.parts[start:stop].to(self.device)
+
+    def tensors(self) -> list[Tensor]:
+        """The parts of the data."""
+        if isinstance(self.parts, Mapping):
+            return list(self.parts.values())
+        return list(self.parts) if isinstance(self.parts, tuple) else [self.parts]
+
+    def _tensor(self, part: Any, name: str) -> Tensor:
+        if isinstance(part, np.ndarray) and not part.flags.writeable:
+            part = part.copy()  # torch warns about arrays that it could write to and must not
+        if not isinstance(part, (Tensor, np.ndarray, list)):
+            raise TypeError(
+                f"{name} must be a tensor or an array of shape (rows, features), got {type(part).__name__}; of a data "
+                "set give one split, such as data.test."
+            )
+        try:
+            tensor = torch.as_tensor(part)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{name} must hold numbers: {error}") from error
+        if tensor.dim() == 0:
+            raise ValueError(f"{name} must have shape (rows, features), got a single number.")
+        if self.dtype is not None and (tensor.is_floating_point() or self.cast_integers):
+            tensor = tensor.to(self.dtype)
+        if not tensor.isfinite().all():
+            bad = int((~tensor.isfinite()).reshape(len(tensor), -1).any(-1).nonzero()[0])
+            raise ValueError(f"{name} must be finite, row {bad} holds NaN or infinity.")
+        return tensor

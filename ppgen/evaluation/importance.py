@@ -1,0 +1,149 @@
+"""Importance sampling of log p(x): one log-mean-exp over particles a datum, in memory that does not grow with either."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppgen import inference
+from ppgen.pair import AnyPair
+
+CONSTANT_RANGE = 1e-3  # nats; log-weights closer than this differ by rounding, and have no tail to fit
+MIN_PARTICLES_FOR_PARETO = 25  # a tail of at least five draws
+
+
+class PerDatum(NamedTuple):
+    """Importance estimate of each datum of a block, arrays of shape (rows,).
+
+    Attributes:
+        log_likelihood: log of the mean weight, nats.
+        se: Its standard error by the delta method, nats; NaN for one particle.
+        ess: Effective number of particles.
+        pareto_k: Shape of the weights' tail, or None if it was not asked for.
+    """
+
+    log_likelihood: np.ndarray
+    se: np.ndarray
+    ess: np.ndarray
+    pareto_k: np.ndarray | None
+
+
+def summarise(log_weights: Tensor, *, pareto: bool = True) -> PerDatum:
+    r"""Estimates from log-weights of shape (particles, rows).
+
+    .. math:: \log \bar w, \quad
+        \mathrm{se}^2 = \frac{1}{K - 1} \Big( \frac{\overline{w^2}}{\bar w^2} - 1 \Big), \quad
+        \mathrm{ess} = \frac{(\sum_k w_k)^2}{\sum_k w_k^2}
+
+    References:
+        Vehtari, Simpson, Gelman, Yao and Gabry (2024), Pareto smoothed importance sampling, arXiv:1507.02646.
+
+    Example:
+        >>> summarise(torch.tensor([[0.0], [0.0]]), pareto=False).ess
+        array([2.])
+    """
+    log_weights = log_weights.double()
+    num_particles = len(log_weights)
+    top = log_weights.amax(0).clamp(min=torch.finfo(torch.float64).min)
+    weights = (log_weights - top).exp_()
+    total = weights.sum(0)
+    ess = total.square() / weights.square().sum(0)
+    log_mean = top + (total / num_particles).log()
+    spread = ((num_particles / ess - 1).clamp(min=0) / (num_particles - 1)).sqrt() if num_particles > 1 else ess * np.nan
+    tail = pareto_shapes(log_weights) if pareto and num_particles >= MIN_PARTICLES_FOR_PARETO else None
+    return PerDatum(log_mean.cpu().numpy(), spread.cpu().numpy(), ess.cpu().numpy(), tail)
+
+
+def pareto_shapes(log_weights: Tensor) -> np.ndarray:
+    """Pareto k of each column of (particles, rows), as ArviZ fits it; 0 where the weights are all but constant."""
+    from arviz_stats.base import array_stats
+
+    columns = log_weights.T.double().cpu().numpy()
+    shapes = np.zeros(len(columns))
+    for row, column in enumerate(columns):
+        if not np.isfinite(column).all():
+            column = column[np.isfinite(column)]  # weights of exactly zero are no part of the tail
+        if len(column) < MIN_PARTICLES_FOR_PARETO:
+            shapes[row] = np.inf
+        elif np.ptp(column) > CONSTANT_RANGE:
+            shapes[row] = _fit(array_stats, column)
+    return shapes
+
+
+def _fit(array_stats: Any, log_weights: np.ndarray) -> float:
+    try:
+        with np.errstate(all="ignore"):
+            _, shape = array_stats.psislw(-log_weights)  # it takes log-likelihoods: minus the log-weights
+    except ValueError:  # all values of the tail are one and the same: nothing beyond the cutoff
+        return 0.0
+    return float(shape)
+
+
+@torch.no_grad()
+def importance(
+    pair: AnyPair,
+    rows: Callable[[int, int], Any],
+    num_data: int,
+    *,
+    num_particles: int,
+    chunk: int,
+    log_partition: Mapping[str, Any] | None,
+    vectorize_particles: bool = True,
+    pareto: bool = True,
+    advance: Callable[[int], None] | None = None,
+) -> PerDatum:
+    """Importance estimates of every datum, the guide as the proposal.
+
+    At most `chunk` log-weights are evaluated at once: all particles of a few rows, or a part of the particles of one
+    row; beside that, eight bytes a particle of the current rows are kept.
+
+    Args:
+        pair: Model and guide.
+        rows: Batch of the data from a first up to a last index.
+        num_data: Number of data.
+        num_particles: Particles a datum.
+        chunk: Log-weights evaluated at once.
+        log_partition: Estimates of log Z by undirected site.
+        vectorize_particles: False for programs that cannot broadcast over particles.
+        pareto: Whether to fit the tail of the weights.
+        advance: Called with the number of data done.
+
+    Raises:
+        ValueError: If the pair has global latents, for which a datum has no likelihood of its own.
+    """
+    block = max(1, min(chunk // num_particles, num_data))
+    blocks: list[PerDatum] = []
+    for start in range(0, num_data, block):
+        stop = min(start + block, num_data)
+        batch = rows(start, stop)
+        pieces = []
+        for first in range(0, num_particles, chunk):
+            count = min(chunk, num_particles - first)
+            weights = inference.log_weights(
+                pair, batch, count, vectorize=vectorize_particles, log_partition=log_partition
+            )
+            pieces.append(_local(weights, count, stop - start))
+        blocks.append(summarise(pieces[0] if len(pieces) == 1 else torch.cat(pieces), pareto=pareto))
+        if advance is not None:
+            advance(stop)
+    fields = zip(*blocks, strict=True)
+    return PerDatum(*(None if parts[0] is None else np.concatenate(parts) for parts in fields))  # type: ignore[arg-type]
+
+
+def _local(weights: Any, num_particles: int, num_rows: int) -> Tensor:
+    """Log-weights of shape (particles, rows)."""
+    if weights.globals_ is not None:
+        raise ValueError(
+            "The pair has latent sites outside its data plate, which are common to all data, so a single datum has no "
+            "likelihood of its own here. Put them inside the plate, or condition the model on values for them "
+            "(pyro.condition) and evaluate ppgen.Pair(conditioned_model, guide_without_them)."
+        )
+    local = weights.local
+    if tuple(local.shape) != (num_particles, num_rows):
+        raise ValueError(
+            f"The data plate has {local.shape[-1]} entries for {num_rows} rows of x: the plate must be over the rows "
+            "of the first argument, pyro.plate(name, len(x))."
+        )
+    return local

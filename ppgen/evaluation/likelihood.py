@@ -1,0 +1,248 @@
+"""log p(x) of a pair: exact where it can be, importance sampling with error bars where not."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppgen.distributions.layered_energy import LayeredEnergy
+from ppgen.evaluation.data import Rows
+from ppgen.evaluation.estimate import Estimate
+from ppgen.evaluation.importance import PerDatum, importance
+from ppgen.evaluation.partition import log_partition as estimate_log_partition
+from ppgen.evaluation.program import Program, examine
+from ppgen.evaluation.progress import progress_bar
+from ppgen.evaluation.state import evaluating
+from ppgen.pair import AnyPair, as_pair
+
+METHODS = ("auto", "exact", "importance", "ais")
+CHUNK_CPU, CHUNK_CUDA = 2_000, 100_000  # log-weights at once; with 784 features 6 MiB and 0.3 GiB an activation
+WARN_SHARE = 0.1  # share of rows with a Pareto k above the limit from which the mean itself is doubtful
+
+
+def log_likelihood(
+    pair: Any,
+    x: Any,
+    *,
+    method: str = "auto",
+    num_particles: int = 5000,
+    chunk: int | None = None,
+    log_partition: Any = None,
+    num_chains: int = 100,
+    betas: int | str | Sequence[float] | Tensor = 1000,
+    seed: int = 0,
+    vectorize_particles: bool = True,
+    progress: bool = False,
+) -> Estimate:
+    r"""Estimate log p(x), the mean over the data in nats per datum, and of every datum.
+
+    .. math:: \widehat{\log p}(x) = \log \frac{1}{K} \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k \mid x)}, \quad z_k \sim q(z \mid x)
+
+    It is a lower bound in expectation, and equal to log p(x) for every K where the guide is the exact posterior (an
+    RBM). Under a Boltzmann machine an estimate of log Z enters every datum alike; its error is part of `se` and is
+    given by itself as `log_partition_se`. The pair is run in evaluation mode; its training flags and the caller's
+    random state are left as they are.
+
+    Args:
+        pair: A model of the zoo, a `ppgen.Pair` or a run.
+        x: Data, (rows, features), tensor or array; for programs with several arguments a tuple or a mapping.
+        method: `"importance"`; `"exact"` where the guide is the exact posterior and log Z can be enumerated; `"ais"`
+            the same with log Z by annealing; `"auto"` takes the best that is possible, and the estimate says which.
+        num_particles: Particles K a datum for importance sampling.
+        chunk: Log-weights (particle x row) evaluated at once, which bounds the memory: an activation of n units takes
+            4 n bytes for each. By default 2,000 on CPU (what caches hold) and 100,000 on CUDA.
+        log_partition: log Z if it is known: an estimate, a number, or a mapping from undirected sites to those.
+        num_chains: Annealing runs, where log Z is annealed.
+        betas: Their ladder, as for `log_partition`.
+        seed: Seed of all randomness.
+        vectorize_particles: False for programs that cannot broadcast over particles.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The estimate; `pointwise` and `pareto_k` are arrays over the data.
+
+    Raises:
+        ValueError: If data or arguments are wrong, log Z is stale, or the method does not apply; it says what to do.
+        TypeError: If `pair` or `x` is none.
+
+    References:
+        Burda, Grosse and Salakhutdinov (2016), Importance weighted autoencoders, arXiv:1509.00519.
+        Vehtari, Simpson, Gelman, Yao and Gabry (2024), Pareto smoothed importance sampling, arXiv:1507.02646.
+
+    Example:
+        >>> import numpy as np
+        >>> from ppgen import evaluation, models
+        >>> rbm = models.RBM.from_arrays(np.ones((3, 2)), np.zeros(3), np.zeros(2))
+        >>> evaluation.log_likelihood(rbm, np.eye(3))
+        -4.4740 nats per datum, exact, auto: exact, 3 rows; spread over data ±0.0000
+    """
+    pair = as_pair(pair)
+    _check(method, num_particles, chunk)
+    rows = Rows(x, pair)
+    program = examine(pair, rows)
+    rows = Rows(x, pair) if rows.dtype is None else rows  # parameters made at the first run decide the dtype
+    chosen = _choose(method, program)
+    options = {"num_chains": num_chains, "betas": betas, "seed": seed, "progress": progress, "x": rows(0, 1)}
+    partitions = _partitions(pair, program.energies, log_partition, method, options)
+    with evaluating(pair, seed), progress_bar("log-likelihood", len(rows), progress) as advance:
+        found = importance(
+            pair,
+            rows,
+            len(rows),
+            num_particles=num_particles if chosen == "importance" else 1,
+            chunk=chunk or (CHUNK_CUDA if pair.device.type == "cuda" else CHUNK_CPU),
+            log_partition=partitions or None,
+            vectorize_particles=vectorize_particles,
+            pareto=chosen == "importance",
+            advance=advance,
+        )
+    if np.isnan(found.log_likelihood).any():
+        row = int(np.isnan(found.log_likelihood).argmax())
+        raise ValueError(f"log p(x) of row {row} is NaN: the parameters or the densities of the pair are not finite.")
+    if chosen == "importance":
+        estimate = _sampled(found, num_particles)
+    else:
+        estimate = _exact(found)
+    estimate = _with_partitions(estimate, partitions)
+    return replace(estimate, method=f"auto: {estimate.method}") if method == "auto" else estimate
+
+
+def _choose(method: str, program: Program) -> str:
+    """`"exact"` where one particle tells log p(x), else `"importance"`; raises if that is not what was asked for."""
+    inexact = program.inexact_sites
+    if method == "ais" and not program.energies:
+        raise ValueError(
+            'method="ais" anneals log Z, and the model has no undirected site (no BoltzmannMachine). '
+            'Use method="importance".'
+        )
+    if method in ("exact", "ais") and inexact:
+        raise ValueError(
+            f"This pair's guide at site {inexact[0]!r} is not the exact posterior "
+            f"(not marked infer={{'posterior': 'exact'}}), so log p(x) is not known exactly. Use method='importance'."
+        )
+    return "importance" if method == "importance" or inexact else "exact"
+
+
+def _partitions(
+    pair: AnyPair, energies: dict[str, LayeredEnergy], given: Any, method: str, options: dict[str, Any]
+) -> dict[str, Estimate]:
+    """Estimate of log Z by undirected site: the one given, else made now."""
+    if given is not None and not energies:
+        raise ValueError("log_partition was given, but the model has no undirected site (no BoltzmannMachine).")
+    if not isinstance(given, Mapping):
+        if given is not None and len(energies) > 1:
+            raise ValueError(f"log_partition must map each undirected site to its log Z; sites: {sorted(energies)}.")
+        given = {} if given is None else dict.fromkeys(energies, given)
+    unknown = sorted(set(given) - set(energies))
+    if unknown:
+        raise ValueError(f"log_partition names {unknown}; the undirected sites are {sorted(energies)}.")
+    partitions = {}
+    for site, energy in energies.items():
+        if site in given:
+            partitions[site] = _given_partition(site, given[site], energy)
+        else:
+            how = "auto" if method == "importance" else method
+            partitions[site] = estimate_log_partition(pair, site=site, method=how, **options)
+        if method == "exact" and partitions[site].kind != "exact":
+            raise ValueError(
+                f'method="exact" needs an exact log Z at site {site!r}, got {partitions[site]!r}. Leave the method '
+                'at "auto", or give log_partition(pair, method="exact").'
+            )
+    return partitions
+
+
+def _given_partition(site: str, given: Any, energy: LayeredEnergy) -> Estimate:
+    if not isinstance(given, Estimate):
+        try:
+            value = float(given)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"log_partition of site {site!r} must be an Estimate or a number, got {type(given).__name__}."
+            ) from error
+        given = Estimate(value, 0.0, "exact", "given log Z", unit="nats")
+    if not math.isfinite(given.value):
+        raise ValueError(f"log_partition of site {site!r} must be finite, got {given.value}.")
+    if given.fingerprint is not None and given.fingerprint != energy.fingerprint():
+        raise ValueError(
+            f"The log Z given for site {site!r} was estimated for other weights than the machine has now. "
+            "Estimate it again: ppgen.evaluation.log_partition(pair)."
+        )
+    return given
+
+
+def _exact(found: PerDatum) -> Estimate:
+    values = found.log_likelihood
+    return Estimate(
+        float(values.mean()),
+        0.0,
+        "exact",
+        "exact",
+        num_data=len(values),
+        data_se=_spread(values),
+        per_datum={"log_likelihood": values},
+    )
+
+
+def _sampled(found: PerDatum, num_particles: int) -> Estimate:
+    values = found.log_likelihood
+    per_datum = {"log_likelihood": values, "se": found.se, "ess": found.ess}
+    if found.pareto_k is not None:
+        per_datum["pareto_k"] = found.pareto_k
+    estimate = Estimate(
+        float(values.mean()),
+        float(np.sqrt(np.square(found.se).sum()) / len(values)),
+        "lower bound",
+        f"importance (K={num_particles})",
+        ess=float(found.ess.mean()),
+        num_draws=num_particles,
+        num_data=len(values),
+        data_se=_spread(values),
+        bias=-float(np.square(found.se).mean()) / 2,
+        per_datum=per_datum,
+    )
+    bad = estimate.num_bad_pareto_k or 0
+    if bad > WARN_SHARE * len(values):
+        return replace(
+            estimate,
+            warning="the guide is too narrow or too far off for its weights, and the value errs low by more than the "
+            "error bar says; use more particles or a better guide",
+        )
+    return estimate
+
+
+def _with_partitions(estimate: Estimate, partitions: dict[str, Estimate]) -> Estimate:
+    """The estimate with the errors of log Z, which every datum shares, carried along."""
+    if all(each.kind == "exact" for each in partitions.values()):
+        return estimate
+    log_z_se = math.sqrt(sum(each.se**2 for each in partitions.values()))
+    how = ", ".join(dict.fromkeys(each.method for each in partitions.values() if each.kind != "exact"))
+    warnings = [text for text in (estimate.warning, *(each.warning for each in partitions.values())) if text]
+    sampled = estimate.kind != "exact"
+    return replace(
+        estimate,
+        se=math.hypot(estimate.se, log_z_se),
+        kind="estimate",
+        method=f"{estimate.method}, log Z by {how}" if sampled else how,
+        log_partition_se=log_z_se,
+        bias=(estimate.bias or 0.0) + log_z_se**2 / 2,
+        warning="; ".join(warnings) or None,
+        note=None if sampled else "errs high in expectation, as log Z errs low",
+    )
+
+
+def _spread(values: np.ndarray) -> float | None:
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+
+
+def _check(method: str, num_particles: int, chunk: int | None) -> None:
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
+    for name, value in (("num_particles", num_particles), ("chunk", chunk)):
+        if value is None and name == "chunk":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a positive integer, got {value!r}.")
