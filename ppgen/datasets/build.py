@@ -140,7 +140,7 @@ def _num_features(source: Source, expected: int | None) -> int:
             )
         if array.size == 0:
             raise ValueError(f"{what} is empty: its shape is {tuple(array.shape)}.")
-        found[split] = int(np.prod(array.shape[1:]))
+        found[split] = math.prod(array.shape[1:])
     if len(set(found.values())) > 1:
         sizes = ", ".join(f"{split} {size}" for split, size in found.items())
         raise ValueError(

@@ -1,5 +1,6 @@
 """Rows of a stored array, read and converted to float32 when they are asked for."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -50,7 +51,7 @@ class Rows:
     def num_features(self) -> int:
         if self.num_bits is not None:
             return self.num_bits
-        return int(np.prod(self.array.shape[1:], dtype=np.int64))
+        return math.prod(self.array.shape[1:])
 
     @property
     def shape(self) -> torch.Size:
@@ -91,7 +92,7 @@ class Rows:
 
     def grey(self, stored: np.ndarray) -> np.ndarray:
         """Stored rows as float32 (B, F), before any binarisation."""
-        flat = stored.reshape(len(stored), -1)
+        flat = stored.reshape(len(stored), math.prod(stored.shape[1:]))
         if self.num_bits is not None:
             return np.unpackbits(flat, axis=1, count=self.num_bits).astype(np.float32)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and that is checked for

@@ -50,8 +50,8 @@ def divide(
     """Array and row positions of each split.
 
     Rows of `"train"` become test rows (the last ones), validation rows (the last of the rest) and training
-    rows, after a permutation of fixed seed where the source asks for one. Splits with an array of their own
-    stay whole.
+    rows, after a permutation of fixed seed where the source asks for one (rows that are not cut stay in their
+    order). Splits with an array of their own stay whole.
 
     Args:
         source: Arrays as stored.
@@ -65,26 +65,29 @@ def divide(
         ValueError: If a size is given for a split that has its own array, or no training row would be left.
     """
     total = len(source.arrays["train"])
-    order = permutation(total, SPLIT_SEED) if source.shuffle else np.arange(total)
-    divided = {}
+    counts: dict[str, int] = {}
     for split, given, default in (
         ("test", test_size, source.test_size),
         ("valid", valid_size, source.valid_size),
     ):
-        if split in source.arrays:
-            if given is not None:
-                raise ValueError(
-                    f"{split}_size={given!r} cannot be asked for: data set {source.name!r} has its own "
-                    f"{split} rows."
-                )
-            divided[split] = (split, np.arange(len(source.arrays[split])))
-            continue
-        count = _count(f"{split}_size", default if given is None else given, total)
-        if count >= len(order):
+        if split not in source.arrays:
+            counts[split] = _count(f"{split}_size", default if given is None else given, total)
+        elif given is not None:
             raise ValueError(
-                f"{split}_size takes {count} of {len(order)} rows of data set {source.name!r} and leaves "
-                "none to train on. Give smaller sizes, such as valid_size=0, test_size=0."
+                f"{split}_size={given!r} cannot be asked for: data set {source.name!r} has its own {split} "
+                "rows."
             )
+    if sum(counts.values()) >= total:
+        taken = " and ".join(f"{split}_size takes {count}" for split, count in counts.items())
+        raise ValueError(
+            f"{taken} of {total} rows of data set {source.name!r}, which leaves none to train on. Give "
+            "smaller sizes, such as valid_size=0 and test_size=0."
+        )
+    order = np.arange(total)
+    if source.shuffle and any(counts.values()):
+        order = permutation(total, SPLIT_SEED)
+    divided = {split: (split, np.arange(len(source.arrays[split]))) for split in source.arrays}
+    for split, count in counts.items():
         divided[split] = ("train", order[len(order) - count :])
         order = order[: len(order) - count]
     divided["train"] = ("train", order)
