@@ -1,0 +1,25 @@
+"""Training of any pair by any inference, its checkpoints, and what is done with the trained pair.
+
+`fit` trains, `load` reads a run back, `sample` draws from the model; callbacks are functions of an `Event`.
+"""
+
+from ppgen.training.callbacks import CSVLog, Event, TensorBoardLog
+from ppgen.training.divergence import DivergenceError
+from ppgen.training.fit import fit
+from ppgen.training.folder import FolderInUseError
+from ppgen.training.loading import load
+from ppgen.training.run import Run
+from ppgen.training.sampling import Samples, sample
+
+__all__ = [
+    "CSVLog",
+    "DivergenceError",
+    "Event",
+    "FolderInUseError",
+    "Run",
+    "Samples",
+    "TensorBoardLog",
+    "fit",
+    "load",
+    "sample",
+]

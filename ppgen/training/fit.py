@@ -1,0 +1,277 @@
+"""Training of a pair by any inference: `ppgen.fit`."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ppgen import inference as inferences
+from ppgen import registry
+from ppgen.pair import as_pair
+from ppgen.training import checkpoint, environment, seeds
+from ppgen.training.batches import Source, example
+from ppgen.training.callbacks import Callback, CSVLog, TensorBoardLog
+from ppgen.training.early_stopping import Selection
+from ppgen.training.folder import METRICS, RunFolder
+from ppgen.training.loop import Loop
+from ppgen.training.optimizers import OptimizerSpec, resolve_optimizer
+from ppgen.training.progress import Progress
+from ppgen.training.run import Run
+from ppgen.training.settings import Settings
+from ppgen.training.stepper import Stepper
+from ppgen.training.validation import Validation
+
+
+def fit(
+    pair: Any,
+    data: Any,
+    inference: Any = None,
+    *,
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int = 128,
+    lr: float | None = None,
+    optimizer: str | Mapping[str, Any] | Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None,
+    lr_schedule: str | Callable[[float], float] | None = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    matmul_precision: Literal["ieee", "tf32", "bf16"] = "ieee",
+    clip_norm: float | None = None,
+    early_stopping: int | None = None,
+    monitor: str | None = None,
+    restore_best: bool | None = None,
+    folder: str | Path | None = None,
+    resume: bool | Literal["auto"] = False,
+    checkpoint_minutes: float = 10.0,
+    callbacks: Iterable[Callback] = (),
+    progress: bool = True,
+) -> Run:
+    """Train a pair in place; a second call on the same pair goes on from its weights and chains.
+
+    Draws come from `seed` alone, and the caller's random state is left as it was. The last batch of an epoch may be
+    smaller and counts by its rows. Each epoch ends with metrics on at most a tenth as many validation rows as there are
+    training rows (the same rows and the same random numbers every epoch), which changes nothing in training.
+
+    Ctrl-C and SIGTERM let the running step finish and write a checkpoint if there is a folder; then `KeyboardInterrupt`
+    or `SystemExit` is raised and the pair keeps its weights.
+
+    Args:
+        pair: A model of `ppgen.models` or a `ppgen.Pair`. At its first fit, `pair.initialise(data)` sets what the data
+            tell, such as a decoder's bias.
+        data: A `Dataset`, the name of one, or an array; or a tuple (positional arguments) or a mapping (keyword
+            arguments) of tensors with one row a datum.
+        inference: An `Inference`, objective, negative phase, or a registered name; completed from
+            `pair.default_inference`.
+        epochs: Passes over the training rows. Exactly one of `epochs` and `steps` must be given.
+        steps: Optimiser steps.
+        batch_size: Rows of a batch.
+        lr: Step size; by default that of `pair.default_training`, else that of the optimiser (Adam: 1e-3).
+        optimizer: `"adam"`, `"adamw"`, `"adamax"`, `"rmsprop"`, `"sgd"`; a mapping with such a `"name"` and the
+            optimiser's own options, as `{"name": "sgd", "momentum": 0.9}`; or a function from the list of parameters to
+            an optimiser. By default that of `pair.default_training`, else Adam.
+        lr_schedule: `"constant"`, `"linear"`, `"cosine"`, `"exponential"`, `"half"`, or a function from the progress in
+            [0, 1) to a factor of `lr`.
+        seed: Seed of everything that training draws.
+        device: `"auto"` is CUDA if there is any, else the CPU; or a name such as `"cuda:1"`. The pair is moved there.
+        matmul_precision: Of float32 matrix products, in PyTorch's words: `"ieee"`, `"tf32"`, `"bf16"`.
+        clip_norm: Largest norm of the gradient of all parameters together.
+        early_stopping: Epochs without a better value of `monitor` after which training stops.
+        monitor: Metric that chooses the best epoch: `"valid_value"` by default, `"train_value"` without validation
+            rows, and under a negative phase whose log Z is unknown `"pseudo_log_likelihood"`.
+        restore_best: Whether the run ends with the weights of its best epoch; by default only with early stopping.
+        folder: Where to keep configuration, weights, checkpoints and logs; None writes nothing.
+        resume: `"auto"` goes on if the folder holds a checkpoint of the same configuration (more `epochs` are the same
+            run if the step size is constant); True insists on a checkpoint; False refuses a folder that holds a run.
+        checkpoint_minutes: Time between checkpoints; 0 writes one after every step.
+        callbacks: Functions of an `Event`.
+        progress: Whether to print what is run, and a progress bar.
+
+    Returns:
+        The `Run`; `run.pair` is `pair`.
+
+    Raises:
+        ValueError: If an argument is out of its range or a name is not known; if the inference is not sound for this
+            pair; if the folder holds another run.
+        TypeError: If an argument has the wrong type.
+        FolderInUseError: If another run is writing to the folder.
+        DivergenceError: If a value, gradient or parameter is not finite; names the first one. The pair keeps its last
+            good weights and the folder its last good checkpoint.
+
+    Example:
+        >>> import ppgen
+        >>> from ppgen import datasets, models
+        >>> digits = datasets.load("digits", binarize="threshold")
+        >>> vae = models.VAE(features=64, latent=8, hidden=(64,))
+        >>> run = ppgen.fit(vae, digits, "elbo", epochs=2, progress=False)
+        >>> run.pair is vae, len(run.curve("valid_value"))
+        (True, 2)
+    """
+    settings = Settings(
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        seed=seed,
+        matmul_precision=matmul_precision,
+        clip_norm=clip_norm,
+        early_stopping=early_stopping,
+        monitor=monitor,
+        restore_best=restore_best,
+        checkpoint_minutes=checkpoint_minutes,
+    )
+    _check_resume(folder, resume)
+    callbacks = list(callbacks)
+    for callback in callbacks:
+        if not callable(callback):
+            raise TypeError(f"callbacks must be functions of an Event, got {type(callback).__name__}.")
+    pair = as_pair(pair)
+    inference = inferences.resolve(inference, pair)
+    spec = resolve_optimizer(optimizer, lr, lr_schedule, pair.default_training)
+    where = environment.resolve_device(device)
+    source = Source(data, where)
+    with ExitStack() as stack:
+        kept = None if folder is None else stack.enter_context(RunFolder(folder, resume))
+        stack.enter_context(seeds.forked(seed, where))
+        stack.enter_context(environment.matmul_precision(matmul_precision))
+        environment.reset_peak_memory(where)
+        was_training = pair.training
+        stack.callback(pair.train, was_training)
+        pair.train()
+        bound, first = _bind(pair, source, inference, batch_size)
+        stepper = Stepper(
+            pair,
+            bound,
+            source,
+            spec,
+            total_steps=settings.total_steps(-(-source.num_train // batch_size)),
+            batch_size=batch_size,
+            clip_norm=clip_norm,
+            seed=seed,
+        )
+        validation = Validation(pair, bound, source, batch_size, stepper.steps_per_epoch)
+        selection = _selection(settings, validation)
+        config = _config(pair, inference, spec, settings, selection, source, first, where)
+        run = Run(pair, inference, source.describe(), config, folder=None if kept is None else kept.path)
+        bar = None
+        if progress:
+            length = f"{epochs} epochs of {stepper.steps_per_epoch} steps" if epochs else f"{steps} steps"
+            headline = (
+                f"{type(pair).__name__} on {run.dataset}: {inferences.describe(inference)}; {spec.describe()}; "
+                f"{length} on {where}"
+            )
+            bar = Progress(headline, stepper.total_steps)
+        logs: list[Callback] = [] if kept is None else _logs(kept.path)
+        loop = Loop(
+            run,
+            stepper,
+            validation,
+            selection,
+            settings,
+            kept,
+            [*logs, *([bar] if bar else []), *callbacks],
+            bar,
+        )
+        last = None if kept is None else kept.begin(config)
+        stack.callback(_leave_state, pair, bound)
+        if last is not None:
+            loop.resume(*last)
+        pair.initialised = True
+        if loop.finished:
+            loop.finish()
+            return run
+        if bar is not None:
+            stack.callback(bar.close)
+            bar.start(stepper.step)
+        loop.train()
+        return run
+
+
+def _bind(pair: Any, source: Source, inference: Any, batch_size: int) -> tuple[Any, Any]:
+    """The inference bound to the pair, which is moved, prepared and initialised; and a first batch."""
+    pair.to(source.device)
+    source.dtype = next((p.dtype for p in pair.parameters() if p.is_floating_point()), None)
+    if not pair.initialised and source.dataset is not None:
+        pair.initialise(source.dataset)
+    index = torch.arange(min(batch_size, source.num_train))
+    first = source.batch("train", index, seeds.generator(0, "first batch"))
+    pair.prepare(first)
+    if not any(parameter.requires_grad for parameter in pair.parameters()):
+        raise ValueError(
+            f"{type(pair).__name__} has no parameter to train: model and guide made none, or all are frozen."
+        )
+    bound = inference.bind(pair, first, source.num_train, data_mean=source.mean)
+    left: dict[str, Tensor] = pair.inference_state or {}
+    fresh = bound.state
+    if left and {k: v.shape for k, v in left.items()} == {k: v.shape for k, v in fresh.items()}:
+        bound.load_state({name: value.to(source.device, copy=True) for name, value in left.items()})
+    return bound, first
+
+
+def _leave_state(pair: Any, bound: Any) -> None:
+    state = {name: value.detach().clone() for name, value in bound.state.items()}
+    pair.inference_state = state or None
+    for parameter in pair.parameters():
+        parameter.grad = None
+
+
+def _selection(settings: Settings, validation: Validation) -> Selection | None:
+    """The metric that chooses the best epoch, by name or by default."""
+    known = validation.names()
+    name = settings.monitor
+    if name is None:
+        default = ("valid_value", "pseudo_log_likelihood", "train_value", "free_energy_gap")
+        name = next((candidate for candidate in default if candidate in known), None)
+    elif name not in known:
+        raise ValueError(f"Unknown monitor {name!r}. Known for this inference: {', '.join(known)}.")
+    if name is None:
+        if settings.early_stopping is not None or settings.restores_best:
+            raise ValueError(
+                "early_stopping and restore_best need a metric, and this inference has none here."
+            )
+        return None
+    return Selection(name, settings.early_stopping)
+
+
+def _config(
+    pair: Any,
+    inference: Any,
+    spec: OptimizerSpec,
+    settings: Settings,
+    selection: Selection | None,
+    source: Source,
+    first: Any,
+    device: torch.device,
+) -> dict[str, Any]:
+    name = registry.name_of("model", type(pair))
+    model = (
+        {"name": name, "arguments": pair.config()} if name else {"name": None, "type": type(pair).__name__}
+    )
+    return {
+        "checkpoint_format": checkpoint.FORMAT,
+        "model": {**model, "example": example(first)},
+        "inference": inferences.to_config(inference),
+        "training": settings.to_config()
+        | spec.to_config()
+        | {"monitor": selection.monitor if selection else None},
+        "data": source.to_config(),
+        "environment": environment.describe_environment(device),
+    }
+
+
+def _check_resume(folder: Any, resume: Any) -> None:
+    if resume not in (True, False, "auto"):
+        raise ValueError(f"resume must be True, False or 'auto', got {resume!r}.")
+    if folder is None and resume:
+        raise ValueError(f"resume={resume!r} needs a folder to go on from: give fit(folder=...).")
+    if folder is not None and not isinstance(folder, (str, Path)):
+        raise TypeError(f"folder must be a path, got {type(folder).__name__}.")
+
+
+def _logs(path: Path) -> list[Callback]:
+    logs: list[Callback] = [CSVLog(path / METRICS)]
+    if find_spec("tensorboard") is None:  # a machine that has torch and Pyro only
+        return logs
+    return [*logs, TensorBoardLog(path / "tensorboard")]

@@ -1,0 +1,235 @@
+"""The epochs of a run: steps, metrics, checkpoints, callbacks, and the ways in which a run ends."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ppgen.training import checkpoint
+from ppgen.training.callbacks import Callback, Event
+from ppgen.training.checkpoint import prefixed, section
+from ppgen.training.divergence import DivergenceError, Snapshot, explain
+from ppgen.training.early_stopping import Selection
+from ppgen.training.environment import peak_memory
+from ppgen.training.folder import BEST, RunFolder
+from ppgen.training.progress import Progress
+from ppgen.training.run import Run
+from ppgen.training.settings import Settings
+from ppgen.training.signals import GracefulStop
+from ppgen.training.stepper import Stepper, load_pair_state, pair_state
+from ppgen.training.validation import Validation
+
+_CHECK_EVERY = 100  # steps between two looks for NaN, each of which waits for the device
+_TICK = 0.2  # seconds between two movements of the progress bar
+
+
+class Loop:
+    """Runs a stepper to the end of its run, from wherever it stands.
+
+    Args:
+        run: The record, filled as training goes.
+        stepper: What is moved on.
+        validation: Metrics of an epoch.
+        selection: Which epoch is the best; None if no metric says.
+        settings: Arguments of `fit`.
+        folder: Where checkpoints go, locked by the caller; None writes nothing.
+        callbacks: Called with every event, in this order.
+        progress: The bar, or None.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        stepper: Stepper,
+        validation: Validation,
+        selection: Selection | None,
+        settings: Settings,
+        folder: RunFolder | None,
+        callbacks: Sequence[Callback],
+        progress: Progress | None,
+    ) -> None:
+        self.run, self.stepper, self.validation, self.selection = run, stepper, validation, selection
+        self.settings, self.folder, self.callbacks, self.progress = settings, folder, callbacks, progress
+        self.finished = False
+        self.stopped_by: str | None = None
+        self.best: dict[str, Tensor] | None = None  # weights and chains of the best epoch
+        self._best_saved = True
+        self._started, self._seconds_before = time.perf_counter(), 0.0
+
+    def train(self) -> None:
+        """Train to the end.
+
+        Raises:
+            DivergenceError: At a value, gradient or parameter that is not finite.
+            KeyboardInterrupt: After Ctrl-C, once the step has ended and a checkpoint is written.
+            SystemExit: The same after SIGTERM.
+        """
+        self._started = time.perf_counter()
+        self.good = Snapshot(self.stepper)
+        self._next_checkpoint = time.monotonic() + 60 * self.settings.checkpoint_minutes
+        self._next_tick = 0.0
+        with GracefulStop() as self.signals:
+            self._emit("start")
+            while not self.finished and self.stopped_by is None:
+                self._epoch()
+            self._end()
+            self._emit("end")
+            self._record()
+
+    def _epoch(self) -> None:
+        stepper = self.stepper
+        while not stepper.epoch_done and self.stopped_by is None:
+            try:
+                stepper.advance()
+            except (ValueError, ArithmeticError, RuntimeError):
+                if not stepper.finite():  # a distribution refused parameters that are NaN
+                    self._diverged()
+                raise
+            self.validation.record(stepper.step)
+            if stepper.step - int(self.good.numbers["step"]) >= _CHECK_EVERY:
+                self._check()
+                self.good = Snapshot(stepper)
+            now = time.monotonic()
+            if self.progress is not None and now >= self._next_tick:
+                self.progress.update(stepper.step)
+                self._next_tick = now + _TICK
+            if self.signals.received is not None:
+                self._interrupted()
+            elif self.folder is not None and now >= self._next_checkpoint:
+                self._save()
+        if stepper.epoch_done and self.stopped_by is None:
+            self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        stepper = self.stepper
+        self._check()
+        averages, lr = stepper.averages(), stepper.lr
+        metrics = {"epoch": stepper.epoch + 1, "step": stepper.step, "seconds": self._seconds(), "lr": lr}
+        metrics |= averages | self.validation.metrics()
+        self.run.metrics.append(metrics)
+        if self.selection is not None and self.selection.update(metrics) and self._keeps_best:
+            self.best = {name: tensor.detach().clone() for name, tensor in self._weights_and_chains().items()}
+            self._best_saved = False
+        stepper.next_epoch()
+        self.finished = stepper.step >= stepper.total_steps
+        if not self.finished and self.selection is not None and self.selection.exhausted:
+            self.finished, self.stopped_by = True, "early stopping"
+        self._emit("epoch", metrics)
+        if self.signals.received is not None:
+            self._interrupted()
+
+    def _end(self) -> None:
+        if self.folder is not None:
+            self._save()
+        self.finish()
+
+    def finish(self) -> None:
+        """Leave the pair with the weights that the run ends with, and write them."""
+        restored = self.finished and self.settings.restores_best and self.best is not None
+        if restored and self.best is not None:
+            load_pair_state(self.stepper.pair, section(self.best, "pair"))
+            self.stepper.bound.load_state(section(self.best, "inference"))
+        self.run.state["restored_best"] = restored
+        if self.folder is not None:
+            self.folder.save_model(pair_state(self.stepper.pair))
+
+    def _interrupted(self) -> None:
+        self._check()
+        if self.folder is not None:
+            self._save()
+        self.signals.deliver()
+        self.stopped_by = "signal"
+
+    def _check(self) -> None:
+        if not self.stepper.finite():
+            self._diverged()
+
+    def _diverged(self) -> None:
+        reason = explain(self.stepper, self.good)
+        kept = (
+            "" if self.folder is None else f" The last checkpoint in {self.folder.path} is from before that."
+        )
+        raise DivergenceError(
+            f"Training met a number that is not finite {reason}. The pair holds the weights from before that step."
+            f"{kept} Lower lr (it was {self.stepper.lr:g}), set clip_norm, or look at the scales that the model computes."
+        ) from None
+
+    def _save(self) -> None:
+        assert self.folder is not None  # noqa: S101 - narrows the type only
+        self._check()
+        self._record()
+        if self.best is not None and not self._best_saved and self.selection is not None:
+            self.folder.save_best(
+                self.best, self.selection.to_dict() | {"checkpoint_format": checkpoint.FORMAT}
+            )
+            self._best_saved = True
+        tensors, numbers = self.stepper.capture()
+        header = {
+            "checkpoint_format": checkpoint.FORMAT,
+            **numbers,
+            "seconds": self._seconds(),
+            "peak_memory": self.run.peak_memory,
+            "metrics": self.run.metrics,
+            "finished": self.finished,
+            "stopped_by": self.stopped_by,
+            "selection": None if self.selection is None else self.selection.to_dict(),
+        }
+        self.folder.save_last({**tensors, **prefixed("validation", self.validation.state())}, header)
+        self._next_checkpoint = time.monotonic() + 60 * self.settings.checkpoint_minutes
+        self._emit("checkpoint")
+
+    def resume(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+        """Put back what a checkpoint holds; a finished run that is given more epochs goes on."""
+        self.stepper.restore(tensors, header)
+        self.validation.load_state(section(tensors, "validation"))
+        self.run.metrics[:] = header["metrics"]
+        self._seconds_before = float(header["seconds"])
+        if self.selection is not None and header["selection"] is not None:
+            self.selection.load(header["selection"])
+            if self._keeps_best and self.selection.epoch is not None and self.folder is not None:
+                device = self.stepper.source.device
+                self.best = {
+                    name: value.to(device)
+                    for name, value in checkpoint.read(self.folder.path / BEST)[0].items()
+                }
+        self.finished = header["finished"] and (
+            header["stopped_by"] is not None or self.stepper.step >= self.stepper.total_steps
+        )
+        self.stopped_by = header["stopped_by"] if self.finished else None
+        self._record()
+
+    @property
+    def _keeps_best(self) -> bool:
+        return self.folder is not None or self.settings.restores_best
+
+    def _weights_and_chains(self) -> dict[str, Tensor]:
+        return {
+            **prefixed("pair", pair_state(self.stepper.pair)),
+            **prefixed("inference", self.stepper.bound.state),
+        }
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.perf_counter() - self._started
+
+    def _record(self) -> None:
+        run, selection = self.run, self.selection
+        run.seconds, run.peak_memory = self._seconds(), peak_memory(self.stepper.source.device)
+        run.state |= {
+            "epoch": self.stepper.epoch,
+            "step": self.stepper.step,
+            "finished": self.finished,
+            "stopped_by": self.stopped_by,
+            "monitor": None if selection is None else selection.monitor,
+            "best_epoch": None if selection is None else selection.epoch,
+            "best_value": math.nan if selection is None else selection.value,
+        }
+
+    def _emit(self, kind: Any, metrics: dict[str, Any] | None = None) -> None:
+        self._record()
+        for callback in self.callbacks:
+            event = Event(kind, self.run, self.stepper.epoch, self.stepper.step, dict(metrics or {}))
+            callback(event)
+            if event.stopped and not self.finished:
+                self.stopped_by = "callback"

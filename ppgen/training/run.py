@@ -1,0 +1,81 @@
+"""What training returns."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ppgen.training.progress import format_metrics
+
+
+@dataclass
+class Run:
+    """A training run: the pair that was trained, and the record of its training.
+
+    Args:
+        pair: The pair, trained in place: the object that `fit` was given.
+        inference: The complete inference it was trained with.
+        dataset: The data in a few words, with the binarisation.
+        config: What `config.json` holds: model, inference, training arguments, data, versions.
+        metrics: One mapping an epoch: `epoch`, `step`, `seconds`, `lr`, and in nats per datum `train_value` (mean over
+            the epoch's rows) and `valid_value`. Under a negative phase whose log Z is unknown these two are replaced by
+            `pseudo_log_likelihood`, `free_energy_gap` (validation minus training; grows with overfitting) and `rhat`
+            of the persistent chains.
+        state: Where the run stands: `epoch`, `step`, `finished`, `stopped_by`, `monitor`, `best_epoch`, `best_value`
+            and `restored_best`.
+        seconds: Time spent in training, over all its continuations.
+        peak_memory: In MiB, on the device or of the process; None if the system does not say.
+        folder: Where it is kept, or None.
+    """
+
+    pair: Any
+    inference: Any
+    dataset: str
+    config: dict[str, Any] = field(repr=False)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    state: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    peak_memory: float | None = None
+    folder: Path | None = None
+
+    @property
+    def inference_state(self) -> dict[str, Tensor] | None:
+        """State that the inference ended with, such as persistent chains."""
+        return self.pair.inference_state
+
+    def curve(self, name: str) -> list[float]:
+        """One metric over the epochs; NaN where an epoch has none.
+
+        Raises:
+            ValueError: If no epoch has a metric of that name; the message lists the known ones.
+        """
+        known = list(dict.fromkeys(key for row in self.metrics for key in row))
+        if name not in known:
+            raise ValueError(
+                f"Unknown metric {name!r}. Known: {', '.join(known) or 'none, no epoch has ended'}."
+            )
+        return [float(row.get(name, math.nan)) for row in self.metrics]
+
+    def __repr__(self) -> str:
+        from ppgen import inference
+
+        epoch, step = self.state.get("epoch", 0), self.state.get("step", 0)
+        parts = [
+            f"Run of {type(self.pair).__name__} on {self.dataset}: {inference.describe(self.inference)}; "
+            f"{epoch} epochs, {step} steps in {self.seconds:.1f} s"
+        ]
+        if self.metrics:
+            parts.append(f"last epoch: {format_metrics(self.metrics[-1])}")
+        if self.state.get("best_epoch") is not None:
+            restored = ", restored" if self.state.get("restored_best") else ""
+            parts.append(
+                f"best epoch {self.state['best_epoch']} ({self.state['monitor']} {self.state['best_value']:.4g}{restored})"
+            )
+        if self.state.get("stopped_by"):
+            parts.append(f"stopped by {self.state['stopped_by']}")
+        if self.peak_memory is not None:
+            parts.append(f"peak memory {self.peak_memory:.0f} MiB")
+        parts.append(f"folder {self.folder}" if self.folder else "not saved")
+        return "; ".join(parts) + "."

@@ -1,0 +1,242 @@
+"""Draws from a trained model: `ppgen.sample`."""
+
+import inspect
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pyro import poutine
+from pyro.poutine.messenger import Messenger
+from torch import Size, Tensor
+
+from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.samplers import base_rate_draw
+from ppgen.distributions.undirected import UndirectedDistribution
+from ppgen.pair import as_pair, split_batch
+from ppgen.training import seeds
+from ppgen.training.batches import from_example, rows
+from ppgen.training.convergence import split_rhat
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Draws from a model; stands for the array of them in NumPy.
+
+    Args:
+        samples: (num_samples, features).
+        means: Means of the data given what they were drawn from, the same shape; None if their law has no mean.
+        rhat: Split R-hat of the free energies of the Markov chains that the draws come from; 1 at convergence, above
+            about 1.01 the chains do not agree yet. None for a directed model, whose draws are independent and exact.
+        num_chains: Chains that the draws come from, or None.
+    """
+
+    samples: Tensor
+    means: Tensor | None
+    rhat: float | None
+    num_chains: int | None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.samples.cpu().numpy(), dtype=dtype, copy=copy)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __repr__(self) -> str:
+        chains = "" if self.rhat is None else f", R-hat {self.rhat:.3f} of {self.num_chains} chains"
+        return f"Samples({len(self)} x {tuple(self.samples.shape[1:])}{chains})"
+
+
+def sample(
+    pair: Any,
+    num_samples: int,
+    *,
+    num_chains: int | None = None,
+    sweeps: int = 100,
+    warmup_steps: int | None = None,
+    like: Any = None,
+    seed: int = 0,
+) -> Samples:
+    """Draw data from a model; the caller's random state and the pair's chains are left as they were.
+
+    A directed model is run from its prior to its data. At a Boltzmann machine's site block Gibbs chains are run: the
+    persistent chains of the pair's training if there are any, else new ones from the base rates.
+
+    Args:
+        pair: A pair, or the run that trained it.
+        num_samples: Rows to draw. Draws of several chains alternate: row i is of chain i modulo `num_chains`.
+        num_chains: Chains at a Boltzmann machine; by default all persistent ones, else 100, at most `num_samples`.
+        sweeps: Gibbs sweeps between two draws of a chain.
+        warmup_steps: Sweeps before those; by default 0 for persistent chains, 1000 for new ones.
+        like: For a `Pair` of your own: a batch with `num_samples` rows to call the model with. Observed values are
+            drawn in its place, other arguments are used as they are. Not needed with a run whose batches are observed.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: If a number is not positive, more chains are asked for than draws, or the model of a bare `Pair`
+            is to be called without `like`.
+
+    Example:
+        >>> import ppgen
+        >>> from ppgen import models
+        >>> ppgen.sample(models.VAE(features=64, latent=8, hidden=(64,)), 5)
+        Samples(5 x (64,))
+        >>> ppgen.sample(models.RBM(visible=64, hidden=16), 5, num_chains=5, sweeps=10, warmup_steps=10).num_chains
+        5
+    """
+    for name, value, least in (
+        ("num_samples", num_samples, 1),
+        ("num_chains", num_chains, 1),
+        ("sweeps", sweeps, 1),
+        ("warmup_steps", warmup_steps, 0),
+    ):
+        optional = name in ("num_chains", "warmup_steps")
+        if not (optional and value is None) and (
+            isinstance(value, bool) or not isinstance(value, int) or value < least
+        ):
+            raise ValueError(f"{name} must be an int, {least} or more, got {value!r}.")
+    if num_chains is not None and num_chains > num_samples:
+        raise ValueError(f"num_chains must be at most num_samples={num_samples}, got {num_chains}.")
+    run, pair = pair, as_pair(pair)
+    chains = _Chains(pair.inference_state or {}, num_samples, num_chains, sweeps, warmup_steps)
+    with seeds.forked(seed, pair.device), torch.no_grad(), _evaluating(pair), pair.running(), chains:
+        if like is None and "num_rows" in inspect.signature(pair.model).parameters:
+            site = _returned(poutine.trace(pair.model).get_trace(num_rows=num_samples))
+        else:
+            args, kwargs = split_batch(_batch(run, pair, num_samples, like))
+            trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args, **kwargs)
+            site = _observed(trace, [*args, *kwargs.values()] if like is None else None)
+    values = [split_rhat(energies) for energies in chains.energies.values()]
+    return Samples(
+        samples=site["value"].detach(),
+        means=_mean(site["fn"]),
+        rhat=max(values, key=lambda value: math.inf if math.isnan(value) else value) if values else None,
+        num_chains=chains.num_chains if values else None,
+    )
+
+
+class _Chains(Messenger):
+    """Handler that draws undirected sites from block Gibbs chains and keeps their free energies, chains x sweeps."""
+
+    def __init__(
+        self,
+        persistent: Mapping[str, Tensor],
+        num_samples: int,
+        num_chains: int | None,
+        sweeps: int,
+        warmup_steps: int | None,
+    ) -> None:
+        super().__init__()
+        self.persistent, self.num_samples, self.sweeps, self.warmup_steps = (
+            persistent,
+            num_samples,
+            sweeps,
+            warmup_steps,
+        )
+        self.wanted, self.num_chains = num_chains, 0
+        self.energies: dict[str, Tensor] = {}
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if isinstance(msg["fn"], UndirectedDistribution) and not msg["is_observed"] and msg["value"] is None:
+            msg["fn"] = msg["fn"].with_sampler(_SiteSampler(self, msg["name"]))
+
+    def start(self, site: str, energy: LayeredEnergy) -> tuple[Tensor, int]:
+        """Chains to start from, and the sweeps before their first draw."""
+        known = self.persistent.get(f"chains/{site}")
+        limit = min(self.num_samples, 100 if known is None else len(known))
+        self.num_chains = limit if self.wanted is None else self.wanted
+        if known is not None and known.shape[-1] == energy.size(EVEN) and self.num_chains <= len(known):
+            return known[: self.num_chains].to(energy.parameters()[0]), self.warmup_steps or 0
+        fresh = base_rate_draw(energy, (self.num_chains,))
+        return fresh, 1000 if self.warmup_steps is None else self.warmup_steps
+
+
+class _SiteSampler:
+    def __init__(self, chains: _Chains, site: str) -> None:
+        self.chains, self.site = chains, site
+
+    def __call__(self, energy: LayeredEnergy, shape: Size) -> tuple[Tensor, Tensor]:
+        values, warmup_steps = self.chains.start(self.site, energy)
+        if warmup_steps:
+            values = energy.gibbs(values, EVEN, warmup_steps)
+        total = shape.numel()
+        draws, energies = [], []
+        for _ in range(-(-total // len(values))):
+            for _ in range(self.chains.sweeps):
+                values = energy.gibbs(values, EVEN, 1)
+                energies.append(energy.free_energy(values, EVEN))
+            draws.append(values)
+        self.chains.energies[self.site] = torch.stack(energies, -1)
+        even = torch.cat(draws)[:total].reshape(*shape, -1)
+        return even, energy.sample_opposite(even, EVEN)
+
+
+def _batch(run: Any, pair: Any, num_samples: int, like: Any) -> Any:
+    if like is None:
+        content = getattr(run, "config", {}).get("model", {}).get("example")
+        if content is None:
+            raise ValueError(
+                f"like is needed to sample a {type(pair).__name__}: a batch of num_samples rows."
+            )
+        return _to_device(_with_rows(from_example(content), num_samples), pair.device)
+    if rows(like) != num_samples:
+        raise ValueError(f"like must have num_samples={num_samples} rows, got {rows(like)}.")
+    return _to_device(like, pair.device)
+
+
+def _with_rows(batch: Any, count: int) -> Any:
+    if isinstance(batch, Mapping):
+        return {name: _with_rows(value, count) for name, value in batch.items()}
+    if isinstance(batch, tuple):
+        return tuple(_with_rows(value, count) for value in batch)
+    return batch.new_zeros(count, *batch.shape[1:])
+
+
+def _to_device(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, Mapping):
+        return {name: value.to(device) for name, value in batch.items()}
+    return tuple(value.to(device) for value in batch) if isinstance(batch, tuple) else batch.to(device)
+
+
+def _returned(trace: Any) -> Any:
+    """Site whose value the model returned."""
+    value = trace.nodes["_RETURN"]["value"]
+    return next(site for site in trace.nodes.values() if site["type"] == "sample" and site["value"] is value)
+
+
+def _observed(trace: Any, arguments: list[Any] | None) -> Any:
+    """The one site that stands for the data; with `arguments`, each of them must be its or another's observation."""
+    sites = [
+        site
+        for site in trace.nodes.values()
+        if site["type"] == "sample" and site["infer"].get("was_observed")
+    ]
+    if not sites:
+        raise ValueError("The model observes nothing, so there are no data to draw.")
+    observations = [site["infer"]["obs"] for site in sites]
+    if arguments is not None and any(all(a is not o for o in observations) for a in arguments):
+        raise ValueError("The model takes arguments that it does not observe: give them as like=batch.")
+    if len(sites) > 1:
+        names = ", ".join(repr(site["name"]) for site in sites)
+        raise ValueError(f"The model observes several sites ({names}); draw them with pyro.infer.Predictive.")
+    return sites[0]
+
+
+def _mean(law: Any) -> Tensor | None:
+    try:
+        return law.mean.detach()
+    except (NotImplementedError, AttributeError):
+        return None
+
+
+@contextmanager
+def _evaluating(pair: Any) -> Iterator[None]:
+    training = pair.training
+    pair.eval()
+    try:
+        yield
+    finally:
+        pair.train(training)

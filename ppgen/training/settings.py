@@ -1,0 +1,78 @@
+"""Arguments of `fit` that are numbers and switches, checked before any work starts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ppgen.training.environment import PRECISIONS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how to train; see `fit` for the meaning of each field.
+
+    Raises:
+        ValueError: If a value is out of its range, or not exactly one of `epochs` and `steps` is given.
+        TypeError: If a value has the wrong type.
+    """
+
+    epochs: int | None
+    steps: int | None
+    batch_size: int
+    seed: int
+    matmul_precision: str
+    clip_norm: float | None
+    early_stopping: int | None
+    monitor: str | None
+    restore_best: bool | None
+    checkpoint_minutes: float
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(
+                f"Give exactly one of epochs and steps, got epochs={self.epochs}, steps={self.steps}."
+            )
+        for name in ("epochs", "steps", "batch_size", "early_stopping"):
+            _check_count(name, getattr(self, name), optional=name != "batch_size")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise TypeError(f"seed must be an int, got {type(self.seed).__name__}.")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be in [0, 2^63), got {self.seed}.")
+        if self.matmul_precision not in PRECISIONS:
+            raise ValueError(
+                f"matmul_precision must be one of {', '.join(map(repr, PRECISIONS))}, got {self.matmul_precision!r}."
+            )
+        if self.clip_norm is not None and not _number("clip_norm", self.clip_norm) > 0:
+            raise ValueError(f"clip_norm must be positive, got {self.clip_norm}.")
+        if not _number("checkpoint_minutes", self.checkpoint_minutes) >= 0:
+            raise ValueError(f"checkpoint_minutes must be 0 or more, got {self.checkpoint_minutes}.")
+        if self.monitor is not None and not isinstance(self.monitor, str):
+            raise TypeError(f"monitor must be the name of a metric, got {type(self.monitor).__name__}.")
+
+    @property
+    def restores_best(self) -> bool:
+        """Whether the run ends with its best weights: on request, and with early stopping unless declined."""
+        return self.early_stopping is not None if self.restore_best is None else self.restore_best
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Steps of the whole run."""
+        return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
+
+    def to_config(self) -> dict[str, Any]:
+        """What a checkpoint records: all that changes the result."""
+        names = ("epochs", "steps", "batch_size", "seed", "matmul_precision", "clip_norm", "early_stopping")
+        return {name: getattr(self, name) for name in names} | {"restore_best": self.restores_best}
+
+
+def _check_count(name: str, value: Any, optional: bool) -> None:
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {type(value).__name__}.")
+    if value < 1:
+        raise ValueError(f"{name} must be 1 or more, got {value}.")
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}.")
+    return value

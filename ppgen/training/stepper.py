@@ -1,0 +1,188 @@
+"""One optimiser step after another: the state that steps change, and how it is captured and put back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ppgen.training import batches, seeds
+from ppgen.training.batches import Batch, Source
+from ppgen.training.checkpoint import prefixed, section
+from ppgen.training.optimizers import OptimizerSpec, load_optimizer_state, optimizer_state
+
+
+class Stepper:
+    """Parameters, optimiser, inference state and place in the data, moved on one batch at a time.
+
+    Nothing in a step waits for the device: values are summed there. The sum is also the alarm for NaN, which it keeps.
+
+    Args:
+        pair: The pair in training, on its device, with all its parameters made.
+        bound: Its inference, bound to it.
+        source: The data.
+        spec: The optimiser.
+        total_steps: Steps of the whole run, for the schedule of the step size.
+        batch_size: Rows of a batch; an epoch's last one may be smaller.
+        clip_norm: Largest norm of the gradient of all parameters together; None leaves it alone.
+        seed: Seed of the order of the rows and of their binarisation.
+    """
+
+    def __init__(
+        self,
+        pair: Any,
+        bound: Any,
+        source: Source,
+        spec: OptimizerSpec,
+        *,
+        total_steps: int,
+        batch_size: int,
+        clip_norm: float | None,
+        seed: int,
+    ) -> None:
+        self.pair, self.bound, self.source, self.schedule = pair, bound, source, spec.schedule
+        self.total_steps, self.batch_size, self.clip_norm, self.seed = (
+            total_steps,
+            batch_size,
+            clip_norm,
+            seed,
+        )
+        self.steps_per_epoch = -(-source.num_train // batch_size)
+        self.parameters: dict[str, nn.Parameter] = {
+            name: parameter for name, parameter in pair.named_parameters() if parameter.requires_grad
+        }
+        self._values = list(self.parameters.values())
+        self._names = {parameter: name for name, parameter in self.parameters.items()}
+        self.optimizer = spec.build(self._values)
+        self._base_lrs = [group["lr"] for group in self.optimizer.param_groups]
+        self._constant = spec.schedule_name == "constant"
+        self.step = 0
+        self.epoch = 0
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        self.position = 0  # steps of this epoch that are done
+        self.num_rows = 0
+        self.total = torch.zeros((), dtype=torch.float64, device=self.source.device)
+        self.info: dict[str, Tensor] = {}
+        self.generator = seeds.generator(self.seed, "data", self.epoch)
+        self.order = batches.order(self.source.num_train, self.generator)
+
+    def next_epoch(self) -> None:
+        """Go to the start of the next epoch."""
+        self.epoch += 1
+        self._begin_epoch()
+
+    @property
+    def epoch_done(self) -> bool:
+        """Whether every row of the epoch was seen, or the run's last step taken."""
+        return self.position >= self.steps_per_epoch or self.step >= self.total_steps
+
+    @property
+    def lr(self) -> float:
+        """Step size of the last step, of the optimiser's first group."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def batch(self) -> Batch:
+        """The next batch of the epoch."""
+        start = self.position * self.batch_size
+        return self.source.batch("train", self.order[start : start + self.batch_size], self.generator)
+
+    def advance(self) -> None:
+        """Take one step."""
+        batch = self.batch()
+        self.apply(self.bound.step(batch), batches.rows(batch))
+
+    def apply(self, result: Any, num_rows: int) -> None:
+        """Move the parameters along the gradients of one batch."""
+        for name, parameter in self.parameters.items():
+            parameter.grad = result.gradients.get(name)
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._values, self.clip_norm)
+        if not self._constant:
+            factor = self.schedule(self.step / self.total_steps)
+            for group, lr in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
+                group["lr"] = lr * factor
+        self.optimizer.step()
+        self.total.add_(result.value.detach(), alpha=num_rows)
+        for name, value in result.info.items():
+            if value.ndim == 0:
+                if name not in self.info:
+                    self.info[name] = torch.zeros_like(self.total)
+                self.info[name].add_(value.detach(), alpha=num_rows)
+        self.num_rows += num_rows
+        self.step += 1
+        self.position += 1
+
+    def finite(self) -> bool:
+        """Whether all values of this epoch and all parameters are finite; waits for the device."""
+        largest = torch._foreach_norm([parameter.detach() for parameter in self._values], float("inf"))
+        return bool(torch.isfinite(self.total) & torch.isfinite(torch.stack(list(largest)).sum()))
+
+    def averages(self) -> dict[str, float]:
+        """Mean of the objective's value, and of what else the steps report, over the rows of this epoch."""
+        sums = {"train_value": self.total} if self.bound.normalised else {}
+        return {name: float(total) / max(1, self.num_rows) for name, total in {**sums, **self.info}.items()}
+
+    def capture(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that the next step depends on, as tensors (not copied) and plain numbers."""
+        tensors, scalars = optimizer_state(self.optimizer, self._names)
+        random = seeds.random_state(self.source.device) | {"data": self.generator.get_state()}
+        return {
+            **prefixed("pair", pair_state(self.pair)),
+            **prefixed("optimizer", tensors),
+            **prefixed("inference", self.bound.state),
+            **prefixed("random", random),
+            **prefixed("sums", {"value": self.total, **prefixed("info", self.info)}),
+        }, {
+            "step": self.step,
+            "epoch": self.epoch,
+            "position": self.position,
+            "rows": self.num_rows,
+            "optimizer": scalars,
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """Put back what `capture` gave."""
+        load_pair_state(self.pair, section(tensors, "pair"))
+        load_optimizer_state(self.optimizer, self._names, section(tensors, "optimizer"), numbers["optimizer"])
+        device = self.source.device
+        self.bound.load_state(
+            {name: value.to(device) for name, value in section(tensors, "inference").items()}
+        )
+        self.step, self.epoch = int(numbers["step"]), int(numbers["epoch"])
+        self._begin_epoch()
+        self.position, self.num_rows = int(numbers["position"]), int(numbers["rows"])
+        sums = {name: value.to(device, copy=True) for name, value in section(tensors, "sums").items()}
+        self.total, self.info = sums["value"], section(sums, "info")
+        random = section(tensors, "random")
+        self.generator.set_state(random["data"].cpu())
+        seeds.set_random_state(random, device)
+
+
+def pair_state(pair: Any) -> dict[str, Tensor]:
+    """Parameters and buffers of a pair.
+
+    Raises:
+        ValueError: If a module keeps other state, which a file without pickling cannot hold.
+    """
+    state = pair.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                f"The pair's state {name!r} is a {type(value).__name__}; only tensors can be saved. "
+                "Register it as a buffer."
+            )
+    return dict(state)
+
+
+def load_pair_state(pair: Any, state: Mapping[str, Tensor]) -> None:
+    """Put weights into a pair.
+
+    Raises:
+        ValueError: If names or shapes are not those of the pair.
+    """
+    try:
+        pair.load_state_dict(dict(state))
+    except RuntimeError as error:
+        raise ValueError(f"The saved weights are not those of this pair: {error}") from error

@@ -1,0 +1,108 @@
+"""Metrics of an epoch: the validation value, or what can be said of a model whose log Z is not known."""
+
+import math
+from collections import deque
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppgen.training import seeds
+from ppgen.training.batches import Batch, Source, chunks, fixed_subset, rows
+from ppgen.training.convergence import split_rhat
+
+_FRACTION = 10  # validation rows are at most this part of the training rows: forward passes only, so a tenth of the cost
+_WINDOW = 20  # recordings of the chains' free energies that R-hat looks at
+_SPACING = 5  # steps between two recordings, at least; each costs about a quarter of a step
+
+
+class Validation:
+    """Metrics at an epoch's end, from fixed rows and a fixed random state, so that epochs are comparable.
+
+    Training's random stream is put back: turning validation off or changing it changes nothing in training. At most
+    a tenth as many rows as there are training rows are looked at.
+
+    Args:
+        pair: The pair in training.
+        bound: Its inference, bound to it.
+        source: The data.
+        batch_size: Rows looked at together.
+        steps_per_epoch: Steps of an epoch; sets how often the chains are recorded.
+    """
+
+    def __init__(self, pair: Any, bound: Any, source: Source, batch_size: int, steps_per_epoch: int) -> None:
+        self.pair, self.bound, self.source, self.batch_size = pair, bound, source, batch_size
+        limit = max(1, source.num_train // _FRACTION)
+        if not bound.normalised:
+            limit = max(1, limit // 2)  # half for training rows
+        self.valid_rows = fixed_subset(source.num_valid, min(limit, source.num_valid), "valid")
+        self.train_rows = fixed_subset(source.num_train, limit, "train")
+        self.spacing = max(_SPACING, steps_per_epoch // (_WINDOW // 2))
+        self.energies: deque[Tensor] = deque(maxlen=_WINDOW)
+        self._records_chains = not bound.normalised
+
+    def record(self, step: int) -> None:
+        """Take the free energies of the persistent chains, now and then."""
+        if not self._records_chains or step % self.spacing:
+            return
+        energies = self.bound.chain_free_energies()
+        if energies is None:
+            self._records_chains = False
+        else:
+            self.energies.append(energies.detach().clone())
+
+    def metrics(self) -> dict[str, float]:
+        """Metrics of the pair as it is now, besides those that training itself sums up."""
+        training = self.pair.training
+        self.pair.eval()
+        try:
+            with seeds.forked(seeds.derive(0, "validation"), self.source.device), torch.no_grad():
+                return self._normalised() if self.bound.normalised else self._unnormalised()
+        finally:
+            self.pair.train(training)
+
+    def names(self) -> list[str]:
+        """Metrics that can choose the best epoch."""
+        measured = [name for name in self.metrics() if name != "free_energy"]
+        return [*(["train_value"] if self.bound.normalised else []), *measured]
+
+    def _normalised(self) -> dict[str, float]:
+        if self.source.num_valid == 0:
+            return {}
+        return {
+            "valid_value": self._mean(
+                "valid", self.valid_rows, lambda batch: {"value": self.bound.value(batch)}
+            )["value"]
+        }
+
+    def _unnormalised(self) -> dict[str, float]:
+        train = self._mean("train", self.train_rows, self.bound.monitor)
+        metrics = dict(train)
+        energy = metrics.pop("free_energy", None)
+        if self.source.num_valid:
+            valid = self._mean("valid", self.valid_rows, self.bound.monitor)
+            metrics.update(valid)
+            if energy is not None:
+                metrics["free_energy_gap"] = metrics.pop("free_energy") - energy
+        if self._records_chains:
+            metrics["rhat"] = split_rhat(torch.stack(list(self.energies), -1)) if self.energies else math.nan
+        return metrics
+
+    def _mean(self, split: str, index: Tensor, measure: Any) -> dict[str, float]:
+        generator = seeds.generator(0, "validation", split)
+        sums: dict[str, Any] = {}
+        for part in chunks(index, self.batch_size):
+            batch: Batch = self.source.batch(split, part, generator)
+            for name, value in measure(batch).items():
+                sums[name] = sums.get(name, 0.0) + value * rows(batch)
+        return {name: float(total) / len(index) for name, total in sums.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """Recorded free energies, for a checkpoint."""
+        return {"energies": torch.stack(list(self.energies))} if self.energies else {}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Put back what `state` gave."""
+        self.energies.clear()
+        if "energies" in state:
+            self.energies.extend(state["energies"].to(self.source.device).unbind(0))
