@@ -97,7 +97,7 @@ def test_packed_bits_are_unpacked(tmp_path):
 @pytest.mark.parametrize("binarize", [None, "threshold", "fixed", "dynamic"])
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
 def test_a_mapped_file_is_the_same_data_set(tmp_path, monkeypatch, binarize, suffix):
-    """Catches draws, means, splits or checksums that depend on how the file is read (here 7 rows at a time)."""
+    """Catches draws, means, splits or checksums that depend on how a file is read (7 rows at a time)."""
     path = tmp_path / f"x.{suffix}"
     with path.open("wb") as file:
         np.save(file, GREY) if suffix == "npy" else np.savez(file, x=GREY)
@@ -151,6 +151,14 @@ def test_an_array_mapped_by_the_user_stays_mapped(tmp_path):
     """Catches a memory map copied into memory."""
     np.save(tmp_path / "x.npy", GREY)
     data = datasets.load(np.load(tmp_path / "x.npy", mmap_mode="r"))
+    assert isinstance(data.train, Rows)
+    assert same(data, datasets.load(GREY))
+
+
+def test_a_mapped_column_major_member_is_not_transposed(tmp_path):
+    """Catches rows and columns exchanged in arrays that NumPy wrote in Fortran order."""
+    np.savez(tmp_path / "x.npz", x=np.asfortranarray(GREY))
+    data = datasets.load(tmp_path / "x.npz", memory_map=True)
     assert isinstance(data.train, Rows)
     assert same(data, datasets.load(GREY))
 

@@ -98,8 +98,8 @@ def test_missing_files_are_named_with_the_places_and_the_way_to_get_them(tmp_pat
         "t10k-labels-idx1-ubyte",
         str(tmp_path / "nowhere" / "MNIST" / "raw"),
         str(tmp_path / "cache" / "MNIST" / "raw"),
-        "no network",
-        "https://first.invalid/train-images-idx3-ubyte.gz",
+        "https://second.invalid/train-images-idx3-ubyte.gz: ConnectionError",
+        "with .gz from https://first.invalid/",
         "PPGEN_DATA",
     ):
         assert part in message, part

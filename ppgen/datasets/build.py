@@ -93,7 +93,7 @@ class Survey:
         self.digest.update(f"{split}:{rows.array.dtype.str}:{len(rows)}x{rows.num_features}".encode())
         for positions in rows.chunks():
             stored = rows.stored(positions)
-            self.digest.update(np.ascontiguousarray(stored))
+            self.digest.update(np.ascontiguousarray(stored).data)
             grey = rows.grey(stored)
             self._check(split, rows, grey, positions)
             bits = binarized(grey, rows.method, rows.stream, positions)

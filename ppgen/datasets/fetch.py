@@ -54,10 +54,10 @@ def find_or_fetch(
     missing = [name for name in names if name not in paths]
     if missing:
         raise FileNotFoundError(
-            f"Missing files: {', '.join(missing)} (or the same with .gz). Looked in: "
-            f"{', '.join(map(str, searched))}. Fetching failed: {'; '.join(reasons)}. On a machine with a "
-            f"network, get {', '.join(f'{mirrors[0]}{name}.gz' for name in missing)}; put them in a folder "
-            f"FOLDER/{folder}; and give root=FOLDER or set PPGEN_DATA=FOLDER."
+            f"Missing files: {', '.join(missing)} (each as it is or with .gz). Looked in "
+            f"{', '.join(map(str, searched))}; fetching failed ({'; '.join(reasons)}). On a machine with a network "
+            f"get them with .gz from {mirrors[0]}, put them in FOLDER/{folder}, and give root=FOLDER or set "
+            "PPGEN_DATA=FOLDER."
         )
     return paths
 
@@ -97,9 +97,9 @@ def _fetch(
             )  # so that a broken or wrong download never stands under the file's name
             return target
         except (OSError, ValueError) as error:
-            reasons.append(
-                f"{url}: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
-            )
+            # Network libraries put a paragraph into their messages; our own say what was wrong with the content.
+            what = type(error).__name__ if isinstance(error, OSError) else str(error)
+            reasons.append(f"{url}: {what}")
             if partial is not None:
                 partial.unlink(missing_ok=True)
     return None

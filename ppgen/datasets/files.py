@@ -131,6 +131,8 @@ def mapped_npz(path: Path) -> dict[str, np.ndarray]:
             shape, fortran_order, dtype = read_header(file)
             if dtype.hasobject:
                 raise ValueError(f"member {key!r} holds Python objects")
-            order = "F" if fortran_order else "C"
-            arrays[key] = np.memmap(path, dtype=dtype, mode="r", offset=file.tell(), shape=shape, order=order)
+            # Both orders by one call: a column-major array is the transpose of a row-major one.
+            stored_shape = shape[::-1] if fortran_order else shape
+            mapped = np.memmap(path, dtype=dtype, mode="r", offset=file.tell(), shape=stored_shape)
+            arrays[key] = mapped.T if fortran_order else mapped
     return arrays

@@ -82,12 +82,12 @@ def load(
     )
 
 
-def as_dataset(data: Any, *, valid_size: Size = 0, test_size: Size = 0, **options: Any) -> Dataset:
+def as_dataset(data: Any, *, valid_size: Size = None, test_size: Size = None, **options: Any) -> Dataset:
     """`data` if it is a `Dataset`; else what `load` makes of it, with every row of an array a training row.
 
     Args:
         data: A `Dataset`, or anything that `load` takes.
-        valid_size: As in `load`, but 0 for an array unless it is given.
+        valid_size: As in `load`, but None means 0 for arrays (names and files keep their splits).
         test_size: The same for test rows.
         **options: Other arguments of `load`.
 
@@ -101,18 +101,17 @@ def as_dataset(data: Any, *, valid_size: Size = 0, test_size: Size = 0, **option
         Dataset(array (binary as given): 3 train, 0 valid, 0 test rows x 3 features)
     """
     if isinstance(data, Dataset):
-        if options or valid_size or test_size:
+        if options or valid_size is not None or test_size is not None:
             raise ValueError(
                 f"{data!r} is a data set already: its splits and binarisation cannot be chosen again. "
                 "Give them to ppgen.datasets.load."
             )
         return data
-    if isinstance(data, (str, PathLike)):
-        return load(data, valid_size=valid_size or None, test_size=test_size or None, **options)
-    sizes: dict[str, Size] = {"valid_size": valid_size, "test_size": test_size}
-    if isinstance(data, Mapping):
-        sizes = {key: size for key, size in sizes.items() if size or key.removesuffix("_size") not in data}
-    return load(data, **sizes, **options)
+    if not isinstance(data, (str, PathLike)):
+        held = data if isinstance(data, Mapping) else ()
+        valid_size = 0 if valid_size is None and "valid" not in held else valid_size
+        test_size = 0 if test_size is None and "test" not in held else test_size
+    return load(data, valid_size=valid_size, test_size=test_size, **options)
 
 
 def available() -> dict[str, str]:
