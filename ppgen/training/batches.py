@@ -16,8 +16,9 @@ class Source:
     """Rows for training and validation, on the device and in the precision of the pair.
 
     Args:
-        data: What `ppgen.datasets.as_dataset` takes; or a tuple (positional arguments of model and guide) or a mapping
-            (keyword arguments) of tensors with equal first sizes, all of whose rows are for training.
+        data: What `ppgen.datasets.as_dataset` takes; or a tuple (positional arguments of model and guide) or
+            a mapping (keyword arguments) of tensors with equal first sizes, all of whose rows are for
+            training.
         device: Where batches go.
 
     Raises:
@@ -157,7 +158,8 @@ def _common_rows(tensors: Batch) -> int:
     for leaf in leaves:
         if not isinstance(leaf, Tensor) or leaf.ndim == 0:
             raise TypeError(
-                f"data as a tuple or mapping must hold tensors with one row a datum, got {type(leaf).__name__}. "
+                f"data as a tuple or mapping must hold tensors with one row a datum, "
+                f"got {type(leaf).__name__}. "
                 "Constants belong in ppgen.Pair(model_args=..., model_kwargs=...)."
             )
     sizes = sorted({len(leaf) for leaf in leaves})

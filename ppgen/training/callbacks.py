@@ -18,15 +18,16 @@ class Event:
     """What a callback is told.
 
     Args:
-        kind: `"start"` before the first step, `"epoch"` after each epoch's metrics, `"checkpoint"` after a checkpoint
-            was written, `"end"` after the last step.
+        kind: `"start"` before the first step, `"epoch"` after each epoch's metrics, `"checkpoint"` after a
+            checkpoint was written, `"end"` after the last step.
         run: The run so far; `run.pair` is the pair in training.
         epoch: Epochs finished.
         step: Optimiser steps taken.
         metrics: Metrics of the epoch that just ended; empty for other kinds.
 
-    A callback may call `stop()`: training ends after this event as if it had been interrupted, with a checkpoint if
-    there is a folder, and a later `fit(resume=...)` goes on. What a callback raises ends training at once.
+    A callback may call `stop()`: training ends after this event as if it had been interrupted, with a
+    checkpoint if there is a folder, and a later `fit(resume=...)` goes on. What a callback raises ends
+    training at once.
 
     Example:
         >>> def stop_after_three(event):

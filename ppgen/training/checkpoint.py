@@ -1,4 +1,4 @@
-"""Checkpoint files: tensors in safetensors, everything else as JSON in the same file's header; nothing is pickled.
+"""Checkpoint files: tensors in safetensors, the rest as JSON in the same file's header; nothing is pickled.
 
 One file a checkpoint, so that it is replaced as a whole: after a crash there is the old one or the new one.
 """
@@ -54,7 +54,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Path to write to, which then takes the place of `path`: readers and crashes see the old file or the new."""
+    """Path to write to, which then takes the place of `path`: there is the old file or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

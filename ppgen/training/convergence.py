@@ -9,8 +9,8 @@ def split_rhat(draws: Tensor) -> float:
 
     .. math:: \hat R = \sqrt{\frac{\frac{n-1}{n} W + \frac{1}{n} B}{W}}
 
-    with :math:`W` the mean variance within the half chains and :math:`B` :math:`n` times the variance between their
-    means. The same as `arviz_stats.rhat(draws, method="split")`.
+    with :math:`W` the mean variance within the half chains and :math:`B` :math:`n` times the variance between
+    their means. The same as `arviz_stats.rhat(draws, method="split")`.
 
     Args:
         draws: One quantity, chains x draws. An odd last draw is left out.

@@ -79,7 +79,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> float | None:
-    """Peak memory in MiB: allocated on a CUDA device, else resident in the whole process; None if not known."""
+    """Peak memory in MiB: allocated on a CUDA device, else resident in the process; None if not known."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     try:

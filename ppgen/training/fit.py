@@ -52,40 +52,44 @@ def fit(
 ) -> Run:
     """Train a pair in place; a second call on the same pair goes on from its weights and chains.
 
-    Draws come from `seed` alone, and the caller's random state is left as it was. The last batch of an epoch may be
-    smaller and counts by its rows. Each epoch ends with metrics on at most a tenth as many validation rows as there are
-    training rows (the same rows and the same random numbers every epoch), which changes nothing in training.
+    Draws come from `seed` alone, and the caller's random state is left as it was. The last batch of an epoch
+    may be smaller and counts by its rows. Each epoch ends with metrics on at most a tenth as many validation
+    rows as there are training rows (the same rows and the same random numbers every epoch), which changes
+    nothing in training.
 
-    Ctrl-C and SIGTERM let the running step finish and write a checkpoint if there is a folder; then `KeyboardInterrupt`
-    or `SystemExit` is raised and the pair keeps its weights.
+    Ctrl-C and SIGTERM let the running step finish and write a checkpoint if there is a folder; then
+    `KeyboardInterrupt` or `SystemExit` is raised and the pair keeps its weights.
 
     Args:
-        pair: A model of `ppgen.models` or a `ppgen.Pair`. At its first fit, `pair.initialise(data)` sets what the data
-            tell, such as a decoder's bias.
-        data: A `Dataset`, the name of one, or an array; or a tuple (positional arguments) or a mapping (keyword
-            arguments) of tensors with one row a datum.
+        pair: A model of `ppgen.models` or a `ppgen.Pair`. At its first fit, `pair.initialise(data)` sets what
+            the data tell, such as a decoder's bias.
+        data: A `Dataset`, the name of one, or an array; or a tuple (positional arguments) or a mapping
+            (keyword arguments) of tensors with one row a datum.
         inference: An `Inference`, objective, negative phase, or a registered name; completed from
             `pair.default_inference`.
         epochs: Passes over the training rows. Exactly one of `epochs` and `steps` must be given.
         steps: Optimiser steps.
         batch_size: Rows of a batch.
         lr: Step size; by default that of `pair.default_training`, else that of the optimiser (Adam: 1e-3).
-        optimizer: `"adam"`, `"adamw"`, `"adamax"`, `"rmsprop"`, `"sgd"`; a mapping with such a `"name"` and the
-            optimiser's own options, as `{"name": "sgd", "momentum": 0.9}`; or a function from the list of parameters to
-            an optimiser. By default that of `pair.default_training`, else Adam.
-        lr_schedule: `"constant"`, `"linear"`, `"cosine"`, `"exponential"`, `"half"`, or a function from the progress in
-            [0, 1) to a factor of `lr`.
+        optimizer: `"adam"`, `"adamw"`, `"adamax"`, `"rmsprop"`, `"sgd"`; a mapping with such a `"name"` and
+            the optimiser's own options, as `{"name": "sgd", "momentum": 0.9}`; or a function from the list of
+            parameters to an optimiser. By default that of `pair.default_training`, else Adam.
+        lr_schedule: `"constant"`, `"linear"`, `"cosine"`, `"exponential"`, `"half"`, or a function from the
+            progress in [0, 1) to a factor of `lr`.
         seed: Seed of everything that training draws.
-        device: `"auto"` is CUDA if there is any, else the CPU; or a name such as `"cuda:1"`. The pair is moved there.
+        device: `"auto"` is CUDA if there is any, else the CPU; or a name such as `"cuda:1"`. The pair is
+            moved there.
         matmul_precision: Of float32 matrix products, in PyTorch's words: `"ieee"`, `"tf32"`, `"bf16"`.
         clip_norm: Largest norm of the gradient of all parameters together.
         early_stopping: Epochs without a better value of `monitor` after which training stops.
-        monitor: Metric that chooses the best epoch: `"valid_value"` by default, `"train_value"` without validation
-            rows, and under a negative phase whose log Z is unknown `"pseudo_log_likelihood"`.
-        restore_best: Whether the run ends with the weights of its best epoch; by default only with early stopping.
+        monitor: Metric that chooses the best epoch: `"valid_value"` by default, `"train_value"` without
+            validation rows, and under a negative phase whose log Z is unknown `"pseudo_log_likelihood"`.
+        restore_best: Whether the run ends with the weights of its best epoch; by default only with early
+            stopping.
         folder: Where to keep configuration, weights, checkpoints and logs; None writes nothing.
-        resume: `"auto"` goes on if the folder holds a checkpoint of the same configuration (more `epochs` are the same
-            run if the step size is constant); True insists on a checkpoint; False refuses a folder that holds a run.
+        resume: `"auto"` goes on if the folder holds a checkpoint of the same configuration (more `epochs` are
+            the same run if the step size is constant); True insists on a checkpoint; False refuses a folder
+            that holds a run.
         checkpoint_minutes: Time between checkpoints; 0 writes one after every step.
         callbacks: Functions of an `Event`.
         progress: Whether to print what is run, and a progress bar.
@@ -94,12 +98,12 @@ def fit(
         The `Run`; `run.pair` is `pair`.
 
     Raises:
-        ValueError: If an argument is out of its range or a name is not known; if the inference is not sound for this
-            pair; if the folder holds another run.
+        ValueError: If an argument is out of its range or a name is not known; if the inference is not sound
+            for this pair; if the folder holds another run.
         TypeError: If an argument has the wrong type.
         FolderInUseError: If another run is writing to the folder.
-        DivergenceError: If a value, gradient or parameter is not finite; names the first one. The pair keeps its last
-            good weights and the folder its last good checkpoint.
+        DivergenceError: If a value, gradient or parameter is not finite; names the first one. The pair keeps
+            its last good weights and the folder its last good checkpoint.
 
     Example:
         >>> import ppgen
@@ -153,14 +157,14 @@ def fit(
         )
         validation = Validation(pair, bound, source, batch_size, stepper.steps_per_epoch)
         selection = _selection(settings, validation)
-        config = _config(pair, inference, spec, settings, selection, source, first, where)
+        config = _config(pair, inference, spec, settings, selection, source, first, where, kept is not None)
         run = Run(pair, inference, source.describe(), config, folder=None if kept is None else kept.path)
         bar = None
         if progress:
             length = f"{epochs} epochs of {stepper.steps_per_epoch} steps" if epochs else f"{steps} steps"
             headline = (
-                f"{type(pair).__name__} on {run.dataset}: {inferences.describe(inference)}; {spec.describe()}; "
-                f"{length} on {where}"
+                f"{type(pair).__name__} on {run.dataset}: {inferences.describe(inference)}; "
+                f"{spec.describe()}; {length} on {where}"
             )
             bar = Progress(headline, stepper.total_steps)
         logs: list[Callback] = [] if kept is None else _logs(kept.path)
@@ -244,6 +248,7 @@ def _config(
     source: Source,
     first: Any,
     device: torch.device,
+    kept: bool,
 ) -> dict[str, Any]:
     name = registry.name_of("model", type(pair))
     model = (
@@ -252,7 +257,7 @@ def _config(
     return {
         "checkpoint_format": checkpoint.FORMAT,
         "model": {**model, "example": example(first)},
-        "inference": inferences.to_config(inference),
+        "inference": inferences.to_config(inference) if kept else inferences.describe(inference),
         "training": settings.to_config()
         | spec.to_config()
         | {"monitor": selection.monitor if selection else None},

@@ -65,7 +65,8 @@ class RunFolder:
             has_checkpoint or any((self.path / name).exists() for name in (CONFIG, MODEL))
         ):
             raise ValueError(
-                f"{self.path} already holds a run. Pass resume='auto' to go on with it, or choose another folder."
+                f"{self.path} already holds a run. "
+                "Pass resume='auto' to go on with it, or choose another folder."
             )
         if self.resume is True and not has_checkpoint:
             raise ValueError(
@@ -73,7 +74,7 @@ class RunFolder:
             )
 
     def begin(self, config: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Compare the configuration with that of the folder, record it, and give the checkpoint to go on from.
+        """Compare the configuration with that of the folder, record it, and give the checkpoint.
 
         Raises:
             ValueError: If a field differs (it is named), or a file cannot be read.
@@ -135,9 +136,10 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], epochs_done: int, pa
             return
         if not constant:
             raise ValueError(
-                f"{path} holds a run of epochs={before['training.epochs']!r}, this call asks for epochs={epochs!r}. Only a "
-                f"constant lr_schedule can be extended; {after.get('training.lr_schedule')!r} depends on the number of "
-                "steps. Choose another folder."
+                f"{path} holds a run of epochs={before['training.epochs']!r}, this call asks for "
+                f"epochs={epochs!r}. Only a constant lr_schedule can be extended; "
+                f"{after.get('training.lr_schedule')!r} depends on the number of steps. "
+                "Choose another folder."
             )
     if differing:
         shown = "; ".join(
@@ -154,8 +156,8 @@ def warn_of_environment(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     ]
     if differing:
         warnings.warn(
-            f"The run goes on in another environment ({', '.join(differing)}), so it may differ in rounding from an "
-            "uninterrupted one.",
+            f"The run goes on in another environment ({', '.join(differing)}), "
+            "so it may differ in rounding from an uninterrupted one.",
             stacklevel=4,
         )
 

@@ -20,20 +20,20 @@ from ppgen.training.stepper import load_pair_state
 def load(folder: str | Path, pair: Any = None) -> Run:
     """Read a run that `fit(folder=...)` kept, finished or not, on the CPU.
 
-    Models of the zoo are built again by their registered name and constructor arguments. Nothing is unpickled, and
-    nothing is imported that a file names, so that a folder from a stranger is safe to open.
+    Models of the zoo are built again by their registered name and constructor arguments. Nothing is
+    unpickled, and nothing is imported that a file names, so that a folder from a stranger is safe to open.
 
     Args:
         folder: Folder of the run.
         pair: For pairs that are not of the zoo: a pair built as for training, into which the weights are put.
 
     Returns:
-        The run, with its pair, metrics and the chains it ended with. A run that was not finished gives the weights of
-        its last checkpoint.
+        The run, with its pair, metrics and the chains it ended with. A run that was not finished gives the
+        weights of its last checkpoint.
 
     Raises:
-        ValueError: If the folder holds no run, a file is damaged or of a newer format, the model is not of the zoo and
-            `pair` is missing, or the weights are not those of `pair`.
+        ValueError: If the folder holds no run, a file is damaged or of a newer format, the model is not of
+            the zoo and `pair` is missing, or the weights are not those of `pair`.
 
     Example:
         >>> import tempfile
@@ -92,8 +92,9 @@ def load(folder: str | Path, pair: Any = None) -> Run:
 def _rebuild(model: dict[str, Any], weights: dict[str, Tensor], path: Path) -> Any:
     if model["name"] is None:
         raise ValueError(
-            f"The run in {path} trained a {model['type']} that is not of the zoo, so it cannot be built from a file. "
-            "Build it as for training and give it: ppgen.load(folder, pair=...)."
+            f"The run in {path} trained a {model['type']} that is not of the zoo, "
+            "so it cannot be built from a file. Build it as for training and "
+            "give it: ppgen.load(folder, pair=...)."
         )
     pair = registry.lookup("model", model["name"])(**model["arguments"])
     dtypes = {value.dtype for value in weights.values() if value.is_floating_point()}

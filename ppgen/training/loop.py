@@ -152,8 +152,9 @@ class Loop:
             "" if self.folder is None else f" The last checkpoint in {self.folder.path} is from before that."
         )
         raise DivergenceError(
-            f"Training met a number that is not finite {reason}. The pair holds the weights from before that step."
-            f"{kept} Lower lr (it was {self.stepper.lr:g}), set clip_norm, or look at the scales that the model computes."
+            f"Training met a number that is not finite {reason}. "
+            f"The pair holds the weights from before that step.{kept} "
+            f"Lower lr (it was {self.stepper.lr:g}), set clip_norm, or look at the scales that the model computes."
         ) from None
 
     def _save(self) -> None:

@@ -83,11 +83,12 @@ def resolve_optimizer(
     """Complete what the caller gave from the pair's defaults.
 
     Args:
-        optimizer: A name, a mapping with `"name"` and the optimiser's own options, a function from the list of
-            parameters to a `torch.optim.Optimizer`, or None for the pair's default (Adam if it has none).
+        optimizer: A name, a mapping with `"name"` and the optimiser's own options, a function from the list
+            of parameters to a `torch.optim.Optimizer`, or None for the pair's default (Adam if it has none).
         lr: Step size; None for the default of the optimiser.
         lr_schedule: Name or function of the progress; None for the default.
-        defaults: `pair.default_training`; its `lr`, `lr_schedule` and options count only for its own optimiser.
+        defaults: `pair.default_training`; its `lr`, `lr_schedule` and options count only for its own
+            optimiser.
 
     Raises:
         ValueError: If a name is not known, `lr` is not positive, or `lr` is given beside a function.
@@ -155,8 +156,9 @@ def optimizer_state(
                 scalars[name] = value
             else:
                 raise ValueError(
-                    f"{type(optimizer).__name__} keeps {key!r} as a {type(value).__name__}, which a checkpoint cannot "
-                    "hold. Use an optimiser whose state is tensors and numbers, one set a parameter."
+                    f"{type(optimizer).__name__} keeps {key!r} as a {type(value).__name__}, "
+                    "which a checkpoint cannot hold. Use an optimiser whose state is tensors and "
+                    "numbers, one set a parameter."
                 )
     return tensors, scalars
 

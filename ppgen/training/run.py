@@ -19,12 +19,12 @@ class Run:
         inference: The complete inference it was trained with.
         dataset: The data in a few words, with the binarisation.
         config: What `config.json` holds: model, inference, training arguments, data, versions.
-        metrics: One mapping an epoch: `epoch`, `step`, `seconds`, `lr`, and in nats per datum `train_value` (mean over
-            the epoch's rows) and `valid_value`. Under a negative phase whose log Z is unknown these two are replaced by
-            `pseudo_log_likelihood`, `free_energy_gap` (validation minus training; grows with overfitting) and `rhat`
-            of the persistent chains.
-        state: Where the run stands: `epoch`, `step`, `finished`, `stopped_by`, `monitor`, `best_epoch`, `best_value`
-            and `restored_best`.
+        metrics: One mapping an epoch: `epoch`, `step`, `seconds`, `lr`, and in nats per datum `train_value`
+            (mean over the epoch's rows) and `valid_value`. Under a negative phase whose log Z is unknown
+            these two are replaced by `pseudo_log_likelihood`, `free_energy_gap` (validation minus training;
+            grows with overfitting) and `rhat` of the persistent chains.
+        state: Where the run stands: `epoch`, `step`, `finished`, `stopped_by`, `monitor`, `best_epoch`,
+            `best_value` and `restored_best`.
         seconds: Time spent in training, over all its continuations.
         peak_memory: In MiB, on the device or of the process; None if the system does not say.
         folder: Where it is kept, or None.
@@ -71,7 +71,8 @@ class Run:
         if self.state.get("best_epoch") is not None:
             restored = ", restored" if self.state.get("restored_best") else ""
             parts.append(
-                f"best epoch {self.state['best_epoch']} ({self.state['monitor']} {self.state['best_value']:.4g}{restored})"
+                f"best epoch {self.state['best_epoch']} "
+                f"({self.state['monitor']} {self.state['best_value']:.4g}{restored})"
             )
         if self.state.get("stopped_by"):
             parts.append(f"stopped by {self.state['stopped_by']}")

@@ -13,7 +13,7 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Size, Tensor
 
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.samplers import base_rate_draw
 from ppgen.distributions.undirected import UndirectedDistribution
 from ppgen.pair import as_pair, split_batch
@@ -22,15 +22,20 @@ from ppgen.training.batches import from_example, rows
 from ppgen.training.convergence import split_rhat
 
 
+_CHAINS = "{site}/chains"  # name of persistent chains in the state that an inference leaves
+
+
 @dataclass(frozen=True)
 class Samples:
     """Draws from a model; stands for the array of them in NumPy.
 
     Args:
         samples: (num_samples, features).
-        means: Means of the data given what they were drawn from, the same shape; None if their law has no mean.
-        rhat: Split R-hat of the free energies of the Markov chains that the draws come from; 1 at convergence, above
-            about 1.01 the chains do not agree yet. None for a directed model, whose draws are independent and exact.
+        means: Means of the data given what they were drawn from, the same shape; None if their law has no
+            mean.
+        rhat: Split R-hat of the free energies of the Markov chains that the draws come from; 1 at
+            convergence, above about 1.01 the chains do not agree yet. None for a directed model, whose draws
+            are independent and exact.
         num_chains: Chains that the draws come from, or None.
     """
 
@@ -62,29 +67,32 @@ def sample(
 ) -> Samples:
     """Draw data from a model; the caller's random state and the pair's chains are left as they were.
 
-    A directed model is run from its prior to its data. At a Boltzmann machine's site block Gibbs chains are run: the
-    persistent chains of the pair's training if there are any, else new ones from the base rates.
+    A directed model is run from its prior to its data. At a Boltzmann machine's site block Gibbs chains are
+    run: the persistent chains of the pair's training if there are any, else new ones from the base rates.
 
     Args:
         pair: A pair, or the run that trained it.
         num_samples: Rows to draw. Draws of several chains alternate: row i is of chain i modulo `num_chains`.
-        num_chains: Chains at a Boltzmann machine; by default all persistent ones, else 100, at most `num_samples`.
+        num_chains: Chains at a Boltzmann machine; by default all persistent ones, else 100, at most
+            `num_samples`.
         sweeps: Gibbs sweeps between two draws of a chain.
         warmup_steps: Sweeps before those; by default 0 for persistent chains, 1000 for new ones.
-        like: For a `Pair` of your own: a batch with `num_samples` rows to call the model with. Observed values are
-            drawn in its place, other arguments are used as they are. Not needed with a run whose batches are observed.
+        like: For a `Pair` of your own: a batch with `num_samples` rows to call the model with. Observed
+            values are drawn in its place, other arguments are used as they are. Not needed with a run whose
+            batches are observed.
         seed: Seed of the draws.
 
     Raises:
-        ValueError: If a number is not positive, more chains are asked for than draws, or the model of a bare `Pair`
-            is to be called without `like`.
+        ValueError: If a number is not positive, more chains are asked for than draws, or the model of a bare
+            `Pair` is to be called without `like`.
 
     Example:
         >>> import ppgen
         >>> from ppgen import models
         >>> ppgen.sample(models.VAE(features=64, latent=8, hidden=(64,)), 5)
         Samples(5 x (64,))
-        >>> ppgen.sample(models.RBM(visible=64, hidden=16), 5, num_chains=5, sweeps=10, warmup_steps=10).num_chains
+        >>> rbm = models.RBM(visible=64, hidden=16)
+        >>> ppgen.sample(rbm, 5, sweeps=10, warmup_steps=10).num_chains
         5
     """
     for name, value, least in (
@@ -119,7 +127,7 @@ def sample(
 
 
 class _Chains(Messenger):
-    """Handler that draws undirected sites from block Gibbs chains and keeps their free energies, chains x sweeps."""
+    """Handler that draws undirected sites from block Gibbs chains and keeps their free energies."""
 
     def __init__(
         self,
@@ -145,7 +153,7 @@ class _Chains(Messenger):
 
     def start(self, site: str, energy: LayeredEnergy) -> tuple[Tensor, int]:
         """Chains to start from, and the sweeps before their first draw."""
-        known = self.persistent.get(f"chains/{site}")
+        known = self.persistent.get(_CHAINS.format(site=site))
         limit = min(self.num_samples, 100 if known is None else len(known))
         self.num_chains = limit if self.wanted is None else self.wanted
         if known is not None and known.shape[-1] == energy.size(EVEN) and self.num_chains <= len(known):
@@ -208,7 +216,7 @@ def _returned(trace: Any) -> Any:
 
 
 def _observed(trace: Any, arguments: list[Any] | None) -> Any:
-    """The one site that stands for the data; with `arguments`, each of them must be its or another's observation."""
+    """The one site that stands for the data; each of `arguments` must be an observation."""
     sites = [
         site
         for site in trace.nodes.values()

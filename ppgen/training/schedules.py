@@ -1,4 +1,4 @@
-"""Step-size schedules: a factor of `lr` for each point of a run, written in terms of its progress from 0 to 1."""
+"""Step-size schedules: a factor of `lr` as a function of the progress of a run from 0 to 1."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -13,8 +13,8 @@ SCHEDULES: Mapping[str, Schedule] = {
     "exponential": lambda progress: 0.01**progress,
     "half": lambda progress: 1.0 if progress < 0.5 else 0.01 ** (2.0 * progress - 1.0),
 }
-"""`"constant"`; `"linear"` and `"cosine"` fall to zero; `"exponential"` falls geometrically to a hundredth; `"half"`
-is constant for the first half and then falls geometrically to a hundredth."""
+"""`"constant"`; `"linear"` and `"cosine"` fall to zero; `"exponential"` falls geometrically to a hundredth;
+`"half"` is constant for the first half and then falls geometrically to a hundredth."""
 
 
 def resolve(schedule: Any) -> tuple[str, Schedule]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def derive(seed: int, *purpose: str | int) -> int:
-    """Seed of the stream for one purpose, so that streams do not overlap and one can change without the others.
+    """Seed of the stream for one purpose: streams do not overlap, and one can change without the others.
 
     Example:
         >>> derive(0, "order", 1) == derive(0, "order", 2)

@@ -39,7 +39,8 @@ class Settings:
             raise ValueError(f"seed must be in [0, 2^63), got {self.seed}.")
         if self.matmul_precision not in PRECISIONS:
             raise ValueError(
-                f"matmul_precision must be one of {', '.join(map(repr, PRECISIONS))}, got {self.matmul_precision!r}."
+                f"matmul_precision must be one of {', '.join(map(repr, PRECISIONS))}, "
+                f"got {self.matmul_precision!r}."
             )
         if self.clip_norm is not None and not _number("clip_norm", self.clip_norm) > 0:
             raise ValueError(f"clip_norm must be positive, got {self.clip_norm}.")

@@ -9,8 +9,8 @@ from typing import Any
 class GracefulStop:
     """Context in which SIGINT and SIGTERM set `received` instead of stopping the process at once.
 
-    Only the main thread may set handlers; elsewhere the context does nothing. A signal that is ignored stays ignored.
-    The first signal puts the old handlers back, so that a second Ctrl-C stops at once.
+    Only the main thread may set handlers; elsewhere the context does nothing. A signal that is ignored stays
+    ignored. The first signal puts the old handlers back, so that a second Ctrl-C stops at once.
     """
 
     def __init__(self) -> None:

@@ -15,7 +15,8 @@ from ppgen.training.optimizers import OptimizerSpec, load_optimizer_state, optim
 class Stepper:
     """Parameters, optimiser, inference state and place in the data, moved on one batch at a time.
 
-    Nothing in a step waits for the device: values are summed there. The sum is also the alarm for NaN, which it keeps.
+    Nothing in a step waits for the device: values are summed there. The sum is also the alarm for NaN, which
+    it keeps.
 
     Args:
         pair: The pair in training, on its device, with all its parameters made.

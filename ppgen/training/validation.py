@@ -11,7 +11,7 @@ from ppgen.training import seeds
 from ppgen.training.batches import Batch, Source, chunks, fixed_subset, rows
 from ppgen.training.convergence import split_rhat
 
-_FRACTION = 10  # validation rows are at most this part of the training rows: forward passes only, so a tenth of the cost
+_FRACTION = 10  # validation rows are at most this part of the training rows: a tenth of the cost, or less
 _WINDOW = 20  # recordings of the chains' free energies that R-hat looks at
 _SPACING = 5  # steps between two recordings, at least; each costs about a quarter of a step
 
@@ -19,8 +19,8 @@ _SPACING = 5  # steps between two recordings, at least; each costs about a quart
 class Validation:
     """Metrics at an epoch's end, from fixed rows and a fixed random state, so that epochs are comparable.
 
-    Training's random stream is put back: turning validation off or changing it changes nothing in training. At most
-    a tenth as many rows as there are training rows are looked at.
+    Training's random stream is put back: turning validation off or changing it changes nothing in training.
+    At most a tenth as many rows as there are training rows are looked at.
 
     Args:
         pair: The pair in training.
