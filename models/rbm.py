@@ -68,7 +68,7 @@ class RBM(GenerativeModel):
         Example:
             >>> import numpy as np
             >>> from ppgen import models
-    >>> models.RBM.from_arrays(np.zeros((3, 2)), np.zeros(3), np.zeros(2)).weight.dtype
+            >>> models.RBM.from_arrays(np.zeros((3, 2)), np.zeros(3), np.zeros(2)).weight.dtype
             torch.float64
         """
         given = {"weight": weight, "visible_bias": visible_bias, "hidden_bias": hidden_bias}

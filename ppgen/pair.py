@@ -4,6 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pyro
@@ -16,6 +17,14 @@ from torch import Tensor, nn
 from ppgen.capture import Capture, CapturedParameters, prepare_modules
 
 
+@dataclass(frozen=True)
+class Arguments:
+    """A batch given as positional and keyword arguments together."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
 def split_batch(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Arguments that a batch stands for: a tensor is the first, a tuple the positional, a mapping the keyword ones.
 
@@ -25,6 +34,8 @@ def split_batch(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         >>> split_batch({"x": 1})
         ((), {'x': 1})
     """
+    if isinstance(batch, Arguments):
+        return batch.args, dict(batch.kwargs)
     if isinstance(batch, Mapping):
         return (), dict(batch)
     if isinstance(batch, tuple):

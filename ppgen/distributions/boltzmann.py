@@ -83,6 +83,10 @@ class BoltzmannMachine(UndirectedDistribution):
         """Values of the even layers."""
         return self._side(value, EVEN)
 
+    def side_means(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Values of both sides."""
+        return self._side(value, EVEN), self._side(value, ODD)
+
     def free_energy(self, value: Tensor, side: str = "visible") -> Tensor:
         """F of the side that holds layer `side`, the other summed out, in nats: (..., units of that side) -> (...,)."""
         return self.base_energy.free_energy(value, self._parity((side,)))
@@ -191,6 +195,16 @@ class BoltzmannMarginal(UndirectedDistribution):
     def even_side(self, value: Tensor) -> Tensor:
         """The value itself on the even side, a draw given it on the odd side."""
         return value if self.side == EVEN else self.base_energy.sample_opposite(value, ODD)
+
+    def side_means(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """The value and the mean of the other side given it."""
+        other = self.base_energy.mean_opposite(value, self.side)
+        return (value, other) if self.side == EVEN else (other, value)
+
+    @property
+    def from_odd_side(self) -> bool:
+        """Whether an event is the odd side."""
+        return self.side == ODD
 
     def _event(self, even: Tensor, odd: Tensor) -> Tensor:
         return even if self.side == EVEN else odd

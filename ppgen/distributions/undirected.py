@@ -67,6 +67,15 @@ class UndirectedDistribution(TorchDistribution):
         """Values of the even side that a chain can start from: the value itself or a draw given it."""
 
     @abstractmethod
+    def side_means(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Values of the even and of the odd side: as given, or their mean given the other."""
+
+    @property
+    def from_odd_side(self) -> bool:
+        """Whether an event is the odd side alone."""
+        return False
+
+    @abstractmethod
     def _event(self, even: Tensor, odd: Tensor) -> Tensor:
         """Event of this law in a joint state."""
 

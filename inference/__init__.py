@@ -1,0 +1,45 @@
+"""Objectives, gradient estimators and negative phases: what turns a model/guide pair into gradients."""
+
+if __name__ == "inference":
+    raise ImportError("Import this package as ppgen.inference; a second copy of its classes would not be recognised.")
+
+from ppgen.inference.algorithms import IWAE
+from ppgen.inference.attach import attach
+from ppgen.inference.bound import BoundInference, StepResult
+from ppgen.inference.contrastive_divergence import CD, PCD
+from ppgen.inference.elbo import ELBO
+from ppgen.inference.exact_partition import ExactPartition
+from ppgen.inference.iwelbo import IWELBO
+from ppgen.inference.layout import Layout, find_layout
+from ppgen.inference.legality import Rule, legality
+from ppgen.inference.log_weights import LogWeights, log_weights
+from ppgen.inference.negative_phase import NegativePhase
+from ppgen.inference.objective import Objective
+from ppgen.inference.pathwise import Pathwise
+from ppgen.inference.specification import Inference, describe, from_config, resolve, to_config
+
+__all__ = [
+    "CD",
+    "ELBO",
+    "IWAE",
+    "IWELBO",
+    "PCD",
+    "BoundInference",
+    "ExactPartition",
+    "Inference",
+    "Layout",
+    "LogWeights",
+    "NegativePhase",
+    "Objective",
+    "Pathwise",
+    "Rule",
+    "StepResult",
+    "attach",
+    "describe",
+    "find_layout",
+    "from_config",
+    "legality",
+    "log_weights",
+    "resolve",
+    "to_config",
+]

@@ -1,0 +1,212 @@
+"""An inference bound to a pair: the state it needs, and the step that gives value and gradients."""
+
+import contextlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+
+from ppgen.distributions import UndirectedDistribution
+from ppgen.distributions.layered_energy import EVEN
+from ppgen.inference.centring import centred_gradients
+from ppgen.inference.estimator import check_estimator
+from ppgen.inference.layout import find_layout
+from ppgen.inference.legality import check_negative_phase
+from ppgen.inference.log_weights import log_weights
+from ppgen.inference.negative_phase import NegativePhaseHandler, State
+from ppgen.inference.specification import Inference
+from ppgen.inference.support import check_support
+from ppgen.pair import split_batch
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Result of one step.
+
+    Attributes:
+        value: Objective per datum, in nats if the inference is normalised: a detached scalar.
+        gradients: Gradient of minus the objective per datum, by name of the parameter.
+    """
+
+    value: Tensor
+    gradients: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Objective per datum of one batch, with its graph, and the undirected laws that were met."""
+
+    value: Tensor
+    num_data: int
+    laws: dict[str, tuple[UndirectedDistribution, Tensor]] = field(default_factory=dict)
+
+
+class BoundInference:
+    """An inference with the state that it needs for one pair: chains and offsets of negative phases.
+
+    A step depends on the parameters, this state, the batch and torch's global random state, and on nothing else.
+
+    Args:
+        inference: What to do.
+        pair: To what.
+        batch: A batch, from which the structure of the pair is read.
+        num_data: Rows of the whole data set; None takes the size that the data plate was given.
+
+    Raises:
+        ValueError: If the combination is not legal for the pair, naming the site and what to use instead; if the data
+            lie outside the support of an observed site.
+    """
+
+    def __init__(self, inference: Inference, pair: Any, batch: Any, num_data: int | None) -> None:
+        self.inference, self.pair, self.num_data = inference, pair, num_data
+        self.layout = find_layout(pair, batch, allow_subsampling=num_data is None)
+        num_rows = _num_rows(batch)
+        inference.objective.check(self.layout, num_rows, num_data if num_data is not None else num_rows)
+        check_estimator(inference.estimator, self.layout)
+        check_negative_phase(inference.negative_phase, self.layout)
+        check_support(pair, batch)
+        self._phases = dict.fromkeys(self.layout.undirected, inference.negative_phase)
+        self._states: dict[str, State] = {}
+        self._laws: dict[str, UndirectedDistribution] = {}
+        self._warned = False
+
+    @property
+    def normalised(self) -> bool:
+        """Whether values are normalised; under CD and PCD they lack log Z and are no log-likelihood bound."""
+        return all(phase.normalised for phase in self._phases.values() if phase is not None)
+
+    @property
+    def undirected(self) -> tuple[str, ...]:
+        """Names of the sites under a negative phase."""
+        return self.layout.undirected
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Chains and offsets under the names `site.key`."""
+        return {f"{site}.{key}": value for site, state in self._states.items() for key, value in state.items()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Continue from a state as `state` gave it.
+
+        Raises:
+            ValueError: If it belongs to other sites than this pair's undirected ones.
+        """
+        states: dict[str, State] = {}
+        for name, value in state.items():
+            site, _, key = name.rpartition(".")
+            if site not in self._phases:
+                raise ValueError(f"The state holds {name!r}, but the undirected sites are {list(self._phases)}.")
+            states.setdefault(site, {})[key] = value
+        self._states = states
+
+    def step(self, batch: Any) -> StepResult:
+        """Value and gradients of one batch; chains move.
+
+        Raises:
+            ValueError: If the pair has no parameter that wants a gradient, or none is reached.
+        """
+        named = {name: tensor for name, tensor in self.pair.named_parameters() if tensor.requires_grad}
+        with pyro.validation_enabled(False):
+            evaluation = self.evaluate(batch, training=True)
+        gradients = self._gradients(-evaluation.value, list(named.values()), evaluation)
+        found = {name: gradient for name, gradient in zip(named, gradients, strict=True) if gradient is not None}
+        return StepResult(evaluation.value.detach(), found)
+
+    @torch.no_grad()
+    def value(self, batch: Any) -> Tensor:
+        """Objective per datum of a batch, a scalar; nothing moves but the random state."""
+        with pyro.validation_enabled(False):
+            return self.evaluate(batch, training=False).value
+
+    def evaluate(self, batch: Any, training: bool) -> Evaluation:
+        """Objective per datum with its graph.
+
+        Args:
+            batch: A batch of data.
+            training: Whether chains move and log Z has a gradient.
+        """
+        handler = NegativePhaseHandler(self._phases, self._states, training)  # type: ignore[arg-type]
+        objective = self.inference.objective
+        no_grad = contextlib.nullcontext() if training else torch.no_grad()
+        with no_grad, handler:
+            weights = log_weights(
+                self.pair, batch, objective.num_particles, vectorize=objective.vectorize_particles, layout=self.layout
+            )
+            self._laws = {site: law for site, (law, _) in handler.laws.items()}
+            num_data = self.num_data if self.num_data is not None else weights.num_data
+            return Evaluation(objective.value(weights, num_data), num_data, handler.laws)
+
+    @staticmethod
+    def summed_loss(evaluation: Evaluation) -> Tensor:
+        """Minus the objective summed over the data set, as Pyro's losses are."""
+        return -evaluation.num_data * evaluation.value.detach()
+
+    def differentiable(self, evaluation: Evaluation, parameters: Sequence[Tensor]) -> Tensor:
+        """The summed loss as a tensor whose gradient in `parameters` is the estimator's, centring included."""
+        loss = -evaluation.num_data * evaluation.value
+        gradients = self._gradients(loss, parameters, evaluation)
+        reached = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+        return _WithGradients.apply(loss.detach(), *(g for _, g in reached), *(p for p, _ in reached))  # type: ignore[no-any-return]
+
+    def chain_free_energies(self) -> Tensor | None:
+        """Free energies of the persistent chains, in nats: (chains,); None if there are none.
+
+        They are known after a step; with several undirected sites they are those of the first.
+        """
+        for site, state in self._states.items():
+            if "chains" in state and site in self._laws:
+                with torch.no_grad():
+                    return self._laws[site].base_energy.free_energy(state["chains"], EVEN)
+        return None
+
+    def _gradients(
+        self, loss: Tensor, parameters: Sequence[Tensor], evaluation: Evaluation
+    ) -> list[Tensor | None]:
+        if not parameters or not loss.requires_grad:
+            raise ValueError(
+                "The step found no parameter to train. Mark the methods of a PyroModule that are model and guide with "
+                "@pyro.nn.module.pyro_method, register networks with pyro.module, and check requires_grad."
+            )
+        gradients: list[Tensor | None] = list(torch.autograd.grad(loss, parameters, allow_unused=True))
+        for site, (law, _) in evaluation.laws.items():
+            if getattr(self._phases[site], "centred", False):
+                gradients = self._centre(site, law, parameters, gradients)
+        return gradients
+
+    def _centre(
+        self, site: str, law: UndirectedDistribution, parameters: Sequence[Tensor], gradients: list[Tensor | None]
+    ) -> list[Tensor | None]:
+        by_id = {id(p): g for p, g in zip(parameters, gradients, strict=True) if g is not None}
+        centred = centred_gradients(law.base_energy, self._states[site], by_id)
+        if not centred and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"The gradient at site {site!r} is not centred: some weight or bias of the machine is no parameter of "
+                "the pair with a gradient of its own. Training goes on with plain gradients (centred=False says so).",
+                stacklevel=2,
+            )
+        return [centred.get(id(p), g) for p, g in zip(parameters, gradients, strict=True)]
+
+
+class _WithGradients(torch.autograd.Function):
+    """A scalar whose gradient in some tensors is known already."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, *rest: Tensor) -> Tensor:
+        count = len(rest) // 2
+        ctx.save_for_backward(*rest[:count])
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        gradients = ctx.saved_tensors
+        return (None, *(None for _ in gradients), *(grad_outputs[0] * gradient for gradient in gradients))
+
+
+def _num_rows(batch: Any) -> int:
+    args, kwargs = split_batch(batch)
+    return next((len(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), 1)

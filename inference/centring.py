@@ -1,0 +1,73 @@
+"""Centring: the gradient of the centred parameters of a Boltzmann machine, by a linear map of the plain one."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ppgen.distributions import Dense, UndirectedDistribution
+from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+
+State = dict[str, Tensor]
+
+
+@torch.no_grad()
+def updated_offsets(law: UndirectedDistribution, value: Tensor, state: State, rate: float) -> State:
+    """Offsets moved towards the means of both sides in the positive phase; at them, if there were none.
+
+    Args:
+        law: Law at the site.
+        value: Values at the site: (..., rows, units).
+        state: State with the last offsets, if any.
+        rate: Weight of the new means.
+
+    Returns:
+        `even_offset`, shape (even units,), and `odd_offset`, shape (odd units,).
+    """
+    even, odd = law.side_means(value)
+    means = {"even_offset": even.flatten(0, -2).mean(0), "odd_offset": odd.flatten(0, -2).mean(0)}
+    return {name: torch.lerp(state[name], mean, rate) if name in state else mean for name, mean in means.items()}
+
+
+@torch.no_grad()
+def centred_gradients(energy: LayeredEnergy, state: State, gradients: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    r"""Gradient with respect to centred parameters, carried back to the plain ones.
+
+    .. math:: g_W' = g_W - g_b \lambda^\top - \mu \, g_c^\top, \quad g_b' = g_b - g_W' \lambda, \quad
+              g_c' = g_c - g_W'^\top \mu
+
+    for offsets mu below and lambda above each coupling, layer by layer in a deep machine. It is the map J J' of a
+    change of parameters, so it turns the gradient of anything into a descent direction of the same thing.
+
+    References:
+        | Deep Boltzmann Machines and the Centering Trick (Montavon and Mueller, 2012)
+        | How to Center Deep Boltzmann Machines (Melchior, Fischer and Wiskott, 2016), https://arxiv.org/abs/1311.1354
+
+    Args:
+        energy: Energy of the machine.
+        state: Offsets, as `updated_offsets` makes them.
+        gradients: Plain gradient by `id` of the parameter; every weight and bias of the machine must have one.
+
+    Returns:
+        Centred gradients under the same keys; empty if a coupling is not dense or a gradient is missing.
+    """
+    parameters = energy.parameters()
+    if not all(isinstance(coupling, Dense) for coupling in energy.couplings):
+        return {}
+    if any(id(parameter) not in gradients for parameter in parameters):
+        return {}
+    offsets = {**energy.split(state["even_offset"], EVEN), **energy.split(state["odd_offset"], ODD)}
+    biases = [units.parameters()[0] for units in energy.units]
+    weights = [coupling.parameters()[0] for coupling in energy.couplings]
+    centred: dict[int, Tensor] = {}
+    shifts = [torch.zeros_like(bias) for bias in biases]
+    for layer, weight in enumerate(weights):
+        below, above = offsets[layer], offsets[layer + 1]
+        bias_below, bias_above = gradients[id(biases[layer])], gradients[id(biases[layer + 1])]
+        gradient = gradients[id(weight)] - torch.outer(bias_below, above) - torch.outer(below, bias_above)
+        centred[id(weight)] = gradient
+        shifts[layer] += gradient @ above
+        shifts[layer + 1] += gradient.mT @ below
+    for bias, shift in zip(biases, shifts, strict=True):
+        centred[id(bias)] = gradients[id(bias)] - shift
+    return centred

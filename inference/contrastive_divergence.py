@@ -1,0 +1,122 @@
+"""Contrastive divergence and persistent contrastive divergence."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ppgen.distributions import UndirectedDistribution
+from ppgen.distributions.layered_energy import EVEN
+from ppgen.distributions.samplers import base_rate_draw
+from ppgen.inference.centring import updated_offsets
+from ppgen.inference.negative_phase import NegativePhase, State
+
+
+@dataclass(frozen=True)
+class _ChainPhase(NegativePhase):
+    """What CD and PCD share: the surrogate of chains of the even side, and offsets for centring."""
+
+    k: int = 1
+    centred: bool = field(default=True, kw_only=True)
+    offset_rate: float = field(default=0.01, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.k, int) or self.k < 1:
+            raise ValueError(f"k must be a number of Gibbs sweeps of at least 1, got {self.k!r}.")
+        if not 0 < self.offset_rate <= 1:
+            raise ValueError(f"offset_rate must lie in (0, 1], got {self.offset_rate!r}.")
+
+    def _offsets(self, law: UndirectedDistribution, value: Tensor, state: State) -> State:
+        return updated_offsets(law, value, state, self.offset_rate) if self.centred else {}
+
+    @staticmethod
+    def _expectation(law: UndirectedDistribution, even: Tensor) -> Tensor:
+        """0 in value, with the gradient E[-dF] over chains: the odd side enters by its mean given the chain's end."""
+        mean = -law.base_energy.free_energy(even, EVEN).mean()
+        return mean - mean.detach()
+
+
+@dataclass(frozen=True)
+class CD(_ChainPhase):
+    r"""Contrastive divergence: k block Gibbs sweeps from the values at the site, that is, from the data.
+
+    .. math:: \nabla \log Z \approx \frac{1}{B} \sum_b -\nabla F(v_b^{(k)}), \quad v^{(0)} = x
+
+    Its gradient is biased: it leaves out how the k-step reconstruction depends on the weights.
+
+    References:
+        | Training Products of Experts by Minimizing Contrastive Divergence (Hinton, 2002)
+
+    Args:
+        k: Gibbs sweeps.
+        centred: Whether the gradient is that of the centred parameters (Montavon and Mueller, 2012).
+        offset_rate: Rate at which the offsets of centring follow the data means.
+
+    Raises:
+        ValueError: If k is less than 1 or the rate is not in (0, 1].
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.CD(k=5).k
+        5
+    """
+
+    def init(self, law: UndirectedDistribution, value: Tensor) -> State:
+        """Offsets of centring, if it is on."""
+        return self._offsets(law, value, {})
+
+    def surrogate(self, law: UndirectedDistribution, value: Tensor, state: State) -> tuple[Tensor, State]:
+        """Gradient of the chains' free energies after k sweeps from the values."""
+        energy = law.base_energy
+        with torch.no_grad():
+            start = law.even_side(value).flatten(0, -2)
+            # From the odd side, `even_side` was the second half of the first sweep.
+            sweeps = self.k - 1 if law.from_odd_side else self.k
+            end = energy.gibbs(start, EVEN, sweeps)
+        return self._expectation(law, end), self._offsets(law, value, state)
+
+
+@dataclass(frozen=True)
+class PCD(_ChainPhase):
+    r"""Persistent contrastive divergence: chains that are carried over from step to step.
+
+    .. math:: \nabla \log Z \approx \frac{1}{C} \sum_c -\nabla F(v_c), \quad v_c \leftarrow k \text{ sweeps from the last } v_c
+
+    The chains follow the model as long as steps are small against their mixing, so the step size must fall. Their
+    number is free; it need not be the batch size.
+
+    References:
+        | Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient (Tieleman, 2008)
+
+    Args:
+        k: Gibbs sweeps each step.
+        num_chains: Persistent chains.
+        centred: Whether the gradient is that of the centred parameters (Montavon and Mueller, 2012).
+        offset_rate: Rate at which the offsets of centring follow the data means.
+
+    Raises:
+        ValueError: If k or the number of chains is less than 1, or the rate is not in (0, 1].
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.PCD(num_chains=100)
+        PCD(k=1, centred=True, offset_rate=0.01, num_chains=100)
+    """
+
+    num_chains: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.num_chains, int) or self.num_chains < 1:
+            raise ValueError(f"num_chains must be at least 1, got {self.num_chains!r}.")
+
+    def init(self, law: UndirectedDistribution, value: Tensor) -> State:
+        """Chains drawn from the base rates, and offsets of centring, if it is on."""
+        with torch.no_grad():
+            chains = base_rate_draw(law.base_energy, (self.num_chains,))
+        return {"chains": chains, **self._offsets(law, value, {})}
+
+    def surrogate(self, law: UndirectedDistribution, value: Tensor, state: State) -> tuple[Tensor, State]:
+        """Gradient of the chains' free energies after k sweeps from where they were."""
+        chains = law.base_energy.gibbs(state["chains"], EVEN, self.k)
+        return self._expectation(law, chains), {"chains": chains, **self._offsets(law, value, state)}

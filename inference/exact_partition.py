@@ -1,0 +1,46 @@
+"""The exact log Z of small machines as a negative phase."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ppgen.distributions import UndirectedDistribution
+from ppgen.distributions.enumeration import exact_log_partition
+from ppgen.inference.negative_phase import NegativePhase, State
+
+
+@dataclass(frozen=True)
+class ExactPartition(NegativePhase):
+    r"""log Z by enumeration of the smaller side, differentiated: exact maximum likelihood.
+
+    .. math:: \nabla \log Z = E_{p(v, h)}[-\nabla E(v, h)]
+
+    Values are normalised, in nats. Cost: one pass over all states of the smaller side each step.
+
+    Args:
+        max_states: Largest number of states of the smaller side.
+
+    Raises:
+        ValueError: At the first step, if the smaller side has more states.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.ExactPartition().max_states
+        1048576
+    """
+
+    normalised: ClassVar[bool] = True
+    max_states: int = 2**20
+
+    def init(self, law: UndirectedDistribution, value: Tensor) -> State:
+        """No state."""
+        return {}
+
+    def surrogate(self, law: UndirectedDistribution, value: Tensor, state: State) -> tuple[Tensor, State]:
+        """log Z itself."""
+        return exact_log_partition(law.base_energy, self.max_states), state
+
+    def value(self, law: UndirectedDistribution) -> Tensor:
+        """log Z itself."""
+        return exact_log_partition(law.base_energy, self.max_states)

@@ -1,0 +1,179 @@
+"""What one run of a pair tells about its sites: plates, latent and observed sites, what each needs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pyro import poutine
+from pyro.distributions import MaskedDistribution
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+
+from ppgen.distributions import UndirectedDistribution
+from ppgen.pair import split_batch
+
+REPARAMETERISED, DISCRETE, EXACT_POSTERIOR, UNDIRECTED = (
+    "reparameterised",
+    "not reparameterised",
+    "exact posterior",
+    "undirected",
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Structure of a pair, found by one run.
+
+    Attributes:
+        plate: Name of the data plate.
+        data_dim: Dimension of the data plate, counted from the right (negative).
+        particle_dim: Dimension free for particles, left of the deepest plate (negative).
+        latent: Kind of each site that the guide draws.
+        undirected: Names of the sites of the model whose log Z is unknown.
+        global_latents: Latent sites outside the data plate.
+        scaled: Sites with a scale beside the data plate's own.
+    """
+
+    plate: str
+    data_dim: int
+    particle_dim: int
+    latent: dict[str, str]
+    undirected: tuple[str, ...]
+    global_latents: tuple[str, ...]
+    scaled: tuple[str, ...]
+
+    @property
+    def exact_posterior(self) -> bool:
+        """Whether the guide is the exact posterior at every latent site, so that a log-weight is log p(x)."""
+        return all(kind == EXACT_POSTERIOR for kind in self.latent.values())
+
+
+def undirected_law(fn: Any) -> UndirectedDistribution | None:
+    """The undirected distribution at a site, under a mask or not; None if the site holds another."""
+    while isinstance(fn, MaskedDistribution):
+        fn = fn.base_dist
+    return fn if isinstance(fn, UndirectedDistribution) else None
+
+
+def sites(trace: poutine.Trace) -> dict[str, Any]:
+    """Sample sites of a trace by name, without the plates' own subsampling sites."""
+    return {
+        name: site
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample" and not site_is_subsample(site)
+    }
+
+
+def data_frame(site: Any, plate: str) -> Any | None:
+    """Frame of the data plate around a site, or None outside of it."""
+    return next((frame for frame in site["cond_indep_stack"] if frame.name == plate), None)
+
+
+def data_factor(frame: Any | None) -> float:
+    """Factor by which the data plate has scaled a site: its size over the rows at hand."""
+    return 1.0 if frame is None else frame.full_size / frame.size
+
+
+def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Layout:
+    """Run model and guide once and read their structure; the random state is restored.
+
+    Args:
+        pair: A pair.
+        batch: A batch of data: a tensor, a tuple or a mapping.
+        allow_subsampling: Whether the data plate may draw a random subsample by itself.
+
+    Raises:
+        ValueError: If there is no data plate, if it subsamples by itself though batches are given, if the guide
+            misses a latent site, or if it has one that the model has not.
+    """
+    args, kwargs = split_batch(batch)
+    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
+    devices = [tensor.device for tensor in tensors if tensor.device.type == "cuda"][:1]
+    watch = _OwnSubsampling(pair.plate)
+    with torch.random.fork_rng(devices=devices), torch.no_grad(), pair.running(), watch:
+        guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
+        model_trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(*args, **kwargs)
+    if watch.subsamples and not allow_subsampling:
+        raise ValueError(
+            f"Plate {pair.plate!r} draws a subsample by itself (subsample_size), though the data come in batches "
+            "already: two subsamplings. Write pyro.plate(name, size, subsample=x) or pyro.plate(name, len(x))."
+        )
+    model_sites, guide_sites = sites(model_trace), sites(guide_trace)
+    every = [*model_sites.values(), *guide_sites.values()]
+    frames = [frame for frame in (data_frame(site, pair.plate) for site in every) if frame is not None]
+    if not frames or frames[0].dim is None:
+        named = sorted({frame.name for site in every for frame in site["cond_indep_stack"]})
+        raise ValueError(
+            f"{_name(pair.model)} has no vectorised plate {pair.plate!r} over the data (its plates: {named or 'none'}). "
+            f"Draw each datum inside pyro.plate({pair.plate!r}, len(x)), or name your plate: Pair(..., plate=...)."
+        )
+    _check_sites(model_sites, guide_sites)
+    deepest = min(frame.dim for site in every for frame in site["cond_indep_stack"] if frame.vectorized)
+    return Layout(
+        plate=pair.plate,
+        data_dim=frames[0].dim,
+        particle_dim=deepest - 1,
+        latent={name: _kind(site) for name, site in guide_sites.items()},
+        undirected=tuple(name for name, site in model_sites.items() if _needs_log_partition(site)),
+        global_latents=tuple(name for name, site in guide_sites.items() if data_frame(site, pair.plate) is None),
+        scaled=tuple(
+            name
+            for traced in (model_sites, guide_sites)
+            for name, site in traced.items()
+            if _foreign_scale(site, pair.plate)
+        ),
+    )
+
+
+def _check_sites(model_sites: dict[str, Any], guide_sites: dict[str, Any]) -> None:
+    latent = {name for name, site in model_sites.items() if not site["is_observed"]}
+    missing = sorted(latent - set(guide_sites))
+    if missing:
+        raise ValueError(f"The guide misses the latent sites {missing} of the model; draw them there, or observe them.")
+    extra = sorted(
+        name
+        for name, site in guide_sites.items()
+        if name not in latent and not site["infer"].get("is_auxiliary", False)
+    )
+    if extra:
+        raise ValueError(
+            f"The guide draws the sites {extra}, which are no latent sites of the model (its latent sites: "
+            f'{sorted(latent)}). Rename them, or mark them infer={{"is_auxiliary": True}}.'
+        )
+
+
+def _kind(site: Any) -> str:
+    if site["infer"].get("posterior") == "exact":
+        return EXACT_POSTERIOR
+    return REPARAMETERISED if site["fn"].has_rsample else DISCRETE
+
+
+def _needs_log_partition(site: Any) -> bool:
+    law = undirected_law(site["fn"])
+    return law is not None and law.attached is None
+
+
+def _foreign_scale(site: Any, plate: str) -> bool:
+    scale = site["scale"] / data_factor(data_frame(site, plate))
+    return bool((torch.as_tensor(scale) - 1).abs().max() > 1e-6)
+
+
+def _name(function: Any) -> str:
+    owner = getattr(function, "__self__", None)
+    return type(owner).__name__ if owner is not None else getattr(function, "__name__", repr(function))
+
+
+class _OwnSubsampling(Messenger):
+    """Notes whether the data plate draws a random subsample of its own."""
+
+    def __init__(self, plate: str) -> None:
+        super().__init__()
+        self.plate = plate
+        self.subsamples = False
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["name"] == self.plate and site_is_subsample(msg) and msg["value"] is None:
+            size = msg["fn"].subsample_size
+            self.subsamples |= size is not None and size < msg["fn"].size
+
+

@@ -1,0 +1,170 @@
+"""Log-weights of particles: log p(x, z) - log q(z | x) for each particle and datum."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions.util import scale_and_mask
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites
+from ppgen.pair import split_batch
+
+PARTICLES = "_particles"  # name of the plate that holds them
+
+
+@dataclass(frozen=True)
+class LogWeights:
+    r"""Log-weights of one batch.
+
+    .. math:: \log w_{kb} = \log p(x_b, z_{kb}) - \log q(z_{kb} \mid x_b)
+
+    Attributes:
+        local: Terms inside the data plate, in nats: (particles, rows).
+        outside: Terms outside of it (global latents), in nats: (particles,); None if there are none.
+        num_data: Size given to the data plate: rows at hand for `len(x)`, else the size of the data set.
+        model_traces: Trace of the model; one for each particle if they were run one after another.
+        guide_traces: The same of the guide.
+    """
+
+    local: Tensor
+    outside: Tensor | None
+    num_data: int
+    model_traces: list[poutine.Trace] = field(default_factory=list, repr=False)
+    guide_traces: list[poutine.Trace] = field(default_factory=list, repr=False)
+
+
+def log_weights(
+    pair: Any, batch: Any, num_particles: int = 1, *, vectorize: bool = True, layout: Layout | None = None
+) -> LogWeights:
+    """Run the guide and the model against it, and add up the log-densities of each particle and datum.
+
+    A user's own scales and masks are kept; the factor by which the data plate scales its sites is divided out. At
+    undirected sites log Z must be attached, or a handler around the call must supply it.
+
+    Args:
+        pair: A pair.
+        batch: A batch of data: a tensor, a tuple or a mapping.
+        num_particles: Draws of the guide for each datum.
+        vectorize: Whether all particles are drawn at once, in a plate left of the deepest one; else one by one.
+        layout: Structure of the pair, if it is known.
+
+    Raises:
+        ValueError: If there is no particle, or the program cannot broadcast over particles.
+
+    Example:
+        >>> import torch
+        >>> from ppgen import inference, models
+        >>> vae = models.VAE(features=4, latent=2, hidden=(3,))
+        >>> inference.log_weights(vae, torch.ones(5, 4), num_particles=7).local.shape
+        torch.Size([7, 5])
+    """
+    if num_particles < 1:
+        raise ValueError(f"num_particles must be at least 1, got {num_particles}.")
+    layout = layout if layout is not None else find_layout(pair, batch)
+    if vectorize or num_particles == 1:
+        return _run(pair, batch, num_particles, layout)
+    runs = [_run(pair, batch, 1, layout) for _ in range(num_particles)]
+    outside = [run.outside for run in runs if run.outside is not None]
+    return LogWeights(
+        torch.cat([run.local for run in runs]),
+        torch.cat(outside) if outside else None,
+        runs[0].num_data,
+        [trace for run in runs for trace in run.model_traces],
+        [trace for run in runs for trace in run.guide_traces],
+    )
+
+
+def _run(pair: Any, batch: Any, num_particles: int, layout: Layout) -> LogWeights:
+    args, kwargs = split_batch(batch)
+    model, guide = pair.model, pair.guide
+    last = _LastSite()
+    try:
+        with pair.running():
+            if num_particles > 1:
+                with last:
+                    guide_trace = _particle_trace(guide, num_particles, layout, args, kwargs)
+                    replayed = poutine.replay(model, trace=guide_trace)
+                    model_trace = _particle_trace(replayed, num_particles, layout, args, kwargs)
+            else:
+                guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
+                model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args, **kwargs)
+            return _add_up(model_trace, guide_trace, num_particles, layout, last)
+    except (RuntimeError, ValueError, IndexError) as error:
+        if num_particles == 1 or "broadcast" not in f"{error}" and not _is_shape_error(error):
+            raise
+        raise ValueError(
+            f"The program could not run {num_particles} particles at once: at or after site {last.name!r}: {error}. "
+            f"Particles are a dimension to the left of every plate (dim={layout.particle_dim}); index the data from the "
+            "right (x[..., i]), or pass vectorize_particles=False to the objective to run them one by one."
+        ) from error
+
+
+def _particle_trace(function: Any, num_particles: int, layout: Layout, args: Any, kwargs: Any) -> poutine.Trace:
+    with pyro.plate(PARTICLES, num_particles, dim=layout.particle_dim):
+        return poutine.trace(function).get_trace(*args, **kwargs)
+
+
+def _add_up(
+    model_trace: poutine.Trace, guide_trace: poutine.Trace, num_particles: int, layout: Layout, last: "_LastSite"
+) -> LogWeights:
+    inside: Tensor | None = None
+    outside: Tensor | None = None
+    num_data, num_rows = 0, 0
+    for sign, trace in ((1, model_trace), (-1, guide_trace)):
+        for name, site in sites(trace).items():
+            last.name = name
+            frame = data_frame(site, layout.plate)
+            term = sign * _summed(site, frame, layout)
+            if frame is None:
+                outside = term.squeeze(1) if outside is None else outside + term.squeeze(1)
+            else:
+                num_data, num_rows = int(frame.full_size), int(frame.size)
+                inside = term if inside is None else inside + term
+    if inside is None:
+        raise ValueError(f"No site was drawn inside plate {layout.plate!r}.")
+    return LogWeights(
+        inside.expand(num_particles, num_rows),
+        None if outside is None else outside.expand(num_particles),
+        num_data,
+        [model_trace],
+        [guide_trace],
+    )
+
+
+def _summed(site: Any, frame: Any | None, layout: Layout) -> Tensor:
+    """Scaled and masked log-density of a site, summed over all but particles and data: (K or 1, B or 1)."""
+    log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    factor = data_factor(frame)
+    scale = site["scale"] if factor == 1 else site["scale"] / factor
+    log_prob = scale_and_mask(log_prob, scale, site["mask"])
+    ndim = -layout.particle_dim
+    if log_prob.dim() > ndim:
+        raise ValueError(
+            f"log_prob at site {site['name']!r} has shape {tuple(log_prob.shape)}, more dimensions than its plates; "
+            "declare event dimensions with .to_event()."
+        )
+    log_prob = log_prob.reshape((1,) * (ndim - log_prob.dim()) + log_prob.shape)
+    kept = (0, ndim + layout.data_dim) if frame is not None else (0,)
+    summed = [dim for dim in range(ndim) if dim not in kept]
+    log_prob = log_prob.sum(summed) if summed else log_prob
+    return log_prob if frame is not None else log_prob.unsqueeze(1)
+
+
+def _is_shape_error(error: Exception) -> bool:
+    words = ("shape", "size", "dimension", "mat1", "batch", "index")
+    return any(word in f"{error}".lower() for word in words)
+
+
+class _LastSite(Messenger):
+    """Remembers the last sample statement, to name it when a program fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = ""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        self.name = msg["name"]

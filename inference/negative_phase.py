@@ -1,0 +1,90 @@
+"""Negative phases: how the gradient of an intractable log Z is supplied, as an effect handler."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from pyro.distributions import MaskedDistribution
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from ppgen.distributions import UndirectedDistribution
+from ppgen.inference.layout import undirected_law
+from ppgen.inference.pyro_loss import PyroLoss
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class NegativePhase(PyroLoss):
+    """How log Z of an undirected site, or its gradient, is supplied in training.
+
+    A value without state; chains and offsets are made when it is bound to a pair.
+
+    Attributes:
+        normalised: Whether objective values are normalised: True if log Z itself is known.
+    """
+
+    normalised: ClassVar[bool] = False
+
+    @abstractmethod
+    def init(self, law: UndirectedDistribution, value: Tensor) -> State:
+        """State before the first step, for the law and the values at a site."""
+
+    @abstractmethod
+    def surrogate(self, law: UndirectedDistribution, value: Tensor, state: State) -> tuple[Tensor, State]:
+        """A scalar in the place of log Z, whose gradient is that of log Z or an estimate of it, and the next state.
+
+        Args:
+            law: The law at the site; `unnormalised` is differentiable in its weights.
+            value: Values at the site, (..., rows, units), from data or from the guide.
+            state: State left by the last step.
+        """
+
+    def value(self, law: UndirectedDistribution) -> Tensor | float:
+        """What is attached when a value is wanted and no gradient: log Z if it is known, else 0."""
+        return 0.0
+
+
+class NegativePhaseHandler(Messenger):
+    """Handler under which undirected sites of unknown log Z get the surrogate of a negative phase.
+
+    Args:
+        phases: Negative phase by site name.
+        states: State by site name; sites without one start afresh.
+        training: Whether chains move and gradients are supplied; else values only.
+    """
+
+    def __init__(self, phases: Mapping[str, NegativePhase], states: dict[str, State], training: bool) -> None:
+        super().__init__()
+        self.phases, self.states, self.training = phases, states, training
+        self.laws: dict[str, tuple[UndirectedDistribution, Tensor]] = {}
+
+    def _pyro_sample(self, msg: Any) -> None:
+        law = undirected_law(msg["fn"])
+        if law is None or law.attached is not None or msg["name"] not in self.phases:
+            return
+        name, phase, value = msg["name"], self.phases[msg["name"]], msg["value"]
+        if value is None:
+            raise ValueError(
+                f"Site {name!r} is undirected and neither observed nor drawn by the guide, so it cannot be trained. "
+                "Observe it, or draw it in the guide."
+            )
+        if not self.training:
+            attached = law.with_surrogate(torch.as_tensor(phase.value(law)))
+        else:
+            if name not in self.states:
+                self.states[name] = phase.init(law, value.detach())
+            surrogate, self.states[name] = phase.surrogate(law, value.detach(), self.states[name])
+            attached = law.with_surrogate(surrogate)
+        self.laws[name] = (law, value.detach())
+        msg["fn"] = replace_law(msg["fn"], attached)
+
+
+def replace_law(fn: Any, law: UndirectedDistribution) -> Any:
+    """The distribution `fn` with the undirected law inside of it replaced; masks are kept."""
+    if isinstance(fn, MaskedDistribution):
+        return MaskedDistribution(replace_law(fn.base_dist, law), fn._mask)
+    return law

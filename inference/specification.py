@@ -1,0 +1,168 @@
+"""An inference as one value: objective, estimator and negative phase."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from ppgen import registry
+from ppgen.inference.estimator import Estimator
+from ppgen.inference.negative_phase import NegativePhase
+from ppgen.inference.objective import Objective
+from ppgen.inference.pyro_loss import PyroLoss
+
+
+@dataclass(frozen=True)
+class Inference(PyroLoss):
+    """How a pair is trained: which objective, how its gradient is estimated, how log Z is dealt with.
+
+    A value without state, which is made when it is bound to a pair: one inference can train many models. It is a loss
+    for `pyro.infer.SVI` too.
+
+    Args:
+        objective: Which bound: `ELBO()`, `IWELBO(num_particles=50)`.
+        estimator: How its gradient is estimated: `"auto"` (site by site) or an estimator such as `Pathwise()`.
+        negative_phase: How the gradient of log Z is supplied at undirected sites: `PCD()`, `CD()`, `ExactPartition()`;
+            None if there are no such sites.
+
+    Raises:
+        TypeError: If a part is of the wrong kind; the message names it.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.Inference(inference.ELBO(), negative_phase=inference.PCD(num_chains=50)).negative_phase.num_chains
+        50
+    """
+
+    objective: Objective
+    estimator: Estimator | str = "auto"
+    negative_phase: NegativePhase | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.objective, Objective):
+            raise TypeError(f"objective must be an objective such as inference.ELBO(), got {self.objective!r}.")
+        if self.estimator != "auto" and not isinstance(self.estimator, Estimator):
+            raise TypeError(f'estimator must be "auto" or an estimator such as Pathwise(), got {self.estimator!r}.')
+        if self.negative_phase is not None and not isinstance(self.negative_phase, NegativePhase):
+            raise TypeError(
+                f"negative_phase must be a negative phase such as inference.PCD(), got {self.negative_phase!r}."
+            )
+
+    def bind(self, pair: Any, batch: Any, num_data: int, *, data_mean: Any = None) -> Any:
+        """This inference with the state that it needs for one pair.
+
+        Args:
+            pair: A pair, prepared (`pair.prepare(batch)`).
+            batch: A batch of the data, from which the structure of the pair is read.
+            num_data: Rows of the whole data set.
+            data_mean: Mean of the training rows, where chains may start.
+
+        Raises:
+            ValueError: If the combination is not legal for the pair; the message names the site.
+        """
+        from ppgen.inference.bound import BoundInference
+
+        return BoundInference(self, pair, batch, num_data)
+
+
+def resolve(inference: Any, pair: Any) -> Inference:
+    """The whole inference that a value or a name stands for, completed from the pair's default.
+
+    Args:
+        inference: An `Inference`, a bare objective, a bare negative phase, a registered name, or None for the default.
+        pair: A pair, whose `default_inference` fills in what is missing.
+
+    Raises:
+        ValueError: If a name is unknown.
+        TypeError: If it is something else.
+
+    Example:
+        >>> from ppgen import inference, models
+        >>> inference.resolve(inference.CD(k=3), models.RBM(4, 2)).objective
+        ELBO(num_particles=1, vectorize_particles=True)
+    """
+    default = _value(getattr(pair, "default_inference", "elbo"))
+    given = default if inference is None else _value(inference)
+    if isinstance(given, Inference):
+        if given.negative_phase is None and isinstance(default, NegativePhase):
+            return dataclasses.replace(given, negative_phase=default)
+        return given
+    if isinstance(given, NegativePhase):
+        objective = default if isinstance(default, Objective) else getattr(default, "objective", None)
+        return Inference(objective or _value("elbo"), "auto", given)
+    phase = default if isinstance(default, NegativePhase) else getattr(default, "negative_phase", None)
+    return Inference(given, "auto", phase)
+
+
+def _value(inference: Any) -> Any:
+    if isinstance(inference, str):
+        return registry.lookup_inference(inference)[1]()
+    if isinstance(inference, (Inference, Objective, NegativePhase)):
+        return inference
+    raise TypeError(
+        "inference must be an Inference, an objective, a negative phase or the name of one, "
+        f"got {type(inference).__name__}."
+    )
+
+
+def describe(inference: Inference) -> str:
+    """One line that names the parts.
+
+    Example:
+        >>> from ppgen import inference
+        >>> describe(inference.IWAE(num_particles=10))
+        'IWELBO(num_particles=10), estimator Pathwise()'
+    """
+    estimator = inference.estimator if isinstance(inference.estimator, str) else _short(inference.estimator)
+    parts = [_short(inference.objective), f"estimator {estimator}"]
+    if inference.negative_phase is not None:
+        parts.append(f"negative phase {_short(inference.negative_phase)}")
+    return ", ".join(parts)
+
+
+def _short(part: Any) -> str:
+    shown = {field.name: getattr(part, field.name) for field in dataclasses.fields(part) if field.init}
+    told = {
+        field.name
+        for field in dataclasses.fields(part)
+        if field.init and (field.default != shown[field.name] or field.name in ("num_particles", "k", "num_chains"))
+    }
+    return f"{type(part).__name__}({', '.join(f'{name}={shown[name]}' for name in shown if name in told)})"
+
+
+_KINDS = {"objective": "objective", "estimator": "estimator", "negative_phase": "negative phase"}
+
+
+def to_config(inference: Inference) -> dict[str, Any]:
+    """The inference as JSON can hold it: registered names and their arguments.
+
+    Raises:
+        ValueError: If a part is not registered.
+    """
+    return {part: _part_config(getattr(inference, part), kind) for part, kind in _KINDS.items()}
+
+
+def _part_config(part: Any, kind: str) -> Any:
+    if part is None or isinstance(part, str):
+        return part
+    name = registry.name_of(kind, type(part))
+    if name is None:
+        raise ValueError(f"{type(part).__name__} is not a registered {kind}, so it cannot be written to a checkpoint.")
+    return {"name": name, **{f.name: getattr(part, f.name) for f in dataclasses.fields(part) if f.init}}
+
+
+def from_config(config: dict[str, Any]) -> Inference:
+    """The inference that `to_config` described; names are looked up in the registry only.
+
+    Example:
+        >>> from ppgen import inference
+        >>> from_config(to_config(inference.IWAE())) == inference.IWAE()
+        True
+    """
+    parts = {}
+    for part, kind in _KINDS.items():
+        value = config.get(part)
+        if isinstance(value, dict):
+            arguments = {name: argument for name, argument in value.items() if name != "name"}
+            value = registry.lookup(kind, value["name"])(**arguments)
+        parts[part] = value
+    return Inference(**parts)
