@@ -55,8 +55,8 @@ def find_or_fetch(
     if missing:
         raise FileNotFoundError(
             f"Missing files: {', '.join(missing)} (each as it is or with .gz). Looked in "
-            f"{', '.join(map(str, searched))}; fetching failed ({'; '.join(reasons)}). On a machine with a network "
-            f"get them with .gz from {mirrors[0]}, put them in FOLDER/{folder}, and give root=FOLDER or set "
+            f"{', '.join(map(str, searched))}; fetching failed ({'; '.join(reasons)}). On a machine with a "
+            f"network get them with .gz from {mirrors[0]}, put them in FOLDER/{folder}, and give root=FOLDER or set "
             "PPGEN_DATA=FOLDER."
         )
     return paths
@@ -84,22 +84,17 @@ def _fetch(
     target = folder / f"{name}.gz"
     for mirror in mirrors:
         url = f"{mirror}{name}.gz"
-        partial: Path | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            handle, partial_name = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
-            os.close(handle)
-            partial = Path(partial_name)
-            download(url, partial)
-            check(partial, name)
-            os.replace(
-                partial, target
-            )  # so that a broken or wrong download never stands under the file's name
+            # Checked beside the cache and then moved: no broken or wrong file ever stands under its name.
+            with tempfile.TemporaryDirectory(dir=folder) as partial:
+                fetched = Path(partial) / target.name
+                download(url, fetched)
+                check(fetched, name)
+                os.replace(fetched, target)
             return target
         except (OSError, ValueError) as error:
-            # Network libraries put a paragraph into their messages; our own say what was wrong with the content.
+            # Network libraries put a paragraph into their messages; ours say what is wrong with the content.
             what = type(error).__name__ if isinstance(error, OSError) else str(error)
             reasons.append(f"{url}: {what}")
-            if partial is not None:
-                partial.unlink(missing_ok=True)
     return None
