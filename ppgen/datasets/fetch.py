@@ -56,8 +56,8 @@ def find_or_fetch(
         raise FileNotFoundError(
             f"Missing files: {', '.join(missing)} (each as it is or with .gz). Looked in "
             f"{', '.join(map(str, searched))}; fetching failed ({'; '.join(reasons)}). On a machine with a "
-            f"network get them with .gz from {mirrors[0]}, put them in FOLDER/{folder}, and give root=FOLDER or set "
-            "PPGEN_DATA=FOLDER."
+            f"network get them with .gz from {mirrors[0]}, put them in FOLDER/{folder}, and give root=FOLDER "
+            "or set PPGEN_DATA=FOLDER."
         )
     return paths
 
