@@ -10,6 +10,8 @@ import numpy as np
 KINDS = ("exact", "lower bound", "upper bound", "estimate")
 PARETO_K_LIMIT = 0.7  # above it the error of an importance estimate cannot be trusted (Vehtari et al. 2024)
 
+SMALLEST_ERROR = 1e-6  # nats; below it is rounding
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -134,7 +136,9 @@ class Estimate:
 
 def _error(se: float) -> str:
     """Two significant digits."""
-    return f"{se:.{_decimals(se)}f}" if math.isfinite(se) else "unknown"
+    if not math.isfinite(se):
+        return "unknown"
+    return f"{se:.{_decimals(se)}f}" if se >= SMALLEST_ERROR or se == 0 else "<1e-6"
 
 
 def _rounded(value: float, se: float) -> str:
@@ -145,7 +149,7 @@ def _decimals(se: float) -> int:
     """Decimals that show two significant digits of the error; 4 where there is none."""
     if not math.isfinite(se) or se <= 0:
         return 4
-    return min(max(1 - math.floor(math.log10(se)), 0), 12)
+    return max(1 - math.floor(math.log10(max(se, SMALLEST_ERROR))), 0)
 
 
 def _json(value: Any) -> Any:

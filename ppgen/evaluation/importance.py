@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyro
 import torch
 from torch import Tensor
 
 from ppgen import inference
+from ppgen.inference.layout import Layout
 from ppgen.pair import AnyPair
 
 CONSTANT_RANGE = 1e-3  # nats; log-weights closer than this differ by rounding, and have no tail to fit
@@ -87,9 +89,10 @@ def importance(
     rows: Callable[[int, int], Any],
     num_data: int,
     *,
+    layout: Layout,
     num_particles: int,
     chunk: int,
-    log_partition: Mapping[str, Any] | None,
+    log_partition: Mapping[str, float],
     vectorize_particles: bool = True,
     pareto: bool = True,
     advance: Callable[[int], None] | None = None,
@@ -103,47 +106,47 @@ def importance(
         pair: Model and guide.
         rows: Batch of the data from a first up to a last index.
         num_data: Number of data.
+        layout: Structure of the pair, without latents outside its data plate.
         num_particles: Particles a datum.
         chunk: Log-weights evaluated at once.
-        log_partition: Estimates of log Z by undirected site.
+        log_partition: log Z by undirected site.
         vectorize_particles: False for programs that cannot broadcast over particles.
         pareto: Whether to fit the tail of the weights.
         advance: Called with the number of data done.
 
     Raises:
-        ValueError: If the pair has global latents, for which a datum has no likelihood of its own.
+        ValueError: If the data plate is not over the rows of a batch.
     """
     block = max(1, min(chunk // num_particles, num_data))
     blocks: list[PerDatum] = []
-    for start in range(0, num_data, block):
-        stop = min(start + block, num_data)
-        batch = rows(start, stop)
-        pieces = []
-        for first in range(0, num_particles, chunk):
-            count = min(chunk, num_particles - first)
-            weights = inference.log_weights(
-                pair, batch, count, vectorize=vectorize_particles, log_partition=log_partition
-            )
-            pieces.append(_local(weights, count, stop - start))
-        blocks.append(summarise(pieces[0] if len(pieces) == 1 else torch.cat(pieces), pareto=pareto))
-        if advance is not None:
-            advance(stop)
+    if pair.device.type == "cpu":
+        _keep_freed_memory()
+    # The data were held against their support before; checking each particle's law again costs a tenth of the time.
+    with inference.attach(log_partition=log_partition), pyro.validation_enabled(False):
+        for start in range(0, num_data, block):
+            stop = min(start + block, num_data)
+            batch = rows(start, stop)
+            counts = [min(chunk, num_particles - first) for first in range(0, num_particles, chunk)]
+            local = [
+                inference.log_weights(pair, batch, count, vectorize=vectorize_particles, layout=layout).local
+                for count in counts
+            ]
+            if local[0].shape[1] != stop - start:
+                raise ValueError(
+                    f"The data plate has {local[0].shape[1]} entries for {stop - start} rows of x: write it over the "
+                    "rows of the first argument, pyro.plate(name, len(x))."
+                )
+            blocks.append(summarise(local[0] if len(local) == 1 else torch.cat(local), pareto=pareto))
+            if advance is not None:
+                advance(stop)
     fields = zip(*blocks, strict=True)
     return PerDatum(*(None if parts[0] is None else np.concatenate(parts) for parts in fields))  # type: ignore[arg-type]
 
 
-def _local(weights: Any, num_particles: int, num_rows: int) -> Tensor:
-    """Log-weights of shape (particles, rows)."""
-    if weights.globals_ is not None:
-        raise ValueError(
-            "The pair has latent sites outside its data plate, which are common to all data, so a single datum has no "
-            "likelihood of its own here. Put them inside the plate, or condition the model on values for them "
-            "(pyro.condition) and evaluate ppgen.Pair(conditioned_model, guide_without_them)."
-        )
-    local = weights.local
-    if tuple(local.shape) != (num_particles, num_rows):
-        raise ValueError(
-            f"The data plate has {local.shape[-1]} entries for {num_rows} rows of x: the plate must be over the rows "
-            "of the first argument, pyro.plate(name, len(x))."
-        )
-    return local
+def _keep_freed_memory() -> None:
+    """Make the C library keep freed blocks of a few MiB instead of asking the system for new pages each time.
+
+    glibc keeps blocks up to the size of the largest one freed so far, if that is below 32 MiB: freeing one such block
+    made the estimate for a 784-200-200-50 VAE a third faster.
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8)

@@ -7,11 +7,13 @@ import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
+from torch.distributions import constraints
 
+from ppgen.capture import prepare_modules
 from ppgen.distributions.layered_energy import LayeredEnergy
-from ppgen.distributions.undirected import UndirectedDistribution
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
+from ppgen.inference.layout import EXACT_POSTERIOR, Layout, find_layout, undirected_law
 from ppgen.pair import AnyPair, split_batch
 
 
@@ -23,10 +25,8 @@ class _Collect(Messenger):
         self.energies: dict[str, LayeredEnergy] = {}
 
     def _pyro_sample(self, msg: Any) -> None:
-        law = msg["fn"]
-        while not isinstance(law, UndirectedDistribution) and hasattr(law, "base_dist"):
-            law = law.base_dist
-        if isinstance(law, UndirectedDistribution):
+        law = undirected_law(msg["fn"])
+        if law is not None:
             self.energies[msg["name"]] = law.base_energy
             if msg["value"] is None:
                 weight = law.base_energy.parameters()[0]
@@ -39,17 +39,17 @@ class Program:
     """Structure of a pair.
 
     Attributes:
+        layout: Its plates and latent sites.
         energies: Energies of the undirected sites of the model.
-        posteriors: Whether the guide is the exact posterior, by latent site.
     """
 
+    layout: Layout
     energies: dict[str, LayeredEnergy]
-    posteriors: dict[str, bool]
 
     @property
     def inexact_sites(self) -> list[str]:
         """Latent sites whose guide is an approximation."""
-        return [site for site, exact in self.posteriors.items() if not exact]
+        return [site for site, kind in self.layout.latent.items() if kind != EXACT_POSTERIOR]
 
 
 def undirected_sites(pair: AnyPair, batch: Any = None) -> dict[str, LayeredEnergy]:
@@ -69,6 +69,7 @@ def undirected_sites(pair: AnyPair, batch: Any = None) -> dict[str, LayeredEnerg
     """
     collect = _Collect()
     args, kwargs = ((), {}) if batch is None else split_batch(batch)
+    prepare_modules(pair)
     with evaluating(pair), pair.running(), collect:
         try:
             pair.model(*args, **kwargs)  # type: ignore[operator]
@@ -102,7 +103,8 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
     """Run guide and model on the first row, and hold all rows against the support of the observed sites.
 
     Raises:
-        ValueError: If the programs cannot run on such a row, or rows lie outside the support.
+        ValueError: If the programs cannot run on such a row, rows lie outside the support, or a latent site lies
+            outside the data plate, so that a single datum has no likelihood.
     """
     batch = rows(0, 1)
     args, kwargs = split_batch(batch)
@@ -110,29 +112,28 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
     try:
         pair.prepare(batch)
         with evaluating(pair), pair.running():
+            layout = find_layout(pair, batch)
             guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)  # type: ignore[arg-type]
             with collect:
                 model = poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(*args, **kwargs)  # type: ignore[arg-type]
     except RuntimeError as error:
         shapes = ", ".join(str(tuple(part.shape[1:])) for part in rows.tensors())
         raise ValueError(
-            f"x does not fit the model: model and guide cannot run on a row of shape {shapes}. They raised: {error}"
+            f"x does not fit the model: model and guide cannot run on a row of shape {shapes}. They raised: "
+            + str(error).partition("\n")[0]
         ) from error
+    if layout.global_latents:
+        raise ValueError(
+            f"The latent sites {list(layout.global_latents)} lie outside plate {pair.plate!r} and are common to all "
+            "data, so a single datum has no likelihood of its own. Put them inside the plate, or condition the model "
+            "on values for them (pyro.condition) and evaluate that with a guide without them."
+        )
     given = {id(value): index for index, value in enumerate((*args, *kwargs.values()))}
     for name in model.observation_nodes:
         node = model.nodes[name]
         if id(node["value"]) in given:
             _check_support(name, node["fn"].support, rows.tensors()[given[id(node["value"])]], rows.device)
-    posteriors = {
-        name: node["infer"].get("posterior") == "exact"
-        for name, node in guide.nodes.items()
-        if node["type"] == "sample" and not node["is_observed"] and not _is_plate(node)
-    }
-    return Program(collect.energies, posteriors)
-
-
-def _is_plate(node: Any) -> bool:
-    return type(node["fn"]).__name__ == "_Subsample"
+    return Program(layout, collect.energies)
 
 
 def _check_support(site: str, support: Any, values: Tensor, device: torch.device) -> None:
@@ -142,7 +143,13 @@ def _check_support(site: str, support: Any, values: Tensor, device: torch.device
         row = int(bad[0])
         low, high = values.min().item(), values.max().item()
         raise ValueError(
-            f"x must lie in the support of site {site!r} ({support}): {len(bad)} of {len(values)} rows do not, the "
+            f"x must lie in the support of site {site!r} ({_describe(support)}): {len(bad)} of {len(values)} rows do not, the "
             f"first is row {row}; values range from {low:g} to {high:g}. Grey values for a law of bits need a "
             'binarisation: datasets.load(name, binarize="threshold").'
         )
+
+
+def _describe(support: Any) -> str:
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    return "bits, 0 or 1" if support is constraints.boolean else str(support)
