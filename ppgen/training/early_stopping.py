@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-MINIMISED = ("free_energy_gap", "rhat")
+MINIMISED = ("free_energy_gap",)
 """Metrics of which less is better; of every other monitored metric more is better."""
 
 

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from ppgen import inference as inferences
 from ppgen import registry
+from ppgen.inference.support import check_support
 from ppgen.pair import as_pair
 from ppgen.training import checkpoint, environment, seeds
-from ppgen.training.batches import Source, example
+from ppgen.training.batches import Source, chunks, example
 from ppgen.training.callbacks import Callback, CSVLog, TensorBoardLog
 from ppgen.training.early_stopping import Selection
 from ppgen.training.folder import METRICS, RunFolder
@@ -197,7 +198,7 @@ def _bind(pair: Any, source: Source, inference: Any, batch_size: int) -> tuple[A
     """The inference bound to the pair, which is moved, prepared and initialised; and a first batch."""
     pair.to(source.device)
     source.dtype = next((p.dtype for p in pair.parameters() if p.is_floating_point()), None)
-    if not pair.initialised and source.dataset is not None:
+    if not getattr(pair, "initialised", False) and source.dataset is not None:
         pair.initialise(source.dataset)
     index = torch.arange(min(batch_size, source.num_train))
     first = source.batch("train", index, seeds.generator(0, "first batch"))
@@ -207,11 +208,29 @@ def _bind(pair: Any, source: Source, inference: Any, batch_size: int) -> tuple[A
             f"{type(pair).__name__} has no parameter to train: model and guide made none, or all are frozen."
         )
     bound = inference.bind(pair, first, source.num_train, data_mean=source.mean)
-    left: dict[str, Tensor] = pair.inference_state or {}
-    fresh = bound.state
-    if left and {k: v.shape for k, v in left.items()} == {k: v.shape for k, v in fresh.items()}:
-        bound.load_state({name: value.to(source.device, copy=True) for name, value in left.items()})
+    _check_support(pair, source, batch_size)
+    _go_on_from(pair.inference_state or {}, bound, first, source.device)
     return bound, first
+
+
+def _check_support(pair: Any, source: Source, batch_size: int) -> None:
+    """Look at every row, unless the data set is known to be bits: then the first batch was enough."""
+    if source.dataset is not None and source.dataset.is_binary:
+        return
+    for split, count in (("train", source.num_train), ("valid", source.num_valid)):
+        for index in chunks(torch.arange(count), max(batch_size, 1000)):
+            check_support(pair, source.batch(split, index))
+
+
+def _go_on_from(left: dict[str, Tensor], bound: Any, batch: Any, device: torch.device) -> None:
+    """Take over chains of an earlier fit if this inference has chains of the same names and shapes."""
+    if not left:
+        return
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        bound.step(batch)  # makes a state; parameters stay as they are
+    shapes = {name: value.shape for name, value in bound.state.items()}
+    same = {name: value.shape for name, value in left.items()} == shapes
+    bound.load_state({name: value.to(device, copy=True) for name, value in left.items()} if same else {})
 
 
 def _leave_state(pair: Any, bound: Any) -> None:

@@ -154,7 +154,7 @@ class Loop:
         raise DivergenceError(
             f"Training met a number that is not finite {reason}. "
             f"The pair holds the weights from before that step.{kept} "
-            f"Lower lr (it was {self.stepper.lr:g}), set clip_norm, or look at the scales that the model computes."
+            f"Lower lr (it was {self.stepper.lr:g}), set clip_norm, or look at the scales in the model."
         ) from None
 
     def _save(self) -> None:

@@ -15,14 +15,14 @@ from torch import Size, Tensor
 
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.samplers import base_rate_draw
-from ppgen.distributions.undirected import UndirectedDistribution
+from ppgen.inference.layout import undirected_law
+from ppgen.inference.negative_phase import replace_law
 from ppgen.pair import as_pair, split_batch
 from ppgen.training import seeds
 from ppgen.training.batches import from_example, rows
 from ppgen.training.convergence import split_rhat
 
-
-_CHAINS = "{site}/chains"  # name of persistent chains in the state that an inference leaves
+_CHAINS = "{site}.chains"  # name of persistent chains in the state that an inference leaves
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,9 @@ class _Chains(Messenger):
         self.energies: dict[str, Tensor] = {}
 
     def _pyro_sample(self, msg: Any) -> None:
-        if isinstance(msg["fn"], UndirectedDistribution) and not msg["is_observed"] and msg["value"] is None:
-            msg["fn"] = msg["fn"].with_sampler(_SiteSampler(self, msg["name"]))
+        law = undirected_law(msg["fn"])
+        if law is not None and not msg["is_observed"] and msg["value"] is None:
+            msg["fn"] = replace_law(msg["fn"], law.with_sampler(_SiteSampler(self, msg["name"])))
 
     def start(self, site: str, energy: LayeredEnergy) -> tuple[Tensor, int]:
         """Chains to start from, and the sweeps before their first draw."""

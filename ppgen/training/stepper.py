@@ -65,7 +65,6 @@ class Stepper:
         self.position = 0  # steps of this epoch that are done
         self.num_rows = 0
         self.total = torch.zeros((), dtype=torch.float64, device=self.source.device)
-        self.info: dict[str, Tensor] = {}
         self.generator = seeds.generator(self.seed, "data", self.epoch)
         self.order = batches.order(self.source.num_train, self.generator)
 
@@ -106,11 +105,6 @@ class Stepper:
                 group["lr"] = lr * factor
         self.optimizer.step()
         self.total.add_(result.value.detach(), alpha=num_rows)
-        for name, value in result.info.items():
-            if value.ndim == 0:
-                if name not in self.info:
-                    self.info[name] = torch.zeros_like(self.total)
-                self.info[name].add_(value.detach(), alpha=num_rows)
         self.num_rows += num_rows
         self.step += 1
         self.position += 1
@@ -121,9 +115,8 @@ class Stepper:
         return bool(torch.isfinite(self.total) & torch.isfinite(torch.stack(list(largest)).sum()))
 
     def averages(self) -> dict[str, float]:
-        """Mean of the objective's value, and of what else the steps report, over the rows of this epoch."""
-        sums = {"train_value": self.total} if self.bound.normalised else {}
-        return {name: float(total) / max(1, self.num_rows) for name, total in {**sums, **self.info}.items()}
+        """Mean of the objective's value over the rows of this epoch, if it is normalised."""
+        return {"train_value": float(self.total) / max(1, self.num_rows)} if self.bound.normalised else {}
 
     def capture(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that the next step depends on, as tensors (not copied) and plain numbers."""
@@ -134,7 +127,7 @@ class Stepper:
             **prefixed("optimizer", tensors),
             **prefixed("inference", self.bound.state),
             **prefixed("random", random),
-            **prefixed("sums", {"value": self.total, **prefixed("info", self.info)}),
+            "value_sum": self.total,
         }, {
             "step": self.step,
             "epoch": self.epoch,
@@ -154,8 +147,7 @@ class Stepper:
         self.step, self.epoch = int(numbers["step"]), int(numbers["epoch"])
         self._begin_epoch()
         self.position, self.num_rows = int(numbers["position"]), int(numbers["rows"])
-        sums = {name: value.to(device, copy=True) for name, value in section(tensors, "sums").items()}
-        self.total, self.info = sums["value"], section(sums, "info")
+        self.total = tensors["value_sum"].to(device, copy=True)
         random = section(tensors, "random")
         self.generator.set_state(random["data"].cpu())
         seeds.set_random_state(random, device)

@@ -1,6 +1,5 @@
 """Metrics of an epoch: the validation value, or what can be said of a model whose log Z is not known."""
 
-import math
 from collections import deque
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from ppgen.training import seeds
 from ppgen.training.batches import Batch, Source, chunks, fixed_subset, rows
 from ppgen.training.convergence import split_rhat
+from ppgen.training.undirected_metrics import undirected_metrics
 
 _FRACTION = 10  # validation rows are at most this part of the training rows: a tenth of the cost, or less
 _WINDOW = 20  # recordings of the chains' free energies that R-hat looks at
@@ -43,7 +43,7 @@ class Validation:
 
     def record(self, step: int) -> None:
         """Take the free energies of the persistent chains, now and then."""
-        if not self._records_chains or step % self.spacing:
+        if not self._records_chains or (step % self.spacing and step > 1):
             return
         energies = self.bound.chain_free_energies()
         if energies is None:
@@ -63,7 +63,7 @@ class Validation:
 
     def names(self) -> list[str]:
         """Metrics that can choose the best epoch."""
-        measured = [name for name in self.metrics() if name != "free_energy"]
+        measured = [name for name in self.metrics() if name not in ("free_energy", "rhat")]
         return [*(["train_value"] if self.bound.normalised else []), *measured]
 
     def _normalised(self) -> dict[str, float]:
@@ -76,17 +76,20 @@ class Validation:
         }
 
     def _unnormalised(self) -> dict[str, float]:
-        train = self._mean("train", self.train_rows, self.bound.monitor)
+        train = self._mean("train", self.train_rows, self._measure)
         metrics = dict(train)
         energy = metrics.pop("free_energy", None)
         if self.source.num_valid:
-            valid = self._mean("valid", self.valid_rows, self.bound.monitor)
+            valid = self._mean("valid", self.valid_rows, self._measure)
             metrics.update(valid)
             if energy is not None:
                 metrics["free_energy_gap"] = metrics.pop("free_energy") - energy
-        if self._records_chains:
-            metrics["rhat"] = split_rhat(torch.stack(list(self.energies), -1)) if self.energies else math.nan
+        if self.energies:
+            metrics["rhat"] = split_rhat(torch.stack(list(self.energies), -1))
         return metrics
+
+    def _measure(self, batch: Batch) -> dict[str, Tensor]:
+        return undirected_metrics(self.bound, batch)
 
     def _mean(self, split: str, index: Tensor, measure: Any) -> dict[str, float]:
         generator = seeds.generator(0, "validation", split)
