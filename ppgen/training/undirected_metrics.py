@@ -13,9 +13,9 @@ from ppgen.training.batches import Batch
 def undirected_metrics(bound: Any, batch: Batch) -> dict[str, Tensor]:
     r"""Means over a batch, both in nats per datum.
 
-    The free energy is minus the objective without log Z, so that in differences between two sets of rows log Z
-    cancels. The pseudo-log-likelihood stands in only where a log-weight is log p(x) + log Z exactly (the guide is
-    the exact posterior) and the data are one tensor of bits:
+    The free energy is minus the objective without log Z, so that in differences between two sets of rows log
+    Z cancels. The pseudo-log-likelihood stands in only where a log-weight is log p(x) + log Z exactly (the
+    guide is the exact posterior) and the data are one tensor of bits:
 
     .. math:: \sum_i \log p(x_i \mid x_{-i}) \approx F \log \sigma(\log p(x) - \log p(\tilde x))
 
@@ -26,8 +26,8 @@ def undirected_metrics(bound: Any, batch: Batch) -> dict[str, Tensor]:
         batch: Rows of data.
 
     References:
-        | Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient (Tieleman, 2008)
         | Statistical Analysis of Non-Lattice Data (Besag, 1975)
+        | Inductive Principles for Restricted Boltzmann Machine Learning (Marlin et al., 2010)
     """
     metrics = {"free_energy": -bound.value(batch)}
     if bound.layout.exact_posterior and _bits(batch):
