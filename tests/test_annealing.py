@@ -1,0 +1,127 @@
+"""Annealed importance sampling against enumeration, on machines without symmetry."""
+
+import pytest
+import torch
+
+from ppgen.distributions import BaseRatePath, Bernoulli, BoltzmannMachine, Dense
+from ppgen.inference.annealing import anneal, make_betas
+
+
+def chain_machine(*sizes, dtype=torch.float64, scale=1.0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    normal = lambda *shape: scale * torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)  # noqa: E731
+    layers = {f"layer{index}": Bernoulli(normal(size) - 0.3) for index, size in enumerate(sizes)}
+    return BoltzmannMachine(layers, [Dense(normal(*pair)) for pair in zip(sizes, sizes[1:], strict=False)])
+
+
+def relative_weights(machine, betas, num_chains, seed, mean=None):
+    """w Z_A / Z of every chain, whose expectation is 1."""
+    runs = anneal(
+        BaseRatePath(machine.base_energy, mean), make_betas(betas), num_chains, torch.Generator().manual_seed(seed)
+    )
+    assert runs.log_weights.dtype == torch.float64
+    return (runs.log_weights + runs.log_base_partition - machine.exact_log_partition()).exp()
+
+
+@pytest.mark.parametrize("sizes", [(5, 3), (3, 5), (4, 3, 2), (3, 2, 3, 2)])
+@pytest.mark.parametrize("with_mean", [False, True])
+@pytest.mark.parametrize("betas", [1, 3, 20])
+def test_mean_weight_is_the_ratio_of_partition_functions(sizes, with_mean, betas):
+    """Catches moving before weighing, a wrong log Z_A, a base model that is not the one drawn from, and one draw
+    shared by all chains: each makes E[w] differ from Z / Z_A, and few betas make the difference large."""
+    machine = chain_machine(*sizes)
+    mean = torch.linspace(0.2, 0.9, sum(sizes[::2]), dtype=torch.float64) if with_mean else None
+    weights = relative_weights(machine, betas, 20_000, seed=1, mean=mean)
+    assert abs(weights.mean() - 1) < 4 * weights.std() / len(weights) ** 0.5
+    assert len(weights.unique()) > 1
+
+
+def test_exact_when_the_units_are_independent():
+    """Catches an energy difference taken at the wrong ends of a step: without couplings and with the machine's own
+    biases as base, only the odd biases are annealed and every weight is known up to the draw of nothing."""
+    machine = BoltzmannMachine(
+        {"visible": Bernoulli(torch.tensor([1.0, -2.0])), "hidden": Bernoulli(torch.tensor([0.5, 3.0, -1.0]))},
+        [Dense(torch.zeros(2, 3))],
+    )
+    assert torch.allclose(relative_weights(machine, 7, 5, seed=0), torch.ones(5, dtype=torch.float64), atol=1e-6)
+
+
+def test_single_precision_machine_agrees_with_double():
+    """Catches log-weights accumulated in float32: with 5,000 small steps the sum would drift by far more."""
+    single, double = (chain_machine(6, 4, dtype=dtype, scale=0.3) for dtype in (torch.float32, torch.float64))
+    machine_error = (single.exact_log_partition() - double.exact_log_partition()).abs()
+    assert machine_error < 1e-5
+    weights = relative_weights(single, 5000, 20, seed=3)
+    assert (weights - 1).abs().max() < 0.2
+    assert abs(weights.mean() - 1) < 4 * weights.std() / 20**0.5 + 1e-4
+
+
+def test_more_betas_narrow_the_weights():
+    """Catches a ladder that is ignored: the variance of log w falls like one over the number of levels."""
+    machine = chain_machine(6, 4)
+    coarse, fine = (relative_weights(machine, betas, 2000, seed=2).log().var() for betas in (10, 160))
+    assert 4 < coarse / fine < 64
+
+
+def test_same_seed_same_weights_and_global_state_untouched():
+    """Catches draws from torch's global generator."""
+    machine = chain_machine(4, 3)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, second, other = (relative_weights(machine, 10, 8, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_no_gradient_is_kept():
+    """Catches a graph that grows with the number of levels when the weights are trainable."""
+    energy = chain_machine(4, 3).base_energy
+    for tensor in energy.parameters():
+        tensor.requires_grad_()
+    runs = anneal(BaseRatePath(energy), make_betas(5), 4, torch.Generator().manual_seed(0))
+    assert not runs.log_weights.requires_grad
+
+
+def test_progress_is_told_and_ends_complete():
+    """Catches a bar that stops short of its end."""
+    told = []
+    path = BaseRatePath(chain_machine(4, 3).base_energy)
+    anneal(path, make_betas(250), 2, torch.Generator().manual_seed(0), advance=told.append)
+    assert told == [100, 200, 250]
+
+
+def test_ladders():
+    """Catches a ladder without 0 or 1, with one step too few, or with the published steps at the wrong places."""
+    assert make_betas(4) == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert make_betas(torch.tensor([0.5, 1.0])) == [0.0, 0.5, 1.0]
+    assert make_betas([0.0, 0.1, 1.0]) == [0.0, 0.1, 1.0]
+    published = torch.tensor(make_betas("salakhutdinov-2008"), dtype=torch.float64)
+    steps = published.diff()
+    assert len(steps) == 14_500
+    for low, high, step in ((0, 0.5, 1e-3), (0.5, 0.9, 1e-4), (0.9, 1, 1e-5)):
+        inside = (published[:-1] >= low - 1e-9) & (published[1:] <= high + 1e-9)
+        torch.testing.assert_close(steps[inside], torch.full_like(steps[inside], step), rtol=1e-6, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("betas", "error", "message"),
+    [
+        (0, ValueError, "at least 1"),
+        (True, TypeError, "bool"),
+        ("linear", ValueError, "salakhutdinov-2008"),
+        ([], ValueError, "not empty"),
+        (torch.tensor(0.5), ValueError, "one-dimensional"),
+        ([0.0, 0.6, 0.5, 1.0], ValueError, "increase"),
+        ([0.0, 0.5, 0.5, 1.0], ValueError, "increase"),
+        ([0.0, 0.5], ValueError, "end at 1"),
+        ([0.5, 1.0, 1.5], ValueError, "end at 1"),
+        ([-0.5, 1.0], ValueError, "increase"),
+        ([0.0, float("nan"), 1.0], ValueError, "increase"),
+        ({"steps": 3}, TypeError, "betas"),
+    ],
+)
+def test_bad_ladders_are_named(betas, error, message):
+    """Catches a ladder that would silently anneal to another machine."""
+    with pytest.raises(error, match=message):
+        make_betas(betas)
