@@ -1,0 +1,111 @@
+"""Directives whose content is made from the code at build time: the legality table, the registry, `--help` texts."""
+
+import re
+import subprocess
+import sys
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import Directive, directives
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+
+from ppgen import inference, registry
+
+
+def table(head: list[str], rows: list[list[str]], caption: str = "") -> list[str]:
+    """Lines of a reStructuredText list table."""
+    lines = [f".. list-table:: {caption}".rstrip(), "   :header-rows: 1", ""]
+    for row in [head, *rows]:
+        lines += [f"   {'-' if number else '* -'} {cell}".replace("   - ", "     - ") for number, cell in enumerate(row)]
+    return [*lines, ""]
+
+
+class _Generated(Directive):
+    """Parses the lines that `lines` returns as if they stood on the page."""
+
+    def lines(self) -> list[str]:
+        raise ValueError(f"{type(self).__name__} makes no lines.")
+
+    def run(self) -> list[nodes.Node]:
+        node = nodes.container()
+        self.state.nested_parse(StringList(self.lines(), source=type(self).__name__), 0, node)
+        return node.children
+
+
+class LegalityTable(_Generated):
+    """`ppgen.inference.legality()` as one table for each objective; with `instead`, the advice of its illegal rows."""
+
+    optional_arguments = 1
+
+    def lines(self) -> list[str]:
+        rules = inference.legality()
+        if self.arguments == ["instead"]:
+            illegal = dict.fromkeys((rule.part, rule.site, rule.instead) for rule in rules if not rule.legal)
+            rows = [[f"``{part}``", site, _literal(advice)] for part, site, advice in illegal]
+            return table(["part", "site", "what to use instead"], rows)
+        lines = []
+        for objective in dict.fromkeys(rule.objective for rule in rules):
+            lines += _square(objective, [rule for rule in rules if rule.objective == objective])
+        return lines
+
+
+def _square(objective: str, rules: list[inference.Rule]) -> list[str]:
+    """Parts of the inference down, kinds of site across."""
+    sites = list(dict.fromkeys(rule.site for rule in rules))
+    parts = list(dict.fromkeys(rule.part for rule in rules))
+    found = {(rule.part, rule.site): "yes" if rule.legal else "**no**" for rule in rules}
+    rows = [[f"``{part}``", *(found.get((part, site), "") for site in sites)] for part in parts]
+    return table(["part", *sites], rows, caption=f"Under {objective}")
+
+
+def _literal(text: str) -> str:
+    """The text of an error message with its code set as code."""
+    return re.sub(r'(\w[\w.]*\([^()]*\)|\w+=(?:"[^"]*"|\{[^}]*\}))', r"``\1``", text)
+
+
+class RegistryTable(_Generated):
+    """Registered names of one kind with the first line of their docstrings."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def lines(self) -> list[str]:
+        kind = self.arguments[0]
+        rows = []
+        for name, path in registry.TABLES[kind].items():
+            module, _, attribute = path.partition(":")
+            summary = (registry.load(path).__doc__ or "").strip().partition("\n")[0]
+            rows.append([f"``{name}``", f":py:obj:`{_public(module, attribute)}`", summary])
+        return table(["Name", "Object", ""], rows)
+
+
+def _public(module: str, attribute: str) -> str:
+    """Shortest path under which a registered object is documented."""
+    package = module.rpartition(".")[0]
+    exported = getattr(sys.modules[package], "__all__", [])
+    return f"{package}.{attribute}" if attribute in exported else f"{module}.{attribute}"
+
+
+class CommandHelp(Directive):
+    """Output of `python -m ppgen ARGUMENTS --help`, run at build time."""
+
+    optional_arguments = 1
+    final_argument_whitespace = True
+    option_spec = {"flag": directives.unchanged}
+
+    def run(self) -> list[nodes.Node]:
+        flag = self.options.get("flag", "--help").split()
+        arguments = [*(self.arguments[0].split() if self.arguments else []), *flag]
+        done = subprocess.run([sys.executable, "-m", "ppgen", *arguments], capture_output=True, text=True)
+        if done.returncode:
+            raise self.error(f"ppgen {' '.join(arguments)} failed: {done.stderr.strip()[-400:]}")
+        text = "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+        return [nodes.literal_block(text, text, language="text")]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("legality-table", LegalityTable)
+    app.add_directive("registry-table", RegistryTable)
+    app.add_directive("command-help", CommandHelp)
+    return {"parallel_read_safe": True}
