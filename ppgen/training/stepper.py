@@ -81,7 +81,7 @@ class Stepper:
     @property
     def lr(self) -> float:
         """Step size of the last step, of the optimiser's first group."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        return float(self._base_lrs[0]) * self.schedule(max(0, self.step - 1) / self.total_steps)
 
     def batch(self) -> Batch:
         """The next batch of the epoch."""
