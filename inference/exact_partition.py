@@ -18,6 +18,9 @@ class ExactPartition(NegativePhase):
 
     Values are normalised, in nats. Cost: one pass over all states of the smaller side each step.
 
+    References:
+        | A Learning Algorithm for Boltzmann Machines (Ackley, Hinton and Sejnowski, 1985)
+
     Args:
         max_states: Largest number of states of the smaller side.
 
