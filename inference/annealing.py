@@ -1,4 +1,4 @@
-"""Annealed importance sampling of a layered machine: importance weights whose mean is a ratio of partition functions."""
+"""Annealed importance sampling: weights whose mean is a ratio of partition functions."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -31,11 +31,13 @@ def make_betas(betas: int | str | Sequence[float] | Tensor) -> list[float]:
     """Ladder of inverse temperatures from 0 to 1, both ends included.
 
     Args:
-        betas: A number of equal steps; `"salakhutdinov-2008"` (steps of 1e-3 up to 0.5, 1e-4 up to 0.9, 1e-5 up to 1:
-            14,500 steps); or increasing numbers in [0, 1] that end at 1 (a 0 in front is added if missing).
+        betas: A number of equal steps; `"salakhutdinov-2008"` (steps of 1e-3 up to 0.5, 1e-4 up to 0.9, 1e-5
+            up to 1: 14,500 steps); or increasing numbers in [0, 1] that end at 1 (a 0 in front is added if
+            missing).
 
     Raises:
-        ValueError: If the ladder is empty, does not increase, leaves [0, 1] or does not end at 1; or an unknown name.
+        ValueError: If the ladder is empty, does not increase, leaves [0, 1] or does not end at 1; or an
+            unknown name.
         TypeError: If it is none of these.
 
     References:
@@ -61,7 +63,9 @@ def make_betas(betas: int | str | Sequence[float] | Tensor) -> list[float]:
     try:
         ladder = torch.as_tensor(betas, dtype=torch.float64).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"betas must be a number of steps, numbers in [0, 1] or a name, got {betas!r}.") from error
+        raise TypeError(
+            f"betas must be a number of steps, numbers in [0, 1] or a name, got {betas!r}."
+        ) from error
     if ladder.dim() != 1 or len(ladder) == 0:
         raise ValueError(
             f"betas must be one-dimensional and not empty, got shape {tuple(ladder.shape)}; "
@@ -71,8 +75,8 @@ def make_betas(betas: int | str | Sequence[float] | Tensor) -> list[float]:
     levels = levels if levels[0] == 0 else [0.0, *levels]
     if not all(low < high for low, high in zip(levels, levels[1:], strict=False)) or levels[-1] != 1:
         raise ValueError(
-            f"betas must increase strictly within [0, 1] and end at 1, got {len(ladder)} numbers from {ladder[0]:g} "
-            f"to {ladder[-1]:g}; torch.linspace(0, 1, n) is the equal ladder."
+            f"betas must increase strictly within [0, 1] and end at 1, got {len(ladder)} numbers from "
+            f"{ladder[0]:g} to {ladder[-1]:g}; torch.linspace(0, 1, n) is the equal ladder."
         )
     return levels
 
@@ -91,8 +95,9 @@ def anneal(
     .. math:: \log w = \sum_k \log f_{\beta_k}(x_{k-1}) - \log f_{\beta_{k-1}}(x_{k-1}), \quad
         x_k \sim T_k(\cdot \mid x_{k-1}), \quad E[w] = Z / Z_A
 
-    The denominator is always the density that x was drawn from, so each x is weighed *before* it moves; then the
-    mean of w is unbiased for any ladder. The product of x with the weights serves the weight and the move alike.
+    The denominator is always the density that x was drawn from, so each x is weighed *before* it moves; then
+    the mean of w is unbiased for any ladder. The product of x with the weights serves the weight and the
+    move alike.
 
     Args:
         path: Tempered laws between independent units and the machine.
@@ -136,7 +141,9 @@ def anneal(
             tempered = [units.scaled(beta) for units in odd]
             drawn = _draw(tempered, [beta * input for input in inputs], uniforms[ODD], generator)
             kept = [units.interpolated(start, beta) for units, start in zip(even, base, strict=True)]
-            values = _draw(kept, [beta * input for input in energy.inputs(drawn, ODD)], uniforms[EVEN], generator)
+            values = _draw(
+                kept, [beta * input for input in energy.inputs(drawn, ODD)], uniforms[EVEN], generator
+            )
         if advance is not None and (level % 100 == 0 or level == len(betas) - 1):
             advance(level)
     return AnnealedWeights(log_weights, path.log_base_partition(), values)
@@ -146,5 +153,7 @@ def _draw(units: list[Units], inputs: list[Tensor], uniforms: Tensor, generator:
     """Values of one side given its inputs; the uniforms are written anew into their buffer."""
     uniforms.uniform_(generator=generator)
     pieces = uniforms.split([layer.size for layer in units], -1)
-    drawn = [layer.sample(input, uniform) for layer, input, uniform in zip(units, inputs, pieces, strict=True)]
+    drawn = [
+        layer.sample(input, uniform) for layer, input, uniform in zip(units, inputs, pieces, strict=True)
+    ]
     return drawn[0] if len(drawn) == 1 else torch.cat(drawn, -1)

@@ -46,11 +46,14 @@ def test_exact_is_the_sum_over_both_layers(sizes):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_annealed_error_bars_are_calibrated(dtype):
-    """Catches an error bar that is off by more than a factor 1.3 or forgets log Z_A: of 100 runs about 95 must lie
-    within two errors of the exact value (86 is four binomial deviations below)."""
+    """Catches an error bar that is off by more than a factor 1.3 or forgets log Z_A: of 100 runs about 95
+    must lie within two errors of the exact value (86 is four binomial deviations below)."""
     rbm = small_rbm(6, 4, dtype)
     truth = brute_force(rbm)
-    runs = [evaluation.log_partition(rbm, method="ais", num_chains=100, betas=20, seed=seed) for seed in range(100)]
+    runs = [
+        evaluation.log_partition(rbm, method="ais", num_chains=100, betas=20, seed=seed)
+        for seed in range(100)
+    ]
     scores = np.array([(run.value - truth) / run.se for run in runs])
     assert (abs(scores) <= 2).sum() >= 86
     assert abs(scores.mean()) < 0.4
@@ -83,7 +86,10 @@ def test_auto_takes_the_exact_sum_where_it_can():
     """Catches annealing where no error is needed, and an exact sum over 2^30 states."""
     assert evaluation.log_partition(small_rbm(), method="auto").kind == "exact"
     large = models.RBM(visible=30, hidden=25)
-    assert evaluation.log_partition(large, method="auto", num_chains=3, betas=2).method == "AIS (3 chains x 2 betas)"
+    assert (
+        evaluation.log_partition(large, method="auto", num_chains=3, betas=2).method
+        == "AIS (3 chains x 2 betas)"
+    )
 
 
 def test_too_large_for_the_exact_sum_says_how_large_and_what_instead():
@@ -93,7 +99,7 @@ def test_too_large_for_the_exact_sum_says_how_large_and_what_instead():
 
 
 def test_the_training_mean_is_the_base_model():
-    """Catches a base model that ignores the data: with the mean of a well-fitted machine the weights are narrower."""
+    """Catches a base model that ignores the data: the machine's own mean makes the weights narrower."""
     rbm = small_rbm(6, 4)
     rbm.visible_bias.data += 4
     machine = rbm.machine()
@@ -101,7 +107,8 @@ def test_the_training_mean_is_the_base_model():
     law = torch.softmax(-machine.free_energy(states), 0)
     mean = (law @ states).detach()
     wrong, right = (
-        evaluation.log_partition(rbm, method="ais", num_chains=500, betas=5, data_mean=each) for each in (1 - mean, mean)
+        evaluation.log_partition(rbm, method="ais", num_chains=500, betas=5, data_mean=each)
+        for each in (1 - mean, mean)
     )
     assert right.ess > 2 * wrong.ess
     rbm.data_mean.copy_(mean)
@@ -109,11 +116,14 @@ def test_the_training_mean_is_the_base_model():
 
 
 def test_random_state_and_training_flags_are_left_alone():
-    """Catches seeding the caller's generator and a model left in evaluation mode; and a seed that does nothing."""
+    """Catches seeding the caller's generator, a model left in evaluation mode, a seed that does nothing."""
     rbm = small_rbm()
     torch.manual_seed(11)
     before = torch.get_rng_state()
-    values = [evaluation.log_partition(rbm, method="ais", num_chains=5, betas=5, seed=seed).value for seed in (1, 1, 2)]
+    values = [
+        evaluation.log_partition(rbm, method="ais", num_chains=5, betas=5, seed=seed).value
+        for seed in (1, 1, 2)
+    ]
     assert torch.equal(before, torch.get_rng_state())
     assert rbm.training
     assert values[0] == values[1] != values[2]
@@ -139,9 +149,7 @@ def test_machine_inside_a_users_program():
     with pytest.raises(ValueError, match="few rows as x="):
         evaluation.log_partition(pair)
     found = evaluation.log_partition(pair, x=torch.zeros(1), site="z")
-    joint = [
-        0.3 * a - b + 0.7 * h + a * h - 2 * b * h for a, b, h in itertools.product((0, 1), repeat=3)
-    ]
+    joint = [0.3 * a - b + 0.7 * h + a * h - 2 * b * h for a, b, h in itertools.product((0, 1), repeat=3)]
     assert found.value == pytest.approx(math.log(sum(map(math.exp, joint))), abs=1e-6)
     with pytest.raises(ValueError, match=r"undirected sites \['z'\]; got 'hidden'"):
         evaluation.log_partition(pair, x=torch.zeros(1), site="hidden")

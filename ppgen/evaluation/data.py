@@ -45,7 +45,9 @@ class Rows:
         tensors = self.tensors()
         lengths = {len(part) for part in tensors}
         if len(lengths) != 1 or 0 in lengths:
-            raise ValueError(f"x must hold at least one row, and all its parts equally many; got {sorted(lengths)} rows.")
+            raise ValueError(
+                f"x must hold at least one row, and all its parts equally many; got {sorted(lengths)} rows."
+            )
         self.num_rows = len(tensors[0])
 
     def __len__(self) -> int:
@@ -70,7 +72,8 @@ class Rows:
             part = part.copy()  # torch warns about arrays that it could write to and must not
         if not isinstance(part, (Tensor, np.ndarray, list)):
             raise TypeError(
-                f"{name} must be a tensor or an array of shape (rows, features), got {type(part).__name__}; of a data "
+                f"{name} must be a tensor or an array of shape (rows, features), got "
+                f"{type(part).__name__}; of a data "
                 "set give one split, such as data.test."
             )
         try:

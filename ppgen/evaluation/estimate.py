@@ -19,10 +19,11 @@ class Estimate:
 
     Attributes:
         value: The estimate; for a log-likelihood the mean over the data, never its negative.
-        se: Monte Carlo standard error of `value` given the data, in nats: what another seed would change. Part of it
-            may be common to all data (`log_partition_se`). 0 if nothing was drawn, NaN if one particle cannot tell.
-        kind: How `value` relates to the truth, in the sense of log p(x): `"exact"`, `"lower bound"`, `"upper bound"`
-            (both in expectation) or `"estimate"`.
+        se: Monte Carlo standard error of `value` given the data, in nats: what another seed would change.
+            Part of it may be common to all data (`log_partition_se`). 0 if nothing was drawn, NaN if one
+            particle cannot tell.
+        kind: How `value` relates to the truth, in the sense of log p(x): `"exact"`, `"lower bound"`, `"upper
+            bound"` (both in expectation) or `"estimate"`.
         method: Method and budget, such as `"importance (K=1000)"`.
         unit: `"nats per datum"` or `"nats"`.
         ess: Effective number of the weighted draws: of annealing runs, or of particles (mean over the data).
@@ -30,8 +31,8 @@ class Estimate:
         num_data: Number of data.
         data_se: Spread over the data, sd / sqrt(n): what another data set of that size would change.
         log_partition_se: The part of `se` that comes from log Z and so is the same for every datum.
-        bias: First-order estimate of E[value] - truth that comes from taking the logarithm of a mean, -se^2 / 2
-            averaged over the data; the gap of a lower bound.
+        bias: First-order estimate of E[value] - truth that comes from taking the logarithm of a mean, -se^2
+            / 2 averaged over the data; the gap of a lower bound.
         per_datum: Arrays over the data: `log_likelihood`, and where they exist `se`, `ess`, `pareto_k`.
         warning: What makes the number doubtful, or None.
         note: What else a reader must know, or None.
@@ -94,7 +95,9 @@ class Estimate:
             >>> Estimate(-1.5, 0.1, "estimate", "AIS (10 chains x 100 betas)").to_dict()["unit"]
             'nats per datum'
         """
-        scalars = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "per_datum"}
+        scalars = {
+            entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "per_datum"
+        }
         if self.num_bad_pareto_k is not None:
             scalars["num_bad_pareto_k"] = self.num_bad_pareto_k
         return {name: _json(value) for name, value in scalars.items()}
@@ -130,8 +133,12 @@ class Estimate:
         import xarray as xr
 
         values = self.per_datum[name]
-        attrs = {"method": self.method, "kind": self.kind} | ({"units": "nats"} if name == "log_likelihood" else {})
-        return xr.DataArray(values, dims=["data"], coords={"data": np.arange(len(values))}, name=name, attrs=attrs)
+        attrs = {"method": self.method, "kind": self.kind} | (
+            {"units": "nats"} if name == "log_likelihood" else {}
+        )
+        return xr.DataArray(
+            values, dims=["data"], coords={"data": np.arange(len(values))}, name=name, attrs=attrs
+        )
 
 
 def _error(se: float) -> str:

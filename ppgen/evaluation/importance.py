@@ -1,5 +1,6 @@
-"""Importance sampling of log p(x): one log-mean-exp over particles a datum, in memory that does not grow with either."""
+"""Importance sampling of log p(x), in memory that grows neither with the data nor with the particles."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -53,13 +54,14 @@ def summarise(log_weights: Tensor, *, pareto: bool = True) -> PerDatum:
     total = weights.sum(0)
     ess = total.square() / weights.square().sum(0)
     log_mean = top + (total / num_particles).log()
-    spread = ((num_particles / ess - 1).clamp(min=0) / (num_particles - 1)).sqrt() if num_particles > 1 else ess * np.nan
+    degrees = num_particles - 1 if num_particles > 1 else math.nan
+    spread = ((num_particles / ess - 1).clamp(min=0) / degrees).sqrt()
     tail = pareto_shapes(log_weights) if pareto and num_particles >= MIN_PARTICLES_FOR_PARETO else None
     return PerDatum(log_mean.cpu().numpy(), spread.cpu().numpy(), ess.cpu().numpy(), tail)
 
 
 def pareto_shapes(log_weights: Tensor) -> np.ndarray:
-    """Pareto k of each column of (particles, rows), as ArviZ fits it; 0 where the weights are all but constant."""
+    """Pareto k of each column of (particles, rows) by ArviZ; 0 where the weights are all but constant."""
     from arviz_stats.base import array_stats
 
     columns = log_weights.T.double().cpu().numpy()
@@ -99,8 +101,8 @@ def importance(
 ) -> PerDatum:
     """Importance estimates of every datum, the guide as the proposal.
 
-    At most `chunk` log-weights are evaluated at once: all particles of a few rows, or a part of the particles of one
-    row; beside that, eight bytes a particle of the current rows are kept.
+    At most `chunk` log-weights are evaluated at once: all particles of a few rows, or a part of the
+    particles of one row; beside that, eight bytes a particle of the current rows are kept.
 
     Args:
         pair: Model and guide.
@@ -121,7 +123,8 @@ def importance(
     blocks: list[PerDatum] = []
     if pair.device.type == "cpu":
         _keep_freed_memory()
-    # The data were held against their support before; checking each particle's law again costs a tenth of the time.
+    # The data were held against their support before; checking each particle's law again costs a tenth of
+    # the time.
     with inference.attach(log_partition=log_partition), pyro.validation_enabled(False):
         for start in range(0, num_data, block):
             stop = min(start + block, num_data)
@@ -133,20 +136,20 @@ def importance(
             ]
             if local[0].shape[1] != stop - start:
                 raise ValueError(
-                    f"The data plate has {local[0].shape[1]} entries for {stop - start} rows of x: write it over the "
-                    "rows of the first argument, pyro.plate(name, len(x))."
+                    f"The data plate has {local[0].shape[1]} entries for {stop - start} rows of x: write "
+                    "it over the rows of the first argument, pyro.plate(name, len(x))."
                 )
             blocks.append(summarise(local[0] if len(local) == 1 else torch.cat(local), pareto=pareto))
             if advance is not None:
                 advance(stop)
-    fields = zip(*blocks, strict=True)
-    return PerDatum(*(None if parts[0] is None else np.concatenate(parts) for parts in fields))  # type: ignore[arg-type]
+    fields = [None if parts[0] is None else np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+    return PerDatum(*fields)  # type: ignore[arg-type]
 
 
 def _keep_freed_memory() -> None:
     """Make the C library keep freed blocks of a few MiB instead of asking the system for new pages each time.
 
-    glibc keeps blocks up to the size of the largest one freed so far, if that is below 32 MiB: freeing one such block
-    made the estimate for a 784-200-200-50 VAE a third faster.
+    glibc keeps blocks up to the size of the largest one freed so far, if that is below 32 MiB: freeing one
+    such block made the estimate for a 784-200-200-50 VAE a third faster.
     """
     torch.empty(31 * 2**20, dtype=torch.uint8)

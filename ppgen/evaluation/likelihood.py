@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ppgen.distributions.layered_energy import LayeredEnergy
@@ -20,7 +19,8 @@ from ppgen.evaluation.state import evaluating
 from ppgen.pair import AnyPair, as_pair
 
 METHODS = ("auto", "exact", "importance", "ais")
-CHUNK_CPU, CHUNK_CUDA = 2_000, 100_000  # log-weights at once; with 784 features 6 MiB and 0.3 GiB an activation
+# Log-weights at once: with 784 features an activation takes 6 MiB and 0.3 GiB.
+CHUNK_CPU, CHUNK_CUDA = 2_000, 100_000
 WARN_SHARE = 0.1  # share of rows with a Pareto k above the limit from which the mean itself is doubtful
 
 
@@ -40,22 +40,26 @@ def log_likelihood(
 ) -> Estimate:
     r"""Estimate log p(x), the mean over the data in nats per datum, and of every datum.
 
-    .. math:: \widehat{\log p}(x) = \log \frac{1}{K} \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k \mid x)}, \quad z_k \sim q(z \mid x)
+    .. math::
+        \widehat{\log p}(x) = \log \frac{1}{K} \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k \mid x)},
+        \quad z_k \sim q(z \mid x)
 
-    It is a lower bound in expectation, and equal to log p(x) for every K where the guide is the exact posterior (an
-    RBM). Under a Boltzmann machine an estimate of log Z enters every datum alike; its error is part of `se` and is
-    given by itself as `log_partition_se`. The pair is run in evaluation mode; its training flags and the caller's
-    random state are left as they are.
+    It is a lower bound in expectation, and equal to log p(x) for every K where the guide is the exact
+    posterior (an RBM). Under a Boltzmann machine an estimate of log Z enters every datum alike; its error is
+    part of `se` and is given by itself as `log_partition_se`. The pair is run in evaluation mode; its
+    training flags and the caller's random state are left as they are.
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run.
         x: Data, (rows, features), tensor or array; for programs with several arguments a tuple or a mapping.
-        method: `"importance"`; `"exact"` where the guide is the exact posterior and log Z can be enumerated; `"ais"`
-            the same with log Z by annealing; `"auto"` takes the best that is possible, and the estimate says which.
+        method: `"importance"`; `"exact"` where the guide is the exact posterior and log Z can be enumerated;
+            `"ais"` the same with log Z by annealing; `"auto"` takes the best that is possible, and the
+            estimate says which.
         num_particles: Particles K a datum for importance sampling.
-        chunk: Log-weights (particle x row) evaluated at once, which bounds the memory: an activation of n units takes
-            4 n bytes for each. By default 2,000 on CPU (what caches hold) and 100,000 on CUDA.
-        log_partition: log Z if it is known: an estimate, a number, or a mapping from undirected sites to those.
+        chunk: Log-weights (particle x row) evaluated at once, which bounds the memory: an activation of n
+            units takes 4 n bytes for each. By default 2,000 on CPU (what caches hold) and 100,000 on CUDA.
+        log_partition: log Z if it is known: an estimate, a number, or a mapping from undirected sites to
+            those.
         num_chains: Annealing runs, where log Z is annealed.
         betas: Their ladder, as for `log_partition`.
         seed: Seed of all randomness.
@@ -66,7 +70,8 @@ def log_likelihood(
         The estimate; `pointwise` and `pareto_k` are arrays over the data.
 
     Raises:
-        ValueError: If data or arguments are wrong, log Z is stale, or the method does not apply; it says what to do.
+        ValueError: If data or arguments are wrong, log Z is stale, or the method does not apply; it says
+            what to do.
         TypeError: If `pair` or `x` is none.
 
     References:
@@ -103,7 +108,9 @@ def log_likelihood(
         )
     if np.isnan(found.log_likelihood).any():
         row = int(np.isnan(found.log_likelihood).argmax())
-        raise ValueError(f"log p(x) of row {row} is NaN: the parameters or the densities of the pair are not finite.")
+        raise ValueError(
+            f"log p(x) of row {row} is NaN: the parameters or the densities of the pair are not finite."
+        )
     if chosen == "importance":
         estimate = _sampled(found, num_particles)
     else:
@@ -113,7 +120,7 @@ def log_likelihood(
 
 
 def _choose(method: str, program: Program) -> str:
-    """`"exact"` where one particle tells log p(x), else `"importance"`; raises if that is not what was asked for."""
+    """`"exact"` where one particle tells log p(x), else `"importance"`; raises if it was not asked for."""
     inexact = program.inexact_sites
     if method == "ais" and not program.energies:
         raise ValueError(
@@ -123,7 +130,8 @@ def _choose(method: str, program: Program) -> str:
     if method in ("exact", "ais") and inexact:
         raise ValueError(
             f"This pair's guide at site {inexact[0]!r} is not the exact posterior "
-            f"(not marked infer={{'posterior': 'exact'}}), so log p(x) is not known exactly. Use method='importance'."
+            f"(not marked infer={{'posterior': 'exact'}}), so log p(x) is not known exactly. Use "
+            f"method='importance'."
         )
     return "importance" if method == "importance" or inexact else "exact"
 
@@ -133,10 +141,14 @@ def _partitions(
 ) -> dict[str, Estimate]:
     """Estimate of log Z by undirected site: the one given, else made now."""
     if given is not None and not energies:
-        raise ValueError("log_partition was given, but the model has no undirected site (no BoltzmannMachine).")
+        raise ValueError(
+            "log_partition was given, but the model has no undirected site (no BoltzmannMachine)."
+        )
     if not isinstance(given, Mapping):
         if given is not None and len(energies) > 1:
-            raise ValueError(f"log_partition must map each undirected site to its log Z; sites: {sorted(energies)}.")
+            raise ValueError(
+                f"log_partition must map each undirected site to its log Z; sites: {sorted(energies)}."
+            )
         given = {} if given is None else dict.fromkeys(energies, given)
     unknown = sorted(set(given) - set(energies))
     if unknown:
@@ -150,8 +162,8 @@ def _partitions(
             partitions[site] = estimate_log_partition(pair, site=site, method=how, **options)
         if method == "exact" and partitions[site].kind != "exact":
             raise ValueError(
-                f'method="exact" needs an exact log Z at site {site!r}, got {partitions[site]!r}. Leave the method '
-                'at "auto", or give log_partition(pair, method="exact").'
+                f'method="exact" needs an exact log Z at site {site!r}, got {partitions[site]!r}. '
+                'Leave the method at "auto", or give log_partition(pair, method="exact").'
             )
     return partitions
 
@@ -209,8 +221,8 @@ def _sampled(found: PerDatum, num_particles: int) -> Estimate:
     if bad > WARN_SHARE * len(values):
         return replace(
             estimate,
-            warning="the guide is too narrow or too far off for its weights, and the value errs low by more than the "
-            "error bar says; use more particles or a better guide",
+            warning="the guide is too narrow or too far off for its weights, and the value errs low by "
+            "more than the error bar says; use more particles or a better guide",
         )
     return estimate
 

@@ -12,8 +12,8 @@ from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.distributions.units import Bernoulli
 from ppgen.evaluation.estimate import Estimate
-from ppgen.evaluation.progress import progress_bar
 from ppgen.evaluation.program import choose_site, undirected_sites
+from ppgen.evaluation.progress import progress_bar
 from ppgen.inference.annealing import AnnealedWeights, anneal, make_betas
 from ppgen.pair import AnyPair, as_pair
 
@@ -39,18 +39,20 @@ def log_partition(
     .. math:: Z = \sum_x e^{-E(x)}, \qquad
         \widehat{\log Z} = \log Z_A + \log \frac{1}{M} \sum_m w_m \quad (\text{annealing, } E[w] = Z / Z_A)
 
-    The mean of the weights is unbiased, so its logarithm is a lower bound of log Z in expectation, and log-likelihoods
-    computed with it err *high*. The error bar is that of the delta method, sd(w) / (mean(w) sqrt(M)).
+    The mean of the weights is unbiased, so its logarithm is a lower bound of log Z in expectation, and
+    log-likelihoods computed with it err *high*. The error bar is that of the delta method, sd(w) / (mean(w)
+    sqrt(M)).
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run.
         site: Name of the undirected site; not needed if there is one only.
-        method: `"exact"` sums over the states of the smaller side, at most 2^20; `"ais"` anneals; `"auto"` takes the
-            first where it is possible.
+        method: `"exact"` sums over the states of the smaller side, at most 2^20; `"ais"` anneals; `"auto"`
+            takes the first where it is possible.
         num_chains: Annealing runs.
-        betas: Ladder of `"ais"`: a number of equal steps, increasing numbers up to 1, or `"salakhutdinov-2008"`.
-        data_mean: Mean of the visible units, (V,), the base model of `"ais"`; if None, the training mean that the
-            pair has noted, else the machine's own biases.
+        betas: Ladder of `"ais"`: a number of equal steps, increasing numbers up to 1, or
+            `"salakhutdinov-2008"`.
+        data_mean: Mean of the visible units, (V,), the base model of `"ais"`; if None, the training mean
+            that the pair has noted, else the machine's own biases.
         x: A few rows of data with which the model is run to find the site, for models that need them.
         seed: Seed of the annealing; the caller's random state is not touched.
         progress: Whether to show a progress bar.
@@ -59,7 +61,8 @@ def log_partition(
         The estimate with the fingerprint of the weights it belongs to.
 
     Raises:
-        ValueError: If the pair has no such site, the machine is too large for `"exact"`, or an argument is wrong.
+        ValueError: If the pair has no such site, the machine is too large for `"exact"`, or an argument is
+            wrong.
         TypeError: If `pair` is none.
 
     References:
@@ -119,8 +122,8 @@ def summarise(runs: AnnealedWeights, method: str, fingerprint: str | None = None
     warning = None
     if not ess >= LOW_ESS * num_chains:
         warning = (
-            f"the effective number of annealing runs is {ess:.1f} of {num_chains}, so a few carry the estimate and "
-            "its error is not to be trusted; use more betas"
+            f"the effective number of annealing runs is {ess:.1f} of {num_chains}, so a few carry the "
+            "estimate and its error is not to be trusted; use more betas"
         )
     return Estimate(
         float(runs.log_base_partition + log_mean),
@@ -147,15 +150,20 @@ def base_mean(pair: AnyPair, energy: LayeredEnergy, data_mean: Any = None) -> Te
     visible = even[0].size
     if data_mean is None:
         data_mean = getattr(pair, "data_mean", None)
-        if not isinstance(data_mean, Tensor) or data_mean.shape != (visible,) or not data_mean.isfinite().all():
+        if (
+            not isinstance(data_mean, Tensor)
+            or data_mean.shape != (visible,)
+            or not data_mean.isfinite().all()
+        ):
             return None
     like = energy.parameters()[0]
     mean = torch.as_tensor(data_mean, dtype=like.dtype, device=like.device)
     fits = mean.shape == (visible,) and bool(mean.isfinite().all())
     if not fits or (isinstance(even[0], Bernoulli) and not ((mean >= 0) & (mean <= 1)).all()):
         raise ValueError(
-            f"data_mean must hold the means of the {visible} visible units (within [0, 1] for bits), as data.mean "
-            f"does; got shape {tuple(mean.shape)}" + (f" and values {mean.min():g} to {mean.max():g}." if fits else ".")
+            f"data_mean must hold the means of the {visible} visible units (within [0, 1] for bits), as "
+            f"data.mean does; got shape {tuple(mean.shape)}"
+            + (f" and values {mean.min():g} to {mean.max():g}." if fits else ".")
         )
     others = [units.mean(torch.zeros_like(units.parameters()[0])) for units in even[1:]]
     return torch.cat([mean, *others])
@@ -165,4 +173,6 @@ def _check(method: str, num_chains: int) -> None:
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
     if isinstance(num_chains, bool) or not isinstance(num_chains, int) or num_chains < 2:
-        raise ValueError(f"num_chains must be an integer of at least 2 (one run has no error bar), got {num_chains!r}.")
+        raise ValueError(
+            f"num_chains must be an integer of at least 2 (one run has no error bar), got {num_chains!r}."
+        )

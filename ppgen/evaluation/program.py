@@ -1,4 +1,4 @@
-"""What one run of a pair tells: which sites are undirected, whose posterior is exact, which data are legal."""
+"""What one run of a pair tells: undirected sites, exact posteriors, and which data are legal."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -77,8 +77,8 @@ def undirected_sites(pair: AnyPair, batch: Any = None) -> dict[str, LayeredEnerg
             if batch is not None:
                 raise
             raise ValueError(
-                "The model cannot run without data, which is needed to find its Boltzmann machine: give a few rows "
-                f"as x=. It raised: {error}"
+                "The model cannot run without data, which is needed to find its Boltzmann machine: give a "
+                f"few rows as x=. It raised: {error}"
             ) from error
     return collect.energies
 
@@ -87,10 +87,13 @@ def choose_site(energies: dict[str, LayeredEnergy], site: str | None) -> str:
     """The undirected site meant: the one named, or the only one.
 
     Raises:
-        ValueError: If there is none, if the name is not among them, or if there are several and none is named.
+        ValueError: If there is none, if the name is not among them, or if there are several and none is
+            named.
     """
     if not energies:
-        raise ValueError("The model has no undirected site (no BoltzmannMachine), so there is no log Z to estimate.")
+        raise ValueError(
+            "The model has no undirected site (no BoltzmannMachine), so there is no log Z to estimate."
+        )
     if site is None and len(energies) == 1:
         return next(iter(energies))
     if site not in energies:
@@ -103,19 +106,21 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
     """Run guide and model on the first row, and hold all rows against the support of the observed sites.
 
     Raises:
-        ValueError: If the programs cannot run on such a row, rows lie outside the support, or a latent site lies
-            outside the data plate, so that a single datum has no likelihood.
+        ValueError: If the programs cannot run on such a row, rows lie outside the support, or a latent site
+            lies outside the data plate, so that a single datum has no likelihood.
     """
     batch = rows(0, 1)
     args, kwargs = split_batch(batch)
     collect = _Collect()
     try:
         pair.prepare(batch)
-        with evaluating(pair), pair.running():
+        with evaluating(pair):
             layout = find_layout(pair, batch)
+        with evaluating(pair), pair.running():
             guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)  # type: ignore[arg-type]
             with collect:
-                model = poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(*args, **kwargs)  # type: ignore[arg-type]
+                replayed = poutine.replay(pair.model, trace=guide)  # type: ignore[arg-type]
+                model = poutine.trace(replayed).get_trace(*args, **kwargs)
     except RuntimeError as error:
         shapes = ", ".join(str(tuple(part.shape[1:])) for part in rows.tensors())
         raise ValueError(
@@ -124,9 +129,10 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
         ) from error
     if layout.global_latents:
         raise ValueError(
-            f"The latent sites {list(layout.global_latents)} lie outside plate {pair.plate!r} and are common to all "
-            "data, so a single datum has no likelihood of its own. Put them inside the plate, or condition the model "
-            "on values for them (pyro.condition) and evaluate that with a guide without them."
+            f"The latent sites {list(layout.global_latents)} lie outside plate {pair.plate!r} and are "
+            "common to all data, so a single datum has no likelihood of its own. Put them inside the plate, "
+            "or condition the model on values for them (pyro.condition) and evaluate that with a guide "
+            "without them."
         )
     given = {id(value): index for index, value in enumerate((*args, *kwargs.values()))}
     for name in model.observation_nodes:
@@ -143,9 +149,10 @@ def _check_support(site: str, support: Any, values: Tensor, device: torch.device
         row = int(bad[0])
         low, high = values.min().item(), values.max().item()
         raise ValueError(
-            f"x must lie in the support of site {site!r} ({_describe(support)}): {len(bad)} of {len(values)} rows do not, the "
-            f"first is row {row}; values range from {low:g} to {high:g}. Grey values for a law of bits need a "
-            'binarisation: datasets.load(name, binarize="threshold").'
+            f"x must lie in the support of site {site!r} ({_describe(support)}): {len(bad)} of "
+            f"{len(values)} rows do not, the "
+            f"first is row {row}; values range from {low:g} to {high:g}. Grey values for a law of bits "
+            'need a binarisation: datasets.load(name, binarize="threshold").'
         )
 
 
