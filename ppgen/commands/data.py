@@ -1,0 +1,111 @@
+"""The data set that a command line names, and the one that a run was trained on."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ppgen import datasets, registry
+from ppgen.commands.errors import UsageError
+from ppgen.commands.options import Option, options_of
+from ppgen.commands.parser import read_config
+
+COMMAND = "command.yaml"
+"""File of a run folder with the options that it was made with, as `--config` takes them."""
+
+_RENAMED = {"name": "data", "root": "data_dir", "seed": "data_seed"}
+SPLITS = ("train", "valid", "test")
+
+
+def data_options(*, required: bool) -> list[Option]:
+    """Options for the arguments of `ppgen.datasets.load`, with names of their own beside those of training."""
+    found = [replace(option, name=_RENAMED.get(option.name, option.name)) for option in options_of(datasets.load)]
+    known = ", ".join(registry.DATASETS)
+    name = Option(
+        "data",
+        str if required else str | None,
+        found[0].default if required else None,
+        f"Data set: {known}, or the path of a .npy or .npz file of your own (rows x features, or an .npz with arrays "
+        "train and, if there are any, valid and test).",
+    )
+    return [name, *(each for each in found if each.name not in ("data", "num_features"))]
+
+
+def load_data(values: Mapping[str, Any]) -> datasets.Dataset:
+    """Data set of the options that `data_options` made.
+
+    Raises:
+        ValueError: If it is not known or not sound.
+        FileNotFoundError: If a file is missing.
+    """
+    names = {option.name for option in data_options(required=True)}
+    renamed = {new: old for old, new in _RENAMED.items()}
+    arguments = {renamed.get(name, name): values[name] for name in names if values.get(name) is not None}
+    if arguments.get("image_shape"):
+        arguments["image_shape"] = tuple(arguments["image_shape"])
+    return datasets.load(**arguments)
+
+
+def data_of_run(run: Any, values: Mapping[str, Any]) -> datasets.Dataset:
+    """Data set that a run was trained on, or the one that the options name instead.
+
+    Raises:
+        UsageError: If the options name none and the folder does not say where the data are, or they have changed.
+    """
+    if values.get("data") is not None:
+        return load_data(values)
+    trained = run.config["data"]
+    where = {name: value for name, value in _recorded(run).items() if value is not None}
+    where |= {name: value for name, value in values.items() if value is not None}
+    if where.get("data") is None:
+        raise UsageError(
+            f"{run.folder} was trained on {trained['description']}, and does not say from which file: give --data"
+        )
+    data = load_data(where)
+    if data.checksum != trained["checksum"]:
+        raise UsageError(
+            f"data set {where['data']!r} is not the one that {run.folder} was trained on: its checksum differs. "
+            "Give it with --data to use it all the same"
+        )
+    return data
+
+
+def rows_of(data: datasets.Dataset, split: str | None) -> tuple[str, Any]:
+    """Name and rows of a split; without one the test rows, else the validation rows, else the training rows.
+
+    Raises:
+        UsageError: If the split has no rows.
+    """
+    if split is None:
+        split = next(name for name in ("test", "valid", "train") if len(data.split(name)))
+    if split not in SPLITS:
+        raise UsageError(f"--split must be one of {', '.join(SPLITS)}, got {split!r}")
+    if not len(data.split(split)):
+        raise UsageError(f"data set {data.name!r} has no {split} rows")
+    return split, data.split(split)[:]
+
+
+def image_shape(num_features: int, data: datasets.Dataset | None = None) -> tuple[int, int] | None:
+    """Shape in which a row is drawn: that of the data set, else a square; None if it is neither."""
+    if data is not None and data.image_shape is not None and len(data.image_shape) == 2:
+        return data.image_shape[0], data.image_shape[1]
+    side = math.isqrt(num_features)
+    return (side, side) if side * side == num_features else None
+
+
+def _recorded(run: Any) -> dict[str, Any]:
+    """What the folder says about its data: the options it was made with, else a registered name."""
+    path = Path(run.folder) / COMMAND
+    if path.exists():
+        written = read_config(str(path))
+        return {option.name: written.get(option.name) for option in data_options(required=False)}
+    trained = run.config["data"]
+    if trained["name"] not in registry.DATASETS:
+        return {}
+    method = trained["binarization"]
+    return {
+        "data": trained["name"],
+        "binarize": method if method in ("threshold", "fixed", "dynamic") else None,
+        "data_seed": trained["seed"],
+    }

@@ -1,0 +1,112 @@
+"""`ppgen evaluate`: the log-likelihood of a trained model with its error, and log Z of an undirected one."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ppgen
+from ppgen import evaluation
+from ppgen.commands import COMMANDS
+from ppgen.commands.data import data_of_run, data_options, rows_of
+from ppgen.commands.folders import load_run, watched
+from ppgen.commands.options import options_of
+from ppgen.commands.parser import Parser
+from ppgen.datasets import Dataset
+from ppgen.evaluation import Estimate
+from ppgen.evaluation.program import undirected_sites
+from ppgen.training import checkpoint
+from ppgen.training.environment import resolve_device
+
+EVALUATION = "evaluation.json"
+_ANNEALING = ("num_chains", "betas", "seed")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `ppgen evaluate FOLDER`."""
+    parser = _parser()
+    values = parser.read(arguments)
+    run = load_run(values["folder"])
+    data = data_of_run(run, values)
+    split, rows = rows_of(data, values["split"])
+    run.pair.to(resolve_device(values["device"]))
+    options = {option.name: values[option.name] for option in _options()}
+    estimates = evaluate(run.pair, rows, progress=watched(values["quiet"]), **options)
+    print(f"{type(run.pair).__name__} on {data.describe()}, {split} rows")
+    show(estimates)
+    print(f"written to {write(run, data, split, estimates)}")
+    return 0
+
+
+def evaluate(pair: Any, rows: Any, *, method: str = "auto", progress: bool = False, **options: Any) -> dict[str, Estimate]:
+    """log Z of each undirected site, and the mean log-likelihood of rows computed with it.
+
+    Args:
+        pair: A pair.
+        rows: Data, (rows, features).
+        method: As for `ppgen.evaluation.log_likelihood`.
+        progress: Whether to show progress bars.
+        **options: Other arguments of `ppgen.evaluation.log_likelihood`.
+
+    Returns:
+        `"log Z"`, or `"log Z of SITE"` where there are several, and `"log-likelihood"`.
+    """
+    sites = list(undirected_sites(pair, rows[:1]))
+    annealing = {name: options[name] for name in _ANNEALING if name in options}
+    partitions = {
+        site: evaluation.log_partition(
+            pair,
+            site=site,
+            method="auto" if method == "importance" else method,
+            x=rows[:1],
+            progress=progress,
+            **annealing,
+        )
+        for site in sites
+    }
+    named = {"log Z" if len(sites) == 1 else f"log Z of {site}": each for site, each in partitions.items()}
+    likelihood = evaluation.log_likelihood(
+        pair, rows, method=method, log_partition=partitions or None, progress=progress, **options
+    )
+    return {**named, "log-likelihood": likelihood}
+
+
+def show(estimates: Mapping[str, Estimate]) -> None:
+    """Print estimates, one a line."""
+    width = max(map(len, estimates))
+    for name, estimate in estimates.items():
+        print(f"{name:<{width}}  {estimate}", flush=True)
+
+
+def write(run: Any, data: Dataset, split: str, estimates: Mapping[str, Estimate]) -> Path:
+    """Write estimates into the folder of their run, with what they were made from."""
+    path = Path(run.folder) / EVALUATION
+    content = {
+        "data": data.describe(),
+        "checksum": data.checksum,
+        "split": split,
+        "epoch": run.state.get("epoch"),
+        "step": run.state.get("step"),
+        "ppgen": ppgen.__version__,
+        "estimates": {name: estimate.to_dict() for name, estimate in estimates.items()},
+    }
+    checkpoint.write_json(path, content)
+    return path
+
+
+def _options() -> list[Any]:
+    return options_of(evaluation.log_likelihood, skip=("pair", "x", "log_partition", "progress"))
+
+
+def _parser() -> Parser:
+    parser = Parser("ppgen evaluate", COMMANDS["evaluate"], usage="ppgen evaluate FOLDER [options]")
+    parser.add_argument("folder", help="Folder of the run.")
+    parser.add_argument("--quiet", action="store_true", help="Show no progress bar.")
+    parser.add_argument("--device", type=str, default="auto", help='"auto" is CUDA if there is any, else the CPU.')
+    group = parser.add_argument_group("estimate")
+    parser.add_options(group, _options())
+    group = parser.add_argument_group("data", "By default the data that the run was trained on.")
+    group.add_argument(
+        "--split", type=str | None, help="train, valid or test; by default test, if there are test rows."
+    )
+    parser.add_options(group, data_options(required=False))
+    return parser

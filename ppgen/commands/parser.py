@@ -1,0 +1,216 @@
+"""A jsonargparse parser that speaks in one line, and command lines in the forms that people write."""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ActionConfigFile, ArgumentParser
+
+from ppgen.commands.errors import UsageError, one_line
+from ppgen.commands.options import REQUIRED, Option
+
+FLAGS = ("--help", "--print-config", "--quiet", "--overwrite")
+NAMED = ("inference", "estimator", "negative_phase")
+"""Options that name a part of the inference; the part's own arguments follow a dot."""
+
+
+class Parser(ArgumentParser):
+    """Parser whose errors are one line each and whose options may be written with hyphens or underscores.
+
+    Args:
+        prog: What the command line begins with.
+        description: What the command does.
+        config: Whether it has `--config` and `--print-config`.
+    """
+
+    def __init__(self, prog: str, description: str, *, config: bool = False, **kwargs: Any) -> None:
+        super().__init__(
+            prog=prog, description=description, print_config="--print-%s", allow_abbrev=False, **kwargs
+        )
+        self._sequences: set[str] = set()
+        if config:
+            self.add_argument(
+                "--config", action=ActionConfigFile, help="YAML file of options; those of the command line win."
+            )
+
+    def add_options(self, group: Any, options: Sequence[Option], prefix: str = "") -> None:
+        """Add options to a group, under a dotted prefix if there is one."""
+        for option in options:
+            flag = f"--{prefix}{option.name}".replace("_", "-")
+            if option.sequence:
+                self._sequences.add(flag)
+            needed: dict[str, Any] = {"default": option.default}
+            if option.default is REQUIRED:
+                needed = {"required": True}
+            group.add_argument(flag, type=option.type, help=option.help, **needed)
+
+    def read(self, arguments: Sequence[str], config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Values of all options: the defaults, over them the config, over it the command line.
+
+        Raises:
+            UsageError: If an option is unknown, missing or of the wrong type.
+        """
+        words = [self._listed(*pair) for pair in _pairs(tidy(arguments))]
+        flat = [word for pair in words for word in pair]
+        if config:
+            flat = ["--config", json.dumps(config), *flat]
+        return self.parse_args(flat).as_dict()
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise the message as one line.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(f"{self._condensed(message)} (See {self.prog} --help.)") from None
+
+    def format_help(self, *args: Any) -> str:
+        """Help in which the name of an inference is `--inference NAME`."""
+        text = super().format_help(*args)
+        for name in NAMED:
+            flag = name.replace("_", "-")
+            text = text.replace(f"--{flag}.name NAME", f"--{flag} NAME")
+        return re.sub(r", --[\w.-]+\+ \[ITEM,\.\.\.\]", "", text)  # appending to lists is not for people
+
+    def _listed(self, flag: str, value: str | None) -> list[str]:
+        if value is None:
+            return [flag]
+        if flag in self._sequences and re.fullmatch(r"[-+\d.eE,\s]+|\[.*\]\s*,\s*\[.*\]", value):
+            value = f"[{value}]"
+        return [flag, value]
+
+    def _condensed(self, message: str) -> str:
+        unknown = re.search(r"unrecognized arguments: (\S+)|Option '([^']+)' is not accepted", message)
+        if unknown:
+            flag = unknown[1] or f"--{unknown[2].replace('_', '-')}"
+            if not flag.startswith("-"):
+                return f"unexpected argument {flag!r}"
+            close = difflib.get_close_matches(flag, [*self._option_string_actions], n=1)
+            return f"unknown option {shown(flag)}." + (f" Did you mean {shown(close[0])}?" if close else "")
+        missing = re.search(r"the following arguments are required: (\S+?),?(?:\s|$)", message)
+        if missing:
+            return f"{option_of(missing[1])} is required"
+        key = re.search(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL)
+        if key:
+            return f"{option_of(key[1])}: {_expectation(key[2])}"
+        return one_line(message.replace("/--hidden+", ""))
+
+
+def tidy(arguments: Sequence[str]) -> list[str]:
+    """Option names with hyphens, values in words of their own, `--inference iwae` as `--inference.name iwae`.
+
+    Example:
+        >>> tidy(["--batch_size=3", "--inference", "iwae"])
+        ['--batch-size', '3', '--inference.name', 'iwae']
+    """
+    found: list[str] = []
+    for word in arguments:
+        flag, equals, value = word.partition("=")
+        if word == "-h":
+            flag = "--help"
+        elif not (flag.startswith("--") and re.fullmatch(r"--[A-Za-z][\w.-]*", flag)):
+            found.append(word)
+            continue
+        flag = flag.replace("_", "-")
+        if flag[2:].replace("-", "_") in NAMED:
+            flag += ".name"
+        found.append(flag)
+        if equals and flag in ("--print-config",):
+            found[-1] += f"={value}"
+        elif equals:
+            found.append(value)
+    return found
+
+
+def _pairs(words: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Options with their values, and what stands alone."""
+    found: list[tuple[str, str | None]] = []
+    waiting = False
+    for word in words:
+        if waiting:
+            found[-1] = (found[-1][0], word)
+            waiting = False
+        else:
+            found.append((word, None))
+            waiting = word.startswith("--") and word.partition("=")[0] not in FLAGS
+    return found
+
+
+def split_positional(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Words that belong to no option, and the rest.
+
+    Example:
+        >>> split_positional(["--data", "digits", "VAE", "--quiet"])
+        (['VAE'], ['--data', 'digits', '--quiet'])
+    """
+    alone, rest = [], []
+    for flag, value in _pairs(tidy(arguments)):
+        if value is None and not flag.startswith("-"):
+            alone.append(flag)
+        else:
+            rest += [flag] if value is None else [flag, value]
+    return alone, rest
+
+
+def given(arguments: Sequence[str], name: str) -> str | None:
+    """Value of an option on a command line, the last one if there are several; None if it is not there."""
+    flag = f"--{name}".replace("_", "-")
+    values = [value for found, value in _pairs(tidy(arguments)) if found == flag]
+    return values[-1] if values else None
+
+
+def without(arguments: Sequence[str], name: str) -> list[str]:
+    """The command line without an option."""
+    flag = f"--{name}".replace("_", "-")
+    kept = [(found, value) for found, value in _pairs(tidy(arguments)) if found != flag]
+    return [word for pair in kept for word in pair if word is not None]
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Options of a YAML file; `inference: iwae` stands for `inference: {name: iwae}`.
+
+    Raises:
+        UsageError: If it is missing, no YAML, or no mapping.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path} is not YAML: {error}") from None
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UsageError(f"--config {path} must map options to values, as ppgen fit --print-config prints them")
+    config = {key.replace("-", "_"): value for key, value in content.items()}
+    for name in NAMED:
+        if name in config and not isinstance(config[name], dict):
+            config[name] = {"name": config[name]}
+    return config
+
+
+def option_of(key: str) -> str:
+    """Option of a key of the configuration, as it is typed."""
+    return shown(f"--{key.replace('_', '-')}")
+
+
+def shown(flag: str) -> str:
+    """Option as it is typed."""
+    return flag.removesuffix(".name") if flag[2:].removesuffix(".name").replace("-", "_") in NAMED else flag
+
+
+def _expectation(text: str) -> str:
+    value = re.search(r"(?:Got value|Given value): (.*)", text)
+    kinds = dict.fromkeys(
+        {"NoneType": "null", "Sequence": "list"}.get(kind, kind)
+        for kind in re.findall(r"Expected an? <class '(?:[\w.]*\.)?(\w+)'>", text)
+    )
+    choices = re.search(r"Expected one of (.*?)\.?(?: Got|$)|Literal(\[.*?\])", one_line(text))
+    if choices and not kinds:
+        kinds = {f"one of {choices[1] or choices[2]}": None}
+    if not (value and kinds):
+        return one_line(text)
+    return f"expected {' or '.join(kinds)}, got {value[1].strip()!r}"

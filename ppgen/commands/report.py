@@ -1,0 +1,63 @@
+"""What is written when training has ended: estimates, draws of the posterior, and figures."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ppgen.commands import evaluate
+from ppgen.commands.data import rows_of
+from ppgen.commands.folders import FIGURES, POSTERIOR, watched
+from ppgen.datasets import Dataset
+from ppgen.evaluation import Estimate
+
+BUDGET = 1_000_000  # log-weights: a few seconds for a small model, some minutes for a large one on CPU
+MOST_PARTICLES, FEWEST_PARTICLES = 1000, 50
+POSTERIOR_ROWS, POSTERIOR_SAMPLES = 50, 500
+
+
+def report(
+    run: Any, data: Dataset, *, num_particles: int | None = None, quiet: bool = False, **options: Any
+) -> Mapping[str, Estimate]:
+    """Evaluate a run, print the estimates, and write them, draws of the posterior and figures into its folder.
+
+    Args:
+        run: A run with a folder.
+        data: Its data.
+        num_particles: Particles a datum for importance sampling; None is what a modest budget allows.
+        quiet: Whether to show no progress bars.
+        **options: Other arguments of `ppgen.evaluation.log_likelihood`.
+    """
+    split, rows = rows_of(data, None)
+    if num_particles is None:
+        num_particles = max(FEWEST_PARTICLES, min(MOST_PARTICLES, BUDGET // len(rows)))
+    print(f"evaluating the {split} rows of {data.describe()}", flush=True)
+    estimates = evaluate.evaluate(
+        run.pair, rows, num_particles=num_particles, progress=watched(quiet), **options
+    )
+    evaluate.show(estimates)
+    folder = Path(run.folder)
+    evaluate.write(run, data, split, estimates)
+    write_posterior(run, rows[:POSTERIOR_ROWS], folder / POSTERIOR)
+    pictures = write_figures(run, data, folder / FIGURES)
+    print(f"run: {folder}  (config.json, model.safetensors, metrics.csv, {evaluate.EVALUATION})")
+    print(f"draws of the posterior of {len(rows[:POSTERIOR_ROWS])} {split} rows: {folder / POSTERIOR}")
+    print(f"figures: {', '.join(str(path) for path in pictures)}", flush=True)
+    return estimates
+
+
+def write_posterior(run: Any, rows: Any, path: Path) -> None:
+    """Write draws of the guide given rows as a DataTree that ArviZ reads."""
+    from ppgen import diagnostics
+    from ppgen.training.checkpoint import replacing
+
+    tree = diagnostics.from_pyro_svi(run.pair, rows, num_samples=POSTERIOR_SAMPLES)
+    with replacing(path) as temporary:
+        tree.to_netcdf(temporary, engine="h5netcdf")
+
+
+def write_figures(run: Any, data: Dataset, folder: Path) -> list[Path]:
+    """Draw the figures of a run; their paths."""
+    from ppgen.diagnostics import figures
+
+    figures.write_all(run, data, folder)
+    return sorted(folder.glob("*.png"))
