@@ -1,0 +1,188 @@
+"""Runs of a pair with many draws, and the arrays that their traces hold."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions.util import scale_and_mask
+from torch import Tensor
+
+from ppgen import inference
+from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates, to_array
+from ppgen.diagnostics.trees import Group
+from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites
+from ppgen.inference.log_weights import PARTICLES
+from ppgen.pair import AnyPair, split_batch
+
+
+@dataclass
+class Collector:
+    """Runs a pair with many draws at once and collects what its traces tell.
+
+    Args:
+        pair: Model and guide, prepared.
+        num_samples: Draws of each group.
+        chunk: Draws times rows that run at once.
+        vectorize: False for programs that cannot broadcast over draws.
+        dims: The user's names of dimensions, by site.
+    """
+
+    pair: AnyPair
+    num_samples: int
+    chunk: int
+    vectorize: bool
+    dims: Mapping[str, Sequence[str]] | None
+    groups: dict[str, Group] = field(default_factory=dict)
+
+    def posterior(self, batch: Any, *, predictive: bool, log_likelihood: bool) -> None:
+        """Draws of the guide, their densities under both programs, and the data that the model observes."""
+        layout = find_layout(self.pair, batch)
+        for count, guide, model in self._pairs_of_traces(batch, layout):
+            self._add("posterior", model, _latents(model), count, layout)
+            self._add_densities(model, guide, count, layout, log_likelihood)
+            if predictive:
+                self._add_predictive("posterior_predictive", batch, guide, model, count, layout)
+        for name in _observed(model):
+            self._add_observed(sites(model)[name], layout)
+
+    def predictions(self, batch: Any) -> None:
+        """Observed sites drawn anew, given draws of the guide."""
+        layout = find_layout(self.pair, batch)
+        for count, guide, model in self._pairs_of_traces(batch, layout):
+            self._add_predictive("predictions", batch, guide, model, count, layout)
+
+    def prior(self, batch: Any) -> None:
+        """Draws of the model without data."""
+        layout = find_layout(self.pair, batch)
+        for count in self._counts(batch):
+            for part in [count] if self.vectorize else [1] * count:
+                trace = self._run(poutine.uncondition(self.pair.model), batch, part, layout)
+                observed = [name for name, site in sites(trace).items() if _was_data(site)]
+                latent = [name for name in _latents(trace) if name not in observed]
+                self._add("prior", trace, latent, part, layout)
+                self._add("prior_predictive", trace, observed, part, layout)
+
+    def _pairs_of_traces(self, batch: Any, layout: Layout) -> Any:
+        for count in self._counts(batch):
+            weights = inference.log_weights(self.pair, batch, count, vectorize=self.vectorize, layout=layout)
+            each = count // len(weights.model_traces)
+            for guide, model in zip(weights.guide_traces, weights.model_traces, strict=True):
+                yield each, guide, model
+
+    def _counts(self, batch: Any) -> list[int]:
+        args, kwargs = split_batch(batch)
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim()]
+        most = max(1, self.chunk // max((len(value) for value in tensors), default=1))
+        return [min(most, self.num_samples - first) for first in range(0, self.num_samples, most)]
+
+    def _run(self, program: Any, batch: Any, count: int, layout: Layout) -> poutine.Trace:
+        args, kwargs = split_batch(batch)
+        draws: Any = pyro.plate(PARTICLES, count, dim=layout.particle_dim) if count > 1 else nullcontext()
+        with self.pair.running(), draws:
+            return poutine.trace(program).get_trace(*args, **kwargs)
+
+    def _add(
+        self, group: str, trace: poutine.Trace, names: Sequence[str], count: int, layout: Layout
+    ) -> None:
+        variables, found = self.groups.setdefault(group, Group()), sites(trace)
+        for name in names:
+            if found[name]["value"].numel():  # pyro.factor has none
+                variables.add(name, *self._variable(found[name], found[name]["value"], count, layout))
+
+    def _add_predictive(
+        self,
+        group: str,
+        batch: Any,
+        guide: poutine.Trace,
+        model: poutine.Trace,
+        count: int,
+        layout: Layout,
+    ) -> None:
+        program = poutine.uncondition(poutine.replay(self.pair.model, trace=guide))
+        self._add(group, self._run(program, batch, count, layout), _observed(model), count, layout)
+
+    def _add_observed(self, site: Any, layout: Layout) -> None:
+        value, event_dim = site["value"], site["fn"].event_dim
+        if value.dim() - event_dim >= -layout.particle_dim:  # observed once, whatever the number of draws
+            value = value.select(value.dim() - event_dim + layout.particle_dim, 0)
+        if value.numel():
+            variables = self.groups.setdefault("observed_data", Group())
+            variables.add(site["name"], *self._variable(site, value, 1, layout))
+
+    def _variable(self, site: Any, value: Tensor, count: int, layout: Layout) -> tuple[Any, list[str]]:
+        frames = plates(site, [PARTICLES])
+        value, found = arrange(value, site["fn"].event_dim, frames, count, layout.particle_dim)
+        dims = name_dimensions(site["name"], found, self.dims, site["infer"])
+        return to_array(value, site["fn"].support), dims
+
+    def _add_densities(
+        self,
+        model: poutine.Trace,
+        guide: poutine.Trace,
+        count: int,
+        layout: Layout,
+        log_likelihood: bool,
+    ) -> None:
+        stats, plate = self.groups.setdefault("sample_stats", Group()), [layout.plate]
+        log_p, log_q = _log_density(model, count, layout), _log_density(guide, count, layout)
+        if layout.global_latents:
+            values, dims = [inside.sum(1) + outside for inside, outside in (log_p, log_q)], []
+        else:
+            values, dims = [log_p[0], log_q[0]], plate
+        named = {"log_p": values[0], "log_q": values[1], "log_weight": values[0] - values[1]}
+        for name, value in named.items():
+            stats.add(name, to_array(value), dims)
+        stats.add("lp", to_array(log_p[0].sum(1) + log_p[1]), [])
+        if log_likelihood:
+            variables = self.groups.setdefault("log_likelihood", Group())
+            for name in _observed(model):
+                site = sites(model)[name]
+                if site["value"].numel() and data_frame(site, layout.plate) is not None:
+                    variables.add(name, to_array(_site_log_density(site, count, layout)), plate)
+
+
+def _latents(trace: poutine.Trace) -> list[str]:
+    """Latent sites and deterministic ones."""
+    return [
+        name
+        for name, site in sites(trace).items()
+        if not site["is_observed"] or site["infer"].get("_deterministic")
+    ]
+
+
+def _observed(trace: poutine.Trace) -> list[str]:
+    return [
+        name
+        for name, site in sites(trace).items()
+        if site["is_observed"] and not site["infer"].get("_deterministic")
+    ]
+
+
+def _was_data(site: Any) -> bool:
+    return bool(site["infer"].get("was_observed")) and not site["infer"].get("_deterministic")
+
+
+def _log_density(trace: poutine.Trace, count: int, layout: Layout) -> tuple[Tensor, Tensor]:
+    """Sums of the sites inside the data plate, (draws, rows), and outside of it, (draws,)."""
+    inside: Any = torch.zeros(count, 1, dtype=torch.float64)
+    outside: Any = torch.zeros(count, dtype=torch.float64)
+    for site in sites(trace).values():
+        if data_frame(site, layout.plate) is not None:
+            inside = inside + _site_log_density(site, count, layout)
+        else:
+            outside = outside + _site_log_density(site, count, layout)
+    return inside, outside
+
+
+def _site_log_density(site: Any, count: int, layout: Layout) -> Tensor:
+    """Log-density of a site with its scale and mask, float64: (draws, rows), outside the plate (draws,)."""
+    frame = data_frame(site, layout.plate)
+    log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    log_prob = scale_and_mask(log_prob, site["scale"] / data_factor(frame), site["mask"])
+    value, names = arrange(log_prob, 0, plates(site, [PARTICLES]), count, layout.particle_dim)
+    others = [index for index, name in enumerate(names, start=1) if name != layout.plate]
+    return (value.sum(others) if others else value).double().cpu()

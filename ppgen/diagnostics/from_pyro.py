@@ -1,0 +1,203 @@
+"""Draws of Pyro's Markov chains as an ArviZ tree."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions.util import scale_and_mask
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates, to_array
+from ppgen.diagnostics.trees import Group, make_tree
+from ppgen.inference.layout import sites
+
+
+def from_pyro(
+    mcmc: Any,
+    *,
+    prior: Mapping[str, Tensor] | None = None,
+    posterior_predictive: Mapping[str, Tensor] | None = None,
+    log_likelihood: bool = True,
+    coords: Mapping[str, Any] | None = None,
+    dims: Mapping[str, Sequence[str]] | None = None,
+) -> Any:
+    """Return the draws of a `pyro.infer.MCMC` run, with any kernel, as an `xarray.DataTree` for ArviZ.
+
+    Groups: `posterior`; `sample_stats` with `diverging` where the kernel tells it, and `lp`, log p(x, z) in
+    nats; `log_likelihood` of the observed sites and `observed_data`; and `prior`, `prior_predictive` and
+    `posterior_predictive` from draws of `pyro.infer.Predictive`, if given. Dimensions are chain, draw, the
+    plates by name, then `<site>_dim_0`, ... for event dimensions.
+
+    Args:
+        mcmc: A run of `pyro.infer.MCMC` with the model as a program; of one with a bare potential function
+            only the draws are exported.
+        prior: Draws of the model without data, by site: (draws, ...).
+        posterior_predictive: Draws of the observed sites, chain after chain: (chains x draws, ...).
+        log_likelihood: Whether to run the model once a draw for `log_likelihood` and `lp`.
+        coords: Coordinates by dimension.
+        dims: By site, names of its event dimensions, or of plates and event dimensions together.
+
+    Raises:
+        TypeError: If `mcmc` is no MCMC run.
+        ValueError: If it has not run, or other draws do not fit.
+
+    Example:
+        >>> import pyro, pyro.distributions as dist, torch
+        >>> from pyro.infer import MCMC, RandomWalkKernel
+        >>> from ppgen import diagnostics
+        >>> def model(x):
+        ...     loc = pyro.sample("loc", dist.Normal(0.0, 1.0))
+        ...     with pyro.plate("data", len(x)):
+        ...         pyro.sample("x", dist.Normal(loc, 1.0), obs=x)
+        >>> mcmc = MCMC(RandomWalkKernel(model), num_samples=5, warmup_steps=5, disable_progbar=True)
+        >>> mcmc.run(torch.ones(3))
+        >>> dict(diagnostics.from_pyro(mcmc).log_likelihood.sizes)
+        {'chain': 1, 'draw': 5, 'data': 3}
+    """
+    if not hasattr(mcmc, "get_samples") or not hasattr(mcmc, "kernel"):
+        raise TypeError(
+            f"mcmc must be a run of pyro.infer.MCMC, got {type(mcmc).__name__}; "
+            "for a trained guide use from_pyro_svi."
+        )
+    if getattr(mcmc, "_samples", None) is None:
+        raise ValueError("mcmc has no draws yet; call mcmc.run(...) first.")
+    samples = mcmc.get_samples(group_by_chain=True)
+    num_chains, num_draws = next(iter(samples.values())).shape[:2]
+    flat = {name: value.flatten(0, 1) for name, value in samples.items()}
+    model = getattr(mcmc.kernel, "model", None)
+    args, kwargs = mcmc._args or (), mcmc._kwargs or {}
+    known: dict[str, Any] = {}
+    if model is not None:
+        with _quiet(mcmc), torch.random.fork_rng():
+            first = {name: value[0] for name, value in flat.items()}
+            known = _sites(_conditioned(model, first, args, kwargs))
+    groups: dict[str, Group] = {}
+    _add_draws(groups, "posterior", flat, known, dims)
+    _add_diverging(groups, mcmc, num_chains, num_draws)
+    left_out = None
+    marginalised = [name for name, site in known.items() if not site["is_observed"] and name not in samples]
+    if marginalised:
+        left_out = f"log_likelihood and lp, as the draws hold no values of {', '.join(marginalised)}"
+    elif known and log_likelihood:
+        with _quiet(mcmc):
+            _add_log_likelihood(groups, model, flat, args, kwargs)
+    for name, site in known.items():
+        if site["is_observed"] and site["value"].numel():
+            _add_value(groups, "observed_data", name, site["value"][None], site, dims)
+    for group, draws in (("posterior_predictive", posterior_predictive), ("prior", prior)):
+        for name, value in (draws or {}).items():
+            predictive = name in known and known[name]["is_observed"]
+            target = "prior_predictive" if group == "prior" and predictive else group
+            _check_draws(group, name, value, num_chains * num_draws)
+            _add_draws(groups, target, {name: value}, known, dims)
+    attrs = {"inference": "mcmc", "kernel": type(mcmc.kernel).__name__}
+    if left_out:
+        attrs["left_out"] = left_out
+    return make_tree(groups, sample_dims=["chain", "draw"], coords=coords, attrs=attrs, num_chains=num_chains)
+
+
+def _conditioned(model: Any, values: Mapping[str, Tensor], args: Any, kwargs: Any) -> poutine.Trace:
+    with torch.no_grad():
+        return poutine.trace(_Substitute(values)(model)).get_trace(*args, **kwargs)
+
+
+class _Substitute(Messenger):
+    """Handler that puts given values at latent sites and leaves them latent."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.values = values
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["name"] in self.values and not msg["is_observed"]:
+            msg["value"], msg["done"] = self.values[msg["name"]], True
+
+
+def _sites(trace: poutine.Trace) -> dict[str, Any]:
+    return {name: site for name, site in sites(trace).items() if not site["infer"].get("_deterministic")}
+
+
+def _quiet(mcmc: Any) -> Any:
+    return pyro.validation_enabled(not getattr(mcmc, "disable_validation", True))
+
+
+def _add_value(
+    groups: dict[str, Group],
+    group: str,
+    name: str,
+    value: Tensor,
+    site: Any,
+    dims: Mapping[str, Sequence[str]] | None,
+) -> None:
+    """A variable of shape (draws, plates..., event...)."""
+    frames = plates(site) if site is not None else {}
+    event_dim = site["fn"].event_dim if site is not None else value.dim() - 1
+    draw_dim = -(value.dim() - event_dim)
+    draw_dim = min([draw_dim, *(dim - 1 for dim in frames)])
+    batch = value.shape[1 : value.dim() - event_dim]
+    value = value.reshape(len(value), *(1,) * (-draw_dim - 1 - len(batch)), *value.shape[1:])
+    value, found = arrange(value, event_dim, frames, len(value), draw_dim)
+    named = name_dimensions(name, found, dims, site["infer"] if site is not None else {})
+    support = site["fn"].support if site is not None else None
+    groups.setdefault(group, Group()).add(name, to_array(value, support), named)
+
+
+def _add_draws(
+    groups: dict[str, Group],
+    group: str,
+    draws: Mapping[str, Tensor],
+    known: Mapping[str, Any],
+    dims: Mapping[str, Sequence[str]] | None,
+) -> None:
+    for name, value in draws.items():
+        _add_value(groups, group, name, torch.as_tensor(value), known.get(name), dims)
+
+
+def _add_diverging(groups: dict[str, Group], mcmc: Any, num_chains: int, num_draws: int) -> None:
+    """Which draws ended a divergent trajectory, for kernels whose diagnostics tell it (HMC and NUTS)."""
+    diagnostics = [found or {} for found in getattr(mcmc, "_diagnostics", [])]
+    if not diagnostics or any("divergences" not in found for found in diagnostics):
+        return
+    diverging = torch.zeros(num_chains, num_draws, dtype=torch.bool)
+    for chain, found in enumerate(diagnostics):
+        diverging[chain, torch.as_tensor(list(found["divergences"]), dtype=torch.long)] = True
+    groups.setdefault("sample_stats", Group()).add("diverging", diverging.flatten().numpy(), [])
+
+
+def _add_log_likelihood(
+    groups: dict[str, Group], model: Any, flat: Mapping[str, Tensor], args: Any, kwargs: Any
+) -> None:
+    num_draws = len(next(iter(flat.values())))
+    found: dict[str, list[Tensor]] = {}
+    lp, example = [], dict[str, Any]()
+    for draw in range(num_draws):  # one by one: not every program broadcasts over draws
+        trace = _conditioned(model, {name: value[draw] for name, value in flat.items()}, args, kwargs)
+        trace.compute_log_prob()
+        lp.append(sum(site["log_prob_sum"].double() for site in sites(trace).values()))
+        example = {
+            name: site
+            for name, site in _sites(trace).items()
+            if site["is_observed"] and site["value"].numel()
+        }
+        for name, site in example.items():
+            found.setdefault(name, []).append(scale_and_mask(site["unscaled_log_prob"], mask=site["mask"]))
+    groups.setdefault("sample_stats", Group()).add("lp", to_array(torch.stack(lp)), [])  # type: ignore[arg-type]
+    for name, values in found.items():
+        frames = plates(example[name])
+        value = torch.stack(values)
+        draw_dim = min([-value.dim(), *(dim - 1 for dim in frames)])
+        value = value.reshape(num_draws, *(1,) * (-draw_dim - value.dim()), *value.shape[1:])
+        value, inferred = arrange(value, 0, frames, num_draws, draw_dim)
+        named = name_dimensions(name, inferred, None, {})
+        groups.setdefault("log_likelihood", Group()).add(name, to_array(value.double()), named)
+
+
+def _check_draws(group: str, name: str, value: Any, expected: int) -> None:
+    if group == "posterior_predictive" and len(value) != expected:
+        raise ValueError(
+            f"posterior_predictive[{name!r}] must hold {expected} draws, chains x draws of mcmc; "
+            f"got {len(value)}."
+        )
