@@ -57,6 +57,7 @@ class _PairMethods(nn.Module):
     @contextmanager
     def running(self) -> Iterator[None]:
         """Context in which model and guide run: parameters are the modules' own, Pyro's global store is not used."""
+        prepare_modules(self)
         with pyro.settings.context(module_local_params=True):
             yield
 
