@@ -9,8 +9,11 @@ from ppgen.inference.annealing import anneal, make_betas
 
 def chain_machine(*sizes, dtype=torch.float64, scale=1.0, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    normal = lambda *shape: scale * torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
-    # noqa: E731 layers = {f"layer{index}": Bernoulli(normal(size) - 0.3) for index, size in enumerate(sizes)}
+
+    def normal(*shape):
+        return scale * torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    layers = {f"layer{index}": Bernoulli(normal(size) - 0.3) for index, size in enumerate(sizes)}
     return BoltzmannMachine(layers, [Dense(normal(*pair)) for pair in zip(sizes, sizes[1:], strict=False)])
 
 

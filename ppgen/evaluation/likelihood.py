@@ -82,8 +82,8 @@ def log_likelihood(
         >>> import numpy as np
         >>> from ppgen import evaluation, models
         >>> rbm = models.RBM.from_arrays(np.ones((3, 2)), np.zeros(3), np.zeros(2))
-        >>> evaluation.log_likelihood(rbm, np.eye(3))
-        -4.4740 nats per datum, exact, auto: exact, 3 rows; spread over data ±0.0000
+        >>> evaluation.log_likelihood(rbm, np.tri(3))
+        -2.2269 nats per datum, exact, auto: exact, 3 rows; spread over data ±1.0
     """
     pair = as_pair(pair)
     _check(method, num_particles, chunk)

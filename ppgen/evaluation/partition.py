@@ -74,7 +74,7 @@ def log_partition(
         >>> from ppgen import evaluation, models
         >>> rbm = models.RBM.from_arrays(np.ones((3, 2)), np.zeros(3), np.zeros(2))
         >>> evaluation.log_partition(rbm, method="exact")
-        7.1005 nats, exact, enumeration (2^2 states)
+        6.5528 nats, exact, enumeration (2^2 states)
         >>> evaluation.log_partition(rbm, method="ais", num_chains=200, betas=100).method
         'AIS (200 chains x 100 betas)'
     """
