@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
 
 from ppgen.pair import split_batch
-from ppgen.training import batches, seeds
+from ppgen.training import batches
 from ppgen.training.stepper import Stepper
 
 
@@ -70,8 +71,7 @@ def _try_step(stepper: Stepper) -> str | None:
 def _first_bad_site(stepper: Stepper) -> str | None:
     pair = stepper.pair
     args, kwargs = split_batch(stepper.batch())
-    with torch.no_grad(), pair.running(), seeds.forked(0, stepper.source.device):
-        seeds.set_random_state(seeds.random_state(stepper.source.device), stepper.source.device)
+    with torch.no_grad(), pair.running(), pyro.validation_enabled(False):
         try:
             guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
             model = poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(*args, **kwargs)

@@ -1,0 +1,159 @@
+"""Draws from trained models."""
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from arviz_stats import rhat
+
+import ppgen
+from ppgen import inference, models
+from ppgen.training.convergence import split_rhat
+
+_ROWS = (torch.arange(60 * 6).reshape(60, 6) % 5 < 2).float()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Steps this small are slower on two threads, much slower beside other processes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def _rbm():
+    weight = torch.tensor([[1.0, -0.5], [0.3, 2.0], [-1.0, 0.2]])
+    return models.RBM.from_arrays(weight, torch.tensor([0.2, -1.0, 0.5]), torch.tensor([-0.3, 0.4]))
+
+
+def _two_modes():
+    """All units on or all off: block Gibbs never goes from one to the other."""
+    weight = torch.full((6, 6), 12.0)
+    bias = torch.full((6,), -36.0)
+    return models.RBM.from_arrays(weight, bias, bias + 1.0)
+
+
+def _exact_law(rbm):
+    states = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)
+    return states, torch.softmax(-rbm.machine().free_energy(states), 0)
+
+
+def test_an_rbm_is_sampled_from_its_exact_law():
+    """Catches draws that repeat chain states unmoved, means taken for samples, and sides mixed up."""
+    rbm = _rbm()
+    drawn = ppgen.sample(rbm, 4000, num_chains=200, sweeps=5, warmup_steps=50, seed=1)
+    states, law = _exact_law(rbm)
+    counts = torch.stack([(drawn.samples == state).all(1).sum() for state in states]).double()
+    expected = 4000 * law.double()
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    assert (
+        chi_square < 7 + 4 * 14**0.5
+    )  # 7 degrees of freedom, 4 sigma; draws 5 sweeps apart are nearly independent
+    error = (drawn.means.mean(0) - (law[:, None] * states).sum(0)).abs()
+    assert (error < 4 * 0.5 / 4000**0.5).all()
+    assert drawn.rhat < 1.01
+    assert drawn.num_chains == 200
+
+
+def test_draws_go_on_from_the_persistent_chains_and_leave_them():
+    """Catches sampling that starts anew though training left chains, and sampling that moves them."""
+    rbm = models.RBM(6, 3)
+    run = ppgen.fit(rbm, _ROWS, inference.PCD(num_chains=9), epochs=1, progress=False)
+    before = {name: value.clone() for name, value in run.inference_state.items()}
+    first = ppgen.sample(run, 20, sweeps=1, seed=4)
+    assert first.num_chains == 9
+    assert len(first) == 20
+    assert all(torch.equal(value, before[name]) for name, value in run.inference_state.items())
+    stuck = _two_modes()
+    for mode in (torch.zeros(4, 6), torch.ones(4, 6)):
+        stuck.inference_state = {"hidden.chains": mode}
+        assert torch.equal(ppgen.sample(stuck, 4, sweeps=1).samples, mode)
+
+
+def test_chains_that_do_not_mix_are_reported():
+    """Catches an R-hat that is 1 whatever the chains do: two modes that block Gibbs cannot leave."""
+    rbm = _two_modes()
+    even = torch.cat([torch.zeros(5, 6), torch.ones(5, 6)])
+    rbm.inference_state = {"hidden.chains": even}
+    assert ppgen.sample(rbm, 10, sweeps=50).rhat > 1.5
+
+
+def test_sampling_is_reproducible_and_leaves_the_random_state():
+    """Catches draws from the caller's random state."""
+    rbm = _rbm()
+    before = torch.get_rng_state()
+    first = ppgen.sample(rbm, 10, sweeps=3, warmup_steps=0, seed=5)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(5)
+    assert torch.equal(first.samples, ppgen.sample(rbm, 10, sweeps=3, warmup_steps=0, seed=5).samples)
+    assert np.array_equal(np.asarray(first), first.samples.numpy())
+    assert repr(first).startswith("Samples(10 x (3,), R-hat")
+
+
+def test_a_directed_model_is_sampled_from_its_prior():
+    """Catches draws from the guide, or bits where means are given."""
+    drawn = ppgen.sample(models.VAE(features=6, latent=2, hidden=(4,)), 50)
+    assert drawn.samples.shape == drawn.means.shape == (50, 6)
+    assert set(drawn.samples.unique().tolist()) == {0.0, 1.0}
+    assert ((drawn.means > 0) & (drawn.means < 1)).all()
+    assert drawn.rhat is None
+
+
+def _model(x, shift=None):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(5.0, 0.1))
+        loc = z if shift is None else z + shift
+        pyro.sample("x", dist.Normal(loc, 0.1), obs=x)
+
+
+def _guide(x, shift=None):
+    loc = pyro.param("loc", torch.tensor(0.0))
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(loc, 0.1))
+
+
+def test_a_pair_of_ones_own_needs_a_batch_or_its_run():
+    """Catches observed values that are given back as draws, and covariates that are silently taken as zero."""
+    pair = ppgen.Pair(_model, _guide)
+    with pytest.raises(ValueError, match="like is needed"):
+        ppgen.sample(pair, 4)
+    drawn = ppgen.sample(pair, 4, like=torch.zeros(4)).samples
+    assert (drawn - 5).abs().max() < 1
+    shifted = ppgen.sample(pair, 4, like=(torch.zeros(4), torch.full((4,), 10.0))).samples
+    assert (shifted - 15).abs().max() < 1
+    with pytest.raises(ValueError, match="4 rows"):
+        ppgen.sample(pair, 4, like=torch.zeros(3))
+    run = ppgen.fit(pair, (torch.zeros(8),), "elbo", steps=1, progress=False)
+    assert ppgen.sample(run, 3).samples.shape == (3,)
+    run = ppgen.fit(pair, (torch.zeros(8), torch.zeros(8)), "elbo", steps=1, progress=False)
+    with pytest.raises(ValueError, match="does not observe"):
+        ppgen.sample(run, 3)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"num_samples": 0},
+        {"num_chains": 0},
+        {"num_chains": 11},
+        {"sweeps": 0},
+        {"warmup_steps": -1},
+        {"sweeps": 1.5},
+    ],
+)
+def test_bad_numbers_are_named(arguments):
+    """Catches an empty result or a crash deep in the sampler."""
+    name = next(iter(arguments))
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        ppgen.sample(_rbm(), **({"num_samples": 10} | arguments))
+
+
+def test_split_rhat_is_that_of_arviz():
+    """Catches unsplit chains, a wrong divisor, and an odd draw counted twice."""
+    torch.manual_seed(0)
+    for length in (4, 9, 50):
+        draws = torch.randn(6, length).cumsum(1).double()
+        assert split_rhat(draws) == pytest.approx(float(rhat(draws.numpy(), method="split")), rel=1e-9)
+    assert np.isnan(split_rhat(draws[:, :3]))
