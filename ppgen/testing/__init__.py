@@ -1,0 +1,28 @@
+"""Contracts as functions: what pairs, objectives, negative phases, units and machines must hold.
+
+Users hold their own models to them. Each `check_...` returns None, or raises `AssertionError` with a
+sentence that says what is wrong.
+"""
+
+from ppgen.testing.examples import boltzmann_machine, conjugate_pair, enumerated
+from ppgen.testing.machines import check_coupling, check_machine, check_units
+from ppgen.testing.negative_phases import check_negative_phase
+from ppgen.testing.objectives import check_objective
+from ppgen.testing.pairs import check_gradient, check_pair
+from ppgen.testing.statistics import check_close, check_frequencies, check_mean
+
+__all__ = [
+    "boltzmann_machine",
+    "check_close",
+    "check_coupling",
+    "check_frequencies",
+    "check_gradient",
+    "check_machine",
+    "check_mean",
+    "check_negative_phase",
+    "check_objective",
+    "check_pair",
+    "check_units",
+    "conjugate_pair",
+    "enumerated",
+]

@@ -1,0 +1,153 @@
+"""Contract of a model/guide pair."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+
+from ppgen import inference
+from ppgen.inference.support import check_support
+from ppgen.pair import GenerativeModel, as_pair, split_batch
+from ppgen.testing.statistics import check_close, fail
+
+
+@contextmanager
+def seeded(device: torch.device, seed: int = 0) -> Iterator[None]:
+    """Run from a seed; the random state is restored."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def check_pair(pair: Any, batch: Any, *, num_particles: int = 3) -> None:
+    """Raise unless a pair can be trained, evaluated and saved by everything in this package.
+
+    The parameters are found and kept out of Pyro's store; every one of them gets a gradient, which is the
+    derivative of the value; the rows of a batch do not feel each other; the random state is left alone; a
+    saved state gives the same model again. Sites of unknown log Z must be small enough to enumerate.
+
+    Args:
+        pair: A model of the zoo or a `ppgen.Pair`; best in float64, where derivatives are compared most
+            sharply.
+        batch: A batch of at least two rows: a tensor, a tuple or a mapping.
+        num_particles: Particles of each log-weight.
+
+    Raises:
+        ValueError: If the pair is not legal; the message names the site.
+
+    Example:
+        >>> from ppgen import testing
+        >>> testing.check_pair(testing.conjugate_pair(), torch.tensor([0.4, -1.0, 2.0], dtype=torch.float64))
+    """
+    pair = as_pair(pair)
+    stored, random_state = set(pyro.get_param_store().keys()), torch.get_rng_state()
+    pair.prepare(batch)
+    layout = inference.find_layout(pair, batch)
+    check_support(pair, batch)
+    if not torch.equal(random_state, torch.get_rng_state()):
+        fail("Preparing the pair changed the random state.")
+    _check_rows(pair, batch, num_particles)
+    phase = inference.ExactPartition() if layout.undirected else None
+    chosen = inference.Inference(inference.ELBO(num_particles), negative_phase=phase)
+    bound = chosen.bind(pair, batch, num_data=100)
+    check_gradient(bound, batch)
+    _check_state(pair, lambda other: _value(chosen.bind(other, batch, num_data=100), batch))
+    left = set(pyro.get_param_store().keys()) - stored
+    if left:
+        fail(f"Pyro's global parameter store was left holding {sorted(left)}.")
+
+
+def _check_rows(pair: Any, batch: Any, num_particles: int) -> None:
+    """A log-weight is that of its own row: it must not feel the others."""
+    args, kwargs = split_batch(batch)
+    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+    with inference.attach(log_partition=0.0), seeded(pair.device), torch.no_grad():
+        weights = inference.log_weights(pair, batch, num_particles).local
+    rows = weights.shape[1]
+    if len(weights) != num_particles or not bool(weights.isfinite().all()):
+        fail(f"log_weights must be finite, of shape ({num_particles}, rows); got {tuple(weights.shape)}.")
+    if rows < 2 or any(len(tensor) != rows for tensor in tensors):
+        return  # rows that are not the first dimension cannot be exchanged without knowing the program
+
+    def first_changed(value: Any) -> Any:
+        return torch.cat([value[1:2], value[1:]]) if isinstance(value, Tensor) else value
+
+    if isinstance(batch, Tensor):
+        changed: Any = first_changed(batch)
+    elif kwargs:
+        changed = {name: first_changed(value) for name, value in kwargs.items()}
+    else:
+        changed = tuple(first_changed(value) for value in args)
+    with inference.attach(log_partition=0.0), seeded(pair.device), torch.no_grad():
+        others = inference.log_weights(pair, changed, num_particles).local
+    tolerance = 100 * torch.finfo(weights.dtype).eps
+    check_close(
+        others[:, 1:],
+        weights[:, 1:],
+        "log-weights of rows, when another row changed",
+        atol=tolerance,
+        rtol=tolerance,
+    )
+
+
+def _value(bound: Any, batch: Any) -> Tensor:
+    with seeded(bound.pair.device):
+        return bound.value(batch)  # type: ignore[no-any-return]
+
+
+def check_gradient(bound: Any, batch: Any) -> None:
+    """Raise unless a step's gradients are, from one random state, the derivative of its value.
+
+    For estimators without a score term (pathwise, exact posterior) and objectives that are normalised.
+
+    Args:
+        bound: A `BoundInference`.
+        batch: A batch of data.
+    """
+    named = {name: tensor for name, tensor in bound.pair.named_parameters() if tensor.requires_grad}
+    with seeded(bound.pair.device):
+        result = bound.step(batch)
+    missing = sorted(set(named) - set(result.gradients))
+    still = sorted(name for name, gradient in result.gradients.items() if not bool((gradient != 0).any()))
+    if missing or still:
+        fail(f"Parameters without a gradient: {missing + still}.")
+    check_close(result.value, _value(bound, batch), "value of a step against value()", rtol=1e-5)
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in named.items():
+        double = parameter.dtype == torch.float64
+        step, tolerance = (1e-5, 1e-5) if double else (1e-2, 3e-2)
+        direction = torch.randn(parameter.shape, generator=generator).to(parameter)
+        kept, values = parameter.detach().clone(), []
+        for sign in (1, -1):
+            with torch.no_grad():
+                parameter.copy_(kept + sign * step * direction)
+            values.append(_value(bound, batch))
+        with torch.no_grad():
+            parameter.copy_(kept)
+        slope = (values[0] - values[1]) / (2 * step)
+        expected = -(result.gradients[name] * direction).sum()
+        check_close(expected, slope.to(expected), f"gradient in {name!r}", atol=tolerance, rtol=tolerance)
+
+
+def _check_state(pair: Any, value: Callable[[Any], Tensor]) -> None:
+    before = value(pair)
+    state = {name: tensor.detach().clone() for name, tensor in pair.state_dict().items()}
+    with torch.no_grad():
+        for parameter in pair.parameters():
+            parameter.add_(0.1)
+    if torch.equal(value(pair), before):
+        fail("The value does not depend on the parameters.")
+    pair.load_state_dict(state)
+    check_close(value(pair), before, "value after load_state_dict", atol=0, rtol=0)
+    if isinstance(pair, GenerativeModel):
+        config = json.loads(json.dumps(pair.config()))
+        like = next(pair.parameters())
+        again = type(pair)(**config).to(like.device, like.dtype)
+        again.load_state_dict(state)
+        check_close(
+            value(again), before, "value of the model built again from config() and its state", atol=0, rtol=0
+        )

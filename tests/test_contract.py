@@ -1,0 +1,161 @@
+"""One contract test per kind of object, over every registered instance."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ppgen import distributions, inference, models, registry, testing
+
+
+def bits(*shape: int) -> Tensor:
+    return torch.rand(shape, dtype=torch.float64).lt(0.4).double()
+
+
+def reals(*shape: int) -> Tensor:
+    return torch.randn(shape, dtype=torch.float64)
+
+
+# Every registered name with the instances that stand for it. A name that is missing here fails.
+MODELS: dict[str, list[Callable[[], tuple[Any, Tensor]]]] = {
+    "VAE": [
+        lambda: (models.VAE(5, latent=2, hidden=(4,)), bits(6, 5)),
+        lambda: (models.VAE(5, latent=2, hidden=(4, 3), likelihood="gaussian"), reals(6, 5)),
+        lambda: (models.VAE(3, latent=2, hidden=(), likelihood="categorical", categories=4), bits(6, 3) * 3),
+    ],
+    "HierarchicalVAE": [
+        lambda: (models.HierarchicalVAE(5, latents=(3, 2), hidden=((4,), (3,))), bits(6, 5)),
+        lambda: (models.HierarchicalVAE(4, (3, 2, 1), ((4,), (3,), (2,)), likelihood="gaussian"), reals(6, 4)),
+    ],
+    "RBM": [lambda: (models.RBM(visible=5, hidden=3), bits(6, 5)), lambda: (models.RBM(3, 6), bits(6, 3))],
+}
+OBJECTIVES = {
+    "ELBO": [inference.ELBO(), inference.ELBO(num_particles=4)],
+    "IWELBO": [inference.IWELBO(num_particles=1), inference.IWELBO(num_particles=5)],
+}
+ESTIMATORS = {"Pathwise": [inference.Pathwise()]}
+NEGATIVE_PHASES = {
+    "ExactPartition": [inference.ExactPartition()],
+    "CD": [inference.CD(), inference.CD(k=3, centred=False)],
+    "PCD": [inference.PCD(num_chains=30), inference.PCD(k=2, num_chains=7, centred=False)],
+}
+ALGORITHMS = {"IWAE": [inference.IWAE(num_particles=5)]}
+COVERED = {
+    "model": MODELS,
+    "objective": OBJECTIVES,
+    "estimator": ESTIMATORS,
+    "negative phase": NEGATIVE_PHASES,
+    "algorithm": ALGORITHMS,
+}
+UNITS = {"Bernoulli": lambda device: distributions.Bernoulli(parameter(4, device=device))}
+COUPLINGS = {"Dense": lambda device: distributions.Dense(parameter(4, 3, device=device))}
+
+
+def parameter(*shape: int, device: torch.device) -> Tensor:
+    return torch.randn(shape, dtype=torch.float64).to(device).requires_grad_()
+
+
+def instances(table: dict[str, list[Any]]) -> list[Any]:
+    return [
+        pytest.param(name, item, id=f"{name}-{index}")
+        for name, items in table.items()
+        for index, item in enumerate(items)
+    ]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in registry.TABLES if kind != "data set"])
+def test_every_registered_name_is_covered(kind: str) -> None:
+    """Catches a new model, objective or negative phase that no contract test runs over."""
+    assert set(COVERED[kind]) == set(registry.TABLES[kind])
+    for name in registry.TABLES[kind]:
+        assert COVERED[kind][name]
+        found = registry.lookup(kind, name)
+        assert found.__name__ == name and found.__doc__
+
+
+def test_every_public_unit_and_coupling_is_covered() -> None:
+    """Catches a new unit or coupling that is exported and never compared with its states."""
+    protocols = {"Units", "Coupling"}
+    public = {name: getattr(distributions, name) for name in distributions.__all__ if name not in protocols}
+    assert {name for name, found in public.items() if hasattr(found, "interpolated")} == set(UNITS)
+    assert {name for name, found in public.items() if hasattr(found, "backward")} == set(COUPLINGS)
+
+
+def test_every_public_inference_part_is_registered() -> None:
+    """Catches an objective, estimator or negative phase that is exported and cannot be named or saved."""
+    kinds = {
+        "objective": inference.Objective,
+        "negative phase": inference.NegativePhase,
+        "estimator": inference.Pathwise.__mro__[1],
+    }
+    for kind, base in kinds.items():
+        public = {
+            name
+            for name in inference.__all__
+            if isinstance(getattr(inference, name), type)
+            and issubclass(getattr(inference, name), base)
+            and getattr(inference, name) is not base
+        }
+        assert public == set(registry.TABLES[kind])
+
+
+@pytest.mark.parametrize(("name", "make"), instances(MODELS))
+def test_pairs(name: str, make: Callable[[], tuple[Any, Tensor]], device: torch.device) -> None:
+    """Catches a model with a parameter that never moves, a wrong gradient, coupled rows, a bad save."""
+    pair, x = make()
+    assert registry.name_of("model", type(pair)) == name
+    testing.check_pair(pair.to(device, torch.float64), x.to(device))
+
+
+@pytest.mark.parametrize(("name", "objective"), instances(OBJECTIVES))
+def test_objectives(name: str, objective: Any, device: torch.device) -> None:
+    """Catches an objective above log p(x), one that couples rows or logs the plate's scale."""
+    assert type(objective).__name__ == name
+    testing.check_objective(objective, device=device, num_draws=150)
+
+
+@pytest.mark.parametrize(("name", "algorithm"), instances(ALGORITHMS))
+def test_algorithms(name: str, algorithm: inference.Inference, device: torch.device) -> None:
+    """Catches an algorithm whose parts are no legal inference or do not survive a checkpoint."""
+    assert inference.from_config(inference.to_config(algorithm)) == algorithm
+    testing.check_objective(algorithm.objective, device=device, num_draws=50)
+    x = reals(4).to(device)
+    result = algorithm.bind(testing.conjugate_pair(device=device), x, num_data=4).step(x)
+    assert len(result.gradients) == 6
+
+
+@pytest.mark.parametrize(("name", "estimator"), instances(ESTIMATORS))
+@pytest.mark.parametrize("objective", [inference.ELBO(3), inference.IWELBO(3)], ids=["ELBO", "IWELBO"])
+def test_estimators(name: str, estimator: Any, objective: Any, device: torch.device) -> None:
+    """Catches an estimator that gives another gradient than that of the value it climbs."""
+    x = reals(4).to(device)
+    chosen = inference.Inference(objective, estimator)
+    bound = chosen.bind(testing.conjugate_pair(device=device), x, num_data=4)
+    testing.check_gradient(bound, x)
+
+
+@pytest.mark.parametrize(("name", "phase"), instances(NEGATIVE_PHASES))
+def test_negative_phases(name: str, phase: Any, device: torch.device) -> None:
+    """Catches a phase that is not stationary at the model, writes into its state, or loses it on loading."""
+    assert type(phase).__name__ == name
+    testing.check_negative_phase(phase, device=device, num_draws=2 if phase.normalised else 60)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_units(name: str, device: torch.device) -> None:
+    """Catches units whose mean, log-partition function, samples or tempering contradict their energy."""
+    testing.check_units(UNITS[name](device))
+
+
+@pytest.mark.parametrize("name", COUPLINGS)
+def test_couplings(name: str, device: torch.device) -> None:
+    """Catches a coupling whose two directions are no adjoints."""
+    testing.check_coupling(COUPLINGS[name](device), 4, 3)
+
+
+@pytest.mark.parametrize("sizes", [(4, 3), (2, 5), (3, 2, 4), (2, 3, 2, 2)])
+def test_machines(sizes: tuple[int, ...], device: torch.device) -> None:
+    """Catches sides mixed up in a deep machine, a Gibbs sweep with stale values, a wrong free energy."""
+    testing.check_machine(testing.boltzmann_machine(sizes, device=device))
