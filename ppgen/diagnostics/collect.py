@@ -115,7 +115,8 @@ class Collector:
 
     def _variable(self, site: Any, value: Tensor, count: int, layout: Layout) -> tuple[Any, list[str]]:
         frames = plates(site, [PARTICLES])
-        value, found = arrange(value, site["fn"].event_dim, frames, count, layout.particle_dim)
+        event_dim = _event_dim(site, frames, count, layout)
+        value, found = arrange(value, event_dim, frames, count, layout.particle_dim)
         dims = name_dimensions(site["name"], found, self.dims, site["infer"])
         return to_array(value, site["fn"].support), dims
 
@@ -143,6 +144,17 @@ class Collector:
                 site = sites(model)[name]
                 if site["value"].numel() and data_frame(site, layout.plate) is not None:
                     variables.add(name, to_array(_site_log_density(site, count, layout)), plate)
+
+
+def _event_dim(site: Any, frames: Mapping[int, Any], count: int, layout: Layout) -> int:
+    """Event dimensions of a site; `pyro.deterministic` takes all dimensions for them if it is not told."""
+    value, event_dim = site["value"], site["fn"].event_dim
+    if not site["infer"].get("_deterministic") or event_dim < value.dim():
+        return event_dim
+    batch = max((-dim for dim in frames), default=0)
+    if count > 1 and value.dim() >= -layout.particle_dim and value.shape[0] == count:
+        batch = -layout.particle_dim
+    return max(value.dim() - batch, 0)
 
 
 def _latents(trace: poutine.Trace) -> list[str]:

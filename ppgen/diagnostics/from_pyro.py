@@ -184,7 +184,7 @@ def _add_log_likelihood(
         }
         for name, site in example.items():
             found.setdefault(name, []).append(scale_and_mask(site["unscaled_log_prob"], mask=site["mask"]))
-    groups.setdefault("sample_stats", Group()).add("lp", to_array(torch.stack(lp)), [])  # type: ignore[arg-type]
+    groups.setdefault("sample_stats", Group()).add("lp", to_array(torch.stack(lp)), [])
     for name, values in found.items():
         frames = plates(example[name])
         value = torch.stack(values)
