@@ -44,6 +44,8 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_ext"]
 
+default_role = "py:obj"  # single backquotes in docstrings: a link where there is such an object, else code
+
 html_theme = "furo"
 html_title = f"ppgen {version}"
 html_show_copyright = False
@@ -59,7 +61,7 @@ nb_execution_show_tb = True
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
