@@ -133,7 +133,7 @@ def _autoguide():
 
 @pytest.mark.parametrize("make", [_functions, _autoguide])
 def test_pairs_of_ones_own_train_save_and_resume(make, tmp_path):
-    """Catches parameters of plain functions or AutoGuides that do not move, are not saved, or land in Pyro's store."""
+    """Catches captured parameters that do not move, are not saved, or land in Pyro's store."""
     whole = _fit(make(), None, epochs=3)
     assert any(parameter.abs().sum() > 0 for parameter in whole.pair.parameters())
     assert whole.curve("train_value")[-1] > whole.curve("train_value")[0]

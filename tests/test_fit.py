@@ -196,7 +196,7 @@ def test_the_pairs_own_defaults_are_used_unless_another_optimiser_is_named():
 
 
 def test_early_stopping_restores_the_best_epoch():
-    """Catches the last weights kept instead of the best, patience counted wrongly, and the wrong direction."""
+    """Catches the last weights kept instead of the best, patience miscounted, and the wrong direction."""
     weights = []
 
     def keep(event):
@@ -339,6 +339,26 @@ def test_the_callers_settings_are_put_back():
     assert not pair.training
 
 
+def test_every_device_trains_saves_and_resumes(device, tmp_path):
+    """Catches tensors born on the wrong device, in training, in a checkpoint or in samples."""
+    for name, make, how in (
+        ("vae", _vae, inference.IWAE(num_particles=2)),
+        ("rbm", lambda: models.RBM(6, 3), inference.PCD(num_chains=5)),
+    ):
+        options = {"device": device, "folder": tmp_path / name, "resume": "auto"}
+
+        def stop(event):
+            if event.kind == "checkpoint" and event.step == 4:
+                event.stop()
+
+        _fit(make(), how=how, checkpoint_minutes=0, callbacks=[stop], **options)
+        run = _fit(make(), how=how, **options)
+        assert run.state["finished"]
+        assert {parameter.device.type for parameter in run.pair.parameters()} == {device.type}
+        assert ppgen.sample(run, 3, sweeps=5).samples.device.type == device.type
+        assert ppgen.load(tmp_path / name).pair.device.type == "cpu"
+
+
 def test_progress_says_what_is_run(capsys):
     """Catches a silent default, and output where none was asked for."""
     _fit(_vae(), how=inference.IWAE(num_particles=3), progress=True)
@@ -362,3 +382,20 @@ def test_a_run_is_readable():
     assert run.peak_memory is None or run.peak_memory > 10
     with pytest.raises(ValueError, match=r"Unknown metric 'loss'. Known: epoch, step"):
         run.curve("loss")
+
+
+def test_a_bound_on_the_whole_data_set_has_no_validation_value():
+    """Catches a multi-sample bound with a global latent that is reported for a part of the rows."""
+
+    def model(x):
+        loc = pyro.sample("loc", dist.Normal(0.0, 1.0))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(loc, 1.0).expand([1]).to_event(1), obs=x)
+
+    def guide(x):
+        pyro.sample("loc", dist.Normal(pyro.param("at", torch.zeros(())), 0.3))
+
+    data = {"train": torch.randn(40, 1), "valid": torch.randn(40, 1)}
+    run = _fit(ppgen.Pair(model, guide), data, inference.IWAE(num_particles=3), batch_size=40)
+    assert run.state["monitor"] == "train_value"
+    assert "valid_value" not in run.metrics[0]

@@ -72,7 +72,7 @@ def test_a_bad_argument_is_named_before_any_work(changed, error, message, tmp_pa
 
 
 def test_grey_data_are_refused_wherever_they_are():
-    """Catches a check that looks at the first batch only: one grey pixel in the last row, or in a validation row."""
+    """Catches a check of the first batch only: one grey pixel in the last row, or in a validation row."""
     for split in ("train", "valid"):
         data = {"train": _ROWS.clone(), "valid": _ROWS.clone()}
         data[split][-1, -1] = 0.5

@@ -68,7 +68,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("killed_at", [7, 11])
 def test_killed_in_an_epoch_and_resumed_is_bit_for_bit_the_same(case, killed_at, tmp_path):
-    """Catches any state that is missing in a checkpoint: moments, chains, offsets, random states, sums, the place in
+    """Catches any state missing in a checkpoint: moments, chains, offsets, random states, sums, the place in
     the epoch (step 7), and an epoch whose metrics were not yet taken (step 11 of 11)."""
     make, data, how, options = CASES[case]
     options = {"epochs": 3, "batch_size": 128, "seed": 3, "progress": False, **options}
@@ -98,7 +98,7 @@ def test_killed_in_an_epoch_and_resumed_is_bit_for_bit_the_same(case, killed_at,
 
 
 def test_more_epochs_extend_a_finished_run_of_constant_step_size(tmp_path):
-    """Catches a finished run that is trained again from its start, or not at all, when it is asked for more."""
+    """Catches a finished run that is trained again from its start, or not at all, when asked for more."""
     options = {"batch_size": 64, "progress": False}
     whole = ppgen.fit(_vae(), _ROWS, "elbo", epochs=4, **options)
     ppgen.fit(_vae(), _ROWS, "elbo", epochs=2, folder=tmp_path, **options)
@@ -142,7 +142,7 @@ def test_a_finished_run_is_given_back_without_training(tmp_path):
     ],
 )
 def test_another_configuration_is_named(changed, named, tmp_path):
-    """Catches a resume that silently mixes two runs, and a message that does not say which argument differs."""
+    """Catches a resume that silently mixes two runs, and a message that does not say what differs."""
     arguments = {"pair": _vae(), "data": _ROWS, "inference": inference.ELBO(), "epochs": 1, "progress": False}
     ppgen.fit(**arguments, folder=tmp_path)
     with pytest.raises(ValueError, match=named):
@@ -200,7 +200,8 @@ _SCRIPT = """
         if event.kind == "epoch":
             print(event.epoch, flush=True)
     epochs = int(sys.argv[2])
-    ppgen.fit(vae, rows, "elbo", epochs=epochs, folder=sys.argv[1], resume="auto", callbacks=[tell], progress=False)
+    options = {"folder": sys.argv[1], "resume": "auto", "callbacks": [tell], "progress": False}
+    ppgen.fit(vae, rows, "elbo", epochs=epochs, **options)
 """
 
 
@@ -238,7 +239,7 @@ def test_a_signal_leaves_a_checkpoint_from_which_the_run_goes_on(number, ending,
 
 
 def test_signal_handlers_and_random_state_are_those_of_the_caller_afterwards():
-    """Catches handlers that stay installed after training, and draws that disturb or depend on the caller's."""
+    """Catches handlers that stay installed, and draws that disturb or depend on the caller's."""
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     runs = []
     for callers_seed in (1, 2):

@@ -115,7 +115,7 @@ def _guide(x, shift=None):
 
 
 def test_a_pair_of_ones_own_needs_a_batch_or_its_run():
-    """Catches observed values that are given back as draws, and covariates that are silently taken as zero."""
+    """Catches observed values given back as draws, and covariates that are silently taken as zero."""
     pair = ppgen.Pair(_model, _guide)
     with pytest.raises(ValueError, match="like is needed"):
         ppgen.sample(pair, 4)

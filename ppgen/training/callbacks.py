@@ -106,6 +106,11 @@ class TensorBoardLog:
             for name, value in event.metrics.items():
                 if name not in ("epoch", "step"):
                     self._writer.add_scalar(name, value, event.step)
-        elif event.kind == "end" and self._writer is not None:
+        elif event.kind == "end":
+            self.close()
+
+    def close(self) -> None:
+        """Write out what is buffered; called too when training ends by an error or a signal."""
+        if self._writer is not None:
             self._writer.close()
             self._writer = None

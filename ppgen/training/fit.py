@@ -168,7 +168,7 @@ def fit(
                 f"{spec.describe()}; {length} on {where}"
             )
             bar = Progress(headline, stepper.total_steps)
-        logs: list[Callback] = [] if kept is None else _logs(kept.path)
+        logs: list[Callback] = [] if kept is None else _logs(kept.path, stack)
         loop = Loop(
             run,
             stepper,
@@ -186,6 +186,8 @@ def fit(
         pair.initialised = True
         if loop.finished:
             loop.finish()
+            if progress:
+                print(f"Finished before, nothing left to train. {run!r}", flush=True)
             return run
         if bar is not None:
             stack.callback(bar.close)
@@ -294,8 +296,10 @@ def _check_resume(folder: Any, resume: Any) -> None:
         raise TypeError(f"folder must be a path, got {type(folder).__name__}.")
 
 
-def _logs(path: Path) -> list[Callback]:
+def _logs(path: Path, stack: ExitStack) -> list[Callback]:
     logs: list[Callback] = [CSVLog(path / METRICS)]
     if find_spec("tensorboard") is None:  # a machine that has torch and Pyro only
         return logs
-    return [*logs, TensorBoardLog(path / "tensorboard")]
+    board = TensorBoardLog(path / "tensorboard")
+    stack.callback(board.close)
+    return [*logs, board]

@@ -38,10 +38,11 @@ def load(folder: str | Path, pair: Any = None) -> Run:
     Example:
         >>> import tempfile
         >>> import ppgen
-        >>> from ppgen import models
+        >>> from ppgen import datasets, models
+        >>> digits = datasets.load("digits", binarize="threshold")
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     vae = models.VAE(features=64, latent=8, hidden=(64,))
-        ...     _ = ppgen.fit(vae, "digits", "elbo", steps=3, folder=folder, progress=False)
+        ...     _ = ppgen.fit(vae, digits, "elbo", steps=3, folder=folder, progress=False)
         ...     ppgen.load(folder).state["step"]
         3
     """

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ class OptimizerSpec:
                 )
             return optimizer
         cls = OPTIMIZERS[self.name][0]
-        speed = {}
+        speed: dict[str, Any] = {}
         if issubclass(cls, _FUSED) and all(
             parameter.is_floating_point() and parameter.device.type in ("cpu", "cuda")
             for parameter in parameters
@@ -149,7 +149,7 @@ def optimizer_state(
     scalars: dict[str, Any] = {}
     for parameter, state in optimizer.state.items():
         for key, value in state.items():
-            name = f"{names[parameter]}/{key}"
+            name = f"{names[cast(nn.Parameter, parameter)]}/{key}"
             if isinstance(value, Tensor):
                 tensors[name] = value
             elif value is None or isinstance(value, (bool, int, float)):

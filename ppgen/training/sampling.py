@@ -13,7 +13,6 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Size, Tensor
 
-from ppgen.capture import prepare_modules
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.samplers import base_rate_draw
 from ppgen.inference.layout import undirected_law
@@ -110,7 +109,6 @@ def sample(
     if num_chains is not None and num_chains > num_samples:
         raise ValueError(f"num_chains must be at most num_samples={num_samples}, got {num_chains}.")
     run, pair = pair, as_pair(pair)
-    prepare_modules(pair)
     chains = _Chains(pair.inference_state or {}, num_samples, num_chains, sweeps, warmup_steps)
     with seeds.forked(seed, pair.device), torch.no_grad(), _evaluating(pair), pair.running(), chains:
         if like is None and "num_rows" in inspect.signature(pair.model).parameters:

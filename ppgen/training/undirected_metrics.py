@@ -29,22 +29,18 @@ def undirected_metrics(bound: Any, batch: Batch) -> dict[str, Tensor]:
         | Statistical Analysis of Non-Lattice Data (Besag, 1975)
         | Inductive Principles for Restricted Boltzmann Machine Learning (Marlin et al., 2010)
     """
-    metrics = {"free_energy": -bound.value(batch)}
-    if bound.layout.exact_posterior and _bits(batch):
-        assert isinstance(batch, Tensor)  # noqa: S101 - narrows the type only
-        flipped = batch.clone()
-        rows = torch.arange(len(batch), device=batch.device)
-        drawn = torch.randint(batch.shape[1], (len(batch),)).to(batch.device)
-        flipped[rows, drawn] = 1 - flipped[rows, drawn]
-        difference = _log_weights(bound, batch) - _log_weights(bound, flipped)
-        metrics["pseudo_log_likelihood"] = batch.shape[1] * torch.nn.functional.logsigmoid(difference).mean()
-    return metrics
-
-
-def _log_weights(bound: Any, batch: Tensor) -> Tensor:
+    if not (isinstance(batch, Tensor) and bound.layout.exact_posterior and _are_bits(batch)):
+        return {"free_energy": -bound.value(batch)}
+    flipped = batch.clone()
+    rows = torch.arange(len(batch), device=batch.device)
+    drawn = torch.randint(batch.shape[1], (len(batch),)).to(batch.device)
+    flipped[rows, drawn] = 1 - flipped[rows, drawn]
     with inference.attach(log_partition=dict.fromkeys(bound.undirected, 0.0)):
-        return inference.log_weights(bound.pair, batch).local[0]
+        weights = inference.log_weights(bound.pair, torch.cat([batch, flipped]), layout=bound.layout).local[0]
+    given, other = weights.split(len(batch))
+    pseudo = batch.shape[1] * torch.nn.functional.logsigmoid(given - other).mean()
+    return {"pseudo_log_likelihood": pseudo, "free_energy": -given.mean()}
 
 
-def _bits(batch: Batch) -> bool:
-    return isinstance(batch, Tensor) and batch.ndim == 2 and bool(((batch == 0) | (batch == 1)).all())
+def _are_bits(batch: Tensor) -> bool:
+    return batch.ndim == 2 and bool(((batch == 0) | (batch == 1)).all())

@@ -35,7 +35,17 @@ class Validation:
         limit = max(1, source.num_train // _FRACTION)
         if not bound.normalised:
             limit = max(1, limit // 2)  # half for training rows
+        if limit > batch_size:
+            limit -= (
+                limit % batch_size
+            )  # no small batch at the end, which costs nearly as much as a whole one
         self.valid_rows = fixed_subset(source.num_valid, min(limit, source.num_valid), "valid")
+        try:
+            bound.inference.objective.check(bound.layout, len(self.valid_rows), source.num_train)
+        except (
+            ValueError
+        ):  # a bound on the whole data set only: there is none for a part of the validation rows
+            self.valid_rows = self.valid_rows[:0]
         self.train_rows = fixed_subset(source.num_train, limit, "train")
         self.spacing = max(_SPACING, steps_per_epoch // (_WINDOW // 2))
         self.energies: deque[Tensor] = deque(maxlen=_WINDOW)
@@ -63,27 +73,20 @@ class Validation:
 
     def names(self) -> list[str]:
         """Metrics that can choose the best epoch."""
-        measured = [name for name in self.metrics() if name not in ("free_energy", "rhat")]
+        measured = [name for name in self.metrics() if name != "rhat"]
         return [*(["train_value"] if self.bound.normalised else []), *measured]
 
     def _normalised(self) -> dict[str, float]:
-        if self.source.num_valid == 0:
+        if len(self.valid_rows) == 0:
             return {}
-        return {
-            "valid_value": self._mean(
-                "valid", self.valid_rows, lambda batch: {"value": self.bound.value(batch)}
-            )["value"]
-        }
+        return self._mean("valid", self.valid_rows, lambda batch: {"valid_value": self.bound.value(batch)})
 
     def _unnormalised(self) -> dict[str, float]:
-        train = self._mean("train", self.train_rows, self._measure)
-        metrics = dict(train)
-        energy = metrics.pop("free_energy", None)
-        if self.source.num_valid:
-            valid = self._mean("valid", self.valid_rows, self._measure)
-            metrics.update(valid)
-            if energy is not None:
-                metrics["free_energy_gap"] = metrics.pop("free_energy") - energy
+        metrics = self._mean("train", self.train_rows, self._measure)
+        energy = metrics.pop("free_energy")
+        if len(self.valid_rows):
+            metrics |= self._mean("valid", self.valid_rows, self._measure)
+            metrics["free_energy_gap"] = metrics.pop("free_energy") - energy
         if self.energies:
             metrics["rhat"] = split_rhat(torch.stack(list(self.energies), -1))
         return metrics
