@@ -138,6 +138,8 @@ class BoundInference:
             )
             self._laws = {site: law for site, (law, _) in handler.laws.items()}
             num_data = self.num_data if self.num_data is not None else weights.num_data
+            if training:  # the first batch was checked before; a later one can be another part of the data
+                objective.check(self.layout, weights.local.shape[1], num_data)
             return Evaluation(objective.value(weights, num_data), num_data, handler.laws)
 
     @staticmethod

@@ -37,6 +37,6 @@ class IWELBO(MultiSampleObjective):
     num_particles: int = 50
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
-        """Log of the mean weight, per datum."""
+        """Log of the mean weight, per datum of the batch."""
         bound = average_in_log(self.datum_weights(weights))
-        return bound.mean() if weights.outside is None else bound.sum() / num_data
+        return bound.mean() if weights.outside is None else bound.sum() / weights.local.shape[1]

@@ -10,7 +10,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 
 from ppgen.distributions import UndirectedDistribution
-from ppgen.pair import split_batch
+from ppgen.pair import Pair, split_batch
 
 REPARAMETERISED, DISCRETE, EXACT_POSTERIOR, UNDIRECTED = (
     "reparameterised",
@@ -160,6 +160,8 @@ def _foreign_scale(site: Any, plate: str) -> bool:
 
 def _name(function: Any) -> str:
     owner = getattr(function, "__self__", None)
+    if isinstance(owner, Pair):
+        return _name(owner.programs[0])
     return type(owner).__name__ if owner is not None else getattr(function, "__name__", repr(function))
 
 

@@ -193,6 +193,11 @@ class Pair(_PairMethods):
                 # An AutoGuide runs its model behind a block, where only a handler inside of it is heard.
                 module._model = (self._capturing(module.model),)
 
+    @property
+    def programs(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """The two callables as they were given."""
+        return self._callables
+
     def model(self, *args: Any, **kwargs: Any) -> Any:
         """The model, with the constant arguments added."""
         return self._callables[0](*args, *self.model_args, **kwargs, **self.model_kwargs)
