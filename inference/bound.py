@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,6 +102,15 @@ class BoundInference:
                 raise ValueError(f"The state holds {name!r}, but the undirected sites are {list(self._phases)}.")
             states.setdefault(site, {})[key] = value
         self._states = states
+
+    @contextlib.contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Context after which chains, offsets and the laws last met are what they were before."""
+        states, laws = dict(self._states), self._laws
+        try:
+            yield
+        finally:
+            self._states, self._laws = states, laws
 
     def step(self, batch: Any) -> StepResult:
         """Value and gradients of one batch; chains move.

@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pyro
 import torch
@@ -40,7 +40,7 @@ class CapturedParameters(nn.Module):
         key = attribute_name(name)
         if key not in self._parameters:
             self._create(key, name, init, constraint, device)
-        unconstrained = self.get_parameter(key)
+        unconstrained = cast(Tensor, self._parameters[key])  # a traced step puts plain tensors in their place
         value = transform_to(self._constraints.get(key, constraint))(unconstrained)
         value.unconstrained = weakref.ref(unconstrained)  # what Pyro's handlers expect of a param site
         return value

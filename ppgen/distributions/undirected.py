@@ -128,7 +128,7 @@ class UndirectedDistribution(TorchDistribution):
                 "machine.with_log_partition(ppgen.evaluation.log_partition(pair)), "
                 "and for a whole program: with inference.attach(log_partition=...):"
             )
-        if self.attached.versions not in (None, self.base_energy.versions()):
+        if self.attached.versions is not None and self.attached.versions != self.base_energy.versions():
             raise ValueError(
                 "The weights of this Boltzmann machine changed after log Z was attached. Estimate it again: "
                 "machine.with_log_partition(ppgen.evaluation.log_partition(pair))."

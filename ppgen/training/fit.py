@@ -41,6 +41,7 @@ def fit(
     seed: int = 0,
     device: str | torch.device = "auto",
     matmul_precision: Literal["ieee", "tf32", "bf16"] = "ieee",
+    compile: bool | Literal["auto"] = "auto",
     clip_norm: float | None = None,
     early_stopping: int | None = None,
     monitor: str | None = None,
@@ -81,6 +82,12 @@ def fit(
         device: `"auto"` is CUDA if there is any, else the CPU; or a name such as `"cuda:1"`. The pair is
             moved there.
         matmul_precision: Of float32 matrix products, in PyTorch's words: `"ieee"`, `"tf32"`, `"bf16"`.
+        compile: `"auto"` runs the program eagerly, times its steps, and goes on with its graph (traced through Pyro's
+            handlers) and then with compiled code when the remaining steps will win back what that costs; True
+            compiles at once, False never does. A graph gives the same numbers as the program, compiled code the same
+            up to rounding but from a random stream of its own. What prevents it is one warning. With `True` or
+            `False` a resumed run equals an uninterrupted one bit for bit; with `"auto"` as long as nothing was
+            compiled, because when that happens depends on the clock.
         clip_norm: Largest norm of the gradient of all parameters together.
         early_stopping: Epochs without a better value of `monitor` after which training stops.
         monitor: Metric that chooses the best epoch: `"valid_value"` by default, `"train_value"` without
@@ -126,6 +133,7 @@ def fit(
         monitor=monitor,
         restore_best=restore_best,
         checkpoint_minutes=checkpoint_minutes,
+        compile=compile,
     )
     _check_resume(folder, resume)
     callbacks = list(callbacks)
@@ -155,6 +163,7 @@ def fit(
             batch_size=batch_size,
             clip_norm=clip_norm,
             seed=seed,
+            compile=compile,
         )
         validation = Validation(pair, bound, source, batch_size, stepper.steps_per_epoch)
         selection = _selection(settings, validation)

@@ -223,6 +223,7 @@ class Loop:
             "finished": self.finished,
             "stopped_by": self.stopped_by,
             "monitor": None if selection is None else selection.monitor,
+            "execution": self.stepper.execution.describe(),
             "best_epoch": None if selection is None else selection.epoch,
             "best_value": math.nan if selection is None else selection.value,
         }

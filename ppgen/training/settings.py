@@ -25,6 +25,7 @@ class Settings:
     monitor: str | None
     restore_best: bool | None
     checkpoint_minutes: float
+    compile: Any = "auto"
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
@@ -42,6 +43,8 @@ class Settings:
                 f"matmul_precision must be one of {', '.join(map(repr, PRECISIONS))}, "
                 f"got {self.matmul_precision!r}."
             )
+        if not (isinstance(self.compile, bool) or self.compile == "auto"):
+            raise ValueError(f'compile must be "auto", True or False, got {self.compile!r}.')
         if self.clip_norm is not None and not _number("clip_norm", self.clip_norm) > 0:
             raise ValueError(f"clip_norm must be positive, got {self.clip_norm}.")
         if not _number("checkpoint_minutes", self.checkpoint_minutes) >= 0:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ppgen.training import batches, seeds
 from ppgen.training.batches import Batch, Source
 from ppgen.training.checkpoint import prefixed, section
+from ppgen.training.execution import Compile, Execution
 from ppgen.training.optimizers import OptimizerSpec, load_optimizer_state, optimizer_state
 
 
@@ -27,6 +28,7 @@ class Stepper:
         batch_size: Rows of a batch; an epoch's last one may be smaller.
         clip_norm: Largest norm of the gradient of all parameters together; None leaves it alone.
         seed: Seed of the order of the rows and of their binarisation.
+        compile: How steps are executed: `"auto"`, True or False.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Stepper:
         batch_size: int,
         clip_norm: float | None,
         seed: int,
+        compile: Compile = False,
     ) -> None:
         self.pair, self.bound, self.source, self.schedule = pair, bound, source, spec.schedule
         self.total_steps, self.batch_size, self.clip_norm, self.seed = (
@@ -54,6 +57,7 @@ class Stepper:
         }
         self._values = list(self.parameters.values())
         self._names = {parameter: name for name, parameter in self.parameters.items()}
+        self.execution = Execution(bound, self.parameters, compile)
         self.optimizer = spec.build(self._values)
         self._base_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self._constant = spec.schedule_name == "constant"
@@ -91,7 +95,9 @@ class Stepper:
     def advance(self) -> None:
         """Take one step."""
         batch = self.batch()
-        self.apply(self.bound.step(batch), batches.rows(batch))
+        if self.position == 0 and batches.rows(batch) == self.batch_size:
+            self.execution.begin_epoch(batch)
+        self.apply(self.execution.step(batch, self.total_steps - self.step), batches.rows(batch))
 
     def apply(self, result: Any, num_rows: int) -> None:
         """Move the parameters along the gradients of one batch."""
@@ -134,6 +140,7 @@ class Stepper:
             "position": self.position,
             "rows": self.num_rows,
             "optimizer": scalars,
+            "execution": self.execution.stage,
         }
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
@@ -145,6 +152,7 @@ class Stepper:
             {name: value.to(device) for name, value in section(tensors, "inference").items()}
         )
         self.step, self.epoch = int(numbers["step"]), int(numbers["epoch"])
+        self.execution.restore(numbers.get("execution", "eager"))
         self._begin_epoch()
         self.position, self.num_rows = int(numbers["position"]), int(numbers["rows"])
         self.total = tensors["value_sum"].to(device, copy=True)

@@ -1,0 +1,154 @@
+"""How steps are executed: eagerly, as a traced graph, or compiled; and when it pays to go from one to the next."""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from torch import nn
+
+from ppgen.inference import StepResult
+from ppgen.training.batches import Batch
+from ppgen.training.traced_step import TracedStep, UntraceableError
+
+Compile = bool | Literal["auto"]
+
+STAGES = ("eager", "graph", "compiled")
+MEASURED = 10  # steps timed in each way before the next is considered
+TRACE_SECONDS = 1.0  # upper estimate of what tracing costs
+COMPILE_SECONDS = 30.0  # upper estimate of what Inductor costs
+EXPECTED_SAVING = (
+    0.25  # share of a step that a graph, or a compiled one, is expected to save before it is measured
+)
+CHECK_STEPS = 100  # steps, at least, between two comparisons of the graph with the program
+
+
+class Execution:
+    """Executes the steps of a bound inference, and moves from the program to its graph when that pays.
+
+    With `compile=False` the program runs as it is. With `True` the second step is traced and compiled. With `"auto"` the
+    first steps run eagerly and are timed; the step is traced when the steps that remain are expected to win the time
+    back, kept if it is measured to be faster, and then compiled by the same rule. A graph, traced but not compiled,
+    gives the same numbers as the program. At the start of an epoch the graph is compared with the program; a
+    difference, or a step that cannot be traced, is one warning, and training goes on eagerly.
+
+    Args:
+        bound: An inference, bound to its pair.
+        parameters: Parameters in training, by name.
+        compile: `"auto"`, True or False.
+        clock: Source of seconds.
+
+    Raises:
+        ValueError: At the first traced step, if a tensor wants a gradient and is no parameter of the pair.
+    """
+
+    def __init__(
+        self,
+        bound: Any,
+        parameters: Mapping[str, nn.Parameter],
+        compile: Compile = "auto",
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.bound, self.compile, self.clock = bound, compile, clock
+        self.traced = TracedStep(bound, parameters)
+        self.stage = "eager"
+        self.wanted: str | None = "compiled" if compile is True else None  # stage to go to without measuring
+        self.settled = compile is False
+        self.step_seconds: dict[str, float] = {}
+        self.costs: dict[str, float] = {}
+        self._times: list[float] = []
+        self._taken = 0
+        self._unchecked = CHECK_STEPS
+
+    def step(self, batch: Batch, remaining: int) -> StepResult:
+        """One step; `remaining` counts the steps of the run from this one on."""
+        # The first step runs eagerly: it makes the chains and offsets that the graph takes as inputs.
+        if self.wanted is not None and self._taken:
+            self._go(self.wanted, batch)
+            self.wanted, self.settled = None, True
+        self._taken += 1
+        if self.settled or self.wanted is not None:
+            return self._execute(batch)
+        start = self.clock()
+        result = self._execute(batch)
+        self._times.append(self.clock() - start)
+        if len(self._times) > MEASURED:
+            self._consider(batch, remaining)
+        return result
+
+    def begin_epoch(self, batch: Batch) -> None:
+        """Compare the graph with the program, unless that was done a moment ago.
+
+        Args:
+            batch: A batch of the usual size.
+        """
+        if self.stage == "eager" or self._unchecked < CHECK_STEPS:
+            return
+        self._unchecked = 0
+        difference = self.traced.check(batch)
+        if difference is not None:
+            self._give_up(
+                f"The traced step no longer agrees with the program: {difference}. Python state that changes between "
+                "steps is frozen into a graph; keep it in a tensor buffer of the model, or pass compile=False."
+            )
+
+    def restore(self, stage: str) -> None:
+        """Go on as a resumed run did: the first step traces, and compiles if need be."""
+        if self.compile is not False and stage in STAGES[1:]:
+            self.wanted, self._taken = stage, 1
+
+    def describe(self) -> dict[str, Any]:
+        """Stage, and what was measured: seconds of a step in each way, of tracing and of compiling."""
+        return {"stage": self.stage, "step_seconds": dict(self.step_seconds), **self.costs}
+
+    def _execute(self, batch: Batch) -> StepResult:
+        if self.stage == "eager":
+            return self.bound.step(batch)  # type: ignore[no-any-return]
+        self._unchecked += 1
+        try:
+            return self.traced(batch, compiled=self.stage == "compiled")
+        except UntraceableError as error:
+            self._give_up(f"A batch of another shape cannot be traced, so training goes on eagerly: {error}.")
+            return self.bound.step(batch)  # type: ignore[no-any-return]
+
+    def _consider(self, batch: Batch, remaining: int) -> None:
+        times = sorted(self._times[1:])  # the first one in a new way warms up
+        self.step_seconds[self.stage] = times[len(times) // 2]
+        self._times.clear()
+        fastest = min(self.step_seconds, key=lambda stage: self.step_seconds[stage])
+        if fastest != self.stage:
+            self.stage, self.settled = fastest, True
+            return
+        at_stake = EXPECTED_SAVING * remaining * self.step_seconds[self.stage]
+        if self.stage == "eager" and at_stake > TRACE_SECONDS:
+            self._go("graph", batch)
+        elif self.stage == "graph" and at_stake > COMPILE_SECONDS:
+            self._go("compiled", batch)
+        else:
+            self.settled = True
+
+    def _go(self, stage: str, batch: Batch) -> None:
+        start = self.clock()
+        try:
+            self.traced.graph(batch)
+        except UntraceableError as error:
+            self._give_up(f"The step cannot be traced, so training runs eagerly: {error}.")
+            return
+        self.costs.setdefault("trace_seconds", self.clock() - start)
+        if stage == "compiled":
+            start = self.clock()
+            try:
+                self.traced.compile(batch)
+            except Exception as error:  # no compiler, or one that cannot do with this graph
+                self.stage, self.settled = "graph", True
+                reason = f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
+                warnings.warn(
+                    f"The traced step could not be compiled, so it runs uncompiled: {reason}", stacklevel=4
+                )
+                return
+            self.costs["compile_seconds"] = self.clock() - start
+        self.stage = stage
+
+    def _give_up(self, reason: str) -> None:
+        self.stage, self.settled, self.wanted = "eager", True, None
+        warnings.warn(reason, stacklevel=4)

@@ -1,0 +1,175 @@
+"""One training step as one graph: traced once through Pyro's handlers, then compiled."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.utils.stateless import _reparametrize_module
+
+from ppgen.inference import StepResult
+from ppgen.training.batches import Batch
+
+Key = tuple[Any, ...]
+
+
+class UntraceableError(RuntimeError):
+    """The step cannot be traced; the message says why."""
+
+
+class Graph:
+    """Step for one shape of batches: a function of parameters, state and batch, and the names of what it returns."""
+
+    def __init__(self, module: torch.fx.GraphModule, gradients: list[str], state: list[str]) -> None:
+        self.module, self.gradients, self.state = module, gradients, state
+        self.compiled: Callable[..., Any] | None = None
+
+
+class TracedStep:
+    """The step of a bound inference, traced once a shape.
+
+    Python runs once, while tracing; afterwards only tensor operations do, in the same order and from the same random
+    state, so that the graph, not compiled, gives what the eager step gives. `check` compares the two.
+
+    Args:
+        bound: An inference, bound to its pair, that has taken one step (so that its state exists).
+        parameters: Parameters in training, by name.
+    """
+
+    def __init__(self, bound: Any, parameters: Mapping[str, nn.Parameter]) -> None:
+        self.bound, self.parameters = bound, dict(parameters)
+        self.graphs: dict[Key, Graph] = {}
+        self.num_traces = 0
+
+    def __call__(self, batch: Batch, compiled: bool = False) -> StepResult:
+        """Value and gradients of a batch; the state of the bound inference moves on.
+
+        Args:
+            batch: Rows of data; the first of a shape is traced.
+            compiled: Whether to run the compiled graph, where there is one for this shape.
+        """
+        graph = self.graph(batch)
+        run = graph.compiled if compiled and graph.compiled is not None else graph.module
+        value, gradients, moved = self._run(run, graph, batch)
+        self.bound.load_state(dict(zip(graph.state, moved, strict=True)))
+        return StepResult(value, dict(zip(graph.gradients, gradients, strict=True)))
+
+    def graph(self, batch: Batch) -> Graph:
+        """Graph for batches of this shape, traced now if there is none.
+
+        Raises:
+            UntraceableError: If the step cannot be traced.
+            ValueError: If a tensor that wants a gradient is no parameter of the pair.
+        """
+        key = self._key(batch)
+        if key not in self.graphs:
+            self.graphs[key] = self._trace(batch)
+            self.num_traces += 1
+        return self.graphs[key]
+
+    def compile(self, batch: Batch) -> None:
+        """Let Inductor turn the graph for batches of this shape into machine code; nothing moves."""
+        graph = self.graph(batch)
+        compiled = torch.compile(graph.module, fullgraph=True, dynamic=False)
+        with torch.random.fork_rng(devices=_cuda(batch)), self.bound.undisturbed():
+            self._run(compiled, graph, batch)
+        graph.compiled = compiled
+
+    def _run(self, run: Callable[..., Any], graph: Graph, batch: Batch) -> Any:
+        state = self.bound.state
+        with torch.no_grad():
+            return run(list(self.parameters.values()), [state[name] for name in graph.state], _flatten(batch))
+
+    def check(self, batch: Batch) -> str | None:
+        """Compare the traced step with the eager one on a batch; None if they agree, else what differs.
+
+        Nothing moves: neither the random state nor the state of the inference.
+        """
+        graph = self.graph(batch)
+        with torch.random.fork_rng(devices=_cuda(batch)):
+            value, gradients, _ = self._run(graph.module, graph, batch)
+        with torch.random.fork_rng(devices=_cuda(batch)), self.bound.undisturbed():
+            eager = self.bound.step(batch)
+        if not _close(value, eager.value):
+            return f"its value is {float(value):.6g}, that of the program {float(eager.value):.6g}"
+        traced = dict(zip(graph.gradients, gradients, strict=True))
+        if set(traced) != set(eager.gradients):
+            names = sorted(set(traced) ^ set(eager.gradients))
+            return f"parameters {names} have a gradient in one of the two only"
+        for name, gradient in eager.gradients.items():
+            if not _close(traced[name], gradient):
+                return f"the gradient of {name!r} differs"
+        return None
+
+    def _key(self, batch: Batch) -> Key:
+        leaves = _flatten(batch)
+        shapes = tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in leaves)
+        flags = tuple(module.training for module in self.bound.pair.modules())
+        return shapes, flags, self.bound.inference
+
+    def _trace(self, batch: Batch) -> Graph:
+        state = self.bound.state
+        names, state_names = list(self.parameters), list(state)
+        found: list[str] = []
+
+        def program(values: list[Tensor], state_values: list[Tensor], leaves: list[Tensor]) -> Any:
+            with (
+                torch.enable_grad(),
+                _reparametrize_module(self.bound.pair, dict(zip(names, values, strict=True))),
+            ):
+                self.bound.load_state(dict(zip(state_names, state_values, strict=True)))
+                result = self.bound.step(_unflatten(batch, leaves))
+                moved = self.bound.state
+            found[:] = list(result.gradients)
+            return result.value, list(result.gradients.values()), [moved[name] for name in state_names]
+
+        try:
+            with (
+                torch.random.fork_rng(devices=_cuda(batch)),
+                self.bound.undisturbed(),
+                warnings.catch_warnings(),
+            ):
+                traced = make_fx(program, tracing_mode="fake", _allow_non_fake_inputs=True)
+                module = traced(list(self.parameters.values()), list(state.values()), _flatten(batch))
+        except Exception as error:  # whatever a user's program does that no graph can hold
+            raise UntraceableError(
+                f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
+            ) from error
+        _check_constants(module)
+        return Graph(module, list(found), state_names)
+
+
+def _check_constants(module: torch.fx.GraphModule) -> None:
+    """Raise if a tensor that wants a gradient was frozen into the graph."""
+    for node in module.graph.nodes:
+        if node.op == "get_attr":
+            value = getattr(module, str(node.target), None)
+            if isinstance(value, Tensor) and value.requires_grad:
+                raise ValueError(
+                    f"A tensor of shape {tuple(value.shape)} wants a gradient but is no parameter of the pair, so it "
+                    "would never be trained. Make it an nn.Parameter of the model or a pyro.param, or detach it."
+                )
+
+
+def _close(first: Tensor, second: Tensor) -> bool:
+    tolerance = 1e-3 if first.dtype in (torch.float32, torch.bfloat16) else 1e-8
+    scale = second.abs().max()
+    return bool((first - second).abs().max() <= tolerance * scale + 1e-12)
+
+
+def _cuda(batch: Batch) -> list[torch.device]:
+    return [leaf.device for leaf in _flatten(batch) if leaf.device.type == "cuda"][:1]
+
+
+def _flatten(batch: Batch) -> list[Tensor]:
+    if isinstance(batch, Mapping):
+        return list(batch.values())
+    return list(batch) if isinstance(batch, tuple) else [batch]
+
+
+def _unflatten(batch: Batch, leaves: Sequence[Tensor]) -> Batch:
+    if isinstance(batch, Mapping):
+        return dict(zip(batch, leaves, strict=True))
+    return tuple(leaves) if isinstance(batch, tuple) else leaves[0]

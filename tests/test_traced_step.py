@@ -1,0 +1,195 @@
+"""A traced step does what the program does, is traced once a shape, and notices what a graph cannot hold."""
+
+import warnings
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ppgen
+from ppgen import inference, models, registry
+from ppgen.training import execution
+from ppgen.training.traced_step import TracedStep, UntraceableError
+
+BITS = (torch.rand(40, 12, generator=torch.Generator().manual_seed(3)) < 0.3).float()
+
+
+def _inferences() -> list[tuple[type, tuple, object]]:
+    """Every registered objective on a VAE and every registered negative phase on an RBM."""
+    cases: list[tuple[type, tuple, object]] = []
+    for name in registry.OBJECTIVES:
+        cases.append((models.VAE, (12, 3, (5,)), registry.lookup("objective", name)(num_particles=3)))
+        cases.append(
+            (models.HierarchicalVAE, (12, (4, 2), ((5,), (5,))), registry.lookup("objective", name)())
+        )
+    for name in registry.NEGATIVE_PHASES:
+        cases.append((models.RBM, (12, 4), registry.lookup("negative phase", name)()))
+    return cases
+
+
+def _bound(pair, what, batch: Tensor = BITS) -> inference.BoundInference:
+    pair.prepare(batch)
+    bound = inference.resolve(what, pair).bind(pair, batch, len(batch))
+    bound.step(batch)  # makes chains and offsets
+    return bound
+
+
+@pytest.mark.parametrize(("cls", "arguments", "what"), _inferences(), ids=str)
+def test_the_graph_is_the_program(cls, arguments, what, device) -> None:
+    """Catches frozen random draws, lost state and gradients that tracing changes: bit for bit, three steps."""
+    torch.manual_seed(1)
+    pair, batch = cls(*arguments).to(device), BITS.to(device)
+    bound = _bound(pair, what, batch)
+    traced = TracedStep(bound, dict(pair.named_parameters()))
+    assert traced.check(batch) is None
+    start, seeds = dict(bound.state), range(3)
+    eager = []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        eager.append((bound.step(batch), dict(bound.state)))
+    bound.load_state(start)
+    for seed, (expected, state) in zip(seeds, eager, strict=True):
+        torch.manual_seed(seed)
+        result = traced(batch)
+        assert torch.equal(result.value, expected.value)
+        assert set(result.gradients) == set(expected.gradients)
+        for name, gradient in expected.gradients.items():
+            torch.testing.assert_close(result.gradients[name], gradient, rtol=1e-6, atol=1e-7)
+        for name, value in state.items():
+            assert torch.equal(bound.state[name], value), name
+    assert traced.num_traces == 1
+
+
+def test_one_trace_a_shape_and_flag() -> None:
+    """Catches a retrace at every step, and a graph of training mode run in evaluation mode."""
+    pair = models.VAE(12, 3, (5,))
+    bound = _bound(pair, "elbo")
+    traced = TracedStep(bound, dict(pair.named_parameters()))
+    for size in (40, 40, 7, 40, 7):
+        traced(BITS[:size])
+    assert traced.num_traces == 2
+    pair.eval()
+    traced(BITS)
+    assert traced.num_traces == 3
+
+
+def test_tracing_disturbs_nothing() -> None:
+    """Catches tracing, checking or compiling that draws from the stream or moves the chains."""
+    pair = models.RBM(12, 4)
+    bound = _bound(pair, "pcd")
+    before, random = dict(bound.state), torch.get_rng_state()
+    traced = TracedStep(bound, dict(pair.named_parameters()))
+    traced.graph(BITS)
+    traced.check(BITS)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(bound.state[name] is value for name, value in before.items())
+    assert bound.chain_free_energies().shape == (100,)  # and no tensor of the trace is left behind
+
+
+class _Annealed(ppgen.GenerativeModel):
+    """Has a KL weight that is a Python number, which a graph freezes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loc = nn.Parameter(torch.zeros(12))
+        self.beta = 1.0
+
+    @pyro.nn.module.pyro_method
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            with pyro.poutine.scale(scale=self.beta):
+                z = pyro.sample("z", dist.Normal(torch.zeros(12), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z + self.loc, 1.0).to_event(1), obs=x)
+
+    @pyro.nn.module.pyro_method
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x / 2 + 1, 0.7).to_event(1))
+
+
+def test_changed_python_state_is_caught() -> None:
+    """Catches an annealing factor that stays at its first value because it is a Python number."""
+    pair = _Annealed()
+    bound = _bound(pair, "elbo")
+    traced = TracedStep(bound, dict(pair.named_parameters()))
+    assert traced.check(BITS) is None
+    pair.beta = 0.1
+    assert "value" in str(traced.check(BITS))
+    runner = execution.Execution(bound, dict(pair.named_parameters()))
+    runner.traced, runner.stage = traced, "graph"
+    with pytest.warns(UserWarning, match="Python state"):
+        runner.begin_epoch(BITS)
+    assert runner.stage == "eager"
+
+
+def test_a_tensor_that_wants_a_gradient_raises() -> None:
+    """Catches a weight in a closure, which a graph would freeze and never train."""
+    weight = torch.zeros(12, requires_grad=True)
+
+    def model(x: Tensor) -> None:
+        scale = pyro.param("scale", torch.tensor(1.0), constraint=dist.constraints.positive)
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(weight, scale).to_event(1), obs=x)
+
+    pair = ppgen.Pair(model, lambda x: None)
+    bound = _bound(pair, "elbo")
+    with pytest.raises(ValueError, match="no parameter of the pair"):
+        TracedStep(bound, dict(pair.named_parameters())).graph(BITS)
+
+
+def test_what_cannot_be_traced_runs_eagerly_with_one_warning() -> None:
+    """Catches a branch on a tensor's value that is frozen without a word."""
+
+    class Branching(_Annealed):
+        @pyro.nn.module.pyro_method
+        def guide(self, x: Tensor) -> None:
+            shift = 1.0 if x.mean().item() > 0.1 else 0.0
+            with pyro.plate("data", len(x)):
+                pyro.sample("z", dist.Normal(x / 2 + shift, 0.7).to_event(1))
+
+    pair = Branching()
+    bound = _bound(pair, "elbo")
+    with pytest.raises(UntraceableError):
+        TracedStep(bound, dict(pair.named_parameters())).graph(BITS)
+    with pytest.warns(UserWarning, match="cannot be traced") as caught:
+        run = ppgen.fit(pair, BITS, "elbo", steps=5, compile=True, progress=False)
+    assert len(caught) == 1
+    assert run.state["execution"]["stage"] == "eager"
+
+
+@pytest.mark.parametrize("what", ["iwae", "pcd"])
+def test_a_run_by_graph_equals_an_eager_one(what, monkeypatch) -> None:
+    """Catches a ragged last batch, a schedule or a check that a traced run treats otherwise: equal weights."""
+    monkeypatch.setattr(execution, "TRACE_SECONDS", 0.0)
+    monkeypatch.setattr(execution, "COMPILE_SECONDS", float("inf"))
+    monkeypatch.setattr(execution, "MEASURED", 3)
+    weights = []
+    for compile in (False, "auto"):
+        torch.manual_seed(5)
+        pair = models.VAE(12, 3, (5,)) if what == "iwae" else models.RBM(12, 4)
+        run = ppgen.fit(pair, BITS, what, epochs=12, batch_size=16, compile=compile, progress=False)
+        weights.append(list(pair.state_dict().values()))
+    assert "graph" in run.state["execution"]["step_seconds"]
+    for eager, traced in zip(*weights, strict=True):
+        torch.testing.assert_close(traced, eager, rtol=1e-5, atol=1e-6, equal_nan=True)
+
+
+def test_inductor_gives_the_same_gradients() -> None:
+    """Catches a compiled step that drops or mixes up outputs; the same uniforms by `fallback_random`."""
+    pair = models.RBM(12, 4)
+    bound = _bound(pair, "pcd")
+    traced = TracedStep(bound, dict(pair.named_parameters()))
+    with torch._inductor.config.patch(fallback_random=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the compiler's own imports
+        traced.compile(BITS)
+        start = dict(bound.state)
+        torch.manual_seed(0)
+        expected = bound.step(BITS)
+        bound.load_state(start)
+        torch.manual_seed(0)
+        result = traced(BITS, compiled=True)
+    torch.testing.assert_close(result.value, expected.value)
+    for name, gradient in expected.gradients.items():
+        torch.testing.assert_close(result.gradients[name], gradient, rtol=1e-4, atol=1e-6)
