@@ -1,0 +1,88 @@
+"""`ppgen sample`: draws from a trained model, as an array or as a picture."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ppgen import training
+from ppgen.commands import COMMANDS
+from ppgen.commands.data import data_of_run, image_shape
+from ppgen.commands.errors import UsageError
+from ppgen.commands.folders import SAMPLES, load_run
+from ppgen.commands.options import Option, options_of
+from ppgen.commands.parser import Parser
+from ppgen.training.checkpoint import replacing
+from ppgen.training.environment import resolve_device
+
+SUFFIXES = (".npy", ".png")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `ppgen sample FOLDER`."""
+    values = _parser().read(arguments)
+    path = Path(values["output"] or Path(values["folder"]) / SAMPLES).expanduser()
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--output must end in .npy or .png, got {str(path)!r}")
+    if not path.parent.is_dir():
+        raise UsageError(f"--output {path}: there is no folder {path.parent}")
+    run = load_run(values["folder"])
+    run.pair.to(resolve_device(values["device"]))
+    options = {option.name: values[option.name] for option in _options()}
+    if path.suffix.lower() == ".png":
+        _draw(run, _shape(run, values), options, path)
+        print(f"{values['num_samples']} samples of {type(run.pair).__name__} written to {path}")
+        return 0
+    draws = training.sample(run, **options)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, np.asarray(draws))
+    print(f"{draws} of {type(run.pair).__name__} written to {path}")
+    return 0
+
+
+def _draw(run: Any, shape: Sequence[int] | None, options: Mapping[str, Any], path: Path) -> None:
+    from ppgen.diagnostics import figures
+    from ppgen.diagnostics.mosaic import DPI
+
+    figure = figures.samples(run, shape, **options)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=DPI, format="png")
+
+
+def _shape(run: Any, values: Mapping[str, Any]) -> Sequence[int] | None:
+    """Shape of the pictures: the one given, that of the data if they can be found, else a square."""
+    if values["image_shape"]:
+        return tuple(values["image_shape"])
+    try:
+        data = data_of_run(run, {})
+    except (UsageError, ValueError, OSError):
+        data = None
+    return image_shape(run.config["model"]["example"]["shape"][-1], data)
+
+
+def _options() -> list[Option]:
+    return options_of(training.sample, skip=("pair", "like"))
+
+
+def _parser() -> Parser:
+    parser = Parser("ppgen sample", COMMANDS["sample"], usage="ppgen sample FOLDER [options]")
+    parser.add_argument("folder", help="Folder of the run.")
+    group = parser.add_argument_group("samples")
+    parser.add_options(
+        group,
+        [
+            *(each if each.name != "num_samples" else Option(each.name, int, 100, each.help) for each in _options()),
+            Option(
+                "output",
+                str | None,
+                None,
+                "File to write: .npy for the rows as float32, .png for a picture; by default FOLDER/samples.npy.",
+            ),
+            Option(
+                "image_shape", list[int] | None, None, "Shape of a row as an image in a .png, as 28,28; by default the data's."
+            ),
+            Option("device", str, "auto", '"auto" is CUDA if there is any, else the CPU.'),
+        ],
+    )
+    return parser
