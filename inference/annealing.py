@@ -63,9 +63,7 @@ def make_betas(betas: int | str | Sequence[float] | Tensor) -> list[float]:
     try:
         ladder = torch.as_tensor(betas, dtype=torch.float64).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(
-            f"betas must be a number of steps, numbers in [0, 1] or a name, got {betas!r}."
-        ) from error
+        raise TypeError(f"betas must be a number of steps, numbers in [0, 1] or a name, got {betas!r}.") from error
     if ladder.dim() != 1 or len(ladder) == 0:
         raise ValueError(
             f"betas must be one-dimensional and not empty, got shape {tuple(ladder.shape)}; "
@@ -141,9 +139,7 @@ def anneal(
             tempered = [units.scaled(beta) for units in odd]
             drawn = _draw(tempered, [beta * input for input in inputs], uniforms[ODD], generator)
             kept = [units.interpolated(start, beta) for units, start in zip(even, base, strict=True)]
-            values = _draw(
-                kept, [beta * input for input in energy.inputs(drawn, ODD)], uniforms[EVEN], generator
-            )
+            values = _draw(kept, [beta * input for input in energy.inputs(drawn, ODD)], uniforms[EVEN], generator)
         if advance is not None and (level % 100 == 0 or level == len(betas) - 1):
             advance(level)
     return AnnealedWeights(log_weights, path.log_base_partition(), values)
@@ -153,7 +149,5 @@ def _draw(units: list[Units], inputs: list[Tensor], uniforms: Tensor, generator:
     """Values of one side given its inputs; the uniforms are written anew into their buffer."""
     uniforms.uniform_(generator=generator)
     pieces = uniforms.split([layer.size for layer in units], -1)
-    drawn = [
-        layer.sample(input, uniform) for layer, input, uniform in zip(units, inputs, pieces, strict=True)
-    ]
+    drawn = [layer.sample(input, uniform) for layer, input, uniform in zip(units, inputs, pieces, strict=True)]
     return drawn[0] if len(drawn) == 1 else torch.cat(drawn, -1)

@@ -53,9 +53,7 @@ def test_exact_when_the_units_are_independent():
         },
         [Dense(torch.zeros(2, 3))],
     )
-    assert torch.allclose(
-        relative_weights(machine, 7, 5, seed=0), torch.ones(5, dtype=torch.float64), atol=1e-6
-    )
+    assert torch.allclose(relative_weights(machine, 7, 5, seed=0), torch.ones(5, dtype=torch.float64), atol=1e-6)
 
 
 def test_single_precision_machine_agrees_with_double():

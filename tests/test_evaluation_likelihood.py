@@ -97,9 +97,7 @@ def test_one_by_one_particles_for_programs_that_cannot_broadcast():
     factor = Factor()
     found = evaluation.log_likelihood(factor.pair(), x, num_particles=40, vectorize_particles=False)
     assert max(factor.weights_at_once) == 3
-    assert (
-        abs(found.per_datum["log_likelihood"] - factor_truth(x).numpy()) < 5 * found.per_datum["se"]
-    ).all()
+    assert (abs(found.per_datum["log_likelihood"] - factor_truth(x).numpy()) < 5 * found.per_datum["se"]).all()
 
 
 def test_exact_posterior_has_constant_weights():
@@ -234,9 +232,7 @@ def test_validation_is_as_before():
     assert pyro.distributions.is_validation_enabled() == enabled
 
 
-@pytest.mark.parametrize(
-    "kind", [np.asarray, torch.as_tensor, lambda x: x.astype(bool), lambda x: x.tolist()]
-)
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor, lambda x: x.astype(bool), lambda x: x.tolist()])
 def test_arrays_tensors_and_lists_are_data(kind):
     """Catches a conversion that changes values or dtype."""
     rbm, x = rbm_and_data()

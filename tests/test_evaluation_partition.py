@@ -50,10 +50,7 @@ def test_annealed_error_bars_are_calibrated(dtype):
     must lie within two errors of the exact value (86 is four binomial deviations below)."""
     rbm = small_rbm(6, 4, dtype)
     truth = brute_force(rbm)
-    runs = [
-        evaluation.log_partition(rbm, method="ais", num_chains=100, betas=20, seed=seed)
-        for seed in range(100)
-    ]
+    runs = [evaluation.log_partition(rbm, method="ais", num_chains=100, betas=20, seed=seed) for seed in range(100)]
     scores = np.array([(run.value - truth) / run.se for run in runs])
     assert (abs(scores) <= 2).sum() >= 86
     assert abs(scores.mean()) < 0.4
@@ -86,10 +83,7 @@ def test_auto_takes_the_exact_sum_where_it_can():
     """Catches annealing where no error is needed, and an exact sum over 2^30 states."""
     assert evaluation.log_partition(small_rbm(), method="auto").kind == "exact"
     large = models.RBM(visible=30, hidden=25)
-    assert (
-        evaluation.log_partition(large, method="auto", num_chains=3, betas=2).method
-        == "AIS (3 chains x 2 betas)"
-    )
+    assert evaluation.log_partition(large, method="auto", num_chains=3, betas=2).method == "AIS (3 chains x 2 betas)"
 
 
 def test_too_large_for_the_exact_sum_says_how_large_and_what_instead():
@@ -120,10 +114,7 @@ def test_random_state_and_training_flags_are_left_alone():
     rbm = small_rbm()
     torch.manual_seed(11)
     before = torch.get_rng_state()
-    values = [
-        evaluation.log_partition(rbm, method="ais", num_chains=5, betas=5, seed=seed).value
-        for seed in (1, 1, 2)
-    ]
+    values = [evaluation.log_partition(rbm, method="ais", num_chains=5, betas=5, seed=seed).value for seed in (1, 1, 2)]
     assert torch.equal(before, torch.get_rng_state())
     assert rbm.training
     assert values[0] == values[1] != values[2]

@@ -95,9 +95,7 @@ class Estimate:
             >>> Estimate(-1.5, 0.1, "estimate", "AIS (10 chains x 100 betas)").to_dict()["unit"]
             'nats per datum'
         """
-        scalars = {
-            entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "per_datum"
-        }
+        scalars = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "per_datum"}
         if self.num_bad_pareto_k is not None:
             scalars["num_bad_pareto_k"] = self.num_bad_pareto_k
         return {name: _json(value) for name, value in scalars.items()}
@@ -133,12 +131,8 @@ class Estimate:
         import xarray as xr
 
         values = self.per_datum[name]
-        attrs = {"method": self.method, "kind": self.kind} | (
-            {"units": "nats"} if name == "log_likelihood" else {}
-        )
-        return xr.DataArray(
-            values, dims=["data"], coords={"data": np.arange(len(values))}, name=name, attrs=attrs
-        )
+        attrs = {"method": self.method, "kind": self.kind} | ({"units": "nats"} if name == "log_likelihood" else {})
+        return xr.DataArray(values, dims=["data"], coords={"data": np.arange(len(values))}, name=name, attrs=attrs)
 
 
 def _error(se: float) -> str:

@@ -108,9 +108,7 @@ def log_likelihood(
         )
     if np.isnan(found.log_likelihood).any():
         row = int(np.isnan(found.log_likelihood).argmax())
-        raise ValueError(
-            f"log p(x) of row {row} is NaN: the parameters or the densities of the pair are not finite."
-        )
+        raise ValueError(f"log p(x) of row {row} is NaN: the parameters or the densities of the pair are not finite.")
     if chosen == "importance":
         estimate = _sampled(found, num_particles)
     else:
@@ -141,14 +139,10 @@ def _partitions(
 ) -> dict[str, Estimate]:
     """Estimate of log Z by undirected site: the one given, else made now."""
     if given is not None and not energies:
-        raise ValueError(
-            "log_partition was given, but the model has no undirected site (no BoltzmannMachine)."
-        )
+        raise ValueError("log_partition was given, but the model has no undirected site (no BoltzmannMachine).")
     if not isinstance(given, Mapping):
         if given is not None and len(energies) > 1:
-            raise ValueError(
-                f"log_partition must map each undirected site to its log Z; sites: {sorted(energies)}."
-            )
+            raise ValueError(f"log_partition must map each undirected site to its log Z; sites: {sorted(energies)}.")
         given = {} if given is None else dict.fromkeys(energies, given)
     unknown = sorted(set(given) - set(energies))
     if unknown:

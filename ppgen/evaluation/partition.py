@@ -102,9 +102,7 @@ def _exact(energy: LayeredEnergy) -> Estimate:
     return Estimate(value, 0.0, "exact", method, unit="nats", fingerprint=energy.fingerprint())
 
 
-def _annealed(
-    path: BaseRatePath, ladder: list[float], num_chains: int, seed: int, progress: bool
-) -> Estimate:
+def _annealed(path: BaseRatePath, ladder: list[float], num_chains: int, seed: int, progress: bool) -> Estimate:
     generator = torch.Generator(device=path.energy.parameters()[0].device).manual_seed(seed)
     with progress_bar("annealing", len(ladder) - 1, progress) as advance:
         runs = anneal(path, ladder, num_chains, generator, advance=advance)
@@ -150,11 +148,7 @@ def base_mean(pair: AnyPair, energy: LayeredEnergy, data_mean: Any = None) -> Te
     visible = even[0].size
     if data_mean is None:
         data_mean = getattr(pair, "data_mean", None)
-        if (
-            not isinstance(data_mean, Tensor)
-            or data_mean.shape != (visible,)
-            or not data_mean.isfinite().all()
-        ):
+        if not isinstance(data_mean, Tensor) or data_mean.shape != (visible,) or not data_mean.isfinite().all():
             return None
     like = energy.parameters()[0]
     mean = torch.as_tensor(data_mean, dtype=like.dtype, device=like.device)
@@ -173,6 +167,4 @@ def _check(method: str, num_chains: int) -> None:
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
     if isinstance(num_chains, bool) or not isinstance(num_chains, int) or num_chains < 2:
-        raise ValueError(
-            f"num_chains must be an integer of at least 2 (one run has no error bar), got {num_chains!r}."
-        )
+        raise ValueError(f"num_chains must be an integer of at least 2 (one run has no error bar), got {num_chains!r}.")

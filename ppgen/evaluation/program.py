@@ -72,7 +72,7 @@ def undirected_sites(pair: AnyPair, batch: Any = None) -> dict[str, LayeredEnerg
     prepare_modules(pair)
     with evaluating(pair), pair.running(), collect:
         try:
-            pair.model(*args, **kwargs)  # type: ignore[operator]
+            pair.model(*args, **kwargs)
         except (TypeError, AttributeError) as error:
             if batch is not None:
                 raise
@@ -91,9 +91,7 @@ def choose_site(energies: dict[str, LayeredEnergy], site: str | None) -> str:
             named.
     """
     if not energies:
-        raise ValueError(
-            "The model has no undirected site (no BoltzmannMachine), so there is no log Z to estimate."
-        )
+        raise ValueError("The model has no undirected site (no BoltzmannMachine), so there is no log Z to estimate.")
     if site is None and len(energies) == 1:
         return next(iter(energies))
     if site not in energies:
@@ -117,9 +115,9 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
         with evaluating(pair):
             layout = find_layout(pair, batch)
         with evaluating(pair), pair.running():
-            guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)  # type: ignore[arg-type]
+            guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
             with collect:
-                replayed = poutine.replay(pair.model, trace=guide)  # type: ignore[arg-type]
+                replayed = poutine.replay(pair.model, trace=guide)
                 model = poutine.trace(replayed).get_trace(*args, **kwargs)
     except RuntimeError as error:
         shapes = ", ".join(str(tuple(part.shape[1:])) for part in rows.tensors())
@@ -136,7 +134,7 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
         )
     given = {id(value): index for index, value in enumerate((*args, *kwargs.values()))}
     for name in model.observation_nodes:
-        node = model.nodes[name]
+        node: Any = model.nodes[name]
         if id(node["value"]) in given:
             _check_support(name, node["fn"].support, rows.tensors()[given[id(node["value"])]], rows.device)
     return Program(layout, collect.energies)
