@@ -174,15 +174,15 @@ class BoundInference:
                     return self._laws[site].base_energy.free_energy(state["chains"], EVEN)
         return None
 
-    def _gradients(
-        self, loss: Tensor, parameters: Sequence[Tensor], evaluation: Evaluation
-    ) -> list[Tensor | None]:
-        if not parameters or not loss.requires_grad:
+    def _gradients(self, loss: Tensor, parameters: Sequence[Tensor], evaluation: Evaluation) -> list[Tensor | None]:
+        gradients: list[Tensor | None] = []
+        if parameters and loss.requires_grad:
+            gradients = list(torch.autograd.grad(loss, parameters, allow_unused=True))
+        if all(gradient is None for gradient in gradients):
             raise ValueError(
                 "The step found no parameter to train. Mark the methods of a PyroModule that are model and guide with "
                 "@pyro.nn.module.pyro_method, register networks with pyro.module, and check requires_grad."
             )
-        gradients: list[Tensor | None] = list(torch.autograd.grad(loss, parameters, allow_unused=True))
         for site, (law, _) in evaluation.laws.items():
             if getattr(self._phases[site], "centred", False):
                 gradients = self._centre(site, law, parameters, gradients)

@@ -31,8 +31,8 @@ class PyroLoss(pyro.infer.ELBO):
 
     def loss(self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any) -> float:
         """Minus the bound summed over the data, in nats; unnormalised under CD and PCD. No chain moves."""
-        bound, batch = self._bound(model, guide, args, kwargs)
-        return bound.summed_loss(bound.evaluate(batch, training=False)).item()
+        with self._bound(model, guide, args, kwargs) as (bound, batch):
+            return bound.summed_loss(bound.evaluate(batch, training=False)).item()  # type: ignore[no-any-return]
 
     def differentiable_loss(
         self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
@@ -42,14 +42,12 @@ class PyroLoss(pyro.infer.ELBO):
         Raises:
             ValueError: If no parameter is found.
         """
-        bound, batch = self._bound(model, guide, args, kwargs)
-        with poutine.trace(param_only=True) as capture:
-            evaluation = bound.evaluate(batch, training=True)
-        return bound.differentiable(evaluation, _parameters(capture.trace))
+        with self._bound(model, guide, args, kwargs) as (bound, batch):
+            with poutine.trace(param_only=True) as capture:
+                evaluation = bound.evaluate(batch, training=True)
+            return bound.differentiable(evaluation, _parameters(capture.trace))  # type: ignore[no-any-return]
 
-    def loss_and_grads(
-        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> float:
+    def loss_and_grads(self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any) -> float:
         """The loss; its gradient is added to the `grad` of every parameter.
 
         Raises:
@@ -63,35 +61,67 @@ class PyroLoss(pyro.infer.ELBO):
         guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
         return poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args, **kwargs), guide_trace
 
-    def _bound(self, model: Any, guide: Any, args: Any, kwargs: Any) -> tuple[Any, Arguments]:
+    @contextlib.contextmanager
+    def _bound(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Iterator[tuple[Any, Arguments]]:
+        """This loss bound to the two programs, and the batch; state lives as long as model and guide do."""
         from ppgen.inference.bound import BoundInference
         from ppgen.inference.specification import resolve
 
-        batch = Arguments(args, kwargs)
+        batch, programs = Arguments(args, kwargs), Programs(model, guide)
         # In __dict__, because fields of a frozen value are not written; equality and hash do not see it.
         known = self.__dict__.setdefault("_bound_to", weakref.WeakKeyDictionary())
-        key = getattr(model, "__self__", model)
-        if key not in known:
-            programs = Programs(model, guide)
-            known[key] = BoundInference(resolve(self, programs), programs, batch, None)
-        bound = known[key]
-        bound.pair = Programs(model, guide)  # bound methods are made anew at each access
-        return bound, batch
+        by_guide = known.setdefault(_owner(model), weakref.WeakKeyDictionary())
+        by_method = by_guide.setdefault(_owner(guide), {})
+        key = (getattr(model, "__func__", None), getattr(guide, "__func__", None))
+        if key not in by_method:
+            by_method[key] = BoundInference(resolve(self, programs), programs, batch, None)
+        bound = by_method[key]
+        bound.pair = programs  # bound methods are made anew at each access
+        try:
+            yield bound, batch
+        finally:
+            bound.pair = None  # it would keep its own key alive
 
 
 class Programs:
-    """Two callables run as they are, in Pyro's own settings and store; plate and defaults are those of their owner."""
+    """Two callables run as they are, in Pyro's own settings and store; plate and defaults are those of their owner.
+
+    Methods of a `ppgen.Pair` run with the parameters that the pair has captured.
+
+    Raises:
+        ValueError: If only one of the two is a method of a pair.
+    """
 
     def __init__(self, model: Callable[..., Any], guide: Callable[..., Any]) -> None:
-        owner = getattr(model, "__self__", model)
         self.model, self.guide = model, guide
-        self.plate: str = getattr(owner, "plate", "data")
-        self.default_inference: str = getattr(owner, "default_inference", "elbo")
+        self.owner = check_same_pair(model, guide)
+        self.plate: str = getattr(_owner(model), "plate", "data")
+        self.default_inference: str = getattr(_owner(model), "default_inference", "elbo")
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """No context of ours."""
-        yield
+        """No context of ours, but that of the pair they belong to."""
+        with self.owner.running() if self.owner is not None else contextlib.nullcontext():
+            yield
+
+
+def check_same_pair(model: Any, guide: Any) -> Pair | None:
+    """The `ppgen.Pair` whose methods both programs are; None if neither is a method of one.
+
+    Raises:
+        ValueError: If only one is, or they are of two pairs.
+    """
+    owners = [owner if isinstance(owner, Pair) else None for owner in (_owner(model), _owner(guide))]
+    if owners[0] is not owners[1]:
+        raise ValueError(
+            "model and guide are methods of different pairs, and a pair keeps the parameters of its own programs. "
+            "Make one of the two that belong together: ppgen.Pair(model, guide)."
+        )
+    return owners[0]
+
+
+def _owner(program: Any) -> Any:
+    return getattr(program, "__self__", program)
 
 
 class LossModule(nn.Module):
@@ -101,12 +131,21 @@ class LossModule(nn.Module):
         loss: An objective, a negative phase or an inference.
         model: Pyro program, a method of a pair or a module of the user's own.
         guide: Pyro program with the same arguments.
+
+    Raises:
+        ValueError: If model and guide are methods of different pairs.
     """
 
     def __init__(self, loss: PyroLoss, model: Callable[..., Any], guide: Callable[..., Any]) -> None:
         super().__init__()
-        owner = getattr(model, "__self__", None)
-        self.pair = owner if isinstance(owner, (GenerativeModel, Pair)) else Pair(model, guide)
+        owner: Any = check_same_pair(model, guide)
+        if owner is None and isinstance(_owner(model), GenerativeModel):
+            whole = model == _owner(model).model and guide == _owner(model).guide
+            owner = _owner(model) if whole else None
+        if owner is None:
+            programs = Programs(model, guide)
+            owner = Pair(model, guide, plate=programs.plate, default_inference=programs.default_inference)
+        self.pair = owner
         self._loss = loss
         self._bound: Any = None
 
@@ -114,7 +153,7 @@ class LossModule(nn.Module):
         """Minus the bound summed over the data, in nats: a scalar.
 
         Raises:
-            ValueError: If the pair has no parameter.
+            ValueError: If no parameter is found.
         """
         from ppgen.inference.bound import BoundInference
         from ppgen.inference.specification import resolve

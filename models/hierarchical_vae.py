@@ -77,7 +77,7 @@ class HierarchicalVAE(GenerativeModel):
         decoders, decoder = self.decoders, self.decoder
         top = len(self.latents)
         with pyro.plate(self.plate, rows(x, num_rows)):
-            z = pyro.sample(f"z{top}", standard_normal(self.latents[-1], self.device))
+            z = pyro.sample(f"z{top}", standard_normal(self.latents[-1], self))
             for layer in range(top - 1, 0, -1):
                 z = pyro.sample(f"z{layer}", decoders[layer - 1](z))
             return pyro.sample("x", decoder(z), obs=x)

@@ -5,9 +5,8 @@ from typing import Any
 
 import pyro
 import pyro.distributions as dist
-import torch
 from pyro.nn.module import pyro_method
-from torch import Tensor
+from torch import Tensor, nn
 
 from ppgen.models.likelihoods import likelihood_conditional
 from ppgen.nn import NormalConditional
@@ -67,7 +66,7 @@ class VAE(GenerativeModel):
         """
         decoder = self.decoder
         with pyro.plate(self.plate, rows(x, num_rows)):
-            z = pyro.sample("z", standard_normal(self.latent, self.device))
+            z = pyro.sample("z", standard_normal(self.latent, self))
             return pyro.sample("x", decoder(z), obs=x)
 
     @pyro_method
@@ -87,6 +86,7 @@ def rows(x: Tensor | None, num_rows: int | None) -> int:
     return len(x) if x is not None else num_rows or 1
 
 
-def standard_normal(size: int, device: torch.device) -> dist.TorchDistribution:
-    """N(0, I) of `size` variables."""
-    return dist.Normal(torch.zeros(size, device=device), torch.ones(size, device=device)).to_event(1)
+def standard_normal(size: int, owner: nn.Module) -> dist.TorchDistribution:
+    """N(0, I) of `size` variables, on the device and in the dtype of the parameters of its owner."""
+    like = next(owner.parameters())
+    return dist.Normal(like.new_zeros(size), like.new_ones(size)).to_event(1)
