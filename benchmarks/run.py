@@ -1,0 +1,152 @@
+"""Run a benchmark, or go on with it, and record the result when its training is done.
+
+    python benchmarks/run.py vae-mnist --minutes 30 --data-dir ../shared/data
+
+The run is kept in a folder with checkpoints, so that the same command goes on where the last one stopped (or
+was killed). When the target number of epochs is reached, it is evaluated and written to benchmarks/results.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import record
+import torch
+from jobs import JOBS, Job
+
+import ppgen
+from ppgen import datasets, inference
+from ppgen.training import Event, Run
+from ppgen.training.environment import peak_memory, reset_peak_memory, resolve_device
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run from the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", nargs="?", help="job to run, or all; --list shows them")
+    parser.add_argument(
+        "--minutes", type=float, default=30.0, help="training time of this call (default: 30)"
+    )
+    parser.add_argument("--data-dir", help="folder with the public data sets, as MNIST/raw/...")
+    parser.add_argument("--seed", type=int, default=0, help="seed of training and evaluation (default: 0)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+    parser.add_argument(
+        "--runs", type=Path, default=record.ROOT / "runs" / "benchmarks", help="where runs are kept"
+    )
+    parser.add_argument("--results", type=Path, default=record.RESULTS, help="where the record is written")
+    parser.add_argument(
+        "--evaluate", action="store_true", help="evaluate now, whatever was reached; train no more"
+    )
+    parser.add_argument("--list", action="store_true", help="show the jobs and stop")
+    given = parser.parse_args(arguments)
+    if given.list:
+        for name, job in JOBS.items():
+            print(f"{name:12} {job.title} on {job.dataset} ({job.binarize}), {job.training['epochs']} epochs")
+        return 0
+    names = list(JOBS) if given.name == "all" else [given.name]
+    if given.name is None or not set(names) <= set(JOBS):
+        parser.error(f"name must be 'all' or one of {', '.join(JOBS)}; got {given.name!r}.")
+    if not given.minutes > 0:
+        parser.error(f"--minutes must be positive, got {given.minutes:g}.")
+    for name in names:
+        _measure(name, JOBS[name], given)
+    return 0
+
+
+def _measure(name: str, job: Job, given: argparse.Namespace) -> None:
+    folder = given.runs / (name if given.seed == 0 else f"{name}-seed{given.seed}")
+    device = resolve_device(given.device)
+    data = datasets.load(job.dataset, binarize=job.binarize, root=given.data_dir)
+    reset_peak_memory(device)
+    if given.evaluate:
+        run = ppgen.load(folder)
+        run.pair.to(device)
+    else:
+        run = _train(job, data, folder, given)
+    if not (run.state["finished"] or given.evaluate):
+        done, target = run.state["epoch"], job.training["epochs"]
+        print(
+            f"{name}: {done} of {target} epochs in {run.seconds / 60:.1f} minutes; the same command goes on."
+        )
+        return
+    start = time.perf_counter()
+    figures = job.evaluate(run, data, given.seed)
+    seconds = time.perf_counter() - start
+    for label, estimate in figures.items():
+        print(f"{name}: {label}: {estimate}")
+    content = _record(name, job, data, run, figures, given)
+    content["seconds"] = {"training": round(run.seconds, 1), "evaluation": round(seconds, 1)}
+    content["peak_memory_mib"] = {"training": _round(run.peak_memory), "whole": _round(peak_memory(device))}
+    content["hardware"] = record.hardware(device)
+    print(f"{name}: written to {record.write(content, given.results)}")
+
+
+def _train(job: Job, data: datasets.Dataset, folder: Path, given: argparse.Namespace) -> Run:
+    torch.manual_seed(given.seed)  # initial weights; everything else that is drawn in training has fit's seed
+    return ppgen.fit(
+        job.model(),
+        data,
+        job.inference,
+        **job.training,
+        seed=given.seed,
+        device=given.device,
+        folder=folder,
+        resume="auto",
+        checkpoint_minutes=min(2.0, given.minutes),
+        callbacks=[stop_after(60 * given.minutes)],
+    )
+
+
+def stop_after(seconds: float) -> Callable[[Event], None]:
+    """Callback that ends training at the first epoch or checkpoint after that time."""
+    end = time.monotonic() + seconds
+
+    def callback(event: Event) -> None:
+        if event.kind in ("epoch", "checkpoint") and time.monotonic() >= end:
+            event.stop()
+
+    return callback
+
+
+def _record(
+    name: str, job: Job, data: datasets.Dataset, run: Run, figures: dict[str, Any], given: argparse.Namespace
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "model": job.title,
+        "data": {
+            "name": data.name,
+            "binarization": data.binarization,
+            "description": data.describe(),
+            "rows": {split: len(data.split(split)) for split in ("train", "valid", "test")},
+            "checksum": data.checksum,
+        },
+        "inference": inference.describe(run.inference),
+        "training": {key: value for key, value in run.config["training"].items() if value is not None},
+        "budget": {
+            "epochs": run.state["epoch"],
+            "target_epochs": job.training["epochs"],
+            "updates": run.state["step"],
+            "minutes": round(run.seconds / 60, 2),
+        },
+        "headline": next(iter(figures)),
+        "figures": {label: record.figure(estimate) for label, estimate in figures.items()},
+        "seed": given.seed,
+        "command": record.command(name, given.minutes, given.data_dir),
+        "versions": record.versions(),
+        "commit": record.commit(),
+        "published": list(job.published),
+    }
+
+
+def _round(mebibytes: float | None) -> int | None:
+    return None if mebibytes is None else round(mebibytes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

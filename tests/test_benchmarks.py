@@ -1,0 +1,205 @@
+"""Benchmarks: complete records, tables that are what the records say, runs that go on where they stopped."""
+
+import copy
+import importlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
+    """The scripts, imported as they import each other."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return {name: importlib.import_module(name) for name in ("jobs", "record", "render", "run")}
+
+
+def _example() -> dict[str, Any]:
+    return {
+        "name": "vae-digits",
+        "model": "VAE",
+        "data": {
+            "name": "digits",
+            "binarization": "threshold",
+            "description": "digits (threshold binarisation)",
+            "rows": {"train": 1297, "valid": 200, "test": 300},
+            "checksum": "0",
+        },
+        "inference": "ELBO",
+        "training": {"optimizer": {"name": "sgd", "momentum": 0.5}, "lr": 0.1},
+        "budget": {"epochs": 3, "target_epochs": 50, "updates": 120, "minutes": 0.1},
+        "headline": "log p(x), test",
+        "figures": {
+            "log p(x), test": {
+                "value": -20.12345,
+                "se": 0.0123,
+                "kind": "lower bound",
+                "method": "importance (K=10)",
+                "unit": "nats per datum",
+                "data_se": 0.4,
+            }
+        },
+        "seed": 0,
+        "command": "python benchmarks/run.py vae-digits --minutes 1",
+        "seconds": {"training": 6.0, "evaluation": 1.0},
+        "peak_memory_mib": {"training": 500, "whole": 600},
+        "hardware": {"cpu": "a", "cores": 2, "memory_gib": 4.0, "threads": 2, "device": "cpu"},
+        "versions": {"python": "3.11"},
+        "commit": None,
+        "published": [],
+    }
+
+
+def test_records_are_complete_and_of_known_jobs(modules: dict[str, ModuleType]) -> None:
+    """Sees a record typed by hand, one of a job that is gone, and a published figure without its entry."""
+    records, published = modules["record"].read_all(), modules["record"].published()
+    assert records
+    for name, each in records.items():
+        job = modules["jobs"].JOBS[name]
+        assert (each["model"], each["data"]["binarization"]) == (job.title, job.binarize)
+        assert each["published"] == list(job.published)
+        assert set(each["published"]) <= set(published)
+        assert each["seconds"]["training"] > 0 and each["seconds"]["evaluation"] > 0
+
+
+def test_published_figures_name_data_estimator_and_source(modules: dict[str, ModuleType]) -> None:
+    """Sees a figure of a paper that nobody could compare: no binarisation, estimator, budget or source."""
+    keys = {
+        "model",
+        "data",
+        "value",
+        "printed",
+        "estimator",
+        "kind",
+        "budget",
+        "source",
+        "link",
+        "read",
+    }
+    for entry in modules["record"].published().values():
+        assert set(entry) == keys
+        assert entry["value"] < 0, "a log-likelihood of bits, never its negative"
+        assert f"{abs(entry['value']):.2f}" in entry["printed"]
+
+
+def test_tables_are_what_the_records_say(
+    modules: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sees a figure changed by hand in README.md or docs/results.md, or a record not rendered."""
+    assert modules["render"].main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_every_row_has_a_command_that_runs_its_job(modules: dict[str, ModuleType]) -> None:
+    """Sees a figure without the command that measures it again."""
+    records = modules["record"].read_all()
+    rows = modules["render"].table(records, modules["record"].published()).splitlines()[2:]
+    found = [re.search(r"`python benchmarks/run\.py (\S+) --minutes \S+[^`]*` \|$", row) for row in rows]
+    assert sorted(match[1] for match in found if match) == sorted(records)
+
+
+def test_a_stale_table_is_reported_and_mended(
+    modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sees a check that always passes."""
+    record, render = modules["record"], modules["render"]
+    records = tmp_path / "results"
+    record.write(_example(), records)
+    monkeypatch.setattr(record, "ROOT", tmp_path)
+    read_all = record.read_all
+    monkeypatch.setattr(record, "read_all", lambda: read_all(records))
+    monkeypatch.setattr(render, "README", tmp_path / "README.md")
+    monkeypatch.setattr(render, "PAGE", tmp_path / "docs" / "results.md")
+    render.README.write_text(f"before\n{render.BEGIN}\n{render.END}\nafter\n", encoding="utf-8")
+    assert render.main(["--check"]) == 1
+    assert not render.PAGE.exists()
+    assert render.main([]) == 0
+    assert render.main(["--check"]) == 0
+    text = render.README.read_text(encoding="utf-8")
+    assert text.startswith("before\n") and text.endswith("after\n")
+    assert "-20.12 ± 0.01 (± 0.40)" in text and "3 of 50 epochs" in text
+    assert "50.0 ms an update" in render.PAGE.read_text(encoding="utf-8")
+    render.README.write_text(text.replace("-20.12", "-19.12"), encoding="utf-8")
+    assert render.main(["--check"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"command": None}, "for 'command'"),
+        ({"command": "python benchmarks/run.py vae-digits --data-dir /home/me"}, "absolute path"),
+        ({"command": "python benchmarks/run.py rbm-digits --minutes 1"}, "does not run it"),
+        ({"headline": "log Z"}, "none of its figures"),
+        ({"figures": {"log p(x), test": {"value": -1.0}}}, "lacks"),
+        ({"note": "x"}, "unknown"),
+    ],
+)
+def test_an_incomplete_record_is_refused(
+    modules: dict[str, ModuleType], tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    """Sees a record that is written although nobody could measure it again."""
+    broken = copy.deepcopy(_example()) | change
+    with pytest.raises(ValueError, match=message):
+        modules["record"].write(broken, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_holds_no_absolute_path(modules: dict[str, ModuleType]) -> None:
+    """Sees a record that tells where somebody's home is."""
+    folder = str(BENCHMARKS.parents[1] / "shared" / "data")
+    given = modules["record"].command("rbm-mnist", 30.0, folder)
+    assert given == "python benchmarks/run.py rbm-mnist --minutes 30 --data-dir ../shared/data"
+
+
+def test_a_run_goes_on_where_it_stopped_and_is_recorded(
+    modules: dict[str, ModuleType],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Sees a time limit that does not stop, a second call that starts anew, a budget that is not summed."""
+    run = modules["run"]
+    job = run.JOBS["rbm-digits"]
+    job = replace(job, training={**job.training, "epochs": 2})
+    monkeypatch.setitem(run.JOBS, "rbm-digits", job)
+    where = ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path), "--device", "cpu"]
+    assert run.main(["rbm-digits", "--minutes", "1e-6", *where]) == 0
+    assert "0 of 2 epochs" in capsys.readouterr().out
+    assert not (tmp_path / "rbm-digits.json").exists()
+    assert run.main(["rbm-digits", "--minutes", "60", *where]) == 0
+    written = json.loads((tmp_path / "rbm-digits.json").read_text(encoding="utf-8"))
+    modules["record"].check(written)
+    steps = -(-1297 // job.training["batch_size"])
+    assert (written["budget"]["epochs"], written["budget"]["updates"]) == (2, 2 * steps)
+    assert written["figures"]["log Z"]["kind"] == "exact"
+    likelihood = written["figures"]["log p(x), test"]["value"]
+    capsys.readouterr()
+    assert (
+        run.main(["rbm-digits", "--minutes", "1", *where]) == 0
+    )  # finished: evaluated again, trained no more
+    again = json.loads((tmp_path / "rbm-digits.json").read_text(encoding="utf-8"))
+    assert again["figures"]["log p(x), test"]["value"] == likelihood
+    assert again["budget"]["updates"] == 2 * steps
+
+
+def test_list_shows_every_job(modules: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
+    """Sees a job that cannot be found from the command line."""
+    assert modules["run"].main(["--list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in modules["jobs"].JOBS)
+
+
+def test_an_unknown_job_ends_with_code_2(
+    modules: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sees a traceback where one line that lists the jobs is enough."""
+    with pytest.raises(SystemExit) as stop:
+        modules["run"].main(["vae-minst"])
+    assert stop.value.code == 2
+    assert "vae-mnist" in capsys.readouterr().err
