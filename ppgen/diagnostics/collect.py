@@ -85,9 +85,7 @@ class Collector:
         with self.pair.running(), draws:
             return poutine.trace(program).get_trace(*args, **kwargs)
 
-    def _add(
-        self, group: str, trace: poutine.Trace, names: Sequence[str], count: int, layout: Layout
-    ) -> None:
+    def _add(self, group: str, trace: poutine.Trace, names: Sequence[str], count: int, layout: Layout) -> None:
         variables, found = self.groups.setdefault(group, Group()), sites(trace)
         for name in names:
             if found[name]["value"].numel():  # pyro.factor has none
@@ -160,17 +158,13 @@ def _event_dim(site: Any, frames: Mapping[int, Any], count: int, layout: Layout)
 def _latents(trace: poutine.Trace) -> list[str]:
     """Latent sites and deterministic ones."""
     return [
-        name
-        for name, site in sites(trace).items()
-        if not site["is_observed"] or site["infer"].get("_deterministic")
+        name for name, site in sites(trace).items() if not site["is_observed"] or site["infer"].get("_deterministic")
     ]
 
 
 def _observed(trace: poutine.Trace) -> list[str]:
     return [
-        name
-        for name, site in sites(trace).items()
-        if site["is_observed"] and not site["infer"].get("_deterministic")
+        name for name, site in sites(trace).items() if site["is_observed"] and not site["infer"].get("_deterministic")
     ]
 
 

@@ -16,9 +16,9 @@ TRAIN, VALID, LEVEL = "#1f4e79", "#c8552b", "#777777"
 def curve(run: Any) -> Any:
     """Return the figure of a run's metrics over its epochs.
 
-    With a normalised inference: the objective of training and validation data in nats per datum. Under a negative
-    phase, where log Z is not known: pseudo-log-likelihood, free-energy gap and R-hat of the chains, as far as
-    there are any.
+    With a normalised inference: the objective of training and validation data in nats per datum. Under a
+    negative phase, where log Z is not known: pseudo-log-likelihood, free-energy gap and R-hat of the chains,
+    as far as there are any.
 
     Args:
         run: A run of `ppgen.fit`.
@@ -56,16 +56,23 @@ def curve(run: Any) -> Any:
     else:
         panels = [panel for panel in _UNDIRECTED if panel[0] in known]
         if not panels:
-            raise ValueError(
-                f"run has none of the metrics that can be drawn; its metrics are {sorted(known)}."
-            )
+            raise ValueError(f"run has none of the metrics that can be drawn; its metrics are {sorted(known)}.")
         figure = Figure(figsize=(6.4, 1.0 + 2.1 * len(panels)), layout="constrained")
         for index, (name, label, unit, level) in enumerate(panels, start=1):
             axes = figure.add_subplot(len(panels), 1, index)
             _line(axes, epochs, run.curve(name), TRAIN, None)
             if level is not None:
-                axes.axhline(level, color=LEVEL, linewidth=0.8, linestyle="--", label=f"{level:g}")
-                axes.legend(frameon=False, loc="upper right")
+                axes.axhline(level, color=LEVEL, linewidth=0.8, linestyle="--")
+                axes.annotate(
+                    f"{level:g}",
+                    (1.005, level),
+                    xycoords=("axes fraction", "data"),
+                    va="center",
+                    color=LEVEL,
+                    fontsize="small",
+                )
+            margin = 0.03 * max(epochs[-1] - epochs[0], 1.0)
+            axes.set_xlim(epochs[0] - margin, epochs[-1] + margin)
             _frame(axes, label, unit)
             if name == run.state.get("monitor"):
                 _best(axes, run)
@@ -92,9 +99,7 @@ def _line(axes: Any, epochs: list[float], values: list[float], colour: str, labe
 def _best(axes: Any, run: Any) -> None:
     """Mark the epoch whose weights were put back."""
     if run.state.get("restored_best"):
-        axes.axvline(
-            run.state["best_epoch"], color=LEVEL, linewidth=0.8, linestyle=":", label="best epoch, restored"
-        )
+        axes.axvline(run.state["best_epoch"], color=LEVEL, linewidth=0.8, linestyle=":", label="best epoch, restored")
         axes.legend(frameon=False)
 
 

@@ -46,9 +46,7 @@ def arrange(
     batch = value.shape[: value.dim() - event_dim]
     event = value.shape[value.dim() - event_dim :]
     if len(batch) > -draw_dim:
-        raise ValueError(
-            f"A value of shape {tuple(value.shape)} has more dimensions than its plates account for."
-        )
+        raise ValueError(f"A value of shape {tuple(value.shape)} has more dimensions than its plates account for.")
     batch = torch.Size((1,) * (-draw_dim - len(batch)) + batch)
     value = value.reshape(batch + event)
     sizes, names = [num_draws], list[str | None]()

@@ -11,7 +11,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from ppgen.diagnostics.curves import curve
-from ppgen.diagnostics.mosaic import DPI, as_images, draw_rows, limits_of, within_unit
+from ppgen.diagnostics.mosaic import DPI, as_images, columns_for, draw_rows, limits_of, within_unit
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.program import undirected_sites
 from ppgen.evaluation.state import evaluating
@@ -38,7 +38,8 @@ def samples(
 
     Args:
         pair: A pair or a run.
-        image_shape: Shape of a row as an image, (height, width), or with colours; without it each row is a strip.
+        image_shape: Shape of a row as an image, (height, width), perhaps with colours; without it each row is
+            a strip.
         num_samples: Draws.
         seed: Seed of the draws.
         **options: Other arguments of `ppgen.sample`.
@@ -48,14 +49,14 @@ def samples(
         >>> from ppgen.diagnostics import figures
         >>> figure = figures.samples(models.VAE(features=16, latent=2, hidden=(4,)), (4, 4), num_samples=9)
         >>> [axes.get_title() for axes in figure.axes]
-        ['draws x', 'their means given the latents, E[x | z]']
+        ['draws', 'means of their law given the latents']
     """
     from ppgen.training import sample
 
     drawn = sample(pair, num_samples, seed=seed, **options)
-    panels = {"draws x": _rows(drawn.samples)}
+    panels = {"draws": _rows(drawn.samples)}
     if drawn.means is not None and bool(torch.isfinite(drawn.means).all()):
-        panels["their means given the latents, E[x | z]"] = _rows(drawn.means)
+        panels["means of their law given the latents"] = _rows(drawn.means)
     note = ""
     if drawn.rhat is not None:
         note = f"\nblock Gibbs, {drawn.num_chains} chains, R-hat of their free energies {drawn.rhat:.3f}"
@@ -63,7 +64,7 @@ def samples(
         panels,
         image_shape,
         f"{num_samples} samples of {type(as_pair(pair)).__name__}{note}",
-        columns=max(1, round(num_samples**0.5)),
+        columns=columns_for(num_samples),
         stacked=False,
     )
 
@@ -96,26 +97,26 @@ def reconstructions(
         >>> from ppgen.diagnostics import figures
         >>> vae = models.VAE(features=16, latent=2, hidden=(4,))
         >>> [axes.get_title() for axes in figures.reconstructions(vae, torch.ones(8, 16), (4, 4)).axes]
-        ['data x', 'reconstructions, mean of x over 50 draws of the guide']
+        ['data', 'mean of the reconstructions over 50 draws of the guide']
     """
     pair = as_pair(pair)
     data, mean = _reconstruct(pair, x, num_samples, seed)
-    title = f"reconstructions, mean of x over {num_samples} draws of the guide"
+    title = f"mean of the reconstructions over {num_samples} draws of the guide"
     columns = min(len(data), 2 * COLUMNS)
     return _panels(
-        {"data x": _rows(data), title: _rows(mean)},
+        {"data": _rows(data), title: _rows(mean)},
         image_shape,
-        f"{type(pair).__name__}",
+        f"{type(pair).__name__}: {len(data)} rows of data and their reconstructions",
         columns=columns,
         stacked=True,
     )
 
 
 def filters(pair: Any, image_shape: Sequence[int] | None = None, *, num_features: int | None = None) -> Any:
-    """Return a figure of the weights between the data and the first hidden units, the largest first.
+    """Return a figure of the weights between the data and the hidden units next to them, the largest first.
 
-    For a Boltzmann machine that is the coupling of its two lowest layers, else the first linear layer that takes
-    the data. Colours are symmetric about zero.
+    For a Boltzmann machine that is the coupling of its two lowest layers, else the last linear layer that puts
+    out the data (of a decoder), or the first that takes them in. Colours are symmetric about zero.
 
     Args:
         pair: A pair or a run.
@@ -135,18 +136,19 @@ def filters(pair: Any, image_shape: Sequence[int] | None = None, *, num_features
 
     pair = as_pair(pair)
     if num_features is None:
-        num_features = (
-            int(np.prod(image_shape)) if image_shape is not None else getattr(pair, "features", None)
-        )
+        num_features = int(np.prod(image_shape)) if image_shape is not None else getattr(pair, "features", None)
     weights, what = _weights(pair, num_features)
     order = np.linalg.norm(weights, axis=1).argsort()[::-1]
     shown = weights[order[:64]]
     top = float(np.abs(shown).max()) or 1.0
     count = "" if len(shown) == len(weights) else f"{len(shown)} of "
-    figure = Figure(figsize=(6.0, 5.4), layout="constrained")
-    axes = figure.add_subplot()
-    columns = int(np.ceil(len(shown) ** 0.5))
+    columns = columns_for(len(shown))
     images = as_images(shown, image_shape)
+    height = 4.8
+    if images is not None:
+        height *= -(-len(shown) // columns) * images.shape[1] / (columns * images.shape[2])
+    figure = Figure(figsize=(6.0, min(height, 9.0) + 0.5), layout="constrained")
+    axes = figure.add_subplot()
     grey = images is None or images.ndim == 3
     drawn = draw_rows(axes, shown, image_shape, columns=columns, limits=(-top, top), colours="RdBu_r")
     axes.set_title(f"{type(pair).__name__}: {what} {count}{len(weights)} hidden units", fontsize="medium")
@@ -186,7 +188,7 @@ def write_all(run: Any, dataset: Any, folder: Any) -> list[Path]:
             _LOGGER.warning("No figure %r: %s", name, error)
             continue
         paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1], dpi=DPI)
+        figure.savefig(paths[-1], dpi=DPI, bbox_inches="tight", pad_inches=0.1)
     return paths
 
 
@@ -206,12 +208,12 @@ def _panels(
     images = as_images(rows, image_shape)
     lines = -(-len(rows) // columns)
     shape = images.shape[1:3] if images is not None else (3, 4)
-    height = (lines * shape[0]) / (columns * shape[1]) if images is not None else 0.75
+    height = (lines * shape[0]) / (columns * shape[1]) if images is not None else (0.4 if stacked else 0.9)
     width = 7.6 if stacked else 4.0
     grid = (len(panels), 1) if stacked else (1, len(panels))
     tall = grid[0] * (width * height + 0.35) + 0.6
     figure = Figure(figsize=(grid[1] * width, min(tall, 10.0)), layout="constrained")
-    drawn = None
+    drawn: Any = None
     for index, (name, values) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(*grid, index)
         drawn = draw_rows(axes, values, image_shape, columns=columns, limits=limits)
@@ -269,10 +271,18 @@ def _weights(pair: Any, num_features: int | None) -> tuple[np.ndarray, str]:
         weight = getattr(energy.couplings[0], "weight", None)
         if weight is not None and num_features in (None, weight.shape[0]):
             return _rows(weight.T), f"weights of the {energy.names[0]} units to"
-    for module in pair.modules():
-        if isinstance(module, nn.Linear) and num_features in (None, module.in_features):
+    linear = {name: module for name, module in pair.named_modules() if isinstance(module, nn.Linear)}
+    outputs = [
+        module
+        for name, module in linear.items()
+        if module.out_features == num_features and "scale" not in name  # not that of a standard deviation
+    ]
+    if outputs:
+        return _rows(outputs[-1].weight.T), "output weights of"
+    for module in linear.values():
+        if num_features in (None, module.in_features):
             return _rows(module.weight), "weights of the data to"
-    raise ValueError(f"The pair has no linear layer that takes the {num_features} variables of a datum.")
+    raise ValueError(f"The pair has no linear layer over the {num_features} variables of a datum.")
 
 
 def _rows(values: Tensor) -> np.ndarray:

@@ -59,8 +59,7 @@ def from_pyro(
     """
     if not hasattr(mcmc, "get_samples") or not hasattr(mcmc, "kernel"):
         raise TypeError(
-            f"mcmc must be a run of pyro.infer.MCMC, got {type(mcmc).__name__}; "
-            "for a trained guide use from_pyro_svi."
+            f"mcmc must be a run of pyro.infer.MCMC, got {type(mcmc).__name__}; for a trained guide use from_pyro_svi."
         )
     if getattr(mcmc, "_samples", None) is None:
         raise ValueError("mcmc has no draws yet; call mcmc.run(...) first.")
@@ -177,11 +176,7 @@ def _add_log_likelihood(
         trace = _conditioned(model, {name: value[draw] for name, value in flat.items()}, args, kwargs)
         trace.compute_log_prob()
         lp.append(sum(site["log_prob_sum"].double() for site in sites(trace).values()))
-        example = {
-            name: site
-            for name, site in _sites(trace).items()
-            if site["is_observed"] and site["value"].numel()
-        }
+        example = {name: site for name, site in _sites(trace).items() if site["is_observed"] and site["value"].numel()}
         for name, site in example.items():
             found.setdefault(name, []).append(scale_and_mask(site["unscaled_log_prob"], mask=site["mask"]))
     groups.setdefault("sample_stats", Group()).add("lp", to_array(torch.stack(lp)), [])
@@ -198,6 +193,5 @@ def _add_log_likelihood(
 def _check_draws(group: str, name: str, value: Any, expected: int) -> None:
     if group == "posterior_predictive" and len(value) != expected:
         raise ValueError(
-            f"posterior_predictive[{name!r}] must hold {expected} draws, chains x draws of mcmc; "
-            f"got {len(value)}."
+            f"posterior_predictive[{name!r}] must hold {expected} draws, chains x draws of mcmc; got {len(value)}."
         )

@@ -154,9 +154,7 @@ def _partitions(
 ) -> tuple[dict[str, Any], bool]:
     """log Z by undirected site, 0 where it is not known, and whether all are known."""
     if given is not None and not energies:
-        raise ValueError(
-            "log_partition was given, but the model has no undirected site (no BoltzmannMachine)."
-        )
+        raise ValueError("log_partition was given, but the model has no undirected site (no BoltzmannMachine).")
     partitions: dict[str, Any] = {}
     normalised = True
     for site, energy in energies.items():

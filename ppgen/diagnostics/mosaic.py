@@ -1,4 +1,4 @@
-"""Rows of data on a matplotlib axes: a mosaic of images, or a strip of colours a row where they are no images."""
+"""Rows of data on a matplotlib axes: a mosaic of images, or strips of colours where they are no images."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 DPI = 200
-GAP = "#9ecae1"  # a colour that no grey level has, so that the border of an image can be seen
+GAP = "#b5b5b5"
+FINE = 24  # pixels that an image is magnified to at least, so that gaps of one pixel are thin
 MAX_STRIPS = 64
 
 
@@ -37,9 +38,11 @@ def tile(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
 
     Example:
         >>> tile(np.ones((3, 2, 2)), columns=2).shape
-        (7, 7)
+        (51, 51)
     """
     lines = -(-len(images) // columns)
+    factor = max(1, FINE // max(images.shape[1:3]))
+    images = images.repeat(factor, 1).repeat(factor, 2)
     height, width = images.shape[1:3]
     whole = np.full((lines * (height + gap) + gap, columns * (width + gap) + gap, *images.shape[3:]), np.nan)
     for index, image in enumerate(images):
@@ -75,7 +78,7 @@ def draw_rows(
             rows[:MAX_STRIPS],
             aspect="auto",
             interpolation="nearest",
-            cmap=colours,
+            cmap="viridis" if colours == "gray_r" else colours,
             vmin=limits[0],
             vmax=limits[1],
         )
@@ -96,7 +99,7 @@ def draw_rows(
 
 
 def limits_of(*arrays: np.ndarray) -> tuple[float, float]:
-    """Ends of the colours: 0 and 1 for bits and grey levels, else the range of the values without the rarest 1 %.
+    """Ends of the colours: 0 and 1 for bits and grey levels, else the range of all but 1 % of the values.
 
     Example:
         >>> limits_of(np.array([0.0, 0.3]))
@@ -108,6 +111,17 @@ def limits_of(*arrays: np.ndarray) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = np.quantile(values, [0.005, 0.995])
     return (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
+
+
+def columns_for(count: int) -> int:
+    """Columns of a mosaic that is about square or wider, with few empty places.
+
+    Example:
+        >>> [columns_for(count) for count in (1, 9, 32, 50, 64)]
+        [1, 3, 8, 10, 8]
+    """
+    root = math.ceil(math.sqrt(count))
+    return min(range(root, max(root, round(1.5 * root)) + 1), key=lambda columns: (-count % columns, columns))
 
 
 def within_unit(limits: tuple[float, float]) -> bool:

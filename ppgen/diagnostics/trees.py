@@ -105,7 +105,5 @@ def check_sample_dims(sample_dims: Sequence[str] | None) -> list[str]:
         return ["chain", "draw"]
     names = [sample_dims] if isinstance(sample_dims, str) else [*sample_dims]
     if names != ["chain", "draw"] and len(names) != 1:
-        raise ValueError(
-            f'sample_dims must be ["chain", "draw"] or one name such as ["sample"], got {names}.'
-        )
+        raise ValueError(f'sample_dims must be ["chain", "draw"] or one name such as ["sample"], got {names}.')
     return names
