@@ -37,9 +37,7 @@ def make_pair(size: int | None, with_global: bool) -> Pair:
 
     def guide(x: Tensor) -> None:
         if with_global:
-            pyro.sample(
-                "m_latent", dist.Normal(pyro.param("q_m", scalar(-0.2)), pyro.param("q_s", scalar(0.5)))
-            )
+            pyro.sample("m_latent", dist.Normal(pyro.param("q_m", scalar(-0.2)), pyro.param("q_s", scalar(0.5))))
         with plate(x, size):
             pyro.sample("z", dist.Normal(x * pyro.param("a", scalar(0.3)), pyro.param("s", scalar(0.6))))
 
@@ -163,9 +161,9 @@ def test_data_plate_at_another_dimension(size: int | None) -> None:
     assert inference.find_layout(pair, x).data_dim == -2
     weights = inference.log_weights(pair, x, 6)
     z = weights.guide_traces[0].nodes["z"]["value"]
-    expected = dist.Normal(scalar(0.0), scalar(1.0)).log_prob(z) + dist.Normal(z, scalar(0.5)).log_prob(
-        x
-    ).sum(-1, keepdim=True)
+    expected = dist.Normal(scalar(0.0), scalar(1.0)).log_prob(z) + dist.Normal(z, scalar(0.5)).log_prob(x).sum(
+        -1, keepdim=True
+    )
     expected = (expected - dist.Normal(x.mean(-1, keepdim=True), scalar(0.3)).log_prob(z)).squeeze(-1)
     testing.check_close(weights.local, expected, "log-weights with the data plate at -2")
 
@@ -201,9 +199,7 @@ def test_program_that_cannot_broadcast() -> None:
     x = X[:4]
     with pytest.raises(ValueError, match=r"(?s)'z'.*vectorize_particles=False"):
         inference.log_weights(column_pair(), x, 3)
-    bound = inference.Inference(inference.ELBO(3, vectorize_particles=False)).bind(
-        column_pair(), x, num_data=4
-    )
+    bound = inference.Inference(inference.ELBO(3, vectorize_particles=False)).bind(column_pair(), x, num_data=4)
     assert bound.value(x).isfinite()
 
 
