@@ -390,7 +390,7 @@ def test_a_bound_on_the_whole_data_set_has_no_validation_value():
     def model(x):
         loc = pyro.sample("loc", dist.Normal(0.0, 1.0))
         with pyro.plate("data", len(x)):
-            pyro.sample("x", dist.Normal(loc, 1.0).expand([1]).to_event(1), obs=x)
+            pyro.sample("x", dist.Normal(loc, 1.0), obs=x[:, 0])
 
     def guide(x):
         pyro.sample("loc", dist.Normal(pyro.param("at", torch.zeros(())), 0.3))

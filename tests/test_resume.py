@@ -61,15 +61,15 @@ CASES = {
         inference.CD(k=1),
         {"optimizer": {"name": "sgd", "momentum": 0.9}, "lr_schedule": "cosine"},
     ),
-    "best": (_vae, _DIGITS, inference.ELBO(), {"restore_best": True, "lr": 0.1, "clip_norm": 1.0}),
+    "best": (_vae, _DIGITS, inference.ELBO(), {"restore_best": True, "lr": 1.0, "clip_norm": 1.0}),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("killed_at", [7, 11])
+@pytest.mark.parametrize("killed_at", [7, 11, 18])
 def test_killed_in_an_epoch_and_resumed_is_bit_for_bit_the_same(case, killed_at, tmp_path):
     """Catches any state missing in a checkpoint: moments, chains, offsets, random states, sums, the place in
-    the epoch (step 7), and an epoch whose metrics were not yet taken (step 11 of 11)."""
+    the epoch (step 7), an epoch whose metrics were not yet taken (step 11 of 11), the best epoch so far (step 18)."""
     make, data, how, options = CASES[case]
     options = {"epochs": 3, "batch_size": 128, "seed": 3, "progress": False, **options}
     whole = ppgen.fit(make(), data, how, **options)
@@ -94,7 +94,7 @@ def test_killed_in_an_epoch_and_resumed_is_bit_for_bit_the_same(case, killed_at,
     loaded = ppgen.load(tmp_path)
     for name, value in whole.pair.state_dict().items():
         torch.testing.assert_close(loaded.pair.state_dict()[name], value, rtol=0, atol=0, equal_nan=True)
-    assert loaded.state == resumed.state
+    assert loaded.state == resumed.state == whole.state
 
 
 def test_more_epochs_extend_a_finished_run_of_constant_step_size(tmp_path):
@@ -104,9 +104,7 @@ def test_more_epochs_extend_a_finished_run_of_constant_step_size(tmp_path):
     ppgen.fit(_vae(), _ROWS, "elbo", epochs=2, folder=tmp_path, **options)
     longer = ppgen.fit(_vae(5), _ROWS, "elbo", epochs=4, folder=tmp_path, resume="auto", **options)
     assert str(_metrics(longer)) == str(_metrics(whole))
-    assert torch.equal(
-        whole.pair.encoder.state_dict().popitem()[1], longer.pair.encoder.state_dict().popitem()[1]
-    )
+    assert torch.equal(whole.pair.encoder.state_dict().popitem()[1], longer.pair.encoder.state_dict().popitem()[1])
 
 
 def test_a_falling_step_size_cannot_be_extended(tmp_path):
@@ -123,9 +121,7 @@ def test_a_finished_run_is_given_back_without_training(tmp_path):
     first = ppgen.fit(_vae(), _ROWS, "elbo", **options)
     again = ppgen.fit(_vae(4), _ROWS, "elbo", **options)
     assert again.state["step"] == first.state["step"]
-    assert all(
-        torch.equal(a, b) for a, b in zip(first.pair.parameters(), again.pair.parameters(), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(first.pair.parameters(), again.pair.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(
