@@ -11,7 +11,7 @@ ROOT = DOCS.parent
 # The checkout itself is documented, also where ppgen is not installed; kernels of tutorials inherit this.
 sys.path[:0] = [str(ROOT), str(DOCS / "_ext")]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # models of a tutorial gain nothing from a second thread
 
 import ppgen  # noqa: E402 - found through the path above
 
@@ -23,9 +23,7 @@ for stale in TUTORIALS.glob("*.md"):
         stale.unlink()
 for tutorial in sorted((ROOT / "tutorials").glob("*.md")):
     copy = TUTORIALS / tutorial.name
-    if tutorial.name != "README.md" and (
-        not copy.exists() or copy.read_bytes() != tutorial.read_bytes()
-    ):
+    if tutorial.name != "README.md" and (not copy.exists() or copy.read_bytes() != tutorial.read_bytes()):
         shutil.copyfile(tutorial, copy)
 
 project = "ppgen"

@@ -1,4 +1,4 @@
-"""The documentation: examples that run, pages that name every public object, papers that match the docstrings."""
+"""The documentation: examples that run, pages that name every public object, papers as the docstrings cite."""
 
 import ast
 import importlib
@@ -65,7 +65,8 @@ def cited() -> dict[str, str]:
             if isinstance(child, (ast.ClassDef, ast.FunctionDef)):
                 visit(f"{name}.{child.name}", child)
 
-    for package, folder in {"ppgen": "ppgen", "ppgen.models": "models", "ppgen.inference": "inference"}.items():
+    for package in ("ppgen", "ppgen.models", "ppgen.inference"):
+        folder = package.rpartition(".")[2]
         for path in sorted((ROOT / folder).rglob("*.py")):
             parts = path.relative_to(ROOT / folder).with_suffix("").parts
             if package != "ppgen" or parts[0] not in ("models", "inference"):
@@ -75,8 +76,9 @@ def cited() -> dict[str, str]:
 
 
 def papers_in(references: str) -> list[Paper]:
-    """Papers of the bibliography whose titles stand in a References section; a title within a longer one is not."""
+    """Papers of the bibliography whose titles stand in a References section."""
     text, found = letters(references), []
+    # Longest first, as one title is part of another.
     for paper in sorted(bibliography(), key=lambda paper: -len(paper.title)):
         if letters(paper.title) in text:
             found.append(paper)
@@ -124,7 +126,8 @@ def test_readme_has_what_others_write_into() -> None:
 def test_set_up_is_two_commands() -> None:
     """Catches a README that asks a new user for more than `make demo` and `make test`."""
     block = readme_block("sh")
-    assert [line.partition("#")[0].strip() for line in block.strip().splitlines()] == ["make demo", "make test"]
+    commands = [line.partition("#")[0].strip() for line in block.strip().splitlines()]
+    assert commands == ["make demo", "make test"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -164,7 +167,7 @@ def test_bibliography_names_papers_in_full() -> None:
 
 
 def test_docstrings_cite_what_the_bibliography_says() -> None:
-    """Catches a row that sends its reader to an object which does not cite the paper, or gives another year."""
+    """Catches a row that sends its reader to an object which does not cite the paper or its year."""
     references = cited()
     wrong = []
     for paper in bibliography():
@@ -177,7 +180,7 @@ def test_docstrings_cite_what_the_bibliography_says() -> None:
 
 @pytest.mark.parametrize(("name", "references"), sorted(cited().items()), ids=sorted(cited()))
 def test_bibliography_has_what_docstrings_cite(name: str, references: str) -> None:
-    """Catches a paper that is cited in a docstring and missing from the bibliography, or has another arXiv number."""
+    """Catches a paper cited in a docstring and missing from the bibliography, or another arXiv number."""
     papers = papers_in(references)
     entries = YEAR.findall(references)
     assert entries, f"the References of {name} give no year in parentheses: {references}"

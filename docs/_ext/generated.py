@@ -1,4 +1,4 @@
-"""Directives whose content is made from the code at build time: the legality table, the registry, `--help` texts."""
+"""Directives whose content is made from the code at build time: legality, the registry, `--help` texts."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ def table(head: list[str], rows: list[list[str]], caption: str = "") -> list[str
     """Lines of a reStructuredText list table."""
     lines = [f".. list-table:: {caption}".rstrip(), "   :header-rows: 1", ""]
     for row in [head, *rows]:
-        lines += [f"   {'-' if number else '* -'} {cell}".replace("   - ", "     - ") for number, cell in enumerate(row)]
+        lines += [f"   {'  -' if number else '* -'} {cell}" for number, cell in enumerate(row)]
     return [*lines, ""]
 
 
@@ -34,7 +34,7 @@ class _Generated(Directive):
 
 
 class LegalityTable(_Generated):
-    """`ppgen.inference.legality()` as one table for each objective; with `instead`, the advice of its illegal rows."""
+    """The legality table, objective by objective; with `instead`, the advice of its illegal rows."""
 
     optional_arguments = 1
 
