@@ -125,9 +125,7 @@ def write(record: Mapping[str, Any], folder: Path = RESULTS) -> Path:
 
 def read_all(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
     """Every record of a folder by its name."""
-    records = {
-        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))
-    }
+    records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
     for stem, record in records.items():
         check(record)
         if record["name"] != stem:

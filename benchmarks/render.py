@@ -32,12 +32,8 @@ different data sets, whose figures differ by several nats.
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit code 1 if something is out of date"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if something is out of date")
     given = parser.parse_args(arguments)
     records, published = record.read_all(), record.published()
     wanted = {PAGE: page(records, published)}
@@ -45,9 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{README.name} has no block between {BEGIN} and {END}: add these two lines.", file=sys.stderr)
         return 1
     wanted[README] = with_block(README.read_text(encoding="utf-8"), table(records, published))
-    stale = [
-        path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         name = path.relative_to(record.ROOT)
         if given.check:
@@ -144,8 +138,7 @@ def _section(each: Record, published: Mapping[str, Record]) -> str:
         f"- Budget: {_epochs(each)}, {each['budget']['updates']:,} updates, "
         f"{_minutes(seconds['training'])} of training ({rate:.1f} ms an update), "
         f"{_minutes(seconds['evaluation'])} of evaluation.",
-        f"- Peak memory of the process: {memory['training']:,} MiB in training, "
-        f"{memory['whole']:,} MiB in all.",
+        f"- Peak memory of the process: {memory['training']:,} MiB in training, {memory['whole']:,} MiB in all.",
         f"- Machine: {machine}, {hardware['threads']} threads; "
         + ", ".join(f"{name} {number}" for name, number in each["versions"].items())
         + ".",

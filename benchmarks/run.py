@@ -25,23 +25,15 @@ from ppgen.training.environment import peak_memory, reset_peak_memory, resolve_d
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", nargs="?", help="job to run, or all; --list shows them")
-    parser.add_argument(
-        "--minutes", type=float, default=30.0, help="training time of this call (default: 30)"
-    )
+    parser.add_argument("--minutes", type=float, default=30.0, help="training time of this call (default: 30)")
     parser.add_argument("--data-dir", help="folder with the public data sets, as MNIST/raw/...")
     parser.add_argument("--seed", type=int, default=0, help="seed of training and evaluation (default: 0)")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
-    parser.add_argument(
-        "--runs", type=Path, default=record.ROOT / "runs" / "benchmarks", help="where runs are kept"
-    )
+    parser.add_argument("--runs", type=Path, default=record.ROOT / "runs" / "benchmarks", help="where runs are kept")
     parser.add_argument("--results", type=Path, default=record.RESULTS, help="where the record is written")
-    parser.add_argument(
-        "--evaluate", action="store_true", help="evaluate now, whatever was reached; train no more"
-    )
+    parser.add_argument("--evaluate", action="store_true", help="evaluate now, whatever was reached; train no more")
     parser.add_argument("--list", action="store_true", help="show the jobs and stop")
     given = parser.parse_args(arguments)
     if given.list:
@@ -70,9 +62,7 @@ def _measure(name: str, job: Job, given: argparse.Namespace) -> None:
         run = _train(job, data, folder, given)
     if not (run.state["finished"] or given.evaluate):
         done, target = run.state["epoch"], job.training["epochs"]
-        print(
-            f"{name}: {done} of {target} epochs in {run.seconds / 60:.1f} minutes; the same command goes on."
-        )
+        print(f"{name}: {done} of {target} epochs in {run.seconds / 60:.1f} minutes; the same command goes on.")
         return
     start = time.perf_counter()
     figures = job.evaluate(run, data, given.seed)
