@@ -35,7 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     values = parser.read(arguments)
     started = time.perf_counter()
     folder = Path(values["folder"])
-    rows, pictures = [], []
+    rows: list[tuple[str, ...]] = []
+    pictures: list[Path] = []
     for name, line in RUNS.items():
         words = [*shlex.split(line), *DIGITS, "--folder", str(folder / name)]
         words += ["--seed", str(values["seed"]), "--epochs", str(values["epochs"])]
@@ -83,6 +84,9 @@ def _table(rows: list[tuple[str, ...]]) -> str:
     widths = [max(len(row[column]) for row in every) for column in range(len(heads))]
     lines = []
     for row in every:
-        cells = [f"{cell:>{width}}" if at == 2 else f"{cell:<{width}}" for at, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            f"{cell:>{width}}" if at == 2 else f"{cell:<{width}}"
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])

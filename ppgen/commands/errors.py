@@ -14,10 +14,16 @@ _MISSING = (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryEr
 
 
 _AS_OPTIONS = (
-    (r'datasets\.load\(\.\.\., binarize="threshold"\), "fixed" or "dynamic"', "--binarize threshold, fixed or dynamic"),
-    (r"[Cc]hoose another folder\.", "choose another --folder, or start again with --overwrite."),
-    (r"(?:Pass |Use )?resume='auto'", "--resume auto"),
-    (r"resume=True", "--resume true"),
+    (
+        r'datasets\.load\([^()]*binarize="threshold"\)(, "fixed" or "dynamic")?',
+        "--binarize threshold, fixed or dynamic",
+    ),
+    (r"[Cc]hoose another folder\.", "Choose another --folder, or start again with --overwrite."),
+    (r"(Pass|Use) resume='auto' to go on with it, or ", "--resume auto goes on with it. "),
+    (r"(Pass|Use) resume='auto' to", "Give --resume auto to"),
+    (r"\broot=", "--data-dir "),
+    (r"\bresume=True\b", "--resume true"),
+    (r"\b(valid|test)_size=", r"--\1-size "),
 )
 """What the library says in Python, as a command line says it."""
 
@@ -64,7 +70,7 @@ def as_options(text: str) -> str:
 
     Example:
         >>> as_options("Choose another folder.")
-        'choose another --folder, or start again with --overwrite.'
+        'Choose another --folder, or start again with --overwrite.'
     """
     for pattern, replacement in _AS_OPTIONS:
         text = re.sub(pattern, replacement, text)
@@ -72,10 +78,10 @@ def as_options(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with its line breaks and runs of blanks made single blanks.
+    r"""The text with its line breaks and runs of blanks made single blanks.
 
     Example:
-        >>> one_line("first\\n   second")
+        >>> one_line("first\n   second")
         'first second'
     """
     return re.sub(r"\s+", " ", text).strip()

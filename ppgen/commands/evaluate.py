@@ -8,11 +8,13 @@ import ppgen
 from ppgen import evaluation
 from ppgen.commands import COMMANDS
 from ppgen.commands.data import data_of_run, data_options, rows_of
+from ppgen.commands.errors import UsageError
 from ppgen.commands.folders import load_run, watched
 from ppgen.commands.options import options_of
 from ppgen.commands.parser import Parser
 from ppgen.datasets import Dataset
 from ppgen.evaluation import Estimate
+from ppgen.evaluation.likelihood import METHODS
 from ppgen.evaluation.program import undirected_sites
 from ppgen.training import checkpoint
 from ppgen.training.environment import resolve_device
@@ -37,7 +39,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def evaluate(pair: Any, rows: Any, *, method: str = "auto", progress: bool = False, **options: Any) -> dict[str, Estimate]:
+def evaluate(
+    pair: Any, rows: Any, *, method: str = "auto", progress: bool = False, **options: Any
+) -> dict[str, Estimate]:
     """log Z of each undirected site, and the mean log-likelihood of rows computed with it.
 
     Args:
@@ -49,7 +53,13 @@ def evaluate(pair: Any, rows: Any, *, method: str = "auto", progress: bool = Fal
 
     Returns:
         `"log Z"`, or `"log Z of SITE"` where there are several, and `"log-likelihood"`.
+
+    Raises:
+        UsageError: If the method is not known.
+        ValueError: If it does not apply, or the rows are not data of the model.
     """
+    if method not in METHODS:
+        raise UsageError(f"--method must be one of {', '.join(METHODS)}, got {method!r}")
     sites = list(undirected_sites(pair, rows[:1]))
     annealing = {name: options[name] for name in _ANNEALING if name in options}
     partitions = {

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import ppgen
 from ppgen import registry
 from ppgen.commands import COMMANDS, folders
 from ppgen.commands.data import COMMAND, data_options, load_data
@@ -17,6 +16,7 @@ from ppgen.commands.parser import Parser, given, read_config, split_positional, 
 from ppgen.commands.report import report
 from ppgen.datasets import Dataset
 from ppgen.training.checkpoint import replacing
+from ppgen.training.fit import fit
 
 EPOCHS = 20
 _NOT_RECORDED = ("config", "overwrite", "quiet", "report", "num_particles", "resume")
@@ -67,7 +67,7 @@ def read(arguments: Sequence[str]) -> Command:
         raise UsageError(f"name a model: ppgen fit MODEL --data NAME; known: {', '.join(registry.MODELS)}")
     model = None if name is None else registry.lookup("model", name)
     parts = _parts(rest, config, model)
-    if model is None:
+    if name is None or model is None:
         _parser(None, None, parts).read(["--help"])
         raise UsageError("name a model: ppgen fit MODEL")
     canonical = registry.canonical("model", name)
@@ -107,7 +107,7 @@ def train(command: Command, line: str, show: Callable[[str], None] = print) -> t
                 show(f"going on with the run in {folder} from epoch {event.epoch}, step {event.step}")
 
     try:
-        run = ppgen.fit(
+        run = fit(
             model,
             data,
             inference,
@@ -137,13 +137,14 @@ def _how_to_go_on(what: str, folder: Path, line: str) -> str:
 
 def _record(values: Mapping[str, Any], folder: Path) -> None:
     """Write the options into the folder, for `--config` and for `ppgen evaluate`."""
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
     kept = {name: value for name, value in values.items() if name not in _NOT_RECORDED}
     kept["folder"] = str(folder)
     for name in ("data", "data_dir"):
-        if kept[name] is not None and (name == "data_dir" or Path(kept[name]).expanduser().exists()):
-            kept[name] = str(Path(kept[name]).expanduser().absolute())
+        if kept[name] is not None and kept[name] not in registry.DATASETS:
+            path = Path(kept[name]).expanduser().absolute()
+            kept[name] = str(path) if path.exists() else kept[name]
     with replacing(folder / COMMAND) as temporary:
         temporary.write_text(yaml.safe_dump(kept, sort_keys=False), encoding="utf-8")
 
@@ -167,7 +168,7 @@ def _training_options() -> list[Option]:
         replace(option, help=f"Passes over the training rows; {EPOCHS} if neither epochs nor steps are given.")
         if option.name == "epochs"
         else option
-        for option in options_of(ppgen.fit, skip=skip)
+        for option in options_of(fit, skip=skip)
     ]
 
 
@@ -231,7 +232,7 @@ def _add_training(parser: Parser) -> None:
     group = parser.add_argument_group("training")
     parser.add_options(group, _training_options())
     group = parser.add_argument_group("folder and output")
-    fit = {option.name: option for option in options_of(ppgen.fit, skip=("pair", "data", "inference"))}
+    resume = next(option for option in options_of(fit) if option.name == "resume")
     parser.add_options(
         group,
         [
@@ -242,7 +243,7 @@ def _add_training(parser: Parser) -> None:
                 "Where to keep configuration, weights, checkpoints, logs, estimates and figures; by default "
                 "runs/MODEL-DATA-INFERENCE.",
             ),
-            replace(fit["resume"], default="auto"),
+            replace(resume, default="auto"),
             Option("report", bool, True, "Whether to evaluate and draw the model after training."),
             Option(
                 "num_particles",

@@ -65,7 +65,9 @@ def legality_table() -> str:
     notes = dict.fromkeys(rule.instead for rule in rules if rule.instead)
     marks = {text: f"[{number}]" for number, text in enumerate(notes, start=1)}
     for rule in rules:
-        rows.append((rule.objective, rule.part, rule.site, "yes" if rule.legal else f"no {marks.get(rule.instead, '')}"))
+        rows.append(
+            (rule.objective, rule.part, rule.site, "yes" if rule.legal else f"no {marks.get(rule.instead, '')}")
+        )
     lines = ["which go together, for which kind of site", *_columns(rows)]
     lines += [f"  {mark} {text}" for text, mark in marks.items()]
     return "\n".join(lines)
@@ -79,7 +81,9 @@ def _section(title: str, kind: str) -> str:
 def _columns(rows: Iterable[Sequence[str]]) -> list[str]:
     rows = list(rows)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
 
 
 def docstring_line(path: str) -> str:

@@ -28,9 +28,11 @@ class Option:
     help: str
 
     @property
-    def sequence(self) -> bool:
-        """Whether it takes a list, whose brackets may be left out."""
-        return any(typing.get_origin(part) is list for part in (self.type, *typing.get_args(self.type)))
+    def sequence(self) -> str | None:
+        """`"always"` if it takes a list and nothing else, `"also"` if a list among others, None if no list."""
+        parts = typing.get_args(self.type) if typing.get_origin(self.type) is typing.Union else (self.type,)
+        lists = [typing.get_origin(part) is list for part in parts if part is not type(None)]
+        return None if not any(lists) else "always" if all(lists) else "also"
 
 
 def options_of(function: Callable[..., Any], *, skip: Sequence[str] = ()) -> list[Option]:
@@ -45,7 +47,7 @@ def options_of(function: Callable[..., Any], *, skip: Sequence[str] = ()) -> lis
         >>> [(option.name, option.default) for option in options_of(inference.IWAE)]
         [('num_particles', 50)]
     """
-    target = function.__init__ if inspect.isclass(function) else function  # type: ignore[misc]
+    target = function.__init__ if inspect.isclass(function) else function
     hints = typing.get_type_hints(target)
     texts = argument_help(function)
     found = []
@@ -55,9 +57,7 @@ def options_of(function: Callable[..., Any], *, skip: Sequence[str] = ()) -> lis
         kind = shell_type(hints.get(name, str))
         if kind is not None:
             default = parameter.default
-            found.append(
-                Option(name, kind, _listed(default), texts.get(name, ""))
-            )
+            found.append(Option(name, kind, _listed(default), texts.get(name, "")))
     return found
 
 
@@ -75,10 +75,10 @@ def first_line(function: Callable[..., Any]) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Text of a docstring as a terminal shows it: no backquotes, one line, `%` left alone by argparse.
+    r"""Text of a docstring as a terminal shows it: no backquotes, one line, `%` left alone by argparse.
 
     Example:
-        >>> plain_text('`"adam"` or `"sgd"`,\\n by name')
+        >>> plain_text('`"adam"` or `"sgd"`,\n by name')
         '"adam" or "sgd", by name'
     """
     return " ".join(text.replace("`", "").split()).replace("%", "%%")
@@ -89,8 +89,8 @@ def shell_type(annotation: Any) -> Any:
 
     Example:
         >>> from torch import Tensor
-        >>> shell_type(int | str | Tensor)
-        int | str
+        >>> shell_type(int | str | Tensor) == int | str
+        True
         >>> shell_type(Sequence[int])
         list[int]
     """
@@ -103,7 +103,7 @@ def shell_type(annotation: Any) -> Any:
         parts = [part for part in map(shell_type, typing.get_args(annotation)) if part is not None]
         parts.sort(key=lambda part: part is str)  # a text is what nothing else can read
         parts.sort(key=lambda part: part is type(None))
-        return None if all(part is type(None) for part in parts) else typing.Union[tuple(parts)]  # noqa: UP007
+        return None if all(part is type(None) for part in parts) else typing.Union[tuple(parts)]  # noqa: UP007 - a tuple
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return dict
     if isinstance(origin, type) and issubclass(origin, (Sequence, tuple)):

@@ -27,10 +27,8 @@ class Parser(ArgumentParser):
     """
 
     def __init__(self, prog: str, description: str, *, config: bool = False, **kwargs: Any) -> None:
-        super().__init__(
-            prog=prog, description=description, print_config="--print-%s", allow_abbrev=False, **kwargs
-        )
-        self._sequences: set[str] = set()
+        super().__init__(prog=prog, description=description, print_config="--print-%s", allow_abbrev=False, **kwargs)
+        self._sequences: dict[str, str] = {}
         if config:
             self.add_argument(
                 "--config", action=ActionConfigFile, help="YAML file of options; those of the command line win."
@@ -41,7 +39,7 @@ class Parser(ArgumentParser):
         for option in options:
             flag = f"--{prefix}{option.name}".replace("_", "-")
             if option.sequence:
-                self._sequences.add(flag)
+                self._sequences[flag] = option.sequence
             needed: dict[str, Any] = {"default": option.default}
             if option.default is REQUIRED:
                 needed = {"required": True}
@@ -78,9 +76,9 @@ class Parser(ArgumentParser):
     def _listed(self, flag: str, value: str | None) -> list[str]:
         if value is None:
             return [flag]
-        if flag in self._sequences and re.fullmatch(r"[-+\d.eE,\s]+|\[.*\]\s*,\s*\[.*\]", value):
-            value = f"[{value}]"
-        return [flag, value]
+        several = re.fullmatch(r"[-+\d.eE\s]+,[-+\d.eE,\s]*|\[.*\]\s*,\s*\[.*\]", value)
+        one = self._sequences.get(flag) == "always" and re.fullmatch(r"[-+\d.eE]+", value)
+        return [flag, f"[{value}]" if flag in self._sequences and (several or one) else value]
 
     def _condensed(self, message: str) -> str:
         unknown = re.search(r"unrecognized arguments: (\S+)|Option '([^']+)' is not accepted", message)
@@ -92,7 +90,9 @@ class Parser(ArgumentParser):
             return f"unknown option {shown(flag)}." + (f" Did you mean {shown(close[0])}?" if close else "")
         missing = re.search(r"the following arguments are required: (\S+?),?(?:\s|$)", message)
         if missing:
-            return f"{option_of(missing[1])} is required"
+            needed = missing[1]
+            positional = any(action.dest == needed and not action.option_strings for action in self._actions)
+            return f"{needed.upper() if positional else option_of(needed)} is required"
         key = re.search(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL)
         if key:
             return f"{option_of(key[1])}: {_expectation(key[2])}"
@@ -175,7 +175,7 @@ def read_config(path: str) -> dict[str, Any]:
     Raises:
         UsageError: If it is missing, no YAML, or no mapping.
     """
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
     try:
         content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))

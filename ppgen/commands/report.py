@@ -31,9 +31,7 @@ def report(
     if num_particles is None:
         num_particles = max(FEWEST_PARTICLES, min(MOST_PARTICLES, BUDGET // len(rows)))
     print(f"evaluating the {split} rows of {data.describe()}", flush=True)
-    estimates = evaluate.evaluate(
-        run.pair, rows, num_particles=num_particles, progress=watched(quiet), **options
-    )
+    estimates = evaluate.evaluate(run.pair, rows, num_particles=num_particles, progress=watched(quiet), **options)
     evaluate.show(estimates)
     folder = Path(run.folder)
     evaluate.write(run, data, split, estimates)

@@ -80,7 +80,10 @@ def _parser() -> Parser:
                 "File to write: .npy for the rows as float32, .png for a picture; by default FOLDER/samples.npy.",
             ),
             Option(
-                "image_shape", list[int] | None, None, "Shape of a row as an image in a .png, as 28,28; by default the data's."
+                "image_shape",
+                list[int] | None,
+                None,
+                "Shape of a row as an image in a .png, as 28,28; by default the data's.",
             ),
             Option("device", str, "auto", '"auto" is CUDA if there is any, else the CPU.'),
         ],
