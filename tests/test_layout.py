@@ -51,7 +51,7 @@ def part_of(module: str) -> str:
     names = module.split(".")
     if len(names) == 1:
         return "base"
-    if names[1] == "__main__" or names[1].startswith("cli"):
+    if names[1] == "__main__" or names[1].startswith("cli") or names[1] == "commands":
         return "cli"
     return names[1] if names[1] in PARTS else "base"
 
