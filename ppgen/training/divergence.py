@@ -44,7 +44,6 @@ def explain(stepper: Stepper, snapshot: Snapshot) -> str:
         if found is not None:
             before.restore(stepper)
             site = _first_bad_site(stepper)
-            before.restore(stepper)
             return f"at {where}: {found}{'' if site is None else f'; the first bad site is {site}'}"
     snapshot.restore(stepper)
     return f"between steps {snapshot.numbers['step']} and {last - 1}, not again when they were repeated"
