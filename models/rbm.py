@@ -40,6 +40,7 @@ class RBM(GenerativeModel):
     """
 
     default_inference = "pcd"
+    has_given_weights = False
     default_training = {"optimizer": "sgd", "lr": 0.05, "lr_schedule": "linear"}  # noqa: RUF012
 
     def __init__(self, visible: int, hidden: int) -> None:
@@ -89,6 +90,7 @@ class RBM(GenerativeModel):
         rbm = cls(*weight.shape)
         dtype = weight.dtype if weight.is_floating_point() else torch.get_default_dtype()
         rbm.to(dtype)
+        rbm.has_given_weights = True
         with torch.no_grad():
             for name, tensor in tensors.items():
                 getattr(rbm, name).copy_(tensor)
@@ -117,12 +119,14 @@ class RBM(GenerativeModel):
         """Exact posterior p(h | v) of data of shape (rows, V)."""
         machine = self.machine()
         with pyro.plate(self.plate, len(x)):
-            return pyro.sample(
-                "hidden", machine.conditional("hidden", given=x), infer={"posterior": "exact"}
-            )
+            return pyro.sample("hidden", machine.conditional("hidden", given=x), infer={"posterior": "exact"})
 
     @torch.no_grad()
     def initialise(self, data: Any) -> None:
-        """Start the visible bias at the logit of the training mean, held within 1e-4 of 0 and 1."""
+        """Note the training mean, and start the visible bias at its logit, held within 1e-4 of 0 and 1.
+
+        Biases that were given (`from_arrays`) stay as they are.
+        """
         self.data_mean.copy_(data.mean)
-        self.visible_bias.copy_(torch.logit(self.data_mean.clamp(1e-4, 1 - 1e-4)))
+        if not self.has_given_weights:
+            self.visible_bias.copy_(torch.logit(self.data_mean.clamp(1e-4, 1 - 1e-4)))

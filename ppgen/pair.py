@@ -50,6 +50,7 @@ class _PairMethods(nn.Module):
     default_inference: str = "elbo"
     default_training: Mapping[str, Any] = {}
     inference_state: dict[str, Tensor] | None = None
+    initialised: bool = False  # whether `initialise` was called, or the weights were given
 
     def initialise(self, data: Any) -> None:
         """Set parameters from a `ppgen.datasets.Dataset` before the first training step; nothing by default."""

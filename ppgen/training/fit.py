@@ -209,7 +209,7 @@ def _bind(pair: Any, source: Source, inference: Any, batch_size: int) -> tuple[A
     """The inference bound to the pair, which is moved, prepared and initialised; and a first batch."""
     pair.to(source.device)
     source.dtype = next((p.dtype for p in pair.parameters() if p.is_floating_point()), None)
-    if not getattr(pair, "initialised", False) and source.dataset is not None:
+    if not pair.initialised and source.dataset is not None:
         pair.initialise(source.dataset)
     index = torch.arange(min(batch_size, source.num_train))
     first = source.batch("train", index, seeds.generator(0, "first batch"))
