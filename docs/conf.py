@@ -47,13 +47,15 @@ default_role = "py:obj"  # single backquotes in docstrings: a link where there i
 html_theme = "furo"
 html_title = f"ppgen {version}"
 html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["wrap.css"]
 pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"  # a cache would not see a changed library
-nb_execution_timeout = 300
+nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 copybutton_prompt_text = r">>> |\.\.\. |\$ "

@@ -1,12 +1,13 @@
-"""Directives whose content is made from the code at build time: legality, the registry, `--help` texts."""
+"""Directives whose content is made from the code at build time: legality, the registry, commands' output."""
 
+import os
 import re
 import subprocess
 import sys
 from typing import Any
 
 from docutils import nodes
-from docutils.parsers.rst import Directive, directives
+from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 
@@ -87,25 +88,26 @@ def _public(module: str, attribute: str) -> str:
     return f"{package}.{attribute}" if attribute in exported else f"{module}.{attribute}"
 
 
-class CommandHelp(Directive):
-    """Output of `python -m ppgen ARGUMENTS --help`, run at build time."""
+class CommandOutput(Directive):
+    """What `ppgen ARGUMENTS` prints, run at build time."""
 
-    optional_arguments = 1
+    required_arguments = 1
     final_argument_whitespace = True
-    option_spec = {"flag": directives.unchanged}
 
     def run(self) -> list[nodes.Node]:
-        flag = self.options.get("flag", "--help").split()
-        arguments = [*(self.arguments[0].split() if self.arguments else []), *flag]
-        done = subprocess.run([sys.executable, "-m", "ppgen", *arguments], capture_output=True, text=True)
+        arguments = self.arguments[0].split()
+        command = [sys.executable, "-m", "ppgen", *arguments]
+        wide = os.environ | {"COLUMNS": "92"}
+        done = subprocess.run(command, capture_output=True, text=True, env=wide)
         if done.returncode:
             raise self.error(f"ppgen {' '.join(arguments)} failed: {done.stderr.strip()[-400:]}")
-        text = "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+        plain = done.stdout.replace(" \b", "").strip()  # a terminal's backspace
+        text = "\n".join(line.rstrip() for line in plain.splitlines())
         return [nodes.literal_block(text, text, language="text")]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("legality-table", LegalityTable)
     app.add_directive("registry-table", RegistryTable)
-    app.add_directive("command-help", CommandHelp)
+    app.add_directive("command-output", CommandOutput)
     return {"parallel_read_safe": True}
