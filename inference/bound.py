@@ -161,7 +161,7 @@ class BoundInference:
         loss = -evaluation.num_data * evaluation.value
         gradients = self._gradients(loss, parameters, evaluation)
         reached = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
-        return _WithGradients.apply(loss.detach(), *(g for _, g in reached), *(p for p, _ in reached))  # type: ignore[no-any-return]
+        return _WithGradients.apply(loss.detach(), *(g for _, g in reached), *(p for p, _ in reached))
 
     def chain_free_energies(self) -> Tensor | None:
         """Free energies of the persistent chains, in nats: (chains,); None if there are none.

@@ -80,7 +80,8 @@ class CD(_ChainPhase):
 class PCD(_ChainPhase):
     r"""Persistent contrastive divergence: chains that are carried over from step to step.
 
-    .. math:: \nabla \log Z \approx \frac{1}{C} \sum_c -\nabla F(v_c), \quad v_c \leftarrow k \text{ sweeps from the last } v_c
+    .. math:: \nabla \log Z \approx \frac{1}{C} \sum_c -\nabla F(v_c), \quad
+              v_c \leftarrow k \text{ sweeps from the last } v_c
 
     The chains follow the model as long as steps are small against their mixing, so the step size must fall. Their
     number is free; it need not be the batch size.

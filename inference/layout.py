@@ -104,7 +104,7 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
     if not frames or frames[0].dim is None:
         named = sorted({frame.name for site in every for frame in site["cond_indep_stack"]})
         raise ValueError(
-            f"{_name(pair.model)} has no vectorised plate {pair.plate!r} over the data (its plates: {named or 'none'}). "
+            f"{_name(pair.model)} has no vectorised plate {pair.plate!r} over the data (plates: {named or 'none'}). "
             f"Draw each datum inside pyro.plate({pair.plate!r}, len(x)), or name your plate: Pair(..., plate=...)."
         )
     _check_sites(model_sites, guide_sites)

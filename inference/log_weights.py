@@ -98,8 +98,8 @@ def _run(pair: Any, batch: Any, num_particles: int, layout: Layout) -> LogWeight
             raise
         raise ValueError(
             f"The program could not run {num_particles} particles at once: at or after site {last.name!r}: {error}. "
-            f"Particles are a dimension to the left of every plate (dim={layout.particle_dim}); index the data from the "
-            "right (x[..., i]), or pass vectorize_particles=False to the objective to run them one by one."
+            f"Particles are a dimension to the left of every plate (dim={layout.particle_dim}); index the data from "
+            "the right (x[..., i]), or pass vectorize_particles=False to the objective to run them one by one."
         ) from error
 
 

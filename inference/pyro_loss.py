@@ -32,7 +32,7 @@ class PyroLoss(pyro.infer.ELBO):
     def loss(self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any) -> float:
         """Minus the bound summed over the data, in nats; unnormalised under CD and PCD. No chain moves."""
         with self._bound(model, guide, args, kwargs) as (bound, batch):
-            return bound.summed_loss(bound.evaluate(batch, training=False)).item()  # type: ignore[no-any-return]
+            return bound.summed_loss(bound.evaluate(batch, training=False)).item()
 
     def differentiable_loss(
         self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
@@ -45,7 +45,7 @@ class PyroLoss(pyro.infer.ELBO):
         with self._bound(model, guide, args, kwargs) as (bound, batch):
             with poutine.trace(param_only=True) as capture:
                 evaluation = bound.evaluate(batch, training=True)
-            return bound.differentiable(evaluation, _parameters(capture.trace))  # type: ignore[no-any-return]
+            return bound.differentiable(evaluation, _parameters(capture.trace))
 
     def loss_and_grads(self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any) -> float:
         """The loss; its gradient is added to the `grad` of every parameter.
@@ -174,7 +174,7 @@ def _parameters(trace: poutine.Trace) -> list[Tensor]:
     found: dict[int, Tensor] = {}
     for site in trace.nodes.values():
         if site["type"] == "param":
-            value = site["value"]
+            value: Any = site["value"]
             value = value.unconstrained() if hasattr(value, "unconstrained") else value
             if value.requires_grad:
                 found[id(value)] = value

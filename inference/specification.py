@@ -158,7 +158,7 @@ def from_config(config: dict[str, Any]) -> Inference:
         >>> from_config(to_config(inference.IWAE())) == inference.IWAE()
         True
     """
-    parts = {}
+    parts: dict[str, Any] = {}
     for part, kind in _KINDS.items():
         value = config.get(part)
         if isinstance(value, dict):

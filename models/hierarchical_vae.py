@@ -19,8 +19,8 @@ class HierarchicalVAE(GenerativeModel):
     .. math:: z_L \sim N(0, I), \quad z_l \sim p(z_l \mid z_{l+1}), \quad x \sim p(x \mid z_1), \qquad
               q(z \mid x) = q(z_1 \mid x) \prod_l q(z_{l+1} \mid z_l)
 
-    Every conditional has two tanh layers of its own; with `latents=(100, 50)` and `hidden=((200, 200), (100, 100))` it is
-    the two-layer model of the IWAE paper. Sites: `z1` (next to the data), `z2`, ..., and `x`, in the plate `data`.
+    Every conditional has tanh layers of its own; with `latents=(100, 50)` and `hidden=((200, 200), (100, 100))` it
+    is the two-layer model of the IWAE paper. Sites: `z1` (next to the data), `z2`, ..., and `x`, in the plate `data`.
 
     References:
         | Importance Weighted Autoencoders (Burda, Grosse and Salakhutdinov, 2016)

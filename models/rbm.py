@@ -119,7 +119,7 @@ class RBM(GenerativeModel):
         """Exact posterior p(h | v) of data of shape (rows, V)."""
         machine = self.machine()
         with pyro.plate(self.plate, len(x)):
-            return pyro.sample("hidden", machine.conditional("hidden", given=x), infer={"posterior": "exact"})
+            return pyro.sample("hidden", machine.conditional("hidden", given=x), infer={"posterior": "exact"})  # type: ignore[arg-type]
 
     @torch.no_grad()
     def initialise(self, data: Any) -> None:

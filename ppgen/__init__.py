@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from ppgen import datasets, diagnostics, distributions, evaluation, inference, models, nn, training
     from ppgen.pair import GenerativeModel, Pair
-    from ppgen.training import Run, fit, load, sample
+    from ppgen.training import Run, fit, load, sample  # type: ignore[no-redef]
 
 _SUBPACKAGES = (
     "datasets",

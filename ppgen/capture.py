@@ -71,7 +71,7 @@ class CapturedParameters(nn.Module):
             if name not in self._parameters:
                 self._pending[name] = state_dict[key]
         known = {key: value for key, value in state_dict.items() if key[len(prefix) :] not in self._pending}
-        super()._load_from_state_dict(known, prefix, *args)  # type: ignore[arg-type]
+        super()._load_from_state_dict(known, prefix, *args)
 
 
 class Capture(Messenger):

@@ -84,9 +84,9 @@ class _PairMethods(nn.Module):
 
     def _check_autoguides(self) -> None:
         for guide in (module for module in self.modules() if isinstance(module, AutoGuide)):
-            sites = guide.prototype_trace.stochastic_nodes if guide.prototype_trace is not None else ()
-            for name in sites:
-                frames = guide.prototype_trace.nodes[name]["cond_indep_stack"]
+            prototype: Any = guide.prototype_trace
+            for name in prototype.stochastic_nodes if prototype is not None else ():
+                frames = prototype.nodes[name]["cond_indep_stack"]
                 if any(frame.name == self.plate for frame in frames) and name != self.plate:
                     raise ValueError(
                         f"{type(guide).__name__} gives site {name!r} one set of parameters per row of plate "
@@ -110,7 +110,7 @@ class GenerativeModel(PyroModule, _PairMethods):
 
     def config(self) -> dict[str, Any]:
         """Constructor arguments, as JSON can hold them."""
-        return dict(self._config)  # type: ignore[arg-type]
+        return dict(self._config)
 
 
 def _recording(init: Callable[..., None]) -> Callable[..., None]:

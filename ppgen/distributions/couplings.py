@@ -72,7 +72,7 @@ class Dense:
 
     def to(self, *args: torch.device | torch.dtype) -> "Dense":
         """The same coupling on another device or in another dtype."""
-        return Dense(self.weight.to(*args))
+        return Dense(self.weight.to(*args))  # type: ignore[call-overload]
 
     def __repr__(self) -> str:
         return f"Dense({self.weight.shape[0]}, {self.weight.shape[1]})"

@@ -47,7 +47,8 @@ class LayeredEnergy:
 
     def parameters(self) -> list[Tensor]:
         """Every tensor that the energy depends on."""
-        return [tensor for part in (*self.units, *self.couplings) for tensor in part.parameters()]
+        parts: list[Units | Coupling] = [*self.units, *self.couplings]
+        return [tensor for part in parts for tensor in part.parameters()]
 
     def size(self, side: int) -> int:
         """Number of units of a side."""

@@ -141,7 +141,7 @@ class UndirectedDistribution(TorchDistribution):
         return log_prob.expand(torch.broadcast_shapes(log_prob.shape, self.batch_shape))
 
     @torch.no_grad()
-    def sample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 - torch's own signature
+    def sample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008 - torch's own signature
         """Draws by the attached sampler: `sample_shape + batch_shape + event_shape`.
 
         Raises:
@@ -156,6 +156,6 @@ class UndirectedDistribution(TorchDistribution):
         even, odd = self.sampler(self.base_energy, Size(sample_shape) + self.batch_shape)
         return self._event(even, odd)
 
-    def expand(self, batch_shape: Size, _instance: Any = None) -> "UndirectedDistribution":
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "UndirectedDistribution":
         """The same law for independent copies of shape `batch_shape`."""
         return self._copy(_batch_shape=Size(batch_shape))

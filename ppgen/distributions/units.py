@@ -162,7 +162,7 @@ class Bernoulli:
 
     def to(self, *args: torch.device | torch.dtype) -> "Bernoulli":
         """The same units on another device or in another dtype."""
-        return Bernoulli(self.bias.to(*args))
+        return Bernoulli(self.bias.to(*args))  # type: ignore[call-overload]
 
     def __repr__(self) -> str:
         return f"Bernoulli({self.size})"

@@ -56,7 +56,7 @@ class BernoulliConditional(Conditional):
     @torch.no_grad()
     def initialise(self, mean: Tensor) -> None:
         """Bias = logit(mean)."""
-        self.logits[0].bias.copy_(torch.logit(mean.clamp(0.001, 0.999)))
+        self.logits.output.bias.copy_(torch.logit(mean.clamp(0.001, 0.999)))
 
 
 class NormalConditional(Conditional):
@@ -81,7 +81,7 @@ class NormalConditional(Conditional):
     @torch.no_grad()
     def initialise(self, mean: Tensor) -> None:
         """Bias of the location = mean."""
-        self.loc[0].bias.copy_(mean)
+        self.loc.output.bias.copy_(mean)
 
 
 class CategoricalConditional(Conditional):
@@ -118,4 +118,4 @@ class CategoricalConditional(Conditional):
         probability = (mean / trials).clamp(0.001, 0.999).unsqueeze(-1)
         law = torch.distributions.Binomial(trials, probability)
         levels = torch.arange(self.categories, dtype=mean.dtype, device=mean.device)
-        self.logits[0].bias.copy_(law.log_prob(levels).clamp(min=-10.0).flatten())
+        self.logits.output.bias.copy_(law.log_prob(levels).clamp(min=-10.0).flatten())

@@ -43,6 +43,11 @@ class MLP(nn.Sequential):
                 layers.append(activation())
         super().__init__(*layers)
 
+    @property
+    def output(self) -> nn.Linear:
+        """The last linear layer."""
+        return next(layer for layer in reversed(list(self)) if isinstance(layer, nn.Linear))
+
     def forward(self, input: Tensor) -> Tensor:
         """Output of the last layer: (..., sizes[0]) -> (..., sizes[-1])."""
         return super().forward(input)

@@ -72,7 +72,7 @@ def _values(objective: Objective, pair: Pair, x: Tensor, num_draws: int) -> Tens
 
 @torch.no_grad()
 def _set_exact_posterior(pair: Pair) -> None:
-    module = pair.model_module
+    module: Any = pair.model_module
     slope, noise = module.slope, (2 * module.log_scale).exp()
     precision = 1 + slope**2 / noise
     module.a.copy_(slope / noise / precision)

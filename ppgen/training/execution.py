@@ -26,8 +26,8 @@ CHECK_STEPS = 100  # steps, at least, between two comparisons of the graph with 
 class Execution:
     """Executes the steps of a bound inference, and moves from the program to its graph when that pays.
 
-    With `compile=False` the program runs as it is. With `True` the second step is traced and compiled. With `"auto"` the
-    first steps run eagerly and are timed; the step is traced when the steps that remain are expected to win the time
+    With `compile=False` the program runs as it is. With `True` the second step is traced and compiled. With `"auto"`
+    the first steps run eagerly and are timed; the step is traced when the steps that remain are expected to win the time
     back, kept if it is measured to be faster, and then compiled by the same rule. A graph, traced but not compiled,
     gives the same numbers as the program. At the start of an epoch the graph is compared with the program; a
     difference, or a step that cannot be traced, is one warning, and training goes on eagerly.
@@ -103,13 +103,13 @@ class Execution:
 
     def _execute(self, batch: Batch) -> StepResult:
         if self.stage == "eager":
-            return self.bound.step(batch)  # type: ignore[no-any-return]
+            return self.bound.step(batch)
         self._unchecked += 1
         try:
             return self.traced(batch, compiled=self.stage == "compiled")
         except UntraceableError as error:
             self._give_up(f"A batch of another shape cannot be traced, so training goes on eagerly: {error}.")
-            return self.bound.step(batch)  # type: ignore[no-any-return]
+            return self.bound.step(batch)
 
     def _consider(self, batch: Batch, remaining: int) -> None:
         times = sorted(self._times[1:])  # the first one in a new way warms up
