@@ -27,10 +27,10 @@ class Execution:
     """Executes the steps of a bound inference, and moves from the program to its graph when that pays.
 
     With `compile=False` the program runs as it is. With `True` the second step is traced and compiled. With `"auto"`
-    the first steps run eagerly and are timed; the step is traced when the steps that remain are expected to win the time
-    back, kept if it is measured to be faster, and then compiled by the same rule. A graph, traced but not compiled,
-    gives the same numbers as the program. At the start of an epoch the graph is compared with the program; a
-    difference, or a step that cannot be traced, is one warning, and training goes on eagerly.
+    the first steps run eagerly and are timed; the step is traced when the steps that remain are expected to win the
+    time back, kept if it is measured to be faster, and then compiled by the same rule. A graph, traced but not
+    compiled, gives the same numbers as the program. At the start of an epoch the graph is compared with the program;
+    a difference, or a step that cannot be traced, is one warning, and training goes on eagerly.
 
     Args:
         bound: An inference, bound to its pair.
