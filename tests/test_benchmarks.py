@@ -89,9 +89,7 @@ def test_published_figures_name_data_estimator_and_source(modules: dict[str, Mod
         assert f"{abs(entry['value']):.2f}" in entry["printed"]
 
 
-def test_tables_are_what_the_records_say(
-    modules: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tables_are_what_the_records_say(modules: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
     """Sees a figure changed by hand in README.md or docs/results.md, or a record not rendered."""
     assert modules["render"].main(["--check"]) == 0, capsys.readouterr().err
 
@@ -180,9 +178,7 @@ def test_a_run_goes_on_where_it_stopped_and_is_recorded(
     assert written["figures"]["log Z"]["kind"] == "exact"
     likelihood = written["figures"]["log p(x), test"]["value"]
     capsys.readouterr()
-    assert (
-        run.main(["rbm-digits", "--minutes", "1", *where]) == 0
-    )  # finished: evaluated again, trained no more
+    assert run.main(["rbm-digits", "--minutes", "1", *where]) == 0  # finished: evaluated again, trained no more
     again = json.loads((tmp_path / "rbm-digits.json").read_text(encoding="utf-8"))
     assert again["figures"]["log p(x), test"]["value"] == likelihood
     assert again["budget"]["updates"] == 2 * steps
@@ -195,9 +191,7 @@ def test_list_shows_every_job(modules: dict[str, ModuleType], capsys: pytest.Cap
     assert all(name in shown for name in modules["jobs"].JOBS)
 
 
-def test_an_unknown_job_ends_with_code_2(
-    modules: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unknown_job_ends_with_code_2(modules: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
     """Sees a traceback where one line that lists the jobs is enough."""
     with pytest.raises(SystemExit) as stop:
         modules["run"].main(["vae-minst"])
