@@ -1,0 +1,96 @@
+"""Units and couplings where their contract does not look: limits, shapes, errors, the law's fast sampler."""
+
+import pytest
+import torch
+
+from ppgen import testing
+from ppgen.distributions import Bernoulli, Dense
+from ppgen.distributions.units import log2_states
+
+
+def test_known_numbers() -> None:
+    """Catches a sign shared by energy and enumeration, which their agreement would hide."""
+    units = Bernoulli(torch.tensor([2.0, -1.0], dtype=torch.float64))
+    value = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    assert units.energy(value).item() == -2.0
+    input = torch.tensor([-2.0, 1.0], dtype=torch.float64)
+    testing.check_close(units.mean(input), torch.full((2,), 0.5, dtype=torch.float64), "mean")
+    assert units.log_partition(input).item() == pytest.approx(2 * 0.6931471805599453)
+    assert units.states(torch.tensor([0, 1, 2, 3])).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+
+
+def test_large_inputs_do_not_overflow() -> None:
+    """Catches log(1 + exp(x)) written out, which is infinite from x = 89 in float32."""
+    units = Bernoulli(torch.zeros(2))
+    input = torch.tensor([500.0, -500.0])
+    assert units.log_partition(input).item() == 500.0
+    assert units.mean(input).tolist() == [1.0, 0.0]
+    assert units.sample(input.expand(1000, -1), torch.rand(1000, 2)).unique(dim=0).tolist() == [[1.0, 0.0]]
+
+
+def test_base_rates_freeze_no_unit(device: torch.device) -> None:
+    """Catches a pixel that is never on in the data and would give the annealing path an infinite bias."""
+    mean = torch.tensor([0.0, 1.0, 0.3], device=device)
+    base = Bernoulli(torch.ones(3, device=device)).base_rate(mean)
+    assert base.bias.isfinite().all() and base.bias.device.type == device.type
+    expected = torch.tensor([1e-4, 1 - 1e-4, 0.3], device=device)
+    testing.check_close(base.mean(torch.zeros(3, device=device)), expected, "base rates", atol=1e-6)
+
+
+def test_conditional_law_under_plates(device: torch.device) -> None:
+    """Catches a fast sampler that forgets sample shapes, or is lost in `expand`."""
+    law = Bernoulli(torch.tensor([0.5, -1.0, 2.0], device=device)).distribution(torch.zeros(4, 3, device=device))
+    drawn = law.expand(torch.Size([5, 4])).sample(torch.Size([2000]))
+    assert drawn.shape == (2000, 5, 4, 3) and drawn.device.type == device.type
+    assert set(drawn.unique().tolist()) == {0.0, 1.0}
+    expected = torch.sigmoid(torch.tensor([0.5, -1.0, 2.0], device=device)).expand(5, 4, 3)
+    testing.check_mean(drawn, expected, "mean of the law")
+
+
+def test_gradient_flows_through_log_partition_and_not_through_bits() -> None:
+    """Catches bits with a gradient, which would be a biased estimator without a name."""
+    bias = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    units = Bernoulli(bias)
+    input = torch.tensor([0.3, -0.2], dtype=torch.float64)
+    (found,) = torch.autograd.grad(units.log_partition(input), bias)
+    testing.check_close(found, torch.sigmoid(input), "gradient of the log-partition function")
+    assert not units.sample(input, torch.rand(2, dtype=torch.float64)).requires_grad
+
+
+def test_errors() -> None:
+    """Catches a bad shape that broadcasts into a wrong machine."""
+    with pytest.raises(ValueError, match=r"bias must have shape \(units,\), got \(2, 3\)"):
+        Bernoulli(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"weight must have shape \(lower units, upper units\), got \(3,\)"):
+        Dense(torch.zeros(3))
+    with pytest.raises(TypeError, match="base must be Bernoulli units, got Dense"):
+        Bernoulli(torch.zeros(2)).interpolated(Dense(torch.zeros(2, 2)), 0.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="at most 4 states to be enumerated, got 8"):
+        testing.check_units(Bernoulli(torch.zeros(3)), max_states=4)
+    assert log2_states([Bernoulli(torch.zeros(700)), Bernoulli(torch.zeros(500))]) == 1200.0
+
+
+class _Shifted(Bernoulli):
+    """Units with a wrong mean."""
+
+    def mean(self, input: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.bias + 1.1 * input)
+
+
+class _Halved(Dense):
+    """A coupling whose way back is not the adjoint."""
+
+    def backward(self, upper: torch.Tensor) -> torch.Tensor:
+        return 0.5 * super().backward(upper)
+
+
+def test_contracts_see_wrong_units_and_couplings() -> None:
+    """Catches contract functions that pass whatever they are given."""
+    with pytest.raises(AssertionError, match=r"_Shifted\.mean: found"):
+        testing.check_units(_Shifted(torch.tensor([0.3, -0.8], dtype=torch.float64)))
+    with pytest.raises(AssertionError, match=r"_Halved\.backward as the adjoint"):
+        testing.check_coupling(_Halved(torch.randn(3, 2, dtype=torch.float64)), 3, 2)
+    with pytest.raises(AssertionError, match="standard errors away"):
+        testing.check_mean(torch.randn(1000) + 0.3, torch.tensor(0.0), "shifted")
+    with pytest.raises(AssertionError, match="degrees of freedom"):
+        testing.check_frequencies(torch.randint(4, (1000,)), torch.tensor([0.4, 0.2, 0.2, 0.2]), "uneven")
