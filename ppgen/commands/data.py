@@ -19,8 +19,14 @@ SPLITS = ("train", "valid", "test")
 
 
 def data_options(*, required: bool) -> list[Option]:
-    """Options for the arguments of `ppgen.datasets.load`, with names of their own beside those of training."""
+    """Options for the arguments of `ppgen.datasets.load`, with names of their own beside those of training.
+
+    Args:
+        required: Whether a data set must be named; otherwise every default is None, for what is recorded elsewhere.
+    """
     found = [replace(option, name=_RENAMED.get(option.name, option.name)) for option in options_of(datasets.load)]
+    if not required:
+        found = [replace(option, type=option.type | None, default=None) for option in found]
     known = ", ".join(registry.DATASETS)
     name = Option(
         "data",

@@ -1,0 +1,163 @@
+"""Wrong command lines and wrong data: one clear line on stderr, exit code 2, no traceback; bugs keep theirs."""
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppgen import registry
+from ppgen.cli import main
+from ppgen.commands import COMMANDS
+from ppgen.commands.errors import UsageError, explained
+
+FIT = "fit rbm --hidden 3 --epochs 1 --quiet --report false --compile false"
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Good and bad data in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PPGEN_DATA", raising=False)
+    monkeypatch.delenv("PPGEN_ROOT", raising=False)
+    good = (np.random.default_rng(0).random((30, 6)) < 0.3).astype(np.float32)
+    holed, grey = good.copy(), 0.9 * good
+    holed[7, 3] = np.nan
+    for name, array in {"good": good, "nan": holed, "grey": grey, "bright": 255 * good, "empty": good[:0]}.items():
+        np.save(f"{name}.npy", array)
+    Path("junk.npy").write_text("no array")
+    Path("broken.yaml").write_text("a: [1")
+    Path("typo.yaml").write_text("data: good.npy\nepoch: 3\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("fti VAE", "unknown command 'fti' Did you mean 'fit'"),
+        ("fit", "name a model VAE RBM"),
+        ("fit VEA --data good.npy", "Unknown model 'VEA' VAE RBM Did you mean"),
+        ("fit VAE RBM --data good.npy", "unexpected argument 'RBM'"),
+        ("fit VAE", "--data is required"),
+        ("fit rbm --data good.npy", "--hidden is required"),
+        (f"{FIT} --data good.npy --hidden two", "--hidden expected int 'two'"),
+        (f"{FIT} --data good.npy --hidden 0", "hidden positive 0"),
+        (f"{FIT} --data good.npy --visible 7", "--visible 7 6 features"),
+        (f"{FIT} --data good.npy --lr fast", "--lr expected float 'fast'"),
+        (f"{FIT} --data good.npy --lr -1", "lr positive -1"),
+        (f"{FIT} --data good.npy --optimizer adm", "optimizer 'adm' adam sgd"),
+        (f"{FIT} --data good.npy --batchsize 3", "unknown option --batchsize Did you mean --batch-size"),
+        (f"{FIT} --data good.npy --steps 3", "exactly one epochs steps"),
+        (f"{FIT} --data good.npy --device gpu7", "device 'gpu7'"),
+        (f"{FIT} --data good.npy --inference pdc", "Unknown inference 'pdc' Did you mean"),
+        (f"{FIT} --data good.npy --inference.chains 3", "--inference.chains Did you mean --inference.num-chains"),
+        (f"{FIT} --data good.npy --inference.k 0", "k at least 1 got 0"),
+        (f"{FIT} --data good.npy --inference cd --negative-phase pcd", "--inference cd --negative-phase"),
+        ("fit vae --data good.npy --inference pcd --epochs 1", "negative_phase no undirected site"),
+        (f"{FIT} --data good.npy --folder good.npy", "folder directory good.npy file"),
+        (f"{FIT} --data good.npy --resume true", "--resume true no checkpoint"),
+        (f"{FIT} --data digist", "Unknown data set 'digist' Did you mean 'digits'"),
+        (f"{FIT} --data absent.npy", "absent.npy"),
+        (f"{FIT} --data nan.npy", "nan row 7 feature 3"),
+        (f"{FIT} --data grey.npy", "--binarize threshold"),
+        (f"{FIT} --data bright.npy --binarize threshold", "[0, 1] 255"),
+        (f"{FIT} --data good.npy --binarize never", "binarize 'threshold' 'never'"),
+        (f"{FIT} --data empty.npy", "empty"),
+        (f"{FIT} --data junk.npy", "junk.npy"),
+        ("fit --config absent.yaml", "absent.yaml"),
+        ("fit --config broken.yaml", "broken.yaml not YAML"),
+        ("fit rbm --hidden 3 --config typo.yaml", "unknown option --epoch Did you mean --epochs"),
+        ("evaluate", "FOLDER is required"),
+        ("evaluate absent", "absent is no folder"),
+        ("evaluate .", "holds no run config.json"),
+        ("evaluate . extra", "unexpected argument 'extra'"),
+        ("sample . --output draws.jpg", ".npy .png draws.jpg"),
+        ("sample . --output absent/draws.npy", "no folder absent"),
+        ("list nothing", "unknown topic 'nothing' models"),
+        ("demo --epoch 3", "unknown option --epoch Did you mean --epochs"),
+    ],
+)
+def test_wrong_lines(line: str, words: str, capsys: pytest.CaptureFixture) -> None:
+    """Catches a traceback, a message of many lines or without the cause, and a wrong exit code."""
+    assert main(shlex.split(line)) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1 and "Traceback" not in printed.err
+    assert printed.err.startswith("ppgen")
+    position = 0
+    for word in shlex.split(words, posix=False):
+        position = printed.err.find(word.rstrip(","), position)
+        assert position >= 0, f"{word} in order in {printed.err}"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"]])
+def test_without_a_command(arguments: list[str], capsys: pytest.CaptureFixture) -> None:
+    """Catches help that leaves out a command, and no arguments taken for success."""
+    assert main(arguments) == (0 if arguments else 2)
+    printed = capsys.readouterr().out
+    assert printed.startswith("ppgen 0." if arguments == ["--version"] else "usage: ppgen")
+    assert arguments == ["--version"] or all(command in printed for command in COMMANDS)
+
+
+def test_another_run_in_the_folder_is_named(capsys: pytest.CaptureFixture) -> None:
+    """Catches a run that is overwritten or continued with other settings."""
+    line = shlex.split(f"{FIT} --data good.npy --folder run")
+    assert main(line) == 0
+    assert main([*line, "--seed", "5"]) == 2
+    message = capsys.readouterr().err
+    assert "seed: 0 there, 5 in this call" in message and "--folder" in message and "--overwrite" in message
+
+
+@pytest.mark.parametrize("option", ["--seed=0", "--overwrite"])
+def test_a_locked_folder_is_refused(option: str, capsys: pytest.CaptureFixture) -> None:
+    """Catches two processes that write to one folder, also through --overwrite."""
+    from filelock import FileLock
+
+    Path("run").mkdir()
+    with FileLock("run/.lock"):
+        assert main([*shlex.split(f"{FIT} --data good.npy --folder run"), option]) == 2
+    assert "Another run is writing to run" in capsys.readouterr().err
+
+
+def test_a_foreign_checkpoint_is_refused(capsys: pytest.CaptureFixture) -> None:
+    """Catches weights of another model that are loaded, or fail with a traceback."""
+    for name, hidden in (("a", "3"), ("b", "4")):
+        assert main([*shlex.split(f"{FIT} --data good.npy --folder {name}"), "--hidden", hidden]) == 0
+    for path in ("model.safetensors", "checkpoint/last.safetensors"):
+        Path("a", path).write_bytes(Path("b", path).read_bytes())
+    capsys.readouterr()
+    assert main(["evaluate", "a"]) == 2
+    assert "weights" in capsys.readouterr().err
+    Path("a/config.json").write_text("{")
+    assert main(["sample", "a"]) == 2
+    assert "config.json" in capsys.readouterr().err
+
+
+def test_divergence_is_one_line_and_code_1(capsys: pytest.CaptureFixture) -> None:
+    """Catches training that diverged and is reported as a bad argument, as a bug, or as success."""
+    line = "fit vae --latent 2 --hidden 4 --data good.npy --lr 1e30 --epochs 5 --quiet --compile false"
+    assert main(shlex.split(line)) == 1
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "not finite" in message
+
+
+def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a bug of ours that is shown as the user's mistake."""
+
+    def broken() -> None:
+        return int("three")  # a ValueError that no raise statement of ours made
+
+    monkeypatch.setitem(registry.DATASETS, "broken", "ppgen.datasets.digits:load_broken")
+    monkeypatch.setattr("ppgen.datasets.digits.load_broken", lambda root: broken(), raising=False)
+    with pytest.raises(ValueError, match="three"):
+        main(shlex.split(f"{FIT} --data broken"))
+
+
+def test_only_our_own_raise_statements_are_explained() -> None:
+    """Catches errors of other libraries, and of our own faulty calls, taken for bad input."""
+    assert explained(UsageError("a\n  b")) == ("a b", 2)
+    for call in (lambda: np.zeros(3).reshape(2, 2), lambda: registry.canonical("model"), lambda: 1 / 0):
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - of three types
+            call()
+        assert explained(caught.value) is None
+    with pytest.raises(ValueError, match="Unknown model") as ours:
+        registry.canonical("model", "nothing")
+    assert explained(ours.value) is not None
