@@ -57,7 +57,7 @@ def test_help_shows_the_arguments_of_the_inference(name: str, capsys: pytest.Cap
     [
         ("evaluate", evaluation.log_likelihood, ("pair", "x", "log_partition", "progress")),
         ("sample", training.sample, ("pair", "like")),
-        ("evaluate", datasets.load, ("name", "root", "seed", "num_features")),
+        ("evaluate", datasets.load, ("name", "root", "seed")),
     ],
 )
 def test_help_of_a_command_is_its_docstring(

@@ -35,7 +35,7 @@ def data_options(*, required: bool) -> list[Option]:
         f"Data set: {known}, or the path of a .npy or .npz file of your own (rows x features, or an .npz with arrays "
         "train and, if there are any, valid and test).",
     )
-    return [name, *(each for each in found if each.name not in ("data", "num_features"))]
+    return [name, *(each for each in found if each.name != "data")]
 
 
 def load_data(values: Mapping[str, Any]) -> datasets.Dataset:

@@ -71,7 +71,7 @@ class Parser(ArgumentParser):
         for name in NAMED:
             flag = name.replace("_", "-")
             text = text.replace(f"--{flag}.name NAME", f"--{flag} NAME")
-        return re.sub(r", --[\w.-]+\+ \[ITEM,\.\.\.\]", "", text)  # appending to lists is not for people
+        return re.sub(r", --[\w.-]+\+ (\[ITEM,\.\.\.\]|[A-Z_]+)", "", text)  # appending to lists is not for people
 
     def _listed(self, flag: str, value: str | None) -> list[str]:
         if value is None:
