@@ -1,4 +1,4 @@
-"""What every test and docstring example starts from: seed 0, two threads, no screen, an empty Pyro store."""
+"""What every test and docstring example starts from: seed 0, one thread, no screen, an empty Pyro store."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pyro
 import pytest
 import torch
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 # The same files are ppgen/models and ppgen/inference; under their bare names they refuse to be imported.
 collect_ignore = ["models", "inference"]

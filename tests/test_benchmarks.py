@@ -131,7 +131,7 @@ def test_a_stale_table_is_reported_and_mended(
     ("change", "message"),
     [
         ({"command": None}, "for 'command'"),
-        ({"command": "python benchmarks/run.py vae-digits --data-dir /home/me"}, "absolute path"),
+        ({"command": "python benchmarks/run.py vae-digits --data-dir /data"}, "absolute path"),
         ({"command": "python benchmarks/run.py rbm-digits --minutes 1"}, "does not run it"),
         ({"headline": "log Z"}, "none of its figures"),
         ({"figures": {"log p(x), test": {"value": -1.0}}}, "lacks"),

@@ -26,7 +26,7 @@ ALLOWED = {
     "inference": {"distributions"},
     "training": {"inference", "distributions", "datasets", "nn"},
     "evaluation": {"inference", "distributions", "datasets"},
-    "diagnostics": {"inference", "distributions", "datasets", "evaluation"},
+    "diagnostics": {"inference", "distributions", "datasets", "evaluation", "training"},
     "testing": LIBRARY,
     "cli": LIBRARY | {"testing"},
 }
