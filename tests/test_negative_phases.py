@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ppgen import inference, testing
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
-from ppgen.inference.centring import centred_gradients
+from ppgen.inference.centring import centred_gradients, updated_offsets
 from ppgen.models import RBM
 from ppgen.testing.examples import state_index
 
@@ -207,8 +207,20 @@ def build(weights: list[Tensor], biases: list[Tensor]) -> BoltzmannMachine:
     return BoltzmannMachine(layers, [Dense(weight) for weight in weights])
 
 
-def test_centred_steps_use_the_data_means() -> None:
-    """Catches offsets that are never moved, or taken from the chains; a step must carry them to the gradient."""
+def test_offsets_follow_the_means() -> None:
+    """Catches offsets of the wrong side, or a rate of the old ones in the place of the new."""
+    rbm = make_rbm()
+    means = {"even_offset": X.mean(0), "odd_offset": torch.sigmoid(rbm.hidden_bias + X @ rbm.weight).mean(0).detach()}
+    law = rbm.machine().marginal("visible")
+    state = updated_offsets(law, X, {}, 0.1)
+    for name, mean in means.items():
+        testing.check_close(state[name], mean, f"first {name}")
+    moved = updated_offsets(law, 1 - X, state, 0.1)
+    testing.check_close(moved["even_offset"], 0.9 * X.mean(0) + 0.1 * (1 - X).mean(0), "moved even offset")
+
+
+def test_centred_steps_use_the_offsets() -> None:
+    """Catches a step that keeps offsets and does not carry them to the gradient."""
     rbm = make_rbm()
     phase = inference.PCD(num_chains=7)
     bound = bind(rbm, phase, X)

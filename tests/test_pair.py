@@ -151,9 +151,11 @@ def test_state_before_the_first_call() -> None:
 
 
 def test_constraints_are_kept() -> None:
-    """Catches a positive parameter that an optimiser can carry below zero."""
+    """Catches a positive parameter that does not start at its value, or that an optimiser can carry below zero."""
     pair = functions()
     pair.prepare(X)
+    with pair.running():
+        assert pyro.poutine.trace(pair.guide).get_trace(X).nodes["guide_scale"]["value"].item() == pytest.approx(0.5)
     with torch.no_grad():
         pair.captured.scale.fill_(-50.0)
         pair.captured.guide_scale.fill_(50.0)
