@@ -10,6 +10,7 @@ from ppgen import registry
 from ppgen.cli import main
 from ppgen.commands import COMMANDS
 from ppgen.commands.errors import UsageError, explained
+from ppgen.commands.evaluate import show
 
 FIT = "fit rbm --hidden 3 --epochs 1 --quiet --report false --compile false"
 
@@ -112,9 +113,11 @@ def test_a_locked_folder_is_refused(option: str, capsys: pytest.CaptureFixture) 
     from filelock import FileLock
 
     Path("run").mkdir()
+    Path("run/metrics.csv").write_text("epoch")
     with FileLock("run/.lock"):
         assert main([*shlex.split(f"{FIT} --data good.npy --folder run"), option]) == 2
     assert "Another run is writing to run" in capsys.readouterr().err
+    assert Path("run/metrics.csv").exists()
 
 
 def test_a_foreign_checkpoint_is_refused(capsys: pytest.CaptureFixture) -> None:
@@ -154,7 +157,7 @@ def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_our_own_raise_statements_are_explained() -> None:
     """Catches errors of other libraries, and of our own faulty calls, taken for bad input."""
     assert explained(UsageError("a\n  b")) == ("a b", 2)
-    for call in (lambda: np.zeros(3).reshape(2, 2), lambda: registry.canonical("model"), lambda: 1 / 0):
+    for call in (lambda: np.zeros(3).reshape(2, 2), lambda: registry.canonical("model"), lambda: show({})):
         with pytest.raises(Exception) as caught:  # noqa: PT011 - of three types
             call()
         assert explained(caught.value) is None
