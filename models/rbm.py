@@ -19,7 +19,7 @@ class RBM(GenerativeModel):
 
     As a program it runs forward like any other: the hidden units from their marginal, the visible ones given them. Its
     guide is the exact posterior p(h | v), so a log-weight is log p(v) for every h. Sites: `hidden` and `visible`, in
-    the plate `data`. Weights start at N(0, 0.01^2) and the visible bias, at the first `fit`, at the logit of the
+    the plate `data`. Weights start at N(0, 1 / (V + H)) and the visible bias, at the first `fit`, at the logit of the
     training mean.
 
     References:
@@ -41,14 +41,14 @@ class RBM(GenerativeModel):
 
     default_inference = "pcd"
     has_given_weights = False
-    default_training = {"optimizer": "sgd", "lr": 0.05, "lr_schedule": "linear"}  # noqa: RUF012
+    default_training = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.5, "lr_schedule": "linear"}  # noqa: RUF012
 
     def __init__(self, visible: int, hidden: int) -> None:
         super().__init__()
         for name, value in (("visible", visible), ("hidden", hidden)):
             if value < 1:
                 raise ValueError(f"{name} must be a positive number of units, got {value}.")
-        self.weight = nn.Parameter(0.01 * torch.randn(visible, hidden))
+        self.weight = nn.Parameter(torch.randn(visible, hidden) / (visible + hidden) ** 0.5)
         self.visible_bias = nn.Parameter(torch.zeros(visible))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
         self.data_mean: Tensor
