@@ -12,6 +12,9 @@ from ppgen.inference.negative_phase import replace_law
 class attach(Messenger):  # noqa: N801 - Pyro's handlers are lower case
     """Context in which undirected sites have a log Z, a sampler, or both, whatever program they stand in.
 
+    It wraps programs too: `Predictive(attach(sampler="exact")(rbm.model), num_samples=10)`, which is the way where Pyro
+    blocks the handlers around its own run, as `pyro.infer.Predictive` does.
+
     Args:
         log_partition: log Z in nats, a number or an estimate of `ppgen.evaluation.log_partition`; or a mapping from
             site names to them.
@@ -24,7 +27,7 @@ class attach(Messenger):  # noqa: N801 - Pyro's handlers are lower case
         >>> import torch
         >>> from ppgen import inference, models
         >>> rbm = models.RBM(visible=4, hidden=2)
-        >>> with inference.attach(sampler="exact"):
+        >>> with rbm.running(), inference.attach(sampler="exact"):
         ...     rbm.model(num_rows=3).shape
         torch.Size([3, 4])
     """

@@ -58,9 +58,7 @@ def undirected_law(fn: Any) -> UndirectedDistribution | None:
 def sites(trace: poutine.Trace) -> dict[str, Any]:
     """Sample sites of a trace by name, without the plates' own subsampling sites."""
     return {
-        name: site
-        for name, site in trace.nodes.items()
-        if site["type"] == "sample" and not site_is_subsample(site)
+        name: site for name, site in trace.nodes.items() if site["type"] == "sample" and not site_is_subsample(site)
     }
 
 
@@ -155,7 +153,8 @@ def _needs_log_partition(site: Any) -> bool:
 
 def _foreign_scale(site: Any, plate: str) -> bool:
     scale = site["scale"] / data_factor(data_frame(site, plate))
-    return bool((torch.as_tensor(scale) - 1).abs().max() > 1e-6)
+    deviation = (scale - 1).abs().max() if isinstance(scale, torch.Tensor) else abs(scale - 1)
+    return bool(deviation > 1e-6)
 
 
 def _name(function: Any) -> str:
@@ -177,5 +176,3 @@ class _OwnSubsampling(Messenger):
         if msg["name"] == self.plate and site_is_subsample(msg) and msg["value"] is None:
             size = msg["fn"].subsample_size
             self.subsamples |= size is not None and size < msg["fn"].size
-
-

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from pyro.distributions import MaskedDistribution
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
@@ -73,7 +72,7 @@ class NegativePhaseHandler(Messenger):
                 "Observe it, or draw it in the guide."
             )
         if not self.training:
-            attached = law.with_surrogate(torch.as_tensor(phase.value(law)))
+            attached = law.with_surrogate(phase.value(law))
         else:
             if name not in self.states:
                 self.states[name] = phase.init(law, value.detach())

@@ -11,7 +11,7 @@ from pyro.infer import Predictive
 from torch import Size, Tensor, nn
 
 from ppgen import inference, models, testing
-from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense, GibbsSampler
+from ppgen.distributions import BaseRatePath, Bernoulli, BoltzmannMachine, Dense, GibbsSampler
 from ppgen.pair import Pair
 from ppgen.testing.examples import state_index
 
@@ -114,6 +114,29 @@ def test_predictive(sampler: Any, parallel: bool, device: torch.device) -> None:
         drawn = Predictive(program, num_samples=draws, parallel=parallel)(num_rows=rows)
     assert drawn["visible"].shape == (draws, rows, 4) and drawn["hidden"].shape == (draws, rows, 3)
     testing.check_frequencies(state_index(drawn["visible"]), law, "visible units of Predictive")
+
+
+@pytest.mark.parametrize("sizes", [(4, 3), (3, 2, 2)])
+@pytest.mark.parametrize("beta", [0.0, 0.35, 1.0])
+def test_tempered_path(sizes: tuple[int, ...], beta: float, device: torch.device) -> None:
+    """Catches a bias that is not tempered, or moves at another temperature than the density they are weighed by."""
+    machine = testing.boltzmann_machine(sizes, device=device)
+    energy = machine.base_energy
+    even, odd = (energy.states(side, 0, energy.num_states(side)) for side in (0, 1))
+    mean = torch.linspace(0.2, 0.7, even.shape[1], dtype=torch.float64, device=device)
+    path = BaseRatePath(energy, mean)
+    grid = -beta * energy.energy(even.unsqueeze(1), odd.unsqueeze(0)) + (1 - beta) * (even @ mean.logit()).unsqueeze(1)
+    expected = torch.logsumexp(grid, 1)
+    testing.check_close(path.log_density(even, beta), expected, "log f")
+    if beta == 0:
+        testing.check_close(path.log_base_partition(), torch.logsumexp(expected, 0).detach(), "log Z of the base")
+        drawn = path.sample_base(20_000)
+    else:
+        law = torch.softmax(expected.detach(), 0)
+        with torch.no_grad():
+            drawn = path.move(even[torch.multinomial(law, 20_000, replacement=True)], beta)
+    order = torch.zeros_like(expected).index_copy(0, state_index(even), torch.softmax(expected, 0))
+    testing.check_frequencies(state_index(drawn), order, "one move from exact draws")
 
 
 class _Estimate:

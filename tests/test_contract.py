@@ -109,6 +109,23 @@ def test_pairs(name: str, make: Callable[[], tuple[Any, Tensor]], device: torch.
     testing.check_pair(pair.to(device, torch.float64), x.to(device))
 
 
+@pytest.mark.parametrize(("name", "make"), instances(MODELS))
+def test_no_tensor_is_born_on_the_default_device(name: str, make: Callable[[], tuple[Any, Tensor]]) -> None:
+    """Catches a constant made without a device, on any machine: here the default device holds no data at all."""
+    pair, x = make()
+    x = x.float()
+    phases = [None] if name != "RBM" else [registry.lookup("negative phase", each)() for each in NEGATIVE_PHASES]
+    for phase in phases:
+        for objective in (inference.ELBO(num_particles=2), inference.IWELBO(num_particles=3)):
+            with torch.device("meta"):
+                bound = inference.Inference(objective, negative_phase=phase).bind(pair, x, num_data=len(x))
+                results = [bound.step(x) for _ in range(2)]
+                values = [bound.value(x), *bound.state.values(), *results[1].gradients.values()]
+            assert {value.device.type for value in values} == {"cpu"}
+    with torch.device("meta"), pair.running(), inference.attach(sampler="exact"):
+        assert pair.model(num_rows=3).device.type == "cpu"
+
+
 @pytest.mark.parametrize(("name", "objective"), instances(OBJECTIVES))
 def test_objectives(name: str, objective: Any, device: torch.device) -> None:
     """Catches an objective above log p(x), one that couples rows or logs the plate's scale."""

@@ -104,7 +104,7 @@ class UndirectedDistribution(TorchDistribution):
         value = getattr(log_partition, "value", log_partition)
         return self._copy(attached=Attached(value, self.base_energy.versions()))
 
-    def with_surrogate(self, surrogate: Tensor) -> "UndirectedDistribution":
+    def with_surrogate(self, surrogate: Tensor | float) -> "UndirectedDistribution":
         """The same law with a tensor in the place of log Z of which only the gradient counts."""
         return self._copy(attached=Attached(surrogate, None))
 

@@ -31,9 +31,7 @@ def check_units(units: Units, *, max_states: int = 2**12) -> None:
         >>> check_units(Bernoulli(torch.tensor([0.5, -1.0], dtype=torch.float64)))
     """
     if units.num_states > max_states:
-        raise ValueError(
-            f"units must have at most {max_states} states to be enumerated, got {units.num_states}."
-        )
+        raise ValueError(f"units must have at most {max_states} states to be enumerated, got {units.num_states}.")
     like = units.parameters()[0]
     states = units.states(torch.arange(units.num_states, device=like.device))
     name = type(units).__name__
@@ -53,9 +51,7 @@ def check_units(units: Units, *, max_states: int = 2**12) -> None:
     (slope,) = torch.autograd.grad(units.log_partition(input), input)
     check_close(slope, mean.detach(), f"gradient of {name}.log_partition in the input (the mean)")
     check_close(units.mean(input), mean, f"{name}.mean")
-    check_close(
-        units.distribution(input).log_prob(states), logits - log_partition, f"{name}.distribution.log_prob"
-    )
+    check_close(units.distribution(input).log_prob(states), logits - log_partition, f"{name}.distribution.log_prob")
     _check_draws(units, input.detach(), law.detach(), states)
     _check_tempering(units, input.detach(), states)
 
@@ -104,9 +100,7 @@ def check_coupling(coupling: Coupling, lower_size: int, upper_size: int) -> None
     if up.shape != upper.shape or down.shape != lower.shape:
         fail(f"{name} must map {lower_size} to {upper_size} units and back, got {up.shape} and {down.shape}.")
     check_close((up * upper).sum(-1), (lower * down).sum(-1), f"{name}.backward as the adjoint of forward")
-    check_close(
-        coupling.forward(2 * lower - 1), 2 * up - coupling.forward(torch.ones_like(lower)), f"{name}.forward"
-    )
+    check_close(coupling.forward(2 * lower - 1), 2 * up - coupling.forward(torch.ones_like(lower)), f"{name}.forward")
     coupling.check(lower_size, upper_size, ("lower", "upper"))
     try:
         coupling.check(lower_size + 1, upper_size, ("lower", "upper"))
@@ -159,9 +153,7 @@ def _check_side_draws(machine: Any, side: int, states: Tensor, law: Tensor, num_
     drawn = machine.with_sampler("exact").marginal(names).sample(torch.Size([num_draws]))
     check_frequencies(state_index(drawn), order, f"exact draws of side {side}")
     opposite = energy.sample_opposite(states[:1].expand(num_draws, -1), side)
-    check_mean(
-        opposite, energy.mean_opposite(states[0], side).detach(), f"draws of the side opposite to {side}"
-    )
+    check_mean(opposite, energy.mean_opposite(states[0], side).detach(), f"draws of the side opposite to {side}")
 
 
 def _check_conditionals(machine: Any, sides: dict[int, Tensor]) -> None:

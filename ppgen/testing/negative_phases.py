@@ -70,9 +70,7 @@ def _check_stationary(
     states, log_weights = enumerated(machine)
     parameters = machine.parameters()
     log_partition = torch.logsumexp(log_weights, 0)
-    exact = torch.cat(
-        [g.flatten() for g in torch.autograd.grad(log_partition, parameters, retain_graph=True)]
-    )
+    exact = torch.cat([g.flatten() for g in torch.autograd.grad(log_partition, parameters, retain_graph=True)])
     values = law.with_sampler("exact").sample(torch.Size([num_draws, num_rows]))
     even = [name for index, name in enumerate(machine.names) if index % 2 == 0]
     shape = phase.init(law, values[0]).get("chains", values.new_empty(0)).shape[:-1]
@@ -91,9 +89,7 @@ def _check_stationary(
         fail(f"{what}: the surrogate must be a finite scalar, got {surrogate}.")
     if phase.normalised:
         check_close(surrogate.detach(), log_partition.detach(), f"{what}: surrogate as log Z")
-        check_close(
-            torch.as_tensor(phase.value(law)).detach(), log_partition.detach(), f"{what}: value as log Z"
-        )
+        check_close(torch.as_tensor(phase.value(law)).detach(), log_partition.detach(), f"{what}: value as log Z")
     check_mean(torch.stack(gradients), exact, f"{what}: gradient of log Z from exact draws", atol=1e-8)
 
 

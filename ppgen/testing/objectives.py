@@ -15,9 +15,7 @@ from ppgen.testing.pairs import check_gradient, seeded
 from ppgen.testing.statistics import check_close, check_mean, fail
 
 
-def check_objective(
-    objective: Objective, *, device: torch.device | str = "cpu", num_draws: int = 300
-) -> None:
+def check_objective(objective: Objective, *, device: torch.device | str = "cpu", num_draws: int = 300) -> None:
     """Raise unless an objective is a bound per datum, on a model whose evidence is known.
 
     It is log p(x) when the guide is the exact posterior, and no more than that otherwise; the size of the

@@ -148,6 +148,4 @@ def _check_state(pair: Any, value: Callable[[Any], Tensor]) -> None:
         like = next(pair.parameters())
         again = type(pair)(**config).to(like.device, like.dtype)
         again.load_state_dict(state)
-        check_close(
-            value(again), before, "value of the model built again from config() and its state", atol=0, rtol=0
-        )
+        check_close(value(again), before, "value of the model built again from config() and its state", atol=0, rtol=0)

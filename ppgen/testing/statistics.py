@@ -11,9 +11,7 @@ def fail(message: str) -> None:
     raise AssertionError(message)
 
 
-def check_close(
-    found: Tensor, expected: Tensor, what: str, *, atol: float = 1e-10, rtol: float = 1e-8
-) -> None:
+def check_close(found: Tensor, expected: Tensor, what: str, *, atol: float = 1e-10, rtol: float = 1e-8) -> None:
     """Raise unless two tensors have one shape and agree number by number.
 
     Example:
@@ -27,9 +25,7 @@ def check_close(
         fail(f"{what}: found {found.flatten()[worst]:.10g}, expected {expected.flatten()[worst]:.10g}.")
 
 
-def check_mean(
-    draws: Tensor, expected: Tensor, what: str, *, sigmas: float = 4.0, atol: float = 1e-9
-) -> None:
+def check_mean(draws: Tensor, expected: Tensor, what: str, *, sigmas: float = 4.0, atol: float = 1e-9) -> None:
     """Raise unless the mean of independent draws lies within some standard errors of its expectation.
 
     Args:
