@@ -12,7 +12,9 @@ from ppgen.evaluation import Estimate
 
 BUDGET = 1_000_000  # log-weights: a few seconds for a small model, some minutes for a large one on CPU
 MOST_PARTICLES, FEWEST_PARTICLES = 1000, 50
-POSTERIOR_ROWS, POSTERIOR_SAMPLES = 50, 500
+POSTERIOR_ROWS = 50
+POSTERIOR_SAMPLES = (100, 500)
+POSTERIOR_VALUES = 4_000_000  # of the data, drawn again: some tens of megabytes
 
 
 def report(
@@ -48,7 +50,9 @@ def write_posterior(run: Any, rows: Any, path: Path) -> None:
     from ppgen import diagnostics
     from ppgen.training.checkpoint import replacing
 
-    tree = diagnostics.from_pyro_svi(run.pair, rows, num_samples=POSTERIOR_SAMPLES)
+    fewest, most = POSTERIOR_SAMPLES
+    num_samples = max(fewest, min(most, POSTERIOR_VALUES // rows.numel()))
+    tree = diagnostics.from_pyro_svi(run.pair, rows, num_samples=num_samples)
     with replacing(path) as temporary:
         tree.to_netcdf(temporary, engine="h5netcdf")
 
