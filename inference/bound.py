@@ -145,6 +145,7 @@ class BoundInference:
             weights = log_weights(
                 self.pair, batch, objective.num_particles, vectorize=objective.vectorize_particles, layout=self.layout
             )
+            handler.end()
             self._laws = {site: law for site, (law, _) in handler.laws.items()}
             num_data = self.num_data if self.num_data is not None else weights.num_data
             if training:  # the first batch was checked before; a later one can be another part of the data

@@ -5,26 +5,25 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ppgen.distributions import Dense, UndirectedDistribution
+from ppgen.distributions import Dense
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 
 State = dict[str, Tensor]
 
 
 @torch.no_grad()
-def updated_offsets(law: UndirectedDistribution, value: Tensor, state: State, rate: float) -> State:
+def updated_offsets(even: Tensor, odd: Tensor, state: State, rate: float) -> State:
     """Offsets moved towards the means of both sides in the positive phase; at them, if there were none.
 
     Args:
-        law: Law at the site.
-        value: Values at the site: (..., rows, units).
+        even: Values of the even side, or their means: (..., rows, even units).
+        odd: The same of the odd side: (..., rows, odd units).
         state: State with the last offsets, if any.
         rate: Weight of the new means.
 
     Returns:
         `even_offset`, shape (even units,), and `odd_offset`, shape (odd units,).
     """
-    even, odd = law.side_means(value)
     means = {"even_offset": even.flatten(0, -2).mean(0), "odd_offset": odd.flatten(0, -2).mean(0)}
     return {name: torch.lerp(state[name], mean, rate) if name in state else mean for name, mean in means.items()}
 

@@ -26,8 +26,9 @@ class _ChainPhase(NegativePhase):
         if not 0 < self.offset_rate <= 1:
             raise ValueError(f"offset_rate must lie in (0, 1], got {self.offset_rate!r}.")
 
-    def _offsets(self, law: UndirectedDistribution, value: Tensor, state: State) -> State:
-        return updated_offsets(law, value, state, self.offset_rate) if self.centred else {}
+    def observe(self, law: UndirectedDistribution, even: Tensor, odd: Tensor, state: State) -> State:
+        """Offsets of centring moved towards the means of the positive phase, if centring is on."""
+        return {**state, **updated_offsets(even, odd, state, self.offset_rate)} if self.centred else state
 
     @staticmethod
     def _expectation(law: UndirectedDistribution, even: Tensor) -> Tensor:
@@ -62,8 +63,8 @@ class CD(_ChainPhase):
     """
 
     def init(self, law: UndirectedDistribution, value: Tensor) -> State:
-        """Offsets of centring, if it is on."""
-        return self._offsets(law, value, {})
+        """No state; offsets of centring are made at the end of the first step."""
+        return {}
 
     def surrogate(self, law: UndirectedDistribution, value: Tensor, state: State) -> tuple[Tensor, State]:
         """Gradient of the chains' free energies after k sweeps from the values."""
@@ -73,7 +74,7 @@ class CD(_ChainPhase):
             # From the odd side, `even_side` was the second half of the first sweep.
             sweeps = self.k - 1 if law.from_odd_side else self.k
             end = energy.gibbs(start, EVEN, sweeps)
-        return self._expectation(law, end), self._offsets(law, value, state)
+        return self._expectation(law, end), state
 
 
 @dataclass(frozen=True)
@@ -112,12 +113,11 @@ class PCD(_ChainPhase):
             raise ValueError(f"num_chains must be at least 1, got {self.num_chains!r}.")
 
     def init(self, law: UndirectedDistribution, value: Tensor) -> State:
-        """Chains drawn from the base rates, and offsets of centring, if it is on."""
+        """Chains drawn from the base rates; offsets of centring are made at the end of the first step."""
         with torch.no_grad():
-            chains = base_rate_draw(law.base_energy, (self.num_chains,))
-        return {"chains": chains, **self._offsets(law, value, {})}
+            return {"chains": base_rate_draw(law.base_energy, (self.num_chains,))}
 
     def surrogate(self, law: UndirectedDistribution, value: Tensor, state: State) -> tuple[Tensor, State]:
         """Gradient of the chains' free energies after k sweeps from where they were."""
         chains = law.base_energy.gibbs(state["chains"], EVEN, self.k)
-        return self._expectation(law, chains), {"chains": chains, **self._offsets(law, value, state)}
+        return self._expectation(law, chains), {**state, "chains": chains}

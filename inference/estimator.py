@@ -30,7 +30,15 @@ def check_estimator(estimator: Estimator | str, layout: Layout) -> None:
     Raises:
         ValueError: Names the site and says what to use instead.
     """
+    exact = [name for name, kind in layout.latent.items() if kind == EXACT_POSTERIOR]
+    order = list(layout.latent)
     for name, kind in layout.latent.items():
+        if exact and kind != EXACT_POSTERIOR and order.index(name) > order.index(exact[0]):
+            raise ValueError(
+                f"Site {exact[0]!r} is marked as drawn from the exact posterior, but site {name!r}, drawn after it, "
+                f"is not: the weight then depends on {exact[0]!r}, whose gradient would be missing. "
+                f"Draw {exact[0]!r} last, given the others, or take the mark away."
+            )
         if isinstance(estimator, Estimator) and not type(estimator).supports(kind):
             raise ValueError(
                 f"{type(estimator).__name__} is not sound at site {name!r}, which is {kind}: it needs "

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from pyro import poutine
-from pyro.distributions import MaskedDistribution
+from pyro.distributions import Independent, MaskedDistribution
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 
@@ -50,7 +50,7 @@ class Layout:
 
 def undirected_law(fn: Any) -> UndirectedDistribution | None:
     """The undirected distribution at a site, under a mask or not; None if the site holds another."""
-    while isinstance(fn, MaskedDistribution):
+    while isinstance(fn, (MaskedDistribution, Independent)):
         fn = fn.base_dist
     return fn if isinstance(fn, UndirectedDistribution) else None
 

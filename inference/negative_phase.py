@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pyro.distributions import MaskedDistribution
+import torch
+from pyro.distributions import Independent, MaskedDistribution
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from ppgen.distributions import UndirectedDistribution
+from ppgen.distributions import LayerConditional, UndirectedDistribution
+from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.inference.layout import undirected_law
 from ppgen.inference.pyro_loss import PyroLoss
 
@@ -42,6 +44,17 @@ class NegativePhase(PyroLoss):
             state: State left by the last step.
         """
 
+    def observe(self, law: UndirectedDistribution, even: Tensor, odd: Tensor, state: State) -> State:
+        """State after the positive phase of a step has been seen; unchanged by default.
+
+        Args:
+            law: The law at the site.
+            even: Values or means of the even side in the positive phase, (..., units).
+            odd: The same of the odd side.
+            state: State that `surrogate` left.
+        """
+        return state
+
     def value(self, law: UndirectedDistribution) -> Tensor | float:
         """What is attached when a value is wanted and no gradient: log Z if it is known, else 0."""
         return 0.0
@@ -60,9 +73,27 @@ class NegativePhaseHandler(Messenger):
         super().__init__()
         self.phases, self.states, self.training = phases, states, training
         self.laws: dict[str, tuple[UndirectedDistribution, Tensor]] = {}
+        self._layers: list[tuple[LayerConditional, Tensor]] = []
+
+    def end(self) -> None:
+        """Tell each negative phase what its machine's positive phase was, once the model has run."""
+        if not self.training:
+            return
+        for name, (law, value) in self.laws.items():
+            energy = law.base_energy
+            known = {fn.layer: layer for fn, layer in self._layers if fn.machine_energy is energy}
+            other = energy.sides[EVEN if law.from_odd_side else ODD]
+            if law.holds_one_side and all(layer in known for layer in other):
+                values = torch.cat([known[layer] for layer in other], -1)
+                even, odd = (values, value) if law.from_odd_side else (value, values)
+            else:
+                even, odd = law.side_means(value)
+            self.states[name] = self.phases[name].observe(law, even, odd, self.states[name])
 
     def _pyro_sample(self, msg: Any) -> None:
         law = undirected_law(msg["fn"])
+        if law is None and self.laws:
+            self._note_layer(msg)
         if law is None or law.attached is not None or msg["name"] not in self.phases:
             return
         name, phase, value = msg["name"], self.phases[msg["name"]], msg["value"]
@@ -81,9 +112,19 @@ class NegativePhaseHandler(Messenger):
         self.laws[name] = (law, value.detach())
         msg["fn"] = replace_law(msg["fn"], attached)
 
+    def _note_layer(self, msg: Any) -> None:
+        """Keep the values of a layer that is drawn or observed given the layer under a negative phase."""
+        fn = msg["fn"]
+        while isinstance(fn, MaskedDistribution):
+            fn = fn.base_dist
+        if isinstance(fn, LayerConditional) and msg["value"] is not None:
+            self._layers.append((fn, msg["value"].detach()))
+
 
 def replace_law(fn: Any, law: UndirectedDistribution) -> Any:
-    """The distribution `fn` with the undirected law inside of it replaced; masks are kept."""
+    """The distribution `fn` with the undirected law inside of it replaced; masks and event dimensions are kept."""
     if isinstance(fn, MaskedDistribution):
         return MaskedDistribution(replace_law(fn.base_dist, law), fn._mask)
+    if isinstance(fn, Independent):
+        return Independent(replace_law(fn.base_dist, law), fn.reinterpreted_batch_ndims)
     return law

@@ -33,7 +33,7 @@ def check_support(pair: Any, batch: Any) -> None:
         if not site["fn"].support.check(value).all():
             advice = ""
             if "Boolean" in repr(site["fn"].support):
-                advice = " Binarise the data: datasets.load(..., binarize=\"threshold\"), \"fixed\" or \"dynamic\"."
+                advice = ' Binarise the data: datasets.load(..., binarize="threshold"), "fixed" or "dynamic".'
             raise ValueError(
                 f"Data at site {name!r} must lie in {site['fn'].support}; found values from {value.min().item():g} to "
                 f"{value.max().item():g}.{advice}"

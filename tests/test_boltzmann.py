@@ -288,3 +288,19 @@ def test_undirected_prior_needs_a_negative_phase() -> None:
     with pytest.raises(ValueError, match="no undirected site"):
         chosen = inference.Inference(inference.ELBO(), negative_phase=inference.CD())
         chosen.bind(testing.conjugate_pair(), x[0], num_data=2)
+
+
+def test_a_site_of_several_machines_is_undirected() -> None:
+    """Catches `.to_event` around a machine, behind which its unknown log Z is overlooked."""
+    law = testing.boltzmann_machine((3, 2)).marginal("layer0").expand(Size([2])).to_event(1)
+    x = torch.randint(2, (5, 2, 3)).double()
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", law, obs=x)
+
+    pair = Pair(model, lambda x: None)
+    assert inference.find_layout(pair, x).undirected == ("x",)
+    with inference.attach(log_partition=0.5):
+        weights = inference.log_weights(pair, x).local[0]
+    torch.testing.assert_close(weights, -law.base_dist.base_energy.free_energy(x, 0).sum(-1) - 1.0)

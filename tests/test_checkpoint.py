@@ -28,9 +28,7 @@ def one_thread():
 
 
 def _fit(pair, folder, **options):
-    return ppgen.fit(
-        pair, _ROWS, folder=folder, **{"epochs": 2, "batch_size": 20, "progress": False} | options
-    )
+    return ppgen.fit(pair, _ROWS, folder=folder, **{"epochs": 2, "batch_size": 20, "progress": False} | options)
 
 
 def _vae():

@@ -67,9 +67,7 @@ def test_threshold_is_strictly_above_one_half():
     assert data.seed is None
 
 
-@pytest.mark.parametrize(
-    "values, kind", [([0.0, 1.0], "binary"), ([0.25, 1.0], "grey"), ([-1.0, 1.0], "real")]
-)
+@pytest.mark.parametrize("values, kind", [([0.0, 1.0], "binary"), ([0.25, 1.0], "grey"), ([-1.0, 1.0], "real")])
 def test_without_binarisation_values_stay_and_are_named(values, kind):
     """Catches a silent clip or rescaling, and data called binary that are not."""
     data = datasets.as_dataset(torch.tensor([values, values[::-1]]))

@@ -15,9 +15,7 @@ GREY = np.random.default_rng(1).uniform(size=(50, 6)).astype(np.float32)
 
 def same(first: datasets.Dataset, second: datasets.Dataset) -> bool:
     splits = ("train", "valid", "test")
-    return all(
-        torch.equal(first.batch(name, slice(None)), second.batch(name, slice(None))) for name in splits
-    )
+    return all(torch.equal(first.batch(name, slice(None)), second.batch(name, slice(None))) for name in splits)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.uint8, np.int64, bool])
@@ -51,9 +49,7 @@ def test_checksum_sees_every_value_and_the_split():
 
 def test_splits_of_an_npz_file_are_kept(tmp_path):
     """Catches rows moved between splits that the user fixed, or put in another order."""
-    np.savez(
-        tmp_path / "x.npz", train=GREY[:30], valid=GREY[30:35], test=GREY[35:], test_labels=np.arange(15)
-    )
+    np.savez(tmp_path / "x.npz", train=GREY[:30], valid=GREY[30:35], test=GREY[35:], test_labels=np.arange(15))
     data = datasets.load(tmp_path / "x.npz")
     for split, part in {"train": GREY[:30], "valid": GREY[30:35], "test": GREY[35:]}.items():
         assert np.array_equal(data.batch(split, slice(None)).numpy(), part)
@@ -112,17 +108,12 @@ def test_a_mapped_file_is_the_same_data_set(tmp_path, monkeypatch, binarize, suf
     assert mapped.checksum == whole.checksum
     assert mapped.binarization == whole.binarization
     torch.testing.assert_close(mapped.mean, whole.mean)
-    draws = [
-        data.batch("train", torch.tensor([3, 1]), torch.Generator().manual_seed(0))
-        for data in (mapped, whole)
-    ]
+    draws = [data.batch("train", torch.tensor([3, 1]), torch.Generator().manual_seed(0)) for data in (mapped, whole)]
     assert torch.equal(*draws)
 
 
 def same_evaluation(first: datasets.Dataset, second: datasets.Dataset) -> bool:
-    return all(
-        torch.equal(first.split(name)[:], second.split(name)[:]) for name in ("train", "valid", "test")
-    )
+    return all(torch.equal(first.split(name)[:], second.split(name)[:]) for name in ("train", "valid", "test"))
 
 
 def test_a_large_file_is_mapped_and_read_a_piece_at_a_time(tmp_path, monkeypatch):
@@ -301,6 +292,4 @@ def test_heavy_libraries_are_not_imported_with_the_package():
     sources = Path(build.__file__).parent.glob("*.py")
     for source in sources:
         for line in source.read_text().splitlines():
-            assert not line.startswith(("import sklearn", "from sklearn", "import pooch", "from pooch")), (
-                source
-            )
+            assert not line.startswith(("import sklearn", "from sklearn", "import pooch", "from pooch")), source

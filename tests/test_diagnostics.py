@@ -114,9 +114,7 @@ def test_global_latent_with_an_autoguide():
     assert dict(tree.posterior["loc"].sizes) == {"chain": 1, "draw": 8, "component": 3}
     assert tree.sample_stats["log_p"].dims == tree.sample_stats["log_q"].dims == ("chain", "draw")
     loc = torch.as_tensor(tree.posterior["loc"].values[0])
-    log_p = dist.Normal(loc[:, None], 0.5).log_prob(X).sum((1, 2)) + dist.Normal(0.0, 1.0).log_prob(loc).sum(
-        1
-    )
+    log_p = dist.Normal(loc[:, None], 0.5).log_prob(X).sum((1, 2)) + dist.Normal(0.0, 1.0).log_prob(loc).sum(1)
     np.testing.assert_allclose(tree.sample_stats["log_p"][0], log_p, rtol=1e-5)
     assert tree.log_likelihood["x"].dims == ("chain", "draw", "data")
     assert tree.prior["loc"].dims == ("chain", "draw", "component")

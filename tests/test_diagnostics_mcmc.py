@@ -63,9 +63,7 @@ def test_divergences_at_their_draws():
 def test_chains_stay_chains():
     """Catches chains mixed with draws when the samples are made flat and cut again."""
     mcmc = run(RandomWalkKernel(model))
-    mcmc._samples = {
-        name: torch.cat([value, value + 10, value + 20]) for name, value in mcmc._samples.items()
-    }
+    mcmc._samples = {name: torch.cat([value, value + 10, value + 20]) for name, value in mcmc._samples.items()}
     mcmc._diagnostics = mcmc._diagnostics * 3
     tree = diagnostics.from_pyro(mcmc, log_likelihood=False)
     assert tree.posterior["loc"].shape == (3, 6, 2)

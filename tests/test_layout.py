@@ -138,11 +138,7 @@ def test_every_test_says_what_it_catches() -> None:
     mute = []
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if (
-                isinstance(node, ast.FunctionDef)
-                and node.name.startswith("test_")
-                and not ast.get_docstring(node)
-            ):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and not ast.get_docstring(node):
                 mute.append(f"{path.name}:{node.lineno} {node.name}")
     assert not mute, "\n".join(mute)
 

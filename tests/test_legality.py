@@ -128,3 +128,20 @@ def test_bad_parts(call: Any, error: type, message: str) -> None:
     """Catches a part of the wrong kind that would fail at the first step."""
     with pytest.raises(error, match=message):
         call()
+
+
+def test_an_exact_site_above_an_approximate_one_raises() -> None:
+    """Catches a mark that drops the score term of a site on which the weight still depends."""
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            first = pyro.sample("a", dist.Bernoulli(0.3 * torch.ones(len(x))), infer={"posterior": "exact"})
+            pyro.sample("b", dist.Normal(first, 1.0))
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            first = pyro.sample("a", dist.Bernoulli(0.5 * torch.ones(len(x))))
+            pyro.sample("x", dist.Normal(pyro.sample("b", dist.Normal(first, 1.0)), 1.0), obs=x)
+
+    with pytest.raises(ValueError, match="Draw 'a' last"):
+        inference.Inference(inference.ELBO()).bind(Pair(model, guide), torch.zeros(3), num_data=3)

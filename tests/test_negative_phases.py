@@ -211,12 +211,21 @@ def test_offsets_follow_the_means() -> None:
     """Catches offsets of the wrong side, or a rate of the old ones in the place of the new."""
     rbm = make_rbm()
     means = {"even_offset": X.mean(0), "odd_offset": torch.sigmoid(rbm.hidden_bias + X @ rbm.weight).mean(0).detach()}
-    law = rbm.machine().marginal("visible")
-    state = updated_offsets(law, X, {}, 0.1)
+    hidden = torch.sigmoid(rbm.hidden_bias + X @ rbm.weight).detach()
+    state = updated_offsets(X, hidden, {}, 0.1)
     for name, mean in means.items():
         testing.check_close(state[name], mean, f"first {name}")
-    moved = updated_offsets(law, 1 - X, state, 0.1)
+    moved = updated_offsets(1 - X, hidden, state, 0.1)
     testing.check_close(moved["even_offset"], 0.9 * X.mean(0) + 0.1 * (1 - X).mean(0), "moved even offset")
+
+
+def test_the_visible_offset_is_the_mean_of_the_data() -> None:
+    """Catches an offset that is the mean of the reconstruction where the data themselves are observed."""
+    rbm = make_rbm()
+    for phase in (inference.CD(), inference.PCD(num_chains=7)):
+        bound = bind(rbm, phase, X)
+        bound.step(X)
+        testing.check_close(bound.state["hidden.even_offset"], X.mean(0), "visible offset")
 
 
 def test_centred_steps_use_the_offsets() -> None:

@@ -18,8 +18,7 @@ NAMES = ("loc", "slope", "bend", "a", "b", "log_s")
 def start(device: torch.device) -> dict[str, Tensor]:
     values = (0.3, 1.4, 0.7, 0.8, -0.5, -0.6)
     return {
-        name: torch.tensor(value, dtype=torch.float64, device=device)
-        for name, value in zip(NAMES, values, strict=True)
+        name: torch.tensor(value, dtype=torch.float64, device=device) for name, value in zip(NAMES, values, strict=True)
     }
 
 
@@ -112,9 +111,7 @@ def test_iwelbo_under_subsampling_is_a_bound() -> None:
     evidence = pair.model_module.log_evidence(x).mean().detach()
     whole = inference.Inference(inference.IWELBO(num_particles=3)).bind(pair, x, num_data=12)
     full = torch.stack([whole.value(x) for _ in range(400)])
-    batches = torch.stack(
-        [torch.stack([whole.value(part) for part in x.split(3)]).mean() for _ in range(400)]
-    )
+    batches = torch.stack([torch.stack([whole.value(part) for part in x.split(3)]).mean() for _ in range(400)])
     assert full.mean() < evidence and batches.mean() < evidence
     testing.check_mean(full - batches, torch.zeros((), dtype=x.dtype), "whole data less minibatches")
 

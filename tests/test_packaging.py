@@ -95,9 +95,7 @@ def test_editable_install_works_without_links(checkout: Path, tmp_path: Path) ->
     env = tmp_path / "env"
     venv.create(env, with_pip=False, symlinks=True)
     python = env / "bin" / "python"
-    purelib = Path(
-        run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip()
-    )
+    purelib = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
     # A path file of a path file's folder is not read: an editable ppgen of this environment stays invisible.
     (purelib / "torch_and_others.pth").write_text(sysconfig.get_path("purelib"))
     pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]

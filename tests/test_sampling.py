@@ -48,9 +48,7 @@ def test_an_rbm_is_sampled_from_its_exact_law():
     counts = torch.stack([(drawn.samples == state).all(1).sum() for state in states]).double()
     expected = 4000 * law.double()
     chi_square = ((counts - expected) ** 2 / expected).sum()
-    assert (
-        chi_square < 7 + 4 * 14**0.5
-    )  # 7 degrees of freedom, 4 sigma; draws 5 sweeps apart are nearly independent
+    assert chi_square < 7 + 4 * 14**0.5  # 7 degrees of freedom, 4 sigma; draws 5 sweeps apart are nearly independent
     error = (drawn.means.mean(0) - (law[:, None] * states).sum(0)).abs()
     assert (error < 4 * 0.5 / 4000**0.5).all()
     assert drawn.rhat < 1.01

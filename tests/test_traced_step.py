@@ -21,9 +21,7 @@ def _inferences() -> list[tuple[type, tuple, object]]:
     cases: list[tuple[type, tuple, object]] = []
     for name in registry.OBJECTIVES:
         cases.append((models.VAE, (12, 3, (5,)), registry.lookup("objective", name)(num_particles=3)))
-        cases.append(
-            (models.HierarchicalVAE, (12, (4, 2), ((5,), (5,))), registry.lookup("objective", name)())
-        )
+        cases.append((models.HierarchicalVAE, (12, (4, 2), ((5,), (5,))), registry.lookup("objective", name)()))
     for name in registry.NEGATIVE_PHASES:
         cases.append((models.RBM, (12, 4), registry.lookup("negative phase", name)()))
     return cases

@@ -143,14 +143,10 @@ def _num_features(source: Source, expected: int | None) -> int:
         found[split] = math.prod(array.shape[1:])
     if len(set(found.values())) > 1:
         sizes = ", ".join(f"{split} {size}" for split, size in found.items())
-        raise ValueError(
-            f"The splits of data set {source.name!r} differ in their number of features: {sizes}."
-        )
+        raise ValueError(f"The splits of data set {source.name!r} differ in their number of features: {sizes}.")
     stored = next(iter(found.values()))
     if source.packed:
-        wrong = [
-            split for split, array in source.arrays.items() if array.dtype != np.uint8 or array.ndim != 2
-        ]
+        wrong = [split for split, array in source.arrays.items() if array.dtype != np.uint8 or array.ndim != 2]
         if wrong:
             raise ValueError(
                 f"packed=True needs uint8 rows x bytes, but the {wrong[0]} array of data set {source.name!r} "
@@ -163,9 +159,7 @@ def _num_features(source: Source, expected: int | None) -> int:
             )
         return 8 * stored if expected is None else expected
     if expected is not None and stored != expected:
-        packed = stored == -(-expected // 8) and all(
-            array.dtype == np.uint8 for array in source.arrays.values()
-        )
+        packed = stored == -(-expected // 8) and all(array.dtype == np.uint8 for array in source.arrays.values())
         hint = " If its bytes hold eight bits each, give packed=True." if packed else ""
         raise ValueError(f"Data set {source.name!r} has {stored} features a row, expected {expected}.{hint}")
     return stored
@@ -195,8 +189,6 @@ def _labels(source: Source, divided: dict[str, tuple[str, np.ndarray]]) -> dict[
                 f"one for each of its {len(source.arrays[key])} rows."
             )
         if values.dtype.kind not in "bui":
-            raise ValueError(
-                f"The {key} labels of data set {source.name!r} must be integers, got {values.dtype}."
-            )
+            raise ValueError(f"The {key} labels of data set {source.name!r} must be integers, got {values.dtype}.")
         labels[split] = torch.from_numpy(values[positions].astype(np.int64))
     return labels or None

@@ -35,9 +35,7 @@ def source_of_file(path: Path, *, packed: bool = False, memory_map: bool | None 
     if not path.is_file():
         raise FileNotFoundError(f"No data file {path} (looked for {path.absolute()}).")
     if path.suffix not in SUFFIXES:
-        raise ValueError(
-            f"Data file {path} has suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}."
-        )
+        raise ValueError(f"Data file {path} has suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}.")
     mapped = path.stat().st_size >= MAP_BYTES if memory_map is None else memory_map
     try:
         if path.suffix == ".npy":
@@ -61,11 +59,7 @@ def source_of_arrays(data: Any, *, name: str = "array", packed: bool = False) ->
         ValueError: If keys do not say which array is which.
     """
     members = dict(data) if isinstance(data, Mapping) else {"train": data}
-    labels = {
-        key: members.pop(key)
-        for key in [f"{split}_labels" for split in SPLITS] + ["labels"]
-        if key in members
-    }
+    labels = {key: members.pop(key) for key in [f"{split}_labels" for split in SPLITS] + ["labels"] if key in members}
     if "train" not in members and len(members) == 1:
         members = {"train": next(iter(members.values()))}
     unknown = [key for key in members if key not in SPLITS]
@@ -81,10 +75,7 @@ def source_of_arrays(data: Any, *, name: str = "array", packed: bool = False) ->
     return Source(
         name=name,
         arrays=arrays,
-        labels={
-            key.removesuffix("_labels"): as_numpy(values, f"{key} of {name!r}")
-            for key, values in labels.items()
-        },
+        labels={key.removesuffix("_labels"): as_numpy(values, f"{key} of {name!r}") for key, values in labels.items()},
         packed=packed,
         shuffle=True,
     )
@@ -98,9 +89,7 @@ def as_numpy(data: Any, what: str) -> np.ndarray:
     """
     if isinstance(data, Tensor):
         values = data.detach().cpu()
-        data = (
-            values.float() if values.dtype.is_floating_point and values.element_size() < 4 else values
-        ).numpy()
+        data = (values.float() if values.dtype.is_floating_point and values.element_size() < 4 else values).numpy()
     if not hasattr(data, "__array__"):
         raise TypeError(f"The {what} must be a NumPy array or a tensor, got {type(data).__name__}.")
     array = data if isinstance(data, np.ndarray) else np.asarray(data)

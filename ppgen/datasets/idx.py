@@ -93,9 +93,7 @@ def load_idx(files: IDXFiles, root: str | PathLike | None = None) -> Source:
         return read_idx(path, sha256=files.sha256[name])
 
     paths = find_or_fetch(files.folder, tuple(files.sha256), files.mirrors, root=root, check=checked)
-    train_images, train_labels, test_images, test_labels = (
-        checked(paths[name], name) for name in files.sha256
-    )
+    train_images, train_labels, test_images, test_labels = (checked(paths[name], name) for name in files.sha256)
     return Source(
         name=files.name,
         arrays={"train": train_images, "test": test_images},
@@ -124,9 +122,7 @@ def read_idx(path: str | PathLike, sha256: str | None = None) -> np.ndarray:
         try:
             content = gzip.decompress(content)
         except (EOFError, OSError, zlib.error) as error:
-            raise ValueError(
-                f"{path} is a damaged gzip file ({error}). Delete it and fetch it again."
-            ) from error
+            raise ValueError(f"{path} is a damaged gzip file ({error}). Delete it and fetch it again.") from error
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES or content[3] == 0:
         raise ValueError(
             f"{path} is not an IDX file: its magic number is 0x{content[:4].hex()}, expected 0x0000 followed "

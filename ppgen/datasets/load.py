@@ -131,9 +131,7 @@ def _source(name: Any, root: str | PathLike | None, packed: bool, memory_map: bo
         return source_of_file(Path(name).expanduser(), packed=packed, memory_map=memory_map)
     if isinstance(name, str):
         if packed or memory_map is not None:
-            raise ValueError(
-                "packed and memory_map are for files and arrays of your own, not for registered names."
-            )
+            raise ValueError("packed and memory_map are for files and arrays of your own, not for registered names.")
         return _loader(name)(root)
     if isinstance(name, Tensor) or isinstance(name, Mapping) or hasattr(name, "__array__"):
         return source_of_arrays(name, packed=packed)
@@ -151,6 +149,4 @@ def _loader(name: str) -> Any:
     try:
         return registry.lookup("data set", name)
     except ValueError as error:
-        raise ValueError(
-            f"{error} A file of your own is named by its path, ending in .npy or .npz."
-        ) from None
+        raise ValueError(f"{error} A file of your own is named by its path, ending in .npy or .npz.") from None

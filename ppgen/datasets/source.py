@@ -44,9 +44,7 @@ class Source:
     test_size: int | float = DEFAULT_FRACTION
 
 
-def divide(
-    source: Source, valid_size: Size = None, test_size: Size = None
-) -> dict[str, tuple[str, np.ndarray]]:
+def divide(source: Source, valid_size: Size = None, test_size: Size = None) -> dict[str, tuple[str, np.ndarray]]:
     """Array and row positions of each split.
 
     Rows of `"train"` become test rows (the last ones), validation rows (the last of the rest) and training
@@ -74,8 +72,7 @@ def divide(
             counts[split] = _count(f"{split}_size", default if given is None else given, total)
         elif given is not None:
             raise ValueError(
-                f"{split}_size={given!r} cannot be asked for: data set {source.name!r} has its own {split} "
-                "rows."
+                f"{split}_size={given!r} cannot be asked for: data set {source.name!r} has its own {split} rows."
             )
     if sum(counts.values()) >= total:
         taken = " and ".join(f"{split}_size takes {count}" for split, count in counts.items())
@@ -100,6 +97,5 @@ def _count(argument: str, size: int | float, total: int) -> int:
     if isinstance(size, float) and 0.0 < size < 1.0:
         return max(1, int(size * total))
     raise ValueError(
-        f"{argument} must be a number of rows (an int, 0 or more) or a fraction between 0 and 1, got "
-        f"{size!r}."
+        f"{argument} must be a number of rows (an int, 0 or more) or a fraction between 0 and 1, got {size!r}."
     )

@@ -1,6 +1,7 @@
 """Distributions that Pyro does not have: Boltzmann machines of layered units."""
 
 from ppgen.distributions.boltzmann import BoltzmannMachine, BoltzmannMarginal
+from ppgen.distributions.conditional import LayerConditional
 from ppgen.distributions.couplings import Coupling, Dense
 from ppgen.distributions.samplers import ExactSampler, GibbsSampler
 from ppgen.distributions.tempering import BaseRatePath
@@ -16,6 +17,7 @@ __all__ = [
     "Dense",
     "ExactSampler",
     "GibbsSampler",
+    "LayerConditional",
     "UndirectedDistribution",
     "Units",
 ]

@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from ppgen.distributions.conditional import LayerConditional
 from ppgen.distributions.couplings import Coupling
 from ppgen.distributions.enumeration import exact_log_partition
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
@@ -136,7 +137,8 @@ class BoltzmannMachine(UndirectedDistribution):
             coupling = self.base_energy.couplings[min(index, layer)]
             value = given[neighbour]
             inputs.append(coupling.forward(value) if index < layer else coupling.backward(value))
-        return self.base_energy.units[layer].distribution(inputs[0] if len(inputs) == 1 else inputs[0] + inputs[1])
+        law = self.base_energy.units[layer].distribution(inputs[0] if len(inputs) == 1 else inputs[0] + inputs[1])
+        return LayerConditional(law, self.base_energy, layer)
 
     def gibbs(
         self, value: Tensor, sweeps: int = 1, *, side: str = "visible", generator: torch.Generator | None = None
@@ -205,6 +207,11 @@ class BoltzmannMarginal(UndirectedDistribution):
     def from_odd_side(self) -> bool:
         """Whether an event is the odd side."""
         return self.side == ODD
+
+    @property
+    def holds_one_side(self) -> bool:
+        """True."""
+        return True
 
     def _event(self, even: Tensor, odd: Tensor) -> Tensor:
         return even if self.side == EVEN else odd

@@ -116,9 +116,7 @@ class LayeredEnergy:
         return _join(drawn)
 
     @torch.no_grad()
-    def gibbs(
-        self, values: Tensor, side: int, sweeps: int = 1, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def gibbs(self, values: Tensor, side: int, sweeps: int = 1, generator: torch.Generator | None = None) -> Tensor:
         """Values of `side` after block Gibbs sweeps: other side given it, then it given the other side."""
         for _ in range(sweeps):
             values = self.sample_opposite(self.sample_opposite(values, side, generator), 1 - side, generator)

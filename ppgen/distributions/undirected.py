@@ -75,6 +75,11 @@ class UndirectedDistribution(TorchDistribution):
         """Whether an event is the odd side alone."""
         return False
 
+    @property
+    def holds_one_side(self) -> bool:
+        """Whether an event is one side alone, the other summed out."""
+        return False
+
     @abstractmethod
     def _event(self, even: Tensor, odd: Tensor) -> Tensor:
         """Event of this law in a joint state."""

@@ -100,9 +100,7 @@ class TensorBoardLog:
                 from torch.utils.tensorboard import SummaryWriter
 
                 # Points that a killed run wrote after its last checkpoint are hidden when it goes on.
-                self._writer = SummaryWriter(
-                    str(self.folder), purge_step=self._start + 1 if self._start else None
-                )
+                self._writer = SummaryWriter(str(self.folder), purge_step=self._start + 1 if self._start else None)
             for name, value in event.metrics.items():
                 if name not in ("epoch", "step"):
                     self._writer.add_scalar(name, value, event.step)

@@ -46,9 +46,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} cannot be read as a checkpoint: {error}") from error
     if not isinstance(header, dict):
-        raise ValueError(
-            f"{path} is a safetensors file but no checkpoint of ppgen: its header has no {_KEY!r}."
-        )
+        raise ValueError(f"{path} is a safetensors file but no checkpoint of ppgen: its header has no {_KEY!r}.")
     return tensors, header
 
 
@@ -59,6 +57,9 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # safetensors makes files that nobody else may read
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)

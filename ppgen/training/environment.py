@@ -27,9 +27,7 @@ def resolve_device(device: Any) -> torch.device:
         device(type='cpu')
     """
     if not isinstance(device, (str, torch.device)):
-        raise TypeError(
-            f"device must be 'auto', a device name or a torch.device, got {type(device).__name__}."
-        )
+        raise TypeError(f"device must be 'auto', a device name or a torch.device, got {type(device).__name__}.")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -40,9 +38,7 @@ def resolve_device(device: Any) -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         index = found.index if found.index is not None else (torch.cuda.current_device() if count else 0)
         if index >= count:
-            raise ValueError(
-                f"device {str(device)!r} is not there: this machine has {count} CUDA devices. Use 'auto'."
-            )
+            raise ValueError(f"device {str(device)!r} is not there: this machine has {count} CUDA devices. Use 'auto'.")
         return torch.device("cuda", index)
     if found.type != "cpu":
         raise ValueError(f"device must be 'auto', 'cpu' or 'cuda:N', got {str(device)!r}.")

@@ -17,9 +17,7 @@ STAGES = ("eager", "graph", "compiled")
 MEASURED = 10  # steps timed in each way before the next is considered
 TRACE_SECONDS = 1.0  # upper estimate of what tracing costs
 COMPILE_SECONDS = 30.0  # upper estimate of what Inductor costs
-EXPECTED_SAVING = (
-    0.25  # share of a step that a graph, or a compiled one, is expected to save before it is measured
-)
+EXPECTED_SAVING = 0.25  # share of a step that a graph, or a compiled one, is expected to save before it is measured
 CHECK_STEPS = 100  # steps, at least, between two comparisons of the graph with the program
 
 
@@ -142,9 +140,7 @@ class Execution:
             except Exception as error:  # no compiler, or one that cannot do with this graph
                 self.stage, self.settled = "graph", True
                 reason = f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
-                warnings.warn(
-                    f"The traced step could not be compiled, so it runs uncompiled: {reason}", stacklevel=4
-                )
+                warnings.warn(f"The traced step could not be compiled, so it runs uncompiled: {reason}", stacklevel=4)
                 return
             self.costs["compile_seconds"] = self.clock() - start
         self.stage = stage

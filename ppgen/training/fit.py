@@ -262,9 +262,7 @@ def _selection(settings: Settings, validation: Validation) -> Selection | None:
         raise ValueError(f"Unknown monitor {name!r}. Known for this inference: {', '.join(known)}.")
     if name is None:
         if settings.early_stopping is not None or settings.restores_best:
-            raise ValueError(
-                "early_stopping and restore_best need a metric, and this inference has none here."
-            )
+            raise ValueError("early_stopping and restore_best need a metric, and this inference has none here.")
         return None
     return Selection(name, settings.early_stopping)
 
@@ -281,16 +279,12 @@ def _config(
     kept: bool,
 ) -> dict[str, Any]:
     name = registry.name_of("model", type(pair))
-    model = (
-        {"name": name, "arguments": pair.config()} if name else {"name": None, "type": type(pair).__name__}
-    )
+    model = {"name": name, "arguments": pair.config()} if name else {"name": None, "type": type(pair).__name__}
     return {
         "checkpoint_format": checkpoint.FORMAT,
         "model": {**model, "example": example(first)},
         "inference": inferences.to_config(inference) if kept else inferences.describe(inference),
-        "training": settings.to_config()
-        | spec.to_config()
-        | {"monitor": selection.monitor if selection else None},
+        "training": settings.to_config() | spec.to_config() | {"monitor": selection.monitor if selection else None},
         "data": source.to_config(),
         "environment": environment.describe_environment(device),
     }

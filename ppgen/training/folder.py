@@ -39,6 +39,8 @@ class RunFolder:
 
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"folder must be a directory, and {self.path} is a file.")
+        if self.resume is True and not self.path.exists():
+            self._check()
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.path / ".lock")
         try:
@@ -61,17 +63,12 @@ class RunFolder:
 
     def _check(self) -> None:
         has_checkpoint = (self.path / LAST).exists()
-        if not self.resume and (
-            has_checkpoint or any((self.path / name).exists() for name in (CONFIG, MODEL))
-        ):
+        if not self.resume and (has_checkpoint or any((self.path / name).exists() for name in (CONFIG, MODEL))):
             raise ValueError(
-                f"{self.path} already holds a run. "
-                "Pass resume='auto' to go on with it, or choose another folder."
+                f"{self.path} already holds a run. Pass resume='auto' to go on with it, or choose another folder."
             )
         if self.resume is True and not has_checkpoint:
-            raise ValueError(
-                f"resume=True, but {self.path} holds no checkpoint. Use resume='auto' to start one there."
-            )
+            raise ValueError(f"resume=True, but {self.path} holds no checkpoint. Use resume='auto' to start one there.")
 
     def begin(self, config: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Compare the configuration with that of the folder, record it, and give the checkpoint.
@@ -151,9 +148,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], epochs_done: int, pa
 def warn_of_environment(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Warn where versions or threads differ: the run goes on, but not bit for bit as it would have."""
     before, after = old.get("environment", {}), new.get("environment", {})
-    differing = [
-        f"{name} {before.get(name)} -> {after[name]}" for name in after if before.get(name) != after[name]
-    ]
+    differing = [f"{name} {before.get(name)} -> {after[name]}" for name in after if before.get(name) != after[name]]
     if differing:
         warnings.warn(
             f"The run goes on in another environment ({', '.join(differing)}), "

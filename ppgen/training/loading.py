@@ -48,9 +48,7 @@ def load(folder: str | Path, pair: Any = None) -> Run:
     """
     path = Path(folder)
     if not (path / CONFIG).exists():
-        raise ValueError(
-            f"{path} holds no run: there is no {CONFIG}. Give the folder that fit(folder=...) wrote."
-        )
+        raise ValueError(f"{path} holds no run: there is no {CONFIG}. Give the folder that fit(folder=...) wrote.")
     config = checkpoint.read_json(path / CONFIG)
     check_format(config, path)
     if not (path / LAST).exists():

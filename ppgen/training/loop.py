@@ -13,7 +13,7 @@ from ppgen.training.checkpoint import prefixed, section
 from ppgen.training.divergence import DivergenceError, Snapshot, explain
 from ppgen.training.early_stopping import Selection
 from ppgen.training.environment import peak_memory
-from ppgen.training.folder import BEST, RunFolder
+from ppgen.training.folder import BEST, LAST, RunFolder
 from ppgen.training.progress import Progress
 from ppgen.training.run import Run
 from ppgen.training.settings import Settings
@@ -149,7 +149,9 @@ class Loop:
     def _diverged(self) -> None:
         reason = explain(self.stepper, self.good)
         kept = (
-            "" if self.folder is None else f" The last checkpoint in {self.folder.path} is from before that."
+            f" The last checkpoint in {self.folder.path} is from before that."
+            if self.folder is not None and (self.folder.path / LAST).exists()
+            else ""
         )
         raise DivergenceError(
             f"Training met a number that is not finite {reason}. "
@@ -162,9 +164,7 @@ class Loop:
         self._check()
         self._record()
         if self.best is not None and not self._best_saved and self.selection is not None:
-            self.folder.save_best(
-                self.best, self.selection.to_dict() | {"checkpoint_format": checkpoint.FORMAT}
-            )
+            self.folder.save_best(self.best, self.selection.to_dict() | {"checkpoint_format": checkpoint.FORMAT})
             self._best_saved = True
         tensors, numbers = self.stepper.capture()
         header = {
@@ -192,8 +192,7 @@ class Loop:
             if self._keeps_best and self.selection.epoch is not None and self.folder is not None:
                 device = self.stepper.source.device
                 self.best = {
-                    name: value.to(device)
-                    for name, value in checkpoint.read(self.folder.path / BEST)[0].items()
+                    name: value.to(device) for name, value in checkpoint.read(self.folder.path / BEST)[0].items()
                 }
         self.finished = header["finished"] and (
             header["stopped_by"] is not None or self.stepper.step >= self.stepper.total_steps

@@ -50,8 +50,7 @@ class OptimizerSpec:
         cls = OPTIMIZERS[self.name][0]
         speed: dict[str, Any] = {}
         if issubclass(cls, _FUSED) and all(
-            parameter.is_floating_point() and parameter.device.type in ("cpu", "cuda")
-            for parameter in parameters
+            parameter.is_floating_point() and parameter.device.type in ("cpu", "cuda") for parameter in parameters
         ):
             speed = {"fused": True}
         try:
@@ -77,9 +76,7 @@ class OptimizerSpec:
         return f"{self.name}{f' ({options})' if options else ''}{lr}{schedule}"
 
 
-def resolve_optimizer(
-    optimizer: Any, lr: Any, lr_schedule: Any, defaults: Mapping[str, Any]
-) -> OptimizerSpec:
+def resolve_optimizer(optimizer: Any, lr: Any, lr_schedule: Any, defaults: Mapping[str, Any]) -> OptimizerSpec:
     """Complete what the caller gave from the pair's defaults.
 
     Args:
@@ -114,9 +111,7 @@ def resolve_optimizer(
     name, schedule = resolve(default_schedule if lr_schedule is None else lr_schedule)
     if callable(optimizer):
         if lr is not None:
-            raise ValueError(
-                "lr is given beside an optimizer that is a function: set the step size in the function."
-            )
+            raise ValueError("lr is given beside an optimizer that is a function: set the step size in the function.")
         label = f"function {getattr(optimizer, '__qualname__', type(optimizer).__name__)}"
         return OptimizerSpec(label, None, options, name, schedule, factory=optimizer)
     if not isinstance(optimizer, str):
@@ -126,9 +121,7 @@ def resolve_optimizer(
         )
     key = optimizer.lower()
     if key not in OPTIMIZERS:
-        raise ValueError(
-            f"Unknown optimizer {optimizer!r}. Known: {', '.join(OPTIMIZERS)}; or give a function."
-        )
+        raise ValueError(f"Unknown optimizer {optimizer!r}. Known: {', '.join(OPTIMIZERS)}; or give a function.")
     lr = lr if lr is not None else default_lr if default_lr is not None else OPTIMIZERS[key][1]
     if isinstance(lr, bool) or not isinstance(lr, (int, float)):
         raise TypeError(f"lr must be a number, got {type(lr).__name__}.")

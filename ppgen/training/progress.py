@@ -29,6 +29,7 @@ class Progress:
         self.headline, self.total_steps = headline, total_steps
         self._bar: Any = None
         self._task: Any = None
+        self._told = -1
 
     def start(self, step: int) -> None:
         """Print the headline and show the bar."""
@@ -61,6 +62,12 @@ class Progress:
         if event.kind != "epoch":
             return
         if self._bar is None:
+            # A log of some twenty lines, however long the run.
+            done, total = event.step, max(1, self.total_steps)
+            part = 20 * done // total
+            if part == self._told and done < total:
+                return
+            self._told = part
             print(f"epoch {event.epoch}: {format_metrics(event.metrics)}", flush=True)
         else:
             self._bar.update(

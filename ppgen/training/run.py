@@ -53,9 +53,7 @@ class Run:
         """
         known = list(dict.fromkeys(key for row in self.metrics for key in row))
         if name not in known:
-            raise ValueError(
-                f"Unknown metric {name!r}. Known: {', '.join(known) or 'none, no epoch has ended'}."
-            )
+            raise ValueError(f"Unknown metric {name!r}. Known: {', '.join(known) or 'none, no epoch has ended'}.")
         return [float(row.get(name, math.nan)) for row in self.metrics]
 
     def __repr__(self) -> str:

@@ -187,9 +187,7 @@ def _batch(run: Any, pair: Any, num_samples: int, like: Any) -> Any:
     if like is None:
         content = getattr(run, "config", {}).get("model", {}).get("example")
         if content is None:
-            raise ValueError(
-                f"like is needed to sample a {type(pair).__name__}: a batch of num_samples rows."
-            )
+            raise ValueError(f"like is needed to sample a {type(pair).__name__}: a batch of num_samples rows.")
         return _to_device(_with_rows(from_example(content), num_samples), pair.device)
     if rows(like) != num_samples:
         raise ValueError(f"like must have num_samples={num_samples} rows, got {rows(like)}.")
@@ -218,11 +216,7 @@ def _returned(trace: Any) -> Any:
 
 def _observed(trace: Any, arguments: list[Any] | None) -> Any:
     """The one site that stands for the data; each of `arguments` must be an observation."""
-    sites = [
-        site
-        for site in trace.nodes.values()
-        if site["type"] == "sample" and site["infer"].get("was_observed")
-    ]
+    sites = [site for site in trace.nodes.values() if site["type"] == "sample" and site["infer"].get("was_observed")]
     if not sites:
         raise ValueError("The model observes nothing, so there are no data to draw.")
     observations = [site["infer"]["obs"] for site in sites]

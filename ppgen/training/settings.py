@@ -29,9 +29,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
-            raise ValueError(
-                f"Give exactly one of epochs and steps, got epochs={self.epochs}, steps={self.steps}."
-            )
+            raise ValueError(f"Give exactly one of epochs and steps, got epochs={self.epochs}, steps={self.steps}.")
         for name in ("epochs", "steps", "batch_size", "early_stopping"):
             _check_count(name, getattr(self, name), optional=name != "batch_size")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
@@ -40,8 +38,7 @@ class Settings:
             raise ValueError(f"seed must be in [0, 2^63), got {self.seed}.")
         if self.matmul_precision not in PRECISIONS:
             raise ValueError(
-                f"matmul_precision must be one of {', '.join(map(repr, PRECISIONS))}, "
-                f"got {self.matmul_precision!r}."
+                f"matmul_precision must be one of {', '.join(map(repr, PRECISIONS))}, got {self.matmul_precision!r}."
             )
         if not (isinstance(self.compile, bool) or self.compile == "auto"):
             raise ValueError(f'compile must be "auto", True or False, got {self.compile!r}.')

@@ -148,9 +148,7 @@ class Stepper:
         load_pair_state(self.pair, section(tensors, "pair"))
         load_optimizer_state(self.optimizer, self._names, section(tensors, "optimizer"), numbers["optimizer"])
         device = self.source.device
-        self.bound.load_state(
-            {name: value.to(device) for name, value in section(tensors, "inference").items()}
-        )
+        self.bound.load_state({name: value.to(device) for name, value in section(tensors, "inference").items()})
         self.step, self.epoch = int(numbers["step"]), int(numbers["epoch"])
         self.execution.restore(numbers.get("execution", "eager"))
         self._begin_epoch()

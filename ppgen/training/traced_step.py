@@ -134,9 +134,7 @@ class TracedStep:
                 traced = make_fx(program, tracing_mode="fake", _allow_non_fake_inputs=True)
                 module = traced(list(self.parameters.values()), list(state.values()), _flatten(batch))
         except Exception as error:  # whatever a user's program does that no graph can hold
-            raise UntraceableError(
-                f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
-            ) from error
+            raise UntraceableError(f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}") from error
         _check_constants(module)
         return Graph(module, list(found), state_names)
 

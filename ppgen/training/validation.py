@@ -36,15 +36,11 @@ class Validation:
         if not bound.normalised:
             limit = max(1, limit // 2)  # half for training rows
         if limit > batch_size:
-            limit -= (
-                limit % batch_size
-            )  # no small batch at the end, which costs nearly as much as a whole one
+            limit -= limit % batch_size  # no small batch at the end, which costs nearly as much as a whole one
         self.valid_rows = fixed_subset(source.num_valid, min(limit, source.num_valid), "valid")
         try:
             bound.inference.objective.check(bound.layout, len(self.valid_rows), source.num_train)
-        except (
-            ValueError
-        ):  # a bound on the whole data set only: there is none for a part of the validation rows
+        except ValueError:  # a bound on the whole data set only: there is none for a part of the validation rows
             self.valid_rows = self.valid_rows[:0]
         self.train_rows = fixed_subset(source.num_train, limit, "train")
         self.spacing = max(_SPACING, steps_per_epoch // (_WINDOW // 2))
