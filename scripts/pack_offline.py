@@ -85,9 +85,7 @@ def pack(folder: Path, python: str, packages: list[str], data: list[Path]) -> No
     subprocess.run([*pip, "download", *wheels, *(pins[name] for name in packages)], check=True)
     with tempfile.TemporaryDirectory() as scratch:
         # By way of the sdist: a wheel built in the checkout takes along what an earlier build left there.
-        subprocess.run(
-            [sys.executable, "-m", "build", f"--outdir={scratch}", ROOT], check=True, capture_output=True
-        )
+        subprocess.run([sys.executable, "-m", "build", f"--outdir={scratch}", ROOT], check=True, capture_output=True)
         for wheel in Path(scratch).glob("*.whl"):
             shutil.copy(wheel, folder)
     for path in data:
@@ -97,15 +95,11 @@ def pack(folder: Path, python: str, packages: list[str], data: list[Path]) -> No
 
 def main() -> None:
     """Read the arguments, pack, and refuse a folder that is too large to carry."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="an empty or new folder")
     parser.add_argument("--python", default="3.12", help="the other machine's Python (default: %(default)s)")
     parser.add_argument("--also", nargs="*", default=[], metavar="NAME", help="further packages of the lock")
-    parser.add_argument(
-        "--data", nargs="*", default=[], type=Path, metavar="FILE", help="data files to carry"
-    )
+    parser.add_argument("--data", nargs="*", default=[], type=Path, metavar="FILE", help="data files to carry")
     arguments = parser.parse_args()
     missing = [str(path) for path in arguments.data if not path.is_file()]
     if missing:
