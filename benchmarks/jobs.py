@@ -127,7 +127,7 @@ JOBS: Mapping[str, Job] = {
         binarize="threshold",
         model=lambda: models.RBM(visible=784, hidden=500),
         inference=inference.PCD(k=5, num_chains=100),
-        training={"epochs": 50, "batch_size": 100, "lr": 0.1, "lr_schedule": "linear"},
+        training={"epochs": 50, "batch_size": 100, "optimizer": {"name": "sgd"}, "lr": 0.1, "lr_schedule": "linear"},
         evaluate=annealed("salakhutdinov-2008"),
         published=("pydeep-rbm-500-centred",),
     ),
