@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
+from ppgen.modes import keeping_modes
 from ppgen.pair import AnyPair
 
 
@@ -27,14 +28,9 @@ def evaluating(pair: AnyPair, seed: int | None = None) -> Iterator[None]:
         >>> rbm.training
         True
     """
-    flags = [(module, module.training) for module in pair.modules()]
     devices = [pair.device] if pair.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), torch.no_grad():
+    with torch.random.fork_rng(devices=devices), torch.no_grad(), keeping_modes(pair):
         if seed is not None:
             torch.manual_seed(seed)
         pair.eval()
-        try:
-            yield
-        finally:
-            for module, flag in flags:
-                module.training = flag
+        yield

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ppgen import inference as inferences
 from ppgen import registry
 from ppgen.inference.support import check_support
+from ppgen.modes import keeping_modes
 from ppgen.pair import as_pair
 from ppgen.training import checkpoint, environment, seeds
 from ppgen.training.batches import Source, chunks, example
@@ -150,8 +151,7 @@ def fit(
         stack.enter_context(seeds.forked(seed, where))
         stack.enter_context(environment.matmul_precision(matmul_precision))
         environment.reset_peak_memory(where)
-        was_training = pair.training
-        stack.callback(pair.train, was_training)
+        stack.enter_context(keeping_modes(pair))
         pair.train()
         bound, first = _bind(pair, source, inference, batch_size)
         stepper = Stepper(

@@ -17,6 +17,7 @@ from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.samplers import base_rate_draw
 from ppgen.inference.layout import undirected_law
 from ppgen.inference.negative_phase import replace_law
+from ppgen.modes import keeping_modes
 from ppgen.pair import as_pair, split_batch
 from ppgen.training import seeds
 from ppgen.training.batches import from_example, rows
@@ -237,9 +238,6 @@ def _mean(law: Any) -> Tensor | None:
 
 @contextmanager
 def _evaluating(pair: Any) -> Iterator[None]:
-    training = pair.training
-    pair.eval()
-    try:
+    with keeping_modes(pair):
+        pair.eval()
         yield
-    finally:
-        pair.train(training)

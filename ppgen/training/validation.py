@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.modes import keeping_modes
 from ppgen.training import seeds
 from ppgen.training.batches import Batch, Source, chunks, fixed_subset, rows
 from ppgen.training.convergence import split_rhat
@@ -59,13 +60,10 @@ class Validation:
 
     def metrics(self) -> dict[str, float]:
         """Metrics of the pair as it is now, besides those that training itself sums up."""
-        training = self.pair.training
-        self.pair.eval()
-        try:
-            with seeds.forked(seeds.derive(0, "validation"), self.source.device), torch.no_grad():
-                return self._normalised() if self.bound.normalised else self._unnormalised()
-        finally:
-            self.pair.train(training)
+        forked = seeds.forked(seeds.derive(0, "validation"), self.source.device)
+        with keeping_modes(self.pair), forked, torch.no_grad():
+            self.pair.eval()
+            return self._normalised() if self.bound.normalised else self._unnormalised()
 
     def names(self) -> list[str]:
         """Metrics that can choose the best epoch."""
