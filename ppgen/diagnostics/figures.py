@@ -228,7 +228,8 @@ def _reconstruct(pair: Any, x: Any, num_samples: int, seed: int) -> tuple[Tensor
     """Observed values and the mean of their law, averaged over draws of the guide."""
     rows = Rows(x, pair)
     batch = rows(0, len(rows))
-    pair.prepare(batch)
+    with evaluating(pair):
+        pair.prepare(batch)
     args, kwargs = split_batch(batch)
     total: Any = 0.0
     data: Tensor | None = None

@@ -140,7 +140,8 @@ def from_pyro_svi(
 def _batch(pair: AnyPair, x: Any) -> Any:
     rows = Rows(x, pair)
     batch = rows(0, len(rows))
-    pair.prepare(batch)
+    with evaluating(pair):
+        pair.prepare(batch)
     rows = Rows(x, pair)  # parameters made at the first run decide the dtype
     return rows(0, len(rows))
 

@@ -111,8 +111,8 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
     args, kwargs = split_batch(batch)
     collect = _Collect()
     try:
-        pair.prepare(batch)
-        with evaluating(pair):
+        with evaluating(pair):  # before anything runs: in training, batch normalisation refuses a single row
+            pair.prepare(batch)
             layout = find_layout(pair, batch)
         with evaluating(pair), pair.running():
             guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
