@@ -125,8 +125,8 @@ class RBM(GenerativeModel):
     def initialise(self, data: Any) -> None:
         """Note the training mean, and start the visible bias at its logit, held within 1e-4 of 0 and 1.
 
-        Biases that were given (`from_arrays`) stay as they are.
+        A bias that was given (`from_arrays`), or is not zero any more because it was loaded or trained, stays.
         """
         self.data_mean.copy_(data.mean)
-        if not self.has_given_weights:
+        if not self.has_given_weights and not self.visible_bias.any():
             self.visible_bias.copy_(torch.logit(self.data_mean.clamp(1e-4, 1 - 1e-4)))

@@ -77,7 +77,7 @@ class VAE(GenerativeModel):
             return pyro.sample("z", encoder(x))
 
     def initialise(self, data: Any) -> None:
-        """Start the decoder's bias at the training mean (its logit for bits)."""
+        """Start the decoder's bias, if it is still zero, at the training mean (its logit for bits)."""
         self.decoder.initialise(data.mean.to(self.device))
 
 

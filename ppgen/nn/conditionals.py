@@ -32,7 +32,10 @@ class Conditional(nn.Module):
         raise TypeError("Conditional is abstract; use BernoulliConditional, NormalConditional, ...")
 
     def initialise(self, mean: Tensor) -> None:
-        """Start the output's bias at the value that gives the mean of the data, shape (features,)."""
+        """Start the output's bias at the value that gives the mean of the data, shape (features,).
+
+        A bias that is not zero any more was trained or given, and stays.
+        """
         raise TypeError("Conditional is abstract; use BernoulliConditional, NormalConditional, ...")
 
 
@@ -56,7 +59,7 @@ class BernoulliConditional(Conditional):
     @torch.no_grad()
     def initialise(self, mean: Tensor) -> None:
         """Bias = logit(mean)."""
-        self.logits.output.bias.copy_(torch.logit(mean.clamp(0.001, 0.999)))
+        _start(self.logits, torch.logit(mean.clamp(0.001, 0.999)))
 
 
 class NormalConditional(Conditional):
@@ -81,7 +84,7 @@ class NormalConditional(Conditional):
     @torch.no_grad()
     def initialise(self, mean: Tensor) -> None:
         """Bias of the location = mean."""
-        self.loc.output.bias.copy_(mean)
+        _start(self.loc, mean)
 
 
 class CategoricalConditional(Conditional):
@@ -118,4 +121,9 @@ class CategoricalConditional(Conditional):
         probability = (mean / trials).clamp(0.001, 0.999).unsqueeze(-1)
         law = torch.distributions.Binomial(trials, probability)
         levels = torch.arange(self.categories, dtype=mean.dtype, device=mean.device)
-        self.logits.output.bias.copy_(law.log_prob(levels).clamp(min=-10.0).flatten())
+        _start(self.logits, law.log_prob(levels).clamp(min=-10.0).flatten())
+
+
+def _start(network: MLP, bias: Tensor) -> None:
+    if not network.output.bias.any():
+        network.output.bias.copy_(bias)
