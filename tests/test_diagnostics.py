@@ -261,3 +261,12 @@ def test_coordinates_and_names_of_dimensions():
     assert tree.posterior["z"].dims == ("chain", "draw", "data", "unit")
     assert tree.posterior_predictive["x"].dims[-1] == "pixel"
     assert list(tree.log_likelihood["data"].values) == list("abcdef")
+
+
+def test_data_outside_the_support_are_refused():
+    """Catches a tree of densities for grey data, which a law of bits has none of; also as predictions."""
+    rbm, grey = models.RBM(6, 3), torch.rand(5, 6)
+    with pytest.raises(ValueError, match="'visible' must lie in.*Binarise"):
+        diagnostics.from_pyro_svi(rbm, grey, num_samples=2)
+    with pytest.raises(ValueError, match="'visible' must lie in.*Binarise"):
+        diagnostics.from_pyro_svi(rbm, torch.ones(5, 6), predictions=grey, num_samples=2)

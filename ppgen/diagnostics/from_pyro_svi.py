@@ -12,6 +12,7 @@ from ppgen.evaluation import log_partition as estimate_log_partition
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.program import undirected_sites
 from ppgen.evaluation.state import evaluating
+from ppgen.inference.support import check_support
 from ppgen.pair import AnyPair, as_pair
 
 CHUNK = 10_000  # draws x rows at once
@@ -143,7 +144,10 @@ def _batch(pair: AnyPair, x: Any) -> Any:
     with evaluating(pair):
         pair.prepare(batch)
     rows = Rows(x, pair)  # parameters made at the first run decide the dtype
-    return rows(0, len(rows))
+    batch = rows(0, len(rows))
+    with evaluating(pair):
+        check_support(pair, batch)
+    return batch
 
 
 def _small(energy: LayeredEnergy) -> bool:
