@@ -63,7 +63,8 @@ class Loop:
 
         Raises:
             DivergenceError: At a value, gradient or parameter that is not finite.
-            KeyboardInterrupt: After Ctrl-C, once the step has ended and a checkpoint is written.
+            KeyboardInterrupt: After Ctrl-C, once the step has ended and a checkpoint is written; at the end of the
+                run once that is complete.
             SystemExit: The same after SIGTERM.
         """
         self._started = time.perf_counter()
@@ -77,6 +78,7 @@ class Loop:
             self._end()
             self._emit("end")
             self._record()
+        self.signals.deliver()  # one that came when nothing was left to interrupt
 
     def _epoch(self) -> None:
         stepper = self.stepper
@@ -117,7 +119,7 @@ class Loop:
         if not self.finished and self.selection is not None and self.selection.exhausted:
             self.finished, self.stopped_by = True, "early stopping"
         self._emit("epoch", metrics)
-        if self.signals.received is not None:
+        if self.signals.received is not None and not self.finished:  # a finished run ends as it would have
             self._interrupted()
 
     def _end(self) -> None:

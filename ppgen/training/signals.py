@@ -47,11 +47,12 @@ class GracefulStop:
             KeyboardInterrupt: After SIGINT, under Python's own handler.
             SystemExit: After SIGTERM, with status 143, if nobody handles it.
         """
-        if self.received is None:
+        received, self.received = self.received, None  # once, also if the handler returns
+        if received is None:
             return
         if callable(self._handler):
-            self._handler(self.received, None)
-        elif self.received == signal.SIGINT:
+            self._handler(received, None)
+        elif received == signal.SIGINT:
             raise KeyboardInterrupt
         else:
-            raise SystemExit(128 + self.received)
+            raise SystemExit(128 + received)
