@@ -129,6 +129,7 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
 
 
 def _plain(value: Any) -> Any:
+    value = value.tolist() if hasattr(value, "tolist") else value  # numbers and arrays of NumPy
     return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
