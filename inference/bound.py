@@ -221,4 +221,4 @@ class _WithGradients(torch.autograd.Function):
 
 def _num_rows(batch: Any) -> int:
     args, kwargs = split_batch(batch)
-    return next((len(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), 1)
+    return next((len(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim()), 1)

@@ -39,4 +39,7 @@ class IWELBO(MultiSampleObjective):
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
         """Log of the mean weight, per datum of the batch."""
         bound = average_in_log(self.datum_weights(weights))
-        return bound.mean() if weights.outside is None else bound.sum() / weights.local.shape[1]
+        if weights.shared:
+            return bound.sum() / weights.local.shape[1]
+        # Terms outside the data plate without latents there are the same for every particle: a factor, a prior.
+        return bound.mean() if weights.outside is None else bound.mean() + weights.outside.mean() / num_data

@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from typing import Any
 
+import pyro
 import torch
 from pyro import poutine
 from pyro.distributions import Independent, MaskedDistribution
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
+from pyro.util import check_site_shape
 
 from ppgen.distributions import UndirectedDistribution
-from ppgen.pair import Pair, split_batch
+from ppgen.pair import Pair, keeping_buffers, split_batch
 
 REPARAMETERISED, DISCRETE, EXACT_POSTERIOR, UNDIRECTED = (
     "reparameterised",
@@ -18,6 +20,9 @@ REPARAMETERISED, DISCRETE, EXACT_POSTERIOR, UNDIRECTED = (
     "exact posterior",
     "undirected",
 )
+
+
+_ANY_DEPTH = 100  # plates; more than tensors have dimensions
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
     tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
     devices = [tensor.device for tensor in tensors if tensor.device.type == "cuda"][:1]
     watch = _OwnSubsampling(pair.plate)
-    with torch.random.fork_rng(devices=devices), torch.no_grad(), pair.running(), watch:
+    with torch.random.fork_rng(devices=devices), torch.no_grad(), pair.running(), watch, keeping_buffers(pair):
         guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
         model_trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(*args, **kwargs)
     if watch.subsamples and not allow_subsampling:
@@ -106,6 +111,7 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
             f"Draw each datum inside pyro.plate({pair.plate!r}, len(x)), or name your plate: Pair(..., plate=...)."
         )
     _check_sites(model_sites, guide_sites)
+    _check_shapes(model_sites, guide_sites, pair.plate)
     deepest = min(frame.dim for site in every for frame in site["cond_indep_stack"] if frame.vectorized)
     return Layout(
         plate=pair.plate,
@@ -138,6 +144,33 @@ def _check_sites(model_sites: dict[str, Any], guide_sites: dict[str, Any]) -> No
             f"The guide draws the sites {extra}, which are no latent sites of the model (its latent sites: "
             f'{sorted(latent)}). Rename them, or mark them infer={{"is_auxiliary": True}}.'
         )
+
+
+def _check_shapes(model_sites: dict[str, Any], guide_sites: dict[str, Any], plate: str) -> None:
+    """Raise unless the data plate is at one dimension and every log-density has the shape of its plates."""
+    dims: dict[int, str] = {}
+    for name, site in [*model_sites.items(), *guide_sites.items()]:
+        frame = data_frame(site, plate)
+        if frame is not None:
+            dims.setdefault(frame.dim, name)
+    if len(dims) > 1:
+        (first, at), (second, other) = list(dims.items())[:2]
+        raise ValueError(
+            f"Plate {plate!r} is at dim={first} around site {at!r} and at dim={second} around site {other!r}. "
+            "Give it the same dim in model and guide: pyro.plate(name, size, dim=...)."
+        )
+    for whose, found in (("model", model_sites), ("guide", guide_sites)):
+        for name, site in found.items():
+            if undirected_law(site["fn"]) is not None or site["infer"].get("_deterministic"):
+                continue
+            try:
+                with pyro.validation_enabled(False):
+                    log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+                check_site_shape({**site, "log_prob": log_prob}, max_plate_nesting=_ANY_DEPTH)
+            except (RuntimeError, ValueError) as error:
+                raise ValueError(
+                    f"Site {name!r} of the {whose} does not fit its plates: {' '.join(f'{error}'.split())}"
+                ) from error
 
 
 def _kind(site: Any) -> str:

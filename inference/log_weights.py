@@ -24,7 +24,8 @@ class LogWeights:
 
     Attributes:
         local: Terms inside the data plate, in nats: (particles, rows).
-        outside: Terms outside of it (global latents), in nats: (particles,); None if there are none.
+        outside: Terms outside of it, in nats: (particles,); None if there are none.
+        shared: Whether latents outside the data plate are among them, so that a particle is one draw for all rows.
         num_data: Size given to the data plate: rows at hand for `len(x)`, else the size of the data set.
         model_traces: Trace of the model; one for each particle if they were run one after another.
         guide_traces: The same of the guide.
@@ -33,6 +34,7 @@ class LogWeights:
     local: Tensor
     outside: Tensor | None
     num_data: int
+    shared: bool = False
     model_traces: list[poutine.Trace] = field(default_factory=list, repr=False)
     guide_traces: list[poutine.Trace] = field(default_factory=list, repr=False)
 
@@ -73,6 +75,7 @@ def log_weights(
         torch.cat([run.local for run in runs]),
         torch.cat(outside) if outside else None,
         runs[0].num_data,
+        runs[0].shared,
         [trace for run in runs for trace in run.model_traces],
         [trace for run in runs for trace in run.guide_traces],
     )
@@ -94,7 +97,7 @@ def _run(pair: Any, batch: Any, num_particles: int, layout: Layout) -> LogWeight
                 model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args, **kwargs)
             return _add_up(model_trace, guide_trace, num_particles, layout, last)
     except (RuntimeError, ValueError, IndexError) as error:
-        if num_particles == 1 or "broadcast" not in f"{error}" and not _is_shape_error(error):
+        if num_particles == 1 or not _runs_alone(pair, batch, layout):
             raise
         raise ValueError(
             f"The program could not run {num_particles} particles at once: at or after site {last.name!r}: {error}. "
@@ -117,6 +120,8 @@ def _add_up(
     for sign, trace in ((1, model_trace), (-1, guide_trace)):
         for name, site in sites(trace).items():
             last.name = name
+            if site["infer"].get("_deterministic"):
+                continue
             frame = data_frame(site, layout.plate)
             term = sign * _summed(site, frame, layout)
             if frame is None:
@@ -130,6 +135,7 @@ def _add_up(
         inside.expand(num_particles, num_rows),
         None if outside is None else outside.expand(num_particles),
         num_data,
+        bool(layout.global_latents),
         [model_trace],
         [guide_trace],
     )
@@ -154,9 +160,14 @@ def _summed(site: Any, frame: Any | None, layout: Layout) -> Tensor:
     return log_prob if frame is not None else log_prob.unsqueeze(1)
 
 
-def _is_shape_error(error: Exception) -> bool:
-    words = ("shape", "size", "dimension", "mat1", "batch", "index")
-    return any(word in f"{error}".lower() for word in words)
+def _runs_alone(pair: Any, batch: Any, layout: Layout) -> bool:
+    """Whether the program runs with one particle, so that an error came from running several at once."""
+    try:
+        with torch.no_grad():
+            _run(pair, batch, 1, layout)
+    except (RuntimeError, ValueError, IndexError):
+        return False
+    return True
 
 
 class _LastSite(Messenger):

@@ -68,7 +68,7 @@ class MultiSampleObjective(Objective):
     @staticmethod
     def datum_weights(weights: LogWeights) -> Tensor:
         """Log-weights between which particles compete: (particles, rows), or (particles, 1) with global latents."""
-        if weights.outside is None:
+        if not weights.shared or weights.outside is None:
             return weights.local
         return (weights.local.sum(1) + weights.outside).unsqueeze(1)
 

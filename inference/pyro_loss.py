@@ -57,6 +57,10 @@ class PyroLoss(pyro.infer.ELBO):
         loss.backward()
         return loss.item()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies and pickles are the value; what it was bound to stays with the original.
+        return {name: value for name, value in self.__dict__.items() if name != "_bound_to"}
+
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Any:
         guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
         return poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args, **kwargs), guide_trace

@@ -47,14 +47,13 @@ class Inference(PyroLoss):
                 f"negative_phase must be a negative phase such as inference.PCD(), got {self.negative_phase!r}."
             )
 
-    def bind(self, pair: Any, batch: Any, num_data: int, *, data_mean: Any = None) -> Any:
+    def bind(self, pair: Any, batch: Any, num_data: int) -> Any:
         """This inference with the state that it needs for one pair.
 
         Args:
             pair: A pair, prepared (`pair.prepare(batch)`).
             batch: A batch of the data, from which the structure of the pair is read.
             num_data: Rows of the whole data set.
-            data_mean: Mean of the training rows, where chains may start.
 
         Raises:
             ValueError: If the combination is not legal for the pair; the message names the site.

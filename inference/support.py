@@ -6,7 +6,7 @@ import torch
 from pyro import poutine
 
 from ppgen.inference.layout import sites
-from ppgen.pair import split_batch
+from ppgen.pair import keeping_buffers, split_batch
 
 
 @torch.no_grad()
@@ -23,7 +23,7 @@ def check_support(pair: Any, batch: Any) -> None:
     args, kwargs = split_batch(batch)
     tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
     devices = [tensor.device for tensor in tensors if tensor.device.type == "cuda"][:1]
-    with torch.random.fork_rng(devices=devices), pair.running():
+    with torch.random.fork_rng(devices=devices), pair.running(), keeping_buffers(pair):
         guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
         model_trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(*args, **kwargs)
     for name, site in sites(model_trace).items():

@@ -1,5 +1,6 @@
 """Parameters of plain Pyro functions, kept by a module of their own instead of Pyro's global store."""
 
+import warnings
 import weakref
 from collections.abc import Mapping
 from typing import Any, cast
@@ -20,14 +21,21 @@ def attribute_name(name: str) -> str:
 
 
 class CapturedParameters(nn.Module):
-    """Unconstrained parameters of `pyro.param` and `pyro.module` statements, by name.
+    """Unconstrained parameters of `pyro.param` statements, and the modules of `pyro.module` statements.
 
-    A parameter is made at the first statement of its name, as Pyro's store would; `state_dict`, `.to(device)` and
-    optimisers see it like any other parameter of a module. A state loaded before the first statement waits for it.
+    Each is taken in at the first statement of its name, as Pyro's store would; `state_dict`, `.to(device)`, `.train()`
+    and optimisers see it like any other part of a module. A state loaded before the first statement waits for it.
+
+    Args:
+        known: Modules that the programs refer to, among which those of `pyro.module` are found.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__()
+        self.known = (dict(known or {}),)  # in a tuple, so that they are no children yet
+        self.names: dict[str, str] = {}
+        self.kept: dict[int, tuple[Tensor, Tensor]] = {}  # buffers that a dry run must leave as they are
+        self.foreign: set[str] = set()  # parameters of modules that could not be found
         self._constraints: dict[str, constraints.Constraint] = {}
         self._pending: dict[str, Tensor] = {}
 
@@ -35,15 +43,38 @@ class CapturedParameters(nn.Module):
         """Constrained value of the parameter `name`, which is made from `init` if it is new.
 
         Raises:
-            ValueError: If the parameter is new and no initial value is given.
+            ValueError: If the parameter is new and no initial value is given, or if its name differs from that of
+                another only in dots and underscores.
         """
         key = attribute_name(name)
+        if self.names.setdefault(key, name) != name:
+            raise ValueError(
+                f"The parameters {self.names[key]!r} and {name!r} need names that differ in more than dots."
+            )
         if key not in self._parameters:
             self._create(key, name, init, constraint, device)
         unconstrained = cast(Tensor, self._parameters[key])  # a traced step puts plain tensors in their place
         value = transform_to(self._constraints.get(key, constraint))(unconstrained)
         value.unconstrained = weakref.ref(unconstrained)  # what Pyro's handlers expect of a param site
         return value
+
+    def adopt(self, name: str, parameter: Tensor, device: torch.device | None) -> bool:
+        """Take in the whole module whose parameter a `pyro.module` statement names; False if it cannot be found."""
+        module_name, _, parameter_name = name.partition(_SEPARATOR)
+        for known in self.known[0].values():
+            for module in known.modules():
+                if dict(module.named_parameters()).get(parameter_name) is parameter:
+                    self.add_child(attribute_name(module_name), module.to(device))
+                    return True
+        return False
+
+    def add_child(self, key: str, module: nn.Module) -> None:
+        """Make a module part of this one, and give it the state that waited for it."""
+        self.add_module(key, module)
+        waiting = {name: value for name, value in self._pending.items() if name.startswith(f"{key}.")}
+        if waiting:
+            module.load_state_dict({name.removeprefix(f"{key}."): self._pending.pop(name) for name in waiting})
+            self.kept.update({id(buffer): (buffer, buffer.clone()) for buffer in module.buffers()})
 
     def _create(
         self, key: str, name: str, init: Any, constraint: constraints.Constraint, device: torch.device | None
@@ -55,6 +86,14 @@ class CapturedParameters(nn.Module):
             parameter = init  # a parameter of somebody's module stays the same object
             if device is not None:
                 parameter.data = parameter.data.to(device)
+            if not self.foreign:
+                warnings.warn(
+                    f"The module of parameter {name!r} could not be found from the program, so its buffers and its "
+                    "training flag are not those of the pair, and steps are not traced. Refer to it by a variable of "
+                    "the function, or make it part of a PyroModule.",
+                    stacklevel=2,
+                )
+            self.foreign.add(name)
         else:
             with torch.no_grad():
                 value = transform_to(constraint).inv(value.detach().to(device))
@@ -68,7 +107,7 @@ class CapturedParameters(nn.Module):
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any) -> None:
         for key in [key for key in state_dict if key.startswith(prefix)]:
             name = key[len(prefix) :]
-            if name not in self._parameters:
+            if name not in self._parameters and name.partition(".")[0] not in self._modules:
                 self._pending[name] = state_dict[key]
         known = {key: value for key, value in state_dict.items() if key[len(prefix) :] not in self._pending}
         super()._load_from_state_dict(known, prefix, *args)
@@ -89,7 +128,7 @@ class Capture(Messenger):
         if getattr(msg["fn"], "__self__", None) is not pyro.get_param_store():
             return
         name, init = msg["args"][0], msg["args"][1] if len(msg["args"]) > 1 else None
-        if isinstance(init, nn.Parameter) and any(init is known for known in self.owner.parameters()):
+        if isinstance(init, Tensor) and (self._owns(init) or self._adopts(name, init)):
             init.unconstrained = weakref.ref(init)  # type: ignore[attr-defined]
             msg["value"] = init
         else:
@@ -97,6 +136,12 @@ class Capture(Messenger):
             msg["value"] = self.captured.get(name, init, constraint, self.device)
         msg["done"] = True
         msg["stop"] = False
+
+    def _owns(self, tensor: Tensor) -> bool:
+        return any(tensor is known for known in self.owner.parameters())
+
+    def _adopts(self, name: str, tensor: Tensor) -> bool:
+        return _SEPARATOR in name and self.captured.adopt(name, tensor, self.device)
 
 
 def prepare_modules(module: nn.Module) -> None:

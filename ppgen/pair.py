@@ -14,7 +14,8 @@ from pyro.infer.autoguide import AutoGuide
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from ppgen.capture import Capture, CapturedParameters, prepare_modules
+from ppgen.capture import Capture, CapturedParameters, attribute_name, prepare_modules
+from ppgen.references import referenced_modules
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,23 @@ def split_batch(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(batch, tuple):
         return batch, {}
     return (batch,), {}
+
+
+@contextmanager
+def keeping_buffers(pair: Any) -> Iterator[None]:
+    """Context after which buffers, such as running means of batch normalisation, are what they were before."""
+    captured = getattr(pair, "captured", None)
+    kept = captured.kept if isinstance(captured, CapturedParameters) else {}
+    modules = [pair] if isinstance(pair, nn.Module) else []
+    modules += captured.known[0].values() if isinstance(captured, CapturedParameters) else []
+    kept.update({id(buffer): (buffer, buffer.clone()) for module in modules for buffer in module.buffers()})
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, before in kept.values():
+                buffer.copy_(before)
+        kept.clear()
 
 
 class _PairMethods(nn.Module):
@@ -76,7 +94,7 @@ class _PairMethods(nn.Module):
         prepare_modules(self)
         args, kwargs = split_batch(batch)
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), torch.no_grad(), self.running():
+        with torch.random.fork_rng(devices=devices), torch.no_grad(), self.running(), keeping_buffers(self):
             guide_trace = poutine.trace(self.guide).get_trace(*args, **kwargs)  # type: ignore[arg-type]
             poutine.trace(poutine.replay(self.model, trace=guide_trace)).get_trace(*args, **kwargs)  # type: ignore[arg-type]
         prepare_modules(self)  # an AutoGuide makes its modules at the first call
@@ -183,13 +201,18 @@ class Pair(_PairMethods):
         self.plate = plate
         self.default_inference = default_inference
         self.model_args, self.model_kwargs = tuple(model_args), dict(model_kwargs or {})
-        self.captured = CapturedParameters()
+        known = {name: module for program in (model, guide) for name, module in referenced_modules(program).items()}
+        self.captured = CapturedParameters(known)
         self._capture = Capture(self.captured, self)
         # In tuples, so that modules are registered once, by their owner and not by their methods.
         self._callables = (model, guide)
         for name, owner in (("model_module", _owner(model)), ("guide_module", _owner(guide))):
             if owner is not None and all(owner is not child for child in self.children()):
                 self.add_module(name, owner)
+        own = {id(module) for module in self.modules()}
+        for name, module in known.items():
+            if isinstance(module, PyroModule) and id(module) not in own:  # it announces its parameters by itself
+                self.captured.add_child(attribute_name(name), module)
         for module in self.modules():
             if isinstance(module, AutoGuide) and _owner(module.model) is None:
                 # An AutoGuide runs its model behind a block, where only a handler inside of it is heard.

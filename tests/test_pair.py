@@ -170,7 +170,7 @@ def test_names_of_captured_parameters() -> None:
     """Catches names that a checkpoint or an optimiser cannot hold, or that change from run to run."""
     pair = functions()
     pair.prepare(X)
-    expected = {"scale", "a__shift", "encoder__weight", "encoder__bias", "guide_scale"}
+    expected = {"scale", "a__shift", "encoder.weight", "encoder.bias", "guide_scale"}
     assert {name.removeprefix("captured.") for name, _ in pair.named_parameters()} == expected
 
 

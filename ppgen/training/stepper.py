@@ -110,6 +110,8 @@ class Stepper:
             for group, lr in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
                 group["lr"] = lr * factor
         self.optimizer.step()
+        # Fused optimisers do not count their writes, by which an attached log Z notices that it is stale.
+        torch.autograd.graph.increment_version(self._values)
         self.total.add_(result.value.detach(), alpha=num_rows)
         self.num_rows += num_rows
         self.step += 1

@@ -10,6 +10,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.stateless import _reparametrize_module
 
 from ppgen.inference import StepResult
+from ppgen.pair import keeping_buffers
 from ppgen.training.batches import Batch
 
 Key = tuple[Any, ...]
@@ -73,7 +74,11 @@ class TracedStep:
         """Let Inductor turn the graph for batches of this shape into machine code; nothing moves."""
         graph = self.graph(batch)
         compiled = torch.compile(graph.module, fullgraph=True, dynamic=False)
-        with torch.random.fork_rng(devices=_cuda(batch)), self.bound.undisturbed():
+        with (
+            torch.random.fork_rng(devices=_cuda(batch)),
+            self.bound.undisturbed(),
+            keeping_buffers(self.bound.pair),
+        ):
             self._run(compiled, graph, batch)
         graph.compiled = compiled
 
@@ -88,9 +93,13 @@ class TracedStep:
         Nothing moves: neither the random state nor the state of the inference.
         """
         graph = self.graph(batch)
-        with torch.random.fork_rng(devices=_cuda(batch)):
+        with torch.random.fork_rng(devices=_cuda(batch)), keeping_buffers(self.bound.pair):
             value, gradients, _ = self._run(graph.module, graph, batch)
-        with torch.random.fork_rng(devices=_cuda(batch)), self.bound.undisturbed():
+        with (
+            torch.random.fork_rng(devices=_cuda(batch)),
+            self.bound.undisturbed(),
+            keeping_buffers(self.bound.pair),
+        ):
             eager = self.bound.step(batch)
         if not _close(value, eager.value):
             return f"its value is {float(value):.6g}, that of the program {float(eager.value):.6g}"
@@ -110,6 +119,9 @@ class TracedStep:
         return shapes, flags, self.bound.inference
 
     def _trace(self, batch: Batch) -> Graph:
+        foreign = getattr(getattr(self.bound.pair, "captured", None), "foreign", ())
+        if foreign:
+            raise UntraceableError(f"the module of parameter {sorted(foreign)[0]!r} is not part of the pair")
         state = self.bound.state
         names, state_names = list(self.parameters), list(state)
         found: list[str] = []
