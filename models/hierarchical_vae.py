@@ -71,6 +71,11 @@ class HierarchicalVAE(GenerativeModel):
         )
         self.decoder = likelihood_conditional(likelihood, self.latents[0], groups[0][::-1], features, categories)
 
+    @property
+    def num_features(self) -> int:
+        """Observed variables."""
+        return self.features
+
     @pyro_method
     def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Tensor:
         """Joint density of the latents and data of shape (rows, features); None draws `num_rows` of them."""

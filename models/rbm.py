@@ -96,6 +96,11 @@ class RBM(GenerativeModel):
                 getattr(rbm, name).copy_(tensor)
         return rbm
 
+    @property
+    def num_features(self) -> int:
+        """Observed variables: the visible units."""
+        return len(self.visible_bias)
+
     def machine(self) -> BoltzmannMachine:
         """The Boltzmann machine of the present weights."""
         layers = {"visible": Bernoulli(self.visible_bias), "hidden": Bernoulli(self.hidden_bias)}

@@ -56,6 +56,11 @@ class VAE(GenerativeModel):
         self.encoder = NormalConditional(features, tuple(hidden), latent)
         self.decoder = likelihood_conditional(likelihood, latent, tuple(hidden)[::-1], features, categories)
 
+    @property
+    def num_features(self) -> int:
+        """Observed variables."""
+        return self.features
+
     @pyro_method
     def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Tensor:
         """Joint density of latent and data.

@@ -60,6 +60,14 @@ class Source:
         """Mean of the training rows, where the data set knows it."""
         return None if self.dataset is None else self._place(torch.as_tensor(self.dataset.mean))
 
+    @property
+    def num_features(self) -> int | None:
+        """Observed variables of a row; None where the data are not one table."""
+        if self.dataset is not None:
+            return self.dataset.num_features
+        leaves = _leaves(self.tensors)
+        return leaves[0].shape[1] if len(leaves) == 1 and leaves[0].ndim == 2 else None
+
     def describe(self) -> str:
         """The data in a few words, with the binarisation."""
         if self.dataset is not None:
