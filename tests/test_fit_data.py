@@ -1,5 +1,8 @@
 """Data that are given to `fit`: refused with a reason, or passed to the programs as they are."""
 
+import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 
@@ -19,3 +22,54 @@ def test_data_with_another_number_of_features_are_refused(make, data, tmp_path):
     with pytest.raises(ValueError, match="data must have 32 features, as .* does; got 64 .*Build the model for 64"):
         ppgen.fit(make(), data, epochs=1, folder=tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def _watching(seen):
+    def model(x):
+        seen.append(x)
+        loc = pyro.param("loc", torch.zeros(()))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(loc, 1.0).expand(x.shape[1:]).to_event(x.dim() - 1), obs=x)
+
+    return ppgen.Pair(model, lambda x: None)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("kind", [torch.as_tensor, lambda x: x.numpy()], ids=["tensor", "array"])
+@pytest.mark.parametrize("shape", [(10, 4, 3), (10, 3), (10,)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64])
+def test_a_pair_gets_a_tensor_in_its_own_shape_and_type(shape, dtype, kind, alone):
+    """Catches data flattened, refused for want of columns, or rounded to float32 on the way to a user's programs."""
+    seen: list = []
+    data = torch.arange(torch.Size(shape).numel()).reshape(shape).to(dtype)
+    given = kind(data) if alone else (data,)
+    run = ppgen.fit(_watching(seen), given, epochs=1, batch_size=10, lr=1e-6, progress=False)
+    assert all(x.shape == data.shape and x.dtype == dtype for x in seen)
+    assert seen[-1].flatten().sort().values.equal(data.flatten())
+    assert len(ppgen.sample(run, 4)) == 4
+
+
+def test_a_tensor_that_can_not_be_written_to_or_has_no_rows():
+    """Catches a warning of torch about the user's array, and a number taken for data."""
+    array = np.ones((5, 2))
+    array.setflags(write=False)
+    ppgen.fit(_watching([]), array, epochs=1, progress=False)
+    with pytest.raises(TypeError, match="data must hold tensors with one row a datum, got a single number"):
+        ppgen.fit(_watching([]), torch.tensor(1.0), epochs=1, progress=False)
+    with pytest.raises(ValueError, match="positive number of rows"):
+        ppgen.fit(_watching([]), torch.ones(0, 2), epochs=1, progress=False)
+
+
+def test_a_pair_goes_on_with_its_tensor_after_a_stop(tmp_path):
+    """Catches a tensor alone that a checkpoint cannot record, or other data taken for it."""
+
+    def stop(event):
+        if event.kind == "epoch":
+            event.stop()
+
+    options = {"epochs": 2, "folder": tmp_path, "progress": False}
+    data = torch.arange(30.0).reshape(5, 3, 2)
+    ppgen.fit(_watching([]), data, callbacks=[stop], **options)
+    assert ppgen.fit(_watching([]), data, resume="auto", **options).state["epoch"] == 2
+    with pytest.raises(ValueError, match="data"):
+        ppgen.fit(_watching([]), data + 1, resume="auto", **options)

@@ -1,9 +1,10 @@
-"""Where batches come from: a `Dataset`, or the user's own tensors as a tuple or a mapping."""
+"""Where batches come from: a `Dataset`, or the user's own tensors, alone, as a tuple or as a mapping."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,21 +18,27 @@ class Source:
 
     Args:
         data: What `ppgen.datasets.as_dataset` takes; or a tuple (positional arguments of model and guide) or
-            a mapping (keyword arguments) of tensors with equal first sizes, all of whose rows are for
-            training.
+            a mapping (keyword arguments) of tensors with equal first sizes. All rows of tensors and arrays are
+            for training.
         device: Where batches go.
+        as_given: Whether a tensor or array alone keeps its shape and type, as those of a tuple do, instead of
+            being made a `Dataset`.
 
     Raises:
-        ValueError: If tensors of a tuple or mapping have different numbers of rows, or none.
+        ValueError: If tensors have different numbers of rows, or none.
         TypeError: If they are no tensors.
     """
 
-    def __init__(self, data: Any, device: torch.device) -> None:
+    def __init__(self, data: Any, device: torch.device, as_given: bool = False) -> None:
         self.device = device
         self.dtype: torch.dtype | None = None
         self.tensors: Batch | None = None
         self.dataset: Any = None
-        if isinstance(data, tuple) or (isinstance(data, Mapping) and "train" not in data):
+        if as_given and isinstance(data, (Tensor, np.ndarray)):
+            copied = isinstance(data, np.ndarray) and not data.flags.writeable  # which torch warns about
+            self.tensors = torch.as_tensor(data.copy() if copied else data).detach()
+            self.num_train, self.num_valid = _common_rows(self.tensors), 0
+        elif isinstance(data, tuple) or (isinstance(data, Mapping) and "train" not in data):
             self.tensors = dict(data) if isinstance(data, Mapping) else tuple(data)
             self.num_train, self.num_valid = _common_rows(self.tensors), 0
         else:
@@ -46,6 +53,8 @@ class Source:
         """Rows `index` of a split; dynamic binarisation draws from `generator`."""
         if self.dataset is not None:
             return self._place(self.dataset.batch(split, index, generator=generator))
+        if isinstance(self.tensors, Tensor):
+            return self._place(self.tensors[index])
         if isinstance(self.tensors, tuple):
             return tuple(self._place(tensor[index]) for tensor in self.tensors)
         assert isinstance(self.tensors, dict)  # noqa: S101 - narrows the type only
@@ -72,6 +81,8 @@ class Source:
         """The data in a few words, with the binarisation."""
         if self.dataset is not None:
             return self.dataset.describe()
+        if isinstance(self.tensors, Tensor):
+            return f"tensor of shape {tuple(self.tensors.shape)}"
         count = len(self.tensors) if self.tensors is not None else 0
         return f"{count} tensors of {self.num_train} rows"
 
@@ -166,8 +177,8 @@ def _common_rows(tensors: Batch) -> int:
     for leaf in leaves:
         if not isinstance(leaf, Tensor) or leaf.ndim == 0:
             raise TypeError(
-                f"data as a tuple or mapping must hold tensors with one row a datum, "
-                f"got {type(leaf).__name__}. "
+                f"data must hold tensors with one row a datum, got "
+                f"{'a single number' if isinstance(leaf, Tensor) else type(leaf).__name__}. "
                 "Constants belong in ppgen.Pair(model_args=..., model_kwargs=...)."
             )
     sizes = sorted({len(leaf) for leaf in leaves})

@@ -13,7 +13,7 @@ from ppgen import inference as inferences
 from ppgen import registry
 from ppgen.inference.support import check_support
 from ppgen.modes import keeping_modes
-from ppgen.pair import as_pair
+from ppgen.pair import Pair, as_pair
 from ppgen.training import checkpoint, environment, seeds
 from ppgen.training.batches import Source, chunks, example
 from ppgen.training.callbacks import Callback, CSVLog, TensorBoardLog
@@ -67,7 +67,8 @@ def fit(
         pair: A model of `ppgen.models` or a `ppgen.Pair`. At its first fit, `pair.initialise(data)` sets what
             the data tell, such as a decoder's bias.
         data: A `Dataset`, the name of one, or an array; or a tuple (positional arguments) or a mapping
-            (keyword arguments) of tensors with one row a datum.
+            (keyword arguments) of tensors with one row a datum. A `Pair` gets an array in its own shape and type,
+            a model of the zoo as a table of features. All rows of arrays and tensors are for training.
         inference: An `Inference`, objective, negative phase, or a registered name; completed from
             `pair.default_inference`.
         epochs: Passes over the training rows. Exactly one of `epochs` and `steps` must be given.
@@ -145,7 +146,7 @@ def fit(
     inference = inferences.resolve(inference, pair)
     spec = resolve_optimizer(optimizer, lr, lr_schedule, pair.default_training)
     where = environment.resolve_device(device)
-    source = Source(data, where)
+    source = Source(data, where, as_given=isinstance(pair, Pair))
     _check_features(pair, source)
     _check_features(pair, source)
     with ExitStack() as stack:
