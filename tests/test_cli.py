@@ -170,6 +170,27 @@ def test_sample_writes_rows_and_pictures(rbm: str, tmp_path: Path, capsys: pytes
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("shape", ["3,3", "[3, 3]", "1,9", "1,3,3"])
+def test_sample_takes_an_image_shape(shape: str, rbm: str, tmp_path: Path) -> None:
+    """Catches --image-shape 3,3, the form that its help shows, refused as no list."""
+    picture = tmp_path / "draws.png"
+    line = ["sample", rbm, "--num-samples", "4", "--sweeps", "2", "--output", str(picture), "--image-shape", shape]
+    assert main(line) == 0
+    assert picture.is_file()
+
+
+@pytest.mark.parametrize("shape", ["8,8", "9", "-3,-3", "[]"])
+def test_sample_refuses_an_image_shape_of_another_size(
+    shape: str, rbm: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Catches a shape with another number of pixels than features, drawn as strips without a word."""
+    picture = tmp_path / "draws.png"
+    assert main(["sample", rbm, "--sweeps", "2", "--output", str(picture), "--image-shape", shape]) == 2
+    message = capsys.readouterr().err
+    assert "--image-shape" in message and "9 features" in message and message.count("\n") == 1
+    assert not picture.exists()
+
+
 def test_list_names_everything_registered(capsys: pytest.CaptureFixture) -> None:
     """Catches a registered part that the user cannot find, or that has no line on what it is."""
     assert main(["list"]) == 0

@@ -30,7 +30,8 @@ class Option:
     @property
     def sequence(self) -> str | None:
         """`"always"` if it takes a list and nothing else, `"also"` if a list among others, None if no list."""
-        parts = typing.get_args(self.type) if typing.get_origin(self.type) is typing.Union else (self.type,)
+        union = typing.get_origin(self.type) in (typing.Union, types.UnionType)
+        parts = typing.get_args(self.type) if union else (self.type,)
         lists = [typing.get_origin(part) is list for part in parts if part is not type(None)]
         return None if not any(lists) else "always" if all(lists) else "also"
 

@@ -1,5 +1,6 @@
 """`ppgen sample`: draws from a trained model, as an array or as a picture."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,14 +52,25 @@ def _draw(run: Any, shape: Sequence[int] | None, options: Mapping[str, Any], pat
 
 
 def _shape(run: Any, values: Mapping[str, Any]) -> Sequence[int] | None:
-    """Shape of the pictures: the one given, that of the data if they can be found, else a square."""
-    if values["image_shape"]:
-        return tuple(values["image_shape"])
+    """Shape of the pictures: the one given, that of the data if they can be found, else a square.
+
+    Raises:
+        UsageError: If the shape given has another number of pixels than the model has variables.
+    """
+    features = run.config["model"]["example"]["shape"][-1]
+    given = values["image_shape"]
+    if given is not None:
+        if len(given) not in (2, 3) or min(given) < 1 or math.prod(given) != features:
+            raise UsageError(
+                f"--image-shape {','.join(map(str, given))} does not fit the {features} features of a row: give "
+                f"height,width or height,width,colours whose product is {features}"
+            )
+        return tuple(given)
     try:
         data = data_of_run(run, {})
     except (UsageError, ValueError, OSError):
         data = None
-    return image_shape(run.config["model"]["example"]["shape"][-1], data)
+    return image_shape(features, data)
 
 
 def _options() -> list[Option]:
