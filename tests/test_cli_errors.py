@@ -120,6 +120,17 @@ def test_a_locked_folder_is_refused(option: str, capsys: pytest.CaptureFixture) 
     assert Path("run/metrics.csv").exists()
 
 
+@pytest.mark.parametrize("number", ["0", "-3"])
+def test_the_particles_of_the_report_are_checked_before_training(number: str, capsys: pytest.CaptureFixture) -> None:
+    """Catches --num-particles 0 refused only by the report, after the whole training."""
+    line = (
+        f"fit rbm --hidden 3 --epochs 1 --quiet --compile false --data good.npy --folder run --num-particles {number}"
+    )
+    assert main(shlex.split(line)) == 2
+    assert f"--num-particles must be 1 or more, got {number}" in capsys.readouterr().err
+    assert not Path("run").exists()
+
+
 def test_a_foreign_checkpoint_is_refused(capsys: pytest.CaptureFixture) -> None:
     """Catches weights of another model that are loaded, or fail with a traceback."""
     for name, hidden in (("a", "3"), ("b", "4")):

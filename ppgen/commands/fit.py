@@ -42,6 +42,9 @@ class Command:
 def main(arguments: Sequence[str]) -> int:
     """Run `ppgen fit MODEL`."""
     command = read(arguments)
+    particles = command.values["num_particles"]
+    if particles is not None and particles < 1:
+        raise UsageError(f"--num-particles must be 1 or more, got {particles}")
     run, data = train(command, shlex.join(["ppgen", "fit", *arguments]))
     if command.values["report"]:
         values = command.values
