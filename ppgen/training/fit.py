@@ -148,7 +148,6 @@ def fit(
     where = environment.resolve_device(device)
     source = Source(data, where, as_given=isinstance(pair, Pair))
     _check_features(pair, source)
-    _check_features(pair, source)
     with ExitStack() as stack:
         kept = None if folder is None else stack.enter_context(RunFolder(folder, resume))
         stack.enter_context(seeds.forked(seed, where))
@@ -225,15 +224,6 @@ def _bind(pair: Any, source: Source, inference: Any, batch_size: int) -> tuple[A
     _check_support(pair, source, batch_size)
     _go_on_from(pair.inference_state or {}, bound, first, source.device)
     return bound, first
-
-
-def _check_features(pair: Any, source: Source) -> None:
-    size, given = getattr(pair, "num_features", None), source.num_features
-    if size is not None and given is not None and size != given:
-        raise ValueError(
-            f"data must have {size} features, as {type(pair).__name__} does; got {given} ({source.describe()}). "
-            f"Build the model for {given} features, or give other data."
-        )
 
 
 def _check_features(pair: Any, source: Source) -> None:
