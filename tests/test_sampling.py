@@ -70,6 +70,17 @@ def test_draws_go_on_from_the_persistent_chains_and_leave_them():
         assert torch.equal(ppgen.sample(stuck, 4, sweeps=1).samples, mode)
 
 
+def test_more_chains_than_persistent_ones_are_refused():
+    """Catches trained chains that are dropped for new ones without a word."""
+    rbm = models.RBM(6, 3)
+    run = ppgen.fit(rbm, _ROWS, inference.PCD(num_chains=9), epochs=1, progress=False)
+    with pytest.raises(ValueError, match="num_chains must be at most 9, the persistent .* got 10. .*inference_state"):
+        ppgen.sample(run, 20, num_chains=10, sweeps=1)
+    assert ppgen.sample(run, 20, num_chains=9, sweeps=1).num_chains == 9
+    rbm.inference_state = None
+    assert ppgen.sample(run, 20, num_chains=10, sweeps=1, warmup_steps=1).num_chains == 10
+
+
 def test_chains_that_do_not_mix_are_reported():
     """Catches an R-hat that is 1 whatever the chains do: two modes that block Gibbs cannot leave."""
     rbm = _two_modes()

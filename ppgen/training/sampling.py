@@ -84,8 +84,8 @@ def sample(
         seed: Seed of the draws.
 
     Raises:
-        ValueError: If a number is not positive, more chains are asked for than draws, or the model of a bare
-            `Pair` is to be called without `like`.
+        ValueError: If a number is not positive, more chains are asked for than draws or than the pair has of
+            persistent ones, or the model of a bare `Pair` is to be called without `like`.
 
     Example:
         >>> import ppgen
@@ -110,6 +110,7 @@ def sample(
     if num_chains is not None and num_chains > num_samples:
         raise ValueError(f"num_chains must be at most num_samples={num_samples}, got {num_chains}.")
     run, pair = pair, as_pair(pair)
+    _check_chains(pair.inference_state or {}, num_chains)
     chains = _Chains(pair.inference_state or {}, num_samples, num_chains, sweeps, warmup_steps)
     with seeds.forked(seed, pair.device), torch.no_grad(), _evaluating(pair), pair.running(), chains:
         if like is None and "num_rows" in inspect.signature(pair.model).parameters:
@@ -158,7 +159,7 @@ class _Chains(Messenger):
         known = self.persistent.get(_CHAINS.format(site=site))
         limit = min(self.num_samples, 100 if known is None else len(known))
         self.num_chains = limit if self.wanted is None else self.wanted
-        if known is not None and known.shape[-1] == energy.size(EVEN) and self.num_chains <= len(known):
+        if known is not None and known.shape[-1] == energy.size(EVEN):
             return known[: self.num_chains].to(energy.parameters()[0]), self.warmup_steps or 0
         fresh = base_rate_draw(energy, (self.num_chains,))
         return fresh, 1000 if self.warmup_steps is None else self.warmup_steps
@@ -182,6 +183,15 @@ class _SiteSampler:
         self.chains.energies[self.site] = torch.stack(energies, -1)
         even = torch.cat(draws)[:total].reshape(*shape, -1)
         return even, energy.sample_opposite(even, EVEN)
+
+
+def _check_chains(state: Mapping[str, Tensor], num_chains: int | None) -> None:
+    for name, value in state.items():
+        if name.endswith(_CHAINS.format(site="")) and num_chains is not None and num_chains > len(value):
+            raise ValueError(
+                f"num_chains must be at most {len(value)}, the persistent chains that training left, got {num_chains}. "
+                "Ask for fewer, or set pair.inference_state = None to start new chains."
+            )
 
 
 def _batch(run: Any, pair: Any, num_samples: int, like: Any) -> Any:
