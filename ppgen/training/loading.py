@@ -71,6 +71,7 @@ def load(folder: str | Path, pair: Any = None) -> Run:
         "finished": finished,
         "stopped_by": header["stopped_by"],
         "monitor": selection and selection["monitor"],
+        "execution": header.get("executed", {}),
         "best_epoch": selection and selection["epoch"],
         "best_value": selection["value"] if selection else math.nan,
         "restored_best": restored,

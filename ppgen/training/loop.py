@@ -177,6 +177,7 @@ class Loop:
             "metrics": self.run.metrics,
             "finished": self.finished,
             "stopped_by": self.stopped_by,
+            "executed": self.stepper.execution.describe(),
             "selection": None if self.selection is None else self.selection.to_dict(),
         }
         self.folder.save_last({**tensors, **prefixed("validation", self.validation.state())}, header)

@@ -24,7 +24,7 @@ class Run:
             these two are replaced by `pseudo_log_likelihood`, `free_energy_gap` (validation minus training;
             grows with overfitting) and `rhat` of the persistent chains.
         state: Where the run stands: `epoch`, `step`, `finished`, `stopped_by`, `monitor`, `best_epoch`,
-            `best_value` and `restored_best`.
+            `best_value` and `restored_best`; and `execution`, how steps were run and what that took.
         seconds: Time spent in training, over all its continuations.
         peak_memory: In MiB, on the device or of the process; None if the system does not say.
         folder: Where it is kept, or None.
