@@ -68,6 +68,9 @@ class BoundInference:
         inference.objective.check(self.layout, num_rows, num_data if num_data is not None else num_rows)
         check_estimator(inference.estimator, self.layout)
         check_negative_phase(inference.negative_phase, self.layout)
+        for law in self.layout.laws.values():
+            if inference.negative_phase is not None:
+                inference.negative_phase.check(law)
         check_support(pair, batch)
         self._phases = dict.fromkeys(self.layout.undirected, inference.negative_phase)
         self._states: dict[str, State] = {}

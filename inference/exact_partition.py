@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ppgen.distributions import UndirectedDistribution
-from ppgen.distributions.enumeration import exact_log_partition
+from ppgen.distributions.enumeration import exact_log_partition, smaller_side_states
 from ppgen.inference.negative_phase import NegativePhase, State
 
 
@@ -25,7 +25,7 @@ class ExactPartition(NegativePhase):
         max_states: Largest number of states of the smaller side.
 
     Raises:
-        ValueError: At the first step, if the smaller side has more states.
+        ValueError: Before the first step, if the smaller side has more states.
 
     Example:
         >>> from ppgen import inference
@@ -35,6 +35,10 @@ class ExactPartition(NegativePhase):
 
     normalised: ClassVar[bool] = True
     max_states: int = 2**20
+
+    def check(self, law: UndirectedDistribution) -> None:
+        """Raise if the smaller side has too many states."""
+        smaller_side_states(law.base_energy, self.max_states)
 
     def init(self, law: UndirectedDistribution, value: Tensor) -> State:
         """No state."""

@@ -34,7 +34,7 @@ class Layout:
         data_dim: Dimension of the data plate, counted from the right (negative).
         particle_dim: Dimension free for particles, left of the deepest plate (negative).
         latent: Kind of each site that the guide draws.
-        undirected: Names of the sites of the model whose log Z is unknown.
+        laws: Distributions at the sites of the model whose log Z is unknown.
         global_latents: Latent sites outside the data plate.
         scaled: Sites with a scale beside the data plate's own.
     """
@@ -43,9 +43,14 @@ class Layout:
     data_dim: int
     particle_dim: int
     latent: dict[str, str]
-    undirected: tuple[str, ...]
+    laws: dict[str, UndirectedDistribution]
     global_latents: tuple[str, ...]
     scaled: tuple[str, ...]
+
+    @property
+    def undirected(self) -> tuple[str, ...]:
+        """Names of the sites of the model whose log Z is unknown."""
+        return tuple(self.laws)
 
     @property
     def exact_posterior(self) -> bool:
@@ -118,7 +123,7 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
         data_dim=frames[0].dim,
         particle_dim=deepest - 1,
         latent={name: _kind(site) for name, site in guide_sites.items()},
-        undirected=tuple(name for name, site in model_sites.items() if _needs_log_partition(site)),
+        laws={name: law for name, site in model_sites.items() if (law := _unnormalised_law(site)) is not None},
         global_latents=tuple(name for name, site in guide_sites.items() if data_frame(site, pair.plate) is None),
         scaled=tuple(
             name
@@ -163,6 +168,8 @@ def _check_shapes(model_sites: dict[str, Any], guide_sites: dict[str, Any], plat
         for name, site in found.items():
             if undirected_law(site["fn"]) is not None or site["infer"].get("_deterministic"):
                 continue
+            if site["is_observed"] and not torch.as_tensor(site["fn"].support.check(site["value"])).all():
+                continue  # bad data, which `check_support` explains
             try:
                 with pyro.validation_enabled(False):
                     log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
@@ -179,9 +186,9 @@ def _kind(site: Any) -> str:
     return REPARAMETERISED if site["fn"].has_rsample else DISCRETE
 
 
-def _needs_log_partition(site: Any) -> bool:
+def _unnormalised_law(site: Any) -> UndirectedDistribution | None:
     law = undirected_law(site["fn"])
-    return law is not None and law.attached is None
+    return law if law is not None and law.attached is None else None
 
 
 def _foreign_scale(site: Any, plate: str) -> bool:

@@ -30,6 +30,9 @@ class NegativePhase(PyroLoss):
 
     normalised: ClassVar[bool] = False
 
+    def check(self, law: UndirectedDistribution) -> None:
+        """Raise ValueError, before the first step, if it cannot serve the law; it serves any by default."""
+
     @abstractmethod
     def init(self, law: UndirectedDistribution, value: Tensor) -> State:
         """State before the first step, for the law and the values at a site."""

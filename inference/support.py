@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from pyro import poutine
+from torch.distributions import constraints
 
 from ppgen.inference.layout import sites
 from ppgen.pair import keeping_buffers, split_batch
@@ -30,11 +31,30 @@ def check_support(pair: Any, batch: Any) -> None:
         value = site["value"]
         if not site["is_observed"] or not isinstance(value, torch.Tensor):
             continue
-        if not site["fn"].support.check(value).all():
-            advice = ""
-            if "Boolean" in repr(site["fn"].support):
-                advice = ' Binarise the data: datasets.load(..., binarize="threshold"), "fixed" or "dynamic".'
-            raise ValueError(
-                f"Data at site {name!r} must lie in {site['fn'].support}; found values from {value.min().item():g} to "
-                f"{value.max().item():g}.{advice}"
-            )
+        inside = site["fn"].support.check(value)
+        if not inside.all():
+            raise ValueError(f"Data at site {name!r} {outside(site['fn'].support, inside, value)}")
+
+
+def outside(support: Any, inside: torch.Tensor, values: torch.Tensor) -> str:
+    """What is wrong with data outside a support, and what to do: the rest of a sentence.
+
+    Args:
+        support: Constraint of the distribution that observes them.
+        inside: Whether each row, or each value, lies in it.
+        values: The data, (rows, ...).
+    """
+    rows = (~inside).reshape(len(values), -1).any(-1).nonzero()
+    low, high = values.min().item(), values.max().item()
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    bits = support is constraints.boolean
+    advice = ""
+    if bits and low >= 0 and high <= 1:
+        advice = ' Binarise grey values: datasets.load(name, binarize="threshold"), "fixed" or "dynamic".'
+    elif bits:
+        advice = " Rescale them to [0, 1] and binarise them, or use another likelihood."
+    return (
+        f"must lie in the support of its law ({'bits, 0 or 1' if bits else support}): {len(rows)} of {len(values)} "
+        f"rows do not, the first is row {int(rows[0])}; values range from {low:g} to {high:g}.{advice}"
+    )

@@ -7,6 +7,7 @@ import pyro
 from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
+from ppgen.models.arguments import groups_of_sizes, positive_size, positive_sizes
 from ppgen.models.likelihoods import likelihood_conditional
 from ppgen.models.vae import rows, standard_normal
 from ppgen.nn import NormalConditional
@@ -51,16 +52,16 @@ class HierarchicalVAE(GenerativeModel):
         categories: int = 256,
     ) -> None:
         super().__init__()
-        if len(latents) < 2:
-            raise ValueError(f"latents must name two stochastic layers or more, got {tuple(latents)}; else use VAE.")
-        if len(hidden) != len(latents):
+        self.features, self.latents = positive_size("features", features), positive_sizes("latents", latents)
+        groups = groups_of_sizes("hidden", hidden)
+        if len(self.latents) < 2:
+            raise ValueError(f"latents must name two stochastic layers or more, got {self.latents}; else use VAE.")
+        if len(groups) != len(self.latents):
             raise ValueError(
-                f"hidden must hold one group of layers for each of the {len(latents)} stochastic layers, "
-                f"such as ((200, 200), (100, 100)); got {tuple(hidden)}."
+                f"hidden must hold one group of layers for each of the {len(self.latents)} stochastic layers, "
+                f"such as ((200, 200), (100, 100)); got {groups}."
             )
-        self.features, self.latents = features, tuple(latents)
-        groups = [tuple(group) for group in hidden]
-        below = (features, *self.latents[:-1])
+        below = (self.features, *self.latents[:-1])
         self.encoders = nn.ModuleList(
             NormalConditional(inputs, group, latent)
             for inputs, group, latent in zip(below, groups, self.latents, strict=True)
@@ -69,7 +70,7 @@ class HierarchicalVAE(GenerativeModel):
             NormalConditional(self.latents[layer + 1], groups[layer + 1][::-1], self.latents[layer])
             for layer in range(len(self.latents) - 1)
         )
-        self.decoder = likelihood_conditional(likelihood, self.latents[0], groups[0][::-1], features, categories)
+        self.decoder = likelihood_conditional(likelihood, self.latents[0], groups[0][::-1], self.features, categories)
 
     @property
     def num_features(self) -> int:

@@ -9,6 +9,7 @@ from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
+from ppgen.models.arguments import positive_size
 from ppgen.pair import GenerativeModel
 
 
@@ -45,9 +46,7 @@ class RBM(GenerativeModel):
 
     def __init__(self, visible: int, hidden: int) -> None:
         super().__init__()
-        for name, value in (("visible", visible), ("hidden", hidden)):
-            if value < 1:
-                raise ValueError(f"{name} must be a positive number of units, got {value}.")
+        visible, hidden = positive_size("visible", visible), positive_size("hidden", hidden)
         self.weight = nn.Parameter(torch.randn(visible, hidden) / (visible + hidden) ** 0.5)
         self.visible_bias = nn.Parameter(torch.zeros(visible))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))

@@ -8,6 +8,7 @@ import pyro.distributions as dist
 from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
+from ppgen.models.arguments import positive_size, positive_sizes
 from ppgen.models.likelihoods import likelihood_conditional
 from ppgen.nn import NormalConditional
 from ppgen.pair import GenerativeModel
@@ -52,9 +53,10 @@ class VAE(GenerativeModel):
         categories: int = 256,
     ) -> None:
         super().__init__()
-        self.features, self.latent = features, latent
-        self.encoder = NormalConditional(features, tuple(hidden), latent)
-        self.decoder = likelihood_conditional(likelihood, latent, tuple(hidden)[::-1], features, categories)
+        self.features, self.latent = positive_size("features", features), positive_size("latent", latent)
+        layers = positive_sizes("hidden", hidden)
+        self.encoder = NormalConditional(self.features, layers, self.latent)
+        self.decoder = likelihood_conditional(likelihood, self.latent, layers[::-1], self.features, categories)
 
     @property
     def num_features(self) -> int:

@@ -264,7 +264,7 @@ def test_programs_with_several_arguments():
         (lambda x: x[0], ValueError, r"\(rows, features\), got \(5,\)"),
         (lambda x: x[:, :4], ValueError, r"does not fit the model.*\(4,\)"),
         (lambda x: x[:0], ValueError, "at least one row"),
-        (lambda x: 0.5 * x + 0.1, ValueError, "bits, 0 or 1.*binarisation"),
+        (lambda x: 0.5 * x + 0.1, ValueError, "bits, 0 or 1.*Binarise"),
         (lambda x: np.where(np.arange(7)[:, None] == 3, np.nan, x), ValueError, "row 3 holds NaN"),
         (lambda x: "digits", TypeError, "tensor or an array"),
         (lambda x: None, TypeError, "tensor or an array"),

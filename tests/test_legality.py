@@ -145,3 +145,10 @@ def test_an_exact_site_above_an_approximate_one_raises() -> None:
 
     with pytest.raises(ValueError, match="Draw 'a' last"):
         inference.Inference(inference.ELBO()).bind(Pair(model, guide), torch.zeros(3), num_data=3)
+
+
+def test_an_enumeration_too_large_is_refused_before_training() -> None:
+    """Catches a run that starts, or an error that comes out of the middle of a program."""
+    phase = inference.ExactPartition(max_states=4)
+    with pytest.raises(ValueError, match="at most 4 states"):
+        inference.resolve(phase, models.RBM(4, 3)).bind(models.RBM(4, 3), X[None], num_data=1)

@@ -136,12 +136,12 @@ def test_rbm_from_arrays(device: torch.device) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: models.VAE(0), "at least two positive numbers|positive"),
+        (lambda: models.VAE(0), "must be at least 1"),
         (lambda: models.VAE(4, likelihood="poisson"), "'bernoulli', 'gaussian' or 'categorical', got 'poisson'"),
         (lambda: models.VAE(4, likelihood="categorical", categories=1), "categories must be at least 2, got 1"),
         (lambda: models.HierarchicalVAE(4, latents=(3,)), "two stochastic layers or more, got \\(3,\\); else use VAE"),
         (lambda: models.HierarchicalVAE(4, (3, 2), ((4,),)), "one group of layers for each of the 2"),
-        (lambda: models.RBM(4, 0), "hidden must be a positive number of units, got 0"),
+        (lambda: models.RBM(4, 0), "hidden must be at least 1, got 0"),
         (
             lambda: models.RBM.from_arrays(np.zeros((3, 2)), np.zeros(2), np.zeros(2)),
             r"visible_bias must have shape \(3,\)",
@@ -160,7 +160,7 @@ def test_grey_data_are_refused() -> None:
     """Catches grey pixels trained on as if they were bits."""
     x = torch.tensor([[0.0, 0.5, 1.0, 1.0]])
     for pair in (models.VAE(4, 2, (3,)), models.RBM(4, 2)):
-        with pytest.raises(ValueError, match=r"must lie in.*Binarise the data"):
+        with pytest.raises(ValueError, match=r"must lie in.*Binarise grey values"):
             inference.resolve(None, pair).bind(pair, x, num_data=1)
 
 

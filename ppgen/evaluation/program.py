@@ -7,13 +7,13 @@ import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
-from torch.distributions import constraints
 
 from ppgen.capture import prepare_modules
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.layout import EXACT_POSTERIOR, Layout, find_layout, undirected_law
+from ppgen.inference.support import outside
 from ppgen.pair import AnyPair, split_batch
 
 
@@ -142,19 +142,5 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
 
 def _check_support(site: str, support: Any, values: Tensor, device: torch.device) -> None:
     inside = support.check(values.to(device))
-    bad = (~inside).reshape(len(values), -1).any(-1).nonzero()
-    if len(bad):
-        row = int(bad[0])
-        low, high = values.min().item(), values.max().item()
-        raise ValueError(
-            f"x must lie in the support of site {site!r} ({_describe(support)}): {len(bad)} of "
-            f"{len(values)} rows do not, the "
-            f"first is row {row}; values range from {low:g} to {high:g}. Grey values for a law of bits "
-            'need a binarisation: datasets.load(name, binarize="threshold").'
-        )
-
-
-def _describe(support: Any) -> str:
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
-    return "bits, 0 or 1" if support is constraints.boolean else str(support)
+    if not inside.all():
+        raise ValueError(f"x at site {site!r} {outside(support, inside, values)}")

@@ -1,0 +1,66 @@
+"""Checks of the sizes that constructors of the zoo are given."""
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+
+def positive_size(name: str, value: Any) -> int:
+    """The value as a positive number of variables or units.
+
+    Raises:
+        TypeError: If it is no whole number.
+        ValueError: If it is less than 1.
+
+    Example:
+        >>> positive_size("latent", 8)
+        8
+    """
+    try:
+        size = operator.index(value)
+    except TypeError:
+        size = None
+    if size is None or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, such as 64; got {value!r}.")
+    if size < 1:
+        raise ValueError(f"{name} must be at least 1, got {size}.")
+    return size
+
+
+def positive_sizes(name: str, value: Any) -> tuple[int, ...]:
+    """The value as numbers of units, one for each layer; perhaps none.
+
+    Raises:
+        TypeError: If it is no sequence of whole numbers.
+        ValueError: If one is less than 1.
+
+    Example:
+        >>> positive_sizes("hidden", [200, 200])
+        (200, 200)
+    """
+    if not _is_sequence(value):
+        raise TypeError(f"{name} must be numbers of units, one for each layer, such as (200, 200); got {value!r}.")
+    return tuple(positive_size(f"each number in {name}", each) for each in value)
+
+
+def groups_of_sizes(name: str, value: Any) -> tuple[tuple[int, ...], ...]:
+    """The value as one group of layers for each stochastic layer.
+
+    Raises:
+        TypeError: If it is no sequence of sequences of whole numbers.
+        ValueError: If one is less than 1.
+
+    Example:
+        >>> groups_of_sizes("hidden", ((200, 200), (100, 100)))
+        ((200, 200), (100, 100))
+    """
+    if not _is_sequence(value) or not all(_is_sequence(group) for group in value):
+        raise TypeError(
+            f"{name} must be one group of layers for each stochastic layer, such as ((200, 200), (100, 100)); "
+            f"got {value!r}."
+        )
+    return tuple(positive_sizes(f"each group in {name}", group) for group in value)
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) or hasattr(value, "tolist") and value.ndim > 0
