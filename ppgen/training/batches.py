@@ -35,8 +35,9 @@ class Source:
         self.tensors: Batch | None = None
         self.dataset: Any = None
         if as_given and isinstance(data, (Tensor, np.ndarray)):
-            copied = isinstance(data, np.ndarray) and not data.flags.writeable  # which torch warns about
-            self.tensors = torch.as_tensor(data.copy() if copied else data).detach()
+            if isinstance(data, np.ndarray) and not data.flags.writeable:
+                data = data.copy()  # torch warns about arrays that it could write to and must not
+            self.tensors = torch.as_tensor(data).detach()
             self.num_train, self.num_valid = _common_rows(self.tensors), 0
         elif isinstance(data, tuple) or (isinstance(data, Mapping) and "train" not in data):
             self.tensors = dict(data) if isinstance(data, Mapping) else tuple(data)
