@@ -182,15 +182,16 @@ def _parser(name: str | None, model: type | None, parts: Parts) -> Parser:
     parser = Parser(
         prog, about, config=True, usage=f"{prog}{'' if name else ' MODEL'} --data NAME [--inference NAME] [options]"
     )
+    options = model_options(model) if model else []
+    nested = next((f"--{each.name} {each.nested}" for each in options if each.nested), "--hidden 64,64")
     group = parser.add_argument_group(
         "model",
-        "Arguments of the model. Lists may be written without their outer brackets: --hidden 64,64."
+        f"Arguments of the model. Lists may be written without their outer brackets: {nested}."
         if model
         else "ppgen fit MODEL --help shows the options of a model.",
     )
     group.add_argument("--model", type=str, default=name, help=f"The same as the first word: {known}.")
-    if model:
-        parser.add_options(group, model_options(model))
+    parser.add_options(group, options)
     parser.add_options(parser.add_argument_group("data"), data_options(required=True))
     _add_inference(parser, parts, model)
     _add_training(parser)

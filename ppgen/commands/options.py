@@ -35,6 +35,15 @@ class Option:
         lists = [typing.get_origin(part) is list for part in parts if part is not type(None)]
         return None if not any(lists) else "always" if all(lists) else "also"
 
+    @property
+    def nested(self) -> str | None:
+        """A list of lists as it is typed, the default if there is one; None if the option takes no such list."""
+        inner = typing.get_args(self.type) if typing.get_origin(self.type) is list else ()
+        if not any(typing.get_origin(part) is list for part in inner):
+            return None
+        groups = self.default if isinstance(self.default, list) else [[64, 64], [32, 32]]
+        return ",".join(f"[{','.join(map(str, group))}]" for group in groups)
+
 
 def options_of(function: Callable[..., Any], *, skip: Sequence[str] = ()) -> list[Option]:
     """Options for the arguments of a function, or of the constructor of a class.

@@ -29,6 +29,7 @@ class Parser(ArgumentParser):
     def __init__(self, prog: str, description: str, *, config: bool = False, **kwargs: Any) -> None:
         super().__init__(prog=prog, description=description, print_config="--print-%s", allow_abbrev=False, **kwargs)
         self._sequences: dict[str, str] = {}
+        self._nested: dict[str, str] = {}
         if config:
             self.add_argument(
                 "--config", action=ActionConfigFile, help="YAML file of options; those of the command line win."
@@ -40,10 +41,14 @@ class Parser(ArgumentParser):
             flag = f"--{prefix}{option.name}".replace("_", "-")
             if option.sequence:
                 self._sequences[flag] = option.sequence
+            text = option.help
+            if option.nested:
+                self._nested[flag] = option.nested
+                text = f"{text} Written as {flag} {option.nested}."
             needed: dict[str, Any] = {"default": option.default}
             if option.default is REQUIRED:
                 needed = {"required": True}
-            group.add_argument(flag, type=option.type, help=option.help, **needed)
+            group.add_argument(flag, type=option.type, help=text, **needed)
 
     def read(self, arguments: Sequence[str], config: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Values of all options: the defaults, over them the config, over it the command line.
@@ -76,7 +81,7 @@ class Parser(ArgumentParser):
     def _listed(self, flag: str, value: str | None) -> list[str]:
         if value is None:
             return [flag]
-        several = re.fullmatch(r"[-+\d.eE\s]+,[-+\d.eE,\s]*|\[.*\]\s*,\s*\[.*\]", value)
+        several = re.fullmatch(r"[-+\d.eE\s]+,[-+\d.eE,\s]*|\[(?!\s*\[).*\]\s*,\s*\[.*\]", value)
         one = self._sequences.get(flag) == "always" and re.fullmatch(r"[-+\d.eE]+", value)
         return [flag, f"[{value}]" if flag in self._sequences and (several or one) else value]
 
@@ -95,7 +100,9 @@ class Parser(ArgumentParser):
             return f"{needed.upper() if positional else option_of(needed)} is required"
         key = re.search(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL)
         if key:
-            return f"{option_of(key[1])}: {_expectation(key[2])}"
+            nested = self._nested.get(f"--{key[1].replace('_', '-')}")
+            expected = f"expected lists in brackets, such as {nested}" if nested else _expectation(key[2])
+            return f"{option_of(key[1])}: {expected}"
         return one_line(message.replace("/--hidden+", ""))
 
 
@@ -202,15 +209,21 @@ def shown(flag: str) -> str:
     return flag.removesuffix(".name") if flag[2:].removesuffix(".name").replace("-", "_") in NAMED else flag
 
 
+_WRITTEN = {"NoneType": ("null",), "Sequence": ("list",), "bool": ("true", "false")}
+"""What is written on a command line for a value of a type, where that is not the name of the type."""
+
+
 def _expectation(text: str) -> str:
     value = re.search(r"(?:Got value|Given value): (.*)", text)
-    kinds = dict.fromkeys(
-        {"NoneType": "null", "Sequence": "list"}.get(kind, kind)
-        for kind in re.findall(r"Expected an? <class '(?:[\w.]*\.)?(\w+)'>", text)
-    )
-    choices = re.search(r"Expected one of (.*?)\.?(?: Got|$)|Literal(\[.*?\])", one_line(text))
+    kinds: dict[str, None] = {}
+    for kind, words in re.findall(r"Expected an? (?:<class '(?:[\w.]*\.)?(\w+)'>|typing\.Literal\[(.*?)\])", text):
+        written = _WRITTEN.get(kind, (kind,)) if kind else re.findall(r"\w+", words)
+        kinds |= dict.fromkeys(written)
+    choices = re.search(r"Expected one of (.*?)\.?(?: Got|$)", one_line(text))
     if choices and not kinds:
-        kinds = {f"one of {choices[1] or choices[2]}": None}
+        kinds = {f"one of {choices[1]}": None}
     if not (value and kinds):
         return one_line(text)
-    return f"expected {' or '.join(kinds)}, got {value[1].strip()!r}"
+    *others, last = kinds
+    expected = f"{', '.join(others)} or {last}" if others else last
+    return f"expected {expected}, got {value[1].strip()!r}"
