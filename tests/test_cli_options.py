@@ -126,6 +126,16 @@ def test_recorded_command_reads_again(tmp_path: Path, monkeypatch: pytest.Monkey
     assert main(["fit", "--config", "run/command.yaml", "--quiet", "--report", "false"]) == 0
 
 
+@pytest.mark.parametrize("hidden", ["[20],[10]", "[[20],[10]]", "[[20], [10]]", "[20] , [10]"])
+def test_lists_of_lists_are_read_with_and_without_outer_brackets(hidden: str, capsys: pytest.CaptureFixture) -> None:
+    """Catches [[20],[10]] put into another pair of brackets, and help that shows a form which the model refuses."""
+    line = ["HierarchicalVAE", "--data", "digits", "--latents", "3,2", "--hidden", hidden]
+    assert fit.read(line).values["hidden"] == [[20], [10]]
+    shown = helped("fit HierarchicalVAE --help", capsys)
+    assert "Written as --hidden [200,200],[100,100]." in shown and "--hidden 64,64" not in shown
+    assert "--hidden 64,64" in helped("fit VAE --help", capsys)
+
+
 def test_hyphens_and_underscores_are_one() -> None:
     """Catches the spelling of Python refused on the command line; values must be left alone."""
     assert tidy(["--num_chains=a_b", "--inference", "x_y"]) == ["--num-chains", "a_b", "--inference.name", "x_y"]

@@ -217,7 +217,7 @@ def _expectation(text: str) -> str:
     value = re.search(r"(?:Got value|Given value): (.*)", text)
     kinds: dict[str, None] = {}
     for kind, words in re.findall(r"Expected an? (?:<class '(?:[\w.]*\.)?(\w+)'>|typing\.Literal\[(.*?)\])", text):
-        written = _WRITTEN.get(kind, (kind,)) if kind else re.findall(r"\w+", words)
+        written = _WRITTEN.get(kind, (kind,)) if kind else words.replace("'", "").split(", ")
         kinds |= dict.fromkeys(written)
     choices = re.search(r"Expected one of (.*?)\.?(?: Got|$)", one_line(text))
     if choices and not kinds:
