@@ -1,4 +1,4 @@
-"""Modules that a plain function refers to by its closure, its globals or its bound object."""
+"""Modules that a plain function refers to by its closure, its globals or its bound object, also in containers."""
 
 import functools
 import inspect
@@ -22,13 +22,23 @@ def referenced_modules(program: Callable[..., Any], depth: int = _DEPTH) -> dict
         ['network']
     """
     found: dict[str, nn.Module] = {}
-    for name, value in _references(program):
+    for name, value in _flat(_references(program)):
         if isinstance(value, nn.Module):
             found.setdefault(name, value)
         elif depth and isinstance(value, (FunctionType, MethodType, functools.partial)):
             for deeper, module in referenced_modules(value, depth - 1).items():
                 found.setdefault(deeper, module)
     return found
+
+
+def _flat(references: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The references, and what lists, tuples and dictionaries among them hold."""
+    for name, value in references:
+        yield name, value
+        if isinstance(value, (list, tuple)):
+            yield from ((f"{name}_{index}", item) for index, item in enumerate(value))
+        elif isinstance(value, dict):
+            yield from ((f"{name}_{key}", item) for key, item in list(value.items()))
 
 
 def _references(program: Any) -> Iterator[tuple[str, Any]]:

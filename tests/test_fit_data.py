@@ -73,3 +73,10 @@ def test_a_pair_goes_on_with_its_tensor_after_a_stop(tmp_path):
     assert ppgen.fit(_watching([]), data, resume="auto", **options).state["epoch"] == 2
     with pytest.raises(ValueError, match="data"):
         ppgen.fit(_watching([]), data + 1, resume="auto", **options)
+
+
+def test_rows_for_testing_are_checked_before_training():
+    """Catches a run that is trained to its end and can then never be evaluated."""
+    bits = (torch.rand(40, 4, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    with pytest.raises(ValueError, match="must lie in the support"):
+        ppgen.fit(models.RBM(4, 2), {"train": bits, "test": 2 * bits}, steps=1, progress=False)

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from types import SimpleNamespace
 
 import pyro
 import pyro.distributions as dist
@@ -96,19 +97,19 @@ def test_a_state_loaded_before_the_first_call_reaches_the_module() -> None:
 
 
 def test_a_module_out_of_sight_is_trained_eagerly_with_a_warning() -> None:
-    """Catches a module in a container that is neither trained nor spoken of."""
-    hidden = {"net": nn.Linear(3, 3)}
+    """Catches a module in an object that is neither trained nor spoken of."""
+    hidden = SimpleNamespace(net=nn.Linear(3, 3))
 
     def model(x: Tensor) -> None:
-        net = pyro.module("net", hidden["net"])
+        net = pyro.module("net", hidden.net)
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", dist.Normal(torch.zeros(3), 1.0).to_event(1))
             pyro.sample("x", dist.Normal(net(z), 1.0).to_event(1), obs=x)
 
-    before = hidden["net"].weight.detach().clone()
+    before = hidden.net.weight.detach().clone()
     with pytest.warns(UserWarning, match="could not be found"):
         ppgen.fit(ppgen.Pair(model, guide), (X,), "elbo", steps=5, progress=False)
-    assert not torch.equal(hidden["net"].weight, before)
+    assert not torch.equal(hidden.net.weight, before)
 
 
 def test_names_that_differ_in_dots_only_raise() -> None:

@@ -66,11 +66,6 @@ class Source:
         return tensor.to(device=self.device, dtype=dtype, non_blocking=True)
 
     @property
-    def mean(self) -> Tensor | None:
-        """Mean of the training rows, where the data set knows it."""
-        return None if self.dataset is None else self._place(torch.as_tensor(self.dataset.mean))
-
-    @property
     def num_features(self) -> int | None:
         """Observed variables of a row; None where the data are not one table."""
         if self.dataset is not None:
