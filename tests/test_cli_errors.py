@@ -74,6 +74,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("evaluate absent", "absent is no folder"),
         ("evaluate .", "holds no run config.json"),
         ("evaluate . extra", "unexpected argument 'extra'"),
+        ("sample absent", "absent is no folder"),
         ("sample . --output draws.jpg", ".npy .png draws.jpg"),
         ("sample . --output absent/draws.npy", "no folder absent"),
         ("list nothing", "unknown topic 'nothing' models"),
@@ -112,14 +113,16 @@ def test_another_run_in_the_folder_is_named(capsys: pytest.CaptureFixture) -> No
 
 @pytest.mark.parametrize("option", ["--seed=0", "--overwrite"])
 def test_a_locked_folder_is_refused(option: str, capsys: pytest.CaptureFixture) -> None:
-    """Catches two processes that write to one folder, also through --overwrite."""
+    """Catches two processes that write to one folder, also through --overwrite, and advice that does not help."""
     from filelock import FileLock
 
     Path("run").mkdir()
     Path("run/metrics.csv").write_text("epoch")
     with FileLock("run/.lock"):
         assert main([*shlex.split(f"{FIT} --data good.npy --folder run"), option]) == 2
-    assert "Another run is writing to run" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "Another run is writing to run. Wait for it to end" in message and "--overwrite" not in message
+    assert "or Choose" not in message
     assert Path("run/metrics.csv").exists()
 
 

@@ -18,6 +18,7 @@ _AS_OPTIONS = (
         r'datasets\.load\([^()]*binarize="threshold"\)(, "fixed" or "dynamic")?',
         "--binarize threshold, fixed or dynamic",
     ),
+    (r"Wait for it to end, or choose another folder\.", "Wait for it to end, or choose another --folder."),
     (r"[Cc]hoose another folder\.", "Choose another --folder, or start again with --overwrite."),
     (r"(Pass|Use) resume='auto' to go on with it, or ", "--resume auto goes on with it. "),
     (r"(Pass|Use) resume='auto' to", "Give --resume auto to"),

@@ -21,13 +21,22 @@ def load_run(folder: str) -> Any:
         UsageError: If there is no such folder.
         ValueError: If it holds no run.
     """
-    if not Path(folder).is_dir():
-        raise UsageError(f"{folder} is no folder")
+    check_folder(folder)
     run = training.load(folder)
     if not run.state["finished"]:
         place = f"epoch {run.state['epoch']}, step {run.state['step']}"
         print(f"{folder} is not finished: these are the weights of its last checkpoint ({place})")
     return run
+
+
+def check_folder(folder: str) -> None:
+    """Check that there is such a folder.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    if not Path(folder).is_dir():
+        raise UsageError(f"{folder} is no folder")
 
 
 def progress_of(folder: Path) -> str | None:

@@ -11,7 +11,7 @@ from ppgen import training
 from ppgen.commands import COMMANDS
 from ppgen.commands.data import data_of_run, image_shape
 from ppgen.commands.errors import UsageError
-from ppgen.commands.folders import SAMPLES, load_run
+from ppgen.commands.folders import SAMPLES, check_folder, load_run
 from ppgen.commands.options import Option, options_of
 from ppgen.commands.parser import Parser
 from ppgen.training.checkpoint import replacing
@@ -23,6 +23,7 @@ SUFFIXES = (".npy", ".png")
 def main(arguments: Sequence[str]) -> int:
     """Run `ppgen sample FOLDER`."""
     values = _parser().read(arguments)
+    check_folder(values["folder"])
     path = Path(values["output"] or Path(values["folder"]) / SAMPLES).expanduser()
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--output must end in .npy or .png, got {str(path)!r}")
