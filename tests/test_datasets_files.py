@@ -207,6 +207,31 @@ def test_values_that_are_not_finite_are_refused_with_their_place(binarize, bad):
         datasets.load(values, binarize=binarize)
 
 
+def test_values_that_are_not_finite_are_placed_in_the_array_that_holds_them():
+    """Catches a row of the whole array that is called one of the array of the test rows, which nobody has."""
+    values = GREY.astype(np.float64)
+    for row in range(0, len(values), 5):
+        values[row, 1] = np.nan
+        with pytest.raises(ValueError, match=f"row {row}, feature 1 of the array\\. All"):
+            datasets.load(values)
+        values[row, 1] = 0.5
+    hole = np.full((4, GREY.shape[1]), np.nan)
+    with pytest.raises(ValueError, match="row 0, feature 0 of the test array\\. All"):
+        datasets.load({"train": GREY, "test": hole})
+
+
+@pytest.mark.parametrize("high", [2.5, 9, 16])
+def test_small_values_are_not_taken_for_pixels(high):
+    """Catches the advice to divide values up to 2.5 by 255, which makes them almost black."""
+    values = GREY * 0.5
+    values[1, 1] = high
+    with pytest.raises(ValueError, match=rf"span \[\S+, {high}\]. Rescale it to \[0, 1\] first"):
+        datasets.load(values, binarize="threshold")
+    values[1, 1] = 200.5
+    with pytest.raises(ValueError, match="Divide it by 255 first"):
+        datasets.load(values, binarize="threshold")
+
+
 def test_values_outside_the_unit_interval_are_refused_with_a_binarisation():
     """Catches a silent clip of 0..255 pixels, and an error that does not say what to do."""
     pixels = np.round(255 * GREY).astype(np.uint8)
@@ -278,13 +303,21 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
     np.save(tmp_path / "cut.npy", GREY)
     content = (tmp_path / "cut.npy").read_bytes()
     (tmp_path / "cut.npy").write_bytes(content[:-40])
-    (tmp_path / "text.npy").write_text("no array")
-    (tmp_path / "text.npz").write_text("no archive")
-    (tmp_path / "empty.npy").write_bytes(b"")
-    for name in ("object.npy", "object.npz", "cut.npy", "text.npy", "text.npz", "empty.npy"):
+    (tmp_path / "cut.npz").write_bytes(b"PK\3\4no archive")
+    for name in ("object.npy", "object.npz", "cut.npy", "cut.npz"):
         for mapped in (False, True):
             with pytest.raises(ValueError, match="cannot be read as a NumPy file"):
                 datasets.load(tmp_path / name, memory_map=mapped)
+
+
+@pytest.mark.parametrize("name", ["text.npy", "text.npz", "empty.npy", "empty.npz"])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_files_of_another_kind_are_refused_as_such(name, mapped, tmp_path):
+    """Catches NumPy's advice to unpickle a text file that is called .npy."""
+    (tmp_path / name).write_text("" if name.startswith("empty") else "no array")
+    with pytest.raises(ValueError, match=f"{name} is not a NumPy file: write it with numpy.save") as caught:
+        datasets.load(tmp_path / name, memory_map=mapped)
+    assert "pickle" not in str(caught.value)
 
 
 def test_heavy_libraries_are_not_imported_with_the_package():

@@ -41,7 +41,9 @@ def build(
         for split in SPLITS
     }
     survey = Survey(source.name, binarize)
-    splits: dict[str, Tensor | Rows] = {split: survey.read(split, rows[split]) for split in SPLITS}
+    splits: dict[str, Tensor | Rows] = {
+        split: survey.read(split, rows[split], _array(source, divided[split][0])) for split in SPLITS
+    }
     probabilities: Tensor | Rows | None = None
     if binarize == "dynamic":
         grey = replace(rows["train"], method=None)
@@ -82,8 +84,13 @@ class Survey:
             return "binary"
         return "grey" if self.low >= 0.0 and self.high <= 1.0 else "real"
 
-    def read(self, split: str, rows: Rows) -> Tensor | Rows:
+    def read(self, split: str, rows: Rows, array: str) -> Tensor | Rows:
         """The rows as a float32 tensor, or the same `Rows` if they are mapped from disk.
+
+        Args:
+            split: Split that they are of.
+            rows: What to read.
+            array: What messages call the array that holds them.
 
         Raises:
             ValueError: If a value is not finite, or outside [0, 1] although a binarisation is asked for.
@@ -95,7 +102,7 @@ class Survey:
             stored = rows.stored(positions)
             self.digest.update(np.ascontiguousarray(stored).data)
             grey = rows.grey(stored)
-            self._check(split, rows, grey, positions)
+            self._check(array, rows, grey, positions)
             bits = binarized(grey, rows.method, rows.stream, positions)
             if split == "train":
                 # Under "dynamic" the mean of what batches are drawn from, not of one draw.
@@ -106,24 +113,30 @@ class Survey:
             self.mean = torch.from_numpy((total / len(rows)).astype(np.float32))
         return rows if values is None else values
 
-    def _check(self, split: str, rows: Rows, grey: np.ndarray, positions: np.ndarray) -> None:
+    def _check(self, array: str, rows: Rows, grey: np.ndarray, positions: np.ndarray) -> None:
         low, high = float(grey.min()), float(grey.max())  # a NaN goes through both
         if not (math.isfinite(low) and math.isfinite(high)):
             row, feature = (int(first) for first in np.argwhere(~np.isfinite(grey))[0])
             raise ValueError(
                 f"Data set {self.name!r} holds {grey[row, feature]} at row {rows.index[positions[row]]}, "
-                f"feature {feature} of the array of its {split} rows. All values must be finite float32 "
-                "numbers: remove or impute such rows."
+                f"feature {feature} of {array}. All values must be finite float32 numbers: remove or impute "
+                "such rows."
             )
         if self.binarize is not None and (low < 0.0 or high > 1.0):
             low, high = float(rows.array.min()), float(rows.array.max())
-            remedy = "Divide it by 255" if low >= 0.0 and 1.0 < high <= 255.0 else "Rescale it"
+            pixels = 0.0 <= low and 16.0 < high <= 255.0  # or a scale of its own: 255 would make it almost black
+            remedy = "Divide it by 255" if pixels else "Rescale it to [0, 1]"
             raise ValueError(
                 f"binarize={self.binarize!r} needs values in [0, 1], but those of data set {self.name!r} "
                 f"span [{low:g}, {high:g}]. {remedy} first."
             )
         self.low, self.high = min(self.low, low), max(self.high, high)
         self.bits = self.bits and bool(np.all((grey == 0.0) | (grey == 1.0)))
+
+
+def _array(source: Source, key: str) -> str:
+    """The array of a source by its key, if there are several: the rows of one may be those of several splits."""
+    return f"the {key} array" if len(source.arrays) > 1 else "the array"
 
 
 def _is_mapped(rows: Rows) -> bool:

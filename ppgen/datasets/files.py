@@ -12,6 +12,7 @@ from ppgen.datasets.dataset import SPLITS
 from ppgen.datasets.source import Source
 
 SUFFIXES = (".npy", ".npz")
+_BEGINNINGS = {".npy": b"\x93NUMPY", ".npz": b"PK"}
 # A file this large is mapped: as float32 it may take eight times its size in memory.
 MAP_BYTES = 256 * 2**20
 
@@ -36,6 +37,10 @@ def source_of_file(path: Path, *, packed: bool = False, memory_map: bool | None 
         raise FileNotFoundError(f"No data file {path} (looked for {path.absolute()}).")
     if path.suffix not in SUFFIXES:
         raise ValueError(f"Data file {path} has suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}.")
+    with path.open("rb") as file:
+        known = file.read(6).startswith(_BEGINNINGS[path.suffix])
+    if not known:
+        raise ValueError(f"{path} is not a NumPy file: write it with numpy.save or numpy.savez.")
     mapped = path.stat().st_size >= MAP_BYTES if memory_map is None else memory_map
     try:
         if path.suffix == ".npy":
@@ -44,7 +49,7 @@ def source_of_file(path: Path, *, packed: bool = False, memory_map: bool | None 
         if mapped:
             arrays = mapped_npz(path)
         else:
-            with np.load(path, allow_pickle=False) as members:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
                 arrays = {key: members[key] for key in members.files}
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} cannot be read as a NumPy file of numbers: {error}") from error
