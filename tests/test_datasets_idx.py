@@ -151,6 +151,24 @@ def test_a_wrong_magic_number_is_refused(tmp_path):
             read_idx(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "position", "byte", "message"),
+    [
+        ("train-images-idx3-ubyte", 3, 9, "0x00000809, expected 0x00000803"),
+        ("train-images-idx3-ubyte", 2, 0x0D, "0x00000d03, expected 0x00000803"),
+        ("t10k-labels-idx1-ubyte", 3, 3, "0x00000803, expected 0x00000801"),
+    ],
+)
+def test_the_whole_magic_number_of_a_known_file_is_compared(tmp_path, name, position, byte, message):
+    """Catches a wrong type or number of dimensions that is reported as a file cut short or too long."""
+    path = write(tmp_path) / "MNIST" / "raw" / name
+    content = bytearray(path.read_bytes())
+    content[position] = byte
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name}.*magic number is {message}"):
+        datasets.load("mnist", root=tmp_path)
+
+
 @pytest.mark.parametrize("cut", [1, 25 * 6, len(encoded(IMAGES)) - 6])
 def test_a_file_cut_short_is_refused(tmp_path, cut):
     """Catches rows of rubbish or a bare reshape error; also when the header itself is cut."""

@@ -13,6 +13,7 @@ from ppgen.datasets.fetch import find_or_fetch
 from ppgen.datasets.source import Source
 
 NUM_VALID = 5_000
+IMAGES_MAGIC, LABELS_MAGIC = 0x00000803, 0x00000801
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -90,7 +91,8 @@ def load_idx(files: IDXFiles, root: str | PathLike | None = None) -> Source:
     """
 
     def checked(path: Path, name: str) -> np.ndarray:
-        return read_idx(path, sha256=files.sha256[name])
+        magic = IMAGES_MAGIC if "images" in name else LABELS_MAGIC
+        return read_idx(path, sha256=files.sha256[name], magic=magic)
 
     paths = find_or_fetch(files.folder, tuple(files.sha256), files.mirrors, root=root, check=checked)
     train_images, train_labels, test_images, test_labels = (checked(paths[name], name) for name in files.sha256)
@@ -103,7 +105,7 @@ def load_idx(files: IDXFiles, root: str | PathLike | None = None) -> Source:
     )
 
 
-def read_idx(path: str | PathLike, sha256: str | None = None) -> np.ndarray:
+def read_idx(path: str | PathLike, sha256: str | None = None, magic: int | None = None) -> np.ndarray:
     """Array held by an IDX file, raw or compressed with gzip (by its content, whatever its name).
 
     The format: two zero bytes, a type code, the number of dimensions, their sizes as big-endian 32-bit
@@ -112,6 +114,7 @@ def read_idx(path: str | PathLike, sha256: str | None = None) -> np.ndarray:
     Args:
         path: File to read.
         sha256: Expected hexadecimal digest of the decompressed content; not checked if None.
+        magic: Expected first four bytes; any type and number of dimensions if None.
 
     Raises:
         ValueError: On a wrong magic number, a file cut short or too long, or another checksum.
@@ -127,6 +130,11 @@ def read_idx(path: str | PathLike, sha256: str | None = None) -> np.ndarray:
         raise ValueError(
             f"{path} is not an IDX file: its magic number is 0x{content[:4].hex()}, expected 0x0000 followed "
             "by a type code and the number of dimensions (0x00000803 for images, 0x00000801 for labels)."
+        )
+    if magic is not None and int.from_bytes(content[:4], "big") != magic:
+        raise ValueError(
+            f"{path} is not the file that its name says: its magic number is 0x{content[:4].hex()}, expected "
+            f"0x{magic:08x}. Delete it and fetch it again."
         )
     start = 4 + 4 * content[3]
     shape = tuple(int(size) for size in np.frombuffer(content[4:start].ljust(start - 4, b"\0"), dtype=">u4"))
