@@ -162,12 +162,36 @@ def test_sample_writes_rows_and_pictures(rbm: str, tmp_path: Path, capsys: pytes
     assert main(["sample", rbm, "--num-samples", "7", "--sweeps", "2", "--output", str(out)]) == 0
     draws = np.load(out)
     assert draws.shape == (7, 9) and draws.dtype == np.float32 and set(np.unique(draws)) <= {0.0, 1.0}
-    assert "R-hat" in capsys.readouterr().out
+    capsys.readouterr()
     assert main(["sample", rbm, "--sweeps", "2"]) == 0
     assert np.load(Path(rbm) / "samples.npy").shape == (100, 9)
     picture = tmp_path / "draws.png"
     assert main(["sample", rbm, "--num_samples", "9", "--sweeps", "2", "--output", str(picture)]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_sample_says_in_one_sentence_how_it_drew(rbm: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Catches a repr in place of a sentence, and a picture whose line leaves out R-hat or tells another one."""
+    drawn = ppgen.sample(ppgen.load(rbm), 8, num_chains=4, sweeps=3)
+    for name in ("draws.npy", "draws.png"):
+        out = str(tmp_path / name)
+        assert main(["sample", rbm, "--num-samples", "8", "--num-chains", "4", "--sweeps", "3", "--output", out]) == 0
+        note = f"block Gibbs, 4 chains, R-hat of their free energies {drawn.rhat:.3f}"
+        assert capsys.readouterr().out == f"8 samples of RBM ({note}) written to {out}\n"
+
+
+def test_sample_leaves_the_same_margin_on_all_sides(rbm: str, tmp_path: Path) -> None:
+    """Catches a title that touches the edge of the picture above an empty band."""
+    from matplotlib import image
+
+    picture = tmp_path / "draws.png"
+    line = ["sample", rbm, "--num-samples", "16", "--sweeps", "2", "--image-shape", "1,9", "--output", str(picture)]
+    assert main(line) == 0
+    inked = (image.imread(picture)[..., :3] < 0.99).any(-1)
+    for axis in (0, 1):
+        lines = np.flatnonzero(inked.any(1 - axis))
+        margins = lines[0], inked.shape[axis] - 1 - lines[-1]
+        assert min(margins) >= 15 and max(margins) <= 30, margins
 
 
 @pytest.mark.parametrize("shape", ["3,3", "[3, 3]", "1,9", "1,3,3"])

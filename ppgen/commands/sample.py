@@ -33,23 +33,28 @@ def main(arguments: Sequence[str]) -> int:
     run.pair.to(resolve_device(values["device"]))
     options = {option.name: values[option.name] for option in _options()}
     if path.suffix.lower() == ".png":
-        _draw(run, _shape(run, values), options, path)
-        print(f"{values['num_samples']} samples of {type(run.pair).__name__} written to {path}")
-        return 0
-    draws = training.sample(run, **options)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.save(file, np.asarray(draws))
-    print(f"{draws} of {type(run.pair).__name__} written to {path}")
+        note = _draw(run, _shape(run, values), options, path)
+    else:
+        draws = training.sample(run, **options)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, np.asarray(draws))
+        note = ""
+        if draws.rhat is not None:
+            note = f"block Gibbs, {draws.num_chains} chains, R-hat of their free energies {draws.rhat:.3f}"
+    count, model = values["num_samples"], type(run.pair).__name__
+    print(f"{count} samples of {model}{f' ({note})' if note else ''} written to {path}")
     return 0
 
 
-def _draw(run: Any, shape: Sequence[int] | None, options: Mapping[str, Any], path: Path) -> None:
+def _draw(run: Any, shape: Sequence[int] | None, options: Mapping[str, Any], path: Path) -> str:
+    """Write a figure of draws; returns the second line of its title, which tells how they were drawn."""
     from ppgen.diagnostics import figures
     from ppgen.diagnostics.mosaic import DPI
 
     figure = figures.samples(run, shape, **options)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, format="png")
+        figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight", pad_inches=0.1)
+    return str(figure.get_suptitle()).partition("\n")[2]
 
 
 def _shape(run: Any, values: Mapping[str, Any]) -> Sequence[int] | None:
