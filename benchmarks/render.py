@@ -109,6 +109,11 @@ def value(figure: Record) -> str:
     return text if spread is None else f"{text} (± {spread:.2f})"
 
 
+def _method(figure: Record) -> str:
+    """Method, without the request for which it was chosen: "auto: exact" is "exact"."""
+    return str(figure["method"]).removeprefix("auto: ")
+
+
 def _published(entry: Record, link: bool) -> str:
     source = f"[{entry['source']}]({entry['link']})" if link else entry["source"]
     return f"{entry['value']:.2f} ({entry['budget']}; {source})"
@@ -119,7 +124,9 @@ def _section(each: Record, published: Mapping[str, Record]) -> str:
     machine = f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB"
     if hardware["device"] != "cpu":
         machine += f"; {hardware['device']}"
-    training = ", ".join(f"{key} {_plain(setting)}" for key, setting in each["training"].items())
+    settings = {key: _plain(setting) for key, setting in each["training"].items() if key != "seed"}
+    training = ", ".join(f"{key} {setting}" for key, setting in settings.items())
+    threads = f"{hardware['threads']} thread{'' if hardware['threads'] == 1 else 's'}"
     rate = each["seconds"]["training"] / each["budget"]["updates"] * 1000
     lines = [
         f"## {each['model']} on {each['data']['name']}",
@@ -130,7 +137,7 @@ def _section(each: Record, published: Mapping[str, Record]) -> str:
         "",
         "| figure | nats | kind | method |",
         "| --- | --- | --- | --- |",
-        *(f"| {label} | {value(f)} | {f['kind']} | {f['method']} |" for label, f in each["figures"].items()),
+        *(f"| {label} | {value(f)} | {f['kind']} | {_method(f)} |" for label, f in each["figures"].items()),
         "",
         f"- Data: {each['data']['description']}; {each['data']['rows']['train']:,} training, "
         f"{each['data']['rows']['valid']:,} validation and {each['data']['rows']['test']:,} test rows.",
@@ -139,7 +146,7 @@ def _section(each: Record, published: Mapping[str, Record]) -> str:
         f"{_minutes(seconds['training'])} of training ({rate:.1f} ms an update), "
         f"{_minutes(seconds['evaluation'])} of evaluation.",
         f"- Peak memory of the process: {memory['training']:,} MiB in training, {memory['whole']:,} MiB in all.",
-        f"- Machine: {machine}, {hardware['threads']} threads; "
+        f"- Machine: {machine}, {threads}; "
         + ", ".join(f"{name} {number}" for name, number in each["versions"].items())
         + ".",
     ]

@@ -102,6 +102,17 @@ def test_every_row_has_a_command_that_runs_its_job(modules: dict[str, ModuleType
     assert sorted(match[1] for match in found if match) == sorted(records)
 
 
+def test_a_section_says_each_thing_once(modules: dict[str, ModuleType]) -> None:
+    """Sees the seed twice, one threads, and a method named with the request for which it was chosen."""
+    example = _example()
+    example["training"]["seed"] = 0
+    example["hardware"]["threads"] = 1
+    example["figures"]["log p(x), test"] |= {"kind": "exact", "method": "auto: exact"}
+    text = modules["render"].page({"vae-digits": example}, {})
+    assert text.count("seed 0") == 1 and "1 thread;" in text
+    assert "| exact | exact |" in text
+
+
 def test_a_stale_table_is_reported_and_mended(
     modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
