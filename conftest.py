@@ -1,6 +1,7 @@
 """What every test and docstring example starts from: seed 0, one thread, no screen, an empty Pyro store."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -10,6 +11,10 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+
+# A shell that runs the tests in the background hands Ctrl-C down as ignored, to them and to the processes they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same files are ppgen/models and ppgen/inference; under their bare names they refuse to be imported.
 collect_ignore = ["models", "inference"]

@@ -108,7 +108,13 @@ JOBS: Mapping[str, Job] = {
         binarize="threshold",
         model=lambda: models.RBM(visible=64, hidden=16),
         inference=inference.PCD(num_chains=100),
-        training={"epochs": 100, "batch_size": 32},
+        training={
+            "epochs": 100,
+            "batch_size": 32,
+            "optimizer": {"name": "sgd", "momentum": 0.5},
+            "lr": 0.1,
+            "lr_schedule": "linear",
+        },
         evaluate=exact,
     ),
     "vae-mnist": Job(

@@ -168,7 +168,7 @@ def _check_shapes(model_sites: dict[str, Any], guide_sites: dict[str, Any], plat
         for name, site in found.items():
             if undirected_law(site["fn"]) is not None or site["infer"].get("_deterministic"):
                 continue
-            if site["is_observed"] and not torch.as_tensor(site["fn"].support.check(site["value"])).all():
+            if site["is_observed"] and not site["fn"].support.check(site["value"]).all():
                 continue  # bad data, which `check_support` explains
             try:
                 with pyro.validation_enabled(False):
