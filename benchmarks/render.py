@@ -93,7 +93,7 @@ def _row(each: Record, published: Mapping[str, Record]) -> list[str]:
         f"{each['data']['name']}, {each['data']['binarization']}",
         f"{_epochs(each)}, {_minutes(each['seconds']['training'])}",
         value(figure),
-        f"{figure['kind']}, {figure['method']}",
+        ", ".join(dict.fromkeys((figure["kind"], _method(figure)))),
         "; ".join(beside) or "none",
         f"`{each['command']}`",
     ]
