@@ -120,7 +120,10 @@ def importance(
         ValueError: If the data plate is not over the rows of a batch.
     """
     block = max(1, min(chunk // num_particles, num_data))
-    blocks: list[PerDatum] = []
+    # Written into arrays made once: small results kept among the large ones that come and go would cut the freed
+    # memory into pieces that fit no more, a MiB for each row.
+    found = np.full((4, num_data), np.nan)
+    has_tail = False
     if pair.device.type == "cpu":
         _keep_freed_memory()
     # The data were held against their support before; checking each particle's law again costs a tenth of
@@ -139,11 +142,15 @@ def importance(
                     f"The data plate has {local[0].shape[1]} entries for {stop - start} rows of x: write "
                     "it over the rows of the first argument, pyro.plate(name, len(x))."
                 )
-            blocks.append(summarise(local[0] if len(local) == 1 else torch.cat(local), pareto=pareto))
+            summary = summarise(local[0] if len(local) == 1 else torch.cat(local), pareto=pareto)
+            for row, values in enumerate(summary):
+                if values is not None:
+                    found[row, start:stop] = values
+            has_tail = summary.pareto_k is not None
+            del summary
             if advance is not None:
                 advance(stop)
-    fields = [None if parts[0] is None else np.concatenate(parts) for parts in zip(*blocks, strict=True)]
-    return PerDatum(*fields)  # type: ignore[arg-type]
+    return PerDatum(found[0], found[1], found[2], found[3] if has_tail else None)
 
 
 def _keep_freed_memory() -> None:
