@@ -18,15 +18,6 @@ from ppgen.training.folder import RunFolder
 _ROWS = (torch.arange(60 * 6).reshape(60, 6) % 5 < 2).float()
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Steps this small are slower on two threads, much slower beside other processes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def _fit(pair, folder, **options):
     return ppgen.fit(pair, _ROWS, folder=folder, **{"epochs": 2, "batch_size": 20, "progress": False} | options)
 

@@ -16,15 +16,6 @@ _ROWS = (torch.arange(60 * 6).reshape(60, 6) % 5 < 2).float()
 _DIGITS = datasets.load("digits", binarize="threshold")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Steps this small are slower on two threads, much slower beside other processes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def _vae(**options):
     torch.manual_seed(0)
     return models.VAE(**{"features": 6, "latent": 2, "hidden": (4,)} | options)

@@ -51,15 +51,6 @@ CASES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Steps this small are slower on two threads, much slower beside other processes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize(("changed", "error", "message"), CASES, ids=[str(case[0])[:40] for case in CASES])
 def test_a_bad_argument_is_named_before_any_work(changed, error, message, tmp_path):
     """Catches a bad argument that is ignored, found only after training, or found by somebody else's code."""

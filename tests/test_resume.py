@@ -17,15 +17,6 @@ _DIGITS = datasets.load("digits", binarize="dynamic")
 _ROWS = _DIGITS.train[:300]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Steps this small are slower on two threads, much slower beside other processes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def _vae(seed=0):
     torch.manual_seed(seed)
     return models.VAE(features=64, latent=3, hidden=(8,))

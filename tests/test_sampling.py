@@ -14,15 +14,6 @@ from ppgen.training.convergence import split_rhat
 _ROWS = (torch.arange(60 * 6).reshape(60, 6) % 5 < 2).float()
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Steps this small are slower on two threads, much slower beside other processes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def _rbm():
     weight = torch.tensor([[1.0, -0.5], [0.3, 2.0], [-1.0, 0.2]])
     return models.RBM.from_arrays(weight, torch.tensor([0.2, -1.0, 0.5]), torch.tensor([-0.3, 0.4]))
