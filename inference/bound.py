@@ -30,10 +30,13 @@ class StepResult:
     Attributes:
         value: Objective per datum, in nats if the inference is normalised: a detached scalar.
         gradients: Gradient of minus the objective per datum, by name of the parameter.
+        moved: Whether the parameters were moved already, by an optimiser that is part of a compiled step; then there
+            are no gradients.
     """
 
     value: Tensor
     gradients: dict[str, Tensor]
+    moved: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions import UndirectedDistribution
-from ppgen.distributions.layered_energy import EVEN
+from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.distributions.samplers import base_rate_draw
 from ppgen.inference.centring import updated_offsets
 from ppgen.inference.negative_phase import NegativePhase, State
@@ -113,11 +113,17 @@ class PCD(_ChainPhase):
             raise ValueError(f"num_chains must be at least 1, got {self.num_chains!r}.")
 
     def init(self, law: UndirectedDistribution, value: Tensor) -> State:
-        """Chains drawn from the base rates; offsets of centring are made at the end of the first step."""
+        """Chains drawn from the base rates; their odd side and the offsets of centring are made by the first step."""
         with torch.no_grad():
             return {"chains": base_rate_draw(law.base_energy, (self.num_chains,))}
 
     def surrogate(self, law: UndirectedDistribution, value: Tensor, state: State) -> tuple[Tensor, State]:
         """Gradient of the chains' free energies after k sweeps from where they were."""
-        chains = law.base_energy.gibbs(state["chains"], EVEN, self.k)
-        return self._expectation(law, chains), {**state, "chains": chains}
+        energy = law.base_energy
+        with torch.no_grad():
+            # The odd side is carried over, so that its input serves its draw and the free energy alike.
+            odd = state["odd_chains"] if "odd_chains" in state else energy.sample_opposite(state["chains"], EVEN)
+            odd = energy.gibbs(odd, ODD, self.k - 1)
+            chains = energy.sample_opposite(odd, ODD)
+            moved = {**state, "chains": chains, "odd_chains": energy.sample_opposite(chains, EVEN)}
+        return self._expectation(law, chains), moved

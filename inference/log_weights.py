@@ -10,6 +10,7 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from ppgen.inference.collapse import collapsed
 from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites
 from ppgen.pair import split_batch
 
@@ -117,13 +118,16 @@ def _add_up(
     inside: Tensor | None = None
     outside: Tensor | None = None
     num_data, num_rows = 0, 0
-    for sign, trace in ((1, model_trace), (-1, guide_trace)):
-        for name, site in sites(trace).items():
+    model_sites, guide_sites = sites(model_trace), sites(guide_trace)
+    summed_out = collapsed(model_sites, guide_sites)
+    left_out = {partner for _, partners in summed_out.values() for partner in partners}
+    for sign, found in ((1, model_sites), (-1, guide_sites)):
+        for name, site in found.items():
             last.name = name
-            if site["infer"].get("_deterministic"):
+            if site["infer"].get("_deterministic") or name in left_out or (sign < 0 and name in summed_out):
                 continue
             frame = data_frame(site, layout.plate)
-            term = sign * _summed(site, frame, layout)
+            term = sign * _summed(site, frame, layout, summed_out[name][0] if name in summed_out else None)
             if frame is None:
                 outside = term.squeeze(1) if outside is None else outside + term.squeeze(1)
             else:
@@ -141,9 +145,10 @@ def _add_up(
     )
 
 
-def _summed(site: Any, frame: Any | None, layout: Layout) -> Tensor:
+def _summed(site: Any, frame: Any | None, layout: Layout, log_prob: Tensor | None = None) -> Tensor:
     """Scaled and masked log-density of a site, summed over all but particles and data: (K or 1, B or 1)."""
-    log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    if log_prob is None:
+        log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
     factor = data_factor(frame)
     scale = site["scale"] if factor == 1 else site["scale"] / factor
     log_prob = scale_and_mask(log_prob, scale, site["mask"])

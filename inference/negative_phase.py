@@ -87,8 +87,9 @@ class NegativePhaseHandler(Messenger):
             known = {fn.layer: layer for fn, layer in self._layers if fn.machine_energy is energy}
             other = energy.sides[EVEN if law.from_odd_side else ODD]
             if law.holds_one_side and all(layer in known for layer in other):
-                values = torch.cat([known[layer] for layer in other], -1)
-                even, odd = (values, value) if law.from_odd_side else (value, values)
+                layers = [known[layer] for layer in other]
+                values = layers[0] if len(layers) == 1 else torch.cat(layers, -1)
+                even, odd = (values, energy.mean_opposite(values, EVEN)) if law.from_odd_side else (value, values)
             else:
                 even, odd = law.side_means(value)
             self.states[name] = self.phases[name].observe(law, even, odd, self.states[name])

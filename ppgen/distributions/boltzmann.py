@@ -138,7 +138,9 @@ class BoltzmannMachine(UndirectedDistribution):
             value = given[neighbour]
             inputs.append(coupling.forward(value) if index < layer else coupling.backward(value))
         law = self.base_energy.units[layer].distribution(inputs[0] if len(inputs) == 1 else inputs[0] + inputs[1])
-        return LayerConditional(law, self.base_energy, layer)
+        return LayerConditional(
+            law, self.base_energy, layer, {index: given[name] for name, index in neighbours.items()}
+        )
 
     def gibbs(
         self, value: Tensor, sweeps: int = 1, *, side: str = "visible", generator: torch.Generator | None = None

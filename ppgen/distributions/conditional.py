@@ -1,5 +1,6 @@
 """Law of one layer of a Boltzmann machine given its neighbours, as a Pyro distribution that knows where it belongs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pyro.distributions import TorchDistribution
@@ -16,12 +17,13 @@ class LayerConditional(TorchDistribution):
         law: The law of the layer's units, with one event dimension.
         energy: Energy of the machine.
         layer: Index of the layer.
+        given: Values of its neighbours, by the index of their layer.
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 - torch reads it as a class attribute
 
-    def __init__(self, law: TorchDistribution, energy: LayeredEnergy, layer: int) -> None:
-        self.law, self.machine_energy, self.layer = law, energy, layer
+    def __init__(self, law: TorchDistribution, energy: LayeredEnergy, layer: int, given: Mapping[int, Tensor]) -> None:
+        self.law, self.machine_energy, self.layer, self.given = law, energy, layer, given
         super().__init__(law.batch_shape, law.event_shape, validate_args=False)
 
     @property
@@ -62,4 +64,4 @@ class LayerConditional(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "LayerConditional":
         """The same law for independent copies of shape `batch_shape`."""
-        return LayerConditional(self.law.expand(Size(batch_shape)), self.machine_energy, self.layer)
+        return LayerConditional(self.law.expand(Size(batch_shape)), self.machine_energy, self.layer, self.given)

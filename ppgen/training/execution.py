@@ -10,6 +10,7 @@ from torch import nn
 from ppgen.inference import StepResult
 from ppgen.training.batches import Batch
 from ppgen.training.traced_step import TracedStep, UntraceableError
+from ppgen.training.updates import Update
 
 Compile = bool | Literal["auto"]
 
@@ -34,6 +35,8 @@ class Execution:
         bound: An inference, bound to its pair.
         parameters: Parameters in training, by name.
         compile: `"auto"`, True or False.
+        update: Step of the optimiser, made part of compiled steps; None leaves it to the caller.
+        bfloat16: Whether graphs round the factors of matrix products to bfloat16.
         clock: Source of seconds.
 
     Raises:
@@ -45,10 +48,12 @@ class Execution:
         bound: Any,
         parameters: Mapping[str, nn.Parameter],
         compile: Compile = "auto",
+        update: Update | None = None,
+        bfloat16: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.bound, self.compile, self.clock = bound, compile, clock
-        self.traced = TracedStep(bound, parameters)
+        self.traced = TracedStep(bound, parameters, update, bfloat16)
         self.stage = "eager"
         self.wanted: str | None = "compiled" if compile is True else None  # stage to go to without measuring
         self.settled = compile is False

@@ -11,6 +11,7 @@ from ppgen.training.batches import Batch, Source
 from ppgen.training.checkpoint import prefixed, section
 from ppgen.training.execution import Compile, Execution
 from ppgen.training.optimizers import OptimizerSpec, load_optimizer_state, optimizer_state
+from ppgen.training.updates import make_update
 
 
 class Stepper:
@@ -57,8 +58,10 @@ class Stepper:
         }
         self._values = list(self.parameters.values())
         self._names = {parameter: name for name, parameter in self.parameters.items()}
-        self.execution = Execution(bound, self.parameters, compile)
         self.optimizer = spec.build(self._values)
+        update = make_update(self.optimizer, self.parameters, clip_norm)
+        bfloat16 = torch.get_float32_matmul_precision() == "medium"
+        self.execution = Execution(bound, self.parameters, compile, update, bfloat16)
         self._base_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self._constant = spec.schedule_name == "constant"
         self.step = 0
@@ -97,25 +100,30 @@ class Stepper:
         batch = self.batch()
         if self.position == 0 and batches.rows(batch) == self.batch_size:
             self.execution.begin_epoch(batch)
+        self._set_lr()
         self.apply(self.execution.step(batch, self.total_steps - self.step), batches.rows(batch))
 
     def apply(self, result: Any, num_rows: int) -> None:
-        """Move the parameters along the gradients of one batch."""
-        for name, parameter in self.parameters.items():
-            parameter.grad = result.gradients.get(name)
-        if self.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._values, self.clip_norm)
-        if not self._constant:
-            factor = self.schedule(self.step / self.total_steps)
-            for group, lr in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
-                group["lr"] = lr * factor
-        self.optimizer.step()
+        """Move the parameters along the gradients of one batch, unless the step has moved them."""
+        if not result.moved:
+            for name, parameter in self.parameters.items():
+                parameter.grad = result.gradients.get(name)
+            if self.clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(self._values, self.clip_norm)
+            self._set_lr()
+            self.optimizer.step()
         # Fused optimisers do not count their writes, by which an attached log Z notices that it is stale.
         torch.autograd.graph.increment_version(self._values)
         self.total.add_(result.value.detach(), alpha=num_rows)
         self.num_rows += num_rows
         self.step += 1
         self.position += 1
+
+    def _set_lr(self) -> None:
+        if not self._constant:
+            factor = self.schedule(self.step / self.total_steps)
+            for group, lr in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
+                group["lr"] = lr * factor
 
     def finite(self) -> bool:
         """Whether all values of this epoch and all parameters are finite; waits for the device."""

@@ -1,5 +1,6 @@
 """One training step as one graph: traced once through Pyro's handlers, then compiled."""
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from torch.nn.utils.stateless import _reparametrize_module
 from ppgen.inference import StepResult
 from ppgen.pair import keeping_buffers
 from ppgen.training.batches import Batch
+from ppgen.training.graph_passes import functional, products_in_bfloat16, simplify
+from ppgen.training.updates import Update
 
 Key = tuple[Any, ...]
 
@@ -25,7 +28,9 @@ class Graph:
 
     def __init__(self, module: torch.fx.GraphModule, gradients: list[str], state: list[str]) -> None:
         self.module, self.gradients, self.state = module, gradients, state
+        self.products = module  # the same with matrix products in the precision asked for
         self.compiled: Callable[..., Any] | None = None
+        self.updates = False  # whether the compiled graph moves the parameters too
 
 
 class TracedStep:
@@ -37,10 +42,18 @@ class TracedStep:
     Args:
         bound: An inference, bound to its pair, that has taken one step (so that its state exists).
         parameters: Parameters in training, by name.
+        update: Step of the optimiser, which compiled graphs then contain; None leaves it to the caller.
+        bfloat16: Whether factors of matrix products are rounded to bfloat16 (sums run in float32).
     """
 
-    def __init__(self, bound: Any, parameters: Mapping[str, nn.Parameter]) -> None:
-        self.bound, self.parameters = bound, dict(parameters)
+    def __init__(
+        self,
+        bound: Any,
+        parameters: Mapping[str, nn.Parameter],
+        update: Update | None = None,
+        bfloat16: bool = False,
+    ) -> None:
+        self.bound, self.parameters, self.update, self.bfloat16 = bound, dict(parameters), update, bfloat16
         self.graphs: dict[Key, Graph] = {}
         self.num_traces = 0
 
@@ -52,10 +65,13 @@ class TracedStep:
             compiled: Whether to run the compiled graph, where there is one for this shape.
         """
         graph = self.graph(batch)
-        run = graph.compiled if compiled and graph.compiled is not None else graph.module
-        value, gradients, moved = self._run(run, graph, batch)
+        if compiled and graph.compiled is not None:
+            value, gradients, moved = graph.compiled(*self._inputs(graph, batch))
+        else:
+            value, gradients, moved = self._run(graph.products, graph, batch)
         self.bound.load_state(dict(zip(graph.state, moved, strict=True)))
-        return StepResult(value, dict(zip(graph.gradients, gradients, strict=True)))
+        updated = compiled and graph.compiled is not None and graph.updates
+        return StepResult(value, {} if updated else dict(zip(graph.gradients, gradients, strict=True)), updated)
 
     def graph(self, batch: Batch) -> Graph:
         """Graph for batches of this shape, traced now if there is none.
@@ -73,14 +89,60 @@ class TracedStep:
     def compile(self, batch: Batch) -> None:
         """Let Inductor turn the graph for batches of this shape into machine code; nothing moves."""
         graph = self.graph(batch)
-        compiled = torch.compile(graph.module, fullgraph=True, dynamic=False)
+        # The optimiser makes its state in a step of its own, so a graph compiled before that leaves it out.
+        graph.updates = self.update is not None and self.update.ready(graph.gradients)
+        inputs = self._inputs(graph, batch, dry=True)
+        # With the program's own random stream a graph draws what the program draws, read or not.
+        keep_draws = torch._inductor.config.fallback_random
+        module = simplify(functional(self._program(graph), inputs), keep_draws)
+        if self.bfloat16:
+            module = products_in_bfloat16(module)
+        compiled = torch.compile(module, fullgraph=True, dynamic=False)
+
+        def run(*arguments: Any) -> Any:
+            with torch.no_grad():
+                value, gradients, moved = compiled(*arguments)
+            return value, gradients, moved
+
         with (
             torch.random.fork_rng(devices=_cuda(batch)),
             self.bound.undisturbed(),
             keeping_buffers(self.bound.pair),
         ):
-            self._run(compiled, graph, batch)
-        graph.compiled = compiled
+            run(*_copies(inputs))
+        graph.compiled = run
+
+    def _program(self, graph: Graph) -> Callable[..., Any]:
+        """The step, followed by the update of the parameters if that is part of the graph."""
+        position = {name: index for index, name in enumerate(self.parameters)}
+        reached = [position[name] for name in graph.gradients]
+
+        def program(
+            values: list[Tensor],
+            state: list[Tensor],
+            leaves: list[Tensor],
+            slots: list[list[Tensor]],
+            numbers: list[Tensor],
+        ) -> Any:
+            value, gradients, moved = graph.module(values, state, leaves)
+            if not graph.updates:
+                return value, gradients, moved
+            assert self.update is not None  # noqa: S101 - narrows the type only
+            self.update.apply([values[index] for index in reached], gradients, slots, numbers[0])
+            return value, [], moved
+
+        return program
+
+    def _inputs(self, graph: Graph, batch: Batch, dry: bool = False) -> list[Any]:
+        """Arguments of a compiled graph; the optimiser's counters move on unless it is for a dry run."""
+        state = self.bound.state
+        slots: list[list[Tensor]] = []
+        numbers: list[Tensor] = []
+        if graph.updates and self.update is not None:
+            slots = self.update.slots(graph.gradients)
+            numbers = [torch.ones(3, dtype=torch.float64) if dry else self.update.numbers(graph.gradients)]
+        values = [parameter.detach() for parameter in self.parameters.values()]
+        return [values, [state[name] for name in graph.state], _flatten(batch), slots, numbers]
 
     def _run(self, run: Callable[..., Any], graph: Graph, batch: Batch) -> Any:
         state = self.bound.state
@@ -148,7 +210,10 @@ class TracedStep:
         except Exception as error:  # whatever a user's program does that no graph can hold
             raise UntraceableError(f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}") from error
         _check_constants(module)
-        return Graph(module, list(found), state_names)
+        graph = Graph(module, list(found), state_names)
+        if self.bfloat16:
+            graph.products = products_in_bfloat16(copy.deepcopy(module))
+        return graph
 
 
 def _check_constants(module: torch.fx.GraphModule) -> None:
@@ -161,6 +226,10 @@ def _check_constants(module: torch.fx.GraphModule) -> None:
                     f"A tensor of shape {tuple(value.shape)} wants a gradient but is no parameter of the pair, so it "
                     "would never be trained. Make it an nn.Parameter of the model or a pyro.param, or detach it."
                 )
+
+
+def _copies(inputs: Any) -> Any:
+    return torch.utils._pytree.tree_map(lambda tensor: tensor.clone(), inputs)
 
 
 def _close(first: Tensor, second: Tensor) -> bool:

@@ -1,0 +1,106 @@
+"""Rewrites of a traced step before it is compiled: what was computed twice, what nobody reads, bf16 products."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+
+aten = torch.ops.aten
+
+_ALIASES = (aten.detach.default, aten.alias.default)  # of meaning to autograd only, which a traced step has behind it
+_PRODUCTS = (aten.mm.default, aten.bmm.default, aten.addmm.default)
+
+
+def functional(program: Callable[..., Any], inputs: list[Any]) -> fx.GraphModule:
+    """Graph of a program without writes in place but for those to its inputs, at the end.
+
+    Rewrites need not look for aliases in it.
+    """
+    with torch.no_grad():
+        traced = make_fx(torch.func.functionalize(program), tracing_mode="fake", _allow_non_fake_inputs=True)
+        return traced(*inputs)
+
+
+def simplify(module: fx.GraphModule, keep_draws: bool = False) -> fx.GraphModule:
+    """Share equal computations and drop those without a reader, in a functional graph; changes it in place.
+
+    Guide, model and negative phase state the same products (a chain's hidden input serves its sample, its free energy
+    and its gradient), and Inductor removes no repeated matrix product. Draws that nothing depends on go too, with the
+    place they had in the random stream; two draws are never the same.
+
+    Args:
+        module: A graph without writes in place, but to its inputs.
+        keep_draws: Whether draws without a reader stay, so that the random stream is that of the program.
+    """
+    seen: dict[Any, fx.Node] = {}
+    for node in list(module.graph.nodes):
+        if node.op not in ("call_function", "get_attr") or _draws(node):
+            continue
+        if node.target in _ALIASES:
+            node.replace_all_uses_with(node.args[0])
+            module.graph.erase_node(node)
+            continue
+        key = _key(node)
+        if key is None:
+            continue
+        if key in seen:
+            node.replace_all_uses_with(seen[key])
+            module.graph.erase_node(node)
+        else:
+            seen[key] = node
+    kept = _draws if keep_draws else _writes
+    module.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output") or kept(node))
+    module.recompile()
+    return module
+
+
+def products_in_bfloat16(module: fx.GraphModule) -> fx.GraphModule:
+    """Round the factors of every float32 matrix product to bfloat16; sums run in float32; changes it in place."""
+    graph = module.graph
+    for node in list(graph.nodes):
+        if node.op != "call_function" or node.target not in _PRODUCTS or not _is_float32(node):
+            continue
+        if node.target is aten.addmm.default and dict(node.kwargs):
+            continue  # scaled terms, which no step states
+        *added, left, right = node.args
+        with graph.inserting_before(node):
+            rounded = {"dtype": torch.bfloat16}
+            factors = [graph.call_function(aten._to_copy.default, (factor,), rounded) for factor in (left, right)]
+            target = aten.bmm.default if node.target is aten.bmm.default else aten.mm.default
+            product = graph.call_function(target, tuple(factors))
+            result = graph.call_function(aten._to_copy.default, (product,), {"dtype": torch.float32})
+            if added:
+                result = graph.call_function(aten.add.Tensor, (result, added[0]))
+        node.replace_all_uses_with(result)
+        graph.erase_node(node)
+    return simplify(module, keep_draws=True)
+
+
+def _key(node: fx.Node) -> Any | None:
+    """What makes two nodes equal; None where an argument cannot be compared."""
+    arguments, _ = torch.utils._pytree.tree_flatten((node.args, node.kwargs))
+    shape = repr(torch.utils._pytree.tree_flatten((node.args, node.kwargs))[1])
+    # 1, 1.0 and True are equal in Python and not the same argument.
+    key = (node.op, node.target, shape, tuple((type(argument), argument) for argument in arguments))
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _draws(node: fx.Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload) and (
+        torch.Tag.nondeterministic_seeded in node.target.tags or _writes(node)
+    )
+
+
+def _writes(node: fx.Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+
+
+def _is_float32(node: fx.Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and value.dtype == torch.float32

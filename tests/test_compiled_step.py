@@ -1,0 +1,157 @@
+"""What is done to a traced step before it is compiled: the optimiser joins it, repeated work and idle draws leave."""
+
+import copy
+import warnings
+from collections import Counter
+
+import pyro
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ppgen
+from ppgen import inference, models
+from ppgen.inference.collapse import collapsed
+from ppgen.inference.layout import sites
+from ppgen.training.graph_passes import functional, products_in_bfloat16, simplify
+from ppgen.training.traced_step import TracedStep
+from ppgen.training.updates import Update, make_update
+
+BITS = (torch.rand(40, 12, generator=torch.Generator().manual_seed(3)) < 0.3).float()
+
+OPTIMIZERS = [
+    (torch.optim.Adam, {"lr": 0.01}),
+    (torch.optim.Adam, {"lr": 0.01, "weight_decay": 0.1, "betas": (0.8, 0.9)}),
+    (torch.optim.AdamW, {"lr": 0.01, "weight_decay": 0.1}),
+    (torch.optim.SGD, {"lr": 0.1}),
+    (torch.optim.SGD, {"lr": 0.1, "momentum": 0.5, "weight_decay": 0.01}),
+    (torch.optim.SGD, {"lr": 0.1, "momentum": 0.5, "nesterov": True}),
+]
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+@pytest.mark.parametrize(("cls", "options"), OPTIMIZERS, ids=str)
+def test_updates_are_those_of_the_optimizer(cls, options, clip_norm) -> None:
+    """Catches a wrong bias correction, decay, momentum or clipping, and counters that stand still."""
+    generator = torch.Generator().manual_seed(1)
+    first = {"a": nn.Parameter(torch.randn(3, 2, generator=generator)), "b": nn.Parameter(torch.ones(4))}
+    second = copy.deepcopy(first)
+    optimizers = [cls(list(parameters.values()), **options) for parameters in (first, second)]
+    update = make_update(optimizers[1], second, clip_norm)
+    assert update is not None
+    for step in range(6):
+        gradients = [torch.randn(value.shape, generator=generator) for value in first.values()]
+        for parameters, optimizer in zip((first, second), optimizers, strict=True):
+            optimizer.param_groups[0]["lr"] = options["lr"] / (1 + step)
+            if parameters is second and update.ready(list(second)):
+                with torch.no_grad():
+                    update.apply(
+                        list(second.values()), gradients, update.slots(list(second)), update.numbers(list(second))
+                    )
+                continue
+            for value, gradient in zip(parameters.values(), gradients, strict=True):
+                value.grad = gradient.clone()
+            if clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(list(parameters.values()), clip_norm)
+            optimizer.step()
+    for name in first:
+        torch.testing.assert_close(second[name], first[name])
+    states = [optimizer.state_dict()["state"] for optimizer in optimizers]
+    torch.testing.assert_close(states[1], states[0])
+
+
+def test_other_optimizers_stay_beside_the_graph() -> None:
+    """Catches an optimiser whose step the graph would replace by another one's."""
+    value = nn.Parameter(torch.ones(2))
+    assert not Update.supports(torch.optim.RMSprop([value]))
+    assert not Update.supports(torch.optim.Adam([value], amsgrad=True))
+    assert not Update.supports(torch.optim.Adam([{"params": [value], "lr": 0.1}, {"params": [nn.Parameter(value)]}]))
+    assert make_update(torch.optim.SGD([value], maximize=True), {"value": value}, None) is None
+
+
+def _simplified(phase: inference.NegativePhase) -> Counter:
+    rbm = models.RBM(12, 4)
+    rbm.prepare(BITS)
+    bound = inference.resolve(phase, rbm).bind(rbm, BITS, len(BITS))
+    bound.step(BITS)
+    traced = TracedStep(bound, dict(rbm.named_parameters()))
+    graph = traced.graph(BITS)
+    inputs = [list(traced.parameters.values()), list(bound.state.values()), [BITS]]
+    module = simplify(functional(graph.module, inputs))
+    return Counter(str(node.target) for node in module.graph.nodes)
+
+
+def test_a_step_of_pcd_is_five_matrix_products() -> None:
+    """Catches a product that is done twice: two hidden inputs, one visible input and two gradients are needed."""
+    counts = _simplified(inference.PCD(num_chains=7, centred=False))
+    assert counts["aten.mm.default"] == 5
+    assert counts["aten.rand.generator"] + counts["aten.rand.default"] == 2
+    assert _simplified(inference.PCD(num_chains=7))["aten.mm.default"] == 5
+
+
+def test_two_draws_are_never_one() -> None:
+    """Catches noise that is shared between sites because its shape is."""
+
+    def program(x: Tensor) -> Tensor:
+        return (x * 2 + torch.rand(5)) - (x * 2 + torch.rand(5)) * torch.rand(5).add_(1)
+
+    module = simplify(functional(program, [torch.ones(5)]))
+    counts = Counter(str(node.target) for node in module.graph.nodes)
+    assert counts["aten.rand.default"] == 3 and counts["aten.mul.Tensor"] == 2
+    torch.manual_seed(0)
+    expected = program(torch.ones(5))
+    torch.manual_seed(0)
+    assert torch.equal(module(torch.ones(5)), expected)
+
+
+def test_products_in_bfloat16() -> None:
+    """Catches products that stay in float32, and anything else that is rounded."""
+    x, weight, bias = torch.randn(3, 300), torch.randn(300, 4), torch.full((4,), 1.001)
+    module = functional(lambda x, weight, bias: torch.addmm(bias, x, weight), [x, weight, bias])
+    rounded = products_in_bfloat16(module)(x, weight, bias)
+    expected = (x.bfloat16().double() @ weight.bfloat16().double()).bfloat16().float() + bias
+    torch.testing.assert_close(rounded, expected, rtol=2**-7, atol=0.1)
+    assert not torch.equal(rounded, torch.addmm(bias, x, weight))
+    zeros = products_in_bfloat16(functional(lambda x, b: torch.addmm(b, x, weight * 0), [x, bias]))(x, bias)
+    assert torch.equal(zeros, bias.expand(3, 4))
+
+
+def _sites(rbm: models.RBM, x: Tensor, given: Tensor) -> tuple[dict, dict]:
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("hidden", rbm.machine().conditional("hidden", given=given), infer={"posterior": "exact"})
+
+    with rbm.running(), inference.attach(log_partition=0.0):
+        guide_trace = pyro.poutine.trace(guide).get_trace(x)
+        model_trace = pyro.poutine.trace(pyro.poutine.replay(rbm.model, trace=guide_trace)).get_trace(x)
+    return sites(model_trace), sites(guide_trace)
+
+
+def test_hidden_units_are_summed_out_only_where_that_is_certain() -> None:
+    """Catches a guide that conditions on other values, or on another machine, and is taken for the posterior."""
+    rbm = models.RBM(12, 4)
+    found = collapsed(*_sites(rbm, BITS, BITS))
+    assert set(found) == {"hidden"} and found["hidden"][1] == {"visible"}
+    torch.testing.assert_close(found["hidden"][0], -rbm.machine().free_energy(BITS))
+    assert not collapsed(*_sites(rbm, BITS, 1 - BITS))
+    model_sites, guide_sites = _sites(rbm, BITS, BITS)
+    other = _sites(models.RBM(12, 4), BITS, BITS)[1]
+    other["hidden"]["value"] = model_sites["hidden"]["value"]
+    assert not collapsed(model_sites, other)
+    guide_sites["hidden"]["scale"] = 2.0
+    assert not collapsed(model_sites, guide_sites)
+
+
+def test_a_compiled_run_equals_an_eager_one() -> None:
+    """Catches an optimiser step inside the graph that is lost, doubled or taken with the step size of another step."""
+    weights = []
+    with torch._inductor.config.patch(fallback_random=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the compiler's own imports
+        for compile in (False, True):
+            torch.manual_seed(5)
+            pair = models.RBM(12, 4)
+            run = ppgen.fit(pair, BITS[:32], "pcd", epochs=4, batch_size=16, compile=compile, progress=False)
+            weights.append(list(pair.state_dict().values()))
+    assert run.state["execution"]["stage"] == "compiled"
+    for eager, compiled in zip(*weights, strict=True):
+        torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-5, equal_nan=True)
