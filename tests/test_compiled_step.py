@@ -142,9 +142,10 @@ def test_hidden_units_are_summed_out_only_where_that_is_certain() -> None:
     assert not collapsed(model_sites, guide_sites)
 
 
-def test_a_compiled_run_equals_an_eager_one() -> None:
+def test_a_compiled_run_equals_an_eager_one(monkeypatch) -> None:
     """Catches an optimiser step inside the graph that is lost, doubled or taken with the step size of another step."""
     weights = []
+    monkeypatch.setattr(TracedStep, "keep_draws", True)
     with torch._inductor.config.patch(fallback_random=True), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler's own imports
         for compile in (False, True):

@@ -175,10 +175,11 @@ def test_a_run_by_graph_equals_an_eager_one(what, monkeypatch) -> None:
 
 
 def test_inductor_gives_the_same_gradients() -> None:
-    """Catches a compiled step that drops or mixes up outputs; the same uniforms by `fallback_random`."""
+    """Catches a compiled step that drops or mixes up outputs; the same uniforms, all of them drawn."""
     pair = models.RBM(12, 4)
     bound = _bound(pair, "pcd")
     traced = TracedStep(bound, dict(pair.named_parameters()))
+    traced.keep_draws = True
     with torch._inductor.config.patch(fallback_random=True), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler's own imports
         traced.compile(BITS)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.stateless import _reparametrize_module
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from ppgen.inference import StepResult
 from ppgen.pair import keeping_buffers
@@ -45,6 +46,8 @@ class TracedStep:
         update: Step of the optimiser, which compiled graphs then contain; None leaves it to the caller.
         bfloat16: Whether factors of matrix products are rounded to bfloat16 (sums run in float32).
     """
+
+    keep_draws = False  # whether compiled graphs draw what nobody reads, and so follow the program's random stream
 
     def __init__(
         self,
@@ -92,17 +95,22 @@ class TracedStep:
         # The optimiser makes its state in a step of its own, so a graph compiled before that leaves it out.
         graph.updates = self.update is not None and self.update.ready(graph.gradients)
         inputs = self._inputs(graph, batch, dry=True)
-        # With the program's own random stream a graph draws what the program draws, read or not.
-        keep_draws = torch._inductor.config.fallback_random
-        module = simplify(functional(self._program(graph), inputs), keep_draws)
+        nested = self._program(graph)
+        flat, spec = tree_flatten(inputs)
+        module = functional(lambda *leaves: tree_leaves(nested(*tree_unflatten(leaves, spec))), flat)
+        module = simplify(module, self.keep_draws)
         if self.bfloat16:
             module = products_in_bfloat16(module)
-        compiled = torch.compile(module, fullgraph=True, dynamic=False)
+        # Inductor's own uniforms cost ten times those of torch's generator on a CPU, for they are not vectorised.
+        options = {} if _cuda(batch) else {"fallback_random": True}
+        # The graph is there already: without Dynamo a step is spared its guards, a tenth of a millisecond.
+        compiled = torch._inductor.compile(module, flat, options=options)
+        num_gradients = 0 if graph.updates else len(graph.gradients)
 
         def run(*arguments: Any) -> Any:
             with torch.no_grad():
-                value, gradients, moved = compiled(*arguments)
-            return value, gradients, moved
+                value, *rest = compiled(*tree_leaves(arguments))
+            return value, rest[:num_gradients], rest[num_gradients:]
 
         with (
             torch.random.fork_rng(devices=_cuda(batch)),
@@ -229,7 +237,7 @@ def _check_constants(module: torch.fx.GraphModule) -> None:
 
 
 def _copies(inputs: Any) -> Any:
-    return torch.utils._pytree.tree_map(lambda tensor: tensor.clone(), inputs)
+    return tree_map(lambda tensor: tensor.clone(), inputs)
 
 
 def _close(first: Tensor, second: Tensor) -> bool:
