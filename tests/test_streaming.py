@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import ppgen
-from ppgen import datasets, models
+from ppgen import datasets, evaluation, models
 from ppgen.datasets.rows import Rows, is_mapped
 from ppgen.training import batches, seeds, streaming
 from ppgen.training.batches import Source
@@ -276,3 +276,11 @@ def test_all_rows_are_gone_through_in_bounded_pieces(monkeypatch):
     monkeypatch.setattr(streaming, "CHUNK_BYTES", 56)
     assert [len(piece) for piece in streaming.pieces(leaf)] == [7, 7, 7, 4]
     assert torch.equal(streaming.held(leaf, torch.device("cpu")), torch.arange(50, dtype=torch.int32).reshape(25, 2))
+
+
+def test_a_split_of_a_mapped_file_is_evaluated(tmp_path):
+    """Catches a data set that is trained on and then, with `data.test` at hand, asked for in vain."""
+    data = datasets.load(_on_disk(BITS, tmp_path / "x.npy"), test_size=20)
+    assert isinstance(data.test, Rows)
+    estimates = [evaluation.log_likelihood(_vae(), x, num_particles=50, seed=1) for x in (data.test, data.test[:])]
+    assert estimates[0].value == estimates[1].value
