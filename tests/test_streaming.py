@@ -1,11 +1,13 @@
 """Training rows on disk: the same run as in memory, never read whole, and read ahead of the steps."""
 
 import gc
+import importlib.util
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pyro
@@ -284,3 +286,17 @@ def test_a_split_of_a_mapped_file_is_evaluated(tmp_path):
     assert isinstance(data.test, Rows)
     estimates = [evaluation.log_likelihood(_vae(), x, num_particles=50, seed=1) for x in (data.test, data.test[:])]
     assert estimates[0].value == estimates[1].value
+
+
+def test_the_benchmark_measures_all_ways_and_cleans_up(tmp_path, capsys):
+    """Catches a benchmark that no longer runs with the library, and files of its that stay behind."""
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / "streaming.py"
+    spec = importlib.util.spec_from_file_location("streaming_benchmark", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    options = ["--rows", "300", "--batches", "2", "--repeats", "2", "--device", "cpu"]
+    assert module.main([*options, "--folder", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    for line in ("gather, memory", "gather, file", "step, memory", "step, file", "step, file / memory"):
+        assert f"\n{line}  " in printed
+    assert not list(tmp_path.iterdir())

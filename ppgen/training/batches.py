@@ -68,7 +68,7 @@ class Source:
                 moved = self.dataset.to(self.device)
                 # What training and its metrics read; of a mapped file, the rest stays on disk.
                 train = "train" if moved.train_probabilities is None else "train_probabilities"
-                kept = {name: held(getattr(self.dataset, name), self.device) for name in (train, "valid")}
+                kept = {name: held(getattr(moved, name), self.device) for name in (train, "valid")}
                 self.dataset = replace(moved, **kept)
         elif sum(map(num_bytes, _leaves(self.tensors))) < _room(self.device):
             self.tensors = _like(self.tensors, [held(leaf, self.device) for leaf in _leaves(self.tensors)])
