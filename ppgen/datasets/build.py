@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ppgen.datasets.binarization import binarized, stream_seed
 from ppgen.datasets.dataset import SPLITS, Dataset
-from ppgen.datasets.rows import Rows
+from ppgen.datasets.rows import Rows, is_mapped
 from ppgen.datasets.source import Size, Source, divide
 
 
@@ -47,7 +47,7 @@ def build(
     probabilities: Tensor | Rows | None = None
     if binarize == "dynamic":
         grey = replace(rows["train"], method=None)
-        probabilities = grey if _is_mapped(grey) else grey[:]
+        probabilities = grey if is_mapped(grey.array) else grey[:]
     return Dataset(
         name=source.name,
         train=splits["train"],
@@ -95,7 +95,7 @@ class Survey:
         Raises:
             ValueError: If a value is not finite, or outside [0, 1] although a binarisation is asked for.
         """
-        values = None if _is_mapped(rows) else torch.empty(rows.shape, dtype=torch.float32)
+        values = None if is_mapped(rows.array) else torch.empty(rows.shape, dtype=torch.float32)
         total = np.zeros(rows.num_features)
         self.digest.update(f"{split}:{rows.array.dtype.str}:{len(rows)}x{rows.num_features}".encode())
         for positions in rows.chunks():
@@ -137,10 +137,6 @@ class Survey:
 def _array(source: Source, key: str) -> str:
     """The array of a source by its key, if there are several: the rows of one may be those of several splits."""
     return f"the {key} array" if len(source.arrays) > 1 else "the array"
-
-
-def _is_mapped(rows: Rows) -> bool:
-    return isinstance(rows.array, np.memmap)
 
 
 def _num_features(source: Source, expected: int | None) -> int:

@@ -102,11 +102,7 @@ class Dataset:
         rows = self.split(split)
         if split != "train" or self.train_probabilities is None:
             return rows[index]
-        probabilities = self.train_probabilities[index]
-        # A generator draws on its own device only: CPU uniforms of a seed serve a data set on any device.
-        where = probabilities.device if generator is None else generator.device
-        u = torch.rand(probabilities.shape, dtype=probabilities.dtype, device=where, generator=generator)
-        return (u.to(probabilities.device) < probabilities).to(probabilities.dtype)
+        return drawn(self.train_probabilities[index], generator)
 
     def to(self, device: torch.device | str) -> "Dataset":
         """The same data with its tensors on `device`; mapped rows stay on disk, batches are moved."""
@@ -144,3 +140,23 @@ class Dataset:
         sizes = ", ".join(f"{len(self.split(split))} {split}" for split in SPLITS)
         images = f", images {'x'.join(map(str, self.image_shape))}" if self.image_shape else ""
         return f"Dataset({self.describe()}: {sizes} rows x {self.num_features} features{images})"
+
+
+def drawn(probabilities: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Bits of grey levels, x = [u < p], on the device of the grey levels.
+
+    Args:
+        probabilities: (B, F) in [0, 1].
+        generator: Source of the uniforms; torch's global random state without it.
+
+    Returns:
+        (B, F) of the same type.
+
+    Example:
+        >>> drawn(torch.tensor([[0.0, 1.0]]))
+        tensor([[0., 1.]])
+    """
+    # A generator draws on its own device only: CPU uniforms of a seed serve a data set on any device.
+    where = probabilities.device if generator is None else generator.device
+    u = torch.rand(probabilities.shape, dtype=probabilities.dtype, device=where, generator=generator)
+    return (u.to(probabilities.device) < probabilities).to(probabilities.dtype)

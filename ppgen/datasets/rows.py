@@ -1,6 +1,7 @@
 """Rows of a stored array, read and converted to float32 when they are asked for."""
 
 import math
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,18 @@ from ppgen.datasets.binarization import binarized
 
 # Values converted at a time: 16 MiB of float32, small against any data set that needs chunks.
 CHUNK_VALUES = 2**22
+
+
+def is_mapped(array: Any) -> bool:
+    """Whether an array's values lie in a mapped file: a `numpy.memmap`, or any view of one.
+
+    Example:
+        >>> is_mapped(np.zeros(3))
+        False
+    """
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return isinstance(array, mmap.mmap)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -7,11 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppgen import datasets
 from ppgen.pair import AnyPair, GenerativeModel
 
 
 class Rows:
     """Rows of a data set: a tensor or array, or a tuple or mapping of those with a common first dimension.
+
+    They are held in memory, also those of a file mapped from disk.
 
     Args:
         x: The data; for models of the zoo of shape (rows, features).
@@ -68,6 +71,8 @@ class Rows:
         return list(self.parts) if isinstance(self.parts, tuple) else [self.parts]
 
     def _tensor(self, part: Any, name: str) -> Tensor:
+        if isinstance(part, datasets.Rows):
+            part = part[:]
         if isinstance(part, np.ndarray) and not part.flags.writeable:
             part = part.copy()  # torch warns about arrays that it could write to and must not
         if not isinstance(part, (Tensor, np.ndarray, list)):

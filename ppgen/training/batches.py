@@ -2,13 +2,18 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ppgen import datasets
+from ppgen.datasets.dataset import drawn
+from ppgen.datasets.rows import is_mapped
 from ppgen.training import seeds
+from ppgen.training.streaming import Mapped, Stream, held, is_stored, num_bytes, pieces
 
 Batch = Tensor | tuple[Any, ...] | dict[str, Any]
 
@@ -16,10 +21,13 @@ Batch = Tensor | tuple[Any, ...] | dict[str, Any]
 class Source:
     """Rows for training and validation, on the device and in the precision of the pair.
 
+    Data that fit on a CUDA device are held there, each array as one tensor. Training rows that are not held in
+    memory, or not in that of the device, are read ahead by a `Stream`.
+
     Args:
         data: What `ppgen.datasets.as_dataset` takes; or a tuple (positional arguments of model and guide) or
-            a mapping (keyword arguments) of tensors with equal first sizes. All rows of tensors and arrays are
-            for training.
+            a mapping (keyword arguments) of tensors, or arrays mapped from disk, with equal first sizes. All rows
+            of tensors and arrays are for training.
         device: Where batches go.
         as_given: Whether a tensor or array alone keeps its shape and type, as those of a tuple do, instead of
             being made a `Dataset`.
@@ -32,34 +40,71 @@ class Source:
     def __init__(self, data: Any, device: torch.device, as_given: bool = False) -> None:
         self.device = device
         self.dtype: torch.dtype | None = None
-        self.tensors: Batch | None = None
+        self.tensors: Any = None
         self.dataset: Any = None
+        self._stream: Stream | None = None
         if as_given and isinstance(data, (Tensor, np.ndarray)):
-            if isinstance(data, np.ndarray) and not data.flags.writeable:
+            if isinstance(data, np.ndarray) and not data.flags.writeable and not is_mapped(data):
                 data = data.copy()  # torch warns about arrays that it could write to and must not
-            self.tensors = torch.as_tensor(data).detach()
+            self.tensors = _leaf(data) if is_mapped(data) else torch.as_tensor(data).detach()
             self.num_train, self.num_valid = _common_rows(self.tensors), 0
         elif isinstance(data, tuple) or (isinstance(data, Mapping) and "train" not in data):
-            self.tensors = dict(data) if isinstance(data, Mapping) else tuple(data)
+            self.tensors = (
+                {name: _leaf(value) for name, value in data.items()}
+                if isinstance(data, Mapping)
+                else tuple(_leaf(value) for value in data)
+            )
             self.num_train, self.num_valid = _common_rows(self.tensors), 0
         else:
-            from ppgen import datasets
-
             self.dataset = datasets.as_dataset(data)
             self.num_train, self.num_valid = self.dataset.num_train, len(self.dataset.valid)
-            if device.type == "cuda" and _fits(self.dataset, device):
-                self.dataset = self.dataset.to(device)
+        if device.type == "cuda":
+            self._hold()
+
+    def _hold(self) -> None:
+        """Put on the device what fits there."""
+        if self.dataset is not None:
+            if _fits(self.dataset, self.device):
+                moved = self.dataset.to(self.device)
+                # What training and its metrics read; of a mapped file, the rest stays on disk.
+                train = "train" if moved.train_probabilities is None else "train_probabilities"
+                kept = {name: held(getattr(moved, name), self.device) for name in (train, "valid")}
+                self.dataset = replace(moved, **kept)
+        elif sum(map(num_bytes, _leaves(self.tensors))) < _room(self.device):
+            self.tensors = _like(self.tensors, [held(leaf, self.device) for leaf in _leaves(self.tensors)])
+
+    @property
+    def streamed(self) -> bool:
+        """Whether training rows are read ahead: they are on disk, or did not fit on the CUDA device."""
+        cuda = self.device.type == "cuda"
+        return any(is_stored(leaf) or (cuda and not leaf.is_cuda) for leaf in self._train_leaves())
+
+    def along(self, order: Tensor, start: int, size: int, generator: torch.Generator | None = None) -> Batch:
+        """Training rows `order[start : start + size]`, where the following ones will be asked for next.
+
+        The same as `batch`, also in what it draws; streamed rows were read while the step before was computed.
+        """
+        if not self.streamed:
+            return self.batch("train", order[start : start + size], generator)
+        if self._stream is None or not self._stream.is_at(order, start, size):
+            self._stream = Stream(self._train_leaves(), order, start, size, self.device)
+        rows = self._stream.take()
+        if self.dataset is None:
+            return _like(self.tensors, [self._place(tensor) for tensor in rows])
+        grey = rows[0].to(self.device, non_blocking=True)
+        return self._place(grey if self.dataset.train_probabilities is None else drawn(grey, generator))
+
+    def _train_leaves(self) -> list[Any]:
+        if self.dataset is None:
+            return _leaves(self.tensors)
+        probabilities = self.dataset.train_probabilities
+        return [self.dataset.train if probabilities is None else probabilities]
 
     def batch(self, split: str, index: Tensor, generator: torch.Generator | None = None) -> Batch:
         """Rows `index` of a split; dynamic binarisation draws from `generator`."""
         if self.dataset is not None:
             return self._place(self.dataset.batch(split, index, generator=generator))
-        if isinstance(self.tensors, Tensor):
-            return self._place(self.tensors[index])
-        if isinstance(self.tensors, tuple):
-            return tuple(self._place(tensor[index]) for tensor in self.tensors)
-        assert isinstance(self.tensors, dict)  # noqa: S101 - narrows the type only
-        return {name: self._place(tensor[index]) for name, tensor in self.tensors.items()}
+        return _like(self.tensors, [self._place(leaf[index]) for leaf in _leaves(self.tensors)])
 
     def _place(self, tensor: Tensor) -> Tensor:
         dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
@@ -77,10 +122,9 @@ class Source:
         """The data in a few words, with the binarisation."""
         if self.dataset is not None:
             return self.dataset.describe()
-        if isinstance(self.tensors, Tensor):
+        if not isinstance(self.tensors, (tuple, Mapping)):
             return f"tensor of shape {tuple(self.tensors.shape)}"
-        count = len(self.tensors) if self.tensors is not None else 0
-        return f"{count} tensors of {self.num_train} rows"
+        return f"{len(self.tensors)} tensors of {self.num_train} rows"
 
     def to_config(self) -> dict[str, Any]:
         """What a checkpoint records, so that another data set is noticed."""
@@ -157,24 +201,38 @@ def from_example(content: Any) -> Batch:
 
 def _fits(dataset: Any, device: torch.device) -> bool:
     size = 4 * dataset.num_features * (2 * dataset.num_train + len(dataset.valid) + len(dataset.test))
-    return size < torch.cuda.mem_get_info(device)[0] / 4
+    return size < _room(device)
 
 
-def _leaves(batch: Batch | None) -> list[Any]:
+def _room(device: torch.device) -> float:
+    return torch.cuda.mem_get_info(device)[0] / 4
+
+
+def _leaf(value: Any) -> Any:
+    return Mapped(value) if is_mapped(value) else value
+
+
+def _like(batch: Any, leaves: list[Any]) -> Any:
+    if isinstance(batch, Mapping):
+        return dict(zip(batch, leaves, strict=True))
+    return tuple(leaves) if isinstance(batch, tuple) else leaves[0]
+
+
+def _leaves(batch: Any) -> list[Any]:
     if isinstance(batch, Mapping):
         return list(batch.values())
     return list(batch) if isinstance(batch, tuple) else [batch]
 
 
-def _common_rows(tensors: Batch) -> int:
+def _common_rows(tensors: Any) -> int:
     leaves = _leaves(tensors)
     if not leaves:
         raise ValueError("data is empty: give at least one tensor.")
     for leaf in leaves:
-        if not isinstance(leaf, Tensor) or leaf.ndim == 0:
+        if not isinstance(leaf, (Tensor, Mapped)) or leaf.ndim == 0:
             raise TypeError(
                 f"data must hold tensors with one row a datum, got "
-                f"{'a single number' if isinstance(leaf, Tensor) else type(leaf).__name__}. "
+                f"{'a single number' if isinstance(leaf, (Tensor, Mapped)) else type(leaf).__name__}. "
                 "Constants belong in ppgen.Pair(model_args=..., model_kwargs=...)."
             )
     sizes = sorted({len(leaf) for leaf in leaves})
@@ -183,11 +241,12 @@ def _common_rows(tensors: Batch) -> int:
     return sizes[0]
 
 
-def _checksum(tensors: Batch | None) -> str:
+def _checksum(tensors: Any) -> str:
     digest = hashlib.sha256()
     names = list(tensors) if isinstance(tensors, Mapping) else []
     digest.update(repr(names).encode())
     for leaf in _leaves(tensors):
         digest.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
-        digest.update(leaf.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        for index in pieces(leaf):
+            digest.update(leaf[index].detach().cpu().contiguous().view(torch.uint8).numpy())
     return digest.hexdigest()

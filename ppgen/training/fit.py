@@ -68,7 +68,10 @@ def fit(
             the data tell, such as a decoder's bias.
         data: A `Dataset`, the name of one, or an array; or a tuple (positional arguments) or a mapping
             (keyword arguments) of tensors with one row a datum. A `Pair` gets an array in its own shape and type,
-            a model of the zoo as a table of features. All rows of arrays and tensors are for training.
+            a model of the zoo as a table of features. All rows of arrays and tensors are for training. Arrays mapped
+            from disk (`numpy.load(..., mmap_mode="r")`), alone or in one of these, are never read whole: their
+            batches are converted one by one and read ahead of the steps. They give the same run as the same array in
+            memory. What fits in a quarter of the free memory of a CUDA device is moved there once, as one tensor.
         inference: An `Inference`, objective, negative phase, or a registered name; completed from
             `pair.default_inference`.
         epochs: Passes over the training rows. Exactly one of `epochs` and `steps` must be given.

@@ -93,7 +93,7 @@ class Stepper:
     def batch(self) -> Batch:
         """The next batch of the epoch."""
         start = self.position * self.batch_size
-        return self.source.batch("train", self.order[start : start + self.batch_size], self.generator)
+        return self.source.along(self.order, start, self.batch_size, self.generator)
 
     def advance(self) -> None:
         """Take one step."""
