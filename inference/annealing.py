@@ -1,15 +1,18 @@
 """Annealed importance sampling: weights whose mean is a ratio of partition functions."""
 
+import warnings
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
-from ppgen.distributions.layered_energy import EVEN, ODD
+from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.distributions.units import Units
 
+WORTH_COMPILING = 3e11  # multiply-adds of a run, some ten seconds on two cores, from which on it is compiled
 SALAKHUTDINOV_2008 = "salakhutdinov-2008"
 
 
@@ -86,6 +89,7 @@ def anneal(
     num_chains: int,
     generator: torch.Generator,
     *,
+    compile: bool | Literal["auto"] = "auto",
     advance: Callable[[int], None] | None = None,
 ) -> AnnealedWeights:
     r"""Annealed importance sampling along a path of tempered laws of the even side, the odd side summed out.
@@ -102,6 +106,8 @@ def anneal(
         betas: Ladder from 0 to 1, as `make_betas` gives it.
         num_chains: Number of independent runs.
         generator: Source of all randomness, on the device of the machine.
+        compile: Whether the level that is repeated is compiled; `"auto"` does it for long runs of large machines,
+            by their size and not by the clock. Both ways use the same uniforms.
         advance: Called now and then with the number of levels done.
 
     Returns:
@@ -119,35 +125,102 @@ def anneal(
         >>> anneal(path, make_betas(10), 4, torch.Generator().manual_seed(0)).log_weights.exp().tolist()
         [1.0, 1.0, 1.0, 1.0]
     """
-    energy, even, odd, base = path.energy, path.even, path.odd, path.base
-    odd_double = [units.to(torch.float64) for units in odd]
+    energy = path.energy
     like = energy.parameters()[0]
-    uniforms = tuple(like.new_empty(num_chains, energy.size(side)) for side in (EVEN, ODD))
-
+    uniforms = [like.new_empty(num_chains, energy.size(side)) for side in (EVEN, ODD)]
     values = path.sample_base(num_chains, generator)
     log_weights = torch.zeros(num_chains, dtype=torch.float64, device=like.device)
+    level_by_program = Level(path)
+    move: Callable[..., tuple[Tensor, Tensor]] = level_by_program
+    if compile is True or (compile == "auto" and len(betas) * num_chains * _products(energy) >= WORTH_COMPILING):
+        move = compiled_level(level_by_program, values, log_weights, uniforms)
     for level in range(1, len(betas)):
-        before, beta = betas[level - 1], betas[level]
-        inputs = energy.inputs(values, EVEN)
-        pieces = energy.split(values, EVEN).values()
-        for piece, units, start in zip(pieces, even, base, strict=True):
-            log_weights += (beta - before) * (start.energy(piece) - units.energy(piece)).double()
-        for input, units in zip([input.double() for input in inputs], odd_double, strict=True):
-            log_weights += units.scaled(beta).log_partition(beta * input)
-            log_weights -= units.scaled(before).log_partition(before * input)
+        for uniform in (uniforms[ODD], uniforms[EVEN]):
+            uniform.uniform_(generator=generator)
+        following, log_weights = move(values, log_weights, _pair(betas[level - 1], betas[level], like), *uniforms)
         if level < len(betas) - 1:  # the last weight needs no move after it
-            tempered = [units.scaled(beta) for units in odd]
-            drawn = _draw(tempered, [beta * input for input in inputs], uniforms[ODD], generator)
-            kept = [units.interpolated(start, beta) for units, start in zip(even, base, strict=True)]
-            values = _draw(kept, [beta * input for input in energy.inputs(drawn, ODD)], uniforms[EVEN], generator)
+            values = following
         if advance is not None and (level % 100 == 0 or level == len(betas) - 1):
             advance(level)
     return AnnealedWeights(log_weights, path.log_base_partition(), values)
 
 
-def _draw(units: list[Units], inputs: list[Tensor], uniforms: Tensor, generator: torch.Generator) -> Tensor:
-    """Values of one side given its inputs; the uniforms are written anew into their buffer."""
-    uniforms.uniform_(generator=generator)
+class Level:
+    """One level of annealing: weigh the values between two inverse temperatures, then move them at the second.
+
+    Args:
+        path: Tempered laws between independent units and the machine.
+    """
+
+    def __init__(self, path: BaseRatePath) -> None:
+        self.path = path
+        self.odd_double = [units.to(torch.float64) for units in path.odd]
+
+    def __call__(
+        self, values: Tensor, log_weights: Tensor, betas: Tensor, even_uniforms: Tensor, odd_uniforms: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Values after the move and log-weights before it.
+
+        Args:
+            values: Even side of every chain, (chains, even units).
+            log_weights: Log-weights so far, (chains,), float64.
+            betas: The two inverse temperatures, (2,), float64.
+            even_uniforms: Uniforms that the even side is drawn from, (chains, even units).
+            odd_uniforms: The same of the odd side, (chains, odd units).
+        """
+        path, energy = self.path, self.path.energy
+        before, beta = betas[0], betas[1]
+        inputs = energy.inputs(values, EVEN)
+        pieces = energy.split(values, EVEN).values()
+        for piece, units, start in zip(pieces, path.even, path.base, strict=True):
+            log_weights = log_weights + (beta - before) * (start.energy(piece) - units.energy(piece)).double()
+        for input, units in zip([input.double() for input in inputs], self.odd_double, strict=True):
+            log_weights = log_weights + units.scaled(beta).log_partition(beta * input)
+            log_weights = log_weights - units.scaled(before).log_partition(before * input)
+        scale = beta.to(values.dtype)
+        tempered = [units.scaled(scale) for units in path.odd]
+        odd = _draw(tempered, [scale * input for input in inputs], odd_uniforms)
+        kept = [units.interpolated(start, scale) for units, start in zip(path.even, path.base, strict=True)]
+        return _draw(kept, [scale * input for input in energy.inputs(odd, ODD)], even_uniforms), log_weights
+
+
+def compiled_level(
+    level: Level, values: Tensor, log_weights: Tensor, uniforms: list[Tensor]
+) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The level as machine code for these shapes; the level itself, with a warning, where there is no compiler."""
+    inputs: list[Any] = [
+        values,
+        log_weights,
+        torch.tensor([0.0, 0.5], dtype=torch.float64, device=values.device),
+        *uniforms,
+    ]
+    try:
+        # The weights are constants of the graph: they do not change while it is used.
+        graph = make_fx(level, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
+        compiled = torch._inductor.compile(graph, inputs)
+        compiled(*inputs)
+    except Exception as error:  # no compiler, or one that cannot do with this graph
+        reason = f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
+        warnings.warn(f"Annealing could not be compiled, so it runs uncompiled: {reason}", stacklevel=3)
+        return level
+
+    def run(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+        moved, weights = compiled(*arguments)
+        return moved, weights
+
+    return run
+
+
+def _products(energy: LayeredEnergy) -> int:
+    return energy.size(EVEN) * energy.size(ODD)
+
+
+def _pair(before: float, beta: float, like: Tensor) -> Tensor:
+    return torch.tensor([before, beta], dtype=torch.float64, device=like.device)
+
+
+def _draw(units: list[Units], inputs: list[Tensor], uniforms: Tensor) -> Tensor:
+    """Values of one side given its inputs, from uniforms."""
     pieces = uniforms.split([layer.size for layer in units], -1)
     drawn = [layer.sample(input, uniform) for layer, input, uniform in zip(units, inputs, pieces, strict=True)]
     return drawn[0] if len(drawn) == 1 else torch.cat(drawn, -1)

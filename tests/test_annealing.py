@@ -135,3 +135,16 @@ def test_bad_ladders_are_named(betas, error, message):
     """Catches a ladder that would silently anneal to another machine."""
     with pytest.raises(error, match=message):
         make_betas(betas)
+
+
+def test_compiled_levels_are_the_same_levels() -> None:
+    """Catches a compiled level that draws for itself, weighs after its move, or freezes its temperatures."""
+    torch.manual_seed(2)
+    layers = {name: Bernoulli(torch.randn(size)) for name, size in (("low", 5), ("middle", 4), ("high", 3))}
+    machine = BoltzmannMachine(layers, [Dense(torch.randn(5, 4)), Dense(torch.randn(4, 3))])
+    path = BaseRatePath(machine.base_energy)
+    runs = [
+        anneal(path, make_betas(20), 6, torch.Generator().manual_seed(0), compile=compile) for compile in (False, True)
+    ]
+    torch.testing.assert_close(runs[1].log_weights, runs[0].log_weights)
+    torch.testing.assert_close(runs[1].values, runs[0].values)

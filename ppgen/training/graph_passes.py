@@ -66,7 +66,7 @@ def products_in_bfloat16(module: fx.GraphModule) -> fx.GraphModule:
             continue  # scaled terms, which no step states
         *added, left, right = node.args
         with graph.inserting_before(node):
-            rounded = {"dtype": torch.bfloat16}
+            rounded: dict[str, Any] = {"dtype": torch.bfloat16}
             factors = [graph.call_function(aten._to_copy.default, (factor,), rounded) for factor in (left, right)]
             target = aten.bmm.default if node.target is aten.bmm.default else aten.mm.default
             product = graph.call_function(target, tuple(factors))
