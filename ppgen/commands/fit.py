@@ -17,7 +17,7 @@ from ppgen.commands.report import report
 from ppgen.datasets import Dataset
 from ppgen.training.checkpoint import replacing
 from ppgen.training.fit import fit
-from ppgen.training.processes import is_writer
+from ppgen.training.processes import is_writer, launcher
 
 EPOCHS = 20
 _NOT_RECORDED = ("config", "overwrite", "quiet", "report", "num_particles", "resume")
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     particles = command.values["num_particles"]
     if particles is not None and particles < 1:
         raise UsageError(f"--num-particles must be 1 or more, got {particles}")
-    run, data = train(command, shlex.join(["ppgen", "fit", *arguments]))
+    run, data = train(command, shlex.join([*launcher(), "fit", *arguments]))
     if command.values["report"] and is_writer():
         values = command.values
         report(run, data, num_particles=values["num_particles"], seed=values["seed"], quiet=values["quiet"])

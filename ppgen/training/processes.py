@@ -61,9 +61,11 @@ class World:
         return len(range(self.rank, num_rows, self.size)) / num_rows
 
     def own(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """State with this process's share of the chains; the inverse of `whole`."""
+        """State with this process's share of the chains, as aligned as new tensors; the inverse of `whole`."""
+        if self.size == 1:
+            return dict(state)
         return {
-            name: value.tensor_split(self.size)[self.rank] if _is_chains(name) else value
+            name: value.tensor_split(self.size)[self.rank].clone() if _is_chains(name) else value
             for name, value in state.items()
         }
 
@@ -195,6 +197,14 @@ def is_writer() -> bool:
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank() == 0
     return not _started_by_torchrun() or os.environ["RANK"] == "0"
+
+
+def launcher() -> list[str]:
+    """Words that start the command as this process was started."""
+    if not _started_by_torchrun():
+        return ["ppgen"]
+    count = os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])
+    return ["torchrun", f"--nproc-per-node={count}", "-m", "ppgen"]
 
 
 def _started_by_torchrun() -> bool:
