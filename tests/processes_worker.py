@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import ppgen
-from ppgen import datasets, inference, models
+from ppgen import datasets, evaluation, inference, models
 
 ROWS = (torch.rand(41, 8, generator=torch.Generator().manual_seed(3)) < torch.linspace(0.1, 0.8, 8)).float()
 OPTIONS: dict[str, Any] = {"batch_size": 20, "lr": 0.1, "compile": False, "progress": False}
@@ -41,10 +41,26 @@ def variational() -> dict[str, Tensor]:
     """A VAE on bits drawn anew each time, with running means, traced as the clock says."""
     torch.manual_seed(int(os.environ.get("RANK", "0")))
     vae = models.VAE(64, 2, (5,))
-    vae.register_buffer("seen", torch.zeros(()) + float(os.environ.get("RANK", "0")))
+    vae.register_buffer("seen", torch.zeros(()))
     digits = datasets.load("digits", binarize="dynamic")
-    ppgen.fit(vae, digits, "elbo", epochs=1, **OPTIONS | {"compile": "auto", "batch_size": 101, "clip_norm": 1.0})
+    options = OPTIONS | {"compile": "auto", "batch_size": 101, "clip_norm": 1.0, "callbacks": [moved]}
+    ppgen.fit(vae, digits, "elbo", epochs=1, **options)
     return vae.state_dict()
+
+
+def moved(event: Any) -> None:
+    """A buffer that depends on the process, as running means do."""
+    if event.kind == "epoch":
+        event.run.pair.seen.add_(float(os.environ.get("RANK", "0")))
+
+
+def annealed(distributed: bool) -> dict[str, float | None]:
+    """log Z of a fixed machine by an odd number of annealing runs: value, error, effective number."""
+    torch.manual_seed(5)
+    rbm = models.RBM(8, 3)
+    rbm.weight.data.normal_(0, 1.5)
+    found = evaluation.log_partition(rbm, method="ais", num_chains=301, betas=50, distributed=distributed)
+    return {"value": found.value, "se": found.se, "ess": found.ess}
 
 
 def diverging() -> str:
@@ -100,6 +116,7 @@ def main(folder: Path) -> None:
     part, _ = persistent(folder / "part", callbacks=[stopped])
     results["stopped"] = (part.state["epoch"], part.state["stopped_by"])
     _, results["resumed"] = persistent(folder / "part", resume=True)
+    results["annealed"] = annealed(distributed=True)
     results["killed"] = refused(lambda: persistent(folder / "killed", callbacks=[killed]))
     results["again"] = refused(lambda: persistent(folder / "whole"))
     results["chains"] = refused(lambda: ppgen.fit(models.RBM(8, 3), ROWS, inference.PCD(num_chains=7), epochs=1))

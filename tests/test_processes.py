@@ -94,6 +94,17 @@ def test_decisions_are_taken_together(folder: Path, results: Results) -> None:
     assert ppgen.load(folder / "killed").state["epoch"] == 2
 
 
+def test_annealing_runs_are_shared_out(results: Results) -> None:
+    """Catches processes that repeat each other's runs and runs that stay in their process."""
+    first, second = (result["annealed"] for result in results)
+    alone = worker.annealed(distributed=False)
+    assert first == second != alone
+    assert abs(first["value"] - alone["value"]) < 4 * (first["se"] ** 2 + alone["se"] ** 2) ** 0.5
+    assert first["se"] == pytest.approx(alone["se"], rel=0.5)
+    with pytest.raises(ValueError, match="process group"):
+        worker.annealed(distributed=True)
+
+
 def test_divergence_in_one_process_is_explained_in_all(results: Results) -> None:
     """Catches a search for the first NaN in which one process stops looking and the other waits for it."""
     assert all("slope' is not finite" in result["diverging"] for result in results)
