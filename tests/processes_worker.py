@@ -54,12 +54,12 @@ def moved(event: Any) -> None:
         event.run.pair.seen.add_(float(os.environ.get("RANK", "0")))
 
 
-def annealed(distributed: bool) -> dict[str, float | None]:
-    """log Z of a fixed machine by an odd number of annealing runs: value, error, effective number."""
+def annealed(distributed: bool, num_chains: int = 301) -> dict[str, float | None]:
+    """log Z of a fixed machine by annealing: value, error, effective number of runs."""
     torch.manual_seed(5)
     rbm = models.RBM(8, 3)
     rbm.weight.data.normal_(0, 1.5)
-    found = evaluation.log_partition(rbm, method="ais", num_chains=301, betas=50, distributed=distributed)
+    found = evaluation.log_partition(rbm, method="ais", num_chains=num_chains, betas=50, distributed=distributed)
     return {"value": found.value, "se": found.se, "ess": found.ess}
 
 
@@ -116,7 +116,7 @@ def main(folder: Path) -> None:
     part, _ = persistent(folder / "part", callbacks=[stopped])
     results["stopped"] = (part.state["epoch"], part.state["stopped_by"])
     _, results["resumed"] = persistent(folder / "part", resume=True)
-    results["annealed"] = annealed(distributed=True)
+    results["annealed"], results["twins"] = annealed(distributed=True), annealed(distributed=True, num_chains=2)
     results["killed"] = refused(lambda: persistent(folder / "killed", callbacks=[killed]))
     results["again"] = refused(lambda: persistent(folder / "whole"))
     results["chains"] = refused(lambda: ppgen.fit(models.RBM(8, 3), ROWS, inference.PCD(num_chains=7), epochs=1))

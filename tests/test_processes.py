@@ -101,6 +101,7 @@ def test_annealing_runs_are_shared_out(results: Results) -> None:
     assert first == second != alone
     assert abs(first["value"] - alone["value"]) < 4 * (first["se"] ** 2 + alone["se"] ** 2) ** 0.5
     assert first["se"] == pytest.approx(alone["se"], rel=0.5)
+    assert results[0]["twins"]["se"] > 0  # one run a process: the same one has no spread
     with pytest.raises(ValueError, match="process group"):
         worker.annealed(distributed=True)
 
