@@ -88,7 +88,8 @@ def _help() -> str:
 
 
 def _say(text: str, code: int) -> int:
-    print(text, file=sys.stderr, flush=True)
+    if text:  # of many processes, one says it
+        print(text, file=sys.stderr, flush=True)
     return code
 
 

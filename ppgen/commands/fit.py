@@ -17,6 +17,7 @@ from ppgen.commands.report import report
 from ppgen.datasets import Dataset
 from ppgen.training.checkpoint import replacing
 from ppgen.training.fit import fit
+from ppgen.training.processes import is_writer, launcher
 
 EPOCHS = 20
 _NOT_RECORDED = ("config", "overwrite", "quiet", "report", "num_particles", "resume")
@@ -45,8 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     particles = command.values["num_particles"]
     if particles is not None and particles < 1:
         raise UsageError(f"--num-particles must be 1 or more, got {particles}")
-    run, data = train(command, shlex.join(["ppgen", "fit", *arguments]))
-    if command.values["report"]:
+    run, data = train(command, shlex.join([*launcher(), "fit", *arguments]))
+    if command.values["report"] and is_writer():
         values = command.values
         report(run, data, num_particles=values["num_particles"], seed=values["seed"], quiet=values["quiet"])
     return 0
@@ -97,7 +98,7 @@ def train(command: Command, line: str, show: Callable[[str], None] = print) -> t
     settings = {option.name: values[option.name] for option in _training_options()}
     if settings["epochs"] is None and settings["steps"] is None:
         settings["epochs"] = EPOCHS
-    if values["overwrite"]:
+    if values["overwrite"] and is_writer():
         folders.clear(folder)
     started = False
 
@@ -105,8 +106,9 @@ def train(command: Command, line: str, show: Callable[[str], None] = print) -> t
         nonlocal started
         if event.kind == "start":
             started = True
-            _record(values, folder)
-            if event.step:
+            if is_writer():
+                _record(values, folder)
+            if event.step and is_writer():
                 show(f"going on with the run in {folder} from epoch {event.epoch}, step {event.step}")
 
     try:
@@ -126,12 +128,14 @@ def train(command: Command, line: str, show: Callable[[str], None] = print) -> t
         if stop.code != TERMINATED:
             raise
         raise Stopped(_how_to_go_on("terminated", folder, line), TERMINATED) from None
-    if not started:
+    if not started and is_writer():
         show(f"{folder} holds this run, finished: nothing to train (--overwrite starts it again)")
     return run, data
 
 
 def _how_to_go_on(what: str, folder: Path, line: str) -> str:
+    if not is_writer():
+        return ""
     place = folders.progress_of(folder)
     if place is None:
         return f"ppgen fit: {what} before the first checkpoint; start again with: {line}"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from ppgen.distributions.enumeration import exact_log_partition
@@ -12,6 +13,7 @@ from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.distributions.units import Bernoulli
 from ppgen.evaluation.estimate import Estimate
+from ppgen.evaluation.processes import gathered, own_seed, world_size
 from ppgen.evaluation.program import choose_site, undirected_sites
 from ppgen.evaluation.progress import progress_bar
 from ppgen.inference.annealing import AnnealedWeights, anneal, make_betas
@@ -33,6 +35,7 @@ def log_partition(
     x: Any = None,
     seed: int = 0,
     progress: bool = False,
+    distributed: bool = False,
 ) -> Estimate:
     r"""Estimate log Z of the Boltzmann machine at an undirected site, in nats.
 
@@ -56,6 +59,9 @@ def log_partition(
         x: A few rows of data with which the model is run to find the site, for models that need them.
         seed: Seed of the annealing; the caller's random state is not touched.
         progress: Whether to show a progress bar.
+        distributed: Whether the processes of `torch.distributed` share out the annealing runs; then all of them must
+            call this, and all get the same estimate. The process group must exist, as it does after `fit` under
+            `torchrun`.
 
     Returns:
         The estimate with the fingerprint of the weights it belongs to.
@@ -80,13 +86,16 @@ def log_partition(
     """
     pair = as_pair(pair)
     _check(method, num_chains)
+    size = world_size() if distributed else 1
+    if num_chains < size:
+        raise ValueError(f"num_chains must be at least the number of processes, {size}, got {num_chains}.")
     ladder = make_betas(betas)
     energies = undirected_sites(pair, x)
     energy = energies[choose_site(energies, site)]
     if method == "exact" or (method == "auto" and enumerable(energy)):
         return _exact(energy)
     path = BaseRatePath(energy, base_mean(pair, energy, data_mean))
-    return _annealed(path, ladder, num_chains, seed, progress)
+    return _annealed(path, ladder, num_chains, seed, progress, size)
 
 
 def enumerable(energy: LayeredEnergy) -> bool:
@@ -102,10 +111,15 @@ def _exact(energy: LayeredEnergy) -> Estimate:
     return Estimate(value, 0.0, "exact", method, unit="nats", fingerprint=energy.fingerprint())
 
 
-def _annealed(path: BaseRatePath, ladder: list[float], num_chains: int, seed: int, progress: bool) -> Estimate:
-    generator = torch.Generator(device=path.energy.parameters()[0].device).manual_seed(seed)
-    with progress_bar("annealing", len(ladder) - 1, progress) as advance:
-        runs = anneal(path, ladder, num_chains, generator, advance=advance)
+def _annealed(
+    path: BaseRatePath, ladder: list[float], num_chains: int, seed: int, progress: bool, size: int
+) -> Estimate:
+    rank = 0 if size == 1 else dist.get_rank()
+    device = path.energy.parameters()[0].device
+    generator = torch.Generator(device=device).manual_seed(own_seed(seed, rank))
+    with progress_bar("annealing", len(ladder) - 1, progress and rank == 0) as advance:
+        runs = anneal(path, ladder, len(range(rank, num_chains, size)), generator, advance=advance)
+    runs = runs._replace(log_weights=gathered(runs.log_weights, size))
     method = f"AIS ({num_chains} chains x {len(ladder) - 1} betas)"
     return summarise(runs, method, path.energy.fingerprint())
 

@@ -7,8 +7,8 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.inference import StepResult
 from ppgen.pair import split_batch
-from ppgen.training import batches
 from ppgen.training.stepper import Stepper
 
 
@@ -43,28 +43,35 @@ def explain(stepper: Stepper, snapshot: Snapshot) -> str:
         found = _try_step(stepper)
         if found is not None:
             before.restore(stepper)
-            site = _first_bad_site(stepper)
+            site = stepper.world.any(_first_bad_site(stepper))
             return f"at {where}: {found}{'' if site is None else f'; the first bad site is {site}'}"
     snapshot.restore(stepper)
     return f"between steps {snapshot.numbers['step']} and {last - 1}, not again when they were repeated"
 
 
 def _try_step(stepper: Stepper) -> str | None:
-    batch = stepper.batch()
-    try:
-        result = stepper.bound.step(batch)
-    except (ValueError, ArithmeticError, RuntimeError) as error:
-        return str(error).splitlines()[0]
-    if not bool(torch.isfinite(result.value)):
-        return f"the objective is {float(result.value)}"
-    for name, gradient in result.gradients.items():
-        if not _finite(gradient):
-            return f"the gradient of parameter {name!r} is not finite"
-    stepper.apply(result, batches.rows(batch))
+    result, found = _look(stepper)
+    found = stepper.world.any(found)  # each process sees its own rows only
+    if found is not None or result is None:
+        return found
+    stepper.apply(result)
     for name, parameter in stepper.parameters.items():
         if not _finite(parameter):
             return f"the update of parameter {name!r} is not finite"
     return None
+
+
+def _look(stepper: Stepper) -> tuple[StepResult | None, str | None]:
+    try:
+        result = stepper.bound.step(stepper.batch())
+    except (ValueError, ArithmeticError, RuntimeError) as error:
+        return None, str(error).splitlines()[0]
+    if not bool(torch.isfinite(result.value)):
+        return result, f"the objective is {float(result.value)}"
+    for name, gradient in result.gradients.items():
+        if not _finite(gradient):
+            return result, f"the gradient of parameter {name!r} is not finite"
+    return result, None
 
 
 def _first_bad_site(stepper: Stepper) -> str | None:

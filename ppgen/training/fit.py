@@ -14,13 +14,14 @@ from ppgen import registry
 from ppgen.inference.support import check_support
 from ppgen.modes import keeping_modes
 from ppgen.pair import Pair, as_pair
-from ppgen.training import checkpoint, environment, seeds
+from ppgen.training import checkpoint, environment, processes, seeds
 from ppgen.training.batches import Source, chunks, example
 from ppgen.training.callbacks import Callback, CSVLog, TensorBoardLog
 from ppgen.training.early_stopping import Selection
 from ppgen.training.folder import METRICS, RunFolder
 from ppgen.training.loop import Loop
 from ppgen.training.optimizers import OptimizerSpec, resolve_optimizer
+from ppgen.training.processes import World
 from ppgen.training.progress import Progress
 from ppgen.training.run import Run
 from ppgen.training.settings import Settings
@@ -63,6 +64,10 @@ def fit(
     Ctrl-C and SIGTERM let the running step finish and write a checkpoint if there is a folder; then
     `KeyboardInterrupt` or `SystemExit` is raised and the pair keeps its weights.
 
+    Under `torchrun` every process calls `fit` with the same arguments: each takes its share of every batch and of
+    the persistent chains, the gradients are averaged between step and optimiser, and process 0 alone writes and
+    shows progress. Callbacks are called in every process, and a stop asked for by one stops all.
+
     Args:
         pair: A model of `ppgen.models` or a `ppgen.Pair`. At its first fit, `pair.initialise(data)` sets what
             the data tell, such as a decoder's bias.
@@ -76,7 +81,7 @@ def fit(
             `pair.default_inference`.
         epochs: Passes over the training rows. Exactly one of `epochs` and `steps` must be given.
         steps: Optimiser steps.
-        batch_size: Rows of a batch.
+        batch_size: Rows of a batch, of all processes together.
         lr: Step size; by default that of `pair.default_training`, else that of the optimiser (Adam: 1e-3).
         optimizer: `"adam"`, `"adamw"`, `"adamax"`, `"rmsprop"`, `"sgd"`; a mapping with such a `"name"` and
             the optimiser's own options, as `{"name": "sgd", "momentum": 0.9}`; or a function from the list of
@@ -85,7 +90,7 @@ def fit(
             progress in [0, 1) to a factor of `lr`.
         seed: Seed of everything that training draws.
         device: `"auto"` is CUDA if there is any, else the CPU; or a name such as `"cuda:1"`. The pair is
-            moved there.
+            moved there. Under `torchrun` `"auto"` is the GPU of the process's local rank.
         matmul_precision: Of float32 matrix products, in PyTorch's words: `"ieee"`, `"tf32"`, `"bf16"`.
         compile: `"auto"` runs the program eagerly, times its steps, and goes on with its graph (traced through Pyro's
             handlers) and then with compiled code when the remaining steps will win back what that costs; True
@@ -148,17 +153,24 @@ def fit(
     pair = as_pair(pair)
     inference = inferences.resolve(inference, pair)
     spec = resolve_optimizer(optimizer, lr, lr_schedule, pair.default_training)
-    where = environment.resolve_device(device)
+    where = environment.resolve_device(processes.local_device(device))
+    world = processes.join(where)
+    if batch_size < world.size:
+        raise ValueError(
+            f"batch_size is the number of rows of all {world.size} processes together and must be at least "
+            f"{world.size}, got {batch_size}."
+        )
+    own_inference = world.sharded(inference)
     source = Source(data, where, as_given=isinstance(pair, Pair))
     _check_features(pair, source)
     with ExitStack() as stack:
-        kept = None if folder is None else stack.enter_context(RunFolder(folder, resume))
-        stack.enter_context(seeds.forked(seed, where))
+        kept = None if folder is None else stack.enter_context(RunFolder(folder, resume, world))
+        stack.enter_context(seeds.forked(world.seed(seed), where))
         stack.enter_context(environment.matmul_precision(matmul_precision))
         environment.reset_peak_memory(where)
         stack.enter_context(keeping_modes(pair))
         pair.train()
-        bound, first = _bind(pair, source, inference, batch_size)
+        bound, first = _bind(pair, source, own_inference, batch_size, world)
         stepper = Stepper(
             pair,
             bound,
@@ -169,12 +181,14 @@ def fit(
             clip_norm=clip_norm,
             seed=seed,
             compile=compile,
+            world=world,
         )
-        validation = Validation(pair, bound, source, batch_size, stepper.steps_per_epoch)
+        validation = Validation(pair, bound, source, batch_size, stepper.steps_per_epoch, world)
         selection = _selection(settings, validation)
         config = _config(pair, inference, spec, settings, selection, source, first, where, kept is not None)
         run = Run(pair, inference, source.describe(), config, folder=None if kept is None else kept.path)
         bar = None
+        progress = progress and world.writes
         if progress:
             length = f"{epochs} epochs of {stepper.steps_per_epoch} steps" if epochs else f"{steps} steps"
             headline = (
@@ -182,7 +196,7 @@ def fit(
                 f"{spec.describe()}; {length} on {where}"
             )
             bar = Progress(headline, stepper.total_steps)
-        logs: list[Callback] = [] if kept is None else _logs(kept.path, stack)
+        logs: list[Callback] = [] if kept is None or not world.writes else _logs(kept.path, stack)
         loop = Loop(
             run,
             stepper,
@@ -210,7 +224,7 @@ def fit(
         return run
 
 
-def _bind(pair: Any, source: Source, inference: Any, batch_size: int) -> tuple[Any, Any]:
+def _bind(pair: Any, source: Source, inference: Any, batch_size: int, world: World) -> tuple[Any, Any]:
     """The inference bound to the pair, which is moved, prepared and initialised; and a first batch."""
     pair.to(source.device)
     source.dtype = next((p.dtype for p in pair.parameters() if p.is_floating_point()), None)
@@ -223,9 +237,11 @@ def _bind(pair: Any, source: Source, inference: Any, batch_size: int) -> tuple[A
         raise ValueError(
             f"{type(pair).__name__} has no parameter to train: model and guide made none, or all are frozen."
         )
-    bound = inference.bind(pair, first, source.num_train)
+    world.broadcast([*pair.parameters(), *pair.buffers()])
+    own = source.batch("train", world.share(index), seeds.generator(0, "first batch"))
+    bound = inference.bind(pair, own, source.num_train)
     _check_support(pair, source, batch_size)
-    _go_on_from(pair.inference_state or {}, bound, first, source.device)
+    _go_on_from(pair.inference_state or {}, bound, own, source.device, world)
     return bound, first
 
 
@@ -248,15 +264,20 @@ def _check_support(pair: Any, source: Source, batch_size: int) -> None:
             check_support(pair, source.batch(split, index))
 
 
-def _go_on_from(left: dict[str, Tensor], bound: Any, batch: Any, device: torch.device) -> None:
-    """Take over chains of an earlier fit if this inference has chains of the same names and shapes."""
+def _go_on_from(left: dict[str, Tensor], bound: Any, batch: Any, device: torch.device, world: World) -> None:
+    """Take over chains of an earlier fit if this inference has chains of the same names and shapes.
+
+    A fit that ended left the chains of all processes, one that was interrupted those of this process.
+    """
     if not left:
         return
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         bound.step(batch)  # makes a state; parameters stay as they are
     shapes = {name: value.shape for name, value in bound.state.items()}
-    same = {name: value.shape for name, value in left.items()} == shapes
-    bound.load_state({name: value.to(device, copy=True) for name, value in left.items()} if same else {})
+    same = [
+        state for state in (left, world.own(left)) if {name: value.shape for name, value in state.items()} == shapes
+    ]
+    bound.load_state({name: value.to(device, copy=True) for name, value in same[0].items()} if same else {})
 
 
 def _leave_state(pair: Any, bound: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ppgen.training import checkpoint
+from ppgen.training.processes import World
 
 CONFIG, MODEL, METRICS = "config.json", "model.safetensors", "metrics.csv"
 LAST, BEST = "checkpoint/last.safetensors", "checkpoint/best.safetensors"
@@ -25,16 +26,22 @@ class RunFolder:
     Args:
         path: The folder; made if it is missing.
         resume: What `fit` was given.
+        world: The processes of the run, of which the first one reads and writes for all.
 
     Raises:
         FolderInUseError: On entering, if the folder is locked.
         ValueError: On entering, if it holds a run and `resume` is False, or none and `resume` is True.
     """
 
-    def __init__(self, path: str | Path, resume: bool | str) -> None:
-        self.path, self.resume = Path(path), resume
+    def __init__(self, path: str | Path, resume: bool | str, world: World | None = None) -> None:
+        self.path, self.resume, self.world = Path(path), resume, world or World()
+        self._lock: Any = None
 
     def __enter__(self) -> "RunFolder":
+        self.world.first(self._open)
+        return self
+
+    def _open(self) -> None:
         from filelock import FileLock, Timeout
 
         if self.path.exists() and not self.path.is_dir():
@@ -54,12 +61,12 @@ class RunFolder:
         except BaseException:
             self._lock.release()
             raise
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def _check(self) -> None:
         has_checkpoint = (self.path / LAST).exists()
@@ -76,7 +83,9 @@ class RunFolder:
         Raises:
             ValueError: If a field differs (it is named), or a file cannot be read.
         """
-        config = json.loads(json.dumps(config))
+        return self.world.first(lambda: self._begin(json.loads(json.dumps(config))))
+
+    def _begin(self, config: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         last = checkpoint.read(self.path / LAST) if (self.path / LAST).exists() else None
         if (self.path / CONFIG).exists():
             old = checkpoint.read_json(self.path / CONFIG)
@@ -87,17 +96,21 @@ class RunFolder:
         checkpoint.write_json(self.path / CONFIG, config)
         return last
 
+    def read_best(self) -> dict[str, Tensor]:
+        """Weights and chains of the best epoch."""
+        return self.world.first(lambda: checkpoint.read(self.path / BEST)[0])
+
     def save_last(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
         """Write the state to go on from."""
-        checkpoint.write(self.path / LAST, tensors, header)
+        self.world.first(lambda: checkpoint.write(self.path / LAST, tensors, header))
 
     def save_best(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
         """Write the weights and chains of the best epoch."""
-        checkpoint.write(self.path / BEST, tensors, header)
+        self.world.first(lambda: checkpoint.write(self.path / BEST, tensors, header))
 
     def save_model(self, state: Mapping[str, Tensor]) -> None:
         """Write the weights that the run ends with."""
-        checkpoint.write(self.path / MODEL, state, {"checkpoint_format": checkpoint.FORMAT})
+        self.world.first(lambda: checkpoint.write(self.path / MODEL, state, {"checkpoint_format": checkpoint.FORMAT}))
 
 
 def check_format(config: Mapping[str, Any], path: Path) -> None:

@@ -13,10 +13,11 @@ from ppgen.training.checkpoint import prefixed, section
 from ppgen.training.divergence import DivergenceError, Snapshot, explain
 from ppgen.training.early_stopping import Selection
 from ppgen.training.environment import peak_memory
-from ppgen.training.folder import BEST, LAST, RunFolder
+from ppgen.training.folder import LAST, RunFolder
 from ppgen.training.progress import Progress
 from ppgen.training.run import Run
 from ppgen.training.settings import Settings
+from ppgen.training.shards import joined, shared
 from ppgen.training.signals import GracefulStop
 from ppgen.training.stepper import Stepper, load_pair_state, pair_state
 from ppgen.training.validation import Validation
@@ -51,6 +52,7 @@ class Loop:
         progress: Progress | None,
     ) -> None:
         self.run, self.stepper, self.validation, self.selection = run, stepper, validation, selection
+        self.world = stepper.world
         self.settings, self.folder, self.callbacks, self.progress = settings, folder, callbacks, progress
         self.finished = False
         self.stopped_by: str | None = None
@@ -87,7 +89,7 @@ class Loop:
                 stepper.advance()
             except (ValueError, ArithmeticError, RuntimeError):
                 if not stepper.finite():  # a distribution refused parameters that are NaN
-                    self._diverged()
+                    self._diverged(replay=self.world.size == 1)  # other processes may not have met it
                 raise
             self.validation.record(stepper.step)
             if stepper.step - int(self.good.numbers["step"]) >= _CHECK_EVERY:
@@ -97,9 +99,11 @@ class Loop:
             if self.progress is not None and now >= self._next_tick:
                 self.progress.update(stepper.step)
                 self._next_tick = now + _TICK
-            if self.signals.received is not None:
-                self._interrupted()
-            elif self.folder is not None and now >= self._next_checkpoint:
+            due = self.folder is not None and now >= self._next_checkpoint
+            number, saves = self.world.agree(self.signals.received or 0, due)
+            if number:
+                self._interrupted(number)
+            elif saves:
                 self._save()
         if stepper.epoch_done and self.stopped_by is None:
             self._end_epoch()
@@ -109,7 +113,9 @@ class Loop:
         self._check()
         averages, lr = stepper.averages(), stepper.lr
         metrics = {"epoch": stepper.epoch + 1, "step": stepper.step, "seconds": self._seconds(), "lr": lr}
+        stepper.share_buffers()
         metrics |= averages | self.validation.metrics()
+        metrics = self.world.first(lambda: metrics)
         self.run.metrics.append(metrics)
         if self.selection is not None and self.selection.update(metrics) and self._keeps_best:
             self.best = {name: tensor.detach().clone() for name, tensor in self._weights_and_chains().items()}
@@ -119,10 +125,12 @@ class Loop:
         if not self.finished and self.selection is not None and self.selection.exhausted:
             self.finished, self.stopped_by = True, "early stopping"
         self._emit("epoch", metrics)
-        if self.signals.received is not None and not self.finished:  # a finished run ends as it would have
-            self._interrupted()
+        (number,) = self.world.agree(self.signals.received or 0)
+        if number and not self.finished:  # a finished run ends as it would have
+            self._interrupted(number)
 
     def _end(self) -> None:
+        self.stepper.share_buffers()
         if self.folder is not None:
             self._save()
         self.finish()
@@ -133,11 +141,13 @@ class Loop:
         if restored and self.best is not None:
             load_pair_state(self.stepper.pair, section(self.best, "pair"))
             self.stepper.bound.load_state(section(self.best, "inference"))
+        self.stepper.bound.load_state(self.world.whole(self.stepper.bound.state))
         self.run.state["restored_best"] = restored
         if self.folder is not None:
             self.folder.save_model(pair_state(self.stepper.pair))
 
-    def _interrupted(self) -> None:
+    def _interrupted(self, number: int) -> None:
+        self.signals.take(number)
         self._check()
         if self.folder is not None:
             self._save()
@@ -148,8 +158,10 @@ class Loop:
         if not self.stepper.finite():
             self._diverged()
 
-    def _diverged(self) -> None:
-        reason = explain(self.stepper, self.good)
+    def _diverged(self, replay: bool = True) -> None:
+        reason = explain(self.stepper, self.good) if replay else f"before step {self.stepper.step + 1}"
+        if not replay:
+            self.good.restore(self.stepper)
         kept = (
             f" The last checkpoint in {self.folder.path} is from before that."
             if self.folder is not None and (self.folder.path / LAST).exists()
@@ -166,12 +178,16 @@ class Loop:
         self._check()
         self._record()
         if self.best is not None and not self._best_saved and self.selection is not None:
-            self.folder.save_best(self.best, self.selection.to_dict() | {"checkpoint_format": checkpoint.FORMAT})
+            self.folder.save_best(
+                self.world.whole(self.best), self.selection.to_dict() | {"checkpoint_format": checkpoint.FORMAT}
+            )
             self._best_saved = True
         tensors, numbers = self.stepper.capture()
+        tensors = joined(self.world, tensors)
         header = {
             "checkpoint_format": checkpoint.FORMAT,
             **numbers,
+            "processes": self.world.size,
             "seconds": self._seconds(),
             "peak_memory": self.run.peak_memory,
             "metrics": self.run.metrics,
@@ -186,7 +202,7 @@ class Loop:
 
     def resume(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
         """Put back what a checkpoint holds; a finished run that is given more epochs goes on."""
-        self.stepper.restore(tensors, header)
+        self.stepper.restore(shared(self.world, tensors, header, self.settings.seed), header)
         self.validation.load_state(section(tensors, "validation"))
         self.run.metrics[:] = header["metrics"]
         self._seconds_before = float(header["seconds"])
@@ -194,9 +210,8 @@ class Loop:
             self.selection.load(header["selection"])
             if self._keeps_best and self.selection.epoch is not None and self.folder is not None:
                 device = self.stepper.source.device
-                self.best = {
-                    name: value.to(device) for name, value in checkpoint.read(self.folder.path / BEST)[0].items()
-                }
+                best = self.world.own(self.folder.read_best())
+                self.best = {name: value.to(device) for name, value in best.items()}
         self.finished = header["finished"] and (
             header["stopped_by"] is not None or self.stepper.step >= self.stepper.total_steps
         )
@@ -232,8 +247,10 @@ class Loop:
 
     def _emit(self, kind: Any, metrics: dict[str, Any] | None = None) -> None:
         self._record()
+        stopped = False
         for callback in self.callbacks:
             event = Event(kind, self.run, self.stepper.epoch, self.stepper.step, dict(metrics or {}))
             callback(event)
-            if event.stopped and not self.finished:
-                self.stopped_by = "callback"
+            stopped |= event.stopped
+        if any(self.world.agree(stopped)) and not self.finished:
+            self.stopped_by = "callback"

@@ -16,6 +16,7 @@ class GracefulStop:
     def __init__(self) -> None:
         self.received: int | None = None
         self._previous: dict[int, Any] = {}
+        self._handler: Any = signal.SIG_DFL
 
     def __enter__(self) -> "GracefulStop":
         if threading.current_thread() is threading.main_thread():
@@ -33,8 +34,16 @@ class GracefulStop:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number
-        self._handler = self._previous[number]
+        self._handler = self._previous.get(number, signal.SIG_DFL)
         self._restore()
+
+    def take(self, number: int) -> None:
+        """Go on as if a signal had come that another process received.
+
+        The handlers stay, because the same signal may be on its way to this process too.
+        """
+        if self.received is None:
+            self.received, self._handler = number, self._previous.get(number, signal.SIG_DFL)
 
     def _restore(self) -> None:
         while self._previous:

@@ -6,11 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ppgen.inference import StepResult
 from ppgen.training import batches, seeds
 from ppgen.training.batches import Batch, Source
 from ppgen.training.checkpoint import prefixed, section
 from ppgen.training.execution import Compile, Execution
 from ppgen.training.optimizers import OptimizerSpec, load_optimizer_state, optimizer_state
+from ppgen.training.processes import World
 from ppgen.training.updates import make_update
 
 
@@ -30,6 +32,7 @@ class Stepper:
         clip_norm: Largest norm of the gradient of all parameters together; None leaves it alone.
         seed: Seed of the order of the rows and of their binarisation.
         compile: How steps are executed: `"auto"`, True or False.
+        world: The processes that share each batch.
     """
 
     def __init__(
@@ -44,7 +47,9 @@ class Stepper:
         clip_norm: float | None,
         seed: int,
         compile: Compile = False,
+        world: World | None = None,
     ) -> None:
+        self.world = world or World()
         self.pair, self.bound, self.source, self.schedule = pair, bound, source, spec.schedule
         self.total_steps, self.batch_size, self.clip_norm, self.seed = (
             total_steps,
@@ -59,7 +64,8 @@ class Stepper:
         self._values = list(self.parameters.values())
         self._names = {parameter: name for name, parameter in self.parameters.items()}
         self.optimizer = spec.build(self._values)
-        update = make_update(self.optimizer, self.parameters, clip_norm)
+        # Between processes gradients are averaged before the optimiser's step, which then stands beside the graph.
+        update = make_update(self.optimizer, self.parameters, clip_norm) if self.world.size == 1 else None
         bfloat16 = torch.get_float32_matmul_precision() == "medium"
         self.execution = Execution(bound, self.parameters, compile, update, bfloat16)
         self._base_lrs = [group["lr"] for group in self.optimizer.param_groups]
@@ -73,7 +79,9 @@ class Stepper:
         self.num_rows = 0
         self.total = torch.zeros((), dtype=torch.float64, device=self.source.device)
         self.generator = seeds.generator(self.seed, "data", self.epoch)
-        self.order = batches.order(self.source.num_train, self.generator)
+        self.order = batches.order(self.source.num_train, self.generator)  # the same in every process
+        if self.world.rank:  # but binarisation is its own
+            self.generator = seeds.generator(self.world.seed(self.seed), "data", self.epoch)
 
     def next_epoch(self) -> None:
         """Go to the start of the next epoch."""
@@ -90,22 +98,29 @@ class Stepper:
         """Step size of the last step, of the optimiser's first group."""
         return float(self._base_lrs[0]) * self.schedule(max(0, self.step - 1) / self.total_steps)
 
-    def batch(self) -> Batch:
-        """The next batch of the epoch."""
+    def _index(self) -> Tensor:
         start = self.position * self.batch_size
-        return self.source.along(self.order, start, self.batch_size, self.generator)
+        return self.order[start : start + self.batch_size]
+
+    def batch(self) -> Batch:
+        """This process's rows of the next batch of the epoch."""
+        if self.world.size == 1:
+            return self.source.along(self.order, self.position * self.batch_size, self.batch_size, self.generator)
+        return self.source.batch("train", self.world.share(self._index()), self.generator)
 
     def advance(self) -> None:
         """Take one step."""
         batch = self.batch()
-        if self.position == 0 and batches.rows(batch) == self.batch_size:
+        if self.position == 0 and len(self._index()) == self.batch_size:
             self.execution.begin_epoch(batch)
         self._set_lr()
-        self.apply(self.execution.step(batch, self.total_steps - self.step), batches.rows(batch))
+        self.apply(self.execution.step(batch, self.total_steps - self.step))
 
-    def apply(self, result: Any, num_rows: int) -> None:
+    def apply(self, result: StepResult) -> None:
         """Move the parameters along the gradients of one batch, unless the step has moved them."""
+        num_rows = len(self._index())
         if not result.moved:
+            result = self._averaged(result, num_rows)
             for name, parameter in self.parameters.items():
                 parameter.grad = result.gradients.get(name)
             if self.clip_norm is not None:
@@ -124,6 +139,29 @@ class Stepper:
             factor = self.schedule(self.step / self.total_steps)
             for group, lr in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
                 group["lr"] = lr * factor
+
+    def _averaged(self, result: StepResult, num_rows: int) -> StepResult:
+        """Value, gradients and offsets of the whole batch, by one reduction between step and optimiser.
+
+        A mean over rows is that over all processes if each counts by its rows. A parameter without a gradient here
+        may have one elsewhere, so it counts as zero. Chains stay where they are.
+        """
+        if self.world.size == 1:
+            return result
+        gradients = {
+            name: result.gradients.get(name, torch.zeros_like(value)) for name, value in self.parameters.items()
+        }
+        state = self.bound.state
+        shared = {name: value for name, value in state.items() if name.endswith("_offset")}
+        dtype = next(iter(gradients.values())).dtype
+        tensors = [result.value.to(dtype), *gradients.values(), *shared.values()]
+        value, *rest = self.world.average(tensors, self.world.weight(num_rows))
+        self.bound.load_state(state | dict(zip(shared, rest[len(gradients) :], strict=True)))
+        return StepResult(value, dict(zip(gradients, rest[: len(gradients)], strict=True)))
+
+    def share_buffers(self) -> None:
+        """Give the buffers of process 0, such as running means, to all."""
+        self.world.broadcast(list(self.pair.buffers()))
 
     def finite(self) -> bool:
         """Whether all values of this epoch and all parameters are finite; waits for the device."""

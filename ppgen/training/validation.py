@@ -10,6 +10,7 @@ from ppgen.modes import keeping_modes
 from ppgen.training import seeds
 from ppgen.training.batches import Batch, Source, chunks, fixed_subset, rows
 from ppgen.training.convergence import split_rhat
+from ppgen.training.processes import World
 from ppgen.training.undirected_metrics import undirected_metrics
 
 _FRACTION = 10  # validation rows are at most this part of the training rows: a tenth of the cost, or less
@@ -29,9 +30,19 @@ class Validation:
         source: The data.
         batch_size: Rows looked at together.
         steps_per_epoch: Steps of an epoch; sets how often the chains are recorded.
+        world: The processes that share the chains; each looks at all the rows.
     """
 
-    def __init__(self, pair: Any, bound: Any, source: Source, batch_size: int, steps_per_epoch: int) -> None:
+    def __init__(
+        self,
+        pair: Any,
+        bound: Any,
+        source: Source,
+        batch_size: int,
+        steps_per_epoch: int,
+        world: World | None = None,
+    ) -> None:
+        self.world = world or World()
         self.pair, self.bound, self.source, self.batch_size = pair, bound, source, batch_size
         limit = max(1, source.num_train // _FRACTION)
         if not bound.normalised:
@@ -82,7 +93,7 @@ class Validation:
             metrics |= self._mean("valid", self.valid_rows, self._measure)
             metrics["free_energy_gap"] = metrics.pop("free_energy") - energy
         if self.energies:
-            metrics["rhat"] = split_rhat(torch.stack(list(self.energies), -1))
+            metrics["rhat"] = split_rhat(self.world.gather(torch.stack(list(self.energies), -1)))
         return metrics
 
     def _measure(self, batch: Batch) -> dict[str, Tensor]:
@@ -99,10 +110,13 @@ class Validation:
 
     def state(self) -> dict[str, Tensor]:
         """Recorded free energies, for a checkpoint."""
-        return {"energies": torch.stack(list(self.energies))} if self.energies else {}
+        if not self.energies:
+            return {}
+        return {"energies": self.world.gather(torch.stack(list(self.energies), -1)).mT}  # (recordings, all chains)
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Put back what `state` gave."""
         self.energies.clear()
         if "energies" in state:
-            self.energies.extend(state["energies"].to(self.source.device).unbind(0))
+            own = state["energies"].tensor_split(self.world.size, -1)[self.world.rank]
+            self.energies.extend(own.to(self.source.device).unbind(0))
