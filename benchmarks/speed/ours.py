@@ -27,12 +27,13 @@ def vae_step(
     device: str = "cpu",
     rows: int | None = None,
     features: int = synthetic.FEATURES,
+    world: Any = None,
 ) -> Run:
     """Steps of a VAE under the ELBO, or with several particles under the importance weighted one; Adam."""
     pair = models.VAE(features, synthetic.LATENT, (synthetic.HIDDEN, synthetic.HIDDEN))
     objective = inference.ELBO() if particles == 1 else inference.IWAE(particles)
     table = synthetic.bits(rows or synthetic.BATCHES * batch_size, features)
-    return _steps(pair, table, objective, "adam", synthetic.LEARNING_RATE, batch_size, precision, device)
+    return _steps(pair, table, objective, "adam", synthetic.LEARNING_RATE, batch_size, precision, device, world)
 
 
 def rbm_step(
@@ -87,7 +88,15 @@ def _machine(device: str) -> Any:
 
 
 def _steps(
-    pair: Any, table: Any, given: Any, optimizer: Any, lr: float, batch_size: int, precision: str, device: str
+    pair: Any,
+    table: Any,
+    given: Any,
+    optimizer: Any,
+    lr: float,
+    batch_size: int,
+    precision: str,
+    device: str,
+    world: Any = None,
 ) -> Run:
     """Set up as `fit` does, compile, warm up; the context of the precision stays for the life of the process."""
     environment.matmul_precision(precision).__enter__()
@@ -99,8 +108,13 @@ def _steps(
     source.dtype = torch.float32
     pair.initialise(source.dataset)
     pair.train()
-    first = source.batch("train", torch.arange(batch_size))
+    index = torch.arange(batch_size)
+    first = source.batch("train", index)
     pair.prepare(first)
+    shared: dict[str, Any] = {}
+    if world is not None:  # from one seed, so that the processes begin with the same weights
+        resolved, shared = world.sharded(resolved), {"world": world}
+        first = source.batch("train", world.share(index))
     stepper = Stepper(
         pair,
         resolved.bind(pair, first, source.num_train),
@@ -111,6 +125,7 @@ def _steps(
         clip_norm=None,
         seed=0,
         compile=True,
+        **shared,
     )
 
     def run(steps: int) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from benchmarks.speed import floors
 
 BASE = "benchmarks.speed"
+THROUGHPUT = 0.85  # of two processes, at least, as a share of that of one
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ class Row:
 
 def rows(quick: bool = False, device: str = "cpu") -> dict[str, Row]:
     """Every row for a device, by name."""
-    made = (vae(device), iwae(device), rbm(device), annealing(quick, device), gibbs(quick, device))
+    made = [vae(device), iwae(device), rbm(device), annealing(quick, device), gibbs(quick, device)]
+    if device == "cpu" and find_spec("ppgen.training.processes"):
+        made.append(processes())
     return {row.name: row for row in made}
 
 
@@ -139,6 +143,16 @@ def gibbs(quick: bool, device: str) -> Row:
         device,
         share,
     )
+
+
+def processes() -> Row:
+    """The same batches shared by two processes of one thread, beside one process of two threads."""
+    contenders = {
+        "two": Contender("ppgen, two gloo processes of one thread", f"{BASE}.two_processes:vae_step"),
+        "one": Contender("ppgen, one process of two threads", f"{BASE}.ours:vae_step"),
+    }
+    title = "VAE 784-200-200-50, ELBO, batch 128, Adam, in two processes"
+    return Row("processes", title, contenders, (("two", "one", 1 / THROUGHPUT),), floors.vae(128))
 
 
 def _directed(particles: int, batch_size: int, arguments: Mapping[str, Any]) -> dict[str, Contender]:
