@@ -5,8 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCHMARK ?= all
 MINUTES ?= 30
+PEERS ?= .venv-peers
+PEERS_PYTHON ?= $(PEERS)/bin/python
+QUICK ?=
 
-.PHONY: help install demo test lint docs bench lock clean
+.PHONY: help install demo test lint docs bench results lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -37,7 +40,23 @@ lint: $(STAMP)  ## style, format and types
 docs: $(STAMP)  ## the documentation with its executed tutorials, in docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-bench: $(STAMP)  ## a resumable benchmark: make bench BENCHMARK=name MINUTES=30
+# Each peer by itself, so that one that cannot be installed does not keep the others out: its rows say so.
+$(PEERS)/.installed:
+	$(PYTHON) -m venv $(PEERS)
+	for name in numpyro scikit-learn rbms learnergy; do \
+	    $(PEERS)/bin/python -m pip install --quiet $$name || echo "$$name cannot be installed"; \
+	done
+	@touch $@
+
+# With PEERS_PYTHON=... an environment that is there already.
+ifeq ($(PEERS_PYTHON),$(PEERS)/bin/python)
+bench: $(PEERS)/.installed
+endif
+bench: $(STAMP)  ## speed beside the peers; make bench QUICK=1 to see that it runs
+	$(BIN)/python -m benchmarks.speed --peers-python $(PEERS_PYTHON) $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks.speed --scaling $(if $(QUICK),--quick)
+
+results: $(STAMP)  ## quality, resumable: make results BENCHMARK=name MINUTES=30
 	$(BIN)/python benchmarks/run.py $(BENCHMARK) --minutes $(MINUTES)
 
 lock: $(STAMP)  ## pin the newest versions that pyproject.toml allows
@@ -45,5 +64,5 @@ lock: $(STAMP)  ## pin the newest versions that pyproject.toml allows
 	    --no-annotate --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
 
 clean:  ## remove the installation and everything that was built
-	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache ./*.egg-info
+	rm -rf $(VENV) $(PEERS) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache ./*.egg-info
 	find ppgen models inference tests -name __pycache__ -prune -exec rm -rf {} +

@@ -80,7 +80,7 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     # Results and the tables made from them do not change what is measured.
-    tables = ("benchmarks/results/", "docs/results.md", "README.md")
+    tables = ("benchmarks/results/", "docs/results.md", "docs/speed.md", "README.md")
     changed = [line for line in found[1].splitlines() if not line[3:].startswith(tables)]
     return found[0].strip() + ("+" if changed else "")
 
@@ -124,8 +124,9 @@ def write(record: Mapping[str, Any], folder: Path = RESULTS) -> Path:
 
 
 def read_all(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
-    """Every record of a folder by its name."""
-    records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    """Every record of a trained model in a folder, by its name; records with a `kind` are of speed."""
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    records = {stem: record for stem, record in found.items() if "kind" not in record}
     for stem, record in records.items():
         check(record)
         if record["name"] != stem:

@@ -1,0 +1,1 @@
+"""Speed of ppgen beside its peers: paired, alternating, with the floor that the machine sets."""
