@@ -40,13 +40,13 @@ def vae(
 
 
 def rbm(batch_size: int, num_chains: int, visible: int = FEATURES, hidden: int = UNITS) -> Floor:
-    """A step of PCD-1 with momentum: two products for the data, four for the chains.
+    """A step of PCD-1 with momentum: two products for the data, three for the chains.
 
     Weights, gradient and momentum are read and written once.
     """
     parameters = visible * hidden + visible + hidden
     return {
-        "flops": 2 * product(batch_size, visible, hidden) + 4 * product(num_chains, visible, hidden),
+        "flops": 2 * product(batch_size, visible, hidden) + 3 * product(num_chains, visible, hidden),
         "bytes": FLOAT * (6 * parameters + (batch_size + 2 * num_chains) * visible),
     }
 

@@ -14,24 +14,28 @@ from benchmarks.speed import synthetic
 WARM_UP = 5
 
 
+def bits(probability: Tensor) -> Tensor:
+    """Draws of Bernoulli variables, three times as fast on a CPU as `torch.bernoulli`."""
+    return (torch.rand_like(probability) < probability).to(probability.dtype)
+
+
 def pcd_gradient(
-    weight: Tensor, visible_bias: Tensor, hidden_bias: Tensor, data: Tensor, chains: Tensor
+    weight: Tensor, visible_bias: Tensor, hidden_bias: Tensor, data: Tensor, hidden: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Ascent directions of the three parameters under PCD-1, and the chains after their sweep: six products.
+    """Ascent directions of the three parameters under PCD-1, and the chains after their sweep: five products.
 
     Args:
         weight: W, (V, H).
         visible_bias: b, (V,).
         hidden_bias: c, (H,).
         data: Bits, (B, V).
-        chains: Bits of the persistent chains, (C, V).
+        hidden: Hidden bits of the persistent chains, (C, H).
     """
-    hidden = torch.bernoulli(torch.sigmoid(torch.addmm(hidden_bias, chains, weight)))
-    chains = torch.bernoulli(torch.sigmoid(torch.addmm(visible_bias, hidden, weight.T)))
+    chains = bits(torch.sigmoid(torch.addmm(visible_bias, hidden, weight.T)))
     positive = torch.sigmoid(torch.addmm(hidden_bias, data, weight))
     negative = torch.sigmoid(torch.addmm(hidden_bias, chains, weight))
     gradient = torch.addmm(data.T @ positive, chains.T, negative, beta=1 / len(data), alpha=-1 / len(chains))
-    return gradient, data.mean(0) - chains.mean(0), positive.mean(0) - negative.mean(0), chains
+    return gradient, data.mean(0) - chains.mean(0), positive.mean(0) - negative.mean(0), bits(negative)
 
 
 @torch.no_grad()
@@ -43,7 +47,7 @@ def pcd_step(num_chains: int = 128, batch_size: int = 128, device: str = "cpu") 
     velocities = [torch.zeros_like(each) for each in parameters]
     data = torch.from_numpy(synthetic.bits(synthetic.BATCHES * batch_size)).to(device)
     batches = synthetic.order(len(data), batch_size)
-    chains = data[:num_chains].clone()
+    chains = bits(torch.sigmoid(torch.addmm(parameters[2], data[:num_chains], parameters[0])))
 
     @torch.no_grad()
     def run(steps: int) -> None:

@@ -217,4 +217,4 @@ def _leave() -> None:
 
 
 def _is_chains(name: str) -> bool:
-    return name.endswith(".chains")
+    return name.endswith("chains")  # of the even and of the odd side
