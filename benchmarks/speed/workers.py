@@ -16,14 +16,13 @@ class MissingError(RuntimeError):
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Variables under which every worker runs: the same number of threads, which sleep while they wait."""
+    """Variables under which every worker runs: the same number of threads, and their own ways of waiting."""
     count = str(threads)
     return {
         **os.environ,
         "OMP_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,
-        "OMP_WAIT_POLICY": "PASSIVE",
         "TORCHINDUCTOR_COMPILE_THREADS": "1",  # else a pool of processes stays beside each compiled worker
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # else JAX takes most of a GPU for itself
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
