@@ -86,6 +86,7 @@ def test_a_step_of_pcd_is_five_matrix_products() -> None:
     counts = _simplified(inference.PCD(num_chains=7, centred=False))
     assert counts["aten.mm.default"] == 5
     assert counts["aten.rand.generator"] + counts["aten.rand.default"] == 2
+    assert counts["aten.softplus.default"] == 1  # of the data: the value of the chains' surrogate is zero
     assert _simplified(inference.PCD(num_chains=7))["aten.mm.default"] == 5
 
 

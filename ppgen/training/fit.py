@@ -91,7 +91,9 @@ def fit(
         seed: Seed of everything that training draws.
         device: `"auto"` is CUDA if there is any, else the CPU; or a name such as `"cuda:1"`. The pair is
             moved there. Under `torchrun` `"auto"` is the GPU of the process's local rank.
-        matmul_precision: Of float32 matrix products, in PyTorch's words: `"ieee"`, `"tf32"`, `"bf16"`.
+        matmul_precision: Of float32 matrix products, in PyTorch's words: `"ieee"`, `"tf32"`, `"bf16"`. Under `"bf16"`
+            graphs round both factors of each product to bfloat16 and sum in float32, on every machine; eager steps do
+            what PyTorch does under that setting, which on most CPUs is nothing.
         compile: `"auto"` runs the program eagerly, times its steps, and goes on with its graph (traced through Pyro's
             handlers) and then with compiled code when the remaining steps will win back what that costs; True
             compiles at once, False never does. A graph gives the same numbers as the program, compiled code the same

@@ -42,6 +42,15 @@ def simplify(module: fx.GraphModule, keep_draws: bool = False) -> fx.GraphModule
             node.replace_all_uses_with(node.args[0])
             module.graph.erase_node(node)
             continue
+        if node.target is aten.sub.Tensor and node.args[0] is node.args[1] and not node.kwargs:
+            # A surrogate's value, x - x: its gradient is in the graph already. Numbers that are not finite are
+            # noticed in the parameters.
+            with module.graph.inserting_before(node):
+                zero = module.graph.call_function(aten.full.default, (list(node.meta["val"].shape), 0), _like(node))
+                zero.meta = dict(node.meta)
+            node.replace_all_uses_with(zero)
+            module.graph.erase_node(node)
+            continue
         key = _key(node)
         if key is None:
             continue
@@ -89,6 +98,11 @@ def _key(node: fx.Node) -> Any | None:
     except TypeError:
         return None
     return key
+
+
+def _like(node: fx.Node) -> dict[str, Any]:
+    value = node.meta["val"]
+    return {"dtype": value.dtype, "device": value.device}
 
 
 def _draws(node: fx.Node) -> bool:
