@@ -66,7 +66,10 @@ def simplify(module: fx.GraphModule, keep_draws: bool = False) -> fx.GraphModule
 
 
 def products_in_bfloat16(module: fx.GraphModule) -> fx.GraphModule:
-    """Round the factors of every float32 matrix product to bfloat16; sums run in float32; changes it in place."""
+    """Round the factors of every float32 matrix product to bfloat16, in a functional graph; changes it in place.
+
+    Sums run in float32; each product is rounded once more, to bfloat16, at its end.
+    """
     graph = module.graph
     for node in list(graph.nodes):
         if node.op != "call_function" or node.target not in _PRODUCTS or not _is_float32(node):

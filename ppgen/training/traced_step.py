@@ -1,6 +1,5 @@
 """One training step as one graph: traced once through Pyro's handlers, then compiled."""
 
-import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -220,7 +219,8 @@ class TracedStep:
         _check_constants(module)
         graph = Graph(module, list(found), state_names)
         if self.bfloat16:
-            graph.products = products_in_bfloat16(copy.deepcopy(module))
+            inputs = [list(self.parameters.values()), list(state.values()), _flatten(batch)]
+            graph.products = products_in_bfloat16(functional(module, inputs))
         return graph
 
 
