@@ -13,7 +13,7 @@ import ppgen
 from ppgen import inference, models
 from ppgen.inference.collapse import collapsed
 from ppgen.inference.layout import sites
-from ppgen.training.graph_passes import functional, products_in_bfloat16, simplify
+from ppgen.graphs.passes import functional, products_in_bfloat16, simplify
 from ppgen.training.traced_step import TracedStep
 from ppgen.training.updates import Update, make_update
 
@@ -159,7 +159,7 @@ def test_hidden_units_are_summed_out_only_where_that_is_certain() -> None:
 def test_a_compiled_run_equals_an_eager_one(monkeypatch) -> None:
     """Catches an optimiser step inside the graph that is lost, doubled or taken with the step size of another step."""
     weights = []
-    monkeypatch.setattr(TracedStep, "keep_draws", True)
+    monkeypatch.setattr(TracedStep, "faithful", True)
     with torch._inductor.config.patch(fallback_random=True), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler's own imports
         for compile in (False, True):

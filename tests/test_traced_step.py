@@ -179,7 +179,7 @@ def test_inductor_gives_the_same_gradients() -> None:
     pair = models.RBM(12, 4)
     bound = _bound(pair, "pcd")
     traced = TracedStep(bound, dict(pair.named_parameters()))
-    traced.keep_draws = True
+    traced.faithful = True
     with torch._inductor.config.patch(fallback_random=True), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler's own imports
         traced.compile(BITS)

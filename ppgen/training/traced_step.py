@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.stateless import _reparametrize_module
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from torch.utils._pytree import tree_map
 
+from ppgen.graphs.compiler import compiled
+from ppgen.graphs.passes import functional, products_in_bfloat16
 from ppgen.inference import StepResult
 from ppgen.pair import keeping_buffers
 from ppgen.training.batches import Batch
-from ppgen.training.graph_passes import functional, products_in_bfloat16, simplify
 from ppgen.training.updates import Update
 
 Key = tuple[Any, ...]
@@ -46,7 +47,7 @@ class TracedStep:
         bfloat16: Whether factors of matrix products are rounded to bfloat16 (sums run in float32).
     """
 
-    keep_draws = False  # whether compiled graphs draw what nobody reads, and so follow the program's random stream
+    faithful = False  # whether compiled graphs give the program's own numbers: its random stream, and every value
 
     def __init__(
         self,
@@ -94,21 +95,11 @@ class TracedStep:
         # The optimiser makes its state in a step of its own, so a graph compiled before that leaves it out.
         graph.updates = self.update is not None and self.update.ready(graph.gradients)
         inputs = self._inputs(graph, batch, dry=True)
-        nested = self._program(graph)
-        flat, spec = tree_flatten(inputs)
-        module = functional(lambda *leaves: tree_leaves(nested(*tree_unflatten(leaves, spec))), flat)
-        module = simplify(module, self.keep_draws)
-        if self.bfloat16:
-            module = products_in_bfloat16(module)
-        # Inductor's own uniforms cost ten times those of torch's generator on a CPU, for they are not vectorised.
-        options = {} if _cuda(batch) else {"fallback_random": True}
-        # The graph is there already: without Dynamo a step is spared its guards, a tenth of a millisecond.
-        compiled = torch._inductor.compile(module, flat, options=options)
+        machine_code = compiled(self._program(graph), inputs, bfloat16=self.bfloat16, faithful=self.faithful)
         num_gradients = 0 if graph.updates else len(graph.gradients)
 
         def run(*arguments: Any) -> Any:
-            with torch.no_grad():
-                value, *rest = compiled(*tree_leaves(arguments))
+            value, *rest = machine_code(*arguments)
             return value, rest[:num_gradients], rest[num_gradients:]
 
         with (
@@ -132,6 +123,9 @@ class TracedStep:
             numbers: list[Tensor],
         ) -> Any:
             value, gradients, moved = graph.module(values, state, leaves)
+            if not self.bound.normalised and not self.faithful:
+                # Reported nowhere, and half a product to compute; what is not finite is noticed in the parameters.
+                value = torch.zeros_like(value)
             if not graph.updates:
                 return value, gradients, moved
             assert self.update is not None  # noqa: S101 - narrows the type only

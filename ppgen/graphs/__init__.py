@@ -1,0 +1,1 @@
+"""Graphs of tensor operations: rewrites that shorten them, their random draws, and their compilation."""
