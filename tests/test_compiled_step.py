@@ -13,7 +13,8 @@ import ppgen
 from ppgen import inference, models
 from ppgen.inference.collapse import collapsed
 from ppgen.inference.layout import sites
-from ppgen.graphs.passes import functional, products_in_bfloat16, simplify
+from ppgen.graphs.passes import functional, simplify
+from ppgen.graphs.products import joined_products, products_in_bfloat16
 from ppgen.training.traced_step import TracedStep
 from ppgen.training.updates import Update, make_update
 

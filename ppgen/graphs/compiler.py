@@ -7,7 +7,8 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from ppgen.graphs.draws import vectorised_draws
-from ppgen.graphs.passes import functional, products_in_bfloat16, simplify
+from ppgen.graphs.passes import functional, simplify
+from ppgen.graphs.products import joined_products, products_in_bfloat16
 
 
 def compiled(
@@ -28,7 +29,7 @@ def compiled(
     module = functional(lambda *leaves: tree_leaves(program(*tree_unflatten(leaves, spec))), flat)
     module = simplify(module, keep_draws=faithful)
     if not faithful:
-        module = simplify(vectorised_draws(module, flat))
+        module = joined_products(simplify(vectorised_draws(module, flat)))
     if bfloat16:
         module = products_in_bfloat16(module)
     cuda = any(leaf.device.type == "cuda" for leaf in flat)

@@ -1,4 +1,4 @@
-"""Rewrites of a traced step before it is compiled: what was computed twice, what nobody reads, bf16 products."""
+"""Rewrites of a graph before it is compiled: what is computed twice and what nobody reads."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,6 @@ from torch.fx.experimental.proxy_tensor import make_fx
 aten = torch.ops.aten
 
 _ALIASES = (aten.detach.default, aten.alias.default)  # of meaning to autograd only, which a traced step has behind it
-_PRODUCTS = (aten.mm.default, aten.bmm.default, aten.addmm.default)
 
 
 def functional(program: Callable[..., Any], inputs: list[Any]) -> fx.GraphModule:
@@ -65,31 +64,6 @@ def simplify(module: fx.GraphModule, keep_draws: bool = False) -> fx.GraphModule
     return module
 
 
-def products_in_bfloat16(module: fx.GraphModule) -> fx.GraphModule:
-    """Round the factors of every float32 matrix product to bfloat16, in a functional graph; changes it in place.
-
-    Sums run in float32; each product is rounded once more, to bfloat16, at its end.
-    """
-    graph = module.graph
-    for node in list(graph.nodes):
-        if node.op != "call_function" or node.target not in _PRODUCTS or not _is_float32(node):
-            continue
-        if node.target is aten.addmm.default and dict(node.kwargs):
-            continue  # scaled terms, which no step states
-        *added, left, right = node.args
-        with graph.inserting_before(node):
-            rounded: dict[str, Any] = {"dtype": torch.bfloat16}
-            factors = [graph.call_function(aten._to_copy.default, (factor,), rounded) for factor in (left, right)]
-            target = aten.bmm.default if node.target is aten.bmm.default else aten.mm.default
-            product = graph.call_function(target, tuple(factors))
-            result = graph.call_function(aten._to_copy.default, (product,), {"dtype": torch.float32})
-            if added:
-                result = graph.call_function(aten.add.Tensor, (result, added[0]))
-        node.replace_all_uses_with(result)
-        graph.erase_node(node)
-    return simplify(module, keep_draws=True)
-
-
 def _key(node: fx.Node) -> Any | None:
     """What makes two nodes equal; None where an argument cannot be compared."""
     arguments, _ = torch.utils._pytree.tree_flatten((node.args, node.kwargs))
@@ -116,8 +90,3 @@ def _draws(node: fx.Node) -> bool:
 
 def _writes(node: fx.Node) -> bool:
     return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
-
-
-def _is_float32(node: fx.Node) -> bool:
-    value = node.meta.get("val")
-    return isinstance(value, Tensor) and value.dtype == torch.float32

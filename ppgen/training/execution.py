@@ -19,7 +19,7 @@ MEASURED = 10  # steps timed in each way before the next is considered
 TRACE_SECONDS = 1.0  # upper estimate of what tracing costs
 COMPILE_SECONDS = 30.0  # upper estimate of what Inductor costs
 EXPECTED_SAVING = 0.25  # share of a step that a graph, or a compiled one, is expected to save before it is measured
-CHECK_STEPS = 100  # steps, at least, between two comparisons of the graph with the program
+CHECK_STEPS = 400  # steps, at least, between two comparisons of the graph with the program, which cost some four
 
 
 class Execution:

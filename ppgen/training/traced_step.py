@@ -11,7 +11,8 @@ from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._pytree import tree_map
 
 from ppgen.graphs.compiler import compiled
-from ppgen.graphs.passes import functional, products_in_bfloat16
+from ppgen.graphs.passes import functional
+from ppgen.graphs.products import products_in_bfloat16
 from ppgen.inference import StepResult
 from ppgen.pair import keeping_buffers
 from ppgen.training.batches import Batch
