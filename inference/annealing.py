@@ -2,15 +2,16 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.distributions.units import Units
+from ppgen.graphs.compiler import compiled
+from ppgen.graphs.threefry import make_key, uniforms
 
 WORTH_COMPILING = 3e11  # multiply-adds of a run, some ten seconds on two cores, from which on it is compiled
 SALAKHUTDINOV_2008 = "salakhutdinov-2008"
@@ -107,7 +108,8 @@ def anneal(
         num_chains: Number of independent runs.
         generator: Source of all randomness, on the device of the machine.
         compile: Whether the level that is repeated is compiled; `"auto"` does it for long runs of large machines,
-            by their size and not by the clock. Both ways use the same uniforms.
+            by their size and not by the clock. Compiled levels compute uniforms of their own from keys that the
+            generator gives, so the two ways agree up to Monte Carlo error.
         advance: Called now and then with the number of levels done.
 
     Returns:
@@ -127,17 +129,14 @@ def anneal(
     """
     energy = path.energy
     like = energy.parameters()[0]
-    uniforms = [like.new_empty(num_chains, energy.size(side)) for side in (EVEN, ODD)]
     values = path.sample_base(num_chains, generator)
     log_weights = torch.zeros(num_chains, dtype=torch.float64, device=like.device)
-    level_by_program = Level(path)
-    move: Callable[..., tuple[Tensor, Tensor]] = level_by_program
+    by_program = Level(path, generator)
+    move: Callable[..., tuple[Tensor, Tensor]] = by_program
     if compile is True or (compile == "auto" and len(betas) * num_chains * _products(energy) >= WORTH_COMPILING):
-        move = compiled_level(level_by_program, values, log_weights, uniforms)
+        move = compiled_level(by_program, values, log_weights)
     for level in range(1, len(betas)):
-        for uniform in (uniforms[ODD], uniforms[EVEN]):
-            uniform.uniform_(generator=generator)
-        following, log_weights = move(values, log_weights, _pair(betas[level - 1], betas[level], like), *uniforms)
+        following, log_weights = move(values, log_weights, _pair(betas[level - 1], betas[level], like))
         if level < len(betas) - 1:  # the last weight needs no move after it
             values = following
         if advance is not None and (level % 100 == 0 or level == len(betas) - 1):
@@ -150,14 +149,14 @@ class Level:
 
     Args:
         path: Tempered laws between independent units and the machine.
+        generator: Source of uniforms, unless a key is given.
     """
 
-    def __init__(self, path: BaseRatePath) -> None:
-        self.path = path
-        self.odd_double = [units.to(torch.float64) for units in path.odd]
+    def __init__(self, path: BaseRatePath, generator: torch.Generator) -> None:
+        self.path, self.generator = path, generator
 
     def __call__(
-        self, values: Tensor, log_weights: Tensor, betas: Tensor, even_uniforms: Tensor, odd_uniforms: Tensor
+        self, values: Tensor, log_weights: Tensor, betas: Tensor, key: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Values after the move and log-weights before it.
 
@@ -165,8 +164,7 @@ class Level:
             values: Even side of every chain, (chains, even units).
             log_weights: Log-weights so far, (chains,), float64.
             betas: The two inverse temperatures, (2,), float64.
-            even_uniforms: Uniforms that the even side is drawn from, (chains, even units).
-            odd_uniforms: The same of the odd side, (chains, odd units).
+            key: Key of the uniforms, (2,) int32; they come from the generator without it.
         """
         path, energy = self.path, self.path.energy
         before, beta = betas[0], betas[1]
@@ -174,38 +172,46 @@ class Level:
         pieces = energy.split(values, EVEN).values()
         for piece, units, start in zip(pieces, path.even, path.base, strict=True):
             log_weights = log_weights + (beta - before) * (start.energy(piece) - units.energy(piece)).double()
-        for input, units in zip([input.double() for input in inputs], self.odd_double, strict=True):
-            log_weights = log_weights + units.scaled(beta).log_partition(beta * input)
-            log_weights = log_weights - units.scaled(before).log_partition(before * input)
+        for input, units in zip(inputs, path.odd, strict=True):
+            log_weights = log_weights + units.log_partition_ratio(input, before, beta).double()
         scale = beta.to(values.dtype)
         tempered = [units.scaled(scale) for units in path.odd]
-        odd = _draw(tempered, [scale * input for input in inputs], odd_uniforms)
+        odd = self._draw(tempered, [scale * input for input in inputs], key, ODD)
         kept = [units.interpolated(start, scale) for units, start in zip(path.even, path.base, strict=True)]
-        return _draw(kept, [scale * input for input in energy.inputs(odd, ODD)], even_uniforms), log_weights
+        return self._draw(kept, [scale * input for input in energy.inputs(odd, ODD)], key, EVEN), log_weights
+
+    def _draw(self, units: list[Units], inputs: list[Tensor], key: Tensor | None, stream: int) -> Tensor:
+        """Values of one side given its inputs."""
+        shape = torch.Size((*inputs[0].shape[:-1], sum(layer.size for layer in units)))
+        like = inputs[0]
+        if key is None:
+            uniform = torch.rand(shape, dtype=like.dtype, device=like.device, generator=self.generator)
+        else:
+            uniform = uniforms(key, stream, shape, like.dtype)
+        pieces = uniform.split([layer.size for layer in units], -1)
+        drawn = [layer.sample(input, piece) for layer, input, piece in zip(units, inputs, pieces, strict=True)]
+        return drawn[0] if len(drawn) == 1 else torch.cat(drawn, -1)
 
 
-def compiled_level(
-    level: Level, values: Tensor, log_weights: Tensor, uniforms: list[Tensor]
-) -> Callable[..., tuple[Tensor, Tensor]]:
-    """The level as machine code for these shapes; the level itself, with a warning, where there is no compiler."""
-    inputs: list[Any] = [
-        values,
-        log_weights,
-        torch.tensor([0.0, 0.5], dtype=torch.float64, device=values.device),
-        *uniforms,
-    ]
+def compiled_level(level: Level, values: Tensor, log_weights: Tensor) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The level as machine code for these shapes; the level itself, with a warning, where there is no compiler.
+
+    Uniforms are computed where they are used, from one key a level, which comes from the level's generator.
+    """
+    device = values.device
+    key = torch.zeros(2, dtype=torch.int32, device=device)
+    inputs = [values, log_weights, torch.tensor([0.0, 0.5], dtype=torch.float64, device=device), key]
     try:
         # The weights are constants of the graph: they do not change while it is used.
-        graph = make_fx(level, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
-        compiled = torch._inductor.compile(graph, inputs)
-        compiled(*inputs)
+        machine_code = compiled(level, inputs)
+        machine_code(*inputs)
     except Exception as error:  # no compiler, or one that cannot do with this graph
         reason = f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
         warnings.warn(f"Annealing could not be compiled, so it runs uncompiled: {reason}", stacklevel=3)
         return level
 
-    def run(*arguments: Tensor) -> tuple[Tensor, Tensor]:
-        moved, weights = compiled(*arguments)
+    def run(values: Tensor, log_weights: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
+        moved, weights = machine_code(values, log_weights, betas, make_key(device, level.generator))
         return moved, weights
 
     return run
@@ -217,10 +223,3 @@ def _products(energy: LayeredEnergy) -> int:
 
 def _pair(before: float, beta: float, like: Tensor) -> Tensor:
     return torch.tensor([before, beta], dtype=torch.float64, device=like.device)
-
-
-def _draw(units: list[Units], inputs: list[Tensor], uniforms: Tensor) -> Tensor:
-    """Values of one side given its inputs, from uniforms."""
-    pieces = uniforms.split([layer.size for layer in units], -1)
-    drawn = [layer.sample(input, uniform) for layer, input, uniform in zip(units, inputs, pieces, strict=True)]
-    return drawn[0] if len(drawn) == 1 else torch.cat(drawn, -1)

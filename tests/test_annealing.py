@@ -1,10 +1,14 @@
 """Annealed importance sampling against enumeration, on machines without symmetry."""
 
+import decimal
+from decimal import Decimal
+
 import pytest
 import torch
 
 from ppgen.distributions import BaseRatePath, Bernoulli, BoltzmannMachine, Dense
-from ppgen.inference.annealing import anneal, make_betas
+from ppgen.graphs.threefry import make_key
+from ppgen.inference.annealing import Level, anneal, compiled_level, make_betas
 
 
 def chain_machine(*sizes, dtype=torch.float64, scale=1.0, seed=0):
@@ -142,9 +146,44 @@ def test_compiled_levels_are_the_same_levels() -> None:
     torch.manual_seed(2)
     layers = {name: Bernoulli(torch.randn(size)) for name, size in (("low", 5), ("middle", 4), ("high", 3))}
     machine = BoltzmannMachine(layers, [Dense(torch.randn(5, 4)), Dense(torch.randn(4, 3))])
-    path = BaseRatePath(machine.base_energy)
-    runs = [
-        anneal(path, make_betas(20), 6, torch.Generator().manual_seed(0), compile=compile) for compile in (False, True)
-    ]
-    torch.testing.assert_close(runs[1].log_weights, runs[0].log_weights)
-    torch.testing.assert_close(runs[1].values, runs[0].values)
+    level = Level(BaseRatePath(machine.base_energy), torch.Generator().manual_seed(3))
+    values, log_weights = (torch.rand(6, 8) < 0.4).float(), torch.zeros(6, dtype=torch.float64)
+    compiled = compiled_level(level, values, log_weights)
+    state = level.generator.get_state()
+    assert state.equal(torch.Generator().manual_seed(3).get_state())
+    for betas in (torch.tensor([0.2, 0.3], dtype=torch.float64), torch.tensor([0.3, 0.9], dtype=torch.float64)):
+        key = make_key(values.device, torch.Generator().set_state(level.generator.get_state()))
+        expected = level(values, log_weights, betas, key)
+        found = compiled(values, log_weights, betas)
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other)
+        values, log_weights = found
+    assert len(log_weights.unique()) > 1
+
+
+def test_compiled_annealing_gives_the_partition_function() -> None:
+    """Catches uniforms that repeat from level to level or are shared by the two sides: E[w] = Z / Z_A."""
+    machine = chain_machine(5, 3)
+    runs = anneal(
+        BaseRatePath(machine.base_energy), make_betas(3), 10_000, torch.Generator().manual_seed(1), compile=True
+    )
+    weights = (runs.log_weights + runs.log_base_partition - machine.exact_log_partition()).exp()
+    assert abs(weights.mean() - 1) < 4 * weights.std() / len(weights) ** 0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_ratios_of_log_partitions(dtype) -> None:
+    """Catches cancellation at small steps, overflow at large ones and a sign taken the wrong way."""
+    bias = torch.tensor([0.0, 3.0, -3.0, 60.0, -60.0, 200.0, -200.0, 1e-3], dtype=dtype)
+    units, zero = Bernoulli(bias), torch.zeros(8, dtype=dtype)
+    for before, after in ((0.3, 0.3 + 1e-9), (0.5, 0.501), (0.0, 0.2), (0.0, 1.0), (0.99, 1.0)):
+        low, high = torch.tensor(before, dtype=torch.float64), torch.tensor(after, dtype=torch.float64)
+        each = [
+            float(Bernoulli(bias[index : index + 1]).log_partition_ratio(zero[:1], low, high)) for index in range(8)
+        ]
+        with decimal.localcontext(prec=250):
+            ends = [[(1 + (Decimal(beta) * Decimal(b)).exp()).ln() for b in bias.tolist()] for beta in (before, after)]
+            expected = [float(last - first) for first, last in zip(*ends, strict=True)]
+        torch.testing.assert_close(torch.tensor(each), torch.tensor(expected), rtol=2e-5, atol=1e-13)
+        together = units.log_partition_ratio(zero, low, high).double()
+        torch.testing.assert_close(together, torch.tensor(sum(expected)).double(), rtol=1e-4, atol=1e-7)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 import ppgen
 from ppgen import inference, models
+from ppgen.graphs.passes import functional, simplify
+from ppgen.graphs.products import products_in_bfloat16
 from ppgen.inference.collapse import collapsed
 from ppgen.inference.layout import sites
-from ppgen.graphs.passes import functional, simplify
-from ppgen.graphs.products import joined_products, products_in_bfloat16
 from ppgen.training.traced_step import TracedStep
 from ppgen.training.updates import Update, make_update
 

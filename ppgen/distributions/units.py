@@ -37,6 +37,19 @@ class Units(Protocol):
         """Logarithm of the sum over the layer's states given its input, in nats: (..., size) -> (...,)."""
         ...
 
+    def log_partition_ratio(self, input: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """Growth of the log-partition between two inverse temperatures, which scale bias and input alike, in nats.
+
+        Args:
+            input: Input at inverse temperature 1, (..., size).
+            before: First inverse temperature, a float64 scalar.
+            after: Second one.
+
+        Returns:
+            (...,), accurate relative to itself however close the two are, so that many can be summed.
+        """
+        ...
+
     def mean(self, input: Tensor) -> Tensor:
         """Mean value given the input: (..., size) -> (..., size)."""
         ...
@@ -125,6 +138,22 @@ class Bernoulli:
     def log_partition(self, input: Tensor) -> Tensor:
         """Sum of softplus(b + input): (..., size) -> (...,), nats."""
         return softplus(self.bias + input).sum(-1)
+
+    def log_partition_ratio(self, input: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        r"""Sum of softplus(after a) - softplus(before a) with a = b + input: (..., size) -> (...,), nats.
+
+        .. math:: \log \frac{1 + e^{s + d}}{1 + e^s} = \log(1 + \sigma(s)(e^d - 1)) =
+                  d + \log(1 + \sigma(-s)(e^{-d} - 1))
+
+        The form with the negative exponent is taken; no digits are lost where d is small.
+        """
+        full = self.bias + input
+        start, growth = before.to(full.dtype) * full, (after - before).to(full.dtype) * full
+        small = torch.sigmoid(-start * growth.sign()) * torch.expm1(-growth.abs())
+        fine = growth.clamp(min=0) + torch.log1p(small)
+        # Steps of more than a nat lose nothing by the plain difference, and might here.
+        coarse = softplus(start + growth) - softplus(start)
+        return torch.where(growth.abs() < 1, fine, coarse).sum(-1)
 
     def mean(self, input: Tensor) -> Tensor:
         """sigmoid(b + input): (..., size)."""

@@ -32,10 +32,15 @@ def compiled(
         module = joined_products(simplify(vectorised_draws(module, flat)))
     if bfloat16:
         module = products_in_bfloat16(module)
-    cuda = any(leaf.device.type == "cuda" for leaf in flat)
-    # Inductor's own uniforms cost ten times those of torch's generator on a CPU, for they are not vectorised.
+    options: dict[str, Any] = {}
+    if not any(leaf.device.type == "cuda" for leaf in flat):
+        # Inductor's own uniforms cost ten times those of torch's generator on a CPU, for they are not vectorised.
+        options["fallback_random"] = True
+        # Rounds of Threefry read their input several times: unless Inductor names it early on, it writes each round
+        # out again and again, and takes twenty seconds over that.
+        options["realize_opcount_threshold"] = 12
     # The graph is there already: without Dynamo a step is spared its guards, a tenth of a millisecond.
-    machine_code = torch._inductor.compile(module, flat, options={} if cuda else {"fallback_random": True})
+    machine_code = torch._inductor.compile(module, flat, options=options)
 
     def run(*arguments: Any) -> list[Any]:
         with torch.no_grad():

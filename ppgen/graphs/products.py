@@ -27,20 +27,20 @@ def joined_products(module: fx.GraphModule) -> fx.GraphModule:
     """
     graph = module.graph
     for node in list(graph.nodes):
-        if node.op != "call_function" or not _on_cpu(node):
+        if node.op != "call_function" or node.kwargs or not _is_float32(node) or node.meta["val"].device.type != "cpu":
             continue
-        if node.target is aten.add.Tensor and not node.kwargs and all(_only_product(each) for each in node.args):
-            first, second = node.args
-            _replace(graph, node, lambda first=first, second=second: _sum(graph, first, second))
-        elif node.target is aten.addmm.default and not node.kwargs:
+        if node.target is aten.addmm.default:
             added, left, right = node.args
-            _replace(graph, node, lambda a=added, x=left, w=right: _plus(graph, _call(graph, aten.mm.default, x, w), a))
-        elif node.target is aten.add.Tensor and not node.kwargs:
-            products = [each for each in node.args if _only_product(each)]
-            if len(products) == 1 and len(node.args) == 2:
-                added = node.args[1] if node.args[0] is products[0] else node.args[0]
-                if isinstance(added, fx.Node):
-                    _replace(graph, node, lambda product=products[0], a=added: _plus(graph, product, a))
+            with graph.inserting_before(node):
+                _replace(graph, node, _plus(graph, _call(graph, aten.mm.default, left, right), added))
+        elif node.target is aten.add.Tensor and isinstance(node.args[0], fx.Node) and isinstance(node.args[1], fx.Node):
+            first, second = node.args
+            if not _only_product(first):
+                first, second = second, first
+            if _only_product(first):
+                with graph.inserting_before(node):
+                    sum_of = _sum if _only_product(second) else _plus
+                    _replace(graph, node, sum_of(graph, first, second))
     module.recompile()
     return module
 
@@ -71,23 +71,27 @@ def products_in_bfloat16(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _sum(graph: fx.Graph, first: fx.Node, second: fx.Node) -> fx.Node:
-    (left, right), (other_left, other_right) = first.args, second.args
-    if left.target in _TRANSPOSES and other_left.target in _TRANSPOSES:
+    """One product instead of two that are added."""
+    (left, right), (other_left, other_right) = _factors(first), _factors(second)
+    rights = _call(graph, aten.cat.default, [right, other_right])
+    if left.target in _TRANSPOSES and other_left.target in _TRANSPOSES:  # rows lie together in memory as they are
         rows = _call(graph, aten.cat.default, [left.args[0], other_left.args[0]])
-        lefts = _call(graph, aten.t.default, rows)
-    else:
-        lefts = _call(graph, aten.cat.default, [left, other_left], 1)
-    return _call(graph, aten.mm.default, lefts, _call(graph, aten.cat.default, [right, other_right]))
+        return _call(graph, aten.mm.default, _call(graph, aten.t.default, rows), rights)
+    return _call(graph, aten.mm.default, _call(graph, aten.cat.default, [left, other_left], 1), rights)
 
 
-def _plus(graph: fx.Graph, product: fx.Node, added: fx.Node) -> fx.Node:
+def _factors(product: fx.Node) -> tuple[fx.Node, fx.Node]:
+    left, right = product.args
+    assert isinstance(left, fx.Node) and isinstance(right, fx.Node)  # noqa: S101 - narrows the types only
+    return left, right
+
+
+def _plus(graph: fx.Graph, product: fx.Node, added: Any) -> fx.Node:
     # A difference, which Inductor does not look for; to the bit the same number.
     return _call(graph, aten.sub.Tensor, product, _call(graph, aten.neg.default, added))
 
 
-def _replace(graph: fx.Graph, node: fx.Node, make: Any) -> None:
-    with graph.inserting_before(node):
-        result = make()
+def _replace(graph: fx.Graph, node: fx.Node, result: fx.Node) -> None:
     result.meta = dict(node.meta)
     node.replace_all_uses_with(result)
     graph.erase_node(node)
@@ -104,11 +108,6 @@ def _call(graph: fx.Graph, target: Any, *arguments: Any) -> fx.Node:
 def _only_product(node: Any) -> bool:
     """Whether a node is a float32 product that nothing else reads."""
     return isinstance(node, fx.Node) and node.target is aten.mm.default and _is_float32(node) and len(node.users) == 1
-
-
-def _on_cpu(node: fx.Node) -> bool:
-    value = node.meta.get("val")
-    return isinstance(value, Tensor) and value.device.type == "cpu" and value.dtype == torch.float32
 
 
 def _is_float32(node: fx.Node) -> bool:

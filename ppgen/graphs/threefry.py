@@ -32,8 +32,7 @@ def threefry(key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor]) -> tupl
     for index in range(20):
         turn = _ROTATIONS[index % 8]
         first = first + second
-        # A shift to the right copies the sign, which the mask takes off again.
-        second = ((second << turn) | ((second >> (32 - turn)) & ((1 << turn) - 1))) ^ first
+        second = ((second << turn) | _bits(second, turn)) ^ first
         if index % 4 == 3:
             number = index // 4 + 1
             first = first + keys[number % 3]
@@ -41,24 +40,29 @@ def threefry(key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor]) -> tupl
     return first, second
 
 
-def make_key(device: torch.device) -> Tensor:
-    """A key from torch's own generator: (2,) int32."""
-    return torch.randint(-(2**31), 2**31, (2,), dtype=torch.int32, device=device)
+def make_key(device: torch.device, generator: torch.Generator | None = None) -> Tensor:
+    """A key from a generator, torch's own by default: (2,) int32."""
+    return torch.randint(-(2**31), 2**31, (2,), dtype=torch.int32, device=device, generator=generator)
 
 
-def uniforms(key: Tensor, stream: int, shape: Size) -> Tensor:
-    """Uniform float32 numbers in [0, 1), of 24 random bits as those of torch.
+def uniforms(key: Tensor, stream: int, shape: Size, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Uniform numbers in [0, 1): of 24 random bits in float32 and 53 in float64, as those of torch.
 
     Args:
         key: (2,) int32.
         stream: Number of the draw; draws of one key under different numbers are independent.
         shape: Shape of the result.
+        dtype: Type of the result.
 
     Example:
         >>> numbers = uniforms(torch.tensor([1, 2], dtype=torch.int32), 0, Size((1000, 3)))
         >>> numbers.shape, bool((numbers >= 0).all() and (numbers < 1).all())
         (torch.Size([1000, 3]), True)
     """
+    if dtype == torch.float64:
+        words = _words(key, stream, 2 * shape.numel())
+        high, low = (_bits(word, number).double() for word, number in zip(words, (27, 26), strict=True))
+        return ((high * 2**26 + low) * 2**-53).reshape(shape)
     first, second = _words(key, stream, shape.numel())
     return _reshaped(_fraction(first), _fraction(second), shape)
 
@@ -84,8 +88,14 @@ def _words(key: Tensor, stream: int, numel: int) -> tuple[Tensor, Tensor]:
     return threefry((key[0], key[1]), (index, torch.full_like(index, stream)))
 
 
+def _bits(word: Tensor, number: int) -> Tensor:
+    """The leading bits of a word as a number."""
+    # A shift to the right copies the sign, which the mask takes off again.
+    return (word >> (32 - number)) & ((1 << number) - 1)
+
+
 def _fraction(word: Tensor) -> Tensor:
-    return ((word >> 8) & 0xFFFFFF).to(torch.float32) * 2**-24
+    return _bits(word, 24).to(torch.float32) * 2**-24
 
 
 def _reshaped(first: Tensor, second: Tensor, shape: Size) -> Tensor:
