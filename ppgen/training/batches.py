@@ -13,6 +13,7 @@ from ppgen import datasets
 from ppgen.datasets.dataset import drawn
 from ppgen.datasets.rows import is_mapped
 from ppgen.training import seeds
+from ppgen.training.selection import Selection
 from ppgen.training.streaming import Mapped, Stream, held, is_stored, num_bytes, pieces
 
 Batch = Tensor | tuple[Any, ...] | dict[str, Any]
@@ -93,6 +94,19 @@ class Source:
             return _like(self.tensors, [self._place(tensor) for tensor in rows])
         grey = rows[0].to(self.device, non_blocking=True)
         return self._place(grey if self.dataset.train_probabilities is None else drawn(grey, generator))
+
+    def selection(self, index: Tensor, generator: torch.Generator | None = None) -> Selection | None:
+        """Training rows `index`, to be gathered where they are used; None if they are read from elsewhere.
+
+        What its `batch` gives is what the method `batch` would.
+        """
+        if self.streamed:
+            return None
+        grey = self.dataset is not None and self.dataset.train_probabilities is not None
+        return Selection(self._train_leaves(), index, grey, generator, self._place, self._assembled)
+
+    def _assembled(self, leaves: list[Tensor]) -> Batch:
+        return leaves[0] if self.dataset is not None else _like(self.tensors, leaves)
 
     def _train_leaves(self) -> list[Any]:
         if self.dataset is None:

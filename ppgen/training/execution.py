@@ -9,6 +9,7 @@ from torch import nn
 
 from ppgen.inference import StepResult
 from ppgen.training.batches import Batch
+from ppgen.training.selection import Selection
 from ppgen.training.traced_step import TracedStep, UntraceableError
 from ppgen.training.updates import Update
 
@@ -63,8 +64,11 @@ class Execution:
         self._taken = 0
         self._unchecked = CHECK_STEPS
 
-    def step(self, batch: Batch, remaining: int) -> StepResult:
-        """One step; `remaining` counts the steps of the run from this one on."""
+    def step(self, batch: Batch | Selection, remaining: int) -> StepResult:
+        """One step; `remaining` counts the steps of the run from this one on.
+
+        Compiled steps gather a selection themselves.
+        """
         # The first step runs eagerly: it makes the chains and offsets that the graph takes as inputs.
         if self.wanted is not None and self._taken:
             self._go(self.wanted, batch)
@@ -79,7 +83,7 @@ class Execution:
             self._consider(batch, remaining)
         return result
 
-    def begin_epoch(self, batch: Batch) -> None:
+    def begin_epoch(self, batch: Batch | Selection) -> None:
         """Compare the graph with the program, unless that was done a moment ago.
 
         Args:
@@ -88,7 +92,7 @@ class Execution:
         if self.stage == "eager" or self._unchecked < CHECK_STEPS:
             return
         self._unchecked = 0
-        difference = self.traced.check(batch)
+        difference = self.traced.check(batch.preview() if isinstance(batch, Selection) else batch)
         if difference is not None:
             self._give_up(
                 f"The traced step no longer agrees with the program: {difference}. Python state that changes between "
@@ -104,7 +108,9 @@ class Execution:
         """Stage, and what was measured: seconds of a step in each way, of tracing and of compiling."""
         return {"stage": self.stage, "step_seconds": dict(self.step_seconds), **self.costs}
 
-    def _execute(self, batch: Batch) -> StepResult:
+    def _execute(self, batch: Batch | Selection) -> StepResult:
+        if isinstance(batch, Selection) and not (self.stage == "compiled" and self.traced.gathers(batch)):
+            batch = batch.batch()
         if self.stage == "eager":
             return self.bound.step(batch)
         self._unchecked += 1
@@ -114,7 +120,7 @@ class Execution:
             self._give_up(f"A batch of another shape cannot be traced, so training goes on eagerly: {error}.")
             return self.bound.step(batch)
 
-    def _consider(self, batch: Batch, remaining: int) -> None:
+    def _consider(self, batch: Batch | Selection, remaining: int) -> None:
         times = sorted(self._times[1:])  # the first one in a new way warms up
         self.step_seconds[self.stage] = times[len(times) // 2]
         self._times.clear()
@@ -130,10 +136,10 @@ class Execution:
         else:
             self.settled = True
 
-    def _go(self, stage: str, batch: Batch) -> None:
+    def _go(self, stage: str, batch: Batch | Selection) -> None:
         start = self.clock()
         try:
-            self.traced.graph(batch)
+            self.traced.graph(batch.preview() if isinstance(batch, Selection) else batch)
         except UntraceableError as error:
             self._give_up(f"The step cannot be traced, so training runs eagerly: {error}.")
             return

@@ -13,6 +13,7 @@ from ppgen.training.checkpoint import prefixed, section
 from ppgen.training.execution import Compile, Execution
 from ppgen.training.optimizers import OptimizerSpec, load_optimizer_state, optimizer_state
 from ppgen.training.processes import World
+from ppgen.training.selection import Selection
 from ppgen.training.updates import make_update
 
 
@@ -108,9 +109,13 @@ class Stepper:
             return self.source.along(self.order, self.position * self.batch_size, self.batch_size, self.generator)
         return self.source.batch("train", self.world.share(self._index()), self.generator)
 
+    def _selection(self) -> Selection | None:
+        """The same rows, left to be gathered in the step; None where they are read from elsewhere."""
+        return self.source.selection(self.world.share(self._index()), self.generator)
+
     def advance(self) -> None:
         """Take one step."""
-        batch = self.batch()
+        batch = self._selection() or self.batch()
         if self.position == 0 and len(self._index()) == self.batch_size:
             self.execution.begin_epoch(batch)
         self._set_lr()

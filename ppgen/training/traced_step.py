@@ -16,6 +16,7 @@ from ppgen.graphs.products import products_in_bfloat16
 from ppgen.inference import StepResult
 from ppgen.pair import keeping_buffers
 from ppgen.training.batches import Batch
+from ppgen.training.selection import Selection
 from ppgen.training.updates import Update
 
 Key = tuple[Any, ...]
@@ -33,6 +34,7 @@ class Graph:
         self.products = module  # the same with matrix products in the precision asked for
         self.compiled: Callable[..., Any] | None = None
         self.updates = False  # whether the compiled graph moves the parameters too
+        self.gathers = False  # whether it takes a selection in the place of a batch
 
 
 class TracedStep:
@@ -61,20 +63,22 @@ class TracedStep:
         self.graphs: dict[Key, Graph] = {}
         self.num_traces = 0
 
-    def __call__(self, batch: Batch, compiled: bool = False) -> StepResult:
+    def __call__(self, batch: Batch | Selection, compiled: bool = False) -> StepResult:
         """Value and gradients of a batch; the state of the bound inference moves on.
 
         Args:
-            batch: Rows of data; the first of a shape is traced.
+            batch: Rows of data; the first of a shape is traced. A selection only if `gathers` says so.
             compiled: Whether to run the compiled graph, where there is one for this shape.
         """
-        graph = self.graph(batch)
-        if compiled and graph.compiled is not None:
+        graph = self.graphs[self._key(batch)] if isinstance(batch, Selection) else self.graph(batch)
+        updated = False
+        if compiled and graph.compiled is not None and graph.gathers == isinstance(batch, Selection):
             value, gradients, moved = graph.compiled(*self._inputs(graph, batch))
+            updated = graph.updates
         else:
-            value, gradients, moved = self._run(graph.products, graph, batch)
+            gathered = batch.batch() if isinstance(batch, Selection) else batch
+            value, gradients, moved = self._run(graph.products, graph, gathered)
         self.bound.load_state(dict(zip(graph.state, moved, strict=True)))
-        updated = compiled and graph.compiled is not None and graph.updates
         return StepResult(value, {} if updated else dict(zip(graph.gradients, gradients, strict=True)), updated)
 
     def graph(self, batch: Batch) -> Graph:
@@ -90,13 +94,22 @@ class TracedStep:
             self.num_traces += 1
         return self.graphs[key]
 
-    def compile(self, batch: Batch) -> None:
-        """Let Inductor turn the graph for batches of this shape into machine code; nothing moves."""
-        graph = self.graph(batch)
+    def gathers(self, selection: Selection) -> bool:
+        """Whether there is a compiled graph for batches of this shape that gathers its rows itself."""
+        graph = self.graphs.get(self._key(selection))
+        return graph is not None and graph.compiled is not None and graph.gathers
+
+    def compile(self, batch: Batch | Selection) -> None:
+        """Let Inductor turn the graph for batches of this shape into machine code; nothing moves.
+
+        From a selection, the machine code gathers rows and draws their bits itself.
+        """
+        graph = self.graph(batch.preview() if isinstance(batch, Selection) else batch)
+        graph.gathers = isinstance(batch, Selection)
         # The optimiser makes its state in a step of its own, so a graph compiled before that leaves it out.
         graph.updates = self.update is not None and self.update.ready(graph.gradients)
         inputs = self._inputs(graph, batch, dry=True)
-        machine_code = compiled(self._program(graph), inputs, bfloat16=self.bfloat16, faithful=self.faithful)
+        machine_code = compiled(self._program(graph, batch), inputs, bfloat16=self.bfloat16, faithful=self.faithful)
         num_gradients = 0 if graph.updates else len(graph.gradients)
 
         def run(*arguments: Any) -> Any:
@@ -111,8 +124,8 @@ class TracedStep:
             run(*_copies(inputs))
         graph.compiled = run
 
-    def _program(self, graph: Graph) -> Callable[..., Any]:
-        """The step, followed by the update of the parameters if that is part of the graph."""
+    def _program(self, graph: Graph, batch: Batch | Selection) -> Callable[..., Any]:
+        """The step, after gathering its rows and followed by the update of the parameters if those are part of it."""
         position = {name: index for index, name in enumerate(self.parameters)}
         reached = [position[name] for name in graph.gradients]
 
@@ -123,6 +136,8 @@ class TracedStep:
             slots: list[list[Tensor]],
             numbers: list[Tensor],
         ) -> Any:
+            if isinstance(batch, Selection):
+                leaves = _flatten(batch.gather(leaves))
             value, gradients, moved = graph.module(values, state, leaves)
             if not self.bound.normalised and not self.faithful:
                 # Reported nowhere, and half a product to compute; what is not finite is noticed in the parameters.
@@ -135,8 +150,8 @@ class TracedStep:
 
         return program
 
-    def _inputs(self, graph: Graph, batch: Batch, dry: bool = False) -> list[Any]:
-        """Arguments of a compiled graph; the optimiser's counters move on unless it is for a dry run."""
+    def _inputs(self, graph: Graph, batch: Batch | Selection, dry: bool = False) -> list[Any]:
+        """Arguments of a compiled graph; counters and generators move on unless it is for a dry run."""
         state = self.bound.state
         slots: list[list[Tensor]] = []
         numbers: list[Tensor] = []
@@ -144,7 +159,8 @@ class TracedStep:
             slots = self.update.slots(graph.gradients)
             numbers = [torch.ones(3, dtype=torch.float64) if dry else self.update.numbers(graph.gradients)]
         values = [parameter.detach() for parameter in self.parameters.values()]
-        return [values, [state[name] for name in graph.state], _flatten(batch), slots, numbers]
+        leaves = batch.inputs(dry) if isinstance(batch, Selection) else _flatten(batch)
+        return [values, [state[name] for name in graph.state], leaves, slots, numbers]
 
     def _run(self, run: Callable[..., Any], graph: Graph, batch: Batch) -> Any:
         state = self.bound.state
@@ -176,9 +192,11 @@ class TracedStep:
                 return f"the gradient of {name!r} differs"
         return None
 
-    def _key(self, batch: Batch) -> Key:
-        leaves = _flatten(batch)
-        shapes = tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in leaves)
+    def _key(self, batch: Batch | Selection) -> Key:
+        if isinstance(batch, Selection):
+            shapes = batch.shapes()
+        else:
+            shapes = tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in _flatten(batch))
         flags = tuple(module.training for module in self.bound.pair.modules())
         return shapes, flags, self.bound.inference
 
@@ -241,8 +259,9 @@ def _close(first: Tensor, second: Tensor) -> bool:
     return bool((first - second).abs().max() <= tolerance * scale + 1e-12)
 
 
-def _cuda(batch: Batch) -> list[torch.device]:
-    return [leaf.device for leaf in _flatten(batch) if leaf.device.type == "cuda"][:1]
+def _cuda(batch: Batch | Selection) -> list[torch.device]:
+    leaves = batch.leaves if isinstance(batch, Selection) else _flatten(batch)
+    return [leaf.device for leaf in leaves if leaf.device.type == "cuda"][:1]
 
 
 def _flatten(batch: Batch) -> list[Tensor]:
