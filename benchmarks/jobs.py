@@ -92,6 +92,15 @@ def _likelihoods(run: Run, data: Dataset, log_z: Estimate) -> Figures:
     }
 
 
+VAE_MNIST: dict[str, Any] = {"epochs": 50, "batch_size": 50, "lr": 3e-3, "lr_schedule": "linear"}
+RBM_MNIST: dict[str, Any] = {
+    "epochs": 50,
+    "batch_size": 100,
+    "optimizer": {"name": "sgd", "momentum": 0.0},
+    "lr": 0.1,
+    "lr_schedule": "linear",
+}
+
 JOBS: Mapping[str, Job] = {
     "vae-digits": Job(
         title="VAE 64-64-8",
@@ -123,7 +132,7 @@ JOBS: Mapping[str, Job] = {
         binarize="dynamic",
         model=lambda: models.VAE(features=784, latent=50, hidden=(200, 200)),
         inference=inference.ELBO(),
-        training={"epochs": 50, "batch_size": 50, "lr": 3e-3, "lr_schedule": "linear"},
+        training=VAE_MNIST,
         evaluate=importance(5000),
         published=("iwae-2016-vae-1l",),
     ),
@@ -133,13 +142,27 @@ JOBS: Mapping[str, Job] = {
         binarize="threshold",
         model=lambda: models.RBM(visible=784, hidden=500),
         inference=inference.PCD(k=5, num_chains=100),
-        training={
-            "epochs": 50,
-            "batch_size": 100,
-            "optimizer": {"name": "sgd", "momentum": 0.0},
-            "lr": 0.1,
-            "lr_schedule": "linear",
-        },
+        training=RBM_MNIST,
+        evaluate=annealed("salakhutdinov-2008"),
+        published=("pydeep-rbm-500-centred",),
+    ),
+    "vae-mnist-bf16": Job(
+        title="VAE 784-200-200-50, products in bf16",
+        dataset="mnist",
+        binarize="dynamic",
+        model=lambda: models.VAE(features=784, latent=50, hidden=(200, 200)),
+        inference=inference.ELBO(),
+        training={**VAE_MNIST, "matmul_precision": "bf16"},
+        evaluate=importance(5000),
+        published=("iwae-2016-vae-1l",),
+    ),
+    "rbm-mnist-bf16": Job(
+        title="RBM 784-500, products in bf16",
+        dataset="mnist",
+        binarize="threshold",
+        model=lambda: models.RBM(visible=784, hidden=500),
+        inference=inference.PCD(k=5, num_chains=100),
+        training={**RBM_MNIST, "matmul_precision": "bf16"},
         evaluate=annealed("salakhutdinov-2008"),
         published=("pydeep-rbm-500-centred",),
     ),
