@@ -3,11 +3,14 @@
 if __name__ == "inference":
     raise ImportError("Import this package as ppgen.inference; a second copy of its classes would not be recognised.")
 
-from ppgen.inference.algorithms import IWAE
+from ppgen.inference.algorithms import IWAE, NVIL, RLOO, RWS, STL, VIMCO, DReG
+from ppgen.inference.analytic_kl import AnalyticKL
 from ppgen.inference.attach import attach
+from ppgen.inference.baselines import InputDependent, MovingAverage
 from ppgen.inference.bound import BoundInference, StepResult
 from ppgen.inference.contrastive_divergence import CD, PCD
 from ppgen.inference.elbo import ELBO
+from ppgen.inference.estimator import Estimator
 from ppgen.inference.exact_partition import ExactPartition
 from ppgen.inference.iwelbo import IWELBO
 from ppgen.inference.layout import Layout, find_layout
@@ -16,24 +19,47 @@ from ppgen.inference.log_weights import LogWeights, log_weights
 from ppgen.inference.negative_phase import NegativePhase
 from ppgen.inference.objective import Objective
 from ppgen.inference.pathwise import Pathwise
+from ppgen.inference.renyi import Renyi
+from ppgen.inference.schedules import Linear
+from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
 from ppgen.inference.specification import Inference, describe, from_config, resolve, to_config
+from ppgen.inference.stick_the_landing import DoublyReparameterized, StickTheLanding
+from ppgen.inference.wake_sleep import ReweightedWakeSleep, WakeSleep
 
 __all__ = [
+    "AnalyticKL",
+    "BoundInference",
     "CD",
+    "DReG",
+    "DoublyReparameterized",
     "ELBO",
+    "Estimator",
+    "ExactPartition",
     "IWAE",
     "IWELBO",
-    "PCD",
-    "BoundInference",
-    "ExactPartition",
     "Inference",
+    "InputDependent",
     "Layout",
+    "LeaveOneOut",
+    "Linear",
     "LogWeights",
+    "MovingAverage",
+    "NVIL",
     "NegativePhase",
     "Objective",
+    "PCD",
     "Pathwise",
+    "RLOO",
+    "RWS",
+    "Renyi",
+    "ReweightedWakeSleep",
     "Rule",
+    "STL",
+    "ScoreFunction",
     "StepResult",
+    "StickTheLanding",
+    "VIMCO",
+    "WakeSleep",
     "attach",
     "describe",
     "find_layout",

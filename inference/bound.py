@@ -3,7 +3,7 @@
 import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyro
@@ -13,13 +13,16 @@ from torch import Tensor
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.layered_energy import EVEN
 from ppgen.inference.centring import centred_gradients
-from ppgen.inference.estimator import check_estimator
+from ppgen.inference.draws import Draws
 from ppgen.inference.layout import find_layout
 from ppgen.inference.legality import check_negative_phase
-from ppgen.inference.log_weights import log_weights
+from ppgen.inference.log_weights import LogWeights, log_weights
 from ppgen.inference.negative_phase import NegativePhaseHandler, State
+from ppgen.inference.plan import planned
 from ppgen.inference.specification import Inference
 from ppgen.inference.support import check_support
+from ppgen.inference.surrogate import BASELINE, OBJECTIVE, surrogate
+from ppgen.inference.wake_sleep import OwnGradient
 from ppgen.pair import split_batch
 
 
@@ -41,10 +44,11 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Objective per datum of one batch, with its graph, and the undirected laws that were met."""
+    """Objective per datum of one batch, the scalar that has its gradient, and the undirected laws that were met."""
 
     value: Tensor
     num_data: int
+    surrogate: Tensor
     laws: dict[str, tuple[UndirectedDistribution, Tensor]] = field(default_factory=dict)
 
 
@@ -69,14 +73,14 @@ class BoundInference:
         self.layout = find_layout(pair, batch, allow_subsampling=num_data is None)
         num_rows = _num_rows(batch)
         inference.objective.check(self.layout, num_rows, num_data if num_data is not None else num_rows)
-        check_estimator(inference.estimator, self.layout)
+        self.plan = planned(inference, pair, batch, self.layout)
         check_negative_phase(inference.negative_phase, self.layout)
         for law in self.layout.laws.values():
             if inference.negative_phase is not None:
                 inference.negative_phase.check(law)
         check_support(pair, batch)
         self._phases = dict.fromkeys(self.layout.undirected, inference.negative_phase)
-        self._states: dict[str, State] = {}
+        self._states: dict[str, State] = {}  # by undirected site, or by the part of the inference that keeps it
         self._laws: dict[str, UndirectedDistribution] = {}
         self._warned = False
 
@@ -104,7 +108,7 @@ class BoundInference:
         states: dict[str, State] = {}
         for name, value in state.items():
             site, _, key = name.rpartition(".")
-            if site not in self._phases:
+            if site not in self._phases and site != OBJECTIVE and site.partition(".")[0] != BASELINE:
                 raise ValueError(f"The state holds {name!r}, but the undirected sites are {list(self._phases)}.")
             states.setdefault(site, {})[key] = value
         self._states = states
@@ -127,7 +131,7 @@ class BoundInference:
         named = {name: tensor for name, tensor in self.pair.named_parameters() if tensor.requires_grad}
         with pyro.validation_enabled(False):
             evaluation = self.evaluate(batch, training=True)
-        gradients = self._gradients(-evaluation.value, list(named.values()), evaluation)
+        gradients = self._gradients(-evaluation.surrogate, list(named.values()), evaluation)
         found = {name: gradient for name, gradient in zip(named, gradients, strict=True) if gradient is not None}
         return StepResult(evaluation.value.detach(), found)
 
@@ -147,16 +151,38 @@ class BoundInference:
         handler = NegativePhaseHandler(self._phases, self._states, training)  # type: ignore[arg-type]
         objective = self.inference.objective
         no_grad = contextlib.nullcontext() if training else torch.no_grad()
+        drawn = Draws(self.plan) if training else contextlib.nullcontext()
+        leaves = [name for name, estimator in self.plan.items() if estimator is not None and estimator.stops]
         with no_grad, handler:
-            weights = log_weights(
-                self.pair, batch, objective.num_particles, vectorize=objective.vectorize_particles, layout=self.layout
-            )
+            with drawn:
+                weights = log_weights(
+                    self.pair,
+                    batch,
+                    objective.num_particles,
+                    vectorize=objective.vectorize_particles,
+                    layout=self.layout,
+                    leaves=leaves if training else (),
+                )
             handler.end()
             self._laws = {site: law for site, (law, _) in handler.laws.items()}
             num_data = self.num_data if self.num_data is not None else weights.num_data
-            if training:  # the first batch was checked before; a later one can be another part of the data
-                objective.check(self.layout, weights.local.shape[1], num_data)
-            return Evaluation(objective.value(weights, num_data), num_data, handler.laws)
+            value = objective.value(weights, num_data)
+            if not training:
+                return Evaluation(value, num_data, value, handler.laws)
+            # The first batch was checked before; a later one can be another part of the data.
+            objective.check(self.layout, weights.local.shape[1], num_data)
+            return Evaluation(value, num_data, self._surrogate(weights, batch, num_data), handler.laws)
+
+    def _surrogate(self, weights: LogWeights, batch: Any, num_data: int) -> Tensor:
+        objective = self.inference.objective
+        if isinstance(objective, OwnGradient):
+            with self.pair.running():
+                return objective.climb(replace(weights, num_data=num_data), self.pair, batch, self.layout)
+        total, after = surrogate(
+            objective, self.plan, weights, self.layout, num_data, _features(batch, weights.local), self._states
+        )
+        self._states.update(after)
+        return total
 
     @staticmethod
     def summed_loss(evaluation: Evaluation) -> Tensor:
@@ -165,10 +191,9 @@ class BoundInference:
 
     def differentiable(self, evaluation: Evaluation, parameters: Sequence[Tensor]) -> Tensor:
         """The summed loss as a tensor whose gradient in `parameters` is the estimator's, centring included."""
-        loss = -evaluation.num_data * evaluation.value
-        gradients = self._gradients(loss, parameters, evaluation)
+        gradients = self._gradients(-evaluation.num_data * evaluation.surrogate, parameters, evaluation)
         reached = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
-        return _WithGradients.apply(loss.detach(), *(g for _, g in reached), *(p for p, _ in reached))
+        return _WithGradients.apply(self.summed_loss(evaluation), *(g for _, g in reached), *(p for p, _ in reached))
 
     def chain_free_energies(self) -> Tensor | None:
         """Free energies of the persistent chains, in nats: (chains,); None if there are none.
@@ -228,3 +253,12 @@ class _WithGradients(torch.autograd.Function):
 def _num_rows(batch: Any) -> int:
     args, kwargs = split_batch(batch)
     return next((len(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim()), 1)
+
+
+def _features(batch: Any, like: Tensor) -> Tensor:
+    """The batch as one table, (rows, features), for baselines that look at it."""
+    args, kwargs = split_batch(batch)
+    rows = like.shape[1]
+    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim()]
+    flat = [value.detach().reshape(rows, -1).to(like.dtype) for value in tensors if len(value) == rows]
+    return torch.cat(flat, -1) if flat else like.new_zeros(rows, 1)

@@ -1,11 +1,14 @@
 """The evidence lower bound."""
 
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from ppgen.inference.log_weights import LogWeights
 from ppgen.inference.objective import Objective
+from ppgen.inference.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -17,24 +20,88 @@ class ELBO(Objective):
     The value is per datum, in nats. Sites outside the data plate count once for the whole data set. With more
     particles the bound is the same and its gradient less noisy.
 
+    While training, the terms log p(z) - log q(z | x) of the latent sites may be weighted, and each site may keep some
+    nats free of charge; the value reported is always that of weight 1 without free bits.
+
     References:
-        | Auto-Encoding Variational Bayes (Kingma and Welling, 2014)
-        | https://arxiv.org/abs/1312.6114
+        | Auto-Encoding Variational Bayes (Kingma and Welling, 2014), https://arxiv.org/abs/1312.6114
+        | beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework (Higgins et al., 2017)
+        | Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016),
+          https://arxiv.org/abs/1606.04934
 
     Args:
         num_particles: Draws of the guide for each datum.
         vectorize_particles: Whether they are drawn at once.
+        kl_weight: Weight of the latent terms in training: a number, or a schedule such as `inference.Linear(steps=1000)`.
+        free_bits: Nats of each latent site, averaged over the batch, that cost nothing in training.
 
     Raises:
-        ValueError: If there is no particle.
+        ValueError: If there is no particle, or a weight or the free nats are negative.
 
     Example:
         >>> from ppgen import inference
-        >>> inference.ELBO(num_particles=5)
-        ELBO(num_particles=5, vectorize_particles=True)
+        >>> inference.ELBO(num_particles=5).num_particles
+        5
     """
+
+    kl_weight: float | Schedule = 1.0
+    free_bits: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.kl_weight, Schedule) and not self.kl_weight >= 0:
+            raise ValueError(f"kl_weight must be a schedule or a number of at least 0, got {self.kl_weight!r}.")
+        if not self.free_bits >= 0:
+            raise ValueError(f"free_bits must be at least 0 nats, got {self.free_bits!r}.")
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
         """Mean log-weight per datum."""
         value = weights.local.mean()
         return value if weights.outside is None else value + weights.outside.mean() / num_data
+
+    def signal(self, log_weights: Tensor) -> Tensor:
+        """Learning signal of each particle: its own log-weight, for others do not depend on it."""
+        return log_weights
+
+    def control(self, log_weights: Tensor) -> Tensor:
+        """Mean log-weight of the other particles."""
+        return (log_weights.sum(0) - log_weights) / (len(log_weights) - 1)
+
+    def share(self, num_particles: int) -> float:
+        """Part of the objective that a particle's signal is."""
+        return 1 / num_particles
+
+    @property
+    def weighted(self) -> bool:
+        """Whether training climbs something else than the bound."""
+        return isinstance(self.kl_weight, Schedule) or self.kl_weight != 1 or self.free_bits > 0
+
+    def init(self, like: Tensor) -> dict[str, Tensor]:
+        """Steps taken, where the weight follows a schedule."""
+        return {"steps": like.new_zeros(())} if isinstance(self.kl_weight, Schedule) else {}
+
+    def reweighted(
+        self, weights: LogWeights, latent: list[str], state: dict[str, Tensor]
+    ) -> tuple[Any, dict[str, Tensor]]:
+        """What is added to local and outside log-weights in training, and the state after it.
+
+        Args:
+            weights: Log-weights with the terms of each site.
+            latent: Sites that the guide draws.
+            state: State that `init` made, or the last step left.
+        """
+        weight: Any = self.kl_weight
+        if isinstance(weight, Schedule):
+            weight, state = weight.value(state["steps"]), {"steps": state["steps"] + 1}
+        change: dict[bool, Any] = {True: 0.0, False: 0.0}
+        for name in latent:
+            if name not in weights.model_terms or name not in weights.guide_terms:
+                continue
+            term = weights.model_terms[name] - weights.guide_terms[name]
+            target = weight * term
+            if self.free_bits:
+                free = torch.as_tensor(-self.free_bits, dtype=term.dtype, device=term.device)
+                inside = term.mean() < free  # more than the free nats are spent
+                target = target * inside.to(term.dtype)
+            change[name in weights.inside] = change[name in weights.inside] + target - term
+        return change, state

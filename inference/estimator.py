@@ -1,34 +1,75 @@
 """Gradient estimators: how the gradient of an objective is estimated at the sites that the guide draws."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from torch import Tensor
 
 from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, Layout
 
 
 @dataclass(frozen=True)
 class Estimator:
-    """A way to estimate the gradient, sound at some kinds of sites.
+    """A way to estimate the gradient, sound at some kinds of sites and for some objectives.
 
     Attributes:
         kinds: Kinds of sites at which it is sound.
         needs: What it asks of a site, for the error message.
+        objectives: Registered names of the objectives that it is sound for; None for every one that leaves the choice.
+        scores: Whether values at its sites are drawn without a gradient and scored by their log-density.
+        stops: Whether the guide's log-density there is differentiated through the values only.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset()
     needs: ClassVar[str] = ""
+    objectives: ClassVar[tuple[str, ...] | None] = None
+    scores: ClassVar[bool] = False
+    stops: ClassVar[bool] = False
 
     @classmethod
     def supports(cls, kind: str) -> bool:
         """Whether it is sound at a site of that kind; an exact posterior needs no estimator at all."""
         return kind == EXACT_POSTERIOR or kind in cls.kinds
 
+    def check(self, site: str, fn: Any, num_particles: int) -> None:
+        """Raise ValueError, before the first step, if it cannot serve a site; it serves any of its kinds by default."""
 
-def check_estimator(estimator: Estimator | str, layout: Layout) -> None:
-    """Raise unless the estimator is sound at every site that the guide draws.
+    def draw(self, name: str, fn: Any) -> Tensor | None:
+        """Value at a site of the guide; None leaves the draw to the site's own law."""
+        return None
+
+
+class BySite(Mapping[str, Estimator]):
+    """Estimators by the name of the site: a mapping that can be hashed and compared, as values can."""
+
+    def __init__(self, estimators: Mapping[str, Estimator]) -> None:
+        self._estimators = dict(estimators)
+
+    def __getitem__(self, site: str) -> Estimator:
+        return self._estimators[site]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._estimators)
+
+    def __len__(self) -> int:
+        return len(self._estimators)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._estimators.items()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and dict(self) == dict(other)
+
+    def __repr__(self) -> str:
+        return repr(self._estimators)
+
+
+def check_order(layout: Layout) -> None:
+    """Raise unless sites drawn from their exact posterior are drawn last.
 
     Raises:
-        ValueError: Names the site and says what to use instead.
+        ValueError: Names the two sites.
     """
     exact = [name for name, kind in layout.latent.items() if kind == EXACT_POSTERIOR]
     order = list(layout.latent)
@@ -39,20 +80,13 @@ def check_estimator(estimator: Estimator | str, layout: Layout) -> None:
                 f"is not: the weight then depends on {exact[0]!r}, whose gradient would be missing. "
                 f"Draw {exact[0]!r} last, given the others, or take the mark away."
             )
-        if isinstance(estimator, Estimator) and not type(estimator).supports(kind):
-            raise ValueError(
-                f"{type(estimator).__name__} is not sound at site {name!r}, which is {kind}: it needs "
-                f"{type(estimator).needs}. {INSTEAD[kind]}"
-            )
-        if estimator == "auto" and kind == DISCRETE:
-            raise ValueError(f"No estimator is known for site {name!r}, which is {kind}. {INSTEAD[kind]}")
 
 
 INSTEAD = {
     REPARAMETERISED: 'Use estimator="auto" or inference.Pathwise().',
     EXACT_POSTERIOR: 'Use estimator="auto": such a site needs none.',
     DISCRETE: (
-        "Use a reparameterised law in the guide (such as Normal, or RelaxedBernoulliStraightThrough), or, if the guide "
-        'is the exact posterior there, mark the site infer={"posterior": "exact"}.'
+        'Use estimator="auto", inference.LeaveOneOut() with two particles or more, or inference.ScoreFunction(); or, if '
+        'the guide is the exact posterior there, mark the site infer={"posterior": "exact"}.'
     ),
 }

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ppgen.inference.log_weights import LogWeights
 from ppgen.inference.objective import MultiSampleObjective, average_in_log
 
 
@@ -36,10 +35,6 @@ class IWELBO(MultiSampleObjective):
 
     num_particles: int = 50
 
-    def value(self, weights: LogWeights, num_data: int) -> Tensor:
-        """Log of the mean weight, per datum of the batch."""
-        bound = average_in_log(self.datum_weights(weights))
-        if weights.shared:
-            return bound.sum() / weights.local.shape[1]
-        # Terms outside the data plate without latents there are the same for every particle: a factor, a prior.
-        return bound.mean() if weights.outside is None else bound.mean() + weights.outside.mean() / num_data
+    def average(self, log_weights: Tensor) -> Tensor:
+        """Log of the mean weight."""
+        return average_in_log(log_weights)

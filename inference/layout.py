@@ -1,6 +1,6 @@
 """What one run of a pair tells about its sites: plates, latent and observed sites, what each needs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyro
@@ -37,6 +37,8 @@ class Layout:
         laws: Distributions at the sites of the model whose log Z is unknown.
         global_latents: Latent sites outside the data plate.
         scaled: Sites with a scale beside the data plate's own.
+        model_laws: Distribution at each latent site of the model, in the order in which they are drawn.
+        guide_laws: The same of the guide.
     """
 
     plate: str
@@ -46,6 +48,8 @@ class Layout:
     laws: dict[str, UndirectedDistribution]
     global_latents: tuple[str, ...]
     scaled: tuple[str, ...]
+    model_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    guide_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def undirected(self) -> tuple[str, ...]:
@@ -131,6 +135,8 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
             for name, site in traced.items()
             if _foreign_scale(site, pair.plate)
         ),
+        model_laws={name: site["fn"] for name, site in model_sites.items() if not site["is_observed"]},
+        guide_laws={name: site["fn"] for name, site in guide_sites.items()},
     )
 
 

@@ -6,6 +6,7 @@ from ppgen import registry
 from ppgen.inference.estimator import INSTEAD
 from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, UNDIRECTED, Layout
 from ppgen.inference.negative_phase import NegativePhase
+from ppgen.inference.plan import sound
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,15 @@ def legality() -> list[Rule]:
     for objective in registry.OBJECTIVES:
         for estimator in ("auto", *registry.ESTIMATORS):
             for kind in (REPARAMETERISED, DISCRETE, EXACT_POSTERIOR):
-                legal = kind != DISCRETE if estimator == "auto" else _supports(estimator, kind)
+                legal = estimator == "auto" or _sound(objective, estimator, kind)
                 rules.append(Rule(objective, estimator, kind, legal, "" if legal else INSTEAD[kind]))
         rules.append(Rule(objective, "none", UNDIRECTED, False, _NEEDS_PHASE))
         rules.extend(Rule(objective, phase, UNDIRECTED, True) for phase in registry.NEGATIVE_PHASES)
     return rules
 
 
-def _supports(estimator: str, kind: str) -> bool:
-    return bool(registry.lookup("estimator", estimator).supports(kind))
+def _sound(objective: str, estimator: str, kind: str) -> bool:
+    return sound(registry.lookup("objective", objective), registry.lookup("estimator", estimator), kind)
 
 
 def check_negative_phase(phase: NegativePhase | None, layout: Layout) -> None:

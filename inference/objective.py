@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class Objective(PyroLoss):
         ValueError: If there is no particle.
     """
 
+    own_gradient: ClassVar[bool] = False  # whether it says by itself how its gradient is estimated
+
     num_particles: int = 1
     vectorize_particles: bool = True
 
@@ -45,10 +48,58 @@ class Objective(PyroLoss):
     def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
         """Raise ValueError if the objective is not sound for a pair of this structure; sound for any by default."""
 
+    def signal(self, log_weights: Tensor) -> Tensor:
+        """Learning signal of each particle, up to `share`: what of the objective depends on its draw.
+
+        Args:
+            log_weights: (particles, rows), nats.
+        """
+        raise TypeError(f"{type(self).__name__} has no learning signal: it estimates its gradient by itself.")
+
+    def control(self, log_weights: Tensor) -> Tensor:
+        """What each particle's signal would be without it, made of the others: (particles, rows), nats."""
+        raise TypeError(f"{type(self).__name__} has no learning signal: it estimates its gradient by itself.")
+
+    def share(self, num_particles: int) -> float:
+        """Factor of a particle's signal in the objective."""
+        return 1.0
+
 
 @dataclass(frozen=True)
 class MultiSampleObjective(Objective):
     """An objective that averages particles inside the logarithm."""
+
+    @abstractmethod
+    def average(self, log_weights: Tensor) -> Tensor:
+        """The bound of each row: (particles, rows) -> (rows,)."""
+
+    @property
+    def power(self) -> float:
+        """Exponent of the weights in the average."""
+        return 1.0
+
+    def value(self, weights: LogWeights, num_data: int) -> Tensor:
+        """The bound per datum of the batch."""
+        bound = self.average(self.datum_weights(weights))
+        if weights.shared:
+            return bound.sum() / weights.local.shape[1]
+        # Terms outside the data plate without latents there are the same for every particle: a factor, a prior.
+        return bound.mean() if weights.outside is None else bound.mean() + weights.outside.mean() / num_data
+
+    def signal(self, log_weights: Tensor) -> Tensor:
+        """The bound itself, for each particle."""
+        return self.average(log_weights).expand_as(log_weights)
+
+    def control(self, log_weights: Tensor) -> Tensor:
+        """The bound with the weight of a particle replaced by the geometric mean of the others."""
+        count, power = len(log_weights), self.power
+        scaled = power * log_weights
+        others = torch.full_like(scaled[:1], -math.inf)
+        before = torch.cat([others, torch.logcumsumexp(scaled, 0)[:-1]])
+        after = torch.cat([torch.logcumsumexp(scaled.flip(0), 0)[:-1].flip(0), others])
+        geometric = (scaled.sum(0) - scaled) / (count - 1)
+        rest = torch.logaddexp(torch.logaddexp(before, after), geometric)
+        return (rest - math.log(count)) / power
 
     def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
         """Raise where a scale or a global latent would stand inside the logarithm."""

@@ -1,11 +1,12 @@
 """An inference as one value: objective, estimator and negative phase."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ppgen import registry
-from ppgen.inference.estimator import Estimator
+from ppgen.inference.estimator import BySite, Estimator
 from ppgen.inference.negative_phase import NegativePhase
 from ppgen.inference.objective import Objective
 from ppgen.inference.pyro_loss import PyroLoss
@@ -20,7 +21,8 @@ class Inference(PyroLoss):
 
     Args:
         objective: Which bound: `ELBO()`, `IWELBO(num_particles=50)`.
-        estimator: How its gradient is estimated: `"auto"` (site by site) or an estimator such as `Pathwise()`.
+        estimator: How its gradient is estimated: `"auto"` (site by site), an estimator such as `Pathwise()` for all
+            sites, or a mapping from site names to estimators.
         negative_phase: How the gradient of log Z is supplied at undirected sites: `PCD()`, `CD()`, `ExactPartition()`;
             None if there are no such sites.
 
@@ -34,14 +36,21 @@ class Inference(PyroLoss):
     """
 
     objective: Objective
-    estimator: Estimator | str = "auto"
+    estimator: Estimator | str | Mapping[str, Estimator] = "auto"
     negative_phase: NegativePhase | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.objective, Objective):
             raise TypeError(f"objective must be an objective such as inference.ELBO(), got {self.objective!r}.")
-        if self.estimator != "auto" and not isinstance(self.estimator, Estimator):
-            raise TypeError(f'estimator must be "auto" or an estimator such as Pathwise(), got {self.estimator!r}.')
+        if isinstance(self.estimator, Mapping):
+            object.__setattr__(self, "estimator", BySite(self.estimator))
+        known = self.estimator.values() if isinstance(self.estimator, Mapping) else [self.estimator]
+        for each in known:
+            if not isinstance(each, Estimator) and (each != "auto" or isinstance(self.estimator, Mapping)):
+                raise TypeError(
+                    'estimator must be "auto", an estimator such as Pathwise(), or a mapping from site names to '
+                    f"estimators, got {self.estimator!r}."
+                )
         if self.negative_phase is not None and not isinstance(self.negative_phase, NegativePhase):
             raise TypeError(
                 f"negative_phase must be a negative phase such as inference.PCD(), got {self.negative_phase!r}."
@@ -129,15 +138,23 @@ def _short(part: Any) -> str:
 
 
 _KINDS = {"objective": "objective", "estimator": "estimator", "negative_phase": "negative phase"}
+_BY_SITE = "sites"  # key of a mapping from sites to estimators
 
 
 def to_config(inference: Inference) -> dict[str, Any]:
     """The inference as JSON can hold it: registered names and their arguments.
 
     Raises:
-        ValueError: If a part is not registered.
+        ValueError: If a part is not registered, or holds a function.
     """
-    return {part: _part_config(getattr(inference, part), kind) for part, kind in _KINDS.items()}
+    config: dict[str, Any] = {}
+    for part, kind in _KINDS.items():
+        value = getattr(inference, part)
+        if isinstance(value, Mapping):
+            config[part] = {_BY_SITE: {site: _part_config(each, kind) for site, each in value.items()}}
+        else:
+            config[part] = _part_config(value, kind)
+    return config
 
 
 def _part_config(part: Any, kind: str) -> Any:
@@ -146,7 +163,23 @@ def _part_config(part: Any, kind: str) -> Any:
     name = registry.name_of(kind, type(part))
     if name is None:
         raise ValueError(f"{type(part).__name__} is not a registered {kind}, so it cannot be written to a checkpoint.")
-    return {"name": name, **{f.name: getattr(part, f.name) for f in dataclasses.fields(part) if f.init}}
+    return {"name": name, **{f.name: _argument(part, f.name) for f in dataclasses.fields(part) if f.init}}
+
+
+def _argument(part: Any, name: str) -> Any:
+    """An argument of a part: a number, or a value of its own with a kind and a name."""
+    value = getattr(part, name)
+    if callable(value) and not dataclasses.is_dataclass(value):
+        raise ValueError(
+            f"{name} of {type(part).__name__} is a function, which cannot be written to a checkpoint: train without "
+            "folder, or leave it out."
+        )
+    if not dataclasses.is_dataclass(value):
+        return value
+    kind = next(
+        (kind for kind in ("baseline", "schedule") if registry.name_of(kind, type(value)) is not None), "schedule"
+    )
+    return {"kind": kind, **_part_config(value, kind)}
 
 
 def from_config(config: dict[str, Any]) -> Inference:
@@ -160,8 +193,19 @@ def from_config(config: dict[str, Any]) -> Inference:
     parts: dict[str, Any] = {}
     for part, kind in _KINDS.items():
         value = config.get(part)
-        if isinstance(value, dict):
-            arguments = {name: argument for name, argument in value.items() if name != "name"}
-            value = registry.lookup(kind, value["name"])(**arguments)
-        parts[part] = value
+        if isinstance(value, dict) and _BY_SITE in value:
+            parts[part] = {site: _built(each, kind) for site, each in value[_BY_SITE].items()}
+        else:
+            parts[part] = _built(value, kind)
     return Inference(**parts)
+
+
+def _built(value: Any, kind: str) -> Any:
+    if not isinstance(value, dict):
+        return value
+    arguments = {
+        name: _built(argument, argument["kind"]) if isinstance(argument, dict) else argument
+        for name, argument in value.items()
+        if name not in ("name", "kind")
+    }
+    return registry.lookup(kind, value["name"])(**arguments)

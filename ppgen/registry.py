@@ -17,10 +17,27 @@ MODELS: dict[str, str] = {
 OBJECTIVES: dict[str, str] = {
     "ELBO": "ppgen.inference.elbo:ELBO",
     "IWELBO": "ppgen.inference.iwelbo:IWELBO",
+    "Renyi": "ppgen.inference.renyi:Renyi",
+    "WakeSleep": "ppgen.inference.wake_sleep:WakeSleep",
+    "ReweightedWakeSleep": "ppgen.inference.wake_sleep:ReweightedWakeSleep",
 }
 
 ESTIMATORS: dict[str, str] = {
     "Pathwise": "ppgen.inference.pathwise:Pathwise",
+    "AnalyticKL": "ppgen.inference.analytic_kl:AnalyticKL",
+    "StickTheLanding": "ppgen.inference.stick_the_landing:StickTheLanding",
+    "DoublyReparameterized": "ppgen.inference.stick_the_landing:DoublyReparameterized",
+    "ScoreFunction": "ppgen.inference.score_function:ScoreFunction",
+    "LeaveOneOut": "ppgen.inference.score_function:LeaveOneOut",
+}
+
+BASELINES: dict[str, str] = {
+    "MovingAverage": "ppgen.inference.baselines:MovingAverage",
+    "InputDependent": "ppgen.inference.baselines:InputDependent",
+}
+
+SCHEDULES: dict[str, str] = {
+    "Linear": "ppgen.inference.schedules:Linear",
 }
 
 NEGATIVE_PHASES: dict[str, str] = {
@@ -31,6 +48,12 @@ NEGATIVE_PHASES: dict[str, str] = {
 
 ALGORITHMS: dict[str, str] = {
     "IWAE": "ppgen.inference.algorithms:IWAE",
+    "DReG": "ppgen.inference.algorithms:DReG",
+    "STL": "ppgen.inference.algorithms:STL",
+    "NVIL": "ppgen.inference.algorithms:NVIL",
+    "VIMCO": "ppgen.inference.algorithms:VIMCO",
+    "RLOO": "ppgen.inference.algorithms:RLOO",
+    "RWS": "ppgen.inference.algorithms:RWS",
 }
 
 DATASETS: dict[str, str] = {
@@ -44,6 +67,8 @@ TABLES: dict[str, dict[str, str]] = {
     "objective": OBJECTIVES,
     "estimator": ESTIMATORS,
     "negative phase": NEGATIVE_PHASES,
+    "baseline": BASELINES,
+    "schedule": SCHEDULES,
     "algorithm": ALGORITHMS,
     "data set": DATASETS,
 }

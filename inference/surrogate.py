@@ -1,0 +1,153 @@
+"""The scalar whose gradient is that of an objective as its estimators have it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppgen.inference.analytic_kl import AnalyticKL, with_exact_kl
+from ppgen.inference.baselines import State
+from ppgen.inference.elbo import ELBO
+from ppgen.inference.estimator import Estimator
+from ppgen.inference.layout import Layout
+from ppgen.inference.log_weights import LogWeights
+from ppgen.inference.objective import Objective
+from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
+
+OBJECTIVE, BASELINE = "objective", "baseline"  # parts of the state; a baseline's is followed by its site
+
+
+def surrogate(
+    objective: Objective,
+    plan: Mapping[str, Estimator | None],
+    weights: LogWeights,
+    layout: Layout,
+    num_data: int,
+    rows: Tensor,
+    state: Mapping[str, State],
+) -> tuple[Tensor, dict[str, State]]:
+    r"""A scalar per datum whose gradient is the estimators' own, and the state after the step.
+
+    .. math:: \hat{\mathcal{L}} + \sum_s \sum_k \log q_s(z_k) \, \mathrm{stop}(\text{signal}_k - \text{control}_k)
+
+    The first term has the pathwise gradient; the second one that of sites whose values carry none.
+
+    Args:
+        objective: What is climbed.
+        plan: Estimator by site.
+        weights: Log-weights with the terms of each site.
+        layout: Structure of the pair.
+        num_data: Rows of the whole data set.
+        rows: The batch as (B, F), for baselines.
+        state: Parts of the state by name, as the last step left them.
+    """
+    scored = [name for name, estimator in plan.items() if estimator is not None and estimator.scores]
+    after: dict[str, State] = {}
+    climbed = weights
+    exact = [name for name, estimator in plan.items() if isinstance(estimator, AnalyticKL)]
+    if exact:
+        climbed = with_exact_kl(climbed, exact, layout)
+    if isinstance(objective, ELBO):
+        climbed, after = _weighted(objective, climbed, scored, list(plan), state)
+    total = _pathwise(objective, plan, climbed, num_data)
+    for name in scored:
+        estimator: Any = plan[name]
+        total = total + _score(objective, name, estimator, climbed, layout, num_data, rows, state, after)
+    return total, after
+
+
+def _weighted(
+    objective: ELBO, weights: LogWeights, scored: list[str], latent: list[str], state: Mapping[str, State]
+) -> tuple[LogWeights, dict[str, State]]:
+    """Log-weights as an ELBO is trained on them: weighted terms, and no gradient that is zero in expectation."""
+    after: dict[str, State] = {}
+    local, outside = weights.local, weights.outside
+    if objective.weighted:
+        change, moved = objective.reweighted(
+            weights, latent, state.get(OBJECTIVE) or objective.init(local.detach()[0, 0])
+        )
+        local = local + change[True]
+        outside = None if outside is None else outside + _column(change[False])
+        if moved:
+            after[OBJECTIVE] = moved
+    for name in scored:  # E[grad log q] = 0: under a mean of log-weights it is noise alone
+        density = weights.guide_terms[name]
+        if name in weights.inside:
+            local = local + density - density.detach()
+        elif outside is not None:
+            outside = outside + _column(density - density.detach())
+    return replace(weights, local=local, outside=outside), after
+
+
+def _pathwise(objective: Objective, plan: Mapping[str, Estimator | None], weights: LogWeights, num_data: int) -> Tensor:
+    """The objective's value, its gradient with respect to leaves carried on to what the values were drawn from."""
+    value = objective.value(weights, num_data)
+    if not weights.leaves:
+        return value
+    local = weights.local.detach().requires_grad_()
+    outside = None if weights.outside is None else weights.outside.detach().requires_grad_()
+    parts = [local] if outside is None else [local, outside]
+    ends = [weights.local] if outside is None else [weights.local, weights.outside]
+    with torch.enable_grad():
+        slopes = torch.autograd.grad(
+            objective.value(replace(weights, local=local, outside=outside), num_data), parts, allow_unused=True
+        )
+    for name, (attached, leaf) in weights.leaves.items():
+        estimator: Any = plan[name]
+        factors = [None if slope is None else estimator.factor(slope, local.shape[1]) for slope in slopes]
+        pairs = [(end, factor) for end, factor in zip(ends, factors, strict=True) if factor is not None]
+        (gradient,) = torch.autograd.grad(
+            [end for end, _ in pairs], [leaf], [factor for _, factor in pairs], retain_graph=True, allow_unused=True
+        )
+        if gradient is not None:
+            path = (attached * gradient.detach()).sum()
+            value = value + path - path.detach()
+    return value
+
+
+def _score(
+    objective: Objective,
+    name: str,
+    estimator: Any,
+    weights: LogWeights,
+    layout: Layout,
+    num_data: int,
+    rows: Tensor,
+    state: Mapping[str, State],
+    after: dict[str, State],
+) -> Tensor:
+    """Score term of a site: 0 in value."""
+    density = weights.scores[name] if name in weights.scores else weights.guide_terms[name]
+    columns = _columns(objective, weights, name, num_data).detach()
+    signal = objective.signal(columns)
+    if isinstance(estimator, LeaveOneOut):
+        signal = signal - objective.control(columns)
+    elif isinstance(estimator, ScoreFunction) and estimator.baseline is not None:
+        part = f"{BASELINE}.{name}"
+        known = state.get(part) or estimator.baseline.init(rows)
+        signal, after[part] = estimator.baseline.centred(signal, rows, known)
+    if signal.shape[1] == 1 and density.shape[1] != 1:
+        density = density.sum(1, keepdim=True)
+    term = (density * signal.detach()).sum(0)
+    scale = objective.share(len(columns))
+    if weights.shared and columns.shape[1] == 1 and not isinstance(objective, ELBO):
+        total = scale * term.sum() / weights.local.shape[1]
+    else:
+        total = scale * term.mean()
+    return total - total.detach()
+
+
+def _columns(objective: Objective, weights: LogWeights, name: str, num_data: int) -> Tensor:
+    """Log-weights that a draw at a site changes: those of its row; of all rows for a site outside the data plate."""
+    if not isinstance(objective, ELBO):
+        return objective.datum_weights(weights)  # type: ignore[attr-defined]
+    if name in weights.inside:
+        return weights.local
+    whole = weights.local.mean(1, keepdim=True)
+    return whole if weights.outside is None else whole + weights.outside.unsqueeze(1) / num_data
+
+
+def _column(term: Any) -> Any:
+    return term.squeeze(1) if isinstance(term, Tensor) else term
