@@ -100,6 +100,6 @@ def _agree(found: Tensor, expected: Tensor) -> bool:
     """Whether two tensors are the same up to rounding; what is not finite must be so in both."""
     if found.shape != expected.shape:
         return False
-    tolerance = 1e-3 if found.dtype == torch.float32 else 1e-8
+    tolerance = 1e-8 if found.dtype == torch.float64 else 1e-3
     scale = float(expected[expected.isfinite()].abs().amax()) if bool(expected.isfinite().any()) else 0.0
     return torch.allclose(found, expected, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
