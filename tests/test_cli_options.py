@@ -56,7 +56,7 @@ def test_help_shows_the_arguments_of_the_inference(name: str, capsys: pytest.Cap
     ("command", "function", "skip"),
     [
         ("evaluate", evaluation.log_likelihood, ("pair", "x", "log_partition", "progress")),
-        ("sample", training.sample, ("pair", "like")),
+        ("sample", training.sample, ("pair", "like", "progress")),
         ("evaluate", datasets.load, ("name", "root", "seed")),
     ],
 )

@@ -1,5 +1,7 @@
 """Draws from trained models."""
 
+from typing import Any
+
 import numpy as np
 import pyro
 import pyro.distributions as dist
@@ -9,7 +11,12 @@ from arviz_stats import rhat
 
 import ppgen
 from ppgen import inference, models
+from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
+from ppgen.distributions.layered_energy import EVEN
+from ppgen.graphs.threefry import make_key
+from ppgen.training import gibbs
 from ppgen.training.convergence import split_rhat
+from ppgen.training.gibbs import Sweep, gibbs_chains
 
 _ROWS = (torch.arange(60 * 6).reshape(60, 6) % 5 < 2).float()
 
@@ -31,10 +38,14 @@ def _exact_law(rbm):
     return states, torch.softmax(-rbm.machine().free_energy(states), 0)
 
 
-def test_an_rbm_is_sampled_from_its_exact_law():
-    """Catches draws that repeat chain states unmoved, means taken for samples, and sides mixed up."""
+@pytest.mark.parametrize("compile", [False, True])
+def test_an_rbm_is_sampled_from_its_exact_law(compile):
+    """Catches draws that repeat chain states unmoved, means taken for samples, sides mixed up, and uniforms of
+    compiled sweeps that repeat or are shared by the two sides."""
     rbm = _rbm()
-    drawn = ppgen.sample(rbm, 4000, num_chains=200, sweeps=5, warmup_steps=50, seed=1)
+    before = torch.get_rng_state()
+    drawn = ppgen.sample(rbm, 4000, num_chains=200, sweeps=5, warmup_steps=50, seed=1, compile=compile)
+    assert torch.equal(torch.get_rng_state(), before)
     states, law = _exact_law(rbm)
     counts = torch.stack([(drawn.samples == state).all(1).sum() for state in states]).double()
     expected = 4000 * law.double()
@@ -59,6 +70,117 @@ def test_draws_go_on_from_the_persistent_chains_and_leave_them():
     for mode in (torch.zeros(4, 6), torch.ones(4, 6)):
         stuck.inference_state = {"hidden.chains": mode}
         assert torch.equal(ppgen.sample(stuck, 4, sweeps=1).samples, mode)
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Runs programs as they are instead of compiling them; the list of programs."""
+    programs: list[Any] = []
+
+    def compiled(program: Any, inputs: Any) -> Any:
+        programs.append(program)
+
+        def run(*arguments: Any) -> list[torch.Tensor]:
+            values, following, free_energy = program(*arguments)
+            return [values, *following, free_energy]
+
+        return run
+
+    monkeypatch.setattr(gibbs, "compiled", compiled)
+    return programs
+
+
+def _deep():
+    """A machine of four layers, so that each side has two."""
+    torch.manual_seed(6)
+    sizes = {"a": 5, "b": 4, "c": 3, "d": 2}
+    couplings = [Dense(torch.randn(low, high)) for low, high in ((5, 4), (4, 3), (3, 2))]
+    return BoltzmannMachine({name: Bernoulli(torch.randn(size)) for name, size in sizes.items()}, couplings).base_energy
+
+
+def test_a_sweep_is_that_of_the_machine():
+    """Catches stale inputs, a free energy of the values before the sweep or of another side, and layers mixed up."""
+    energy = _deep()
+    values = (torch.rand(7, 8) < 0.4).float()
+    torch.manual_seed(2)
+    kept, energies = gibbs_chains(energy, values, warmup_steps=3, draws=2, sweeps=4, compile=False)
+    torch.manual_seed(2)
+    expected = energy.gibbs(values, EVEN, 3)
+    for index in range(8):
+        expected = energy.gibbs(expected, EVEN, 1)
+        torch.testing.assert_close(energies[:, index], energy.free_energy(expected, EVEN))
+        if index % 4 == 3:
+            assert torch.equal(kept[index // 4], expected)
+    assert kept.shape == (2, 7, 8)
+    assert energies.shape == (7, 8)
+
+
+def _square(weight):
+    layers = {"visible": Bernoulli(torch.zeros(3)), "hidden": Bernoulli(torch.zeros(3))}
+    return BoltzmannMachine(layers, [Dense(weight * torch.eye(3))]).base_energy
+
+
+def test_sweeps_by_a_key_are_independent_of_each_other(uncompiled):
+    """Catches one stream for both sides (the mean would be 0.5), one key for all sweeps, and chains that share their
+    uniforms."""
+    sweep = Sweep(_square(2.0))
+    inputs = sweep.energy.inputs(torch.zeros(4000, 3), EVEN)
+    key = make_key(torch.device("cpu"), torch.Generator().manual_seed(0))
+    even = sweep(inputs, key)[0]
+    assert torch.equal(sweep(inputs, key)[0], even)
+    mean = (0.5 + torch.sigmoid(torch.tensor(2.0))) / 2
+    assert ((even.mean(0) - mean).abs() < 4 * 0.5 / 4000**0.5).all()
+    free = torch.zeros(400, 3)  # without couplings values are nothing but uniforms
+    kept, _ = gibbs_chains(_square(0.0), free, warmup_steps=0, draws=2, sweeps=1, compile=True)
+    assert len(uncompiled) == 1
+    assert ((kept[0] == kept[1]).float().mean(0) - 0.5).abs().max() < 4 * 0.5 / 400**0.5
+
+
+def test_compiled_chains_go_on_from_the_persistent_ones(uncompiled):
+    """Catches compiled chains that start anew or write to the chains that they start from."""
+    stuck = _two_modes()
+    for mode in (torch.zeros(4, 6), torch.ones(4, 6)):
+        stuck.inference_state = {"hidden.chains": mode}
+        before = mode.clone()
+        assert torch.equal(ppgen.sample(stuck, 8, sweeps=2, compile=True).samples, before.repeat(2, 1))
+        assert torch.equal(stuck.inference_state["hidden.chains"], before)
+    assert len(uncompiled) == 2
+
+
+def test_sampling_without_a_compiler_warns_once(monkeypatch):
+    """Catches a crash, silence, and a failed compilation that moves the random state."""
+
+    def broken(*_: Any) -> None:
+        torch.rand(3)
+        raise RuntimeError("no C++ compiler\nlong story")
+
+    monkeypatch.setattr(gibbs, "compiled", broken)
+    arguments = {"num_chains": 10, "sweeps": 2, "warmup_steps": 3}
+    with pytest.warns(UserWarning, match="Gibbs sampling .* runs uncompiled: RuntimeError: no C.. compiler$") as warned:
+        drawn = ppgen.sample(_rbm(), 30, compile=True, **arguments)
+    assert len(warned) == 1
+    assert torch.equal(drawn.samples, ppgen.sample(_rbm(), 30, compile=False, **arguments).samples)
+
+
+def test_only_long_runs_of_large_machines_are_compiled(uncompiled, monkeypatch):
+    """Catches a rule that leaves out the chains, the sweeps, the warm-up or the size of the machine."""
+    monkeypatch.setattr(gibbs, "WORTH_COMPILING", 10 * (3 + 2 * 4) * 6)
+    for chains, sweeps, warmup, expected in ((9, 4, 3, 0), (10, 3, 3, 0), (10, 4, 2, 0), (10, 4, 3, 1)):
+        ppgen.sample(_rbm(), 2 * chains, num_chains=chains, sweeps=sweeps, warmup_steps=warmup)
+        assert len(uncompiled) == expected
+    with pytest.raises(ValueError, match='compile must be True, False or "auto", got 1.5'):
+        ppgen.sample(_rbm(), 2, compile=1.5)
+
+
+def test_progress_counts_every_sweep():
+    """Catches a bar that stops short of the end, or counts no warm-up."""
+    told: list[int] = []
+    energy = _deep()
+    gibbs_chains(energy, torch.zeros(2, 8), warmup_steps=13, draws=3, sweeps=7, compile=False, advance=told.append)
+    assert told[-1] == 34
+    assert told == sorted(set(told))
+    drawn = ppgen.sample(_rbm(), 10, sweeps=2, warmup_steps=1, progress=True)
+    assert torch.equal(drawn.samples, ppgen.sample(_rbm(), 10, sweeps=2, warmup_steps=1).samples)
 
 
 def test_more_chains_than_persistent_ones_are_refused():

@@ -11,7 +11,7 @@ from ppgen import training
 from ppgen.commands import COMMANDS
 from ppgen.commands.data import data_of_run, image_shape
 from ppgen.commands.errors import UsageError
-from ppgen.commands.folders import SAMPLES, check_folder, load_run
+from ppgen.commands.folders import SAMPLES, check_folder, load_run, watched
 from ppgen.commands.options import Option, options_of
 from ppgen.commands.parser import Parser
 from ppgen.training.checkpoint import replacing
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     run = load_run(values["folder"])
     run.pair.to(resolve_device(values["device"]))
     options = {option.name: values[option.name] for option in _options()}
+    options["progress"] = watched(values["quiet"])
     if path.suffix.lower() == ".png":
         note = _draw(run, _shape(run, values), options, path)
     else:
@@ -80,12 +81,13 @@ def _shape(run: Any, values: Mapping[str, Any]) -> Sequence[int] | None:
 
 
 def _options() -> list[Option]:
-    return options_of(training.sample, skip=("pair", "like"))
+    return options_of(training.sample, skip=("pair", "like", "progress"))
 
 
 def _parser() -> Parser:
     parser = Parser("ppgen sample", COMMANDS["sample"], usage="ppgen sample FOLDER [options]")
     parser.add_argument("folder", help="Folder of the run.")
+    parser.add_argument("--quiet", action="store_true", help="Show no progress bar.")
     group = parser.add_argument_group("samples")
     parser.add_options(
         group,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyro
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
+from ppgen.evaluation.compiled import compiled_log_weights, worth_compiling
 from ppgen.inference.layout import Layout
 from ppgen.pair import AnyPair
 
@@ -97,6 +98,7 @@ def importance(
     log_partition: Mapping[str, float],
     vectorize_particles: bool = True,
     pareto: bool = True,
+    compile: bool | Literal["auto"] = "auto",
     advance: Callable[[int], None] | None = None,
 ) -> PerDatum:
     """Importance estimates of every datum, the guide as the proposal.
@@ -114,12 +116,15 @@ def importance(
         log_partition: log Z by undirected site.
         vectorize_particles: False for programs that cannot broadcast over particles.
         pareto: Whether to fit the tail of the weights.
+        compile: Whether blocks of the usual shape run as machine code; `"auto"` decides by the size of the run.
         advance: Called with the number of data done.
 
     Raises:
         ValueError: If the data plate is not over the rows of a batch.
     """
     block = max(1, min(chunk // num_particles, num_data))
+    parts = [min(chunk, num_particles - first) for first in range(0, num_particles, chunk)]
+    even, machine_code = 0, None
     # Written into arrays made once: small results kept among the large ones that come and go would cut the freed
     # memory into pieces that fit no more, a MiB for each row.
     found = np.full((4, num_data), np.nan)
@@ -129,20 +134,27 @@ def importance(
     # The data were held against their support before; checking each particle's law again costs a tenth of
     # the time.
     with inference.attach(log_partition=log_partition), pyro.validation_enabled(False):
+        if compile is True or (compile == "auto" and worth_compiling(pair, num_data, num_particles)):
+            # Parts of one size, so that one shape is compiled; the few draws too many are dropped.
+            even = -(-num_particles // len(parts)) if vectorize_particles else 1
+            machine_code = compiled_log_weights(pair, rows(0, block), even, layout)
         for start in range(0, num_data, block):
             stop = min(start + block, num_data)
             batch = rows(start, stop)
-            counts = [min(chunk, num_particles - first) for first in range(0, num_particles, chunk)]
-            local = [
-                inference.log_weights(pair, batch, count, vectorize=vectorize_particles, layout=layout).local
-                for count in counts
-            ]
+            if machine_code is not None and stop - start == block:
+                local = [machine_code(batch) for _ in range(-(-num_particles // even))]
+            else:
+                local = [
+                    inference.log_weights(pair, batch, count, vectorize=vectorize_particles, layout=layout).local
+                    for count in parts
+                ]
             if local[0].shape[1] != stop - start:
                 raise ValueError(
                     f"The data plate has {local[0].shape[1]} entries for {stop - start} rows of x: write "
                     "it over the rows of the first argument, pyro.plate(name, len(x))."
                 )
-            summary = summarise(local[0] if len(local) == 1 else torch.cat(local), pareto=pareto)
+            weights = local[0] if len(local) == 1 else torch.cat(local)[:num_particles]
+            summary = summarise(weights, pareto=pareto)
             for row, values in enumerate(summary):
                 if values is not None:
                     found[row, start:stop] = values

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
@@ -14,9 +14,9 @@ from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.importance import PerDatum, importance
 from ppgen.evaluation.partition import log_partition as estimate_log_partition
 from ppgen.evaluation.program import Program, examine
-from ppgen.evaluation.progress import progress_bar
 from ppgen.evaluation.state import evaluating
 from ppgen.pair import AnyPair, as_pair
+from ppgen.progress import progress_bar
 
 METHODS = ("auto", "exact", "importance", "ais")
 # Log-weights at once: with 784 features an activation takes 6 MiB and 0.3 GiB.
@@ -36,6 +36,7 @@ def log_likelihood(
     betas: int | str | Sequence[float] | Tensor = 1000,
     seed: int = 0,
     vectorize_particles: bool = True,
+    compile: bool | Literal["auto"] = "auto",
     progress: bool = False,
 ) -> Estimate:
     r"""Estimate log p(x), the mean over the data in nats per datum, and of every datum.
@@ -64,6 +65,10 @@ def log_likelihood(
         betas: Their ladder, as for `log_partition`.
         seed: Seed of all randomness.
         vectorize_particles: False for programs that cannot broadcast over particles.
+        compile: Whether importance sampling runs as machine code: the pair is traced once and compiled, within the same
+            chunks. `"auto"` does it for long runs of large pairs, by their size and not by the clock. The draws of
+            machine code are its own: they follow from the seed, but agree with those of the program only up to Monte
+            Carlo error. Where there is no compiler or no graph of the pair, a warning says why and the program runs.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -86,7 +91,7 @@ def log_likelihood(
         -2.2269 nats per datum, exact, auto: exact, 3 rows; spread over data ±1.0
     """
     pair = as_pair(pair)
-    _check(method, num_particles, chunk)
+    _check(method, num_particles, chunk, compile)
     rows = Rows(x, pair)
     program = examine(pair, rows)
     rows = Rows(x, pair) if rows.dtype is None else rows  # parameters made at the first run decide the dtype
@@ -104,6 +109,7 @@ def log_likelihood(
             log_partition={site: each.value for site, each in partitions.items()},
             vectorize_particles=vectorize_particles,
             pareto=chosen == "importance",
+            compile=compile,
             advance=advance,
         )
     if np.isnan(found.log_likelihood).any():
@@ -245,7 +251,9 @@ def _spread(values: np.ndarray) -> float | None:
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
 
 
-def _check(method: str, num_particles: int, chunk: int | None) -> None:
+def _check(method: str, num_particles: int, chunk: int | None, compile: bool | str) -> None:
+    if compile not in (True, False, "auto"):
+        raise ValueError(f'compile must be True, False or "auto", got {compile!r}.')
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
     for name, value in (("num_particles", num_particles), ("chunk", chunk)):

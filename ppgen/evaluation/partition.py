@@ -15,9 +15,9 @@ from ppgen.distributions.units import Bernoulli
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.processes import gathered, own_seed, world_size
 from ppgen.evaluation.program import choose_site, undirected_sites
-from ppgen.evaluation.progress import progress_bar
 from ppgen.inference.annealing import AnnealedWeights, anneal, make_betas
 from ppgen.pair import AnyPair, as_pair
+from ppgen.progress import progress_bar
 
 METHODS = ("auto", "exact", "ais")
 MAX_EXACT_STATES = 2**20  # about ten seconds for a machine with 500 units on the other side

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,9 +19,11 @@ from ppgen.inference.layout import undirected_law
 from ppgen.inference.negative_phase import replace_law
 from ppgen.modes import keeping_modes
 from ppgen.pair import as_pair, split_batch
+from ppgen.progress import progress_bar
 from ppgen.training import seeds
 from ppgen.training.batches import from_example, rows
 from ppgen.training.convergence import split_rhat
+from ppgen.training.gibbs import gibbs_chains
 
 _CHAINS = "{site}.chains"  # name of persistent chains in the state that an inference leaves
 
@@ -65,6 +67,8 @@ def sample(
     warmup_steps: int | None = None,
     like: Any = None,
     seed: int = 0,
+    compile: bool | Literal["auto"] = "auto",
+    progress: bool = False,
 ) -> Samples:
     """Draw data from a model; the caller's random state and the pair's chains are left as they were.
 
@@ -82,6 +86,10 @@ def sample(
             values are drawn in its place, other arguments are used as they are. Not needed with a run whose
             batches are observed.
         seed: Seed of the draws.
+        compile: Whether Gibbs sweeps run as machine code. `"auto"` does it for long runs of large machines, by their
+            size and not by the clock. Compiled sweeps draw uniforms of their own: they follow from the seed, but agree
+            with those of the program only in law. Where there is no compiler, a warning says why and the program runs.
+        progress: Whether to show a progress bar of the Gibbs sweeps.
 
     Raises:
         ValueError: If a number is not positive, more chains are asked for than draws or than the pair has of
@@ -109,9 +117,11 @@ def sample(
             raise ValueError(f"{name} must be an int, {least} or more, got {value!r}.")
     if num_chains is not None and num_chains > num_samples:
         raise ValueError(f"num_chains must be at most num_samples={num_samples}, got {num_chains}.")
+    if compile not in (True, False, "auto"):
+        raise ValueError(f'compile must be True, False or "auto", got {compile!r}.')
     run, pair = pair, as_pair(pair)
     _check_chains(pair.inference_state or {}, num_chains)
-    chains = _Chains(pair.inference_state or {}, num_samples, num_chains, sweeps, warmup_steps)
+    chains = _Chains(pair.inference_state or {}, num_samples, num_chains, sweeps, warmup_steps, compile, progress)
     with seeds.forked(seed, pair.device), torch.no_grad(), _evaluating(pair), pair.running(), chains:
         if like is None and "num_rows" in inspect.signature(pair.model).parameters:
             site = _returned(poutine.trace(pair.model).get_trace(num_rows=num_samples))
@@ -138,8 +148,11 @@ class _Chains(Messenger):
         num_chains: int | None,
         sweeps: int,
         warmup_steps: int | None,
+        compile: bool | Literal["auto"] = "auto",
+        progress: bool = False,
     ) -> None:
         super().__init__()
+        self.compile, self.progress = compile, progress
         self.persistent, self.num_samples, self.sweeps, self.warmup_steps = (
             persistent,
             num_samples,
@@ -170,18 +183,21 @@ class _SiteSampler:
         self.chains, self.site = chains, site
 
     def __call__(self, energy: LayeredEnergy, shape: Size) -> tuple[Tensor, Tensor]:
-        values, warmup_steps = self.chains.start(self.site, energy)
-        if warmup_steps:
-            values = energy.gibbs(values, EVEN, warmup_steps)
+        chains = self.chains
+        values, warmup_steps = chains.start(self.site, energy)
         total = shape.numel()
-        draws, energies = [], []
-        for _ in range(-(-total // len(values))):
-            for _ in range(self.chains.sweeps):
-                values = energy.gibbs(values, EVEN, 1)
-                energies.append(energy.free_energy(values, EVEN))
-            draws.append(values)
-        self.chains.energies[self.site] = torch.stack(energies, -1)
-        even = torch.cat(draws)[:total].reshape(*shape, -1)
+        draws = -(-total // len(values))
+        with progress_bar(f"Gibbs sweeps, {self.site}", warmup_steps + draws * chains.sweeps, chains.progress) as bar:
+            kept, chains.energies[self.site] = gibbs_chains(
+                energy,
+                values,
+                warmup_steps=warmup_steps,
+                draws=draws,
+                sweeps=chains.sweeps,
+                compile=chains.compile,
+                advance=bar,
+            )
+        even = kept.flatten(0, 1)[:total].reshape(*shape, -1)
         return even, energy.sample_opposite(even, EVEN)
 
 

@@ -1,0 +1,149 @@
+"""Block Gibbs chains with the free energy of every sweep, two matrix products a sweep, and their compilation."""
+
+import warnings
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.graphs.compiler import compiled
+from ppgen.graphs.threefry import make_key, uniforms
+
+# Multiply-adds of a run, couplings times chains times sweeps, from which on it is compiled. On one core a sweep of a
+# 784-500 machine takes 75 picoseconds each as a program and 50 as machine code, which takes 6 seconds to make: it pays
+# from 3e11 on, after some twenty seconds. A CUDA device does the work about a hundred times as fast.
+WORTH_COMPILING, WORTH_COMPILING_CUDA = 3e11, 3e13
+
+Moved = tuple[Tensor, list[Tensor], Tensor]
+
+
+class Sweep:
+    """One full block Gibbs sweep, odd side given the even one and then the even side given that.
+
+    A chain is carried from sweep to sweep as the inputs that its even side gives the odd one: their product with the
+    weights serves the free energy after a sweep and the first draw of the next.
+
+    Args:
+        energy: The machine.
+
+    Example:
+        >>> from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
+        >>> layers = {"visible": Bernoulli(torch.zeros(3)), "hidden": Bernoulli(torch.zeros(2))}
+        >>> sweep = Sweep(BoltzmannMachine(layers, [Dense(torch.zeros(3, 2))]).base_energy)
+        >>> values, _, free_energy = sweep(sweep.energy.inputs(torch.zeros(4, 3), EVEN))
+        >>> values.shape, free_energy.shape
+        (torch.Size([4, 3]), torch.Size([4]))
+    """
+
+    def __init__(self, energy: LayeredEnergy) -> None:
+        self.energy = energy
+
+    def __call__(self, inputs: list[Tensor], key: Tensor | None = None) -> Moved:
+        """Even side after the sweep, the inputs it gives the odd side, and its free energy in nats.
+
+        Args:
+            inputs: Inputs of each odd layer, (chains, units).
+            key: Key of the uniforms, (2,) int32; they come from torch's generator without it.
+
+        Returns:
+            (chains, even units), a list of (chains, units), and (chains,).
+        """
+        energy = self.energy
+        odd = self._draw(inputs, key, ODD)
+        even = self._draw(energy.inputs(odd, ODD), key, EVEN)
+        following = energy.inputs(even, EVEN)
+        free = torch.zeros_like(even[..., 0])
+        for layer, value in energy.split(even, EVEN).items():
+            free = free + energy.units[layer].energy(value)
+        for units, input in zip(energy.opposite(EVEN), following, strict=True):
+            free = free - units.log_partition(input)
+        return even, following, free
+
+    def _draw(self, inputs: list[Tensor], key: Tensor | None, side: int) -> Tensor:
+        """Values of a side given its inputs."""
+        sizes = [input.shape[-1] for input in inputs]
+        if key is None:
+            pieces = [torch.rand_like(input) for input in inputs]
+        else:
+            shape = torch.Size((*inputs[0].shape[:-1], sum(sizes)))
+            pieces = list(uniforms(key, side, shape, inputs[0].dtype).split(sizes, -1))
+        layers = self.energy.opposite(1 - side)
+        drawn = [units.sample(input, piece) for units, input, piece in zip(layers, inputs, pieces, strict=True)]
+        return drawn[0] if len(drawn) == 1 else torch.cat(drawn, -1)
+
+
+@torch.no_grad()
+def gibbs_chains(
+    energy: LayeredEnergy,
+    values: Tensor,
+    *,
+    warmup_steps: int,
+    draws: int,
+    sweeps: int,
+    compile: bool | Literal["auto"] = "auto",
+    advance: Callable[[int], None] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run block Gibbs chains; the randomness is that of torch's generator.
+
+    Args:
+        energy: The machine.
+        values: Even side of every chain to start from, (chains, even units).
+        warmup_steps: Sweeps before the others.
+        draws: Values kept of each chain.
+        sweeps: Sweeps between two of them.
+        compile: Whether a sweep runs as machine code; `"auto"` decides by the size of the run. Such sweeps compute
+            uniforms of their own from keys of torch's generator.
+        advance: Called now and then with the number of sweeps done.
+
+    Returns:
+        Values kept, (draws, chains, even units), and the free energies of all sweeps after the first
+        `warmup_steps`, in nats: (chains, draws x sweeps).
+    """
+    total = warmup_steps + draws * sweeps
+    by_program = Sweep(energy)
+    inputs = energy.inputs(values, EVEN)
+    move: Callable[[list[Tensor]], Moved] = by_program
+    if compile is True or (compile == "auto" and worth_compiling(energy, total * len(values))):
+        move = compiled_sweep(by_program, inputs)
+    kept, energies = [], []
+    for done in range(1, total + 1):
+        values, inputs, free_energy = move(inputs)
+        if done > warmup_steps:
+            energies.append(free_energy)
+            if (done - warmup_steps) % sweeps == 0:
+                kept.append(values)
+        if advance is not None and (done % 10 == 0 or done == total):
+            advance(done)
+    return torch.stack(kept), torch.stack(energies, -1)
+
+
+def compiled_sweep(sweep: Sweep, inputs: list[Tensor]) -> Callable[[list[Tensor]], Moved]:
+    """The sweep as machine code for these shapes; the sweep itself, with a warning, where there is no compiler.
+
+    Uniforms are computed where they are used, from one key a sweep, which comes from torch's generator.
+    """
+    device = inputs[0].device
+    key = torch.zeros(2, dtype=torch.int32, device=device)
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            # The weights are constants of the graph: they do not change while it is used.
+            machine_code = compiled(sweep, [inputs, key])
+            machine_code(inputs, key)
+    except Exception as error:  # no compiler, or one that cannot do with this graph
+        reason = f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
+        warnings.warn(f"Gibbs sampling could not be compiled, so it runs uncompiled: {reason}", stacklevel=3)
+        return sweep
+
+    def run(inputs: list[Tensor]) -> Moved:
+        values, *following, free_energy = machine_code(inputs, make_key(device))
+        return values, following, free_energy
+
+    return run
+
+
+def worth_compiling(energy: LayeredEnergy, num_moves: int) -> bool:
+    """Whether so many sweeps of single chains make up a run that pays for compiling it."""
+    multiplications = num_moves * energy.size(EVEN) * energy.size(ODD)
+    return multiplications >= (WORTH_COMPILING_CUDA if energy.parameters()[0].is_cuda else WORTH_COMPILING)
