@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from pyro import poutine
 from pyro.distributions import Independent, MaskedDistribution, Normal
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from ppgen.inference.layout import Layout, find_layout, sites
+from ppgen.inference.layout import Layout, find_layout
 from ppgen.inference.log_weights import LogWeights, log_weights
 
 NODES = 24  # of Gauss and Hermite, for each Normal latent
@@ -20,26 +19,25 @@ NODES = 24  # of Gauss and Hermite, for each Normal latent
 class _Forced(Messenger):
     """Gives every latent site of the guide its value at each point of a grid, one point a particle."""
 
-    def __init__(self, latent: dict[str, int], num_points: int, points: dict[str, Tensor], dims: int) -> None:
+    def __init__(self, points: dict[str, Tensor], dims: int, detached: bool) -> None:
         super().__init__()
-        self.latent, self.num_points, self.points, self.dims = latent, num_points, points, dims
-        self.log_mass: dict[str, Tensor] = {}
+        self.points, self.dims, self.detached = points, dims, detached
 
     def _pyro_sample(self, msg: Any) -> None:
-        if msg["name"] not in self.latent or msg["is_observed"] or msg["value"] is not None:
+        if msg["name"] not in self.points or msg["is_observed"] or msg["value"] is not None:
             return
         fn, points = msg["fn"], self.points[msg["name"]]
         base = fn
         while isinstance(base, (Independent, MaskedDistribution)):
             base = base.base_dist
-        shape = (self.num_points,) + (1,) * (self.dims - 1) + points.shape[1:]
-        value = points.reshape(shape)
+        value = points.reshape((len(points),) + (1,) * (self.dims - 1) + points.shape[1:])
         if isinstance(base, Normal):
             value = base.loc + base.scale * value
-        msg["value"], msg["done"] = value.expand(fn.shape(())) if value.shape != fn.shape(()) else value, True
+        msg["value"] = (value.detach() if self.detached else value).expand(fn.shape(()))
+        msg["done"] = True
 
 
-def enumerated(pair: Any, batch: Any) -> tuple[LogWeights, Tensor]:
+def enumerated(pair: Any, batch: Any, detached: bool = False) -> tuple[LogWeights, Tensor]:
     """Log-weights at all values of the latents, and the logarithm of their probability under the guide.
 
     Bernoulli sites are summed over, Normal ones by quadrature in their noise; all rows of the batch go through the same
@@ -48,16 +46,15 @@ def enumerated(pair: Any, batch: Any) -> tuple[LogWeights, Tensor]:
     Args:
         pair: A pair whose guide draws vectors of Bernoulli and Normal variables.
         batch: A batch.
+        detached: Whether values of Normal sites carry no gradient.
 
     Returns:
         Log-weights with (points, rows) and the log-probability of each point, (points, rows), both differentiable.
     """
     layout = find_layout(pair, batch)
     points, constants = _grid(layout)
-    num_points = len(next(iter(points.values())))
-    forced = _Forced(dict.fromkeys(points, 0), num_points, points, -layout.particle_dim)
-    with forced:
-        weights = log_weights(pair, batch, num_points, layout=layout)
+    with _Forced(points, -layout.particle_dim, detached):
+        weights = log_weights(pair, batch, len(constants), layout=layout)
     mass: Tensor = constants.unsqueeze(1).expand(weights.local.shape)
     for name, law in layout.guide_laws.items():
         if not _normal(law):
@@ -106,10 +103,3 @@ def _normal(law: Any) -> bool:
     while isinstance(law, (Independent, MaskedDistribution)):
         law = law.base_dist
     return isinstance(law, Normal)
-
-
-def latent_sites(pair: Any, batch: Any) -> list[str]:
-    """Names of the sites that the guide draws."""
-    args = batch if isinstance(batch, tuple) else (batch,)
-    with torch.no_grad(), pair.running():
-        return list(sites(poutine.trace(pair.guide).get_trace(*args)))
