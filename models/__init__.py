@@ -3,8 +3,10 @@
 if __name__ == "models":
     raise ImportError("Import this package as ppgen.models; a second copy of its classes would not be recognised.")
 
+from ppgen.models.helmholtz import HelmholtzMachine
 from ppgen.models.hierarchical_vae import HierarchicalVAE
 from ppgen.models.rbm import RBM
+from ppgen.models.sigmoid_belief_net import SigmoidBeliefNet
 from ppgen.models.vae import VAE
 
-__all__ = ["RBM", "VAE", "HierarchicalVAE"]
+__all__ = ["RBM", "VAE", "HelmholtzMachine", "HierarchicalVAE", "SigmoidBeliefNet"]

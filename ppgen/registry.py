@@ -12,6 +12,8 @@ MODELS: dict[str, str] = {
     "VAE": "ppgen.models.vae:VAE",
     "HierarchicalVAE": "ppgen.models.hierarchical_vae:HierarchicalVAE",
     "RBM": "ppgen.models.rbm:RBM",
+    "SigmoidBeliefNet": "ppgen.models.sigmoid_belief_net:SigmoidBeliefNet",
+    "HelmholtzMachine": "ppgen.models.helmholtz:HelmholtzMachine",
 }
 
 OBJECTIVES: dict[str, str] = {
