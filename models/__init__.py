@@ -7,6 +7,7 @@ from ppgen.models.helmholtz import HelmholtzMachine
 from ppgen.models.hierarchical_vae import HierarchicalVAE
 from ppgen.models.rbm import RBM
 from ppgen.models.sigmoid_belief_net import SigmoidBeliefNet
+from ppgen.models.stochastic_feedforward import StochasticFeedforward
 from ppgen.models.vae import VAE
 
-__all__ = ["RBM", "VAE", "HelmholtzMachine", "HierarchicalVAE", "SigmoidBeliefNet"]
+__all__ = ["RBM", "VAE", "HelmholtzMachine", "HierarchicalVAE", "SigmoidBeliefNet", "StochasticFeedforward"]

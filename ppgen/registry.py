@@ -14,6 +14,7 @@ MODELS: dict[str, str] = {
     "RBM": "ppgen.models.rbm:RBM",
     "SigmoidBeliefNet": "ppgen.models.sigmoid_belief_net:SigmoidBeliefNet",
     "HelmholtzMachine": "ppgen.models.helmholtz:HelmholtzMachine",
+    "StochasticFeedforward": "ppgen.models.stochastic_feedforward:StochasticFeedforward",
 }
 
 OBJECTIVES: dict[str, str] = {

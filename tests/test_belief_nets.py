@@ -10,7 +10,7 @@ from torch.nn.functional import logsigmoid
 import ppgen
 from ppgen import inference, models, testing
 from ppgen.distributions.units import ThresholdBernoulli
-from ppgen.testing.examples import state_index
+from ppgen.testing.examples import bit_vectors, densities_at, state_index
 
 CASES = {
     "affine": lambda: models.SigmoidBeliefNet((3, 3, 2)),
@@ -39,11 +39,6 @@ def asymmetric(name: str, device: torch.device | str = "cpu") -> models.SigmoidB
     return net.to(device, torch.float64)
 
 
-def states_of(size: int) -> Tensor:
-    index = torch.arange(2**size).unsqueeze(-1)
-    return ((index >> torch.arange(size - 1, -1, -1)) & 1).double()
-
-
 def bernoulli(value: Tensor, logits: Tensor, weight: Tensor | None) -> Tensor:
     """Log-density of bits, unit by unit."""
     total = torch.zeros(())
@@ -66,8 +61,8 @@ def conditional(layer, value: Tensor, given: Tensor) -> Tensor:
 
 def densities(net: models.SigmoidBeliefNet) -> tuple[Tensor, Tensor]:
     """log p(x, z) and log q(z | x), each (latent states, visible states)."""
-    latents = states_of(sum(net.sizes[1:])).unsqueeze(1).split(list(net.sizes[1:]), -1)
-    chain = [states_of(net.sizes[0]).unsqueeze(0), *latents]
+    latents = bit_vectors(sum(net.sizes[1:])).unsqueeze(1).split(list(net.sizes[1:]), -1)
+    chain = [bit_vectors(net.sizes[0]).unsqueeze(0), *latents]
     log_p = bernoulli(chain[-1], net.prior.bias, net.prior.weight)
     log_q = torch.zeros(())
     for layer, (lower, upper) in enumerate(zip(chain[:-1], chain[1:], strict=True)):
@@ -95,7 +90,7 @@ def test_log_weights_are_those_of_the_enumeration(name: str, vectorize: bool) ->
     """Catches a conditional that is missing from model or guide, and particles mixed up with rows."""
     net = asymmetric(name)
     log_p, log_q = densities(net)
-    x = states_of(net.sizes[0])
+    x = bit_vectors(net.sizes[0])
     num_particles = 2000 if vectorize else 3
     weights = inference.log_weights(net, x, num_particles, vectorize=vectorize)
     assert weights.local.shape == (num_particles, len(x))
@@ -108,8 +103,19 @@ def test_log_weights_are_those_of_the_enumeration(name: str, vectorize: bool) ->
         if vectorize:
             for row in range(len(x)):
                 testing.check_frequencies(index[:, row], log_q[:, row].exp(), "latents of the guide")
-    mean_weight = (log_q.exp() * (log_p - log_q).exp()).sum(0)
-    testing.check_close(mean_weight, log_p.exp().sum(0), "mean weight of every state of the latents")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_mean_weight_over_every_state_is_the_likelihood(name: str) -> None:
+    """Catches a guide whose log-density is not that of the law it draws from."""
+    net = asymmetric(name)
+    x = bit_vectors(net.sizes[0])
+    states = bit_vectors(sum(net.sizes[1:])).unsqueeze(1).expand(-1, len(x), -1)
+    latents = dict(zip(net.latent_sites, states.split(list(net.sizes[1:]), -1), strict=True))
+    log_weights, log_q = densities_at(net, x, latents)
+    log_p, expected_log_q = densities(net)
+    testing.check_close(log_q, expected_log_q, "log q(z | x)")
+    testing.check_close((log_q + log_weights).logsumexp(0), log_p.logsumexp(0), "log of the mean weight")
 
 
 def test_layers_can_be_found() -> None:
