@@ -3,6 +3,7 @@
 if __name__ == "models":
     raise ImportError("Import this package as ppgen.models; a second copy of its classes would not be recognised.")
 
+from ppgen.models.discrete_vae import DiscreteVAE
 from ppgen.models.helmholtz import HelmholtzMachine
 from ppgen.models.hierarchical_vae import HierarchicalVAE
 from ppgen.models.rbm import RBM
@@ -10,4 +11,4 @@ from ppgen.models.sigmoid_belief_net import SigmoidBeliefNet
 from ppgen.models.stochastic_feedforward import StochasticFeedforward
 from ppgen.models.vae import VAE
 
-__all__ = ["RBM", "VAE", "HelmholtzMachine", "HierarchicalVAE", "SigmoidBeliefNet", "StochasticFeedforward"]
+__all__ = ["RBM", "VAE", "DiscreteVAE", "HelmholtzMachine", "HierarchicalVAE", "SigmoidBeliefNet", "StochasticFeedforward"]

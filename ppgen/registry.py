@@ -15,6 +15,7 @@ MODELS: dict[str, str] = {
     "SigmoidBeliefNet": "ppgen.models.sigmoid_belief_net:SigmoidBeliefNet",
     "HelmholtzMachine": "ppgen.models.helmholtz:HelmholtzMachine",
     "StochasticFeedforward": "ppgen.models.stochastic_feedforward:StochasticFeedforward",
+    "DiscreteVAE": "ppgen.models.discrete_vae:DiscreteVAE",
 }
 
 OBJECTIVES: dict[str, str] = {
