@@ -97,18 +97,29 @@ def densities_at(pair: Any, batch: Any, latents: Mapping[str, Tensor]) -> tuple[
         >>> log_weights.shape
         torch.Size([5, 3])
     """
-    layout = inference.find_layout(pair, batch)
-    held = poutine.Trace()
-    for name, value in latents.items():
-        held.add_node(name, name=name, type="sample", is_observed=False, value=value, infer={})
-    guide = poutine.replay(pair.guide, trace=held)
-    program = SimpleNamespace(model=pair.model, guide=guide, running=pair.running)
-    found = inference.log_weights(program, batch, len(next(iter(latents.values()))), layout=layout)
+    found = log_weights_at(pair, batch, latents)
     log_q = torch.zeros_like(found.local)
     for name in latents:
         site = found.guide_traces[0].nodes[name]
         log_q = log_q + site["fn"].log_prob(site["value"])
     return found.local, log_q
+
+
+def log_weights_at(pair: Any, batch: Any, latents: Mapping[str, Tensor]) -> inference.LogWeights:
+    """What `inference.log_weights` gives for given values of the latents instead of draws: (values, rows).
+
+    Args:
+        pair: A pair.
+        batch: A batch of data.
+        latents: Value of each latent site: (values, rows or 1, ...), two values or more.
+    """
+    held = poutine.Trace()
+    for name, value in latents.items():
+        held.add_node(name, name=name, type="sample", is_observed=False, value=value, infer={})
+    guide = poutine.replay(pair.guide, trace=held)
+    program = SimpleNamespace(model=pair.model, guide=guide, running=pair.running)
+    layout = inference.find_layout(pair, batch)
+    return inference.log_weights(program, batch, len(next(iter(latents.values()))), layout=layout)
 
 
 class _Conjugate(PyroModule):
