@@ -11,4 +11,12 @@ from ppgen.models.sigmoid_belief_net import SigmoidBeliefNet
 from ppgen.models.stochastic_feedforward import StochasticFeedforward
 from ppgen.models.vae import VAE
 
-__all__ = ["RBM", "VAE", "DiscreteVAE", "HelmholtzMachine", "HierarchicalVAE", "SigmoidBeliefNet", "StochasticFeedforward"]
+__all__ = [
+    "RBM",
+    "VAE",
+    "DiscreteVAE",
+    "HelmholtzMachine",
+    "HierarchicalVAE",
+    "SigmoidBeliefNet",
+    "StochasticFeedforward",
+]

@@ -98,4 +98,5 @@ class SigmoidBeliefNet(GenerativeModel):
 
     def initialise(self, data: Any) -> None:
         """Start the bias of the visible units, if it is still zero, at the logit of the training mean."""
-        self.decoders[0].initialise(data.mean.to(self.device))
+        visible: Any = self.decoders[0]
+        visible.initialise(data.mean.to(self.device))

@@ -100,7 +100,7 @@ def densities_at(pair: Any, batch: Any, latents: Mapping[str, Tensor]) -> tuple[
     found = log_weights_at(pair, batch, latents)
     log_q = torch.zeros_like(found.local)
     for name in latents:
-        site = found.guide_traces[0].nodes[name]
+        site: Any = found.guide_traces[0].nodes[name]
         log_q = log_q + site["fn"].log_prob(site["value"])
     return found.local, log_q
 

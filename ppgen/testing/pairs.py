@@ -29,8 +29,9 @@ def check_pair(pair: Any, batch: Any, *, num_particles: int = 3) -> None:
     """Raise unless a pair can be trained, evaluated and saved by everything in this package.
 
     The parameters are found and kept out of Pyro's store; every one of them gets a gradient, which is the
-    derivative of the value (with latents that cannot be reparameterised: for draws that are held); the rows of a batch do not feel each other; the random state is left alone; a
-    saved state gives the same model again. Sites of unknown log Z must be small enough to enumerate.
+    derivative of the value (with latents that cannot be reparameterised: for draws that are held); the rows of a
+    batch do not feel each other; the random state is left alone; a saved state gives the same model again. Sites of
+    unknown log Z must be small enough to enumerate.
 
     Args:
         pair: A model of the zoo or a `ppgen.Pair`; best in float64, where derivatives are compared most
@@ -75,7 +76,7 @@ def _check_fixed_draws(pair: Any, batch: Any, num_particles: int, layout: Layout
     """The same where a derivative through draws does not exist: of the log-weights of draws that stay."""
     with inference.attach(log_partition=0.0), seeded(pair.device), torch.no_grad():
         trace = inference.log_weights(pair, batch, num_particles, layout=layout).guide_traces[0]
-    latents = {name: trace.nodes[name]["value"] for name in layout.latent}
+    latents: dict[str, Any] = {name: trace.nodes[name]["value"] for name in layout.latent}
 
     def value(other: Any) -> Tensor:
         with inference.attach(log_partition=0.0):

@@ -78,9 +78,9 @@ def sample(
             `num_samples`.
         sweeps: Gibbs sweeps between two draws of a chain.
         warmup_steps: Sweeps before those; by default 0 for persistent chains, 1000 for new ones.
-        like: For a `Pair` of your own, or a model of y given x: a batch with `num_samples` rows to call the model with. Observed
-            values are drawn in its place, other arguments are used as they are. Not needed with a run whose
-            batches are observed.
+        like: For a `Pair` of your own, or a model of y given x: a batch with `num_samples` rows to call
+            the model with. Observed values are drawn in its place, other arguments are used as they are. Not needed
+            with a run whose batches are observed.
         seed: Seed of the draws.
 
     Raises:
