@@ -4,9 +4,11 @@ import pyro
 import pytest
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from ppgen import testing
 from ppgen.distributions import AutoregressiveBernoulli
+from ppgen.distributions.autoregressive import autoregressive_bits
 from ppgen.testing.examples import state_index
 
 
@@ -48,6 +50,33 @@ def test_draws_follow_the_law(device: torch.device) -> None:
     probabilities = law.log_prob(all_bits(4, device).unsqueeze(1)).exp()
     for row in range(3):
         testing.check_frequencies(state_index(drawn[:, row]), probabilities[:, row], "autoregressive bits")
+
+
+@pytest.mark.parametrize("size", [1, 16, 37])
+def test_long_vectors_are_drawn_bit_by_bit(size: int, device: torch.device) -> None:
+    """Catches a bit that does not see those of an earlier block of bits, or sees them twice."""
+    logits, weight = parameters((2, 3), size, device)
+    uniforms = torch.rand(2, 3, size, dtype=torch.float64).to(device)
+    found = autoregressive_bits(logits, weight / size**0.5, uniforms)
+    expected = torch.zeros_like(found)
+    for bit in range(size):
+        logit = logits[..., bit] + expected[..., :bit] @ weight[bit, :bit] / size**0.5
+        expected[..., bit] = (uniforms[..., bit] < logit.sigmoid()).double()
+    assert found.shape == (2, 3, size) and torch.equal(found, expected)
+    law = AutoregressiveBernoulli(logits, weight / size**0.5)
+    testing.check_close(
+        law.conditional_logits(found)[..., -1], logits[..., -1] + found[..., :-1] @ weight[-1, :-1] / size**0.5, "logit"
+    )
+
+
+def test_a_traced_draw_is_one_operator() -> None:
+    """Catches a traced step that grows with the number of bits, or is not the program."""
+    logits, weight = parameters((4,), 9, torch.device("cpu"))
+    uniforms = torch.rand(4, 9, dtype=torch.float64)
+    graph = make_fx(autoregressive_bits, tracing_mode="fake")(logits, weight, uniforms)
+    assert len([node for node in graph.graph.nodes if node.op == "call_function"]) == 1
+    assert torch.equal(graph(logits, weight, uniforms), autoregressive_bits(logits, weight, uniforms))
+    torch.library.opcheck(autoregressive_bits, (logits, weight, uniforms))
 
 
 def test_batches_and_plates() -> None:

@@ -8,6 +8,39 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.nn.functional import softplus
 
+_BLOCK = 16  # bits whose effect on all later ones is added by one product
+
+
+# One operator, as a traced step would else hold some operations for each bit and take minutes to compile.
+@torch.library.custom_op("ppgen::autoregressive_bits", mutates_args=())
+def autoregressive_bits(logits: Tensor, weight: Tensor, uniforms: Tensor) -> Tensor:
+    """Bits `u < p`, each with the logit given those before it.
+
+    Args:
+        logits: Logits without the bits before, shape (..., bits).
+        weight: Weights of which the strictly lower triangle counts, shape (bits, bits).
+        uniforms: Uniform numbers in [0, 1), shape (..., bits).
+
+    Returns:
+        Bits in the dtype of the logits, shape (..., bits).
+    """
+    size = logits.shape[-1]
+    inputs = logits.reshape(-1, size).T.clone(memory_format=torch.contiguous_format)  # (bits, draws)
+    columns = uniforms.reshape(-1, size).T.contiguous()
+    bits = torch.empty_like(inputs)
+    for start in range(0, size, _BLOCK):
+        stop = min(start + _BLOCK, size)
+        for index in range(start, stop):
+            bits[index] = columns[index] < inputs[index].sigmoid()
+            inputs[index + 1 : stop].addr_(weight[index + 1 : stop, index], bits[index])
+        inputs[stop:].addmm_(weight[stop:, start:stop], bits[start:stop])
+    return bits.T.reshape(logits.shape).contiguous()
+
+
+@autoregressive_bits.register_fake
+def _(logits: Tensor, weight: Tensor, uniforms: Tensor) -> Tensor:
+    return torch.empty_like(uniforms, memory_format=torch.contiguous_format)
+
 
 class AutoregressiveBernoulli(TorchDistribution):
     r"""Vector of bits, each a Bernoulli variable given the bits before it.
@@ -64,14 +97,9 @@ class AutoregressiveBernoulli(TorchDistribution):
     @torch.no_grad()
     def sample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008 - torch's own signature
         """Draws, `u < p` bit by bit: `sample_shape + batch_shape + (bits,)`."""
-        later = self.logits.expand(self._extended_shape(sample_shape))
-        uniforms = torch.rand(later.shape, dtype=later.dtype, device=later.device)
-        bits = []
-        for index in range(self.event_shape[0]):
-            bit = (uniforms[..., index] < later[..., 0].sigmoid()).to(later.dtype).unsqueeze(-1)
-            bits.append(bit)
-            later = later[..., 1:] + bit * self.weight[index + 1 :, index]
-        return torch.cat(bits, -1)
+        logits = self.logits.expand(self._extended_shape(sample_shape))
+        uniforms = torch.rand(logits.shape, dtype=logits.dtype, device=logits.device)
+        return autoregressive_bits(logits, self.weight, uniforms)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "AutoregressiveBernoulli":
         """The same law for a larger batch of shape `batch_shape`."""
