@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 import ppgen
-from ppgen import inference, models, testing
+from ppgen import evaluation, inference, models, testing
 from ppgen.distributions.units import ThresholdBernoulli
 from ppgen.testing.examples import bit_vectors, densities_at, state_index
 
@@ -116,6 +116,15 @@ def test_the_mean_weight_over_every_state_is_the_likelihood(name: str) -> None:
     log_p, expected_log_q = densities(net)
     testing.check_close(log_q, expected_log_q, "log q(z | x)")
     testing.check_close((log_q + log_weights).logsumexp(0), log_p.logsumexp(0), "log of the mean weight")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_log_likelihood_agrees_with_enumeration(name: str) -> None:
+    """Catches an evaluation that cannot run bits through a model, or whose error bar is too small."""
+    net = asymmetric(name)
+    estimate = evaluation.log_likelihood(net, bit_vectors(net.sizes[0]), method="importance", num_particles=20_000)
+    expected = densities(net)[0].logsumexp(0).numpy()
+    assert (abs(estimate.per_datum["log_likelihood"] - expected) <= 4 * estimate.per_datum["se"] + 1e-9).all()
 
 
 def test_layers_can_be_found() -> None:
