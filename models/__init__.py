@@ -3,8 +3,20 @@
 if __name__ == "models":
     raise ImportError("Import this package as ppgen.models; a second copy of its classes would not be recognised.")
 
+from ppgen.models.discrete_vae import DiscreteVAE
+from ppgen.models.helmholtz import HelmholtzMachine
 from ppgen.models.hierarchical_vae import HierarchicalVAE
 from ppgen.models.rbm import RBM
+from ppgen.models.sigmoid_belief_net import SigmoidBeliefNet
+from ppgen.models.stochastic_feedforward import StochasticFeedforward
 from ppgen.models.vae import VAE
 
-__all__ = ["RBM", "VAE", "HierarchicalVAE"]
+__all__ = [
+    "RBM",
+    "VAE",
+    "DiscreteVAE",
+    "HelmholtzMachine",
+    "HierarchicalVAE",
+    "SigmoidBeliefNet",
+    "StochasticFeedforward",
+]

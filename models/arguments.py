@@ -16,15 +16,7 @@ def positive_size(name: str, value: Any) -> int:
         >>> positive_size("latent", 8)
         8
     """
-    try:
-        size = operator.index(value)
-    except TypeError:
-        size = None
-    if size is None or isinstance(value, bool):
-        raise TypeError(f"{name} must be a whole number, such as 64; got {value!r}.")
-    if size < 1:
-        raise ValueError(f"{name} must be at least 1, got {size}.")
-    return size
+    return _whole(name, value, 1)
 
 
 def positive_sizes(name: str, value: Any) -> tuple[int, ...]:
@@ -41,6 +33,22 @@ def positive_sizes(name: str, value: Any) -> tuple[int, ...]:
     if not _is_sequence(value):
         raise TypeError(f"{name} must be numbers of units, one for each layer, such as (200, 200); got {value!r}.")
     return tuple(positive_size(f"each number in {name}", each) for each in value)
+
+
+def sizes_or_zeros(name: str, value: Any) -> tuple[int, ...]:
+    """The value as numbers of units, one for each layer, where a layer may have none.
+
+    Raises:
+        TypeError: If it is no sequence of whole numbers.
+        ValueError: If one is negative.
+
+    Example:
+        >>> sizes_or_zeros("stochastic", [5, 0])
+        (5, 0)
+    """
+    if not _is_sequence(value):
+        raise TypeError(f"{name} must be numbers of units, one for each layer, such as (5, 0); got {value!r}.")
+    return tuple(_whole(f"each number in {name}", each, 0) for each in value)
 
 
 def groups_of_sizes(name: str, value: Any) -> tuple[tuple[int, ...], ...]:
@@ -64,3 +72,15 @@ def groups_of_sizes(name: str, value: Any) -> tuple[tuple[int, ...], ...]:
 
 def _is_sequence(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str) or hasattr(value, "tolist") and value.ndim > 0
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    try:
+        size = operator.index(value)
+    except TypeError:
+        size = None
+    if size is None or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, such as 64; got {value!r}.")
+    if size < least:
+        raise ValueError(f"{name} must be at least {least}, got {size}.")
+    return size

@@ -6,12 +6,12 @@ from ppgen.nn import BernoulliConditional, CategoricalConditional, Conditional, 
 
 
 def likelihood_conditional(
-    likelihood: str, inputs: int, hidden: Sequence[int], features: int, categories: int
+    likelihood: str, inputs: int, hidden: Sequence[int], features: int, categories: int = 256
 ) -> Conditional:
     """Network from a latent to the law of the data.
 
     Args:
-        likelihood: `"bernoulli"`, `"gaussian"` or `"categorical"`.
+        likelihood: `"bernoulli"`, `"gaussian"` (or `"normal"`) or `"categorical"`.
         inputs: Variables conditioned on.
         hidden: Units of the hidden layers.
         features: Observed variables.
@@ -22,7 +22,7 @@ def likelihood_conditional(
     """
     if likelihood == "bernoulli":
         return BernoulliConditional(inputs, hidden, features)
-    if likelihood == "gaussian":
+    if likelihood in ("gaussian", "normal"):
         return NormalConditional(inputs, hidden, features)
     if likelihood == "categorical":
         return CategoricalConditional(inputs, hidden, features, categories)

@@ -12,6 +12,10 @@ MODELS: dict[str, str] = {
     "VAE": "ppgen.models.vae:VAE",
     "HierarchicalVAE": "ppgen.models.hierarchical_vae:HierarchicalVAE",
     "RBM": "ppgen.models.rbm:RBM",
+    "SigmoidBeliefNet": "ppgen.models.sigmoid_belief_net:SigmoidBeliefNet",
+    "HelmholtzMachine": "ppgen.models.helmholtz:HelmholtzMachine",
+    "StochasticFeedforward": "ppgen.models.stochastic_feedforward:StochasticFeedforward",
+    "DiscreteVAE": "ppgen.models.discrete_vae:DiscreteVAE",
 }
 
 OBJECTIVES: dict[str, str] = {

@@ -12,6 +12,7 @@ import ppgen
 from ppgen import datasets, evaluation, inference, registry, training
 from ppgen.cli import main
 from ppgen.commands import COMMANDS, fit
+from ppgen.commands.models import build_model
 from ppgen.commands.options import argument_help, first_line, options_of
 from ppgen.commands.parser import tidy
 
@@ -134,6 +135,14 @@ def test_lists_of_lists_are_read_with_and_without_outer_brackets(hidden: str, ca
     shown = helped("fit HierarchicalVAE --help", capsys)
     assert "Written as --hidden [200,200],[100,100]." in shown and "--hidden 64,64" not in shown
     assert "--hidden 64,64" in helped("fit VAE --help", capsys)
+
+
+def test_the_first_of_the_sizes_comes_from_the_data() -> None:
+    """Catches a network for 784 pixels built for other data because its default says so."""
+    command = fit.read(["SigmoidBeliefNet", "--data", "digits"])
+    assert build_model(command.model, command.values, 64, seed=0).sizes == (64, 200, 200)
+    command = fit.read(["HelmholtzMachine", "--data", "digits", "--sizes", "64,20"])
+    assert build_model(command.model, command.values, 64, seed=0).sizes == (64, 20)
 
 
 def test_hyphens_and_underscores_are_one() -> None:

@@ -18,8 +18,13 @@ def reals(*shape: int) -> Tensor:
     return torch.randn(shape, dtype=torch.float64)
 
 
+def moved(batch: Any, *args: Any) -> Any:
+    """A tensor or a tuple of them on a device or in a dtype."""
+    return tuple(part.to(*args) for part in batch) if isinstance(batch, tuple) else batch.to(*args)
+
+
 # Every registered name with the instances that stand for it. A name that is missing here fails.
-MODELS: dict[str, list[Callable[[], tuple[Any, Tensor]]]] = {
+MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
     "VAE": [
         lambda: (models.VAE(5, latent=2, hidden=(4,)), bits(6, 5)),
         lambda: (models.VAE(5, latent=2, hidden=(4, 3), likelihood="gaussian"), reals(6, 5)),
@@ -30,6 +35,20 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Tensor]]]] = {
         lambda: (models.HierarchicalVAE(4, (3, 2, 1), ((4,), (3,), (2,)), likelihood="gaussian"), reals(6, 4)),
     ],
     "RBM": [lambda: (models.RBM(visible=5, hidden=3), bits(6, 5)), lambda: (models.RBM(3, 6), bits(6, 3))],
+    "SigmoidBeliefNet": [
+        lambda: (models.SigmoidBeliefNet((5, 3, 2)), bits(6, 5)),
+        lambda: (models.SigmoidBeliefNet((4, 3), nonlinear=True), bits(6, 4)),
+        lambda: (models.SigmoidBeliefNet((4, 3, 2), autoregressive=True), bits(6, 4)),
+    ],
+    "HelmholtzMachine": [lambda: (models.HelmholtzMachine((5, 4, 3)), bits(6, 5))],
+    "StochasticFeedforward": [
+        lambda: (models.StochasticFeedforward(2, 3, (4, 3), (2, 1)), (reals(6, 2), reals(6, 3))),
+        lambda: (models.StochasticFeedforward(2, 3, (4,), (2,), likelihood="bernoulli"), (reals(6, 2), bits(6, 3))),
+    ],
+    "DiscreteVAE": [
+        lambda: (models.DiscreteVAE(5, latent=3, hidden=(4,), prior_hidden=2), bits(6, 5)),
+        lambda: (models.DiscreteVAE(4, latent=2, hidden=()), bits(6, 4)),
+    ],
 }
 OBJECTIVES = {
     "ELBO": [inference.ELBO(), inference.ELBO(num_particles=4)],
@@ -102,28 +121,32 @@ def test_every_public_inference_part_is_registered() -> None:
 
 
 @pytest.mark.parametrize(("name", "make"), instances(MODELS))
-def test_pairs(name: str, make: Callable[[], tuple[Any, Tensor]], device: torch.device) -> None:
+def test_pairs(name: str, make: Callable[[], tuple[Any, Any]], device: torch.device) -> None:
     """Catches a model with a parameter that never moves, a wrong gradient, coupled rows, a bad save."""
     pair, x = make()
     assert registry.name_of("model", type(pair)) == name
-    testing.check_pair(pair.to(device, torch.float64), x.to(device))
+    testing.check_pair(pair.to(device, torch.float64), moved(x, device))
 
 
 @pytest.mark.parametrize(("name", "make"), instances(MODELS))
-def test_no_tensor_is_born_on_the_default_device(name: str, make: Callable[[], tuple[Any, Tensor]]) -> None:
+def test_no_tensor_is_born_on_the_default_device(name: str, make: Callable[[], tuple[Any, Any]]) -> None:
     """Catches a constant made without a device, on any machine: here the default device holds no data at all."""
-    pair, x = make()
-    x = x.float()
-    phases = [None] if name != "RBM" else [registry.lookup("negative phase", each)() for each in NEGATIVE_PHASES]
-    for phase in phases:
+    pair, batch = make()
+    x = moved(batch, torch.float32)
+    layout = inference.find_layout(pair, x)
+    phases = [registry.lookup("negative phase", each)() for each in NEGATIVE_PHASES] if layout.undirected else [None]
+    drawn_bits = "not reparameterised" in layout.latent.values()
+    for phase in phases if not drawn_bits else ():
         for objective in (inference.ELBO(num_particles=2), inference.IWELBO(num_particles=3)):
             with torch.device("meta"):
                 bound = inference.Inference(objective, negative_phase=phase).bind(pair, x, num_data=len(x))
                 results = [bound.step(x) for _ in range(2)]
                 values = [bound.value(x), *bound.state.values(), *results[1].gradients.values()]
             assert {value.device.type for value in values} == {"cpu"}
-    with torch.device("meta"), pair.running(), inference.attach(sampler="exact"):
-        assert pair.model(num_rows=3).device.type == "cpu"
+    inputs = {"x": x[0]} if isinstance(x, tuple) else {"num_rows": 3}
+    with torch.device("meta"), pair.running(), inference.attach(log_partition=0.0, sampler="exact"):
+        assert inference.log_weights(pair, x, num_particles=2).local.device.type == "cpu"
+        assert pair.model(**inputs).device.type == "cpu"
 
 
 @pytest.mark.parametrize(("name", "objective"), instances(OBJECTIVES))

@@ -7,7 +7,7 @@ import numpy as np
 import pyro
 import pytest
 import torch
-from pyro.infer import Predictive
+from pyro.infer import SVI, Predictive, Trace_ELBO
 from torch import Tensor
 
 from ppgen import inference, models, testing
@@ -81,7 +81,10 @@ def test_hierarchical_vae_log_weight() -> None:
     lambda: models.VAE(4, latent=2, hidden=(3,)),
     lambda: models.HierarchicalVAE(4, (3, 2), ((4,), (3,))),
     lambda: models.RBM(4, 3),
-], ids=["VAE", "HierarchicalVAE", "RBM"])  # fmt: skip
+    lambda: models.SigmoidBeliefNet((4, 3, 2)),
+    lambda: models.SigmoidBeliefNet((4, 3, 2), nonlinear=True, autoregressive=True),
+    lambda: models.DiscreteVAE(4, 3, (2,)),
+], ids=["VAE", "HierarchicalVAE", "RBM", "SigmoidBeliefNet", "autoregressive", "DiscreteVAE"])  # fmt: skip
 def test_draws(make, dtype: torch.dtype, device: torch.device) -> None:
     """Catches a prior in the default dtype or on the CPU, rows that share a latent, a store that fills up."""
     pair = make().to(device, dtype)
@@ -162,6 +165,26 @@ def test_grey_data_are_refused() -> None:
     for pair in (models.VAE(4, 2, (3,)), models.RBM(4, 2)):
         with pytest.raises(ValueError, match=r"must lie in.*Binarise grey values"):
             inference.resolve(None, pair).bind(pair, x, num_data=1)
+
+
+@pytest.mark.uses_pyro_store
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: (models.SigmoidBeliefNet((4, 3, 2), nonlinear=True, autoregressive=True), bits(30, 4)),
+        lambda: (models.HelmholtzMachine((4, 3, 2)), bits(30, 4)),
+        lambda: (models.StochasticFeedforward(2, 4, (3, 2), (2, 2)), (bits(30, 2), bits(30, 4))),
+    ],
+    ids=["SigmoidBeliefNet", "HelmholtzMachine", "StochasticFeedforward"],
+)
+def test_pyros_own_svi_moves_every_parameter(make) -> None:
+    """Catches a child module that Pyro does not find because it is read outside of a method of the model."""
+    pair, batch = make()
+    pair.double()
+    before = {name: value.detach().clone() for name, value in pair.named_parameters()}
+    svi = SVI(pair.model, pair.guide, pyro.optim.SGD({"lr": 0.01}), Trace_ELBO())
+    svi.step(*(batch if isinstance(batch, tuple) else (batch,)))
+    assert not [name for name, value in pair.named_parameters() if torch.equal(value, before[name])]
 
 
 def test_config_is_json() -> None:

@@ -10,7 +10,7 @@ from ppgen import registry
 from ppgen.commands import COMMANDS, folders
 from ppgen.commands.data import COMMAND, data_options, load_data
 from ppgen.commands.errors import INTERRUPTED, TERMINATED, Stopped, UsageError
-from ppgen.commands.models import Parts, build_model, model_options
+from ppgen.commands.models import Parts, build_model, check_takes_rows, model_options
 from ppgen.commands.options import Option, first_line, options_of
 from ppgen.commands.parser import Parser, given, read_config, split_positional, without
 from ppgen.commands.report import report
@@ -77,6 +77,7 @@ def read(arguments: Sequence[str]) -> Command:
     canonical = registry.canonical("model", name)
     config["model"] = canonical
     values = _parser(canonical, model, parts).read(without(rest, "model"), config)
+    check_takes_rows(canonical, model)
     return Command(model, parts, values)
 
 

@@ -1,6 +1,7 @@
 """From the options of `ppgen fit` to a model and an inference."""
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,20 +15,50 @@ from ppgen.commands.options import REQUIRED, Option, options_of
 FROM_DATA = ("features", "visible")
 """Constructor arguments that are the number of features of the data unless they are given."""
 
+SIZES_FROM_DATA = "sizes"
+"""Constructor argument that holds the units of every layer, of which the first are the features of the data."""
+
+
+def takes_inputs(cls: type) -> bool:
+    """Whether a model is one of y given x, so that it needs pairs of them and not a data set of rows.
+
+    Example:
+        >>> from ppgen import models
+        >>> takes_inputs(models.VAE), takes_inputs(models.StochasticFeedforward)
+        (False, True)
+    """
+    parameters = list(inspect.signature(cls.model).parameters.values())[1:]  # type: ignore[attr-defined]
+    return any(each.default is inspect.Parameter.empty for each in parameters)
+
+
+def check_takes_rows(name: str, cls: type) -> None:
+    """Raise if the data of a command line cannot train the model.
+
+    Raises:
+        UsageError: Says what can.
+    """
+    if takes_inputs(cls):
+        raise UsageError(
+            f"{name} is a model of y given x, and --data holds rows of one kind. Train it from Python: "
+            f"ppgen.fit(models.{name}(...), (x, y))"
+        )
+
 
 def model_options(cls: type) -> list[Option]:
     """Options for the constructor of a model; its number of observed variables may be left to the data."""
-    return [
-        dataclasses.replace(
-            option,
-            type=option.type | None,
-            default=None,
-            help=f"{option.help} By default as many as the data have.",
-        )
-        if option.name in FROM_DATA and option.default is REQUIRED
-        else option
-        for option in options_of(cls)
-    ]
+    return [_from_data(option) for option in options_of(cls)]
+
+
+def _from_data(option: Option) -> Option:
+    if option.name in FROM_DATA and option.default is REQUIRED:
+        default = "as many as the data have"
+    elif option.name == SIZES_FROM_DATA:
+        default = ",".join(["the features of the data", *map(str, option.default[1:])])
+    else:
+        return option
+    return dataclasses.replace(
+        option, type=option.type | None, default=None, help=f"{option.help} By default {default}."
+    )
 
 
 def build_model(cls: type, values: Mapping[str, Any], num_features: int, seed: int) -> Any:
@@ -43,9 +74,22 @@ def build_model(cls: type, values: Mapping[str, Any], num_features: int, seed: i
             if size is not None and size != num_features:
                 raise UsageError(f"--{name} {size} does not fit the data, which have {num_features} features")
             arguments[name] = num_features
+    if SIZES_FROM_DATA in arguments:
+        arguments[SIZES_FROM_DATA] = _sizes(cls, arguments[SIZES_FROM_DATA], num_features)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return cls(**arguments)
+
+
+def _sizes(cls: type, sizes: list[int] | None, num_features: int) -> list[int]:
+    if sizes is None:
+        return [num_features, *inspect.signature(cls).parameters[SIZES_FROM_DATA].default[1:]]
+    if sizes and sizes[0] != num_features:
+        raise UsageError(
+            f"--sizes {','.join(map(str, sizes))} does not fit the data, which have {num_features} features: "
+            f"the first number must be {num_features}"
+        )
+    return sizes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""Distributions that Pyro does not have: Boltzmann machines of layered units."""
+"""Distributions that Pyro does not have: Boltzmann machines of layered units, autoregressive bits."""
 
+from ppgen.distributions.autoregressive import AutoregressiveBernoulli
 from ppgen.distributions.boltzmann import BoltzmannMachine, BoltzmannMarginal
 from ppgen.distributions.conditional import LayerConditional
 from ppgen.distributions.couplings import Coupling, Dense
@@ -9,6 +10,7 @@ from ppgen.distributions.undirected import UndirectedDistribution
 from ppgen.distributions.units import Bernoulli, Units
 
 __all__ = [
+    "AutoregressiveBernoulli",
     "BaseRatePath",
     "Bernoulli",
     "BoltzmannMachine",

@@ -1,14 +1,18 @@
 """Small asymmetric models whose every quantity is known."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro import poutine
 from pyro.nn.module import PyroModule, pyro_method
 from torch import Tensor, nn
 
+from ppgen import inference
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
 from ppgen.pair import Pair
 
@@ -61,6 +65,61 @@ def state_index(values: Tensor) -> Tensor:
     """Number whose binary digits are the bits: (..., bits) -> (...,) integers."""
     shifts = torch.arange(values.shape[-1] - 1, -1, -1, device=values.device)
     return (values.long() << shifts).sum(-1)
+
+
+def bit_vectors(size: int) -> Tensor:
+    """Every vector of bits in the order of `state_index`, float64: (2^size, size).
+
+    Example:
+        >>> bit_vectors(2).tolist()
+        [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
+    """
+    shifts = torch.arange(size - 1, -1, -1)
+    return ((torch.arange(2**size).unsqueeze(-1) >> shifts) & 1).double()
+
+
+def densities_at(pair: Any, batch: Any, latents: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Log-weights and log q(z | x) at given values of the latents, as `inference.log_weights` finds them.
+
+    With every state of discrete latents, the sum of q times the weight is p(x), exactly.
+
+    Args:
+        pair: A pair.
+        batch: A batch of data.
+        latents: Value of each latent site: (values, rows or 1, ...).
+
+    Returns:
+        log p(x, z) - log q(z | x) and log q(z | x), nats, both (values, rows).
+
+    Example:
+        >>> pair, x = conjugate_pair(), torch.zeros(3, dtype=torch.float64)
+        >>> log_weights, _ = densities_at(pair, x, {"z": torch.zeros(5, 3, dtype=torch.float64)})
+        >>> log_weights.shape
+        torch.Size([5, 3])
+    """
+    found = log_weights_at(pair, batch, latents)
+    log_q = torch.zeros_like(found.local)
+    for name in latents:
+        site: Any = found.guide_traces[0].nodes[name]
+        log_q = log_q + site["fn"].log_prob(site["value"])
+    return found.local, log_q
+
+
+def log_weights_at(pair: Any, batch: Any, latents: Mapping[str, Tensor]) -> inference.LogWeights:
+    """What `inference.log_weights` gives for given values of the latents instead of draws: (values, rows).
+
+    Args:
+        pair: A pair.
+        batch: A batch of data.
+        latents: Value of each latent site: (values, rows or 1, ...), two values or more.
+    """
+    held = poutine.Trace()
+    for name, value in latents.items():
+        held.add_node(name, name=name, type="sample", is_observed=False, value=value, infer={})
+    guide = poutine.replay(pair.guide, trace=held)
+    program = SimpleNamespace(model=pair.model, guide=guide, running=pair.running)
+    layout = inference.find_layout(pair, batch)
+    return inference.log_weights(program, batch, len(next(iter(latents.values()))), layout=layout)
 
 
 class _Conjugate(PyroModule):

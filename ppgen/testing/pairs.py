@@ -1,7 +1,7 @@
 """Contract of a model/guide pair."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
+from ppgen.inference.layout import DISCRETE, Layout
 from ppgen.inference.support import check_support
 from ppgen.pair import GenerativeModel, as_pair, split_batch
+from ppgen.testing.examples import log_weights_at
 from ppgen.testing.statistics import check_close, fail
 
 
@@ -27,8 +29,9 @@ def check_pair(pair: Any, batch: Any, *, num_particles: int = 3) -> None:
     """Raise unless a pair can be trained, evaluated and saved by everything in this package.
 
     The parameters are found and kept out of Pyro's store; every one of them gets a gradient, which is the
-    derivative of the value; the rows of a batch do not feel each other; the random state is left alone; a
-    saved state gives the same model again. Sites of unknown log Z must be small enough to enumerate.
+    derivative of the value (with latents that cannot be reparameterised: for draws that are held); the rows of a
+    batch do not feel each other; the random state is left alone; a saved state gives the same model again. Sites of
+    unknown log Z must be small enough to enumerate.
 
     Args:
         pair: A model of the zoo or a `ppgen.Pair`; best in float64, where derivatives are compared most
@@ -51,14 +54,45 @@ def check_pair(pair: Any, batch: Any, *, num_particles: int = 3) -> None:
     if not torch.equal(random_state, torch.get_rng_state()):
         fail("Preparing the pair changed the random state.")
     _check_rows(pair, batch, num_particles)
+    if DISCRETE in layout.latent.values():
+        _check_fixed_draws(pair, batch, max(num_particles, 2), layout)
+    else:
+        _check_objective(pair, batch, num_particles, layout)
+    left = set(pyro.get_param_store().keys()) - stored
+    if left:
+        fail(f"Pyro's global parameter store was left holding {sorted(left)}.")
+
+
+def _check_objective(pair: Any, batch: Any, num_particles: int, layout: Layout) -> None:
+    """The gradient of the ELBO is the derivative of its value."""
     phase = inference.ExactPartition() if layout.undirected else None
     chosen = inference.Inference(inference.ELBO(num_particles), negative_phase=phase)
     bound = chosen.bind(pair, batch, num_data=100)
     check_gradient(bound, batch)
     _check_state(pair, lambda other: _value(chosen.bind(other, batch, num_data=100), batch))
-    left = set(pyro.get_param_store().keys()) - stored
-    if left:
-        fail(f"Pyro's global parameter store was left holding {sorted(left)}.")
+
+
+def _check_fixed_draws(pair: Any, batch: Any, num_particles: int, layout: Layout) -> None:
+    """The same where a derivative through draws does not exist: of the log-weights of draws that stay."""
+    with inference.attach(log_partition=0.0), seeded(pair.device), torch.no_grad():
+        trace = inference.log_weights(pair, batch, num_particles, layout=layout).guide_traces[0]
+    latents: dict[str, Any] = {name: trace.nodes[name]["value"] for name in layout.latent}
+
+    def value(other: Any) -> Tensor:
+        with inference.attach(log_partition=0.0):
+            found = log_weights_at(other, batch, latents)
+        return found.local.mean() if found.outside is None else found.local.mean() + found.outside.mean()
+
+    named = {name: tensor for name, tensor in pair.named_parameters() if tensor.requires_grad}
+    gradients = torch.autograd.grad(value(pair), list(named.values()), allow_unused=True)
+    found = {name: each for name, each in zip(named, gradients, strict=True) if each is not None}
+
+    def plain_value() -> Tensor:
+        with torch.no_grad():
+            return value(pair)
+
+    _compare_with_differences(named, found, plain_value)
+    _check_state(pair, lambda other: value(other).detach())
 
 
 def _check_rows(pair: Any, batch: Any, num_particles: int) -> None:
@@ -111,11 +145,19 @@ def check_gradient(bound: Any, batch: Any) -> None:
     named = {name: tensor for name, tensor in bound.pair.named_parameters() if tensor.requires_grad}
     with seeded(bound.pair.device):
         result = bound.step(batch)
-    missing = sorted(set(named) - set(result.gradients))
-    still = sorted(name for name, gradient in result.gradients.items() if not bool((gradient != 0).any()))
+    check_close(result.value, _value(bound, batch), "value of a step against value()", rtol=1e-5)
+    ascent = {name: -gradient for name, gradient in result.gradients.items()}
+    _compare_with_differences(named, ascent, lambda: _value(bound, batch))
+
+
+def _compare_with_differences(
+    named: Mapping[str, Tensor], gradients: Mapping[str, Tensor], value: Callable[[], Tensor]
+) -> None:
+    """Every parameter has a gradient, which is the derivative of the value in a random direction."""
+    missing = sorted(set(named) - set(gradients))
+    still = sorted(name for name, gradient in gradients.items() if not bool((gradient != 0).any()))
     if missing or still:
         fail(f"Parameters without a gradient: {missing + still}.")
-    check_close(result.value, _value(bound, batch), "value of a step against value()", rtol=1e-5)
     generator = torch.Generator().manual_seed(0)
     for name, parameter in named.items():
         double = parameter.dtype == torch.float64
@@ -125,11 +167,11 @@ def check_gradient(bound: Any, batch: Any) -> None:
         for sign in (1, -1):
             with torch.no_grad():
                 parameter.copy_(kept + sign * step * direction)
-            values.append(_value(bound, batch))
+            values.append(value())
         with torch.no_grad():
             parameter.copy_(kept)
         slope = (values[0] - values[1]) / (2 * step)
-        expected = -(result.gradients[name] * direction).sum()
+        expected = (gradients[name] * direction).sum()
         check_close(expected, slope.to(expected), f"gradient in {name!r}", atol=tolerance, rtol=tolerance)
 
 

@@ -82,9 +82,9 @@ def sample(
             `num_samples`.
         sweeps: Gibbs sweeps between two draws of a chain.
         warmup_steps: Sweeps before those; by default 0 for persistent chains, 1000 for new ones.
-        like: For a `Pair` of your own: a batch with `num_samples` rows to call the model with. Observed
-            values are drawn in its place, other arguments are used as they are. Not needed with a run whose
-            batches are observed.
+        like: For a `Pair` of your own, or a model of y given x: a batch with `num_samples` rows to call
+            the model with. Observed values are drawn in its place, other arguments are used as they are. Not needed
+            with a run whose batches are observed.
         seed: Seed of the draws.
         compile: Whether Gibbs sweeps run as machine code. `"auto"` does it for long runs of large machines, by their
             size and not by the clock. Compiled sweeps draw uniforms of their own: they follow from the seed, but agree
@@ -212,7 +212,8 @@ def _check_chains(state: Mapping[str, Tensor], num_chains: int | None) -> None:
 
 def _batch(run: Any, pair: Any, num_samples: int, like: Any) -> Any:
     if like is None:
-        content = getattr(run, "config", {}).get("model", {}).get("example")
+        config = getattr(run, "config", {})
+        content = config.get("model", {}).get("example") if isinstance(config, Mapping) else None
         if content is None:
             raise ValueError(f"like is needed to sample a {type(pair).__name__}: a batch of num_samples rows.")
         return _to_device(_with_rows(from_example(content), num_samples), pair.device)
