@@ -10,7 +10,7 @@ from torch.distributions import kl_divergence
 
 from ppgen.inference.estimator import Estimator
 from ppgen.inference.layout import REPARAMETERISED, Layout, data_frame
-from ppgen.inference.log_weights import LogWeights, summed
+from ppgen.inference.log_weights import LogWeights, summed_log_prob
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def with_exact_kl(weights: LogWeights, sites: Sequence[str], layout: Layout) -> 
         for model_trace, guide_trace in zip(weights.model_traces, weights.guide_traces, strict=True):
             site = guide_trace.nodes[name]
             divergence = kl_divergence(site["fn"], model_trace.nodes[name]["fn"])
-            found.append(summed(site, data_frame(site, layout.plate), layout, divergence))
+            found.append(summed_log_prob(site, data_frame(site, layout.plate), layout, divergence))
         exact = found[0] if len(found) == 1 else torch.cat(found)
         change: Tensor = -exact - weights.model_terms[name] + weights.guide_terms[name]
         if name in weights.inside:

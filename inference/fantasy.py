@@ -8,7 +8,7 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen.inference.layout import Layout, data_frame, sites
-from ppgen.inference.log_weights import summed
+from ppgen.inference.log_weights import summed_log_prob
 from ppgen.pair import Arguments, split_batch
 
 Fantasy = Callable[[Any], Any]
@@ -40,7 +40,7 @@ def sleep_log_density(pair: Any, batch: Any, layout: Layout, fantasy: Fantasy | 
     for site in sites(guide_trace).values():
         if site["infer"].get("_deterministic"):
             continue
-        term = summed(site, data_frame(site, layout.plate), layout)
+        term = summed_log_prob(site, data_frame(site, layout.plate), layout)
         total = total + term.mean()
     return total
 

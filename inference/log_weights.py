@@ -128,7 +128,7 @@ def _run(pair: Any, batch: Any, num_particles: int, layout: Layout, leaves: Sequ
             weights = _add_up(model_trace, guide_trace, num_particles, layout, last)
             if not leaves:
                 return weights
-            scores = {name: summed(site, data_frame(site, layout.plate), layout) for name, site in sites(drawn).items()}
+            scores = {name: summed_log_prob(site, data_frame(site, layout.plate), layout) for name, site in sites(drawn).items()}
             return replace(weights, leaves=cut, scores=scores, guide_traces=[drawn])
     except (RuntimeError, ValueError, IndexError) as error:
         if num_particles == 1 or not _runs_alone(pair, batch, layout):
@@ -184,7 +184,7 @@ def _add_up(
             if site["infer"].get("_deterministic") or name in left_out or (sign < 0 and name in summed_out):
                 continue
             frame = data_frame(site, layout.plate)
-            density = summed(site, frame, layout, summed_out[name][0] if name in summed_out else None)
+            density = summed_log_prob(site, frame, layout, summed_out[name][0] if name in summed_out else None)
             terms[sign][name] = density
             term = sign * density
             if frame is None:
@@ -208,7 +208,7 @@ def _add_up(
     )
 
 
-def summed(site: Any, frame: Any | None, layout: Layout, log_prob: Tensor | None = None) -> Tensor:
+def summed_log_prob(site: Any, frame: Any | None, layout: Layout, log_prob: Tensor | None = None) -> Tensor:
     """Scaled and masked log-density of a site, summed over all but particles and data: (K or 1, B or 1)."""
     if log_prob is None:
         log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
