@@ -9,29 +9,38 @@ from ppgen.inference.bound import BoundInference, StepResult
 from ppgen.inference.contrastive_divergence import CD, PCD
 from ppgen.inference.elbo import ELBO
 from ppgen.inference.exact_partition import ExactPartition
+from ppgen.inference.hmc import HMC, HMCInfo, HMCState
 from ppgen.inference.iwelbo import IWELBO
+from ppgen.inference.latent_density import LatentDensity, LatentTerms
 from ppgen.inference.layout import Layout, find_layout
 from ppgen.inference.legality import Rule, legality
 from ppgen.inference.log_weights import LogWeights, log_weights
 from ppgen.inference.negative_phase import NegativePhase
 from ppgen.inference.objective import Objective
 from ppgen.inference.pathwise import Pathwise
+from ppgen.inference.posterior import PosteriorSamples, sample_posterior
 from ppgen.inference.specification import Inference, describe, from_config, resolve, to_config
 
 __all__ = [
     "CD",
     "ELBO",
+    "HMC",
     "IWAE",
     "IWELBO",
     "PCD",
     "BoundInference",
     "ExactPartition",
+    "HMCInfo",
+    "HMCState",
     "Inference",
+    "LatentDensity",
+    "LatentTerms",
     "Layout",
     "LogWeights",
     "NegativePhase",
     "Objective",
     "Pathwise",
+    "PosteriorSamples",
     "Rule",
     "StepResult",
     "attach",
@@ -41,5 +50,6 @@ __all__ = [
     "legality",
     "log_weights",
     "resolve",
+    "sample_posterior",
     "to_config",
 ]

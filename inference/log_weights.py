@@ -127,7 +127,7 @@ def _add_up(
             if site["infer"].get("_deterministic") or name in left_out or (sign < 0 and name in summed_out):
                 continue
             frame = data_frame(site, layout.plate)
-            term = sign * _summed(site, frame, layout, summed_out[name][0] if name in summed_out else None)
+            term = sign * summed_log_prob(site, frame, layout, summed_out[name][0] if name in summed_out else None)
             if frame is None:
                 outside = term.squeeze(1) if outside is None else outside + term.squeeze(1)
             else:
@@ -145,7 +145,7 @@ def _add_up(
     )
 
 
-def _summed(site: Any, frame: Any | None, layout: Layout, log_prob: Tensor | None = None) -> Tensor:
+def summed_log_prob(site: Any, frame: Any | None, layout: Layout, log_prob: Tensor | None = None) -> Tensor:
     """Scaled and masked log-density of a site, summed over all but particles and data: (K or 1, B or 1)."""
     if log_prob is None:
         log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
