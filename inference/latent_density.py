@@ -93,10 +93,11 @@ class LatentDensity:
                 raise
             raise ValueError(
                 f"The program could not run {num_chains} chains at once: {error}. Chains are a dimension to the left "
-                f"of every plate (dim={self.layout.particle_dim}); index the data from the right (x[..., i]), or use "
-                "num_chains=1."
+                f"of every plate (dim={self.layout.particle_dim}); index the data from the right (x[..., i]). A single "
+                "chain of each datum needs no such dimension."
             ) from error
         self.dim = sum(site.size for site in self.sites)
+        self.num_rows = self.sites[0].batch_shape[self.layout.data_dim]
 
     def __call__(self, position: Tensor) -> Tensor:
         """Log-density of positions (num_chains, rows, dim), nats: (num_chains, rows)."""

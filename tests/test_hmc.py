@@ -85,25 +85,27 @@ def test_moments_of_every_posterior():
     torch.testing.assert_close(found.log_density, expected)
 
 
-def test_acceptance_comes_near_its_target():
-    """Catches adaptation of the wrong sign, and one step size for data whose posteriors have other widths."""
+@pytest.mark.parametrize(("share", "tolerance"), [("datum", 0.03), ("chain", 0.1)])
+@pytest.mark.parametrize("target", [0.75, 0.9])
+def test_acceptance_comes_near_its_target(share, tolerance, target):
+    """Catches adaptation of the wrong sign, and one step size for data whose posteriors have other widths. A chain that
+    adapts by itself settles a little above its target, as acceptance is a concave function of the step size."""
     scale = torch.tensor([0.05, 1.0, 30.0], dtype=torch.float64)
     log_density = lambda z: -(z / scale[:, None]).square().sum(-1) / 2
-    for target in (0.8, 0.9):
-        kernel = inference.HMC(target_accept=target, num_steps=5)
-        generator = torch.Generator().manual_seed(0)
-        state = kernel.init(log_density, torch.randn(200, 3, 4, dtype=torch.float64) * scale[:, None])
-        for _ in range(600):
-            state, _ = kernel.step(log_density, state, generator, adapt=True)
-        state = kernel.adapted(state)
-        rates = []
-        for _ in range(100):
-            state, info = kernel.step(log_density, state, generator)
-            rates.append(info.acceptance_rate)
-        rate = torch.stack(rates).mean((0, 1))
-        assert ((rate - target).abs() < 0.06).all(), rate
-        sizes = state.step_size.median(0).values / scale
-        assert sizes.max() / sizes.min() < 1.1
+    kernel = inference.HMC(target_accept=target, num_steps=5, share=share)
+    generator = torch.Generator().manual_seed(0)
+    state = kernel.init(log_density, torch.randn(200, 3, 4, dtype=torch.float64) * scale[:, None])
+    for _ in range(600):
+        state, _ = kernel.step(log_density, state, generator, adapt=True)
+    state = kernel.adapted(state)
+    rates = []
+    for _ in range(100):
+        state, info = kernel.step(log_density, state, generator)
+        rates.append(info.acceptance_rate)
+    rate = torch.stack(rates).mean((0, 1))
+    assert ((rate - target).abs() < tolerance).all(), rate
+    sizes = state.step_size.median(0).values / scale
+    assert sizes.max() / sizes.min() < 1.1
 
 
 def test_shared_step_sizes_are_common_to_the_chains_of_a_datum():
