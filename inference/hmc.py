@@ -26,7 +26,7 @@ class HMCState(NamedTuple):
         averaged_log_step: Logarithm of the step size that dual averaging settles on, (...).
         error: Running mean of target minus acceptance, (...).
         centre: Logarithm of the step size towards which adaptation is drawn, (...).
-        count: Number of adapted steps, scalar.
+        num_adapted: Number of adapted steps, scalar.
     """
 
     position: Tensor
@@ -36,7 +36,7 @@ class HMCState(NamedTuple):
     averaged_log_step: Tensor
     error: Tensor
     centre: Tensor
-    count: Tensor
+    num_adapted: Tensor
 
 
 class HMCInfo(NamedTuple):
@@ -185,16 +185,16 @@ class HMC:
 
     def adapted(self, state: HMCState) -> HMCState:
         """The state with the step sizes on which dual averaging settled; call it once when adaptation ends."""
-        return state._replace(step_size=state.averaged_log_step.exp()) if state.count > 0 else state
+        return state._replace(step_size=state.averaged_log_step.exp()) if state.num_adapted > 0 else state
 
     def _adapt(self, state: HMCState, acceptance: Tensor) -> HMCState:
         if self.share == "datum":
             acceptance = acceptance.mean(0, keepdim=True).expand_as(acceptance)
-        count = state.count + 1
+        count = state.num_adapted + 1
         error = state.error + (self.target_accept - acceptance - state.error) / (count + _T0)
         log_step = state.centre - count.sqrt() / _GAMMA * error
         averaged = state.averaged_log_step + count**-_KAPPA * (log_step - state.averaged_log_step)
-        return state._replace(step_size=log_step.exp(), averaged_log_step=averaged, error=error, count=count)
+        return state._replace(step_size=log_step.exp(), averaged_log_step=averaged, error=error, num_adapted=count)
 
 
 def value_and_gradient(log_density: LogDensity, position: Tensor) -> tuple[Tensor, Tensor]:

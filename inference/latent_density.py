@@ -88,9 +88,10 @@ class LatentDensity:
             with self._undisturbed():
                 trace = self._trace(pair.guide)
                 self.sites = self._find_sites(poutine.replay(pair.model, trace=trace))
-        except (RuntimeError, IndexError) as error:
+        except (RuntimeError, ValueError, IndexError) as error:
             if num_chains == 1:
                 raise
+            LatentDensity(pair, batch, layout=self.layout)  # raises if several chains are not what is wrong
             raise ValueError(
                 f"The program could not run {num_chains} chains at once: {error}. Chains are a dimension to the left "
                 f"of every plate (dim={self.layout.particle_dim}); index the data from the right (x[..., i]). A single "
@@ -111,7 +112,7 @@ class LatentDensity:
     def _terms(self, position: Tensor) -> tuple[LatentTerms, dict[str, Tensor]]:
         """The parts of the log-density, and the latents."""
         handler = _Unconstrained(self._pieces(position))
-        trace = self._trace(self.pair.model, handler)
+        trace: Any = self._trace(self.pair.model, handler)
         prior, likelihood = self._zeros(position), self._zeros(position)
         for name, site in sites(trace).items():
             frame = data_frame(site, self.layout.plate)
@@ -155,7 +156,7 @@ class LatentDensity:
         """
         if start not in STARTS:
             raise ValueError(f"The start of chains must be one of {', '.join(map(repr, STARTS))}, got {start!r}.")
-        trace = self._trace(self.pair.guide if start == "guide" else self.pair.model)
+        trace: Any = self._trace(self.pair.guide if start == "guide" else self.pair.model)
         return self.position({site.name: trace.nodes[site.name]["value"] for site in self.sites})
 
     @torch.no_grad()
@@ -167,7 +168,7 @@ class LatentDensity:
         Raises:
             ValueError: If a value lies outside the support that the model states.
         """
-        trace = self._trace(self.pair.model, _Given(values))
+        trace: Any = self._trace(self.pair.model, _Given(values))
         pieces = []
         for site in self.sites:
             node = trace.nodes[site.name]

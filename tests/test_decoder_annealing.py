@@ -28,7 +28,7 @@ def path_and_steps(pair, x, start, betas=BETAS, num_chains=CHAINS, seed=0):
 
 
 def assert_mean_one(weights):
-    """Each datum's weights over its evidence have mean one, within four errors; and vary, so that this says something."""
+    """Each datum's weights over its evidence have mean one, within four errors; and they vary."""
     error = weights.std(0) / len(weights) ** 0.5
     assert ((weights.mean(0) - 1).abs() < 4 * error).all(), (weights.mean(0), error)
     assert (error < 0.1).all() and (weights.std(0) > 0.05).all()
@@ -46,17 +46,32 @@ def test_forward_weights_have_mean_p_of_x(start):
     assert_mean_one((log_weights - lg.log_evidence(x)).exp())
 
 
+def faint(x):
+    """A likelihood so weak that 1 / w has moments enough from the prior too, whatever the moves do."""
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+        pyro.sample("x", dist.Normal(0.7 * z + 0.2, 1.5), obs=x)
+
+
+def faint_guide(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(x.new_full((), 0.2), 1.1))
+
+
 @pytest.mark.parametrize("start", ["prior", "guide"])
 def test_reverse_weights_have_mean_one_over_p_of_x(start):
-    """Catches levels of the way back that are not those of the way there, or step sizes off by one level."""
-    x = lg.data(3)
-    posterior = torch.distributions.MultivariateNormal(lg.posterior_mean(x), precision_matrix=lg.PRECISION)
-    betas = [0.0, 0.3, 0.6, 0.8, 0.9, 1.0] if start == "prior" else BETAS
-    with evaluating(lg.pair(), seed=1):
-        path, steps, generator = path_and_steps(lg.pair(), x, start, betas)
+    """Catches levels of the way back that are not those of the way there, and a weight of the wrong end: E[1 / w] =
+    1 / p(x) for any ladder."""
+    x = torch.tensor([0.5, 3.0, -4.0], dtype=torch.float64)
+    truth = torch.distributions.Normal(0.2, (0.7**2 + 1.5**2) ** 0.5).log_prob(x)
+    precision = torch.tensor(1 + 0.7**2 / 1.5**2).double()
+    posterior = torch.distributions.Normal((x - 0.2) * 0.7 / 1.5**2 / precision, precision.rsqrt())
+    pair = ppgen.Pair(faint, faint_guide)
+    with evaluating(pair, seed=1):
+        path, steps, generator = path_and_steps(pair, x, start)
         exact = path.density.position({"z": posterior.sample((CHAINS,))})
-        log_weights = decoder_annealing.reverse(path, betas, steps, exact, generator)
-    assert_mean_one((lg.log_evidence(x) - log_weights).exp())
+        log_weights = decoder_annealing.reverse(path, BETAS, steps, exact, generator)
+    assert_mean_one((truth - log_weights).exp())
 
 
 @pytest.mark.parametrize("start", ["prior", "guide"])
@@ -93,7 +108,7 @@ def test_step_sizes_follow_the_ladder_and_the_datum():
 
 def test_log_likelihood_by_annealing_is_calibrated():
     """Catches an error bar of the wrong size, rows out of order across blocks, and an estimate above its bound."""
-    x = lg.data(5)
+    x = lg.data(6)
     truth = lg.log_evidence(x).numpy()
     found = [
         evaluation.log_likelihood(
@@ -103,11 +118,11 @@ def test_log_likelihood_by_annealing_is_calibrated():
             start="guide",
             betas=5,
             num_chains=100,
-            chunk=200,
+            chunk=300,
             seed=seed,
             kernel=inference.HMC(num_steps=3),
         )
-        for seed in range(12)
+        for seed in range(6)
     ]
     scores = np.array([(each.per_datum["log_likelihood"] - truth) / each.per_datum["se"] for each in found])
     assert abs(scores.mean()) < 4 / scores.size**0.5
@@ -121,7 +136,7 @@ def test_a_longer_ladder_is_nearer():
     """Catches levels that do nothing: the error must fall with their number."""
     errors = [
         evaluation.log_likelihood(lg.pair(), lg.data(5), method="ais", betas=betas, num_chains=50).se
-        for betas in (3, 40)
+        for betas in (3, 30)
     ]
     assert errors[1] < errors[0] / 2
 
@@ -137,7 +152,7 @@ def test_seeds_decide_and_the_caller_is_left_alone():
     vae = models.VAE(features=4, latent=2, hidden=(3,))
     before = torch.get_rng_state()
     values = [
-        evaluation.log_likelihood(vae, torch.ones(3, 4), method="ais", betas=3, num_chains=4, seed=seed).value
+        evaluation.log_likelihood(vae, torch.ones(3, 4), method="ais", betas=2, num_chains=4, seed=seed).value
         for seed in (1, 1, 2)
     ]
     assert values[0] == values[1] != values[2]

@@ -28,7 +28,7 @@ def test_bounds_against_the_closed_form(family):
     expected = (
         lg.PRECISION.diagonal().rsqrt().diag() if family == "normal" else torch.linalg.cholesky(lg.PRECISION.inverse())
     )
-    torch.testing.assert_close(found.scale_tril, expected.expand(6, 2, 2), atol=0.02, rtol=0)
+    torch.testing.assert_close(found.scale_tril, expected.expand(6, 2, 2), atol=0.05, rtol=0)
     assert found.history.shape == (400,) and found.history[-20:].mean() > found.history[0]
 
 
@@ -108,7 +108,7 @@ def test_programs_that_cannot_run_several_particles():
     pair = ppgen.Pair(column_model, column_guide)
     found = training.refine(pair, torch.randn(4), num_particles=1, steps=5, num_samples=10)
     assert found.gap.shape == (4,)
-    with pytest.raises(ValueError, match="several|at once.*from the right"):
+    with pytest.raises(ValueError, match="(?s)3 chains at once.*from the right"):
         training.refine(pair, torch.randn(4), num_particles=3, steps=5)
 
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from ppgen.evaluation.importance import PerDatum, summarise
-from ppgen.inference.hmc import HMC, HMCInfo, HMCState
+from ppgen.inference.hmc import HMC
 from ppgen.inference.latent_density import STARTS, LatentDensity, Start
 from ppgen.inference.layout import Layout
 from ppgen.pair import AnyPair
 
 PILOT_CHAINS = 10  # chains a datum that find the step sizes
-PILOT_MOVES = 100  # their trajectories along the whole ladder, at least
+PILOT_MOVES = 50  # their trajectories along the whole ladder, at least
 _GAIN = 0.3  # change of a log step size for an acceptance off its target by one
 
 
@@ -52,12 +52,11 @@ class DecoderPath:
 
         return log_density
 
-    def move(
-        self, position: Tensor, beta: float, step_size: Tensor, generator: torch.Generator
-    ) -> tuple[HMCState, HMCInfo]:
-        """One trajectory at beta."""
+    def move(self, position: Tensor, beta: float, step_size: Tensor, generator: torch.Generator) -> Tensor:
+        """Positions after one trajectory at beta."""
         log_density = self.at(beta)
-        return self.kernel.step(log_density, self.kernel.init(log_density, position, step_size), generator)
+        state = self.kernel.init(log_density, position, step_size)
+        return self.kernel.step(log_density, state, generator)[0].position
 
 
 def find_step_sizes(path: DecoderPath, betas: Sequence[float], generator: torch.Generator) -> list[Tensor]:
@@ -74,10 +73,13 @@ def find_step_sizes(path: DecoderPath, betas: Sequence[float], generator: torch.
     log_step = torch.full_like(position[0, :, 0], path.kernel.step_size).log()
     found = []
     for beta in inner:
+        log_density = path.at(beta)
+        state = path.kernel.init(log_density, position, log_step.exp())
         for _ in range(moves):
-            state, info = path.move(position, beta, log_step.exp(), generator)
-            position = state.position
+            state, info = path.kernel.step(log_density, state, generator)
             log_step = log_step + _GAIN * (info.acceptance_rate.mean(0) - path.kernel.target_accept)
+            state = state._replace(step_size=log_step.exp().expand_as(state.step_size))
+        position = state.position
         found.append(log_step.exp())
     return found
 
@@ -94,7 +96,7 @@ def forward(
     position = path.density.draw(path.start)
     log_weights = betas[1] * path.difference(position)
     for level, step_size in enumerate(step_sizes, 1):
-        position = path.move(position, betas[level], step_size, generator)[0].position
+        position = path.move(position, betas[level], step_size, generator)
         log_weights = log_weights + (betas[level + 1] - betas[level]) * path.difference(position)
     return log_weights
 
@@ -110,7 +112,7 @@ def reverse(
     """Log-weights of the runs back from exact draws of p(z | x), E[1 / w] = 1 / p(x), float64: (num_chains, rows)."""
     log_weights = (betas[-1] - betas[-2]) * path.difference(position)
     for level in range(len(step_sizes), 0, -1):
-        position = path.move(position, betas[level], step_sizes[level - 1], generator)[0].position
+        position = path.move(position, betas[level], step_sizes[level - 1], generator)
         log_weights = log_weights + (betas[level] - betas[level - 1]) * path.difference(position)
     return log_weights
 
@@ -204,5 +206,5 @@ def annealed(
         found.append(summarise(forward(path, betas, step_sizes, generator), pareto=False))
         if advance is not None:
             advance(last)
-    joined = [np.concatenate(parts) for parts in zip(*(each[:3] for each in found), strict=True)]
-    return PerDatum(*joined, None)
+    values, se, ess = (np.concatenate(parts) for parts in zip(*(each[:3] for each in found), strict=True))
+    return PerDatum(values, se, ess, None)

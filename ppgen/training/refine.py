@@ -80,13 +80,14 @@ def refine(
 
     .. math::
         \text{gap}(x) = \max_{m, S} E_{u \sim N(m, S)}
-        \Big[ \log \frac{p(x, z(u)) |\partial z / \partial u|}{N(u; m, S)} \Big] - E_{z \sim q(z \mid x)} \Big[ \log \frac{p(x, z)}{q(z \mid x)} \Big]
+        \Big[ \log \frac{p(x, z(u)) |\partial z / \partial u|}{N(u; m, S)} \Big]
+        - E_{z \sim q(z \mid x)} \Big[ \log \frac{p(x, z)}{q(z \mid x)} \Big]
 
     The Normal lives in the unconstrained space of all latents of a datum, starts from the moments of the pair's own
     guide there, and is fitted by Adam with reparameterised draws, its entropy in closed form and a learning rate that
-    falls to zero; both bounds are then estimated from fresh draws. All rows are fitted at once. Parameters, buffers and gradients of the pair, its training
-    flags and the caller's random state are left alone. The gap can be negative where the pair's guide is richer than a
-    Normal.
+    falls to zero; both bounds are then estimated from fresh draws. All rows are fitted at once. Parameters, buffers and
+    gradients of the pair, its training flags and the caller's random state are left alone. The gap can be negative
+    where the pair's guide is richer than a Normal.
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run, with continuous latents.
@@ -194,7 +195,7 @@ def _fit(guide: _Normals, density: LatentDensity, steps: int, lr: float) -> Tens
         if not elbo.isfinite().all():
             row = int((~elbo.isfinite()).nonzero()[0])
             raise ValueError(f"The ELBO of row {row} was {elbo[row]:g} at step {step} of the fit; use a smaller lr.")
-        (-elbo.sum()).backward()  # type: ignore[no-untyped-call]
+        (-elbo.sum()).backward()
         optimizer.step()
         schedule.step()
         history.append(elbo.detach().mean())
