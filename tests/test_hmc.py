@@ -198,6 +198,42 @@ def test_sites_of_every_shape(num_chains):
     assert (density.terms(position + 0.1).prior[:, 0] != terms.prior[:, 0]).all()
 
 
+def plate_left_of_the_data(x):
+    with pyro.plate("data", len(x), dim=-1):
+        b = pyro.sample("b", dist.Normal(0.3, 1.0))
+        with pyro.plate("groups", 3, dim=-2):
+            w = pyro.sample("w", dist.LogNormal(torch.tensor([[0.1], [0.5], [-0.4]]), 0.5))
+        pyro.sample("x", dist.Normal(w.sum(-2) * b, 0.5), obs=x)
+
+
+def guide_left_of_the_data(x):
+    with pyro.plate("data", len(x), dim=-1):
+        pyro.sample("b", dist.Normal(x, 1.0))
+        with pyro.plate("groups", 3, dim=-2):
+            pyro.sample("w", dist.LogNormal(0.0, 0.5))
+
+
+@pytest.mark.parametrize("num_chains", [1, 4])
+def test_plates_left_of_the_data_plate(num_chains):
+    """Catches rows taken for the entries of another plate, where the data are not next to the chains."""
+    x = torch.linspace(-1, 2, 5)
+    density = inference.LatentDensity(ppgen.Pair(plate_left_of_the_data, guide_left_of_the_data), x, num_chains)
+    position = density.draw("guide")
+    values = density.values(position)
+    b, w = values["b"], values["w"]
+    assert b.shape == (num_chains, 5) and w.shape == (num_chains, 5, 3)
+    expected = dist.Normal(0.3, 1.0).log_prob(b)
+    expected = expected + dist.LogNormal(torch.tensor([0.1, 0.5, -0.4]), 0.5).log_prob(w).sum(-1)
+    terms = density.terms(position)
+    torch.testing.assert_close(terms.prior, expected)
+    torch.testing.assert_close(terms.likelihood, dist.Normal(w.sum(-1) * b, 0.5).log_prob(x))
+    torch.testing.assert_close(terms.log_det, w.log().sum(-1))
+    moved = position.clone()
+    moved[:, 2] += 0.1
+    changed = (density(moved) != density(position)).all(0)
+    assert changed.tolist() == [False, False, True, False, False]
+
+
 def test_divergences_are_told_and_rejected():
     """Catches a NaN proposal that is accepted, or that spoils the chains beside it."""
     log_density = lambda z: torch.where(z[..., 0] > 0, z[..., 0].log() - z[..., 0], torch.nan)

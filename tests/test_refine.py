@@ -30,6 +30,7 @@ def test_bounds_against_the_closed_form(family):
     )
     torch.testing.assert_close(found.scale_tril, expected.expand(6, 2, 2), atol=0.05, rtol=0)
     assert found.history.shape == (400,) and found.history[-20:].mean() > found.history[0]
+    torch.testing.assert_close(found.history[-50:].mean(), best.mean(), atol=0.03, rtol=0)
 
 
 def test_full_rank_beats_independent_variables():
