@@ -203,7 +203,7 @@ def plate_left_of_the_data(x):
         b = pyro.sample("b", dist.Normal(0.3, 1.0))
         with pyro.plate("groups", 3, dim=-2):
             w = pyro.sample("w", dist.LogNormal(torch.tensor([[0.1], [0.5], [-0.4]]), 0.5))
-        pyro.sample("x", dist.Normal(w.sum(-2) * b, 0.5), obs=x)
+        pyro.sample("x", dist.Normal(w.sum(-2, keepdim=True) * b, 0.5), obs=x)
 
 
 def guide_left_of_the_data(x):
