@@ -12,13 +12,16 @@ from ppgen.inference.contrastive_divergence import CD, PCD
 from ppgen.inference.elbo import ELBO
 from ppgen.inference.estimator import Estimator
 from ppgen.inference.exact_partition import ExactPartition
+from ppgen.inference.hmc import HMC, HMCInfo, HMCState
 from ppgen.inference.iwelbo import IWELBO
+from ppgen.inference.latent_density import LatentDensity, LatentTerms
 from ppgen.inference.layout import Layout, find_layout
 from ppgen.inference.legality import Rule, legality
 from ppgen.inference.log_weights import LogWeights, log_weights
 from ppgen.inference.negative_phase import NegativePhase
 from ppgen.inference.objective import Objective
 from ppgen.inference.pathwise import Pathwise
+from ppgen.inference.posterior import PosteriorSamples, sample_posterior
 from ppgen.inference.renyi import Renyi
 from ppgen.inference.schedules import Linear
 from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
@@ -35,10 +38,15 @@ __all__ = [
     "ELBO",
     "Estimator",
     "ExactPartition",
+    "HMC",
+    "HMCInfo",
+    "HMCState",
     "IWAE",
     "IWELBO",
     "Inference",
     "InputDependent",
+    "LatentDensity",
+    "LatentTerms",
     "Layout",
     "LeaveOneOut",
     "Linear",
@@ -49,6 +57,7 @@ __all__ = [
     "Objective",
     "PCD",
     "Pathwise",
+    "PosteriorSamples",
     "RLOO",
     "RWS",
     "Renyi",
@@ -67,5 +76,6 @@ __all__ = [
     "legality",
     "log_weights",
     "resolve",
+    "sample_posterior",
     "to_config",
 ]

@@ -128,7 +128,10 @@ def _run(pair: Any, batch: Any, num_particles: int, layout: Layout, leaves: Sequ
             weights = _add_up(model_trace, guide_trace, num_particles, layout, last)
             if not leaves:
                 return weights
-            scores = {name: summed_log_prob(site, data_frame(site, layout.plate), layout) for name, site in sites(drawn).items()}
+            scores = {
+                name: summed_log_prob(site, data_frame(site, layout.plate), layout)
+                for name, site in sites(drawn).items()
+            }
             return replace(weights, leaves=cut, scores=scores, guide_traces=[drawn])
     except (RuntimeError, ValueError, IndexError) as error:
         if num_particles == 1 or not _runs_alone(pair, batch, layout):

@@ -1,7 +1,8 @@
 """Likelihoods and partition functions, each with its error."""
 
+from ppgen.evaluation.bdmc import Sandwich, bdmc
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.likelihood import log_likelihood
 from ppgen.evaluation.partition import log_partition
 
-__all__ = ["Estimate", "log_likelihood", "log_partition"]
+__all__ = ["Estimate", "Sandwich", "bdmc", "log_likelihood", "log_partition"]

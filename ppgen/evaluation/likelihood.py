@@ -1,4 +1,4 @@
-"""log p(x) of a pair: exact where it can be, importance sampling with error bars where not."""
+"""log p(x) of a pair: exact where it can be, importance sampling or annealing with error bars where not."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,15 @@ from torch import Tensor
 
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.evaluation.data import Rows
+from ppgen.evaluation.decoder_annealing import annealed, check_annealing
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.importance import PerDatum, importance
+from ppgen.evaluation.partition import LOW_ESS
 from ppgen.evaluation.partition import log_partition as estimate_log_partition
 from ppgen.evaluation.program import Program, examine
 from ppgen.evaluation.state import evaluating
+from ppgen.inference.annealing import make_betas
+from ppgen.inference.hmc import HMC
 from ppgen.pair import AnyPair, as_pair
 from ppgen.progress import progress_bar
 
@@ -22,6 +26,15 @@ METHODS = ("auto", "exact", "importance", "ais")
 # Log-weights at once: with 784 features an activation takes 6 MiB and 0.3 GiB.
 CHUNK_CPU, CHUNK_CUDA = 2_000, 100_000
 WARN_SHARE = 0.1  # share of rows with a Pareto k above the limit from which the mean itself is doubtful
+
+_DOUBTFUL_GUIDE = (
+    "the guide is too narrow or too far off for its weights, and the value errs low by "
+    "more than the error bar says; use more particles or a better guide"
+)
+_DOUBTFUL_LADDER = (
+    "a few annealing runs carry the estimate of many rows, and the value errs low by more than the error bar says; "
+    "use more betas"
+)
 
 
 def log_likelihood(
@@ -34,6 +47,8 @@ def log_likelihood(
     log_partition: Any = None,
     num_chains: int = 100,
     betas: int | str | Sequence[float] | Tensor = 1000,
+    start: str = "prior",
+    kernel: HMC | None = None,
     seed: int = 0,
     vectorize_particles: bool = True,
     compile: bool | Literal["auto"] = "auto",
@@ -47,22 +62,28 @@ def log_likelihood(
 
     It is a lower bound in expectation, and equal to log p(x) for every K where the guide is the exact
     posterior (an RBM). Under a Boltzmann machine an estimate of log Z enters every datum alike; its error is
-    part of `se` and is given by itself as `log_partition_se`. The pair is run in evaluation mode; its
-    training flags and the caller's random state are left as they are.
+    part of `se` and is given by itself as `log_partition_se`. With `"ais"` a directed pair's weights are those of
+    annealing runs from the prior, along p(z) p(x | z)^beta, or from the guide, along q(z | x)^(1 - beta) p(x, z)^beta,
+    moved by Hamiltonian Monte Carlo; they too have the mean p(x) for any ladder. A pilot run finds the step sizes. A
+    level costs a trajectory of `num_chains` chains a datum, so that a few hundred rows are what one asks for. The pair
+    is run in evaluation mode; its training flags and the caller's random state are left as they are.
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run.
         x: Data, (rows, features), tensor or array; for programs with several arguments a tuple or a mapping.
         method: `"importance"`; `"exact"` where the guide is the exact posterior and log Z can be enumerated;
-            `"ais"` the same with log Z by annealing; `"auto"` takes the best that is possible, and the
-            estimate says which.
+            `"ais"` the same with log Z by annealing or, for a directed pair with continuous latents, annealing of the
+            latents of every datum; `"auto"` takes the best of the first two or log Z by annealing, and the estimate
+            says which.
         num_particles: Particles K a datum for importance sampling.
-        chunk: Log-weights (particle x row) evaluated at once, which bounds the memory: an activation of n
+        chunk: Log-weights (particle or chain x row) evaluated at once, which bounds the memory: an activation of n
             units takes 4 n bytes for each. By default 2,000 on CPU (what caches hold) and 100,000 on CUDA.
         log_partition: log Z if it is known: an estimate, a number, or a mapping from undirected sites to
             those.
-        num_chains: Annealing runs, where log Z is annealed.
+        num_chains: Annealing runs: of log Z, or of each datum.
         betas: Their ladder, as for `log_partition`.
+        start: Where annealing of latents begins: `"prior"` or `"guide"`.
+        kernel: What moves the latents, one trajectory a level; `inference.HMC()` by default.
         seed: Seed of all randomness.
         vectorize_particles: False for programs that cannot broadcast over particles.
         compile: Whether importance sampling runs as machine code: the pair is traced once and compiled, within the same
@@ -81,6 +102,8 @@ def log_likelihood(
 
     References:
         Burda, Grosse and Salakhutdinov (2016), Importance weighted autoencoders, arXiv:1509.00519.
+        Wu, Burda, Salakhutdinov and Grosse (2017), On the quantitative analysis of decoder-based generative models,
+        arXiv:1611.04273.
         Vehtari, Simpson, Gelman, Yao and Gabry (2024), Pareto smoothed importance sampling, arXiv:1507.02646.
 
     Example:
@@ -96,27 +119,48 @@ def log_likelihood(
     program = examine(pair, rows)
     rows = Rows(x, pair) if rows.dtype is None else rows  # parameters made at the first run decide the dtype
     chosen = _choose(method, program)
+    chunk = chunk or (CHUNK_CUDA if pair.device.type == "cuda" else CHUNK_CPU)
     options = {"num_chains": num_chains, "betas": betas, "seed": seed, "progress": progress, "x": rows(0, 1)}
     partitions = _partitions(pair, program.energies, log_partition, method, options)
+    ladder = make_betas(betas) if chosen == "annealing" else []
+    mover = check_annealing(num_chains if ladder else 2, start, kernel)
     with evaluating(pair, seed), progress_bar("log-likelihood", len(rows), progress) as advance:
-        found = importance(
-            pair,
-            rows,
-            len(rows),
-            layout=program.layout,
-            num_particles=num_particles if chosen == "importance" else 1,
-            chunk=chunk or (CHUNK_CUDA if pair.device.type == "cuda" else CHUNK_CPU),
-            log_partition={site: each.value for site, each in partitions.items()},
-            vectorize_particles=vectorize_particles,
-            pareto=chosen == "importance",
-            compile=compile,
-            advance=advance,
-        )
+        if chosen == "annealing":
+            found = annealed(
+                pair,
+                rows,
+                len(rows),
+                layout=program.layout,
+                betas=ladder,
+                num_chains=num_chains,
+                chunk=chunk,
+                start="prior" if start == "prior" else "guide",
+                kernel=mover,
+                seed=seed,
+                advance=advance,
+            )
+        else:
+            found = importance(
+                pair,
+                rows,
+                len(rows),
+                layout=program.layout,
+                num_particles=num_particles if chosen == "importance" else 1,
+                chunk=chunk,
+                log_partition={site: each.value for site, each in partitions.items()},
+                vectorize_particles=vectorize_particles,
+                pareto=chosen == "importance",
+                compile=compile,
+                advance=advance,
+            )
     if np.isnan(found.log_likelihood).any():
         row = int(np.isnan(found.log_likelihood).argmax())
         raise ValueError(f"log p(x) of row {row} is NaN: the parameters or the densities of the pair are not finite.")
     if chosen == "importance":
-        estimate = _sampled(found, num_particles)
+        estimate = _sampled(found, num_particles, f"importance (K={num_particles})", _DOUBTFUL_GUIDE)
+    elif chosen == "annealing":
+        how = f"AIS from the {start} ({num_chains} chains x {len(ladder) - 1} betas)"
+        estimate = _sampled(found, num_chains, how, _DOUBTFUL_LADDER)
     else:
         estimate = _exact(found)
     estimate = _with_partitions(estimate, partitions)
@@ -124,13 +168,10 @@ def log_likelihood(
 
 
 def _choose(method: str, program: Program) -> str:
-    """`"exact"` where one particle tells log p(x), else `"importance"`; raises if it was not asked for."""
+    """`"exact"` where one particle tells log p(x), else `"importance"`; `"annealing"` of latents if asked for."""
     inexact = program.inexact_sites
     if method == "ais" and not program.energies:
-        raise ValueError(
-            'method="ais" anneals log Z, and the model has no undirected site (no BoltzmannMachine). '
-            'Use method="importance".'
-        )
+        return "annealing"
     if method in ("exact", "ais") and inexact:
         raise ValueError(
             f"This pair's guide at site {inexact[0]!r} is not the exact posterior "
@@ -200,7 +241,7 @@ def _exact(found: PerDatum) -> Estimate:
     )
 
 
-def _sampled(found: PerDatum, num_particles: int) -> Estimate:
+def _sampled(found: PerDatum, num_draws: int, method: str, doubt: str) -> Estimate:
     values = found.log_likelihood
     per_datum = {"log_likelihood": values, "se": found.se, "ess": found.ess}
     if found.pareto_k is not None:
@@ -209,22 +250,19 @@ def _sampled(found: PerDatum, num_particles: int) -> Estimate:
         float(values.mean()),
         float(np.sqrt(np.square(found.se).sum()) / len(values)),
         "lower bound",
-        f"importance (K={num_particles})",
+        method,
         ess=float(found.ess.mean()),
-        num_draws=num_particles,
+        num_draws=num_draws,
         num_data=len(values),
         data_se=_spread(values),
         bias=-float(np.square(found.se).mean()) / 2,
         per_datum=per_datum,
     )
-    bad = estimate.num_bad_pareto_k or 0
-    if bad > WARN_SHARE * len(values):
-        return replace(
-            estimate,
-            warning="the guide is too narrow or too far off for its weights, and the value errs low by "
-            "more than the error bar says; use more particles or a better guide",
-        )
-    return estimate
+    if found.pareto_k is not None:
+        bad = estimate.num_bad_pareto_k or 0
+    else:
+        bad = int((found.ess < LOW_ESS * num_draws).sum()) if doubt == _DOUBTFUL_LADDER else 0
+    return replace(estimate, warning=doubt) if bad > WARN_SHARE * len(values) else estimate
 
 
 def _with_partitions(estimate: Estimate, partitions: dict[str, Estimate]) -> Estimate:

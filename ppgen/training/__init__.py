@@ -1,6 +1,7 @@
 """Training of any pair by any inference, its checkpoints, and what is done with the trained pair.
 
-`fit` trains, `load` reads a run back, `sample` draws from the model; callbacks are functions of an `Event`.
+`fit` trains, `load` reads a run back, `sample` draws from the model, `refine` measures the amortisation gap; callbacks
+are functions of an `Event`.
 """
 
 from ppgen.training.callbacks import CSVLog, Event, TensorBoardLog
@@ -8,6 +9,7 @@ from ppgen.training.divergence import DivergenceError
 from ppgen.training.fit import fit
 from ppgen.training.folder import FolderInUseError
 from ppgen.training.loading import load
+from ppgen.training.refine import Refinement, refine
 from ppgen.training.run import Run
 from ppgen.training.sampling import Samples, sample
 
@@ -16,10 +18,12 @@ __all__ = [
     "DivergenceError",
     "Event",
     "FolderInUseError",
+    "Refinement",
     "Run",
     "Samples",
     "TensorBoardLog",
     "fit",
     "load",
+    "refine",
     "sample",
 ]

@@ -1,0 +1,111 @@
+"""Draws from the posterior of every datum at once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppgen.inference.hmc import HMC
+from ppgen.inference.latent_density import STARTS, LatentDensity, Start, frozen
+from ppgen.pair import as_pair
+
+
+@dataclass(frozen=True)
+class PosteriorSamples:
+    """Draws of Markov chains from p(z | x) of each datum, and how well the chains moved after warmup.
+
+    Attributes:
+        draws: By site, (num_chains, num_samples, rows, inner plates, event).
+        log_density: log p(x, z) + log |dz/du| of each draw, nats: (num_chains, num_samples, rows).
+        acceptance_rate: Mean over the draws: (num_chains, rows).
+        num_diverging: Trajectories whose energy error exceeded 1000 nats: (num_chains, rows).
+        step_size: Step size that each chain kept: (num_chains, rows).
+    """
+
+    draws: dict[str, Tensor]
+    log_density: Tensor
+    acceptance_rate: Tensor
+    num_diverging: Tensor
+    step_size: Tensor
+
+    def __repr__(self) -> str:
+        chains, samples, rows = self.log_density.shape
+        each = f"{chains} chain{'s' * (chains > 1)} x {samples} draws of {rows} row{'s' * (rows > 1)}"
+        text = f"PosteriorSamples({', '.join(self.draws)}: {each}, acceptance {self.acceptance_rate.mean():.2f}"
+        diverging = int(self.num_diverging.sum())
+        return f"{text}, {diverging} diverging)" if diverging else f"{text})"
+
+
+def sample_posterior(
+    pair: Any,
+    x: Any,
+    *,
+    num_samples: int,
+    warmup_steps: int = 500,
+    num_chains: int = 1,
+    kernel: HMC | None = None,
+    init: Start = "guide",
+    seed: int = 0,
+) -> PosteriorSamples:
+    r"""Draw from the posterior p(z | x) of every datum by Hamiltonian Monte Carlo, all chains in one tensor.
+
+    .. math:: u_t \sim T(\cdot \mid u_{t-1}), \quad T \text{ invariant for } p(x, z(u)) |\partial z / \partial u|
+
+    Chains move in the unconstrained space of all latents of a datum together; each adapts a step size of its own in the
+    warmup, which is thrown away. The pair is run in evaluation mode; its training flags and the caller's random state
+    are left as they are.
+
+    Args:
+        pair: A model of the zoo, a `ppgen.Pair` or a run.
+        x: Data: a tensor, a tuple or a mapping, as the pair takes it.
+        num_samples: Draws kept of each chain, one a trajectory.
+        warmup_steps: Trajectories before those.
+        num_chains: Chains of each datum.
+        kernel: The kernel; `HMC()` by default.
+        init: Where chains start: draws of the `"guide"` or of the `"prior"`.
+        seed: Seed of all randomness.
+
+    Raises:
+        ValueError: If a number is not positive, a latent site is discrete or outside the data plate, or there is none.
+        TypeError: If `pair` is none, or `kernel` is no HMC.
+
+    References:
+        Neal (2011), MCMC using Hamiltonian dynamics, arXiv:1206.1901.
+
+    Example:
+        >>> import torch
+        >>> from ppgen import inference, models
+        >>> vae = models.VAE(features=4, latent=2, hidden=(3,))
+        >>> samples = inference.sample_posterior(vae, torch.ones(5, 4), num_samples=20, warmup_steps=20, num_chains=3)
+        >>> samples.draws["z"].shape
+        torch.Size([3, 20, 5, 2])
+    """
+    pair = as_pair(pair)
+    for name, number, least in (("num_samples", num_samples, 1), ("warmup_steps", warmup_steps, 0)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+            raise ValueError(f"{name} must be an integer of at least {least}, got {number!r}.")
+    if init not in STARTS:
+        raise ValueError(f"init must be one of {', '.join(map(repr, STARTS))}, got {init!r}.")
+    kernel = HMC() if kernel is None else kernel
+    if not isinstance(kernel, HMC):
+        raise TypeError(f"kernel must be an inference.HMC, got {type(kernel).__name__}.")
+    pair.prepare(x)
+    with frozen(pair, seed) as generator:
+        density = LatentDensity(pair, x, num_chains)
+        state = kernel.init(density, density.draw(init))
+        for _ in range(warmup_steps):
+            state, _ = kernel.step(density, state, generator, adapt=True)
+        state = kernel.adapted(state)
+        draws: dict[str, list[Tensor]] = {}
+        log_density, acceptance = [], torch.zeros_like(state.log_density)
+        diverging = torch.zeros_like(state.log_density, dtype=torch.long)
+        for _ in range(num_samples):
+            state, info = kernel.step(density, state, generator)
+            for name, value in density.values(state.position).items():
+                draws.setdefault(name, []).append(value)
+            log_density.append(state.log_density)
+            acceptance += info.acceptance_rate / num_samples
+            diverging += info.diverging
+    stacked = {name: torch.stack(values, 1) for name, values in draws.items()}
+    return PosteriorSamples(stacked, torch.stack(log_density, 1), acceptance, diverging, state.step_size)

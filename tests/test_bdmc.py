@@ -1,0 +1,133 @@
+"""The sandwich of bidirectional Monte Carlo against closed forms, and the errors that go with it."""
+
+import linear_gaussian as lg
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+
+import ppgen
+from ppgen import evaluation, inference, models
+from ppgen.evaluation.bdmc import simulate
+from ppgen.evaluation.state import evaluating
+
+KERNEL = inference.HMC(num_steps=5)
+
+
+def test_simulated_data_come_with_their_latents():
+    """Catches latents of other rows than the data's, and data that were not replaced."""
+    x = torch.zeros(4000, 4, dtype=torch.float64)
+    with evaluating(lg.pair(), seed=0):
+        drawn, latents = simulate(lg.pair(), 4000, x)
+    noise = drawn - latents["z"] @ lg.WEIGHT.T - lg.OFFSET
+    assert abs(noise.std().item() / lg.NOISE - 1) < 4 / (2 * noise.numel()) ** 0.5
+    covariance = drawn.T.cov()
+    assert ((covariance - lg.COVARIANCE).abs() < 4 * 2**0.5 * lg.COVARIANCE.diagonal().max() / 4000**0.5).all()
+
+
+@pytest.mark.parametrize(("start", "betas"), [("prior", 30), ("guide", 6)])
+def test_the_sandwich_holds_the_truth(start, betas):
+    """Catches bounds exchanged, a reverse run from another point than the exact draw, rows of one block given the draws
+    of another, and a gap that is not their difference."""
+    found = evaluation.bdmc(
+        lg.pair(),
+        like=torch.zeros(200, 4, dtype=torch.float64),
+        num_chains=5,
+        betas=betas,
+        start=start,
+        kernel=KERNEL,
+        chunk=600,
+    )
+    truth = lg.log_evidence(found.x).numpy()
+    assert found.num_data == 200 and found.per_datum["gap"].shape == (200,)
+    below, above = truth - found.per_datum["lower"], found.per_datum["upper"] - truth
+    for error in (below, above):  # each positive in expectation, and small
+        assert error.mean() > -4 * error.std() / 200**0.5
+        assert error.mean() < 0.5
+    assert found.gap > 0
+    assert found.gap == pytest.approx(found.upper - found.lower)
+    assert found.gap_se == pytest.approx(found.per_datum["gap"].std(ddof=1) / 200**0.5)
+    if start == "prior":  # a short ladder: both bounds miss the truth, each on its own side
+        assert below.mean() > 0.01 and above.mean() > 0.01
+    assert abs(below.mean()) < 0.2 + 4 * found.lower_se
+    assert repr(found).count(" ± ") == 3 and "200 simulated rows" in repr(found)
+
+
+def test_a_longer_ladder_closes_the_gap():
+    """Catches a gap that measures something else than the annealing."""
+    gaps = [
+        evaluation.bdmc(
+            lg.pair(), like=torch.zeros(50, 4, dtype=torch.float64), num_chains=4, betas=betas, kernel=KERNEL
+        ).gap
+        for betas in (3, 60)
+    ]
+    assert gaps[1] < gaps[0] / 4
+
+
+def test_positive_latents():
+    """Catches a Jacobian that one direction has and the other has not."""
+    like = torch.ones(150, dtype=torch.float64)
+    found = evaluation.bdmc(lg.positive_pair(), like=like, num_chains=5, betas=15, kernel=KERNEL)
+    truth = lg.positive_quadrature(found.x)[0].numpy()
+    for error in (truth - found.per_datum["lower"], found.per_datum["upper"] - truth):
+        assert -4 * error.std() / 150**0.5 < error.mean() < 0.2
+
+
+def test_models_of_the_zoo_are_simulated_by_number():
+    """Catches the importance estimate outside the sandwich, data that the model cannot take, and seeds without
+    effect."""
+    torch.manual_seed(3)
+    vae = models.VAE(features=12, latent=2, hidden=(8,))
+    for parameter in vae.decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    before = torch.get_rng_state()
+    found = [evaluation.bdmc(vae, num_data=20, num_chains=10, betas=20, seed=seed, kernel=KERNEL) for seed in (0, 0, 1)]
+    assert found[0].gap == found[1].gap != found[2].gap
+    assert torch.equal(torch.get_rng_state(), before) and vae.training
+    assert found[0].x.shape == (20, 12)
+    between = evaluation.log_likelihood(vae, found[0].x, num_particles=20_000)
+    error = np.hypot(between.se, found[0].gap_se)
+    assert found[0].lower - 4 * error < between.value < found[0].upper + 4 * error
+
+
+def labelled(x, y):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(x, 1.0))
+        pyro.sample("y", dist.Normal(2 * z, 0.5), obs=y)
+
+
+def labelled_guide(x, y):
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(x, 1.0))
+
+
+@pytest.mark.parametrize("as_mapping", [False, True])
+def test_only_what_is_observed_is_simulated(as_mapping):
+    """Catches an input that is replaced along with the observation."""
+    x, y = torch.linspace(-3, 3, 100).double(), torch.zeros(100).double()
+    like = {"x": x, "y": y} if as_mapping else (x, y)
+    found = evaluation.bdmc(ppgen.Pair(labelled, labelled_guide), like=like, num_chains=4, betas=30, kernel=KERNEL)
+    given, simulated = found.x.values() if as_mapping else found.x
+    assert torch.equal(given, x) and (simulated != y).all()
+    truth = torch.distributions.Normal(2 * x, 4.25**0.5).log_prob(simulated).numpy()
+    for error in (truth - found.per_datum["lower"], found.per_datum["upper"] - truth):
+        assert -4 * error.std() / 10 < error.mean() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("pair", "options", "message"),
+    [
+        (lg.pair(), {}, "like is needed"),
+        (lg.pair(), {"like": lg.data(3), "num_data": 4}, "num_data=4 rows, got 3"),
+        (lg.pair(), {"like": lg.data(3), "num_chains": 1}, "num_chains"),
+        (lg.pair(), {"like": lg.data(3), "betas": 0}, "betas"),
+        (lg.pair(), {"like": lg.data(3), "start": "data"}, "start"),
+        (models.VAE(features=4, latent=2, hidden=(3,)), {"num_data": 0}, "num_data"),
+        (models.RBM(visible=4, hidden=3), {}, "'hidden'.*log_partition"),
+    ],
+)
+def test_bad_arguments_are_named(pair, options, message):
+    """Catches an error from the depth of the work, without the argument's name."""
+    with pytest.raises(ValueError, match=message):
+        evaluation.bdmc(pair, **options)
