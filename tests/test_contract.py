@@ -209,12 +209,12 @@ def test_estimators(name: str, estimator: Any, objective: Any, device: torch.dev
     for each in (inference.Pathwise(), estimator):
         chosen = inference.Inference(objective, each)
         torch.manual_seed(2)
-        bound = chosen.bind(testing.conjugate_pair(device=device), x.repeat(500), num_data=2000)
-        steps = [bound.step(x.repeat(500)).gradients for _ in range(20)]
+        bound = chosen.bind(testing.conjugate_pair(device=device), x.repeat(200), num_data=800)
+        steps = [bound.step(x.repeat(200)).gradients for _ in range(80)]
         draws.append({name: torch.stack([step[name] for step in steps]) for name in steps[0]})
     for parameter_name, expected in draws[0].items():
         found = draws[1][parameter_name]
-        error = ((expected.var(0) + found.var(0)) / 20).sqrt()
+        error = ((expected.var(0) + found.var(0)) / 80).sqrt()
         if isinstance(estimator, inference.ScoreFunction) and isinstance(estimator.baseline, inference.InputDependent):
             continue  # its variance normalisation scales the gradient
         score = (found.mean(0) - expected.mean(0)).abs() / (error + 1e-12)
