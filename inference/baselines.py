@@ -123,7 +123,7 @@ class InputDependent(Baseline):
             "bias1": rows.new_zeros(()),
         }
         moments = {
-            f"{which}.{name}": torch.zeros_like(w) for which in ("first", "second") for name, w in weights.items()
+            f"{which}_{name}": torch.zeros_like(w) for which in ("first", "second") for name, w in weights.items()
         }
         averages = {name: rows.new_zeros(()) for name in ("mean", "variance", "steps")}
         return {**weights, **moments, **averages}
