@@ -75,7 +75,7 @@ def particles(log_weights: Tensor, log_mass: Tensor, num_particles: int) -> tupl
 
     Example:
         >>> weights, mass = particles(torch.zeros(3, 2), torch.full((3, 2), -math.log(3)), 2)
-        >>> weights.shape, float(mass.exp().sum(0)[0])
+        >>> weights.shape, round(float(mass.exp().sum(0)[0]), 5)
         (torch.Size([2, 9, 2]), 1.0)
     """
     index = torch.tensor(list(itertools.product(range(len(log_weights)), repeat=num_particles)))
