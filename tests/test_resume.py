@@ -1,5 +1,6 @@
 """A run that was killed and started again is the run that was not."""
 
+import json
 import os
 import signal
 import subprocess
@@ -147,6 +148,18 @@ def test_other_versions_are_warned_of(tmp_path):
     config.write_text(config.read_text().replace(f'"torch": "{torch.__version__}"', '"torch": "1.0"'))
     with pytest.warns(UserWarning, match="torch 1.0 ->"):
         ppgen.fit(_vae(), _ROWS, epochs=2, resume=True, **arguments)
+
+
+def test_a_record_without_a_newer_argument_goes_on(tmp_path):
+    """Catches a run that an earlier version began and this one refuses, because an objective has learnt something."""
+    options = {"epochs": 1, "lr_schedule": "constant", "folder": tmp_path, "progress": False}
+    ppgen.fit(models.VAE(12, 3, (5,)), torch.ones(20, 12), "elbo", **options)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    del config["inference"]["objective"]["kl_weight"]
+    path.write_text(json.dumps(config))
+    run = ppgen.fit(models.VAE(12, 3, (5,)), torch.ones(20, 12), "elbo", resume=True, **{**options, "epochs": 2})
+    assert run.state["epoch"] == 2
 
 
 def test_resume_is_refused_where_it_makes_no_sense(tmp_path):

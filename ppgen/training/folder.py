@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ppgen.inference import from_config, to_config
 from ppgen.training import checkpoint
 from ppgen.training.processes import World
 
@@ -90,6 +91,7 @@ class RunFolder:
         if (self.path / CONFIG).exists():
             old = checkpoint.read_json(self.path / CONFIG)
             check_format(old, self.path)
+            old = completed(old)
             compare(old, config, 0 if last is None else int(last[1]["epoch"]), self.path)
             if last is not None:
                 warn_of_environment(old, config)
@@ -125,6 +127,14 @@ def check_format(config: Mapping[str, Any], path: Path) -> None:
             f"{path / CONFIG} has checkpoint_format {version!r}; this version of ppgen reads up to "
             f"{checkpoint.FORMAT}. Install the version that wrote it, or a newer one."
         )
+
+
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded configuration with the arguments of its inference that are newer than the record, at their defaults."""
+    inference = config.get("inference")
+    if not isinstance(inference, Mapping):
+        return dict(config)
+    return {**config, "inference": json.loads(json.dumps(to_config(from_config(dict(inference)))))}
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any], epochs_done: int, path: Path) -> None:
