@@ -130,7 +130,7 @@ def check_format(config: Mapping[str, Any], path: Path) -> None:
 
 
 def completed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A recorded configuration with the arguments of its inference that are newer than the record, at their defaults."""
+    """A recorded configuration, with arguments of its inference that are newer than the record at their defaults."""
     inference = config.get("inference")
     if not isinstance(inference, Mapping):
         return dict(config)
