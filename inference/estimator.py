@@ -35,8 +35,23 @@ class Estimator:
     def check(self, site: str, fn: Any, num_particles: int) -> None:
         """Raise ValueError, before the first step, if it cannot serve a site; it serves any of its kinds by default."""
 
-    def draw(self, name: str, fn: Any) -> Tensor | None:
-        """Value at a site of the guide; None leaves the draw to the site's own law."""
+    @property
+    def scheduled(self) -> bool:
+        """Whether a number of it follows a schedule, so that it needs the steps taken."""
+        return False
+
+    def law(self, fn: Any) -> Any:
+        """Law whose log-density stands, in training, for that of a site in the guide and in the model."""
+        return fn
+
+    def draw(self, name: str, fn: Any, steps: Tensor | None) -> Tensor | None:
+        """Value at a site of the guide; None leaves the draw to the site's own law.
+
+        Args:
+            name: The site.
+            fn: Its law.
+            steps: Steps taken, where an estimator is scheduled.
+        """
         return None
 
 
