@@ -1,0 +1,158 @@
+"""Antithetic pairs: less variance than independent ones, how runs are shared, masks, names and refusals."""
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import Tensor
+
+import ppgen
+from ppgen import inference, models
+from ppgen.inference.disarm import Pairing
+from ppgen.training.traced_step import TracedStep
+
+BITS = (torch.rand(30, 8, generator=torch.Generator().manual_seed(2)) < 0.4).float()
+
+
+def variances(net: models.SigmoidBeliefNet, what: inference.Inference, steps: int, blocks: int) -> Tensor:
+    """Summed variance of the guide's gradient in each block of steps."""
+    torch.manual_seed(9)
+    bound = what.bind(net, BITS, num_data=len(BITS))
+    draws = []
+    for _ in range(steps):
+        found = bound.step(BITS).gradients
+        draws.append(torch.cat([g.flatten() for name, g in found.items() if name.startswith("encoders")]))
+    return torch.stack([block.var(0).sum() for block in torch.stack(draws).chunk(blocks)])
+
+
+def test_variance_is_below_that_of_two_independent_draws() -> None:
+    """Catches pairs that are not antithetic, or a weight that only holds on average: two runs of the program each."""
+    torch.manual_seed(4)
+    net = models.SigmoidBeliefNet((8, 6))
+    net.prepare(BITS)
+    steps, blocks = 400, 20
+    ours = variances(net, inference.Inference(inference.ELBO(1), inference.DisARM()), steps, blocks)
+    others = variances(net, inference.Inference(inference.ELBO(2), inference.LeaveOneOut()), steps, blocks)
+    ratio = float(ours.mean() / others.mean())
+    error = ratio * math.sqrt(
+        sum(float(each.var() / each.mean().square()) / blocks for each in (ours, others))
+    )
+    assert ratio + 4 * error < 1, (ratio, error)
+
+
+def test_what_the_members_of_a_pair_share() -> None:
+    """Catches groups that share too much or too little: before a site all, at it u and 1 - u, after it nothing."""
+    torch.manual_seed(0)
+    net = models.SigmoidBeliefNet((8, 40, 30))
+    net.prepare(BITS)
+    bound = inference.Inference(inference.ELBO(3), inference.DisARM()).bind(net, BITS, num_data=30)
+    with pyro.poutine.trace() as tracer:
+        bound.step(BITS)
+    first, second = (tracer.trace.nodes[name]["value"].unflatten(0, (2, 2, 3)) for name in ("z1", "z2"))
+    assert first.shape == (2, 2, 3, 30, 40)
+    assert 0.4 < float((first[0, 0] != first[0, 1]).float().mean()) <= 1  # at z1: antithetic
+    assert not torch.equal(second[0, 0], second[0, 1])  # after it: independent
+    assert torch.equal(first[1, 0], first[1, 1])  # before z2: shared
+    assert float((second[1, 0] != second[1, 1]).float().mean()) > 0.9  # at z2, where logits are near 0
+    agreement = float((second[0, 0] == second[0, 1]).float().mean())
+    assert 0.4 < agreement < 0.6
+    assert not torch.equal(first[0, 0], first[1, 0]) and not torch.equal(first[0, 0, 0], first[0, 0, 1])
+    assert Pairing(("z1", "z2"), ("z1", "z2")).runs(3) == 12
+
+
+def test_named_and_bare() -> None:
+    """Catches a name that fit does not know, and an estimator that needs an objective spelt out."""
+    expected = inference.Inference(inference.ELBO(), inference.DisARM())
+    net = models.SigmoidBeliefNet((8, 4))
+    assert inference.resolve("disarm", net) == inference.resolve(inference.DisARM(), net) == expected
+    assert inference.resolve("doubly-reparameterized", net).objective == inference.IWELBO()
+    assert inference.from_config(inference.to_config(expected)) == expected
+    run = ppgen.fit(net, BITS, "disarm", epochs=2, progress=False)
+    assert run.inference == expected
+
+
+def test_the_graph_is_the_program() -> None:
+    """Catches pairs that a graph freezes."""
+    net = models.SigmoidBeliefNet((8, 4, 3))
+    net.prepare(BITS)
+    bound = inference.Inference(inference.ELBO(2), inference.DisARM()).bind(net, BITS, num_data=30)
+    traced = TracedStep(bound, dict(net.named_parameters()))
+    assert traced.check(BITS) is None
+    torch.manual_seed(6)
+    expected = bound.step(BITS)
+    torch.manual_seed(6)
+    result = traced(BITS)
+    assert torch.equal(result.value, expected.value)
+    for name, gradient in expected.gradients.items():
+        torch.testing.assert_close(result.gradients[name], gradient, rtol=1e-6, atol=1e-7)
+
+
+def bernoulli_pair(mask: Tensor | None, inner: bool) -> ppgen.Pair:
+    """Two bits a datum, masked at the site or in its law; logits are a parameter of each datum."""
+
+    def law(logits: Tensor) -> dist.TorchDistribution:
+        found = dist.Bernoulli(logits=logits).to_event(1)
+        return found.mask(mask) if mask is not None and inner else found
+
+    def draw(logits: Tensor) -> Tensor:
+        with pyro.poutine.mask(mask=mask if mask is not None and not inner else True):
+            return pyro.sample("z", law(logits))
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = draw(torch.tensor([0.3, -0.8], dtype=x.dtype))
+            pyro.sample("x", dist.Normal(z @ torch.tensor([1.0, 2.0], dtype=x.dtype), 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        logits = pyro.param("logits", torch.tensor([[0.5, -1.0], [2.0, 0.1], [-0.4, 0.9]], dtype=x.dtype))
+        with pyro.plate("data", len(x)):
+            draw(logits)
+
+    return ppgen.Pair(model, guide)
+
+
+@pytest.mark.parametrize("inner", [False, True], ids=["handler", "law"])
+def test_masks_are_respected(inner: bool) -> None:
+    """Catches a gradient at what is masked, and a mask laid along the wrong dimension."""
+    x = torch.tensor([0.5, 1.0, 2.5], dtype=torch.float64)
+    kept = torch.tensor([True, False, True])
+    found = {}
+    for name, mask in (("masked", kept), ("whole", None)):
+        pair = bernoulli_pair(mask, inner)
+        pair.prepare(x)
+        bound = inference.Inference(inference.ELBO(500), inference.DisARM()).bind(pair, x, num_data=3)
+        torch.manual_seed(8)
+        found[name] = bound.step(x).gradients["captured.logits"]
+    assert bool((found["masked"][1] == 0).all()) and bool((found["whole"] != 0).all())
+    torch.testing.assert_close(found["masked"][kept], found["whole"][kept])
+
+
+def autoregressive() -> models.SigmoidBeliefNet:
+    return models.SigmoidBeliefNet((8, 4, 3), autoregressive=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "what", "message"),
+    [
+        (autoregressive, inference.Inference(inference.ELBO(), inference.DisARM()), "'z1'.*got Autoregressive.*Use inf"),
+        (None, inference.Inference(inference.IWELBO(), inference.DisARM()), "'z1'.*ELBO, not for IWELBO"),
+        (
+            None,
+            inference.Inference(inference.ELBO(2, vectorize_particles=False), inference.DisARM()),
+            "'z1'.*vectorize_particles is False.*use inference.LeaveOneOut",
+        ),
+        (
+            None,
+            inference.Inference(inference.ELBO(2), {"z1": inference.DisARM(), "z2": inference.LeaveOneOut()}),
+            "LeaveOneOut at site 'z2'.*Use inference.ScoreFunction",
+        ),
+    ],
+)
+def test_where_it_is_not_sound(make, what, message: str) -> None:
+    """Catches pairs where they cannot be drawn, and a baseline made of draws that are not independent."""
+    net = make() if make is not None else models.SigmoidBeliefNet((8, 4, 3))
+    net.prepare(BITS)
+    with pytest.raises(ValueError, match=message):
+        what.bind(net, BITS, num_data=30)
