@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from ppgen import registry
-from ppgen.inference.estimator import INSTEAD
 from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, UNDIRECTED, Layout
 from ppgen.inference.negative_phase import NegativePhase
-from ppgen.inference.plan import sound
+from ppgen.inference.plan import instead, sound
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def legality() -> list[Rule]:
         for estimator in ("auto", *registry.ESTIMATORS):
             for kind in (REPARAMETERISED, DISCRETE, EXACT_POSTERIOR):
                 legal = estimator == "auto" or _sound(objective, estimator, kind)
-                rules.append(Rule(objective, estimator, kind, legal, "" if legal else INSTEAD[kind]))
+                rules.append(Rule(objective, estimator, kind, legal, "" if legal else _instead(objective, estimator, kind)))
         rules.append(Rule(objective, "none", UNDIRECTED, False, _NEEDS_PHASE))
         rules.extend(Rule(objective, phase, UNDIRECTED, True) for phase in registry.NEGATIVE_PHASES)
     return rules
@@ -50,6 +49,10 @@ def legality() -> list[Rule]:
 
 def _sound(objective: str, estimator: str, kind: str) -> bool:
     return sound(registry.lookup("objective", objective), registry.lookup("estimator", estimator), kind)
+
+
+def _instead(objective: str, estimator: str, kind: str) -> str:
+    return instead(registry.lookup("objective", objective), registry.lookup("estimator", estimator), kind)
 
 
 def check_negative_phase(phase: NegativePhase | None, layout: Layout) -> None:

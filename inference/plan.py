@@ -99,14 +99,22 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
     return plan
 
 
+def instead(objective: type[Objective], estimator: type[Estimator], kind: str) -> str:
+    """What to use instead of a combination that is not sound, a sentence."""
+    if objective.own_gradient:
+        return 'Use estimator="auto": the objective has a gradient of its own.'
+    allowed = estimator.objectives
+    if allowed is not None and registry.name_of("objective", objective) not in allowed:
+        return f'Use estimator="auto", or an objective that it is sound for: {", ".join(allowed)}.'
+    return INSTEAD[kind]
+
+
 def _why_not(objective: Objective, estimator: Estimator, site: str, kind: str) -> str:
     name, what = type(estimator).__name__, type(objective).__name__
-    if objective.own_gradient:
-        return f'{what} has a gradient of its own and takes no estimator (got {name}): leave it at estimator="auto".'
+    advice = instead(type(objective), type(estimator), kind)
     allowed = estimator.objectives
+    if objective.own_gradient:
+        return f"{what} takes no estimator, got {name} at site {site!r}. {advice}"
     if allowed is not None and registry.name_of("objective", type(objective)) not in allowed:
-        return (
-            f"{name} at site {site!r} is sound for {' and '.join(allowed)}, not for {what}: change the objective, or "
-            f'leave the site at "auto".'
-        )
-    return f"{name} is not sound at site {site!r}, which is {kind}: it needs {type(estimator).needs}. {INSTEAD[kind]}"
+        return f"{name} at site {site!r} is not sound for {what}. {advice}"
+    return f"{name} is not sound at site {site!r}, which is {kind}: it needs {type(estimator).needs}. {advice}"

@@ -9,7 +9,7 @@ import torch
 from pyro.distributions import Independent, MaskedDistribution, OneHotCategorical
 from torch import Tensor
 
-from ppgen.distributions import AutoregressiveBernoulli
+from ppgen.distributions import AutoregressiveBernoulli, UndirectedDistribution
 from ppgen.inference.estimator import Estimator
 from ppgen.inference.layout import DISCRETE, Layout, base_law
 from ppgen.inference.schedules import Schedule
@@ -190,7 +190,7 @@ def check_relaxed(plan: Mapping[str, Estimator | None], layout: Layout) -> None:
         kind = (
             torch.distributions.OneHotCategorical
             if isinstance(drawn, torch.distributions.OneHotCategorical)
-            else (torch.distributions.Bernoulli, AutoregressiveBernoulli)
+            else (torch.distributions.Bernoulli, AutoregressiveBernoulli, UndirectedDistribution)
         )
         if not isinstance(stated, kind):
             raise ValueError(
