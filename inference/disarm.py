@@ -131,8 +131,8 @@ class Pairing:
         coefficient = 0.5 * (f - other_f) * (bits - other_bits) * logits.detach().abs().sigmoid()
         for mask, event_dim in _masks(site):
             kept = torch.as_tensor(mask, device=logits.device).bool()
-            kept = kept.expand(fn.batch_shape[: ndim] + kept.shape[kept.dim() :]) if kept.dim() <= ndim else kept
-            coefficient = coefficient * self._split(kept.reshape(kept.shape + (1,) * event_dim))[at, 0]
+            kept = kept.reshape(kept.shape + (1,) * event_dim).expand(site["value"].shape)
+            coefficient = coefficient * self._split(kept)[at, 0]
         return (logits * coefficient).sum() / f.numel()
 
 

@@ -41,7 +41,9 @@ def legality() -> list[Rule]:
         for estimator in ("auto", *registry.ESTIMATORS):
             for kind in (REPARAMETERISED, DISCRETE, EXACT_POSTERIOR):
                 legal = estimator == "auto" or _sound(objective, estimator, kind)
-                rules.append(Rule(objective, estimator, kind, legal, "" if legal else _instead(objective, estimator, kind)))
+                rules.append(
+                    Rule(objective, estimator, kind, legal, "" if legal else _instead(objective, estimator, kind))
+                )
         rules.append(Rule(objective, "none", UNDIRECTED, False, _NEEDS_PHASE))
         rules.extend(Rule(objective, phase, UNDIRECTED, True) for phase in registry.NEGATIVE_PHASES)
     return rules

@@ -16,7 +16,14 @@ from ppgen.testing.enumeration import enumerated, particles
 
 ROWS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
 COPIES, STEPS, SIGMAS = 500, 24, 4.5
-PROGRAMS = ("bernoulli", "two bernoulli layers", "normal", "two normal layers", "normal over bernoulli", "bernoulli over normal")
+PROGRAMS = (
+    "bernoulli",
+    "two bernoulli layers",
+    "normal",
+    "two normal layers",
+    "normal over bernoulli",
+    "bernoulli over normal",
+)
 
 
 class Program(ppgen.GenerativeModel):

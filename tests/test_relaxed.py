@@ -264,7 +264,9 @@ def test_schedule_moves_the_temperature_of_a_traced_step() -> None:
             torch.testing.assert_close(results[steps].gradients[name], gradient, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("temperature", [0, -1.0, inference.Linear(steps=3), inference.Linear(steps=3, start=1.0, end=0)])
+@pytest.mark.parametrize(
+    "temperature", [0, -1.0, inference.Linear(steps=3), inference.Linear(steps=3, start=1.0, end=0)]
+)
 @pytest.mark.parametrize("estimator", [inference.Relaxed, inference.StraightThrough])
 def test_bad_temperatures(estimator, temperature) -> None:
     """Catches a division by zero in the middle of training."""
