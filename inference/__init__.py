@@ -23,12 +23,13 @@ from ppgen.inference.negative_phase import NegativePhase
 from ppgen.inference.objective import Objective
 from ppgen.inference.pathwise import Pathwise
 from ppgen.inference.posterior import PosteriorSamples, sample_posterior
-from ppgen.inference.relaxed import Relaxed, StraightThrough
+from ppgen.inference.relaxed import Relaxed
 from ppgen.inference.renyi import Renyi
 from ppgen.inference.schedules import Linear
 from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
 from ppgen.inference.specification import Inference, describe, from_config, resolve, to_config
 from ppgen.inference.stick_the_landing import DoublyReparameterized, StickTheLanding
+from ppgen.inference.straight_through import StraightThrough
 from ppgen.inference.wake_sleep import ReweightedWakeSleep, WakeSleep
 
 __all__ = [

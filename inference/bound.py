@@ -13,12 +13,12 @@ from torch import Tensor
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.layered_energy import EVEN
 from ppgen.inference.centring import centred_gradients
-from ppgen.inference.disarm import Pairing
 from ppgen.inference.draws import Draws
 from ppgen.inference.layout import find_layout
 from ppgen.inference.legality import check_negative_phase
 from ppgen.inference.log_weights import LogWeights, log_weights
 from ppgen.inference.negative_phase import NegativePhaseHandler, State
+from ppgen.inference.pairing import Pairing
 from ppgen.inference.plan import planned
 from ppgen.inference.specification import Inference
 from ppgen.inference.support import check_support

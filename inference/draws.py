@@ -7,9 +7,9 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from ppgen.inference.disarm import Pairing
 from ppgen.inference.estimator import Estimator
 from ppgen.inference.layout import base_law
+from ppgen.inference.pairing import Pairing
 
 
 class Draws(Messenger):
@@ -43,8 +43,11 @@ class Draws(Messenger):
             if estimator.scheduled and self.steps is None:
                 self.steps = base_law(msg["fn"]).logits.new_zeros(())
             value = estimator.draw(name, msg["fn"], self.steps)
-        if self.pairing is not None:
-            value = self.pairing.draw(name, msg["fn"]) if value is None else self.pairing.shared(name, value)
+        if self.pairing is not None and name in self.pairing.sites:
+            value = self.pairing.bits(name, msg["fn"])
+        elif self.pairing is not None:
+            value = msg["fn"](*msg["args"], **msg["kwargs"]) if value is None else value
+            value = self.pairing.shared(name, value)
         if value is not None:
             msg["value"], msg["done"] = value, True
 

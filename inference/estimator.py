@@ -19,6 +19,7 @@ class Estimator:
         objectives: Registered names of the objectives that it is sound for; None for every one that leaves the choice.
         scores: Whether values at its sites are drawn without a gradient and scored by their log-density.
         stops: Whether the guide's log-density there is differentiated through the values only.
+        paired: Whether runs are drawn in antithetic pairs at its sites.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset()
@@ -26,6 +27,7 @@ class Estimator:
     objectives: ClassVar[tuple[str, ...] | None] = None
     scores: ClassVar[bool] = False
     stops: ClassVar[bool] = False
+    paired: ClassVar[bool] = False
 
     @classmethod
     def supports(cls, kind: str) -> bool:
@@ -101,7 +103,7 @@ INSTEAD = {
     REPARAMETERISED: 'Use estimator="auto" or inference.Pathwise().',
     EXACT_POSTERIOR: 'Use estimator="auto": such a site needs none.',
     DISCRETE: (
-        'Use estimator="auto", inference.LeaveOneOut() with two particles or more, or inference.ScoreFunction(); or, if '
-        'the guide is the exact posterior there, mark the site infer={"posterior": "exact"}.'
+        'Use estimator="auto", inference.LeaveOneOut() with two particles or more, or inference.ScoreFunction(); or, '
+        'if the guide is the exact posterior there, mark the site infer={"posterior": "exact"}.'
     ),
 }

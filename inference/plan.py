@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from ppgen import registry
 from ppgen.inference.analytic_kl import AnalyticKL, check_exact_kl
 from ppgen.inference.baselines import MovingAverage
-from ppgen.inference.disarm import check_pairing, paired
+from ppgen.inference.disarm import check_pairs
 from ppgen.inference.estimator import INSTEAD, Estimator, check_order
 from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, Layout
 from ppgen.inference.objective import Objective
@@ -56,7 +56,7 @@ def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, 
         ValueError: If the combination is not legal, naming the site and what to use instead.
     """
     plan = make_plan(inference.objective, inference.estimator, layout)
-    check_pairing(plan, inference.objective.vectorize_particles)
+    check_pairs(plan, inference.objective.vectorize_particles)
     check_relaxed(plan, layout)
     exact = [site for site, estimator in plan.items() if isinstance(estimator, AnalyticKL)]
     check_exact_kl(exact, layout.model_laws, layout.guide_laws)
@@ -83,13 +83,14 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
             raise ValueError(
                 f"The estimator mapping names {unknown}, but the guide draws the sites {sorted(layout.latent)}."
             )
-    given_estimators = list(choice.values()) if isinstance(choice, Mapping) else [choice]
-    independent = 1 if paired(given_estimators) else objective.num_particles  # particles that may be compared
+    chosen = choice.values() if isinstance(choice, Mapping) else [choice]
+    paired = any(isinstance(each, Estimator) and each.paired for each in chosen)
+    comparable = 1 if paired else objective.num_particles  # members of a pair are not independent
     plan: dict[str, Any] = {}
     for site, kind in layout.latent.items():
         given = choice.get(site, "auto") if isinstance(choice, Mapping) else choice
         if not isinstance(given, Estimator):
-            plan[site] = Detached() if objective.own_gradient else automatic(kind, independent)
+            plan[site] = Detached() if objective.own_gradient else automatic(kind, comparable)
             continue
         if not sound(type(objective), type(given), kind):
             raise ValueError(_why_not(objective, given, site, kind))

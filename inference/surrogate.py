@@ -9,12 +9,12 @@ from torch import Tensor
 
 from ppgen.inference.analytic_kl import AnalyticKL, with_exact_kl
 from ppgen.inference.baselines import State
-from ppgen.inference.disarm import DisARM, Pairing
 from ppgen.inference.elbo import ELBO
 from ppgen.inference.estimator import Estimator
 from ppgen.inference.layout import Layout
 from ppgen.inference.log_weights import LogWeights
 from ppgen.inference.objective import Objective
+from ppgen.inference.pairing import Pairing
 from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
 
 # Parts of the state; a baseline's is followed by its site.
@@ -56,8 +56,10 @@ def surrogate(
     total = _pathwise(objective, plan, climbed, num_data)
     for name in scored:
         estimator: Any = plan[name]
-        if isinstance(estimator, DisARM):
-            total = total + _antithetic(objective, name, plan, climbed, layout, num_data)
+        if estimator.paired:
+            log_weights = _columns(objective, climbed, name, num_data)
+            term = estimator.term(climbed.guide_traces[0].nodes[name], log_weights, layout, Pairing.of(plan))
+            total = total + term - term.detach()
             continue
         total = total + _score(objective, name, estimator, climbed, layout, num_data, rows, state, after)
     return total, after
@@ -141,21 +143,6 @@ def _score(
         total = scale * term.sum() / weights.local.shape[1]
     else:
         total = scale * term.mean()
-    return total - total.detach()
-
-
-def _antithetic(
-    objective: Objective,
-    name: str,
-    plan: Mapping[str, Estimator | None],
-    weights: LogWeights,
-    layout: Layout,
-    num_data: int,
-) -> Tensor:
-    """Term of a site whose runs were drawn in pairs: 0 in value."""
-    pairing: Any = Pairing.of(plan)
-    site = weights.guide_traces[0].nodes[name]
-    total = pairing.term(name, site, _columns(objective, weights, name, num_data), layout)
     return total - total.detach()
 
 

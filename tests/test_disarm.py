@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import ppgen
-from ppgen import inference, models
-from ppgen.inference.disarm import Pairing
+from ppgen import inference, models, testing
+from ppgen.inference.pairing import Pairing
 from ppgen.training.traced_step import TracedStep
 
 BITS = (torch.rand(30, 8, generator=torch.Generator().manual_seed(2)) < 0.4).float()
@@ -168,3 +168,83 @@ def test_where_it_is_not_sound(make, what, message: str) -> None:
     net.prepare(BITS)
     with pytest.raises(ValueError, match=message):
         what.bind(net, BITS, num_data=30)
+
+
+def check_exact(pair: ppgen.Pair, x: Tensor, exact: dict[str, Tensor], num_particles: int = 200) -> None:
+    """Raise unless gradients of independent steps average to minus those given."""
+    torch.manual_seed(12)
+    pair.prepare(x)
+    bound = inference.Inference(inference.ELBO(num_particles), inference.DisARM()).bind(pair, x, num_data=len(x))
+    results = [bound.step(x).gradients for _ in range(200)]
+    for name, gradient in exact.items():
+        draws = torch.stack([found[f"captured.{name}"] for found in results])
+        testing.check_mean(draws, -gradient, f"gradient in {name}")
+
+
+def test_a_site_with_a_scale_of_its_own() -> None:
+    """Catches a scale that is applied to the log-weight and to its gradient again."""
+    x, weight, scale = torch.tensor([0.5, 2.0], dtype=torch.float64), torch.tensor([1.0, 2.0]).double(), 0.3
+    prior = torch.tensor([0.3, -0.8], dtype=torch.float64)
+    start = torch.tensor([[0.5, -1.0], [2.0, 0.1]], dtype=torch.float64)
+
+    def draw(logits: Tensor) -> Tensor:
+        with pyro.poutine.scale(scale=scale):
+            return pyro.sample("z", dist.Bernoulli(logits=logits).to_event(1))
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(draw(prior) @ weight, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        logits = pyro.param("logits", start)
+        with pyro.plate("data", len(x)):
+            draw(logits)
+
+    logits = start.clone().requires_grad_()
+    total = torch.zeros((), dtype=torch.float64)
+    for z in torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 2):
+        log_q = dist.Bernoulli(logits=logits).to_event(1).log_prob(z)
+        log_p = dist.Bernoulli(logits=prior).to_event(1).log_prob(z)
+        f = dist.Normal(z @ weight, 1.0).log_prob(x) + scale * (log_p - log_q)
+        total = total + (log_q.exp() * f).mean()
+    total.backward()
+    check_exact(ppgen.Pair(model, guide), x, {"logits": logits.grad})
+
+
+def test_a_site_outside_the_data_plate() -> None:
+    """Catches the weight of one row, or of one batch, where that of the whole data set is due."""
+    x = torch.tensor([0.5, 2.0, 1.5], dtype=torch.float64)
+
+    def model(x: Tensor) -> None:
+        common = pyro.sample("common", dist.Bernoulli(logits=x.new_tensor(-0.4)))
+        with pyro.plate("data", len(x)):
+            bit = pyro.sample("bit", dist.Bernoulli(logits=0.3 + common))
+            pyro.sample("x", dist.Normal(1.5 * common + bit, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        logit, slope = pyro.param("logit", x.new_tensor(0.7)), pyro.param("slope", x.new_tensor(0.9))
+        common = pyro.sample("common", dist.Bernoulli(logits=logit))
+        with pyro.plate("data", len(x)):
+            pyro.sample("bit", dist.Bernoulli(logits=slope * x - common))
+
+    logit, slope = (torch.tensor(start, dtype=torch.float64, requires_grad=True) for start in (0.7, 0.9))
+    total = torch.zeros((), dtype=torch.float64)
+    for common in torch.tensor([0.0, 1.0], dtype=torch.float64):
+        outer = dist.Bernoulli(logits=logit).log_prob(common)
+        f = (dist.Bernoulli(logits=x.new_tensor(-0.4)).log_prob(common) - outer) / len(x)
+        for bit in torch.tensor([0.0, 1.0], dtype=torch.float64):
+            inner = dist.Bernoulli(logits=slope * x - common).log_prob(bit)
+            row = dist.Normal(1.5 * common + bit, 1.0).log_prob(x)
+            row = row + dist.Bernoulli(logits=0.3 + common).log_prob(bit) - inner
+            f = f + (inner.exp() * row).mean()
+        total = total + outer.exp() * f
+    total.backward()
+    check_exact(ppgen.Pair(model, guide), x, {"logit": logit.grad, "slope": slope.grad})
+
+
+def test_what_auto_picks_beside_it() -> None:
+    """Catches a baseline made of members of one pair, and a mapping of some sites that is refused for it."""
+    net = models.SigmoidBeliefNet((8, 4, 3))
+    net.prepare(BITS)
+    bound = inference.Inference(inference.ELBO(3), {"z1": inference.DisARM()}).bind(net, BITS, num_data=30)
+    assert bound.plan == {"z1": inference.DisARM(), "z2": inference.ScoreFunction(inference.MovingAverage())}

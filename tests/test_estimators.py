@@ -135,6 +135,10 @@ def _cases() -> list[tuple[str, inference.Inference]]:
         inference.DisARM(),
         {"low": inference.DisARM()},
         {"high": inference.DisARM()},
+        {"low": inference.DisARM(), "high": inference.ScoreFunction(None)},
+        {"low": inference.DisARM(), "high": inference.AnalyticKL()},
+        {"low": inference.DisARM(), "high": inference.StickTheLanding()},
+        {"low": inference.StickTheLanding(), "high": inference.DisARM()},
         "auto",
     ]
     cases = []
