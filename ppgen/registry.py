@@ -35,7 +35,7 @@ ESTIMATORS: dict[str, str] = {
     "LeaveOneOut": "ppgen.inference.score_function:LeaveOneOut",
     "DisARM": "ppgen.inference.disarm:DisARM",
     "Relaxed": "ppgen.inference.relaxed:Relaxed",
-    "StraightThrough": "ppgen.inference.relaxed:StraightThrough",
+    "StraightThrough": "ppgen.inference.straight_through:StraightThrough",
 }
 
 BASELINES: dict[str, str] = {
