@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ppgen.inference.estimator import Estimator
 from ppgen.inference.layout import base_law
+from ppgen.inference.log_weights import PARTICLES
 from ppgen.inference.pairing import Pairing
 
 
@@ -43,11 +44,12 @@ class Draws(Messenger):
             if estimator.scheduled and self.steps is None:
                 self.steps = base_law(msg["fn"]).logits.new_zeros(())
             value = estimator.draw(name, msg["fn"], self.steps)
-        if self.pairing is not None and name in self.pairing.sites:
-            value = self.pairing.bits(name, msg["fn"])
-        elif self.pairing is not None:
+        pairing = self.pairing if any(frame.name == PARTICLES for frame in msg["cond_indep_stack"]) else None
+        if pairing is not None and name in pairing.sites:
+            value = pairing.bits(name, msg["fn"])
+        elif pairing is not None:
             value = msg["fn"](*msg["args"], **msg["kwargs"]) if value is None else value
-            value = self.pairing.shared(name, value)
+            value = pairing.shared(name, value)
         if value is not None:
             msg["value"], msg["done"] = value, True
 

@@ -248,3 +248,22 @@ def test_what_auto_picks_beside_it() -> None:
     net.prepare(BITS)
     bound = inference.Inference(inference.ELBO(3), {"z1": inference.DisARM()}).bind(net, BITS, num_data=30)
     assert bound.plan == {"z1": inference.DisARM(), "z2": inference.ScoreFunction(inference.MovingAverage())}
+
+
+def test_a_program_that_cannot_broadcast_is_told_so() -> None:
+    """Catches an error about shapes that the user never made, out of the handler that draws in pairs."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Bernoulli(0.3 * torch.ones(2)).to_event(1))
+            pyro.sample("x", dist.Normal(z[:, 0], 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Bernoulli(logits=pyro.param("logits", torch.zeros(2))).to_event(1))
+
+    pair, x = ppgen.Pair(model, guide), torch.tensor([0.5, 2.0, 1.5])
+    pair.prepare(x)
+    bound = inference.Inference(inference.ELBO(), inference.DisARM()).bind(pair, x, num_data=3)
+    with pytest.raises(ValueError, match="or after site 'x'.*vectorize_particles=False"):
+        bound.step(x)
