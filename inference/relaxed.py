@@ -125,8 +125,10 @@ def check_relaxed(plan: Mapping[str, Estimator | None], layout: Layout) -> None:
                 f"does not vanish under {name} at site {site!r}. Use inference.Pathwise() at site {stopped[0]!r}."
             )
         stated = base_law(layout.model_laws.get(site, layout.guide_laws[site]))  # auxiliary sites are the guide's alone
-        one_hot = isinstance(base_law(layout.guide_laws[site]), _ONE_HOT)
-        if not isinstance(stated, _ONE_HOT if one_hot else (_BIT, AutoregressiveBernoulli, UndirectedDistribution)):
+        kinds: tuple[type, ...] = (_BIT, AutoregressiveBernoulli, UndirectedDistribution)
+        if isinstance(base_law(layout.guide_laws[site]), _ONE_HOT):
+            kinds = (_ONE_HOT,)
+        if not isinstance(stated, kinds):
             raise ValueError(
                 f"{name} at site {site!r}: the model's law there is {type(stated).__name__}, whose log-density at "
                 "relaxed values is not known. Use inference.LeaveOneOut() with two particles or more, or "
