@@ -320,6 +320,7 @@ def pair_of(law, stated=None) -> ppgen.Pair:
 
 
 ONE_HOT, BIT = dist.OneHotCategorical(torch.ones(3)), dist.Bernoulli(0.4)
+REAL = dist.Normal(torch.zeros(3), 1.0).to_event(1)
 AUTOREGRESSIVE = ppgen.distributions.AutoregressiveBernoulli(torch.zeros(2), torch.ones(2, 2))
 
 
@@ -330,6 +331,7 @@ AUTOREGRESSIVE = ppgen.distributions.AutoregressiveBernoulli(torch.zeros(2), tor
         (dist.Poisson(1.0), None, {"z": inference.StraightThrough()}, "'z'.*got Poisson. Use inference.LeaveOneOut"),
         (AUTOREGRESSIVE, None, {"z": inference.Relaxed()}, "'z'.*got AutoregressiveBernoulli. Use"),
         (BIT, dist.Poisson(1.0), {"z": inference.Relaxed()}, "'z'.*the model's law there is Poisson.*Use"),
+        (ONE_HOT, REAL, {"z": inference.StraightThrough()}, "'z'.*the model's law there is Normal.*Use"),
         (BIT, None, {"a": inference.StickTheLanding(), "z": inference.Relaxed()}, "'a' leaves out.*Use inference.Path"),
         (BIT, None, inference.Relaxed(), "'a', which is reparameterised.*Use"),
     ],
