@@ -38,8 +38,8 @@ class Program(ppgen.GenerativeModel):
 
         self.kind = kind
         self.layers = 2 if "two" in kind or "over" in kind else 1
-        low = 1 if "normal" in kind and "over" not in kind else 2
         self.low_normal = kind in ("normal", "two normal layers", "bernoulli over normal")
+        low = 1 if self.low_normal else 2
         self.high_normal = kind in ("two normal layers", "normal over bernoulli")
         self.visible, self.visible_bias = weights(low, 2), weights(2)
         self.prior, self.up, self.up_bias = weights(low), weights(2, low), weights(low)
