@@ -60,7 +60,7 @@ class Relaxation(Estimator):
     def draw(self, name: str, fn: Any, steps: Tensor | None) -> Tensor | None:
         """Value that is differentiable in the logits."""
         known: Any = self.temperature
-        temperature = known.value(steps) if isinstance(known, Schedule) else known
+        temperature = known.value(steps) if self.scheduled else known
         law = base_law(fn)
         logits = law.logits
         uniforms = torch.rand(logits.shape, dtype=logits.dtype, device=logits.device)

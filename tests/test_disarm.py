@@ -265,5 +265,5 @@ def test_a_program_that_cannot_broadcast_is_told_so() -> None:
     pair, x = ppgen.Pair(model, guide), torch.tensor([0.5, 2.0, 1.5])
     pair.prepare(x)
     bound = inference.Inference(inference.ELBO(), inference.DisARM()).bind(pair, x, num_data=3)
-    with pytest.raises(ValueError, match="or after site 'x'.*vectorize_particles=False"):
+    with pytest.raises(ValueError, match="(?s)or after site 'z'.*vectorize_particles=False"):
         bound.step(x)
