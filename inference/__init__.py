@@ -9,6 +9,7 @@ from ppgen.inference.attach import attach
 from ppgen.inference.baselines import InputDependent, MovingAverage
 from ppgen.inference.bound import BoundInference, StepResult
 from ppgen.inference.contrastive_divergence import CD, PCD
+from ppgen.inference.disarm import DisARM
 from ppgen.inference.elbo import ELBO
 from ppgen.inference.estimator import Estimator
 from ppgen.inference.exact_partition import ExactPartition
@@ -22,11 +23,13 @@ from ppgen.inference.negative_phase import NegativePhase
 from ppgen.inference.objective import Objective
 from ppgen.inference.pathwise import Pathwise
 from ppgen.inference.posterior import PosteriorSamples, sample_posterior
+from ppgen.inference.relaxed import Relaxed
 from ppgen.inference.renyi import Renyi
 from ppgen.inference.schedules import Linear
 from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
 from ppgen.inference.specification import Inference, describe, from_config, resolve, to_config
 from ppgen.inference.stick_the_landing import DoublyReparameterized, StickTheLanding
+from ppgen.inference.straight_through import StraightThrough
 from ppgen.inference.wake_sleep import ReweightedWakeSleep, WakeSleep
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "BoundInference",
     "CD",
     "DReG",
+    "DisARM",
     "DoublyReparameterized",
     "ELBO",
     "Estimator",
@@ -60,12 +64,14 @@ __all__ = [
     "PosteriorSamples",
     "RLOO",
     "RWS",
+    "Relaxed",
     "Renyi",
     "ReweightedWakeSleep",
     "Rule",
     "STL",
     "ScoreFunction",
     "StepResult",
+    "StraightThrough",
     "StickTheLanding",
     "VIMCO",
     "WakeSleep",

@@ -18,10 +18,11 @@ from ppgen.inference.layout import find_layout
 from ppgen.inference.legality import check_negative_phase
 from ppgen.inference.log_weights import LogWeights, log_weights
 from ppgen.inference.negative_phase import NegativePhaseHandler, State
+from ppgen.inference.pairing import Pairing
 from ppgen.inference.plan import planned
 from ppgen.inference.specification import Inference
 from ppgen.inference.support import check_support
-from ppgen.inference.surrogate import BASELINE, OBJECTIVE, surrogate
+from ppgen.inference.surrogate import BASELINE, OBJECTIVE, TEMPERATURE, surrogate
 from ppgen.inference.wake_sleep import OwnGradient
 from ppgen.pair import split_batch
 
@@ -109,7 +110,8 @@ class BoundInference:
         states: dict[str, State] = {}
         for name, value in state.items():
             site, _, key = name.rpartition(".")
-            if site not in self._phases and site != OBJECTIVE and site.partition(".")[0] != BASELINE:
+            own = site in (OBJECTIVE, TEMPERATURE) or site.partition(".")[0] == BASELINE
+            if site not in self._phases and not own:
                 raise ValueError(f"The state holds {name!r}, but the undirected sites are {list(self._phases)}.")
             states.setdefault(site, {})[key] = value
         self._states = states
@@ -152,14 +154,16 @@ class BoundInference:
         handler = NegativePhaseHandler(self._phases, self._states, training)  # type: ignore[arg-type]
         objective = self.inference.objective
         no_grad = contextlib.nullcontext() if training else torch.no_grad()
-        drawn = Draws(self.plan) if training else contextlib.nullcontext()
+        pairing = Pairing.of(self.plan) if training else None
+        steps = self._states.get(TEMPERATURE, {}).get("steps")
+        drawn = Draws(self.plan, pairing, steps)
         leaves = [name for name, estimator in self.plan.items() if estimator is not None and estimator.stops]
         with no_grad, handler:
-            with drawn:
+            with drawn if training else contextlib.nullcontext():
                 weights = log_weights(
                     self.pair,
                     batch,
-                    objective.num_particles,
+                    objective.num_particles if pairing is None else pairing.runs(objective.num_particles),
                     vectorize=objective.vectorize_particles,
                     layout=self.layout,
                     leaves=leaves if training else (),
@@ -170,6 +174,8 @@ class BoundInference:
             value = objective.value(weights, num_data)
             if not training:
                 return Evaluation(value, num_data, value, handler.laws)
+            if drawn.steps is not None:
+                self._states[TEMPERATURE] = {"steps": drawn.steps + 1}
             # The first batch was checked before; a later one can be another part of the data.
             objective.check(self.layout, weights.local.shape[1], num_data)
             return Evaluation(value, num_data, self._surrogate(weights, batch, num_data), handler.laws)

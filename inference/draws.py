@@ -5,8 +5,12 @@ from typing import Any
 
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
+from torch import Tensor
 
 from ppgen.inference.estimator import Estimator
+from ppgen.inference.layout import base_law
+from ppgen.inference.log_weights import PARTICLES
+from ppgen.inference.pairing import Pairing
 
 
 class Draws(Messenger):
@@ -14,17 +18,38 @@ class Draws(Messenger):
 
     Args:
         plan: Estimator by site of the guide; None where none is needed.
+        pairing: How the runs are coupled; None if they are independent.
+        steps: Steps taken, for estimators that follow a schedule; None before the first one.
+
+    Attributes:
+        steps: The same after a run; still None if no estimator follows a schedule.
     """
 
-    def __init__(self, plan: Mapping[str, Estimator | None]) -> None:
+    def __init__(
+        self, plan: Mapping[str, Estimator | None], pairing: Pairing | None = None, steps: Tensor | None = None
+    ) -> None:
         super().__init__()
-        self.plan = plan
+        self.plan, self.pairing, self.steps = plan, pairing, steps
 
     def _pyro_sample(self, msg: Any) -> None:
-        estimator = self.plan.get(msg["name"])
-        if estimator is None or msg["is_observed"] or msg["value"] is not None or site_is_subsample(msg):
+        name = msg["name"]
+        if name not in self.plan or msg["is_observed"] or site_is_subsample(msg):
             return
-        value = estimator.draw(msg["name"], msg["fn"])
+        estimator, value = self.plan[name], None
+        if estimator is not None:
+            msg["fn"] = estimator.law(msg["fn"])  # of the guide, and of the model at the guide's value
+        if msg["value"] is not None:
+            return
+        if estimator is not None:
+            if estimator.scheduled and self.steps is None:
+                self.steps = base_law(msg["fn"]).logits.new_zeros(())
+            value = estimator.draw(name, msg["fn"], self.steps)
+        pairing = self.pairing if any(frame.name == PARTICLES for frame in msg["cond_indep_stack"]) else None
+        if pairing is not None and name in pairing.sites:
+            value = pairing.bits(name, msg["fn"])
+        elif pairing is not None:
+            value = msg["fn"](*msg["args"], **msg["kwargs"]) if value is None else value
+            value = pairing.shared(name, value)
         if value is not None:
             msg["value"], msg["done"] = value, True
 

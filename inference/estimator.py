@@ -19,6 +19,7 @@ class Estimator:
         objectives: Registered names of the objectives that it is sound for; None for every one that leaves the choice.
         scores: Whether values at its sites are drawn without a gradient and scored by their log-density.
         stops: Whether the guide's log-density there is differentiated through the values only.
+        paired: Whether runs are drawn in antithetic pairs at its sites.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset()
@@ -26,6 +27,7 @@ class Estimator:
     objectives: ClassVar[tuple[str, ...] | None] = None
     scores: ClassVar[bool] = False
     stops: ClassVar[bool] = False
+    paired: ClassVar[bool] = False
 
     @classmethod
     def supports(cls, kind: str) -> bool:
@@ -35,8 +37,23 @@ class Estimator:
     def check(self, site: str, fn: Any, num_particles: int) -> None:
         """Raise ValueError, before the first step, if it cannot serve a site; it serves any of its kinds by default."""
 
-    def draw(self, name: str, fn: Any) -> Tensor | None:
-        """Value at a site of the guide; None leaves the draw to the site's own law."""
+    @property
+    def scheduled(self) -> bool:
+        """Whether a number of it follows a schedule, so that it needs the steps taken."""
+        return False
+
+    def law(self, fn: Any) -> Any:
+        """Law whose log-density stands, in training, for that of a site in the guide and in the model."""
+        return fn
+
+    def draw(self, name: str, fn: Any, steps: Tensor | None) -> Tensor | None:
+        """Value at a site of the guide; None leaves the draw to the site's own law.
+
+        Args:
+            name: The site.
+            fn: Its law.
+            steps: Steps taken, where an estimator is scheduled.
+        """
         return None
 
 

@@ -64,9 +64,15 @@ class Layout:
 
 def undirected_law(fn: Any) -> UndirectedDistribution | None:
     """The undirected distribution at a site, under a mask or not; None if the site holds another."""
+    fn = base_law(fn)
+    return fn if isinstance(fn, UndirectedDistribution) else None
+
+
+def base_law(fn: Any) -> Any:
+    """The law of single variables at a site, under event dimensions and masks."""
     while isinstance(fn, (MaskedDistribution, Independent)):
         fn = fn.base_dist
-    return fn if isinstance(fn, UndirectedDistribution) else None
+    return fn
 
 
 def sites(trace: poutine.Trace) -> dict[str, Any]:

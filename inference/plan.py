@@ -9,10 +9,12 @@ from torch import nn
 from ppgen import registry
 from ppgen.inference.analytic_kl import AnalyticKL, check_exact_kl
 from ppgen.inference.baselines import MovingAverage
+from ppgen.inference.disarm import check_pairs
 from ppgen.inference.estimator import INSTEAD, Estimator, check_order
 from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, Layout
 from ppgen.inference.objective import MultiSampleObjective, Objective
 from ppgen.inference.pathwise import Pathwise
+from ppgen.inference.relaxed import check_relaxed
 from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
 
 Choice = Estimator | str | Mapping[str, Estimator]
@@ -57,6 +59,8 @@ def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, 
     """
     plan = make_plan(inference.objective, inference.estimator, layout)
     _check_stops(inference.objective, plan, pair)
+    check_pairs(plan, inference.objective.vectorize_particles)
+    check_relaxed(plan, layout)
     exact = [site for site, estimator in plan.items() if isinstance(estimator, AnalyticKL)]
     check_exact_kl(exact, layout.model_laws, layout.guide_laws)
     return plan
@@ -104,11 +108,14 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
             raise ValueError(
                 f"The estimator mapping names {unknown}, but the guide draws the sites {sorted(layout.latent)}."
             )
+    chosen = choice.values() if isinstance(choice, Mapping) else [choice]
+    paired = any(isinstance(each, Estimator) and each.paired for each in chosen)
+    comparable = 1 if paired else objective.num_particles  # members of a pair are not independent
     plan: dict[str, Any] = {}
     for site, kind in layout.latent.items():
         given = choice.get(site, "auto") if isinstance(choice, Mapping) else choice
         if not isinstance(given, Estimator):
-            plan[site] = Detached() if objective.own_gradient else automatic(kind, objective.num_particles)
+            plan[site] = Detached() if objective.own_gradient else automatic(kind, comparable)
             continue
         if not sound(type(objective), type(given), kind):
             needs = f": it needs {given.needs}" if kind not in (*given.kinds, EXACT_POSTERIOR) else ""

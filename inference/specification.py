@@ -76,7 +76,8 @@ def resolve(inference: Any, pair: Any) -> Inference:
     """The whole inference that a value or a name stands for, completed from the pair's default.
 
     Args:
-        inference: An `Inference`, a bare objective, a bare negative phase, a registered name, or None for the default.
+        inference: An `Inference`, a bare objective, estimator or negative phase, a registered name, or None for the
+            default.
         pair: A pair, whose `default_inference` fills in what is missing.
 
     Raises:
@@ -103,13 +104,22 @@ def resolve(inference: Any, pair: Any) -> Inference:
 
 def _value(inference: Any) -> Any:
     if isinstance(inference, str):
-        return registry.lookup_inference(inference)[1]()
+        inference = registry.lookup_inference(inference)[1]()
+    if isinstance(inference, Estimator):
+        return _with_objective(inference)
     if isinstance(inference, (Inference, Objective, NegativePhase)):
         return inference
     raise TypeError(
-        "inference must be an Inference, an objective, a negative phase or the name of one, "
+        "inference must be an Inference, an objective, an estimator, a negative phase or the name of one, "
         f"got {type(inference).__name__}."
     )
+
+
+def _with_objective(estimator: Estimator) -> Inference:
+    """An estimator alone: the ELBO, or the objective that it is made for."""
+    allowed = type(estimator).objectives
+    name = "ELBO" if allowed is None or "ELBO" in allowed else allowed[0]
+    return Inference(registry.lookup("objective", name)(), estimator)
 
 
 def describe(inference: Inference) -> str:

@@ -14,9 +14,11 @@ from ppgen.inference.estimator import Estimator
 from ppgen.inference.layout import Layout
 from ppgen.inference.log_weights import LogWeights
 from ppgen.inference.objective import Objective
+from ppgen.inference.pairing import Pairing
 from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
 
-OBJECTIVE, BASELINE = "objective", "baseline"  # parts of the state; a baseline's is followed by its site
+# Parts of the state; a baseline's is followed by its site.
+OBJECTIVE, BASELINE, TEMPERATURE = "objective", "baseline", "temperature"
 
 
 def surrogate(
@@ -54,6 +56,11 @@ def surrogate(
     total = _pathwise(objective, plan, climbed, num_data)
     for name in scored:
         estimator: Any = plan[name]
+        if estimator.paired:
+            log_weights = _columns(objective, climbed, name, num_data)
+            term = estimator.term(climbed.guide_traces[0].nodes[name], log_weights, layout, Pairing.of(plan))
+            total = total + term - term.detach()
+            continue
         total = total + _score(objective, name, estimator, climbed, layout, num_data, rows, state, after)
     return total, after
 

@@ -33,6 +33,9 @@ ESTIMATORS: dict[str, str] = {
     "DoublyReparameterized": "ppgen.inference.stick_the_landing:DoublyReparameterized",
     "ScoreFunction": "ppgen.inference.score_function:ScoreFunction",
     "LeaveOneOut": "ppgen.inference.score_function:LeaveOneOut",
+    "DisARM": "ppgen.inference.disarm:DisARM",
+    "Relaxed": "ppgen.inference.relaxed:Relaxed",
+    "StraightThrough": "ppgen.inference.straight_through:StraightThrough",
 }
 
 BASELINES: dict[str, str] = {
@@ -116,13 +119,13 @@ def lookup(kind: str, name: str) -> Any:
 
 
 def lookup_inference(name: str) -> tuple[str, Any]:
-    """Kind and class of a registered objective, negative phase or named algorithm.
+    """Kind and class of a registered objective, negative phase, named algorithm or estimator.
 
     Example:
         >>> lookup_inference("iwae")[0]
         'algorithm'
     """
-    kinds = ("algorithm", "objective", "negative phase")
+    kinds = ("algorithm", "objective", "negative phase", "estimator")
     merged = {known: kind for kind in kinds for known in TABLES[kind]}
     found = _canonical(merged, "inference", name)
     return merged[found], load(TABLES[merged[found]][found])

@@ -56,6 +56,10 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (f"{FIT} --data good.npy --steps 3", "exactly one epochs steps"),
         (f"{FIT} --data good.npy --device gpu7", "device 'gpu7'"),
         (f"{FIT} --data good.npy --inference pdc", "Unknown inference 'pdc' Did you mean"),
+        (
+            "fit SigmoidBeliefNet --data good.npy --sizes 6,3 --inference disarm --estimator LeaveOneOut",
+            "--inference disarm is an estimator already --estimator",
+        ),
         (f"{FIT} --data good.npy --inference.chains 3", "--inference.chains Did you mean --inference.num-chains"),
         (f"{FIT} --data good.npy --inference.k 0", "k at least 1 got 0"),
         (f"{FIT} --data good.npy --inference cd --negative-phase pcd", "--inference cd --negative-phase"),

@@ -16,7 +16,14 @@ from ppgen.testing.enumeration import enumerated, particles
 
 ROWS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
 COPIES, STEPS, SIGMAS = 500, 24, 4.5
-PROGRAMS = ("bernoulli", "two bernoulli layers", "normal", "two normal layers", "normal over bernoulli")
+PROGRAMS = (
+    "bernoulli",
+    "two bernoulli layers",
+    "normal",
+    "two normal layers",
+    "normal over bernoulli",
+    "bernoulli over normal",
+)
 
 
 class Program(ppgen.GenerativeModel):
@@ -31,8 +38,8 @@ class Program(ppgen.GenerativeModel):
 
         self.kind = kind
         self.layers = 2 if "two" in kind or "over" in kind else 1
-        low = 1 if "normal" in kind and "over" not in kind else 2
-        self.low_normal = kind in ("normal", "two normal layers")
+        self.low_normal = kind in ("normal", "two normal layers", "bernoulli over normal")
+        low = 1 if self.low_normal else 2
         self.high_normal = kind in ("two normal layers", "normal over bernoulli")
         self.visible, self.visible_bias = weights(low, 2), weights(2)
         self.prior, self.up, self.up_bias = weights(low), weights(2, low), weights(low)
@@ -125,6 +132,13 @@ def _cases() -> list[tuple[str, inference.Inference]]:
         inference.ScoreFunction(),
         inference.ScoreFunction(inference.InputDependent(hidden=5, normalise=False)),
         inference.LeaveOneOut(),
+        inference.DisARM(),
+        {"low": inference.DisARM()},
+        {"high": inference.DisARM()},
+        {"low": inference.DisARM(), "high": inference.ScoreFunction(None)},
+        {"low": inference.DisARM(), "high": inference.AnalyticKL()},
+        {"low": inference.DisARM(), "high": inference.StickTheLanding()},
+        {"low": inference.StickTheLanding(), "high": inference.DisARM()},
         "auto",
     ]
     cases = []

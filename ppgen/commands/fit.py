@@ -216,8 +216,8 @@ def _add_inference(parser: Parser, parts: Parts, model: type | None) -> None:
         metavar="NAME",
         type=str,
         default=default,
-        help=f"An algorithm or objective ({algorithms}) or, for undirected models, a negative phase ({phases}); "
-        "what is left out comes from the model.",
+        help=f"An algorithm or objective ({algorithms}), an estimator (of the ELBO) or, for undirected models, a "
+        f"negative phase ({phases}); what is left out comes from the model.",
     )
     group.add_argument(
         "--estimator.name",

@@ -97,7 +97,7 @@ class Parts:
     """Names of the parts of an inference that a command line or a configuration chose, None for the default.
 
     Attributes:
-        inference: An objective, an algorithm or a negative phase.
+        inference: An objective, an algorithm, an estimator or a negative phase.
         estimator: How the gradient of the objective is estimated.
         negative_phase: How that of log Z is.
     """
@@ -111,7 +111,7 @@ class Parts:
 
         Raises:
             ValueError: If a name is not known.
-            UsageError: If two negative phases are named.
+            UsageError: If two negative phases or two estimators are named.
         """
         kind, function = registry.lookup_inference(self.inference)
         if kind == "negative phase" and self.negative_phase is not None:
@@ -119,6 +119,8 @@ class Parts:
                 f"--inference {self.inference} is a negative phase already; give it or --negative-phase, "
                 "and an objective such as elbo with --inference"
             )
+        if kind == "estimator" and self.estimator is not None:
+            raise UsageError(f"--inference {self.inference} is an estimator already; give it or --estimator")
         found = {"inference": options_of(function)}
         if self.estimator is not None:
             found["estimator"] = options_of(registry.lookup("estimator", self.estimator))

@@ -77,7 +77,7 @@ def fit(
             from disk (`numpy.load(..., mmap_mode="r")`), alone or in one of these, are never read whole: their
             batches are converted one by one and read ahead of the steps. They give the same run as the same array in
             memory. What fits in a quarter of the free memory of a CUDA device is moved there once, as one tensor.
-        inference: An `Inference`, objective, negative phase, or a registered name; completed from
+        inference: An `Inference`, objective, estimator, negative phase, or a registered name; completed from
             `pair.default_inference`.
         epochs: Passes over the training rows. Exactly one of `epochs` and `steps` must be given.
         steps: Optimiser steps.
