@@ -39,6 +39,7 @@ class Layout:
         scaled: Sites with a scale beside the data plate's own.
         model_laws: Distribution at each latent site of the model, in the order in which they are drawn.
         guide_laws: The same of the guide.
+        masked: Sites of the guide under a mask.
     """
 
     plate: str
@@ -50,6 +51,7 @@ class Layout:
     scaled: tuple[str, ...]
     model_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     guide_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    masked: tuple[str, ...] = ()
 
     @property
     def undirected(self) -> tuple[str, ...]:
@@ -67,6 +69,15 @@ def undirected_law(fn: Any) -> UndirectedDistribution | None:
     while isinstance(fn, (MaskedDistribution, Independent)):
         fn = fn.base_dist
     return fn if isinstance(fn, UndirectedDistribution) else None
+
+
+def unmasked(fn: Any) -> Any:
+    """A distribution without its mask; the same object where there is none."""
+    if isinstance(fn, MaskedDistribution):
+        return unmasked(fn.base_dist)
+    if isinstance(fn, Independent) and (base := unmasked(fn.base_dist)) is not fn.base_dist:
+        return base.to_event(fn.reinterpreted_batch_ndims)
+    return fn
 
 
 def sites(trace: poutine.Trace) -> dict[str, Any]:
@@ -137,6 +148,11 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
         ),
         model_laws={name: site["fn"] for name, site in model_sites.items() if not site["is_observed"]},
         guide_laws={name: site["fn"] for name, site in guide_sites.items()},
+        masked=tuple(
+            name
+            for name, site in guide_sites.items()
+            if site["mask"] is not None or unmasked(site["fn"]) is not site["fn"]
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.stateless import _reparametrize_module
 
 from ppgen.inference.collapse import collapsed
-from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites
+from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites, unmasked
 from ppgen.pair import split_batch
 
 PARTICLES = "_particles"  # name of the plate that holds them
@@ -37,9 +37,10 @@ class LogWeights:
             (particles or 1, 1) outside of it; one for each particle below another if they were run one by one.
         guide_terms: The same of each site of the guide.
         inside: Names of the sites inside the data plate.
-        leaves: Values at sites whose path is followed by itself: as they were drawn, and as the leaf that the
-            log-densities were computed from.
-        scores: Terms of the guide at values as drawn and parameters that want a gradient, where there are leaves.
+        leaves: Values at sites whose path is followed by itself, one for each run: as they were drawn, and as the leaf
+            that the log-densities were computed from.
+        scores: Log-densities by which the guide's values were drawn, without scale and mask, where they are not the
+            terms above: under a scale or a mask, and at values as drawn where there are leaves.
     """
 
     local: Tensor
@@ -51,7 +52,7 @@ class LogWeights:
     model_terms: dict[str, Tensor] = field(default_factory=dict, repr=False)
     guide_terms: dict[str, Tensor] = field(default_factory=dict, repr=False)
     inside: frozenset[str] = frozenset()
-    leaves: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+    leaves: dict[str, list[tuple[Tensor, Tensor]]] = field(default_factory=dict, repr=False)
     scores: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
 
@@ -104,6 +105,8 @@ def log_weights(
         {name: torch.cat([run.model_terms[name] for run in runs]) for name in runs[0].model_terms},
         {name: torch.cat([run.guide_terms[name] for run in runs]) for name in runs[0].guide_terms},
         runs[0].inside,
+        {name: [pair for run in runs for pair in run.leaves[name]] for name in runs[0].leaves},
+        {name: torch.cat([run.scores[name] for run in runs]) for name in runs[0].scores},
     )
 
 
@@ -129,10 +132,10 @@ def _run(pair: Any, batch: Any, num_particles: int, layout: Layout, leaves: Sequ
             if not leaves:
                 return weights
             scores = {
-                name: summed_log_prob(site, data_frame(site, layout.plate), layout)
+                name: drawn_log_prob(site, data_frame(site, layout.plate), layout)
                 for name, site in sites(drawn).items()
             }
-            return replace(weights, leaves=cut, scores=scores, guide_traces=[drawn])
+            return replace(weights, leaves={name: [ends] for name, ends in cut.items()}, scores=scores, guide_traces=[drawn])
     except (RuntimeError, ValueError, IndexError) as error:
         if num_particles == 1 or not _runs_alone(pair, batch, layout):
             raise
@@ -181,6 +184,7 @@ def _add_up(
     summed_out = collapsed(model_sites, guide_sites)
     left_out = {partner for _, partners in summed_out.values() for partner in partners}
     terms: dict[int, dict[str, Tensor]] = {1: {}, -1: {}}
+    scores: dict[str, Tensor] = {}
     for sign, found in ((1, model_sites), (-1, guide_sites)):
         for name, site in found.items():
             last.name = name
@@ -189,6 +193,8 @@ def _add_up(
             frame = data_frame(site, layout.plate)
             density = summed_log_prob(site, frame, layout, summed_out[name][0] if name in summed_out else None)
             terms[sign][name] = density
+            if sign < 0 and _altered(site, frame):
+                scores[name] = drawn_log_prob(site, frame, layout)
             term = sign * density
             if frame is None:
                 outside = term.squeeze(1) if outside is None else outside + term.squeeze(1)
@@ -208,6 +214,7 @@ def _add_up(
         terms[1],
         terms[-1],
         frozenset(within),
+        scores=scores,
     )
 
 
@@ -229,6 +236,18 @@ def summed_log_prob(site: Any, frame: Any | None, layout: Layout, log_prob: Tens
     summed = [dim for dim in range(ndim) if dim not in kept]
     log_prob = log_prob.sum(summed) if summed else log_prob
     return log_prob if frame is not None else log_prob.unsqueeze(1)
+
+
+def drawn_log_prob(site: Any, frame: Any | None, layout: Layout) -> Tensor:
+    """Log-density of a site by which its value was drawn, without scale and mask: (K or 1, B or 1)."""
+    return summed_log_prob({**site, "fn": unmasked(site["fn"]), "scale": data_factor(frame), "mask": None}, frame, layout)
+
+
+def _altered(site: Any, frame: Any | None) -> bool:
+    """Whether a scale or a mask stands between a site's log-density and the law of its draw."""
+    scale = site["scale"]
+    scaled = isinstance(scale, Tensor) or abs(scale / data_factor(frame) - 1) > 1e-6
+    return scaled or site["mask"] is not None or unmasked(site["fn"]) is not site["fn"]
 
 
 def _runs_alone(pair: Any, batch: Any, layout: Layout) -> bool:
