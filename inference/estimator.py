@@ -19,6 +19,7 @@ class Estimator:
         objectives: Registered names of the objectives that it is sound for; None for every one that leaves the choice.
         scores: Whether values at its sites are drawn without a gradient and scored by their log-density.
         stops: Whether the guide's log-density there is differentiated through the values only.
+        alone: Whether it is sound only where every site that needs an estimator has it, and none of them is masked.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset()
@@ -26,6 +27,7 @@ class Estimator:
     objectives: ClassVar[tuple[str, ...] | None] = None
     scores: ClassVar[bool] = False
     stops: ClassVar[bool] = False
+    alone: ClassVar[bool] = False
 
     @classmethod
     def supports(cls, kind: str) -> bool:

@@ -90,7 +90,27 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
         plan[site] = None if kind == EXACT_POSTERIOR else given
         if plan[site] is not None:
             given.check(site, layout.guide_laws[site], objective.num_particles)
+    _check_alone(plan, layout)
     return plan
+
+
+def _check_alone(plan: Mapping[str, Estimator | None], layout: Layout) -> None:
+    """Raise where an estimator that must serve all sites stands beside another one, or a mask spoils it."""
+    for site, estimator in plan.items():
+        if estimator is None or not estimator.alone:
+            continue
+        name = type(estimator).__name__
+        for other, beside in plan.items():
+            if beside is not None and type(beside) is not type(estimator):
+                raise ValueError(
+                    f"{name} at site {site!r} is sound only where every site has it, but site {other!r} has "
+                    f'{type(beside).__name__}. Give it to all of them, or leave both to estimator="auto".'
+                )
+        if site in layout.masked:
+            raise ValueError(
+                f"{name} at site {site!r} is not sound under a mask, which leaves the guide's log-density out of some "
+                "weights. Use inference.Pathwise()."
+            )
 
 
 def _why_not(objective: Objective, estimator: Estimator, site: str, kind: str) -> str:
