@@ -135,7 +135,9 @@ def _run(pair: Any, batch: Any, num_particles: int, layout: Layout, leaves: Sequ
                 name: drawn_log_prob(site, data_frame(site, layout.plate), layout)
                 for name, site in sites(drawn).items()
             }
-            return replace(weights, leaves={name: [ends] for name, ends in cut.items()}, scores=scores, guide_traces=[drawn])
+            return replace(
+                weights, leaves={name: [ends] for name, ends in cut.items()}, scores=scores, guide_traces=[drawn]
+            )
     except (RuntimeError, ValueError, IndexError) as error:
         if num_particles == 1 or not _runs_alone(pair, batch, layout):
             raise
@@ -240,7 +242,9 @@ def summed_log_prob(site: Any, frame: Any | None, layout: Layout, log_prob: Tens
 
 def drawn_log_prob(site: Any, frame: Any | None, layout: Layout) -> Tensor:
     """Log-density of a site by which its value was drawn, without scale and mask: (K or 1, B or 1)."""
-    return summed_log_prob({**site, "fn": unmasked(site["fn"]), "scale": data_factor(frame), "mask": None}, frame, layout)
+    return summed_log_prob(
+        {**site, "fn": unmasked(site["fn"]), "scale": data_factor(frame), "mask": None}, frame, layout
+    )
 
 
 def _altered(site: Any, frame: Any | None) -> bool:

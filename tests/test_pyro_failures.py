@@ -75,7 +75,9 @@ def test_the_importance_weighted_bound_of_a_subsample_is_a_bound() -> None:
     pair = subsampled_pair(60)
     evidence = pair.model_module.log_evidence(x).mean().detach()
     bound = inference.Inference(inference.IWELBO(20)).bind(pair, x[:6], num_data=60)
-    values = torch.stack([torch.stack([bound.value(part) for part in x[index].split(6)]).mean() for index in shuffled()])
+    values = torch.stack(
+        [torch.stack([bound.value(part) for part in x[index].split(6)]).mean() for index in shuffled()]
+    )
     error = values.std() / math.sqrt(len(values))
     assert values.mean() < evidence + 4 * error
     assert values.mean() > evidence - 0.05
