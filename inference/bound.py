@@ -14,12 +14,14 @@ from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.layered_energy import EVEN
 from ppgen.inference.centring import centred_gradients
 from ppgen.inference.draws import Draws
+from ppgen.inference.enumerate import enumerated_states, shared_sites
 from ppgen.inference.layout import find_layout
 from ppgen.inference.legality import check_negative_phase
 from ppgen.inference.log_weights import LogWeights, log_weights
 from ppgen.inference.negative_phase import NegativePhaseHandler, State
 from ppgen.inference.plan import planned
 from ppgen.inference.specification import Inference
+from ppgen.inference.states import Forced, marginal_states
 from ppgen.inference.support import check_support
 from ppgen.inference.surrogate import BASELINE, OBJECTIVE, surrogate
 from ppgen.inference.wake_sleep import OwnGradient
@@ -74,7 +76,9 @@ class BoundInference:
         num_rows = _num_rows(batch)
         inference.objective.check(self.layout, num_rows, num_data if num_data is not None else num_rows)
         self.plan = planned(inference, pair, batch, self.layout)
-        check_negative_phase(inference.negative_phase, self.layout)
+        self._joint = enumerated_states(self.plan, self.layout)
+        marginal_states(self.layout)  # raises if there are too many
+        check_negative_phase(inference.objective, inference.negative_phase, self.layout)
         for law in self.layout.laws.values():
             if inference.negative_phase is not None:
                 inference.negative_phase.check(law)
@@ -155,14 +159,7 @@ class BoundInference:
         leaves = [name for name, estimator in self.plan.items() if estimator is not None and estimator.stops]
         with no_grad, handler:
             with drawn:
-                weights = log_weights(
-                    self.pair,
-                    batch,
-                    objective.num_particles,
-                    vectorize=objective.vectorize_particles,
-                    layout=self.layout,
-                    leaves=leaves if training else (),
-                )
+                weights = self._weights(batch, leaves if training else ())
             handler.end()
             self._laws = {site: law for site, (law, _) in handler.laws.items()}
             num_data = self.num_data if self.num_data is not None else weights.num_data
@@ -172,6 +169,20 @@ class BoundInference:
             # The first batch was checked before; a later one can be another part of the data.
             objective.check(self.layout, weights.local.shape[1], num_data)
             return Evaluation(value, num_data, self._surrogate(weights, batch, num_data), handler.laws)
+
+    def _weights(self, batch: Any, leaves: Sequence[str]) -> LogWeights:
+        """Log-weights of the objective's particles; of as many for each joint state of sites that are summed over."""
+        objective, states = self.inference.objective, self._joint
+        count, vectorize = objective.num_particles, objective.vectorize_particles
+        if states is None:
+            return log_weights(self.pair, batch, count, vectorize=vectorize, layout=self.layout, leaves=leaves)
+        total = states.count * count
+        shared = shared_sites(self.plan, self.layout)
+        with Forced(states, self.layout, count, shared, vectorize and total > 1):
+            weights = log_weights(self.pair, batch, total, vectorize=vectorize, layout=self.layout, leaves=leaves)
+        terms = [weights.scores.get(name, weights.guide_terms[name]) for name in states.sizes]
+        mass = sum(terms[1:], terms[0]).expand(weights.local.shape)
+        return replace(weights, log_mass=mass, num_states=states.count)
 
     def _surrogate(self, weights: LogWeights, batch: Any, num_data: int) -> Tensor:
         objective = self.inference.objective

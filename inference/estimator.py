@@ -19,6 +19,7 @@ class Estimator:
         objectives: Registered names of the objectives that it is sound for; None for every one that leaves the choice.
         scores: Whether values at its sites are drawn without a gradient and scored by their log-density.
         stops: Whether the guide's log-density there is differentiated through the values only.
+        sums: Whether its sites are summed over instead of drawn.
         alone: Whether it is sound only where every site that needs an estimator has it, and none of them is masked.
     """
 
@@ -27,6 +28,7 @@ class Estimator:
     objectives: ClassVar[tuple[str, ...] | None] = None
     scores: ClassVar[bool] = False
     stops: ClassVar[bool] = False
+    sums: ClassVar[bool] = False
     alone: ClassVar[bool] = False
 
     @classmethod
@@ -88,7 +90,13 @@ INSTEAD = {
     REPARAMETERISED: 'Use estimator="auto" or inference.Pathwise().',
     EXACT_POSTERIOR: 'Use estimator="auto": such a site needs none.',
     DISCRETE: (
-        'Use estimator="auto", inference.LeaveOneOut() with two particles or more, or inference.ScoreFunction(); or, if '
-        'the guide is the exact posterior there, mark the site infer={"posterior": "exact"}.'
+        'Use estimator="auto", inference.LeaveOneOut() with two particles or more, or inference.ScoreFunction(); or, '
+        'if the guide is the exact posterior there, mark the site infer={"posterior": "exact"}.'
     ),
+}
+
+NOT_EXACT = {
+    REPARAMETERISED: "Use inference.ELBO() or inference.IWELBO(): a continuous latent cannot be summed out.",
+    EXACT_POSTERIOR: INSTEAD[EXACT_POSTERIOR],
+    DISCRETE: "Use estimator=inference.Enumerate(), which sums it out, or inference.ELBO() to draw it.",
 }

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from ppgen import registry
-from ppgen.inference.estimator import INSTEAD
 from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, UNDIRECTED, Layout
 from ppgen.inference.negative_phase import NegativePhase
-from ppgen.inference.plan import sound
+from ppgen.inference.objective import Objective
+from ppgen.inference.plan import advice
 
 
 @dataclass(frozen=True)
@@ -39,27 +39,31 @@ def legality() -> list[Rule]:
     """
     rules = []
     for objective in registry.OBJECTIVES:
-        for estimator in ("auto", *registry.ESTIMATORS):
+        made = registry.lookup("objective", objective)
+        for name in ("auto", *registry.ESTIMATORS):
+            estimator = None if name == "auto" else registry.lookup("estimator", name)
             for kind in (REPARAMETERISED, DISCRETE, EXACT_POSTERIOR):
-                legal = estimator == "auto" or _sound(objective, estimator, kind)
-                rules.append(Rule(objective, estimator, kind, legal, "" if legal else INSTEAD[kind]))
+                instead = advice(made, estimator, kind)
+                rules.append(Rule(objective, name, kind, not instead, instead))
         rules.append(Rule(objective, "none", UNDIRECTED, False, _NEEDS_PHASE))
-        rules.extend(Rule(objective, phase, UNDIRECTED, True) for phase in registry.NEGATIVE_PHASES)
+        dreams = made().dreams
+        for phase in registry.NEGATIVE_PHASES:
+            rules.append(Rule(objective, phase, UNDIRECTED, not dreams, _NO_DREAMS if dreams else ""))
     return rules
 
 
-def _sound(objective: str, estimator: str, kind: str) -> bool:
-    return sound(registry.lookup("objective", objective), registry.lookup("estimator", estimator), kind)
-
-
-def check_negative_phase(phase: NegativePhase | None, layout: Layout) -> None:
-    """Raise unless undirected sites have a negative phase, and only they.
+def check_negative_phase(objective: Objective, phase: NegativePhase | None, layout: Layout) -> None:
+    """Raise unless undirected sites have a negative phase, and only they, and the objective draws from none.
 
     Raises:
         ValueError: Names the site and says what to use.
     """
     if layout.undirected and phase is None:
         raise ValueError(f"Site {layout.undirected[0]!r} is undirected: its log Z is not known. {_NEEDS_PHASE}")
+    if layout.undirected and objective.dreams:
+        raise ValueError(
+            f"Site {layout.undirected[0]!r} is undirected, so {type(objective).__name__} cannot dream. {_NO_DREAMS}"
+        )
     if phase is not None and not layout.undirected:
         raise ValueError(
             f"negative_phase={phase!r} was given, but the model has no undirected site whose log Z is unknown. "
@@ -70,3 +74,4 @@ def check_negative_phase(phase: NegativePhase | None, layout: Layout) -> None:
 _NEEDS_PHASE = (
     "Give a negative phase: inference.PCD(), inference.CD(k=1), or inference.ExactPartition() for a small machine."
 )
+_NO_DREAMS = "Use inference.ELBO() or inference.IWELBO(): a sleep phase would have to draw from the machine."

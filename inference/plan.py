@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from ppgen import registry
 from ppgen.inference.analytic_kl import AnalyticKL, check_exact_kl
 from ppgen.inference.baselines import MovingAverage
-from ppgen.inference.estimator import INSTEAD, Estimator, check_order
+from ppgen.inference.enumerate import Enumerate, enumerated_states
+from ppgen.inference.estimator import INSTEAD, NOT_EXACT, Estimator, check_order
 from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, Layout
 from ppgen.inference.objective import Objective
 from ppgen.inference.pathwise import Pathwise
@@ -41,10 +42,30 @@ def sound(objective: type[Objective], estimator: type[Estimator], kind: str) -> 
         >>> sound(inference.IWELBO, inference.StickTheLanding, "reparameterised")
         False
     """
+    return not advice(objective, estimator, kind)
+
+
+def advice(objective: type[Objective], estimator: type[Estimator] | None, kind: str) -> str:
+    """What to use instead of an estimator, None for `"auto"`, at a site of a kind; empty where it is sound.
+
+    Example:
+        >>> from ppgen import inference
+        >>> advice(inference.IWELBO, inference.StickTheLanding, "reparameterised")
+        'Use estimator="auto", or ELBO as objective.'
+    """
+    if objective.exact:
+        summed = estimator is not None and estimator.sums and estimator.supports(kind)
+        return "" if summed or (estimator is None and kind == EXACT_POSTERIOR) else NOT_EXACT[kind]
+    if estimator is None:
+        return ""
     if objective.own_gradient:
-        return False
-    named = estimator.objectives is None or registry.name_of("objective", objective) in estimator.objectives
-    return named and (kind == EXACT_POSTERIOR or kind in estimator.kinds)
+        return 'Use estimator="auto": the objective says by itself how its gradient is estimated.'
+    if not estimator.supports(kind):
+        return INSTEAD[kind]
+    allowed = estimator.objectives
+    if allowed is not None and registry.name_of("objective", objective) not in allowed:
+        return f'Use estimator="auto", or {" or ".join(allowed)} as objective.'
+    return ""
 
 
 def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, Any]:
@@ -55,6 +76,11 @@ def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, 
     """
     plan = make_plan(inference.objective, inference.estimator, layout)
     exact = [site for site, estimator in plan.items() if isinstance(estimator, AnalyticKL)]
+    if exact and layout.marginalised:
+        raise ValueError(
+            f"AnalyticKL at site {exact[0]!r}: site {layout.marginalised[0]!r} of the model is summed out, so the "
+            "divergence does not stand alone. Use inference.Pathwise() there."
+        )
     check_exact_kl(exact, layout.model_laws, layout.guide_laws)
     return plan
 
@@ -83,7 +109,7 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
     for site, kind in layout.latent.items():
         given = choice.get(site, "auto") if isinstance(choice, Mapping) else choice
         if not isinstance(given, Estimator):
-            plan[site] = Detached() if objective.own_gradient else automatic(kind, objective.num_particles)
+            plan[site] = _automatic(objective, site, kind, layout)
             continue
         if not sound(type(objective), type(given), kind):
             raise ValueError(_why_not(objective, given, site, kind))
@@ -91,6 +117,7 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
         if plan[site] is not None:
             given.check(site, layout.guide_laws[site], objective.num_particles)
     _check_alone(plan, layout)
+    enumerated_states(plan, layout)
     return plan
 
 
@@ -113,14 +140,25 @@ def _check_alone(plan: Mapping[str, Estimator | None], layout: Layout) -> None:
             )
 
 
-def _why_not(objective: Objective, estimator: Estimator, site: str, kind: str) -> str:
-    name, what = type(estimator).__name__, type(objective).__name__
+def _automatic(objective: Objective, site: str, kind: str, layout: Layout) -> Estimator | None:
+    """What `"auto"` picks at a site for an objective."""
     if objective.own_gradient:
-        return f'{what} has a gradient of its own and takes no estimator (got {name}): leave it at estimator="auto".'
-    allowed = estimator.objectives
-    if allowed is not None and registry.name_of("objective", type(objective)) not in allowed:
-        return (
-            f"{name} at site {site!r} is sound for {' and '.join(allowed)}, not for {what}: change the objective, or "
-            f'leave the site at "auto".'
-        )
-    return f"{name} is not sound at site {site!r}, which is {kind}: it needs {type(estimator).needs}. {INSTEAD[kind]}"
+        return Detached()
+    if kind == DISCRETE and site in layout.marked and sound(type(objective), Enumerate, kind):
+        return Enumerate()
+    if advice(type(objective), None, kind):
+        raise ValueError(_why_not(objective, None, site, kind))
+    return automatic(kind, objective.num_particles)
+
+
+def _why_not(objective: Objective, estimator: Estimator | None, site: str, kind: str) -> str:
+    what, instead = type(objective).__name__, advice(type(objective), type(estimator) if estimator else None, kind)
+    name = type(estimator).__name__
+    if objective.exact:
+        return f"{what} needs every latent summed out, but site {site!r} is {kind} and would be drawn. {instead}"
+    if objective.own_gradient:
+        return f"{what} has a gradient of its own and takes no estimator, but got {name} at site {site!r}. {instead}"
+    if estimator is None or estimator.objectives is None or not estimator.supports(kind):
+        needs = estimator.needs if estimator else "an estimator"
+        return f"{name} is not sound at site {site!r}, which is {kind}: it needs {needs}. {instead}"
+    return f"{name} at site {site!r} is sound for {' and '.join(estimator.objectives)}, not for {what}. {instead}"

@@ -11,7 +11,8 @@ from ppgen.inference.objective import MultiSampleObjective, average_in_log
 class Renyi(MultiSampleObjective):
     r"""Variational Renyi bound of K particles, datum by datum.
 
-    .. math:: \mathcal{L}_\alpha = \frac{1}{1 - \alpha} \log E_{q}\Big[\Big(\frac{p(x, z)}{q(z \mid x)}\Big)^{1 - \alpha}\Big]
+    .. math:: \mathcal{L}_\alpha = \frac{1}{1 - \alpha}
+              \log E_{q}\Big[\Big(\frac{p(x, z)}{q(z \mid x)}\Big)^{1 - \alpha}\Big]
               \approx \frac{1}{1 - \alpha} \log \frac{1}{K} \sum_k w_k^{1 - \alpha}
 
     The value is per datum, in nats. alpha = 0 is the importance-weighted bound, alpha towards 1 the ELBO; for

@@ -48,8 +48,8 @@ class DoublyReparameterized(Estimator):
               \frac{\partial z_k}{\partial \phi}\Big], \quad \tilde w_k = w_k / \sum_j w_j
 
     Unbiased, and its signal does not fade as K grows. The model's gradient is the usual one, weighted by
-    :math:`\tilde w_k`. Sound only where all sites that the guide reparameterises have it, the guide draws no others, and
-    none is masked; raises elsewhere.
+    :math:`\tilde w_k`. Sound only where all sites that the guide reparameterises have it, the guide draws no others,
+    and none is masked; raises elsewhere.
 
     References:
         | Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives (Tucker et al., 2019),

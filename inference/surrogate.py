@@ -148,10 +148,11 @@ def _columns(objective: Objective, weights: LogWeights, name: str, num_data: int
     """Log-weights that a draw at a site changes: those of its row; of all rows for a site outside the data plate."""
     if not isinstance(objective, ELBO):
         return objective.datum_weights(weights)  # type: ignore[attr-defined]
+    local, outside = weights.counted()
     if name in weights.inside:
-        return weights.local
-    whole = weights.local.mean(1, keepdim=True)
-    return whole if weights.outside is None else whole + weights.outside.unsqueeze(1) / num_data
+        return local
+    whole = local.mean(1, keepdim=True)
+    return whole if outside is None else whole + outside.unsqueeze(1) / num_data
 
 
 def _column(term: Any) -> Any:

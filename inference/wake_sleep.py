@@ -61,6 +61,11 @@ class WakeSleep(OwnGradient):
 
     fantasy: Fantasy | None = field(default=None, compare=False)
 
+    @property
+    def dreams(self) -> bool:
+        """Always."""
+        return True
+
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
         """The ELBO."""
         return ELBO(self.num_particles).value(weights, num_data)
@@ -112,6 +117,11 @@ class ReweightedWakeSleep(OwnGradient):
         super().__post_init__()
         if not self.wake and not self.sleep:
             raise ValueError("wake and sleep are both False, so nothing trains the guide: set one of them.")
+
+    @property
+    def dreams(self) -> bool:
+        """In the sleep phase."""
+        return self.sleep
 
     def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
         """Raise where a scale or a global latent would stand inside the logarithm."""

@@ -24,6 +24,7 @@ OBJECTIVES: dict[str, str] = {
     "Renyi": "ppgen.inference.renyi:Renyi",
     "WakeSleep": "ppgen.inference.wake_sleep:WakeSleep",
     "ReweightedWakeSleep": "ppgen.inference.wake_sleep:ReweightedWakeSleep",
+    "MaximumLikelihood": "ppgen.inference.maximum_likelihood:MaximumLikelihood",
 }
 
 ESTIMATORS: dict[str, str] = {
@@ -33,6 +34,7 @@ ESTIMATORS: dict[str, str] = {
     "DoublyReparameterized": "ppgen.inference.stick_the_landing:DoublyReparameterized",
     "ScoreFunction": "ppgen.inference.score_function:ScoreFunction",
     "LeaveOneOut": "ppgen.inference.score_function:LeaveOneOut",
+    "Enumerate": "ppgen.inference.enumerate:Enumerate",
 }
 
 BASELINES: dict[str, str] = {

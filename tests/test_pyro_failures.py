@@ -1,4 +1,4 @@
-"""What is measurably wrong in Pyro's own objectives is right here: one test for each failure, beside the exact number."""
+"""What is measurably wrong in Pyro's own objectives is right here: one test for each, beside the exact number."""
 
 import math
 import warnings
@@ -92,7 +92,7 @@ def shuffled() -> list[Tensor]:
 
 
 def test_particles_compete_datum_by_datum_in_reweighted_wake_sleep() -> None:
-    """Catches weights normalised over the minibatch: Pyro's wake-theta loss is 1.848 nats where the exact one is 1.530."""
+    """Catches weights normalised over the minibatch: Pyro's wake-theta loss is 1.848 nats, the exact one 1.530."""
     pair, batch = bits_pair(), X.repeat(500)
     named = dict(pair.named_parameters())
     exact = exact_bound(pair, X, 3)

@@ -71,7 +71,7 @@ def jointly(weights: LogWeights, mass: Tensor, outside_mass: Tensor) -> tuple[Te
     """Log-weights of whole data sets, and their log-probability, where a latent outside the data plate joins the rows.
 
     Args:
-        weights: As `enumerated` gives them, of P points that are all values of the outer latents times all of the inner.
+        weights: As `enumerated` gives them, of P points: all values of the outer latents times all of the inner.
         mass: Its log-probabilities, (P, rows).
         outside_mass: Log-probability of the outer latents' value at each point, (P,).
 
@@ -95,7 +95,7 @@ def jointly(weights: LogWeights, mass: Tensor, outside_mass: Tensor) -> tuple[Te
 
 
 def particles(log_weights: Tensor, log_mass: Tensor, num_particles: int) -> tuple[Tensor, Tensor]:
-    """All combinations of values of some particles: their log-weights, (particles, combinations, rows), and probability.
+    """All combinations of values of some particles, (particles, combinations, rows), and their probability.
 
     Args:
         log_weights: (points, rows).
@@ -108,7 +108,8 @@ def particles(log_weights: Tensor, log_mass: Tensor, num_particles: int) -> tupl
         (torch.Size([2, 9, 2]), 1.0)
     """
     index = torch.tensor(list(itertools.product(range(len(log_weights)), repeat=num_particles)))
-    return torch.stack([log_weights[column] for column in index.T]), sum(log_mass[column] for column in index.T)  # type: ignore[return-value]
+    chosen = [log_mass[column] for column in index.T]
+    return torch.stack([log_weights[column] for column in index.T]), sum(chosen[1:], chosen[0])
 
 
 def _grid(layout: Layout, count: int) -> tuple[dict[str, Tensor], Tensor]:
