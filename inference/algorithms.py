@@ -60,7 +60,8 @@ def STL(num_particles: int = 1) -> Inference:  # noqa: N802 - named as the paper
     .. math:: \frac{\partial \log w}{\partial z} \frac{\partial z}{\partial \phi}
 
     References:
-        | Sticking the Landing (Roeder, Wu and Duvenaud, 2017), https://arxiv.org/abs/1703.09194
+        | Sticking the Landing: Simple, Lower-Variance Gradient Estimators for Variational Inference (Roeder, Wu and
+          Duvenaud, 2017), https://arxiv.org/abs/1703.09194
 
     Args:
         num_particles: Draws of the guide for each datum.

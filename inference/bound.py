@@ -78,7 +78,8 @@ class BoundInference:
         self.plan = planned(inference, pair, batch, self.layout)
         self._joint = enumerated_states(self.plan, self.layout)
         marginal_states(self.layout)  # raises if there are too many
-        check_negative_phase(inference.objective, inference.negative_phase, self.layout)
+        dreams = inference.objective.dreams or bool(getattr(inference.objective, "sleep", False))
+        check_negative_phase(inference.negative_phase, self.layout, dreams)
         for law in self.layout.laws.values():
             if inference.negative_phase is not None:
                 inference.negative_phase.check(law)

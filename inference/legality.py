@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from ppgen import registry
 from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, UNDIRECTED, Layout
 from ppgen.inference.negative_phase import NegativePhase
-from ppgen.inference.objective import Objective
-from ppgen.inference.plan import advice
+from ppgen.inference.plan import instead, sound
 
 
 @dataclass(frozen=True)
@@ -39,31 +38,36 @@ def legality() -> list[Rule]:
     """
     rules = []
     for objective in registry.OBJECTIVES:
-        made = registry.lookup("objective", objective)
-        for name in ("auto", *registry.ESTIMATORS):
-            estimator = None if name == "auto" else registry.lookup("estimator", name)
+        for estimator in ("auto", *registry.ESTIMATORS):
             for kind in (REPARAMETERISED, DISCRETE, EXACT_POSTERIOR):
-                instead = advice(made, estimator, kind)
-                rules.append(Rule(objective, name, kind, not instead, instead))
+                rules.append(_rule(objective, estimator, kind))
         rules.append(Rule(objective, "none", UNDIRECTED, False, _NEEDS_PHASE))
-        dreams = made().dreams
-        for phase in registry.NEGATIVE_PHASES:
-            rules.append(Rule(objective, phase, UNDIRECTED, not dreams, _NO_DREAMS if dreams else ""))
+        dreams = registry.lookup("objective", objective).dreams
+        rules.extend(
+            Rule(objective, phase, UNDIRECTED, not dreams, _NO_DREAMS if dreams else "")
+            for phase in registry.NEGATIVE_PHASES
+        )
     return rules
 
 
-def check_negative_phase(objective: Objective, phase: NegativePhase | None, layout: Layout) -> None:
-    """Raise unless undirected sites have a negative phase, and only they, and the objective draws from none.
+def _rule(objective: str, estimator: str, kind: str) -> Rule:
+    chosen = None if estimator == "auto" else registry.lookup("estimator", estimator)
+    parts = registry.lookup("objective", objective), chosen, kind
+    legal = sound(*parts)
+    return Rule(objective, estimator, kind, legal, "" if legal else instead(*parts))
+
+
+def check_negative_phase(phase: NegativePhase | None, layout: Layout, dreams: bool = False) -> None:
+    """Raise unless undirected sites have a negative phase, and only they, and no fantasy is to be drawn there.
 
     Raises:
         ValueError: Names the site and says what to use.
     """
     if layout.undirected and phase is None:
         raise ValueError(f"Site {layout.undirected[0]!r} is undirected: its log Z is not known. {_NEEDS_PHASE}")
-    if layout.undirected and objective.dreams:
-        raise ValueError(
-            f"Site {layout.undirected[0]!r} is undirected, so {type(objective).__name__} cannot dream. {_NO_DREAMS}"
-        )
+    if layout.undirected and dreams:
+        site = layout.undirected[0]
+        raise ValueError(f"Fantasies cannot be drawn through the undirected site {site!r}. {_NO_DREAMS}")
     if phase is not None and not layout.undirected:
         raise ValueError(
             f"negative_phase={phase!r} was given, but the model has no undirected site whose log Z is unknown. "
@@ -71,7 +75,7 @@ def check_negative_phase(objective: Objective, phase: NegativePhase | None, layo
         )
 
 
+_NO_DREAMS = "Use an objective without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."
 _NEEDS_PHASE = (
     "Give a negative phase: inference.PCD(), inference.CD(k=1), or inference.ExactPartition() for a small machine."
 )
-_NO_DREAMS = "Use inference.ELBO() or inference.IWELBO(): a sleep phase would have to draw from the machine."

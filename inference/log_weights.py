@@ -145,7 +145,7 @@ def _run(
     try:
         with pair.running(), last if several else contextlib.nullcontext():
             drawn = guide_trace = _particle_trace(guide, num_particles, layout, args, kwargs)
-            cut: dict[str, tuple[Tensor, Tensor]] = {}
+            cut: dict[str, tuple[Any, Any]] = {}
             if leaves:
                 cut = {name: (drawn.nodes[name]["value"], _leaf(drawn.nodes[name]["value"])) for name in leaves}
                 values = drawn.copy()
@@ -217,7 +217,7 @@ def _particle_trace(function: Any, num_particles: int, layout: Layout, args: Any
         return poutine.trace(function).get_trace(*args, **kwargs)
 
 
-def _leaf(value: Tensor) -> Tensor:
+def _leaf(value: Any) -> Any:
     return value.detach().requires_grad_()
 
 

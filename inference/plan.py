@@ -34,38 +34,22 @@ class Detached(Estimator):
     scores: ClassVar[bool] = True
 
 
-def sound(objective: type[Objective], estimator: type[Estimator], kind: str) -> bool:
-    """Whether an estimator is sound for an objective at a site of a kind.
+def sound(objective: type[Objective], estimator: type[Estimator] | None, kind: str) -> bool:
+    """Whether an estimator, None for `"auto"`, is sound for an objective at a site of a kind.
 
     Example:
         >>> from ppgen import inference
         >>> sound(inference.IWELBO, inference.StickTheLanding, "reparameterised")
         False
     """
-    return not advice(objective, estimator, kind)
-
-
-def advice(objective: type[Objective], estimator: type[Estimator] | None, kind: str) -> str:
-    """What to use instead of an estimator, None for `"auto"`, at a site of a kind; empty where it is sound.
-
-    Example:
-        >>> from ppgen import inference
-        >>> advice(inference.IWELBO, inference.StickTheLanding, "reparameterised")
-        'Use estimator="auto", or ELBO as objective.'
-    """
     if objective.exact:
-        summed = estimator is not None and estimator.sums and estimator.supports(kind)
-        return "" if summed or (estimator is None and kind == EXACT_POSTERIOR) else NOT_EXACT[kind]
+        return kind == EXACT_POSTERIOR if estimator is None else estimator.sums and estimator.supports(kind)
     if estimator is None:
-        return ""
+        return True
     if objective.own_gradient:
-        return 'Use estimator="auto": the objective says by itself how its gradient is estimated.'
-    if not estimator.supports(kind):
-        return INSTEAD[kind]
-    allowed = estimator.objectives
-    if allowed is not None and registry.name_of("objective", objective) not in allowed:
-        return f'Use estimator="auto", or {" or ".join(allowed)} as objective.'
-    return ""
+        return False
+    named = estimator.objectives is None or registry.name_of("objective", objective) in estimator.objectives
+    return named and estimator.supports(kind)
 
 
 def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, Any]:
@@ -146,19 +130,28 @@ def _automatic(objective: Objective, site: str, kind: str, layout: Layout) -> Es
         return Detached()
     if kind == DISCRETE and site in layout.marked and sound(type(objective), Enumerate, kind):
         return Enumerate()
-    if advice(type(objective), None, kind):
+    if not sound(type(objective), None, kind):
         raise ValueError(_why_not(objective, None, site, kind))
     return automatic(kind, objective.num_particles)
 
 
-def _why_not(objective: Objective, estimator: Estimator | None, site: str, kind: str) -> str:
-    what, instead = type(objective).__name__, advice(type(objective), type(estimator) if estimator else None, kind)
-    name = type(estimator).__name__
+def _why_not(objective: Objective, given: Estimator | None, site: str, kind: str) -> str:
+    name = 'estimator="auto"' if given is None else type(given).__name__
+    needs = "" if given is None or given.supports(kind) else f": it needs {given.needs}"
+    return (
+        f"{name} under {type(objective).__name__} is not sound at site {site!r}, which is {kind}{needs}. "
+        f"{instead(type(objective), None if given is None else type(given), kind)}"
+    )
+
+
+def instead(objective: type[Objective], estimator: type[Estimator] | None, kind: str) -> str:
+    """What to use in the place of an estimator that is not sound for an objective at a site of a kind."""
     if objective.exact:
-        return f"{what} needs every latent summed out, but site {site!r} is {kind} and would be drawn. {instead}"
+        return NOT_EXACT[kind]
     if objective.own_gradient:
-        return f"{what} has a gradient of its own and takes no estimator, but got {name} at site {site!r}. {instead}"
-    if estimator is None or estimator.objectives is None or not estimator.supports(kind):
-        needs = estimator.needs if estimator else "an estimator"
-        return f"{name} is not sound at site {site!r}, which is {kind}: it needs {needs}. {instead}"
-    return f"{name} at site {site!r} is sound for {' and '.join(estimator.objectives)}, not for {what}. {instead}"
+        return f'Leave it at estimator="auto": {objective.__name__} says by itself how its gradient is estimated.'
+    allowed = None if estimator is None else estimator.objectives
+    if allowed is not None and registry.name_of("objective", objective) not in allowed:
+        names = " and ".join(allowed)
+        return f'It is an estimator for {names}: change the objective, or leave the site at estimator="auto".'
+    return INSTEAD[kind]

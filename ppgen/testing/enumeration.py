@@ -95,16 +95,19 @@ def jointly(weights: LogWeights, mass: Tensor, outside_mass: Tensor) -> tuple[Te
 
 
 def particles(log_weights: Tensor, log_mass: Tensor, num_particles: int) -> tuple[Tensor, Tensor]:
-    """All combinations of values of some particles, (particles, combinations, rows), and their probability.
+    """All combinations of the values of some particles.
 
     Args:
         log_weights: (points, rows).
         log_mass: The same shape.
         num_particles: Particles.
 
+    Returns:
+        Log-weights, (particles, combinations, rows), and the log-probability of each combination.
+
     Example:
         >>> weights, mass = particles(torch.zeros(3, 2), torch.full((3, 2), -math.log(3)), 2)
-        >>> weights.shape, float(mass.exp().sum(0)[0])
+        >>> weights.shape, round(float(mass.exp().sum(0)[0]), 5)
         (torch.Size([2, 9, 2]), 1.0)
     """
     index = torch.tensor(list(itertools.product(range(len(log_weights)), repeat=num_particles)))
