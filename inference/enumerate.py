@@ -25,6 +25,10 @@ class Enumerate(Estimator):
 
     .. math:: \log \sum_c p(c) \, p(x, z \mid c) - \log q(z \mid x)
 
+    References:
+        | Tensor Variable Elimination for Plated Factor Graphs (Obermeyer et al., 2019),
+          https://arxiv.org/abs/1902.03210
+
     Args:
         max_states: Joint states of all enumerated sites, for each datum, that are not too many.
 

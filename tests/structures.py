@@ -1,0 +1,192 @@
+"""Programs of hard structures (inner plates, global latents, masks, scales, mixed sites) with their exact objectives."""
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+
+import ppgen
+from ppgen import inference
+from ppgen.inference.objective import average_in_log
+from ppgen.testing.enumeration import enumerated, jointly, particles
+
+ROWS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
+SIGMAS, NODES = 4.5, 8
+
+
+class Structure(ppgen.GenerativeModel):
+    """One program of every structure; `normal` chooses the law of the latents inside the data plate."""
+
+    def __init__(self, structure: str, normal: bool, size: int | None = None) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(5)
+
+        def weights(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.randn(*shape, generator=generator, dtype=torch.float64))
+
+        self.structure, self.normal, self.size = structure, normal, size
+        self.prior, self.weight, self.bias = weights(2), weights(2), weights(2)
+        self.up, self.up_bias, self.top_prior, self.down = weights(2), weights(2), weights(1), weights(2)
+        self.high_weight, self.high_bias, self.across = weights(2), weights(1), weights(2)
+
+    def law(self, logits: Tensor, scale: float) -> dist.TorchDistribution:
+        if self.normal:
+            return dist.Normal(0.5 * logits, scale * torch.ones_like(logits))
+        return dist.Bernoulli(logits=logits)
+
+    def rows(self, x: Tensor, dim: int = -1) -> pyro.plate:
+        if self.size is None:
+            return pyro.plate("data", len(x), dim=dim)
+        return pyro.plate("data", self.size, subsample=x, dim=dim)
+
+    @pyro.nn.module.pyro_method
+    def model(self, x: Tensor) -> None:
+        getattr(self, f"{self.structure}_model")(x)
+
+    @pyro.nn.module.pyro_method
+    def guide(self, x: Tensor) -> None:
+        getattr(self, f"{self.structure}_guide")(x)
+
+    def inner_model(self, x: Tensor) -> None:
+        with self.rows(x, -2):
+            top = pyro.sample("top", dist.Bernoulli(logits=self.top_prior))
+            with pyro.plate("column", 2, dim=-1):
+                low = pyro.sample("low", self.law(self.prior + top * self.down, 1.2))
+                pyro.sample("x", dist.Bernoulli(logits=low * self.weight + self.bias), obs=x)
+
+    def inner_guide(self, x: Tensor) -> None:
+        with self.rows(x, -2):
+            top = pyro.sample("top", dist.Bernoulli(logits=(x @ self.high_weight).unsqueeze(-1) + self.high_bias))
+            with pyro.plate("column", 2, dim=-1):
+                pyro.sample("low", self.law(x * self.up + self.up_bias + top * self.across, 0.7))
+
+    def global_model(self, x: Tensor) -> None:
+        top = pyro.sample("top", dist.Bernoulli(logits=self.top_prior[0]))
+        with self.rows(x):
+            low = pyro.sample("low", self.law(self.prior[0] + top * self.down[0], 1.2))
+            logits = low.unsqueeze(-1) * self.weight + self.bias + 0.3 * top.unsqueeze(-1)
+            pyro.sample("x", dist.Bernoulli(logits=logits).to_event(1), obs=x)
+
+    def global_guide(self, x: Tensor) -> None:
+        top = pyro.sample("top", dist.Bernoulli(logits=self.high_bias[0]))
+        with self.rows(x):
+            pyro.sample("low", self.law(x @ self.up + self.up_bias[0] + top * self.across[0], 0.7))
+
+    def mask_model(self, x: Tensor) -> None:
+        with self.rows(x):
+            with poutine.mask(mask=x[..., 0] > 0.5):
+                low = pyro.sample("low", self.law(self.prior, 1.2).to_event(1))
+            with poutine.mask(mask=x[..., 1] > 0.5):
+                logits = low * self.weight + self.bias + low.sum(-1, keepdim=True)
+                pyro.sample("x", dist.Bernoulli(logits=logits).to_event(1), obs=x)
+
+    def mask_guide(self, x: Tensor) -> None:
+        with self.rows(x), poutine.mask(mask=x[..., 0] > 0.5):
+            pyro.sample("low", self.law(x * self.up + self.up_bias, 0.7).to_event(1))
+
+    def law_mask_model(self, x: Tensor) -> None:
+        with self.rows(x):
+            bits = (x[..., :1] > 0.5).expand(x.shape)
+            low = pyro.sample("low", self.law(self.prior, 1.2).mask(bits).to_event(1))
+            seen = (x[..., 1:] > 0.5).expand(x.shape)
+            logits = low * self.weight + self.bias + low.sum(-1, keepdim=True)
+            pyro.sample("x", dist.Bernoulli(logits=logits).mask(seen).to_event(1), obs=x)
+
+    def law_mask_guide(self, x: Tensor) -> None:
+        with self.rows(x):
+            bits = (x[..., :1] > 0.5).expand(x.shape)
+            pyro.sample("low", self.law(x * self.up + self.up_bias, 0.7).mask(bits).to_event(1))
+
+    def scale_model(self, x: Tensor) -> None:
+        with self.rows(x):
+            with poutine.scale(scale=0.3):
+                low = pyro.sample("low", self.law(self.prior, 1.2).to_event(1))
+            pyro.sample("x", dist.Bernoulli(logits=low * self.weight + self.bias).to_event(1), obs=x)
+
+    def scale_guide(self, x: Tensor) -> None:
+        with self.rows(x), poutine.scale(scale=0.3):
+            pyro.sample("low", self.law(x * self.up + self.up_bias, 0.7).to_event(1))
+
+    def plain_model(self, x: Tensor) -> None:
+        with self.rows(x):
+            low = pyro.sample("low", self.law(self.prior, 1.2).to_event(1))
+            pyro.sample("x", dist.Bernoulli(logits=low * self.weight + self.bias).to_event(1), obs=x)
+
+    def plain_guide(self, x: Tensor) -> None:
+        with self.rows(x):
+            pyro.sample("low", self.law(x * self.up + self.up_bias, 0.7).to_event(1))
+
+    def mixed_model(self, x: Tensor) -> None:
+        with self.rows(x):
+            high = pyro.sample("high", dist.Bernoulli(logits=self.top_prior[0]))
+            low = pyro.sample("low", dist.Normal(self.prior + high.unsqueeze(-1) * self.down, 1.2).to_event(1))
+            logits = low * self.weight + self.bias + high.unsqueeze(-1)
+            pyro.sample("x", dist.Bernoulli(logits=logits).to_event(1), obs=x)
+
+    def mixed_guide(self, x: Tensor) -> None:
+        with self.rows(x):
+            if self.normal:  # the continuous site first
+                low = pyro.sample("low", dist.Normal(x * self.up + self.up_bias, 0.7).to_event(1))
+                pyro.sample("high", dist.Bernoulli(logits=low @ self.high_weight + self.high_bias[0]))
+            else:
+                high = pyro.sample("high", dist.Bernoulli(logits=x @ self.high_weight + self.high_bias[0]))
+                mean = x * self.up + self.up_bias + high.unsqueeze(-1) * self.across
+                pyro.sample("low", dist.Normal(mean, 0.7).to_event(1))
+
+
+def average(objective: inference.Objective, log_weights: Tensor) -> Tensor:
+    """The objective of (particles, ...) log-weights."""
+    if isinstance(objective, inference.ELBO):
+        return log_weights.mean(0)
+    power = getattr(objective, "power", 1.0)
+    return average_in_log(power * log_weights) / power
+
+
+def expected(
+    pair: Structure, objective: inference.Objective, num_data: int | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Exact objective per datum and the gradient of minus it."""
+    weights, mass = enumerated(pair, ROWS, nodes=NODES)
+    if pair.structure == "global" and not isinstance(objective, inference.ELBO):
+        outer = weights.guide_terms["top"].squeeze(1)
+        table, probability = jointly(weights, mass, outer)
+        local, probability = particles(table, probability, objective.num_particles)
+        value = (probability.exp() * average(objective, local)).sum() / len(ROWS)
+    else:
+        count = 1 if isinstance(objective, inference.ELBO) else objective.num_particles
+        local, probability = particles(weights.local, mass, count)
+        value = (probability.exp() * average(objective, local)).sum(0).mean()
+        if weights.outside is not None:
+            value = value + (mass.exp()[:, 0] * weights.outside).sum() / (num_data or len(ROWS))
+    named = dict(pair.named_parameters())
+    gradients = torch.autograd.grad(-value, list(named.values()), allow_unused=True)
+    return value.detach(), {name: g for name, g in zip(named, gradients, strict=True) if g is not None}
+
+
+def measured(
+    pair: Structure, what: inference.Inference, batch: Tensor, steps: int, num_data: int | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Values and gradients of independent steps: (steps, ...)."""
+    torch.manual_seed(11)
+    bound = what.bind(pair, batch, num_data=num_data or len(batch))
+    results = [bound.step(batch) for _ in range(steps + 5)][5:]  # baselines have settled, unbiased as they are
+    names = results[0].gradients
+    values = torch.stack([result.value for result in results])
+    return values, {name: torch.stack([r.gradients[name] for r in results]) for name in names}
+
+
+def check(found: tuple[Tensor, dict[str, Tensor]], exact: tuple[Tensor, dict[str, Tensor]]) -> None:
+    every = {"value": (found[0], exact[0])}
+    for name, gradient in exact[1].items():
+        if name in found[1]:
+            every[name] = (found[1][name], gradient)
+        else:
+            assert float(gradient.abs().max()) < 1e-8, f"no gradient of {name}"
+    for name, (draws, number) in every.items():
+        error = draws.std(0) / math.sqrt(len(draws))
+        deviation = (draws.mean(0) - number).abs()
+        good = (deviation < SIGMAS * error) | (deviation < 1e-5)  # quadrature, where there is no noise
+        assert bool(good.all()), (name, draws.mean(0), number, error)
