@@ -1,4 +1,4 @@
-"""Programs of hard structures (inner plates, global latents, masks, scales, mixed sites) with their exact objectives."""
+"""Programs of hard structures (plates, global latents, masks, scales, mixed sites) with their exact objectives."""
 
 import math
 
@@ -190,3 +190,73 @@ def check(found: tuple[Tensor, dict[str, Tensor]], exact: tuple[Tensor, dict[str
         deviation = (draws.mean(0) - number).abs()
         good = (deviation < SIGMAS * error) | (deviation < 1e-5)  # quadrature, where there is no noise
         assert bool(good.all()), (name, draws.mean(0), number, error)
+
+
+MARK = {"enumerate": "parallel"}
+X = torch.tensor([[0.3, -1.0], [1.2, 0.4], [-0.7, 2.0], [0.1, 0.2]], dtype=torch.float64)
+
+
+class Mixture(ppgen.GenerativeModel):
+    """x ~ sum_c p(c) N(mean_c + z, 1) over two columns; what the guide draws of c and z is chosen."""
+
+    def __init__(self, law: str = "categorical", drawn: str = "c", by_hand: bool = False, mask: bool = False) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(3)
+
+        def weights(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.randn(*shape, generator=generator, dtype=torch.float64))
+
+        self.law, self.drawn, self.by_hand, self.mask = law, drawn, by_hand, mask
+        self.prior, self.means, self.tilt = weights(3), weights(3, 2), weights(3)
+        self.up, self.bias, self.mean, self.mean_bias = weights(2, 3), weights(3), weights(2), weights(1)
+
+    def choice(self, logits: Tensor) -> dist.TorchDistribution:
+        return (dist.OneHotCategorical if self.law == "one-hot" else dist.Categorical)(logits=logits)
+
+    def seen(self, x: Tensor) -> Tensor:
+        return (x[:, 0] > 0) if self.mask else torch.ones(len(x), dtype=torch.bool)
+
+    @pyro.nn.module.pyro_method
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)), poutine.mask(mask=self.seen(x)):
+            shift, logits = 0.0, self.prior
+            if "z" in self.drawn:
+                z = pyro.sample("z", dist.Normal(self.prior.new_tensor(0.2), self.prior.new_tensor(1.0)))
+                shift, logits = z[..., None, None], self.prior + z.unsqueeze(-1) * self.tilt
+            if self.by_hand:
+                parts = dist.Normal(self.means + shift, torch.ones_like(self.means)).to_event(1)
+                pyro.sample("x", dist.MixtureSameFamily(dist.Categorical(logits=logits), parts), obs=x)
+                return
+            c = pyro.sample("c", self.choice(logits), infer={} if "c" in self.drawn else MARK)
+            means = c @ self.means if self.law == "one-hot" else self.means[c]
+            means = means if isinstance(shift, float) else means + shift.squeeze(-1)
+            pyro.sample("x", dist.Normal(means, torch.ones_like(means)).to_event(1), obs=x)
+
+    @pyro.nn.module.pyro_method
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)), poutine.mask(mask=self.seen(x)):
+            if "z" in self.drawn:
+                pyro.sample("z", dist.Normal(x @ self.mean + self.mean_bias[0], self.prior.new_tensor(0.8)))
+            if "c" in self.drawn:
+                pyro.sample("c", self.choice(x @ self.up + self.bias))
+
+    def log_joint(self, x: Tensor) -> Tensor:
+        """log p(c, x) without z: (rows, 3)."""
+        law = dist.Normal(self.means, torch.ones_like(self.means)).to_event(1)
+        return self.prior.log_softmax(-1) + law.log_prob(x.unsqueeze(1))
+
+
+def gradients(pair: nn.Module, value: Tensor) -> dict[str, Tensor]:
+    named = dict(pair.named_parameters())
+    found = torch.autograd.grad(-value, list(named.values()), allow_unused=True)
+    return {name: g for name, g in zip(named, found, strict=True) if g is not None}
+
+
+def assert_exact(pair: nn.Module, result: inference.StepResult, value: Tensor) -> None:
+    """The step's value and gradients are those of a scalar."""
+    torch.testing.assert_close(result.value, value.detach(), rtol=1e-9, atol=1e-10)
+    exact = gradients(pair, value)
+    for name in set(exact) | set(result.gradients):
+        zero = torch.zeros_like(dict(pair.named_parameters())[name])
+        found = result.gradients.get(name, zero)
+        torch.testing.assert_close(found, exact.get(name, zero), rtol=1e-8, atol=1e-9)
