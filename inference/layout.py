@@ -40,6 +40,7 @@ class Layout:
         model_laws: Distribution at each latent site of the model, in the order in which they are drawn.
         guide_laws: The same of the guide.
         masked: Sites of the guide under a mask.
+        uneven: Latent sites with another scale or mask in the model than in the guide.
         marked: Discrete sites of the guide marked `infer={"enumerate": "parallel"}`.
         marginalised: Sites of the model so marked that the guide does not draw: they are summed out.
     """
@@ -54,6 +55,7 @@ class Layout:
     model_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     guide_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     masked: tuple[str, ...] = ()
+    uneven: tuple[str, ...] = ()
     marked: tuple[str, ...] = ()
     marginalised: tuple[str, ...] = ()
 
@@ -168,6 +170,11 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
             for name, site in guide_sites.items()
             if site["mask"] is not None or unmasked(site["fn"]) is not site["fn"]
         ),
+        uneven=tuple(
+            name
+            for name, site in guide_sites.items()
+            if name in model_sites and _uneven(model_sites[name], site, pair.plate)
+        ),
         marked=tuple(name for name, site in guide_sites.items() if _enumerable(site)),
         marginalised=marginalised,
     )
@@ -258,6 +265,19 @@ def _foreign_scale(site: Any, plate: str) -> bool:
     scale = site["scale"] / data_factor(data_frame(site, plate))
     deviation = (scale - 1).abs().max() if isinstance(scale, torch.Tensor) else abs(scale - 1)
     return bool(deviation > 1e-6)
+
+
+def _uneven(stated: Any, drawn: Any, plate: str) -> bool:
+    """Whether a latent site is scaled or masked otherwise in the model than in the guide."""
+    scales = [site["scale"] / data_factor(data_frame(site, plate)) for site in (stated, drawn)]
+    deviation = scales[0] - scales[1]
+    if bool(deviation.abs().max() > 1e-6 if isinstance(deviation, torch.Tensor) else abs(deviation) > 1e-6):
+        return True
+    masks = [site["mask"] for site in (stated, drawn)]
+    if all(isinstance(mask, torch.Tensor) for mask in masks):
+        return masks[0].shape != masks[1].shape or not torch.equal(*masks)
+    bare = [unmasked(site["fn"]) is site["fn"] for site in (stated, drawn)]
+    return masks[0] is not masks[1] or bare[0] != bare[1]
 
 
 def _name(function: Any) -> str:

@@ -65,6 +65,12 @@ def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, 
             f"AnalyticKL at site {exact[0]!r}: site {layout.marginalised[0]!r} of the model is summed out, so the "
             "divergence does not stand alone. Use inference.Pathwise() there."
         )
+    for site in exact:
+        if site in layout.uneven:
+            raise ValueError(
+                f"AnalyticKL at site {site!r}: model and guide scale or mask it differently, so no divergence stands for "
+                "the two log-densities. Use inference.Pathwise() there."
+            )
     check_exact_kl(exact, layout.model_laws, layout.guide_laws)
     return plan
 

@@ -119,6 +119,18 @@ class Structure(ppgen.GenerativeModel):
         with self.rows(x):
             pyro.sample("low", self.law(x * self.up + self.up_bias, 0.7).to_event(1))
 
+    def lone_scale_model(self, x: Tensor) -> None:
+        self.plain_model(x)
+
+    def lone_scale_guide(self, x: Tensor) -> None:
+        self.scale_guide(x)
+
+    def lone_mask_model(self, x: Tensor) -> None:
+        self.mask_model(x)
+
+    def lone_mask_guide(self, x: Tensor) -> None:
+        self.plain_guide(x)
+
     def mixed_model(self, x: Tensor) -> None:
         with self.rows(x):
             high = pyro.sample("high", dist.Bernoulli(logits=self.top_prior[0]))

@@ -105,6 +105,16 @@ def test_each_site_has_its_estimator(normal, objective, estimators) -> None:
     check(measured(pair, what, ROWS.repeat(COPIES, 1), STEPS), expected(pair, objective))
 
 
+@pytest.mark.parametrize("structure", ["lone_scale", "lone_mask"])
+def test_a_divergence_needs_the_same_scale_and_mask_twice(structure: str) -> None:
+    """Catches a divergence in the place of two log-densities that do not count alike."""
+    pair = Structure(structure, True)
+    with pytest.raises(ValueError, match="AnalyticKL at site 'low': model and guide scale or mask it differently"):
+        inference.Inference(inference.ELBO(), inference.AnalyticKL()).bind(pair, ROWS, num_data=3)
+    what = inference.Inference(inference.ELBO(2))
+    check(measured(pair, what, ROWS.repeat(COPIES, 1), STEPS), expected(pair, what.objective))
+
+
 @pytest.mark.parametrize(
     ("normal", "what"),
     [
