@@ -68,8 +68,8 @@ def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, 
     for site in exact:
         if site in layout.uneven:
             raise ValueError(
-                f"AnalyticKL at site {site!r}: model and guide scale or mask it differently, so no divergence stands for "
-                "the two log-densities. Use inference.Pathwise() there."
+                f"AnalyticKL at site {site!r}: model and guide scale or mask it differently, so no divergence stands "
+                "for the two log-densities. Use inference.Pathwise() there."
             )
     check_exact_kl(exact, layout.model_laws, layout.guide_laws)
     return plan
