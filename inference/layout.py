@@ -202,9 +202,7 @@ def _check_marginalised(marginalised: tuple[str, ...], model_sites: dict[str, An
         )
 
 
-def _check_sites(
-    model_sites: dict[str, Any], guide_sites: dict[str, Any], marginalised: tuple[str, ...]
-) -> None:
+def _check_sites(model_sites: dict[str, Any], guide_sites: dict[str, Any], marginalised: tuple[str, ...]) -> None:
     latent = {name for name, site in model_sites.items() if not site["is_observed"]}
     missing = sorted(latent - set(guide_sites) - set(marginalised))
     if missing:

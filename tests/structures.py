@@ -1,5 +1,6 @@
 """Programs of hard structures (plates, global latents, masks, scales, mixed sites) with their exact objectives."""
 
+import contextlib
 import math
 
 import pyro
@@ -225,12 +226,12 @@ class Mixture(ppgen.GenerativeModel):
     def choice(self, logits: Tensor) -> dist.TorchDistribution:
         return (dist.OneHotCategorical if self.law == "one-hot" else dist.Categorical)(logits=logits)
 
-    def seen(self, x: Tensor) -> Tensor:
-        return (x[:, 0] > 0) if self.mask else torch.ones(len(x), dtype=torch.bool)
+    def seen(self, x: Tensor) -> contextlib.AbstractContextManager:
+        return poutine.mask(mask=x[:, 0] > 0) if self.mask else contextlib.nullcontext()
 
     @pyro.nn.module.pyro_method
     def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)), poutine.mask(mask=self.seen(x)):
+        with pyro.plate("data", len(x)), self.seen(x):
             shift, logits = 0.0, self.prior
             if "z" in self.drawn:
                 z = pyro.sample("z", dist.Normal(self.prior.new_tensor(0.2), self.prior.new_tensor(1.0)))
@@ -246,7 +247,7 @@ class Mixture(ppgen.GenerativeModel):
 
     @pyro.nn.module.pyro_method
     def guide(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)), poutine.mask(mask=self.seen(x)):
+        with pyro.plate("data", len(x)), self.seen(x):
             if "z" in self.drawn:
                 pyro.sample("z", dist.Normal(x @ self.mean + self.mean_bias[0], self.prior.new_tensor(0.8)))
             if "c" in self.drawn:
@@ -260,7 +261,7 @@ class Mixture(ppgen.GenerativeModel):
 
 def gradients(pair: nn.Module, value: Tensor) -> dict[str, Tensor]:
     named = dict(pair.named_parameters())
-    found = torch.autograd.grad(-value, list(named.values()), allow_unused=True)
+    found = torch.autograd.grad(-value, list(named.values()), allow_unused=True, retain_graph=True)
     return {name: g for name, g in zip(named, found, strict=True) if g is not None}
 
 
