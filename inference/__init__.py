@@ -11,6 +11,7 @@ from ppgen.inference.bound import BoundInference, StepResult
 from ppgen.inference.contrastive_divergence import CD, PCD
 from ppgen.inference.disarm import DisARM
 from ppgen.inference.elbo import ELBO
+from ppgen.inference.enumerate import Enumerate
 from ppgen.inference.estimator import Estimator
 from ppgen.inference.exact_partition import ExactPartition
 from ppgen.inference.hmc import HMC, HMCInfo, HMCState
@@ -19,6 +20,7 @@ from ppgen.inference.latent_density import LatentDensity, LatentTerms
 from ppgen.inference.layout import Layout, find_layout
 from ppgen.inference.legality import Rule, legality
 from ppgen.inference.log_weights import LogWeights, log_weights
+from ppgen.inference.maximum_likelihood import MaximumLikelihood
 from ppgen.inference.negative_phase import NegativePhase
 from ppgen.inference.objective import Objective
 from ppgen.inference.pathwise import Pathwise
@@ -40,6 +42,7 @@ __all__ = [
     "DisARM",
     "DoublyReparameterized",
     "ELBO",
+    "Enumerate",
     "Estimator",
     "ExactPartition",
     "HMC",
@@ -55,6 +58,7 @@ __all__ = [
     "LeaveOneOut",
     "Linear",
     "LogWeights",
+    "MaximumLikelihood",
     "MovingAverage",
     "NVIL",
     "NegativePhase",

@@ -14,6 +14,7 @@ from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.layered_energy import EVEN
 from ppgen.inference.centring import centred_gradients
 from ppgen.inference.draws import Draws
+from ppgen.inference.enumerate import enumerated_states, shared_sites
 from ppgen.inference.layout import find_layout
 from ppgen.inference.legality import check_negative_phase
 from ppgen.inference.log_weights import LogWeights, log_weights
@@ -21,6 +22,7 @@ from ppgen.inference.negative_phase import NegativePhaseHandler, State
 from ppgen.inference.pairing import Pairing
 from ppgen.inference.plan import planned
 from ppgen.inference.specification import Inference
+from ppgen.inference.states import Forced, marginal_states
 from ppgen.inference.support import check_support
 from ppgen.inference.surrogate import BASELINE, OBJECTIVE, TEMPERATURE, surrogate
 from ppgen.inference.wake_sleep import OwnGradient
@@ -75,6 +77,8 @@ class BoundInference:
         num_rows = _num_rows(batch)
         inference.objective.check(self.layout, num_rows, num_data if num_data is not None else num_rows)
         self.plan = planned(inference, pair, batch, self.layout)
+        self._joint = enumerated_states(self.plan, self.layout)
+        marginal_states(self.layout)  # raises if there are too many
         dreams = inference.objective.dreams or bool(getattr(inference.objective, "sleep", False))
         check_negative_phase(inference.negative_phase, self.layout, dreams)
         for law in self.layout.laws.values():
@@ -160,14 +164,7 @@ class BoundInference:
         leaves = [name for name, estimator in self.plan.items() if estimator is not None and estimator.stops]
         with no_grad, handler:
             with drawn if training else contextlib.nullcontext():
-                weights = log_weights(
-                    self.pair,
-                    batch,
-                    objective.num_particles if pairing is None else pairing.runs(objective.num_particles),
-                    vectorize=objective.vectorize_particles,
-                    layout=self.layout,
-                    leaves=leaves if training else (),
-                )
+                weights = self._weights(batch, leaves if training else (), pairing)
             handler.end()
             self._laws = {site: law for site, (law, _) in handler.laws.items()}
             num_data = self.num_data if self.num_data is not None else weights.num_data
@@ -179,6 +176,22 @@ class BoundInference:
             # The first batch was checked before; a later one can be another part of the data.
             objective.check(self.layout, weights.local.shape[1], num_data)
             return Evaluation(value, num_data, self._surrogate(weights, batch, num_data), handler.laws)
+
+    def _weights(self, batch: Any, leaves: Sequence[str], pairing: Pairing | None) -> LogWeights:
+        """Log-weights of the objective's particles; of as many for each joint state of sites that are summed over."""
+        objective, states = self.inference.objective, self._joint
+        count, vectorize = objective.num_particles, objective.vectorize_particles
+        if pairing is not None:
+            count = pairing.runs(count)
+        if states is None:
+            return log_weights(self.pair, batch, count, vectorize=vectorize, layout=self.layout, leaves=leaves)
+        total = states.count * count
+        shared = shared_sites(self.plan, self.layout)
+        with Forced(states, self.layout, count, shared, vectorize and total > 1):
+            weights = log_weights(self.pair, batch, total, vectorize=vectorize, layout=self.layout, leaves=leaves)
+        terms = [weights.scores.get(name, weights.guide_terms[name]) for name in states.sizes]
+        mass = sum(terms[1:], terms[0]).expand(weights.local.shape)
+        return replace(weights, log_mass=mass, num_states=states.count)
 
     def _surrogate(self, weights: LogWeights, batch: Any, num_data: int) -> Tensor:
         objective = self.inference.objective

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.inference.layout import Layout
 from ppgen.inference.log_weights import LogWeights
 from ppgen.inference.objective import Objective
 from ppgen.inference.schedules import Schedule
@@ -56,8 +57,16 @@ class ELBO(Objective):
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
         """Mean log-weight per datum."""
-        value = weights.local.mean()
-        return value if weights.outside is None else value + weights.outside.mean() / num_data
+        local, outside = weights.counted()
+        return local.mean() if outside is None else local.mean() + outside.mean() / num_data
+
+    def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
+        """Raise where latent terms are to be weighted and are not known one by one."""
+        if self.weighted and layout.marginalised:
+            raise ValueError(
+                f"kl_weight and free_bits need the log-density of each latent site by itself, but site "
+                f"{layout.marginalised[0]!r} of the model is summed out. Leave them out, or draw it in the guide."
+            )
 
     def signal(self, log_weights: Tensor) -> Tensor:
         """Learning signal of each particle: its own log-weight, for others do not depend on it."""
@@ -101,7 +110,7 @@ class ELBO(Objective):
             target = weight * term
             if self.free_bits:
                 free = torch.as_tensor(-self.free_bits, dtype=term.dtype, device=term.device)
-                inside = term.mean() < free  # more than the free nats are spent
+                inside = weights.expectation(term) < free  # more than the free nats are spent
                 target = target * inside.to(term.dtype)
             change[name in weights.inside] = change[name in weights.inside] + target - term
         return change, state

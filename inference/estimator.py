@@ -20,6 +20,8 @@ class Estimator:
         scores: Whether values at its sites are drawn without a gradient and scored by their log-density.
         stops: Whether the guide's log-density there is differentiated through the values only.
         paired: Whether runs are drawn in antithetic pairs at its sites.
+        sums: Whether its sites are summed over instead of drawn.
+        alone: Whether it is sound only where every site that needs an estimator has it, and none of them is masked.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset()
@@ -28,6 +30,8 @@ class Estimator:
     scores: ClassVar[bool] = False
     stops: ClassVar[bool] = False
     paired: ClassVar[bool] = False
+    sums: ClassVar[bool] = False
+    alone: ClassVar[bool] = False
 
     @classmethod
     def supports(cls, kind: str) -> bool:
@@ -106,4 +110,10 @@ INSTEAD = {
         'Use estimator="auto", inference.LeaveOneOut() with two particles or more, or inference.ScoreFunction(); or, '
         'if the guide is the exact posterior there, mark the site infer={"posterior": "exact"}.'
     ),
+}
+
+NOT_EXACT = {
+    REPARAMETERISED: "Use inference.ELBO() or inference.IWELBO(): a continuous latent cannot be summed out.",
+    EXACT_POSTERIOR: INSTEAD[EXACT_POSTERIOR],
+    DISCRETE: "Use estimator=inference.Enumerate(), which sums it out, or inference.ELBO() to draw it.",
 }

@@ -39,6 +39,10 @@ class Layout:
         scaled: Sites with a scale beside the data plate's own.
         model_laws: Distribution at each latent site of the model, in the order in which they are drawn.
         guide_laws: The same of the guide.
+        masked: Sites of the guide under a mask.
+        uneven: Latent sites with another scale or mask in the model than in the guide.
+        marked: Discrete sites of the guide marked `infer={"enumerate": "parallel"}`.
+        marginalised: Sites of the model so marked that the guide does not draw: they are summed out.
     """
 
     plate: str
@@ -50,6 +54,10 @@ class Layout:
     scaled: tuple[str, ...]
     model_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     guide_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    masked: tuple[str, ...] = ()
+    uneven: tuple[str, ...] = ()
+    marked: tuple[str, ...] = ()
+    marginalised: tuple[str, ...] = ()
 
     @property
     def undirected(self) -> tuple[str, ...]:
@@ -71,6 +79,23 @@ def undirected_law(fn: Any) -> UndirectedDistribution | None:
 def base_law(fn: Any) -> Any:
     """The law of single variables at a site, under event dimensions and masks."""
     while isinstance(fn, (MaskedDistribution, Independent)):
+        fn = fn.base_dist
+    return fn
+
+
+def unmasked(fn: Any) -> Any:
+    """A distribution without its mask; the same object where there is none."""
+    if isinstance(fn, MaskedDistribution):
+        return unmasked(fn.base_dist)
+    if isinstance(fn, Independent) and (base := unmasked(fn.base_dist)) is not fn.base_dist:
+        return base.to_event(fn.reinterpreted_batch_ndims)
+    return fn
+
+
+def element_law(fn: Any) -> Any:
+    """The law of a single variable: a distribution without its mask and its independent copies."""
+    fn = unmasked(fn)
+    while isinstance(fn, Independent):
         fn = fn.base_dist
     return fn
 
@@ -102,7 +127,8 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
 
     Raises:
         ValueError: If there is no data plate, if it subsamples by itself though batches are given, if the guide
-            misses a latent site, or if it has one that the model has not.
+            misses a latent site that is not marked to be enumerated, or if it has one that the model has not; if a
+            marked one lies outside the data plate or under a scale.
     """
     args, kwargs = split_batch(batch)
     tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
@@ -125,8 +151,10 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
             f"{_name(pair.model)} has no vectorised plate {pair.plate!r} over the data (plates: {named or 'none'}). "
             f"Draw each datum inside pyro.plate({pair.plate!r}, len(x)), or name your plate: Pair(..., plate=...)."
         )
-    _check_sites(model_sites, guide_sites)
+    marginalised = tuple(name for name, site in model_sites.items() if name not in guide_sites and _enumerable(site))
+    _check_sites(model_sites, guide_sites, marginalised)
     _check_shapes(model_sites, guide_sites, pair.plate)
+    _check_marginalised(marginalised, model_sites, pair.plate)
     deepest = min(frame.dim for site in every for frame in site["cond_indep_stack"] if frame.vectorized)
     return Layout(
         plate=pair.plate,
@@ -143,12 +171,46 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
         ),
         model_laws={name: site["fn"] for name, site in model_sites.items() if not site["is_observed"]},
         guide_laws={name: site["fn"] for name, site in guide_sites.items()},
+        masked=tuple(
+            name
+            for name, site in guide_sites.items()
+            if site["mask"] is not None or unmasked(site["fn"]) is not site["fn"]
+        ),
+        uneven=tuple(
+            name
+            for name, site in guide_sites.items()
+            if name in model_sites and _uneven(model_sites[name], site, pair.plate)
+        ),
+        marked=tuple(name for name, site in guide_sites.items() if _enumerable(site)),
+        marginalised=marginalised,
     )
 
 
-def _check_sites(model_sites: dict[str, Any], guide_sites: dict[str, Any]) -> None:
+def _enumerable(site: Any) -> bool:
+    """Whether a site is latent, of finite support, and marked as Pyro marks sites to be enumerated."""
+    marked = site["infer"].get("enumerate") in ("parallel", "sequential")
+    return marked and not site["is_observed"] and getattr(element_law(site["fn"]), "has_enumerate_support", False)
+
+
+def _check_marginalised(marginalised: tuple[str, ...], model_sites: dict[str, Any], plate: str) -> None:
+    """Raise where sites of the model that are summed out would not give a marginal of each datum."""
+    for name in marginalised:
+        if data_frame(model_sites[name], plate) is None:
+            raise ValueError(
+                f"Site {name!r} of the model, marked to be enumerated, lies outside plate {plate!r}: its sum would "
+                "join all rows. Draw it in the guide."
+            )
+    scaled = [name for name, site in model_sites.items() if _foreign_scale(site, plate)]
+    if marginalised and scaled:
+        raise ValueError(
+            f"Site {scaled[0]!r} carries a scale of its own, and {marginalised[0]!r} is marked to be enumerated: under "
+            f"a scale the sum gives no marginal. Take the scale away, or draw {marginalised[0]!r} in the guide."
+        )
+
+
+def _check_sites(model_sites: dict[str, Any], guide_sites: dict[str, Any], marginalised: tuple[str, ...]) -> None:
     latent = {name for name, site in model_sites.items() if not site["is_observed"]}
-    missing = sorted(latent - set(guide_sites))
+    missing = sorted(latent - set(guide_sites) - set(marginalised))
     if missing:
         raise ValueError(f"The guide misses the latent sites {missing} of the model; draw them there, or observe them.")
     extra = sorted(
@@ -207,6 +269,19 @@ def _foreign_scale(site: Any, plate: str) -> bool:
     scale = site["scale"] / data_factor(data_frame(site, plate))
     deviation = (scale - 1).abs().max() if isinstance(scale, torch.Tensor) else abs(scale - 1)
     return bool(deviation > 1e-6)
+
+
+def _uneven(stated: Any, drawn: Any, plate: str) -> bool:
+    """Whether a latent site is scaled or masked otherwise in the model than in the guide."""
+    scales = [site["scale"] / data_factor(data_frame(site, plate)) for site in (stated, drawn)]
+    deviation = scales[0] - scales[1]
+    if bool(deviation.abs().max() > 1e-6 if isinstance(deviation, torch.Tensor) else abs(deviation) > 1e-6):
+        return True
+    masks = [site["mask"] for site in (stated, drawn)]
+    if all(isinstance(mask, torch.Tensor) for mask in masks):
+        return masks[0].shape != masks[1].shape or not torch.equal(*masks)
+    bare = [unmasked(site["fn"]) is site["fn"] for site in (stated, drawn)]
+    return masks[0] is not masks[1] or bare[0] != bare[1]
 
 
 def _name(function: Any) -> str:

@@ -51,9 +51,8 @@ def legality() -> list[Rule]:
 
 
 def _rule(objective: str, estimator: str, kind: str) -> Rule:
-    if estimator == "auto":
-        return Rule(objective, estimator, kind, True)
-    parts = registry.lookup("objective", objective), registry.lookup("estimator", estimator), kind
+    chosen = None if estimator == "auto" else registry.lookup("estimator", estimator)
+    parts = registry.lookup("objective", objective), chosen, kind
     legal = sound(*parts)
     return Rule(objective, estimator, kind, legal, "" if legal else instead(*parts))
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.utils.stateless import _reparametrize_module
 
 from ppgen.inference.collapse import collapsed
-from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites
+from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites, unmasked
+from ppgen.inference.states import Forced, JointStates, marginal_states
 from ppgen.pair import split_batch
 
 PARTICLES = "_particles"  # name of the plate that holds them
@@ -34,12 +35,17 @@ class LogWeights:
         model_traces: Trace of the model; one for each particle if they were run one after another.
         guide_traces: The same of the guide.
         model_terms: Log-density of each site of the model, (particles or 1, rows) inside the data plate and
-            (particles or 1, 1) outside of it; one for each particle below another if they were run one by one.
+            (particles or 1, 1) outside of it; one for each particle below another if they were run one by one. Where
+            sites of the model are summed out, of the sites outside the data plate only.
         guide_terms: The same of each site of the guide.
         inside: Names of the sites inside the data plate.
-        leaves: Values at sites whose path is followed by itself: as they were drawn, and as the leaf that the
-            log-densities were computed from.
-        scores: Terms of the guide at values as drawn and parameters that want a gradient, where there are leaves.
+        leaves: Values at sites whose path is followed by itself, one for each run: as they were drawn, and as the leaf
+            that the log-densities were computed from.
+        log_mass: Log-probability under the guide of the states that each particle was given instead of drawing them,
+            (particles, rows); None where all was drawn.
+        num_states: States that the particles go through, the slowest first.
+        scores: Log-densities by which the guide's values were drawn, without scale and mask, where they are not the
+            terms above: under a scale or a mask, and at values as drawn where there are leaves.
     """
 
     local: Tensor
@@ -51,8 +57,27 @@ class LogWeights:
     model_terms: dict[str, Tensor] = field(default_factory=dict, repr=False)
     guide_terms: dict[str, Tensor] = field(default_factory=dict, repr=False)
     inside: frozenset[str] = frozenset()
-    leaves: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+    leaves: dict[str, list[tuple[Tensor, Tensor]]] = field(default_factory=dict, repr=False)
     scores: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    log_mass: Tensor | None = None
+    num_states: int = 1
+
+    def counted(self) -> tuple[Tensor, Tensor | None]:
+        """Log-weights inside and outside the data plate whose mean over particles is the guide's expectation."""
+        if self.log_mass is None:
+            return self.local, self.outside
+        frequency = self._frequency
+        local = (frequency * self.local).masked_fill(frequency == 0, 0.0)
+        return local, None if self.outside is None else frequency.mean(1) * self.outside
+
+    def expectation(self, term: Tensor) -> Tensor:
+        """Mean of a term, (particles or 1, rows or 1), under the guide: a scalar."""
+        return term.mean() if self.log_mass is None else (self._frequency * term).mean()
+
+    @property
+    def _frequency(self) -> Tensor:
+        mass: Any = self.log_mass
+        return self.num_states * mass.exp()
 
 
 def log_weights(
@@ -91,8 +116,8 @@ def log_weights(
         raise ValueError(f"num_particles must be at least 1, got {num_particles}.")
     layout = layout if layout is not None else find_layout(pair, batch)
     if vectorize or num_particles == 1:
-        return _run(pair, batch, num_particles, layout, leaves)
-    runs = [_run(pair, batch, 1, layout, leaves) for _ in range(num_particles)]
+        return _run(pair, batch, num_particles, layout, leaves, vectorize)
+    runs = [_run(pair, batch, 1, layout, leaves, False) for _ in range(num_particles)]
     outside = [run.outside for run in runs if run.outside is not None]
     return LogWeights(
         torch.cat([run.local for run in runs]),
@@ -104,15 +129,21 @@ def log_weights(
         {name: torch.cat([run.model_terms[name] for run in runs]) for name in runs[0].model_terms},
         {name: torch.cat([run.guide_terms[name] for run in runs]) for name in runs[0].guide_terms},
         runs[0].inside,
+        {name: [pair for run in runs for pair in run.leaves[name]] for name in runs[0].leaves},
+        {name: torch.cat([run.scores[name] for run in runs]) for name in runs[0].scores},
     )
 
 
-def _run(pair: Any, batch: Any, num_particles: int, layout: Layout, leaves: Sequence[str] = ()) -> LogWeights:
+def _run(
+    pair: Any, batch: Any, num_particles: int, layout: Layout, leaves: Sequence[str] = (), vectorize: bool = True
+) -> LogWeights:
     args, kwargs = split_batch(batch)
     model, guide = pair.model, pair.guide
     last = _LastSite()
+    summed = marginal_states(layout)
+    several = num_particles > 1 or (vectorize and summed is not None)
     try:
-        with pair.running(), last if num_particles > 1 else contextlib.nullcontext():
+        with pair.running(), last if several else contextlib.nullcontext():
             drawn = guide_trace = _particle_trace(guide, num_particles, layout, args, kwargs)
             cut: dict[str, tuple[Any, Any]] = {}
             if leaves:
@@ -123,22 +154,60 @@ def _run(pair: Any, batch: Any, num_particles: int, layout: Layout, leaves: Sequ
                 with constant_parameters(pair):
                     again = poutine.replay(guide, trace=values)
                     guide_trace = _particle_trace(again, num_particles, layout, args, kwargs)
-            replayed = poutine.replay(model, trace=guide_trace)
-            model_trace = _particle_trace(replayed, num_particles, layout, args, kwargs)
-            weights = _add_up(model_trace, guide_trace, num_particles, layout, last)
+            if summed is None:
+                replayed = poutine.replay(model, trace=guide_trace)
+                model_traces = [_particle_trace(replayed, num_particles, layout, args, kwargs)]
+            else:
+                model_traces = _traces_of_states(
+                    model, guide_trace, summed, num_particles, layout, vectorize, args, kwargs
+                )
+            weights = _add_up(model_traces, guide_trace, num_particles, layout, last, summed)
             if not leaves:
                 return weights
-            frames = {name: (site, data_frame(site, layout.plate)) for name, site in sites(drawn).items()}
-            scores = {name: summed_log_prob(site, frame, layout) for name, (site, frame) in frames.items()}
-            return replace(weights, leaves=cut, scores=scores, guide_traces=[drawn])
+            scores = {
+                name: drawn_log_prob(site, data_frame(site, layout.plate), layout)
+                for name, site in sites(drawn).items()
+            }
+            return replace(
+                weights, leaves={name: [ends] for name, ends in cut.items()}, scores=scores, guide_traces=[drawn]
+            )
     except (RuntimeError, ValueError, IndexError) as error:
-        if num_particles == 1 or not _runs_alone(pair, batch, layout):
+        if not several or not _runs_alone(pair, batch, layout):
             raise
+        count = num_particles if summed is None else num_particles * summed.count
         raise ValueError(
-            f"The program could not run {num_particles} particles at once: at or after site {last.name!r}: {error}. "
+            f"The program could not run {count} particles at once: at or after site {last.name!r}: {error}. "
             f"Particles are a dimension to the left of every plate (dim={layout.particle_dim}); index the data from "
             "the right (x[..., i]), or pass vectorize_particles=False to the objective to run them one by one."
         ) from error
+
+
+def _traces_of_states(
+    model: Any,
+    guide_trace: poutine.Trace,
+    states: JointStates,
+    num_particles: int,
+    layout: Layout,
+    vectorize: bool,
+    args: Any,
+    kwargs: Any,
+) -> list[poutine.Trace]:
+    """Traces of the model in all joint states of the sites that are summed out: one of them all, or one for each."""
+    if not vectorize:
+        with Forced(states, layout, 1, vectorized=False):
+            replayed = poutine.replay(model, trace=guide_trace)
+            return [_particle_trace(replayed, 1, layout, args, kwargs) for _ in range(states.count)]
+    count = states.count * num_particles
+    repeated = guide_trace
+    if num_particles > 1:
+        repeated = guide_trace.copy()
+        for name, site in sites(guide_trace).items():
+            value = site["value"]
+            if value.dim() - site["fn"].event_dim == -layout.particle_dim:
+                value = value.repeat((states.count,) + (1,) * (value.dim() - 1))
+                repeated.nodes[name] = {**site, "value": value}
+    with Forced(states, layout, num_particles, vectorized=count > 1):
+        return [_particle_trace(poutine.replay(model, trace=repeated), count, layout, args, kwargs)]
 
 
 def _particle_trace(function: Any, num_particles: int, layout: Layout, args: Any, kwargs: Any) -> poutine.Trace:
@@ -160,44 +229,69 @@ def constant_parameters(pair: Any) -> Iterator[None]:
 
 
 def _add_up(
-    model_trace: poutine.Trace, guide_trace: poutine.Trace, num_particles: int, layout: Layout, last: "_LastSite"
+    model_traces: list[poutine.Trace],
+    guide_trace: poutine.Trace,
+    num_particles: int,
+    layout: Layout,
+    last: "_LastSite",
+    states: JointStates | None = None,
 ) -> LogWeights:
-    inside: Tensor | None = None
-    outside: Tensor | None = None
     num_data, num_rows = 0, 0
     within: set[str] = set()
-    model_sites, guide_sites = sites(model_trace), sites(guide_trace)
-    summed_out = collapsed(model_sites, guide_sites)
+    model_sites, guide_sites = sites(model_traces[0]), sites(guide_trace)
+    summed_out = {} if states is not None else collapsed(model_sites, guide_sites)
     left_out = {partner for _, partners in summed_out.values() for partner in partners}
     terms: dict[int, dict[str, Tensor]] = {1: {}, -1: {}}
+    scores: dict[str, Tensor] = {}
     for sign, found in ((1, model_sites), (-1, guide_sites)):
         for name, site in found.items():
             last.name = name
             if site["infer"].get("_deterministic") or name in left_out or (sign < 0 and name in summed_out):
                 continue
             frame = data_frame(site, layout.plate)
-            density = summed_log_prob(site, frame, layout, summed_out[name][0] if name in summed_out else None)
-            terms[sign][name] = density
-            term = sign * density
-            if frame is None:
-                outside = term.squeeze(1) if outside is None else outside + term.squeeze(1)
-            else:
+            if frame is not None:
                 within.add(name)
                 num_data, num_rows = int(frame.full_size), int(frame.size)
-                inside = term if inside is None else inside + term
-    if inside is None:
+            if sign > 0 and name in layout.marginalised:  # a mask on a site leaves out its term, not its law
+                parts = [drawn_log_prob(sites(trace)[name], frame, layout) for trace in model_traces]
+            elif sign > 0 and len(model_traces) > 1:
+                parts = [summed_log_prob(sites(trace)[name], frame, layout) for trace in model_traces]
+            else:
+                parts = [summed_log_prob(site, frame, layout, summed_out[name][0] if name in summed_out else None)]
+            terms[sign][name] = parts[0] if len(parts) == 1 else torch.cat(parts)
+            if sign < 0 and _altered(site, frame):
+                scores[name] = drawn_log_prob(site, frame, layout)
+    if not within:
         raise ValueError(f"No site was drawn inside plate {layout.plate!r}.")
+    marginal: Tensor | None = None
+    if states is not None:
+        marginal, terms[1] = _marginal(terms[1], within, states, num_particles, num_rows)
+    inside: list[Tensor] = [] if marginal is None else [marginal]
+    outside: list[Tensor] = []
+    for sign, densities in terms.items():
+        for name, density in densities.items():
+            (inside if name in within else outside).append(sign * density)
     return LogWeights(
-        inside.expand(num_particles, num_rows),
-        None if outside is None else outside.expand(num_particles),
+        sum(inside[1:], inside[0]).expand(num_particles, num_rows),
+        sum(outside[1:], outside[0]).squeeze(1).expand(num_particles) if outside else None,
         num_data,
         bool(layout.global_latents),
-        [model_trace],
+        model_traces,
         [guide_trace],
         terms[1],
         terms[-1],
         frozenset(within),
+        scores=scores,
     )
+
+
+def _marginal(
+    terms: dict[str, Tensor], within: set[str], states: JointStates, num_particles: int, num_rows: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Density of the model in the data plate, summed over states, (particles, rows); the terms outside of the plate."""
+    joint: Any = sum(term for name, term in terms.items() if name in within)
+    joint = joint.expand(states.count * num_particles, num_rows).reshape(states.count, num_particles, num_rows)
+    return joint.logsumexp(0), {name: term[:num_particles] for name, term in terms.items() if name not in within}
 
 
 def summed_log_prob(site: Any, frame: Any | None, layout: Layout, log_prob: Tensor | None = None) -> Tensor:
@@ -220,11 +314,25 @@ def summed_log_prob(site: Any, frame: Any | None, layout: Layout, log_prob: Tens
     return log_prob if frame is not None else log_prob.unsqueeze(1)
 
 
+def drawn_log_prob(site: Any, frame: Any | None, layout: Layout) -> Tensor:
+    """Log-density of a site by which its value was drawn, without scale and mask: (K or 1, B or 1)."""
+    return summed_log_prob(
+        {**site, "fn": unmasked(site["fn"]), "scale": data_factor(frame), "mask": None}, frame, layout
+    )
+
+
+def _altered(site: Any, frame: Any | None) -> bool:
+    """Whether a scale or a mask stands between a site's log-density and the law of its draw."""
+    scale = site["scale"]
+    scaled = isinstance(scale, Tensor) or abs(scale / data_factor(frame) - 1) > 1e-6
+    return scaled or site["mask"] is not None or unmasked(site["fn"]) is not site["fn"]
+
+
 def _runs_alone(pair: Any, batch: Any, layout: Layout) -> bool:
     """Whether the program runs with one particle, so that an error came from running several at once."""
     try:
         with torch.no_grad():
-            _run(pair, batch, 1, layout)
+            _run(pair, batch, 1, layout, vectorize=False)
     except (RuntimeError, ValueError, IndexError):
         return False
     return True

@@ -10,9 +10,10 @@ from ppgen import registry
 from ppgen.inference.analytic_kl import AnalyticKL, check_exact_kl
 from ppgen.inference.baselines import MovingAverage
 from ppgen.inference.disarm import check_pairs
-from ppgen.inference.estimator import INSTEAD, Estimator, check_order
+from ppgen.inference.enumerate import Enumerate, enumerated_states
+from ppgen.inference.estimator import INSTEAD, NOT_EXACT, Estimator, check_order
 from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, Layout
-from ppgen.inference.objective import MultiSampleObjective, Objective
+from ppgen.inference.objective import Objective
 from ppgen.inference.pathwise import Pathwise
 from ppgen.inference.relaxed import check_relaxed
 from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
@@ -37,18 +38,22 @@ class Detached(Estimator):
     scores: ClassVar[bool] = True
 
 
-def sound(objective: type[Objective], estimator: type[Estimator], kind: str) -> bool:
-    """Whether an estimator is sound for an objective at a site of a kind.
+def sound(objective: type[Objective], estimator: type[Estimator] | None, kind: str) -> bool:
+    """Whether an estimator, None for `"auto"`, is sound for an objective at a site of a kind.
 
     Example:
         >>> from ppgen import inference
         >>> sound(inference.IWELBO, inference.StickTheLanding, "reparameterised")
         False
     """
+    if objective.exact:
+        return kind == EXACT_POSTERIOR if estimator is None else estimator.sums and estimator.supports(kind)
+    if estimator is None:
+        return True
     if objective.own_gradient:
         return False
     named = estimator.objectives is None or registry.name_of("objective", objective) in estimator.objectives
-    return named and (kind == EXACT_POSTERIOR or kind in estimator.kinds)
+    return named and estimator.supports(kind)
 
 
 def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, Any]:
@@ -58,34 +63,36 @@ def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, 
         ValueError: If the combination is not legal, naming the site and what to use instead.
     """
     plan = make_plan(inference.objective, inference.estimator, layout)
-    _check_stops(inference.objective, plan, pair)
+    _check_stops(plan, pair)
     check_pairs(plan, inference.objective.vectorize_particles)
     check_relaxed(plan, layout)
     exact = [site for site, estimator in plan.items() if isinstance(estimator, AnalyticKL)]
+    if exact and layout.marginalised:
+        raise ValueError(
+            f"AnalyticKL at site {exact[0]!r}: site {layout.marginalised[0]!r} of the model is summed out, so the "
+            "divergence does not stand alone. Use inference.Pathwise() there."
+        )
+    for site in exact:
+        if site in layout.uneven:
+            raise ValueError(
+                f"AnalyticKL at site {site!r}: model and guide scale or mask it differently, so no divergence stands "
+                "for the two log-densities. Use inference.Pathwise() there."
+            )
     check_exact_kl(exact, layout.model_laws, layout.guide_laws)
     return plan
 
 
-def _check_stops(objective: Objective, plan: Mapping[str, Any], pair: Any) -> None:
-    """Raise unless estimators that hold the guide's parameters constant can do so, and nothing is lost by it."""
+def _check_stops(plan: Mapping[str, Any], pair: Any) -> None:
+    """Raise unless estimators that hold the guide's parameters constant can do so."""
     stopping = [site for site, estimator in plan.items() if estimator is not None and estimator.stops]
     if not stopping:
         return
     name = type(plan[stopping[0]]).__name__
-    others = [site for site, estimator in plan.items() if estimator is not None and not estimator.stops]
-    if others and isinstance(objective, MultiSampleObjective):
-        raise ValueError(
-            f"{name} at site {stopping[0]!r} needs to serve every site of the guide under {type(objective).__name__}, "
-            f"whose weights join them all, and {type(plan[others[0]]).__name__} serves site {others[0]!r}. Use "
-            'estimator="auto".'
-        )
     if not isinstance(pair, nn.Module):
         raise ValueError(
             f"{name} at site {stopping[0]!r} runs the guide with constant parameters, which needs a pair that owns "
             "them: train with ppgen.fit, or call the loss as a module, loss(model, guide)(x).backward()."
         )
-    if not objective.vectorize_particles and objective.num_particles > 1:
-        raise ValueError(f"{name} at site {stopping[0]!r} needs vectorize_particles=True: particles drawn at once.")
 
 
 def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str, Any]:
@@ -115,25 +122,70 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
     for site, kind in layout.latent.items():
         given = choice.get(site, "auto") if isinstance(choice, Mapping) else choice
         if not isinstance(given, Estimator):
-            plan[site] = Detached() if objective.own_gradient else automatic(kind, comparable)
+            plan[site] = _automatic(objective, site, kind, layout, comparable)
             continue
         if not sound(type(objective), type(given), kind):
-            needs = f": it needs {given.needs}" if kind not in (*given.kinds, EXACT_POSTERIOR) else ""
-            raise ValueError(
-                f"{type(given).__name__} under {type(objective).__name__} is not sound at site {site!r}, which is "
-                f"{kind}{needs}. {instead(type(objective), type(given), kind)}"
-            )
+            raise ValueError(_why_not(objective, given, site, kind))
         plan[site] = None if kind == EXACT_POSTERIOR else given
         if plan[site] is not None:
             given.check(site, layout.guide_laws[site], objective.num_particles)
+    _check_alone(plan, layout)
+    if enumerated_states(plan, layout) is not None and paired:
+        summed = next(site for site, estimator in plan.items() if estimator is not None and estimator.sums)
+        raise ValueError(
+            f"Site {summed!r} is summed over and other sites are drawn in antithetic pairs, which cannot both decide "
+            "what a particle is. Use inference.Enumerate() or inference.DisARM() at all of them."
+        )
     return plan
 
 
-def instead(objective: type[Objective], estimator: type[Estimator], kind: str) -> str:
+def _check_alone(plan: Mapping[str, Estimator | None], layout: Layout) -> None:
+    """Raise where an estimator that must serve all sites stands beside another one, or a mask spoils it."""
+    for site, estimator in plan.items():
+        if estimator is None or not estimator.alone:
+            continue
+        name = type(estimator).__name__
+        for other, beside in plan.items():
+            if beside is not None and type(beside) is not type(estimator):
+                raise ValueError(
+                    f"{name} at site {site!r} is sound only where every site has it, but site {other!r} has "
+                    f'{type(beside).__name__}. Give it to all of them, or leave both to estimator="auto".'
+                )
+        if site in layout.masked:
+            raise ValueError(
+                f"{name} at site {site!r} is not sound under a mask, which leaves the guide's log-density out of some "
+                "weights. Use inference.Pathwise()."
+            )
+
+
+def _automatic(objective: Objective, site: str, kind: str, layout: Layout, num_particles: int) -> Estimator | None:
+    """What `"auto"` picks at a site for an objective, where so many particles can be compared."""
+    if objective.own_gradient:
+        return Detached()
+    if kind == DISCRETE and site in layout.marked and sound(type(objective), Enumerate, kind):
+        return Enumerate()
+    if not sound(type(objective), None, kind):
+        raise ValueError(_why_not(objective, None, site, kind))
+    return automatic(kind, num_particles)
+
+
+def _why_not(objective: Objective, given: Estimator | None, site: str, kind: str) -> str:
+    name = 'estimator="auto"' if given is None else type(given).__name__
+    needs = "" if given is None or given.supports(kind) else f": it needs {given.needs}"
+    return (
+        f"{name} under {type(objective).__name__} is not sound at site {site!r}, which is {kind}{needs}. "
+        f"{instead(type(objective), None if given is None else type(given), kind)}"
+    )
+
+
+def instead(objective: type[Objective], estimator: type[Estimator] | None, kind: str) -> str:
     """What to use in the place of an estimator that is not sound for an objective at a site of a kind."""
+    if objective.exact:
+        return NOT_EXACT[kind]
     if objective.own_gradient:
         return f'Leave it at estimator="auto": {objective.__name__} says by itself how its gradient is estimated.'
-    if estimator.objectives is not None and registry.name_of("objective", objective) not in estimator.objectives:
-        names = " and ".join(estimator.objectives)
+    allowed = None if estimator is None else estimator.objectives
+    if allowed is not None and registry.name_of("objective", objective) not in allowed:
+        names = " and ".join(allowed)
         return f'It is an estimator for {names}: change the objective, or leave the site at estimator="auto".'
     return INSTEAD[kind]

@@ -132,7 +132,7 @@ def describe(inference: Inference) -> str:
     """
     estimator: Any = inference.estimator
     if isinstance(estimator, Mapping):
-        estimator = ", ".join(f"{_short(each)} at {site!r}" for site, each in estimator.items())
+        estimator = "{" + ", ".join(f"{site!r}: {_short(each)}" for site, each in estimator.items()) + "}"
     elif not isinstance(estimator, str):
         estimator = _short(estimator)
     parts = [_short(inference.objective), f"estimator {estimator}"]

@@ -48,7 +48,8 @@ class DoublyReparameterized(Estimator):
               \frac{\partial z_k}{\partial \phi}\Big], \quad \tilde w_k = w_k / \sum_j w_j
 
     Unbiased, and its signal does not fade as K grows. The model's gradient is the usual one, weighted by
-    :math:`\tilde w_k`.
+    :math:`\tilde w_k`. Sound only where all sites that the guide reparameterises have it, the guide draws no others,
+    and none is masked; raises elsewhere.
 
     References:
         | Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives (Tucker et al., 2019),
@@ -64,6 +65,7 @@ class DoublyReparameterized(Estimator):
     needs: ClassVar[str] = "a distribution with rsample in the guide"
     objectives: ClassVar[tuple[str, ...]] = ("IWELBO",)
     stops: ClassVar[bool] = True
+    alone: ClassVar[bool] = True
 
     @staticmethod
     def factor(slope: Tensor, num_rows: int) -> Tensor:

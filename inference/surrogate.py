@@ -102,16 +102,21 @@ def _pathwise(objective: Objective, plan: Mapping[str, Estimator | None], weight
         slopes = torch.autograd.grad(
             objective.value(replace(weights, local=local, outside=outside), num_data), parts, allow_unused=True
         )
-    for name, (attached, leaf) in weights.leaves.items():
+    for name, runs in weights.leaves.items():
         estimator: Any = plan[name]
         factors = [None if slope is None else estimator.factor(slope, local.shape[1]) for slope in slopes]
         pairs = [(end, factor) for end, factor in zip(ends, factors, strict=True) if factor is not None]
-        (gradient,) = torch.autograd.grad(
-            [end for end, _ in pairs], [leaf], [factor for _, factor in pairs], retain_graph=True, allow_unused=True
+        gradients = torch.autograd.grad(
+            [end for end, _ in pairs],
+            [leaf for _, leaf in runs],
+            [factor for _, factor in pairs],
+            retain_graph=True,
+            allow_unused=True,
         )
-        if gradient is not None:
-            path = (attached * gradient.detach()).sum()
-            value = value + path - path.detach()
+        for (attached, _), gradient in zip(runs, gradients, strict=True):
+            if gradient is not None:
+                path = (attached * gradient.detach()).sum()
+                value = value + path - path.detach()
     return value
 
 
@@ -151,10 +156,11 @@ def _columns(objective: Objective, weights: LogWeights, name: str, num_data: int
     """Log-weights that a draw at a site changes: those of its row; of all rows for a site outside the data plate."""
     if not isinstance(objective, ELBO):
         return objective.datum_weights(weights)  # type: ignore[attr-defined]
+    local, outside = weights.counted()
     if name in weights.inside:
-        return weights.local
-    whole = weights.local.mean(1, keepdim=True)
-    return whole if weights.outside is None else whole + weights.outside.unsqueeze(1) / num_data
+        return local
+    whole = local.mean(1, keepdim=True)
+    return whole if outside is None else whole + outside.unsqueeze(1) / num_data
 
 
 def _column(term: Any) -> Any:

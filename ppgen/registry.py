@@ -24,6 +24,7 @@ OBJECTIVES: dict[str, str] = {
     "Renyi": "ppgen.inference.renyi:Renyi",
     "WakeSleep": "ppgen.inference.wake_sleep:WakeSleep",
     "ReweightedWakeSleep": "ppgen.inference.wake_sleep:ReweightedWakeSleep",
+    "MaximumLikelihood": "ppgen.inference.maximum_likelihood:MaximumLikelihood",
 }
 
 ESTIMATORS: dict[str, str] = {
@@ -36,6 +37,7 @@ ESTIMATORS: dict[str, str] = {
     "DisARM": "ppgen.inference.disarm:DisARM",
     "Relaxed": "ppgen.inference.relaxed:Relaxed",
     "StraightThrough": "ppgen.inference.straight_through:StraightThrough",
+    "Enumerate": "ppgen.inference.enumerate:Enumerate",
 }
 
 BASELINES: dict[str, str] = {

@@ -21,6 +21,8 @@ def _inferences() -> list[tuple[type, tuple, object]]:
     """Every registered objective and algorithm on a VAE and a belief net, every negative phase on an RBM."""
     cases: list[tuple[type, tuple, object]] = []
     for name in registry.OBJECTIVES:
+        if registry.lookup("objective", name).exact:
+            continue
         cases.append((models.VAE, (12, 3, (5,)), registry.lookup("objective", name)(num_particles=3)))
         cases.append((models.HierarchicalVAE, (12, (4, 2), ((5,), (5,))), registry.lookup("objective", name)()))
         cases.append((models.SigmoidBeliefNet, ((12, 5, 3),), registry.lookup("objective", name)(num_particles=3)))
@@ -31,6 +33,10 @@ def _inferences() -> list[tuple[type, tuple, object]]:
             cases.append((models.SigmoidBeliefNet, ((12, 5, 3),), what))
     weighted = inference.ELBO(2, kl_weight=inference.Linear(steps=5), free_bits=0.1)
     cases.append((models.HierarchicalVAE, (12, (4, 2), ((5,), (5,))), weighted))
+    for objective in (inference.ELBO(2), inference.MaximumLikelihood()):
+        cases.append((models.SigmoidBeliefNet, ((12, 4, 2),), inference.Inference(objective, inference.Enumerate())))
+    exact = inference.Inference(inference.MaximumLikelihood(), negative_phase=inference.ExactPartition())
+    cases.append((models.RBM, (12, 4), exact))
     for name in registry.NEGATIVE_PHASES:
         cases.append((models.RBM, (12, 4), registry.lookup("negative phase", name)()))
     return cases

@@ -67,6 +67,11 @@ class Collector:
                 self._add("prior_predictive", trace, observed, part, layout)
 
     def _pairs_of_traces(self, batch: Any, layout: Layout) -> Any:
+        if layout.marginalised:
+            raise ValueError(
+                f"The sites {list(layout.marginalised)} of the model are summed out (marked to be enumerated), so they "
+                "have no draws to collect. Draw them in the guide."
+            )
         for count in self._counts(batch):
             weights = inference.log_weights(self.pair, batch, count, vectorize=self.vectorize, layout=layout)
             each = count // len(weights.model_traces)
