@@ -117,7 +117,7 @@ def test_names_and_descriptions() -> None:
     ("call", "error", "message"),
     [
         (lambda: inference.Inference(inference.CD()), TypeError, "objective must be an objective"),
-        (lambda: inference.Inference(inference.ELBO(), "magic"), TypeError, 'estimator must be "auto" or'),
+        (lambda: inference.Inference(inference.ELBO(), "magic"), TypeError, 'estimator must be "auto", an estimator'),
         (lambda: inference.Inference(inference.ELBO(), negative_phase=inference.ELBO()), TypeError, "negative_phase"),
         (lambda: inference.CD(k=0), ValueError, "k must be a number of Gibbs sweeps of at least 1, got 0"),
         (lambda: inference.PCD(num_chains=0), ValueError, "num_chains must be at least 1, got 0"),
