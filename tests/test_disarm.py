@@ -28,7 +28,7 @@ def variances(net: models.SigmoidBeliefNet, what: inference.Inference, steps: in
 
 
 def test_variance_is_below_that_of_two_independent_draws() -> None:
-    """Catches pairs that are not antithetic, or a weight that only holds on average: two runs of the program each."""
+    """Catches a weight that counts twice, and members of a pair that are not compared: two runs of the program each."""
     torch.manual_seed(4)
     net = models.SigmoidBeliefNet((8, 6))
     net.prepare(BITS)
