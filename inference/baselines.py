@@ -92,7 +92,7 @@ class InputDependent(Baseline):
     Example:
         >>> baseline = InputDependent(hidden=4)
         >>> sorted(baseline.init(torch.zeros(2, 3)))[:3]
-        ['bias0', 'bias1', 'first.bias0']
+        ['bias0', 'bias1', 'first_bias0']
     """
 
     hidden: int = 100
@@ -119,7 +119,7 @@ class InputDependent(Baseline):
             "bias1": rows.new_zeros(()),
         }
         moments = {
-            f"{which}.{name}": torch.zeros_like(w) for which in ("first", "second") for name, w in weights.items()
+            f"{which}_{name}": torch.zeros_like(w) for which in ("first", "second") for name, w in weights.items()
         }
         averages = {name: rows.new_zeros(()) for name in ("mean", "variance", "steps")}
         return {**weights, **moments, **averages}
@@ -139,11 +139,11 @@ class InputDependent(Baseline):
         residual = residual.detach()
         moved = {}
         for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
-            first = torch.lerp(gradient, state[f"first.{name}"], 0.9)
-            second = torch.lerp(gradient.square(), state[f"second.{name}"], 0.999)
+            first = torch.lerp(gradient, state[f"first_{name}"], 0.9)
+            second = torch.lerp(gradient.square(), state[f"second_{name}"], 0.999)
             size = (second / (1 - 0.999**steps)).sqrt() + 1e-8
             moved[name] = weight.detach() - self.lr * (first / (1 - 0.9**steps)) / size
-            moved[f"first.{name}"], moved[f"second.{name}"] = first, second
+            moved[f"first_{name}"], moved[f"second_{name}"] = first, second
         centre = (signal - predicted.detach()).mean()
         averages = {
             "mean": torch.lerp(centre, state["mean"], self.decay),
