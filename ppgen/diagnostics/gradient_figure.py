@@ -34,13 +34,15 @@ def estimators(comparison: Any) -> Any:
         ['log', 'log']
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatterSciNotation
 
     from ppgen.diagnostics.gradients import SIGNIFICANT
 
     names, blocks = list(comparison.inference.values), list(comparison.parameter.values)
     if not (comparison.variance > 0).any():
         raise ValueError("comparison holds no variance above 0: every gradient is exact, so there is nothing to draw.")
-    figure = Figure(figsize=(min(3.0 + 0.13 * len(names) * len(blocks) + 0.4 * len(blocks), 16.0), 6.2), layout="constrained")
+    width = 1.4 + len(blocks) * max(1.1, 0.16 * len(names))
+    figure = Figure(figsize=(min(max(width, 5.5), 16.0), 6.6), layout="constrained")
     axes_of = figure.subplots(len(_PANELS), 1, sharex=True)
     offsets = (np.arange(len(names)) - (len(names) - 1) / 2) * _SPREAD / max(len(names), 1)
     for axes, (variable, title, unit) in zip(axes_of, _PANELS, strict=True):
@@ -61,6 +63,7 @@ def estimators(comparison: Any) -> Any:
         for edge in range(1, len(blocks)):
             axes.axvline(edge - 0.5, color="#e5e5e5", linewidth=0.8)
         axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(1.5, 0.7)))
         axes.set_title(title, fontsize="medium", loc="left")
         axes.set_ylabel(unit)
         axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
@@ -73,7 +76,8 @@ def estimators(comparison: Any) -> Any:
     if bool((comparison.bias_p < SIGNIFICANT).any()):
         handles += axes_of[0].plot([], [], "o", color="#777777", markerfacecolor="white")
         labels += ["open: biased"]
-    figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    columns = max(1, min(len(labels), int(10 * figure.get_figwidth() / (max(map(len, labels)) + 6))))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
     counts = f"{comparison.attrs['num_draws']} draws on {comparison.attrs['num_rows']} rows"
     figure.suptitle(f"Gradients of {comparison.attrs['model']}, {counts}", fontsize="medium")
     return figure
