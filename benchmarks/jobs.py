@@ -21,23 +21,30 @@ class Job:
 
     Args:
         title: The model in words, as the table shows it.
-        dataset: Registered name of the data.
-        binarize: Their binarisation.
+        dataset: Registered name of the data, or of a file in the data folder.
+        binarize: Their binarisation; None for data that are bits already.
         model: Makes the untrained model.
         inference: What it is trained by.
         training: Arguments of `ppgen.fit`, with `epochs`: the target of the training.
         evaluate: From the run, the data and the seed to figures by name; the first is the headline.
         published: Ids of entries in `published.json` that stand beside the headline.
+        loading: Other arguments of `ppgen.datasets.load`.
     """
 
     title: str
     dataset: str
-    binarize: str
+    binarize: str | None
     model: Callable[[], Any]
     inference: Any
     training: Mapping[str, Any]
     evaluate: Callable[[Run, Dataset, int], Figures]
     published: tuple[str, ...] = field(default=())
+    loading: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def binarization(self) -> str:
+        """Binarisation as the data set will name it."""
+        return self.binarize or "binary"
 
 
 def importance(num_particles: int) -> Callable[[Run, Dataset, int], Figures]:
@@ -100,6 +107,62 @@ RBM_MNIST: dict[str, Any] = {
     "lr": 0.1,
     "lr_schedule": "linear",
 }
+
+
+def published_iwae_schedule(last: int) -> tuple[int, Callable[[float], float]]:
+    """Epochs and step-size factors of the IWAE paper's first stages: 3^i epochs at 10^(-i/7) for i = 0 to `last`.
+
+    Args:
+        last: Index of the last stage, 7 in the paper.
+
+    Returns:
+        The epochs of these stages in all, and the factor as a function of the progress through them.
+    """
+    ends = [sum(3**i for i in range(stage + 1)) for stage in range(last + 1)]
+
+    def factor(progress: float) -> float:
+        stage = next((i for i, end in enumerate(ends) if progress * ends[-1] < end), last)
+        return 10 ** (-stage / 7)
+
+    return ends[-1], factor
+
+
+SBN_DATA = "mnist_fixed_binarized.npz"
+SBN_LOADING: dict[str, Any] = {"packed": True, "num_features": 784, "image_shape": (28, 28), "valid_size": 10_000}
+
+
+def belief_net(sizes: tuple[int, ...], algorithm: inference.Inference, epochs: int, published: tuple[str, ...]) -> Job:
+    """A sigmoid belief network on bits that were drawn once, by one algorithm; about 15 minutes on two cores."""
+    return Job(
+        title="SBN " + "-".join(map(str, sizes)),
+        dataset=SBN_DATA,
+        binarize=None,
+        model=lambda: models.SigmoidBeliefNet(sizes=sizes),
+        inference=algorithm,
+        training={"epochs": epochs, "batch_size": 100, "lr": 1e-3, "lr_schedule": "half"},
+        evaluate=importance(5000),
+        published=published,
+        loading=SBN_LOADING,
+    )
+
+
+ALGORITHMS: Mapping[str, tuple[inference.Inference, int]] = {
+    "nvil": (inference.NVIL(), 400),
+    "vimco": (inference.VIMCO(num_particles=10), 200),
+    "rws": (inference.RWS(num_particles=10), 200),
+    "wake-sleep": (inference.Inference(inference.WakeSleep()), 400),
+}
+"""Algorithms of the belief networks, and epochs."""
+
+BELIEF_NETS: Mapping[str, tuple[tuple[int, ...], dict[str, tuple[str, ...]]]] = {
+    "sbn-200-200": ((784, 200, 200), {"nvil": ("nvil-sbn-200-200",), "wake-sleep": ("wake-sleep-sbn-200-200",)}),
+    "sbn-200-200-200": ((784, 200, 200, 200), {}),
+}
+"""Sizes, and published figures by algorithm; for the others those of every belief network of that size."""
+
+BESIDE: Mapping[str, tuple[str, ...]] = {"sbn-200-200": ("nvil-sbn-200-200", "arm-sbn-200-200")}
+
+IWAE_EPOCHS, IWAE_SCHEDULE = published_iwae_schedule(last=5)
 
 JOBS: Mapping[str, Job] = {
     "vae-digits": Job(
@@ -176,4 +239,29 @@ JOBS: Mapping[str, Job] = {
         evaluate=importance(5000),
         published=("iwae-2016-vae-2l",),
     ),
+    "iwae-mnist": Job(
+        title="IWAE K=50, 784-200-200-50",
+        dataset="mnist",
+        binarize="dynamic",
+        model=lambda: models.VAE(features=784, latent=50, hidden=(200, 200)),
+        inference=inference.IWAE(num_particles=50),
+        training={"epochs": 120, "batch_size": 50, "lr": 2e-3, "lr_schedule": "linear"},
+        evaluate=importance(5000),
+        published=("iwae-2016-iwae-1l",),
+    ),
+    "iwae-2l-mnist": Job(
+        title="IWAE K=50, two layers, 784-200-200-100-100-100-50",
+        dataset="mnist",
+        binarize="dynamic",
+        model=lambda: models.HierarchicalVAE(features=784, latents=(100, 50), hidden=((200, 200), (100, 100))),
+        inference=inference.IWAE(num_particles=50),
+        training={"epochs": IWAE_EPOCHS, "batch_size": 20, "lr": 1e-3, "lr_schedule": IWAE_SCHEDULE},
+        evaluate=importance(5000),
+        published=("iwae-2016-iwae-2l",),
+    ),
+    **{
+        f"{net}-{name}": belief_net(sizes, algorithm, epochs, published.get(name, BESIDE.get(net, ())))
+        for net, (sizes, published) in BELIEF_NETS.items()
+        for name, (algorithm, epochs) in ALGORITHMS.items()
+    },
 }

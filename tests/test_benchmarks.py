@@ -63,7 +63,7 @@ def test_records_are_complete_and_of_known_jobs(modules: dict[str, ModuleType]) 
     assert records
     for name, each in records.items():
         job = modules["jobs"].JOBS[name]
-        assert (each["model"], each["data"]["binarization"]) == (job.title, job.binarize)
+        assert (each["model"], each["data"]["binarization"]) == (job.title, job.binarization)
         assert each["published"] == list(job.published)
         assert set(each["published"]) <= set(published)
         assert each["seconds"]["training"] > 0 and each["seconds"]["evaluation"] > 0
