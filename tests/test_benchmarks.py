@@ -86,7 +86,8 @@ def test_published_figures_name_data_estimator_and_source(modules: dict[str, Mod
     for entry in modules["record"].published().values():
         assert set(entry) == keys
         assert entry["value"] < 0, "a log-likelihood of bits, never its negative"
-        assert f"{abs(entry['value']):.2f}" in entry["printed"]
+        digits = [f"{abs(entry['value']):.{places}f}" for places in (1, 2)]
+        assert any(re.search(rf"(?<!\d){re.escape(each)}(?!\d)", entry["printed"]) for each in digits)
 
 
 def test_tables_are_what_the_records_say(modules: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
