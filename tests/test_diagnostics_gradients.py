@@ -84,7 +84,7 @@ def test_a_score_function_has_the_variance_of_the_closed_form() -> None:
 def test_particles_divide_the_variance() -> None:
     """Catches particles that are summed, or a variance per particle."""
     given = {str(k): score(k) for k in (1, 4, 16)}
-    found = diagnostics.compare_estimators(Coin(), X[:, :1], given, num_draws=1000).isel(parameter=0)
+    found = diagnostics.compare_estimators(Coin(), X[:, :1], given, num_draws=500).isel(parameter=0)
     scaled = [int(k) * float(found.variance.sel(inference=k)) for k in given]
     errors = [int(k) * float(found.variance_se.sel(inference=k)) for k in given]
     for value, error in zip(scaled[1:], errors[1:], strict=True):
@@ -94,7 +94,7 @@ def test_particles_divide_the_variance() -> None:
 def test_unbiased_estimators_are_called_unbiased_and_biased_ones_are_found() -> None:
     """Catches noise taken for bias, bias lost in noise, and a reference of another objective."""
     given = {"vimco": inference.VIMCO(2), "rws": inference.RWS(2), "nvil": "nvil", "sleep": inference.WakeSleep()}
-    found = diagnostics.compare_estimators(small_sbn(), X, given, num_draws=500, by="module")
+    found = diagnostics.compare_estimators(small_sbn(), X, given, num_draws=200, by="module")
     p = found.bias_p.to_pandas()
     assert (p.loc["vimco"] > 1e-4).all()
     assert (p.loc[["rws", "sleep"], ["encoders.0"]] < 1e-8).all().all()
@@ -109,14 +109,14 @@ def test_the_size_of_a_bias_is_the_difference_of_exact_gradients() -> None:
     """Catches a bias in other units, of a mean over elements, or inflated by the noise of the draws."""
     sbn = small_sbn()
     found = diagnostics.compare_estimators(
-        sbn, X, {"elbo": inference.RLOO(4)}, objective=inference.IWELBO(2), num_draws=1000, by=lambda name: "all"
+        sbn, X, {"elbo": inference.RLOO(4)}, objective=inference.IWELBO(2), num_draws=400, by=lambda name: "all"
     )
     layout = find_layout(sbn, X)
     exact = [exact_gradient(sbn, X, each, layout, len(X)) for each in (inference.ELBO(), inference.IWELBO(2))]
     wanted = math.sqrt(sum(float((exact[0][name] - exact[1][name]).square().sum()) for name in exact[0]))
     cell = found.isel(inference=0, parameter=0)
     assert abs(float(cell.bias) - wanted) < 4 * float(cell.bias_se)
-    assert float(cell.bias_se) < 0.1 * wanted
+    assert float(cell.bias_se) < 0.25 * wanted
     assert float(cell.num_elements) == sum(p.numel() for p in sbn.parameters())
 
 
@@ -140,9 +140,9 @@ def test_the_exact_gradient_is_that_of_the_enumerated_objective(objective: infer
 def test_a_reference_of_draws_is_as_good_as_an_exact_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a reference whose own error is left out of that of the bias."""
     sbn, given = small_sbn(), {"rloo": inference.RLOO(2), "rws": inference.RWS(2)}
-    exact = diagnostics.compare_estimators(sbn, X, given, num_draws=400, by="module")
+    exact = diagnostics.compare_estimators(sbn, X, given, num_draws=200, by="module")
     monkeypatch.setattr("ppgen.diagnostics.gradient_reference.MAX_STATES", 1)
-    drawn = diagnostics.compare_estimators(sbn, X, given, num_draws=400, by="module", num_reference_draws=100)
+    drawn = diagnostics.compare_estimators(sbn, X, given, num_draws=200, by="module", num_reference_draws=60)
     assert "100 draws" in drawn.reference.values[1] and "enumerated" in exact.reference.values[0]
     assert (drawn.bias_p.sel(inference="rloo") > 1e-4).all()
     assert (drawn.bias_se.sel(inference="rws") > exact.bias_se.sel(inference="rws")).all()

@@ -34,10 +34,10 @@ def draw_in_batches(
     Args:
         draw: One gradient, by name of the parameter.
         blocks: Names of the parameters in each block.
-        num_draws: Draws; made a multiple of the batches.
+        num_draws: Draws; rounded up to full batches of two or more.
         num_batches: Batches.
     """
-    size = -(-num_draws // num_batches)
+    size = max(2, -(-num_draws // num_batches))
     means: dict[str, list[Tensor]] = {block: [] for block in blocks}
     variances: dict[str, list[Tensor]] = {block: [] for block in blocks}
     for _ in range(num_batches):
@@ -73,6 +73,10 @@ def statistics(means: Tensor, variances: Tensor, reference: Tensor) -> dict[str,
     Squared lengths are estimated without the bias that the noise of a mean would give them, by products of different
     batches. The p-value is that of the hypothesis that there is no bias: |mean|^2 is held against the law c chi^2 with
     its mean and variance under it.
+
+    References:
+        | Estimations for Some Functions of Covariance Matrix in High Dimension under Non-Normality and Its Applications
+          (Himeno and Yamada, 2014): the trace of the squared covariance
 
     Args:
         means: Means of the batches, (batches, elements).
