@@ -85,7 +85,8 @@ def _load(job: Job, data_dir: str | None) -> datasets.Dataset:
     searched = [folder / job.dataset for folder in search_folders(data_dir)]
     found = next((path for path in searched if path.is_file()), None)
     if found is None:
-        raise SystemExit(f"{job.dataset} is in none of {', '.join(str(path.parent) for path in searched)}: --data-dir")
+        folders = ", ".join(str(path.parent) for path in searched)
+        raise SystemExit(f"{job.dataset} is in none of {folders}: name its folder by --data-dir or PPGEN_DATA.")
     return datasets.load(found, binarize=job.binarize, **job.loading)
 
 

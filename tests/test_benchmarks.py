@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -209,3 +210,44 @@ def test_an_unknown_job_ends_with_code_2(modules: dict[str, ModuleType], capsys:
         modules["run"].main(["vae-minst"])
     assert stop.value.code == 2
     assert "vae-mnist" in capsys.readouterr().err
+
+
+def test_jobs_stand_beside_figures_of_their_own_binarisation(modules: dict[str, ModuleType]) -> None:
+    """Sees a figure of dynamic MNIST beside one of fixed bits, which differ by several nats, and an unknown figure."""
+    published = modules["record"].published()
+    words = {"dynamic": "dynamic binarisation", "threshold": "threshold binarisation", "binary": "fixed binarisation"}
+    for name, job in modules["jobs"].JOBS.items():
+        assert set(job.published) <= set(published), name
+        assert all(words[job.binarization] in published[entry]["data"] for entry in job.published), name
+
+
+def test_the_published_schedule_is_that_of_the_paper(modules: dict[str, ModuleType]) -> None:
+    """Sees stages of the wrong length: the paper trains 3^i epochs at 0.001 x 10^(-i/7)."""
+    epochs, factor = modules["jobs"].published_iwae_schedule(last=5)
+    assert epochs == 364
+    assert modules["jobs"].published_iwae_schedule(last=7)[0] == 3280
+    by_epoch = [factor((epoch + 0.5) / epochs) for epoch in range(epochs)]
+    assert by_epoch[0] == 1.0 and by_epoch[-1] == pytest.approx(10 ** (-5 / 7))
+    for stage in range(6):
+        assert by_epoch.count(10 ** (-stage / 7)) == 3**stage
+
+
+def test_packed_bits_are_read_from_the_data_folder(
+    modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sees bits unpacked in another order, validation rows that are trained on, and a file that is looked for in vain."""
+    run = modules["run"]
+    job = run.JOBS["sbn-200-200-vimco"]
+    job = replace(job, loading={**job.loading, "valid_size": 10})
+    for variable in ("PPGEN_DATA", "PPGEN_ROOT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(run, "search_folders", lambda folder: [Path(folder)])
+    with pytest.raises(SystemExit, match="--data-dir"):
+        run._load(job, str(tmp_path))
+    bits = (np.random.default_rng(0).random((40, 784)) < 0.3).astype(np.uint8)
+    packed = np.packbits(bits, axis=1)
+    np.savez(tmp_path / job.dataset, train=packed[:30], test=packed[30:])
+    data = run._load(job, str(tmp_path))
+    assert (len(data.train), len(data.valid), len(data.test)) == (20, 10, 10)
+    assert np.array_equal(data.test.numpy(), bits[30:])
+    assert data.binarization == job.binarization and data.image_shape == (28, 28)

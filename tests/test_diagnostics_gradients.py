@@ -120,7 +120,9 @@ def test_the_size_of_a_bias_is_the_difference_of_exact_gradients() -> None:
     assert float(cell.num_elements) == sum(p.numel() for p in sbn.parameters())
 
 
-@pytest.mark.parametrize("objective", [inference.ELBO(), inference.IWELBO(2), inference.Renyi(num_particles=2, alpha=0.5)])
+@pytest.mark.parametrize(
+    "objective", [inference.ELBO(), inference.IWELBO(2), inference.Renyi(num_particles=2, alpha=0.5)], ids=repr
+)
 def test_the_exact_gradient_is_that_of_the_enumerated_objective(objective: inference.Objective) -> None:
     """Catches states that are not all combinations, a site's columns swapped, a lost dependence of q on phi."""
     sbn, x = small_sbn().double(), X.double()
@@ -177,7 +179,8 @@ def test_baselines_are_those_of_the_warm_up_for_every_draw() -> None:
     bound.step(X)
     short = diagnostics.compare_estimators(sbn, X, [given], num_draws=200, by="module", warmup_steps=1)
     long = diagnostics.compare_estimators(sbn, X, [given], num_draws=200, by="module", warmup_steps=200)
-    assert float(long.variance.sel(parameter="encoders.0")[0]) < 0.8 * float(short.variance.sel(parameter="encoders.0")[0])
+    before, after = (float(found.variance.sel(parameter="encoders.0")[0]) for found in (short, long))
+    assert after < 0.8 * before
 
 
 def test_a_machine_under_chains_is_held_against_its_enumerated_log_z() -> None:
@@ -186,14 +189,15 @@ def test_a_machine_under_chains_is_held_against_its_enumerated_log_z() -> None:
     rbm = models.RBM(visible=2, hidden=3)
     with torch.no_grad():
         rbm.weight.copy_(torch.randn_like(rbm.weight))
-    found = diagnostics.compare_estimators(rbm, X, {"exact": inference.ExactPartition(), "cd": inference.CD(1)}, num_draws=200)
+    given = {"exact": inference.ExactPartition(), "cd": inference.CD(1)}
+    found = diagnostics.compare_estimators(rbm, X, given, num_draws=200)
     assert float(found.variance.sel(inference="exact").max()) < 1e-10
     assert (found.bias_p.sel(inference="exact") == 1).all()
     assert float(found.bias_p.sel(inference="cd", parameter="weight")) < 1e-4
 
 
 def test_a_table_and_a_figure_tell_what_was_found() -> None:
-    """Catches a bias within its error printed as one, panels without units, an inference without a colour of its own."""
+    """Catches a bias within its error printed as one, panels without units, two inferences of one colour."""
     from matplotlib.colors import to_hex
 
     found = diagnostics.compare_estimators(small_sbn(), X, GIVEN, num_draws=200, by="module")

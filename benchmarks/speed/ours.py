@@ -114,7 +114,7 @@ def _steps(
     world: Any = None,
     compile: bool = True,
 ) -> Run:
-    """Set up as `fit` does, compile if wanted, warm up; the context of the precision stays for the life of the process."""
+    """Set up as `fit` does, compile, warm up; the context of the precision stays for the life of the process."""
     environment.matmul_precision(precision).__enter__()
     torch.manual_seed(0)
     pair = as_pair(pair)

@@ -12,6 +12,7 @@ import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro.infer import MCMC, NUTS
 from torch import Tensor
 
 import ppgen
@@ -56,10 +57,7 @@ def one_by_one(num_samples: int = 200, warmup_steps: int = 200) -> Run:
         pyro.sample("x", decoder(z), obs=x)
 
     def draws(num_samples: int, warmup_steps: int) -> Tensor:
-        kernel = pyro.infer.NUTS(model)
-        chain = pyro.infer.MCMC(
-            kernel, num_samples=num_samples, warmup_steps=warmup_steps, disable_progbar=True, disable_validation=True
-        )
+        chain = MCMC(NUTS(model), num_samples=num_samples, warmup_steps=warmup_steps, disable_progbar=True)
         chain.run(x[row % len(x)])
         return chain.get_samples()["z"]
 

@@ -8,7 +8,18 @@ _PANELS = (
     ("snr", "signal-to-noise ratio (higher is better)", "|mean| / standard deviation"),
     ("variance", "variance of one step's gradient (lower is better)", "nats² per datum²"),
 )
-_COLOURS = ("#1f4e79", "#c8552b", "#3a7d44", "#8e5ea2", "#b8860b", "#2a9d8f", "#d1495b", "#5c677d", "#7f4f24", "#000000")
+_COLOURS = (
+    "#1f4e79",
+    "#c8552b",
+    "#3a7d44",
+    "#8e5ea2",
+    "#b8860b",
+    "#2a9d8f",
+    "#d1495b",
+    "#5c677d",
+    "#7f4f24",
+    "#000000",
+)
 _MARKERS = "osD^vPX*<>"
 _SPREAD = 0.7  # part of a block's width that its inferences share
 

@@ -9,6 +9,8 @@ import torch
 from pyro.distributions import Bernoulli, Independent
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from ppgen.inference import ELBO, IWELBO, ExactPartition, Inference, ReweightedWakeSleep, WakeSleep, log_weights
 from ppgen.inference.layout import DISCRETE, Layout
@@ -73,7 +75,8 @@ def exact_gradient(pair: Any, batch: Any, objective: Any, layout: Layout, num_da
 
     .. math:: \nabla \sum_{z_1, \dots, z_K} \prod_k q(z_k \mid x) \; \hat{\mathcal{L}}(z_1, \dots, z_K)
 
-    It can where all latents are Bernoulli variables of single data, with at most 4096 states of all particles.
+    It can where all latents are Bernoulli variables of single data, with at most 4096 states of all particles, and where
+    nothing else is random or shared between particles (dropout, batch normalisation).
 
     Args:
         pair: A pair, prepared.
@@ -86,7 +89,8 @@ def exact_gradient(pair: Any, batch: Any, objective: Any, layout: Layout, num_da
     bits = [math.prod(law.event_shape) for law in laws.values()]
     plain = isinstance(objective, ELBO) and not objective.weighted
     num_particles = 1 if plain else objective.num_particles
-    if not (plain or isinstance(objective, MultiSampleObjective)) or not _enumerable(layout):
+    coupled = any(isinstance(module, (_BatchNorm, _DropoutNd)) for module in pair.modules())
+    if coupled or not (plain or isinstance(objective, MultiSampleObjective)) or not _enumerable(layout):
         return None
     if sum(bits) * num_particles > math.log2(MAX_STATES):
         return None

@@ -74,14 +74,14 @@ def statistics(means: Tensor, variances: Tensor, reference: Tensor) -> dict[str,
     batches. The p-value is that of the hypothesis that there is no bias: |mean|^2 is held against the law c chi^2 with
     its mean and variance under it.
 
-    References:
-        | Estimations for Some Functions of Covariance Matrix in High Dimension under Non-Normality and Its Applications
-          (Himeno and Yamada, 2014): the trace of the squared covariance
-
     Args:
         means: Means of the batches, (batches, elements).
         variances: Variances within them, (batches,).
         reference: Means of the reference, (batches, elements), or the exact gradient, (1, elements).
+
+    References:
+        | Estimations for Some Functions of Covariance Matrix in High Dimension under Non-Normality and Its Applications
+          (Himeno and Yamada, 2014)
 
     Example:
         >>> means = torch.tensor([[1.0], [3.0], [1.0], [3.0], [2.0]])

@@ -16,7 +16,7 @@ from ppgen.evaluation.state import evaluating
 from ppgen.inference import Inference, Objective
 from ppgen.inference.layout import find_layout
 from ppgen.modes import keeping_modes
-from ppgen.pair import AnyPair, as_pair
+from ppgen.pair import AnyPair, as_pair, keeping_buffers
 
 LEAST_DRAWS = 20
 SIGNIFICANT = 1e-4  # p-value below which a bias is called one
@@ -69,7 +69,7 @@ def compare_estimators(
         seed: Seed of all draws.
 
     Returns:
-        An `xarray.Dataset` with dimensions `inference` and `parameter` and the variables `bias`, `variance`, `snr`, each
+        `xarray.Dataset` with dimensions `inference` and `parameter` and the variables `bias`, `variance`, `snr`, each
         with its Monte Carlo standard error (`bias_se`, ...), `bias_p`, the p-value of no bias at all, and
         `reference_norm`, the length of the objective's gradient; the coordinates `reference` and `num_elements` tell
         what the gradient was held against and how large the blocks are. Bias and variance are of one datum in nats.
@@ -80,7 +80,8 @@ def compare_estimators(
         TypeError: If an inference is none.
 
     References:
-        | Tighter Variational Bounds are Not Necessarily Better (Rainforth et al., 2018), https://arxiv.org/abs/1802.04537
+        | Tighter Variational Bounds are Not Necessarily Better (Rainforth et al., 2018)
+        | https://arxiv.org/abs/1802.04537
 
     Example:
         >>> import torch
@@ -241,18 +242,12 @@ def _module(name: str) -> str:
 
 @contextmanager
 def _step_mode(pair: AnyPair, seed: int, stream: int) -> Iterator[None]:
-    """Context of training steps, after which buffers, training flags and random state are as before."""
+    """Context of training steps: random state of its own; buffers, training flags and the caller's as before."""
     devices = [pair.device] if pair.device.type == "cuda" else []
-    buffers = {name: buffer.clone() for name, buffer in pair.named_buffers()}
-    with torch.random.fork_rng(devices=devices), keeping_modes(pair):
+    with torch.random.fork_rng(devices=devices), keeping_modes(pair), keeping_buffers(pair):
         torch.manual_seed(int(np.random.SeedSequence([seed, stream]).generate_state(1)[0]))
         pair.train()
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for name, buffer in pair.named_buffers():
-                    buffer.copy_(buffers[name])
+        yield
 
 
 def _drawing(bound: Any, batch: Any, warmup_steps: int) -> Callable[[], dict[str, Tensor]]:
