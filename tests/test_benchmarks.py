@@ -235,7 +235,7 @@ def test_the_published_schedule_is_that_of_the_paper(modules: dict[str, ModuleTy
 def test_packed_bits_are_read_from_the_data_folder(
     modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sees bits unpacked in another order, validation rows that are trained on, and a file that is looked for in vain."""
+    """Sees bits unpacked in another order, rows both trained on and held out, a file sought in vain."""
     run = modules["run"]
     job = run.JOBS["sbn-200-200-vimco"]
     job = replace(job, loading={**job.loading, "valid_size": 10})

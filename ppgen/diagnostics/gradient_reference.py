@@ -75,7 +75,7 @@ def exact_gradient(pair: Any, batch: Any, objective: Any, layout: Layout, num_da
 
     .. math:: \nabla \sum_{z_1, \dots, z_K} \prod_k q(z_k \mid x) \; \hat{\mathcal{L}}(z_1, \dots, z_K)
 
-    It can where all latents are Bernoulli variables of single data, with at most 4096 states of all particles, and where
+    It can where all latents are Bernoulli variables of single data, with at most 4096 states of all particles, and if
     nothing else is random or shared between particles (dropout, batch normalisation).
 
     Args:
