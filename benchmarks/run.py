@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _measure(name: str, job: Job, given: argparse.Namespace) -> None:
     folder = given.runs / (name if given.seed == 0 else f"{name}-seed{given.seed}")
     device = resolve_device(given.device)
-    data = _load(job, given.data_dir)
+    data = load_data(job, given.data_dir)
     reset_peak_memory(device)
     if given.evaluate:
         run = ppgen.load(folder)
@@ -78,7 +78,7 @@ def _measure(name: str, job: Job, given: argparse.Namespace) -> None:
     print(f"{name}: written to {record.write(content, given.results)}")
 
 
-def _load(job: Job, data_dir: str | None) -> datasets.Dataset:
+def load_data(job: Job, data_dir: str | None) -> datasets.Dataset:
     """The data of a job: registered ones by name, a file from the first data folder that holds it."""
     if not job.dataset.endswith(SUFFIXES):
         return datasets.load(job.dataset, binarize=job.binarize, root=data_dir, **job.loading)

@@ -243,11 +243,27 @@ def test_packed_bits_are_read_from_the_data_folder(
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(run, "search_folders", lambda folder: [Path(folder)])
     with pytest.raises(SystemExit, match="--data-dir"):
-        run._load(job, str(tmp_path))
+        run.load_data(job, str(tmp_path))
     bits = (np.random.default_rng(0).random((40, 784)) < 0.3).astype(np.uint8)
     packed = np.packbits(bits, axis=1)
     np.savez(tmp_path / job.dataset, train=packed[:30], test=packed[30:])
-    data = run._load(job, str(tmp_path))
+    data = run.load_data(job, str(tmp_path))
     assert (len(data.train), len(data.valid), len(data.test)) == (20, 10, 10)
     assert np.array_equal(data.test.numpy(), bits[30:])
     assert data.binarization == job.binarization and data.image_shape == (28, 28)
+
+
+@pytest.mark.parametrize("case", ["sbn", "vae"])
+def test_gradients_of_several_inferences_are_recorded(
+    modules: dict[str, ModuleType], case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sees a comparison that cannot be written or drawn, and a record taken for one of a trained model."""
+    gradients = importlib.import_module("gradients")
+    small = replace(gradients.CASES[case], inferences=dict(list(gradients.CASES[case].inferences.items())[1:3]))
+    monkeypatch.setitem(gradients.CASES, case, small)
+    assert gradients.main([case, "--quick", "--results", str(tmp_path)]) == 0
+    written = json.loads((tmp_path / f"gradients-{case}.json").read_text(encoding="utf-8"))
+    assert written["comparison"]["coords"]["inference"]["data"] == list(small.inferences)
+    assert written["command"] == f"python benchmarks/gradients.py {case} --quick"
+    assert (tmp_path / f"gradients-{case}.png").stat().st_size > 1000
+    assert modules["record"].read_all(tmp_path) == {}
