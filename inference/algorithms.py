@@ -60,7 +60,8 @@ def STL(num_particles: int = 1) -> Inference:  # noqa: N802 - named as the paper
     .. math:: \frac{\partial \log w}{\partial z} \frac{\partial z}{\partial \phi}
 
     References:
-        | Sticking the Landing (Roeder, Wu and Duvenaud, 2017), https://arxiv.org/abs/1703.09194
+        | Sticking the Landing: Simple, Lower-Variance Gradient Estimators for Variational Inference (Roeder, Wu and
+          Duvenaud, 2017), https://arxiv.org/abs/1703.09194
 
     Args:
         num_particles: Draws of the guide for each datum.
@@ -103,7 +104,8 @@ def NVIL(num_particles: int = 1, hidden: int = 100) -> Inference:  # noqa: N802 
 def VIMCO(num_particles: int = 5) -> Inference:  # noqa: N802 - named as the paper does
     r"""The importance-weighted bound with leave-one-out control variates.
 
-    .. math:: \sum_k (\hat{\mathcal{L}} - \hat{\mathcal{L}}_{-k}) \nabla_\phi \log q(z_k \mid x) + \sum_k \tilde w_k \nabla \log w_k
+    .. math:: \sum_k (\hat{\mathcal{L}} - \hat{\mathcal{L}}_{-k}) \nabla_\phi \log q(z_k \mid x)
+              + \sum_k \tilde w_k \nabla \log w_k
 
     References:
         | Variational Inference for Monte Carlo Objectives (Mnih and Rezende, 2016), https://arxiv.org/abs/1602.06725
@@ -125,7 +127,8 @@ def VIMCO(num_particles: int = 5) -> Inference:  # noqa: N802 - named as the pap
 def RLOO(num_particles: int = 4) -> Inference:  # noqa: N802 - named as the paper does
     r"""The ELBO with leave-one-out baselines.
 
-    .. math:: \frac{1}{K} \sum_k \Big(\log w_k - \frac{1}{K - 1} \sum_{j \ne k} \log w_j\Big) \nabla_\phi \log q(z_k \mid x)
+    .. math:: \frac{1}{K} \sum_k \Big(\log w_k - \frac{1}{K - 1} \sum_{j \ne k} \log w_j\Big)
+              \nabla_\phi \log q(z_k \mid x)
 
     References:
         | Buy 4 REINFORCE Samples, Get a Baseline for Free! (Kool, van Hoof and Welling, 2019)

@@ -38,6 +38,10 @@ class Baseline:
 class MovingAverage(Baseline):
     """Exponentially decaying average of past signals, the same for all data.
 
+    References:
+        | Neural Variational Inference and Learning in Belief Networks (Mnih and Gregor, 2014),
+          https://arxiv.org/abs/1402.0030
+
     Args:
         decay: Weight of the past, in [0, 1).
 

@@ -74,7 +74,8 @@ class BoundInference:
         num_rows = _num_rows(batch)
         inference.objective.check(self.layout, num_rows, num_data if num_data is not None else num_rows)
         self.plan = planned(inference, pair, batch, self.layout)
-        check_negative_phase(inference.negative_phase, self.layout)
+        dreams = inference.objective.dreams or bool(getattr(inference.objective, "sleep", False))
+        check_negative_phase(inference.negative_phase, self.layout, dreams)
         for law in self.layout.laws.values():
             if inference.negative_phase is not None:
                 inference.negative_phase.check(law)

@@ -32,7 +32,7 @@ class ELBO(Objective):
     Args:
         num_particles: Draws of the guide for each datum.
         vectorize_particles: Whether they are drawn at once.
-        kl_weight: Weight of the latent terms in training: a number, or a schedule such as `inference.Linear(steps=1000)`.
+        kl_weight: Weight of the latent terms in training: a number, or a schedule such as `inference.Linear(1000)`.
         free_bits: Nats of each latent site, averaged over the batch, that cost nothing in training.
 
     Raises:

@@ -86,7 +86,7 @@ INSTEAD = {
     REPARAMETERISED: 'Use estimator="auto" or inference.Pathwise().',
     EXACT_POSTERIOR: 'Use estimator="auto": such a site needs none.',
     DISCRETE: (
-        'Use estimator="auto", inference.LeaveOneOut() with two particles or more, or inference.ScoreFunction(); or, if '
-        'the guide is the exact posterior there, mark the site infer={"posterior": "exact"}.'
+        'Use estimator="auto", inference.LeaveOneOut() with two particles or more, or inference.ScoreFunction(); or, '
+        'if the guide is the exact posterior there, mark the site infer={"posterior": "exact"}.'
     ),
 }

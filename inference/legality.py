@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from ppgen import registry
-from ppgen.inference.estimator import INSTEAD
 from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, UNDIRECTED, Layout
 from ppgen.inference.negative_phase import NegativePhase
-from ppgen.inference.plan import sound
+from ppgen.inference.plan import instead, sound
 
 
 @dataclass(frozen=True)
@@ -41,25 +40,35 @@ def legality() -> list[Rule]:
     for objective in registry.OBJECTIVES:
         for estimator in ("auto", *registry.ESTIMATORS):
             for kind in (REPARAMETERISED, DISCRETE, EXACT_POSTERIOR):
-                legal = estimator == "auto" or _sound(objective, estimator, kind)
-                rules.append(Rule(objective, estimator, kind, legal, "" if legal else INSTEAD[kind]))
+                rules.append(_rule(objective, estimator, kind))
         rules.append(Rule(objective, "none", UNDIRECTED, False, _NEEDS_PHASE))
-        rules.extend(Rule(objective, phase, UNDIRECTED, True) for phase in registry.NEGATIVE_PHASES)
+        dreams = registry.lookup("objective", objective).dreams
+        rules.extend(
+            Rule(objective, phase, UNDIRECTED, not dreams, _NO_DREAMS if dreams else "")
+            for phase in registry.NEGATIVE_PHASES
+        )
     return rules
 
 
-def _sound(objective: str, estimator: str, kind: str) -> bool:
-    return sound(registry.lookup("objective", objective), registry.lookup("estimator", estimator), kind)
+def _rule(objective: str, estimator: str, kind: str) -> Rule:
+    if estimator == "auto":
+        return Rule(objective, estimator, kind, True)
+    parts = registry.lookup("objective", objective), registry.lookup("estimator", estimator), kind
+    legal = sound(*parts)
+    return Rule(objective, estimator, kind, legal, "" if legal else instead(*parts))
 
 
-def check_negative_phase(phase: NegativePhase | None, layout: Layout) -> None:
-    """Raise unless undirected sites have a negative phase, and only they.
+def check_negative_phase(phase: NegativePhase | None, layout: Layout, dreams: bool = False) -> None:
+    """Raise unless undirected sites have a negative phase, and only they, and no fantasy is to be drawn there.
 
     Raises:
         ValueError: Names the site and says what to use.
     """
     if layout.undirected and phase is None:
         raise ValueError(f"Site {layout.undirected[0]!r} is undirected: its log Z is not known. {_NEEDS_PHASE}")
+    if layout.undirected and dreams:
+        site = layout.undirected[0]
+        raise ValueError(f"Fantasies cannot be drawn through the undirected site {site!r}. {_NO_DREAMS}")
     if phase is not None and not layout.undirected:
         raise ValueError(
             f"negative_phase={phase!r} was given, but the model has no undirected site whose log Z is unknown. "
@@ -67,6 +76,7 @@ def check_negative_phase(phase: NegativePhase | None, layout: Layout) -> None:
         )
 
 
+_NO_DREAMS = "Use an objective without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."
 _NEEDS_PHASE = (
     "Give a negative phase: inference.PCD(), inference.CD(k=1), or inference.ExactPartition() for a small machine."
 )

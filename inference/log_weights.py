@@ -114,7 +114,7 @@ def _run(pair: Any, batch: Any, num_particles: int, layout: Layout, leaves: Sequ
     try:
         with pair.running(), last if num_particles > 1 else contextlib.nullcontext():
             drawn = guide_trace = _particle_trace(guide, num_particles, layout, args, kwargs)
-            cut: dict[str, tuple[Tensor, Tensor]] = {}
+            cut: dict[str, tuple[Any, Any]] = {}
             if leaves:
                 cut = {name: (drawn.nodes[name]["value"], _leaf(drawn.nodes[name]["value"])) for name in leaves}
                 values = drawn.copy()
@@ -128,10 +128,8 @@ def _run(pair: Any, batch: Any, num_particles: int, layout: Layout, leaves: Sequ
             weights = _add_up(model_trace, guide_trace, num_particles, layout, last)
             if not leaves:
                 return weights
-            scores = {
-                name: summed_log_prob(site, data_frame(site, layout.plate), layout)
-                for name, site in sites(drawn).items()
-            }
+            frames = {name: (site, data_frame(site, layout.plate)) for name, site in sites(drawn).items()}
+            scores = {name: summed_log_prob(site, frame, layout) for name, (site, frame) in frames.items()}
             return replace(weights, leaves=cut, scores=scores, guide_traces=[drawn])
     except (RuntimeError, ValueError, IndexError) as error:
         if num_particles == 1 or not _runs_alone(pair, batch, layout):
@@ -150,7 +148,7 @@ def _particle_trace(function: Any, num_particles: int, layout: Layout, args: Any
         return poutine.trace(function).get_trace(*args, **kwargs)
 
 
-def _leaf(value: Tensor) -> Tensor:
+def _leaf(value: Any) -> Any:
     return value.detach().requires_grad_()
 
 

@@ -28,6 +28,7 @@ class Objective(PyroLoss):
     """
 
     own_gradient: ClassVar[bool] = False  # whether it says by itself how its gradient is estimated
+    dreams: ClassVar[bool] = False  # whether it draws fantasies from the model, whatever its arguments are
 
     num_particles: int = 1
     vectorize_particles: bool = True

@@ -86,21 +86,22 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
             plan[site] = Detached() if objective.own_gradient else automatic(kind, objective.num_particles)
             continue
         if not sound(type(objective), type(given), kind):
-            raise ValueError(_why_not(objective, given, site, kind))
+            needs = f": it needs {given.needs}" if kind not in (*given.kinds, EXACT_POSTERIOR) else ""
+            raise ValueError(
+                f"{type(given).__name__} under {type(objective).__name__} is not sound at site {site!r}, which is "
+                f"{kind}{needs}. {instead(type(objective), type(given), kind)}"
+            )
         plan[site] = None if kind == EXACT_POSTERIOR else given
         if plan[site] is not None:
             given.check(site, layout.guide_laws[site], objective.num_particles)
     return plan
 
 
-def _why_not(objective: Objective, estimator: Estimator, site: str, kind: str) -> str:
-    name, what = type(estimator).__name__, type(objective).__name__
+def instead(objective: type[Objective], estimator: type[Estimator], kind: str) -> str:
+    """What to use in the place of an estimator that is not sound for an objective at a site of a kind."""
     if objective.own_gradient:
-        return f'{what} has a gradient of its own and takes no estimator (got {name}): leave it at estimator="auto".'
-    allowed = estimator.objectives
-    if allowed is not None and registry.name_of("objective", type(objective)) not in allowed:
-        return (
-            f"{name} at site {site!r} is sound for {' and '.join(allowed)}, not for {what}: change the objective, or "
-            f'leave the site at "auto".'
-        )
-    return f"{name} is not sound at site {site!r}, which is {kind}: it needs {type(estimator).needs}. {INSTEAD[kind]}"
+        return f'Leave it at estimator="auto": {objective.__name__} says by itself how its gradient is estimated.'
+    if estimator.objectives is not None and registry.name_of("objective", objective) not in estimator.objectives:
+        names = " and ".join(estimator.objectives)
+        return f'It is an estimator for {names}: change the objective, or leave the site at estimator="auto".'
+    return INSTEAD[kind]

@@ -11,8 +11,9 @@ from ppgen.inference.objective import MultiSampleObjective, average_in_log
 class Renyi(MultiSampleObjective):
     r"""Variational Renyi bound of K particles, datum by datum.
 
-    .. math:: \mathcal{L}_\alpha = \frac{1}{1 - \alpha} \log E_{q}\Big[\Big(\frac{p(x, z)}{q(z \mid x)}\Big)^{1 - \alpha}\Big]
-              \approx \frac{1}{1 - \alpha} \log \frac{1}{K} \sum_k w_k^{1 - \alpha}
+    .. math:: \mathcal{L}_\alpha = \frac{1}{1 - \alpha} \log E_{q}[w^{1 - \alpha}]
+              \approx \frac{1}{1 - \alpha} \log \frac{1}{K} \sum_k w_k^{1 - \alpha},
+              \quad w = \frac{p(x, z)}{q(z \mid x)}
 
     The value is per datum, in nats. alpha = 0 is the importance-weighted bound, alpha towards 1 the ELBO; for
     alpha < 0 the exact bound lies above log p(x), and for finite K the estimate is biased downwards.

@@ -86,7 +86,7 @@ def resolve(inference: Any, pair: Any) -> Inference:
     Example:
         >>> from ppgen import inference, models
         >>> inference.resolve(inference.CD(k=3), models.RBM(4, 2)).objective
-        ELBO(num_particles=1, vectorize_particles=True)
+        ELBO(num_particles=1, vectorize_particles=True, kl_weight=1.0, free_bits=0.0)
     """
     default = _value(getattr(pair, "default_inference", "elbo"))
     given = default if inference is None else _value(inference)

@@ -88,8 +88,9 @@ def _pathwise(objective: Objective, plan: Mapping[str, Estimator | None], weight
         return value
     local = weights.local.detach().requires_grad_()
     outside = None if weights.outside is None else weights.outside.detach().requires_grad_()
-    parts = [local] if outside is None else [local, outside]
-    ends = [weights.local] if outside is None else [weights.local, weights.outside]
+    parts, ends = [local], [weights.local]
+    if outside is not None and weights.outside is not None:
+        parts, ends = [local, outside], [weights.local, weights.outside]
     with torch.enable_grad():
         slopes = torch.autograd.grad(
             objective.value(replace(weights, local=local, outside=outside), num_data), parts, allow_unused=True

@@ -59,6 +59,7 @@ class WakeSleep(OwnGradient):
         1
     """
 
+    dreams: ClassVar[bool] = True
     fantasy: Fantasy | None = field(default=None, compare=False)
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
@@ -115,11 +116,11 @@ class ReweightedWakeSleep(OwnGradient):
 
     def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
         """Raise where a scale or a global latent would stand inside the logarithm."""
-        self._bound.check(layout, num_rows, num_data)
+        self._weighted.check(layout, num_rows, num_data)
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
         """The importance-weighted bound."""
-        return self._bound.value(weights, num_data)
+        return self._weighted.value(weights, num_data)
 
     def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
         """Weighted log p and log q of the particles, and log q of fantasies."""
@@ -138,7 +139,7 @@ class ReweightedWakeSleep(OwnGradient):
         return total
 
     @property
-    def _bound(self) -> IWELBO:
+    def _weighted(self) -> IWELBO:
         return IWELBO(self.num_particles, self.vectorize_particles)
 
 
@@ -149,11 +150,7 @@ def _guide_density(weights: LogWeights, like: Tensor) -> Tensor:
         if name in weights.inside:
             total = total + term
     total = total.expand(weights.local.shape)
-    return (
-        total
-        if like.shape[1] == total.shape[1] and not (weights.shared and like.shape[1] == 1)
-        else total.sum(1, keepdim=True)
-    )
+    return total if like.shape == total.shape and not weights.shared else total.sum(1, keepdim=True)
 
 
 def _outside_density(weights: LogWeights) -> Tensor:

@@ -34,5 +34,7 @@ class HelmholtzMachine(SigmoidBeliefNet):
         Samples(5 x (64,))
     """
 
+    default_inference = "wake-sleep"
+
     def __init__(self, sizes: Sequence[int] = (784, 200, 200)) -> None:
         super().__init__(sizes)

@@ -51,6 +51,8 @@ class SigmoidBeliefNet(GenerativeModel):
         (('z1', 'z2'), torch.Size([64]))
     """
 
+    default_inference = "vimco"
+
     def __init__(
         self, sizes: Sequence[int] = (784, 200, 200), nonlinear: bool = False, autoregressive: bool = False
     ) -> None:

@@ -48,6 +48,8 @@ class StochasticFeedforward(GenerativeModel):
         4
     """
 
+    default_inference = "vimco"
+
     def __init__(
         self,
         inputs: int,

@@ -62,7 +62,7 @@ def test_rule(rule: inference.Rule) -> None:
         result = chosen.bind(pair, x, num_data=len(x)).step(x)
         assert result.value.isfinite() and result.gradients
     else:
-        assert rule.instead.startswith(("Use", "Give"))
+        assert rule.instead.startswith(("Use", "Give", "Leave it at", "It is an estimator for"))
         site = "hidden" if rule.site == UNDIRECTED else "z"
         with pytest.raises(ValueError) as caught:
             chosen.bind(pair, x, num_data=len(x))
@@ -117,7 +117,7 @@ def test_names_and_descriptions() -> None:
     ("call", "error", "message"),
     [
         (lambda: inference.Inference(inference.CD()), TypeError, "objective must be an objective"),
-        (lambda: inference.Inference(inference.ELBO(), "magic"), TypeError, 'estimator must be "auto" or'),
+        (lambda: inference.Inference(inference.ELBO(), "magic"), TypeError, 'estimator must be "auto", an estimator'),
         (lambda: inference.Inference(inference.ELBO(), negative_phase=inference.ELBO()), TypeError, "negative_phase"),
         (lambda: inference.CD(k=0), ValueError, "k must be a number of Gibbs sweeps of at least 1, got 0"),
         (lambda: inference.PCD(num_chains=0), ValueError, "num_chains must be at least 1, got 0"),

@@ -132,7 +132,7 @@ def test_one_value_trains_two_models() -> None:
 @store
 def test_another_guide_of_the_same_model_is_checked() -> None:
     """Catches a loss that knows the model and trusts a new guide: its discrete site would get no gradient."""
-    loss = inference.ELBO()
+    loss = inference.Inference(inference.ELBO(), inference.Pathwise())
     x = torch.tensor([0.4, -1.0, 2.2, 0.1])
     SVI(plain_model, plain_guide, SGD({"lr": 0.001}), loss=loss).step(x)
     with pytest.raises(ValueError, match="'z', which is not reparameterised"):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import ppgen
 from ppgen import inference, models, registry
+from ppgen.inference.layout import DISCRETE
 from ppgen.training import execution
 from ppgen.training.traced_step import TracedStep, UntraceableError
 
@@ -17,11 +18,19 @@ BITS = (torch.rand(40, 12, generator=torch.Generator().manual_seed(3)) < 0.3).fl
 
 
 def _inferences() -> list[tuple[type, tuple, object]]:
-    """Every registered objective on a VAE and every registered negative phase on an RBM."""
+    """Every registered objective and algorithm on a VAE and a belief net, every negative phase on an RBM."""
     cases: list[tuple[type, tuple, object]] = []
     for name in registry.OBJECTIVES:
         cases.append((models.VAE, (12, 3, (5,)), registry.lookup("objective", name)(num_particles=3)))
         cases.append((models.HierarchicalVAE, (12, (4, 2), ((5,), (5,))), registry.lookup("objective", name)()))
+        cases.append((models.SigmoidBeliefNet, ((12, 5, 3),), registry.lookup("objective", name)(num_particles=3)))
+    for name in registry.ALGORITHMS:
+        what = registry.lookup("algorithm", name)(num_particles=3)
+        cases.append((models.VAE, (12, 3, (5,)), what))
+        if what.estimator == "auto" or type(what.estimator).supports(DISCRETE):
+            cases.append((models.SigmoidBeliefNet, ((12, 5, 3),), what))
+    weighted = inference.ELBO(2, kl_weight=inference.Linear(steps=5), free_bits=0.1)
+    cases.append((models.HierarchicalVAE, (12, (4, 2), ((5,), (5,))), weighted))
     for name in registry.NEGATIVE_PHASES:
         cases.append((models.RBM, (12, 4), registry.lookup("negative phase", name)()))
     return cases

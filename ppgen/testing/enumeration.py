@@ -63,16 +63,19 @@ def enumerated(pair: Any, batch: Any, detached: bool = False) -> tuple[LogWeight
 
 
 def particles(log_weights: Tensor, log_mass: Tensor, num_particles: int) -> tuple[Tensor, Tensor]:
-    """All combinations of values of some particles: their log-weights, (particles, combinations, rows), and probability.
+    """All combinations of the values of some particles.
 
     Args:
         log_weights: (points, rows).
         log_mass: The same shape.
         num_particles: Particles.
 
+    Returns:
+        Log-weights, (particles, combinations, rows), and the log-probability of each combination.
+
     Example:
         >>> weights, mass = particles(torch.zeros(3, 2), torch.full((3, 2), -math.log(3)), 2)
-        >>> weights.shape, float(mass.exp().sum(0)[0])
+        >>> weights.shape, round(float(mass.exp().sum(0)[0]), 5)
         (torch.Size([2, 9, 2]), 1.0)
     """
     index = torch.tensor(list(itertools.product(range(len(log_weights)), repeat=num_particles)))
