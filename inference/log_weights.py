@@ -154,16 +154,7 @@ def _leaf(value: Any) -> Any:
 
 @contextlib.contextmanager
 def constant_parameters(pair: Any) -> Iterator[None]:
-    """Context in which the parameters of a pair are constants.
-
-    Raises:
-        ValueError: If the pair is two programs of the user's own, whose parameters are in Pyro's store.
-    """
-    if not isinstance(pair, torch.nn.Module):
-        raise ValueError(
-            "This estimator runs the guide with constant parameters, which needs a pair that owns them: train with "
-            "ppgen.fit, or call the loss as a module, loss(model, guide)(x).backward()."
-        )
+    """Context in which the parameters of a pair are constants."""
     with _reparametrize_module(pair, {name: value.detach() for name, value in pair.named_parameters()}):
         yield
 

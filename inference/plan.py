@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from torch import nn
+
 from ppgen import registry
 from ppgen.inference.analytic_kl import AnalyticKL, check_exact_kl
 from ppgen.inference.baselines import MovingAverage
 from ppgen.inference.estimator import INSTEAD, Estimator, check_order
 from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, Layout
-from ppgen.inference.objective import Objective
+from ppgen.inference.objective import MultiSampleObjective, Objective
 from ppgen.inference.pathwise import Pathwise
 from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
 
@@ -54,9 +56,32 @@ def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, 
         ValueError: If the combination is not legal, naming the site and what to use instead.
     """
     plan = make_plan(inference.objective, inference.estimator, layout)
+    _check_stops(inference.objective, plan, pair)
     exact = [site for site, estimator in plan.items() if isinstance(estimator, AnalyticKL)]
     check_exact_kl(exact, layout.model_laws, layout.guide_laws)
     return plan
+
+
+def _check_stops(objective: Objective, plan: Mapping[str, Any], pair: Any) -> None:
+    """Raise unless estimators that hold the guide's parameters constant can do so, and nothing is lost by it."""
+    stopping = [site for site, estimator in plan.items() if estimator is not None and estimator.stops]
+    if not stopping:
+        return
+    name = type(plan[stopping[0]]).__name__
+    others = [site for site, estimator in plan.items() if estimator is not None and not estimator.stops]
+    if others and isinstance(objective, MultiSampleObjective):
+        raise ValueError(
+            f"{name} at site {stopping[0]!r} needs to serve every site of the guide under {type(objective).__name__}, "
+            f"whose weights join them all, and {type(plan[others[0]]).__name__} serves site {others[0]!r}. Use "
+            'estimator="auto".'
+        )
+    if not isinstance(pair, nn.Module):
+        raise ValueError(
+            f"{name} at site {stopping[0]!r} runs the guide with constant parameters, which needs a pair that owns "
+            "them: train with ppgen.fit, or call the loss as a module, loss(model, guide)(x).backward()."
+        )
+    if not objective.vectorize_particles and objective.num_particles > 1:
+        raise ValueError(f"{name} at site {stopping[0]!r} needs vectorize_particles=True: particles drawn at once.")
 
 
 def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str, Any]:

@@ -120,7 +120,11 @@ def describe(inference: Inference) -> str:
         >>> describe(inference.IWAE(num_particles=10))
         'IWELBO(num_particles=10), estimator Pathwise()'
     """
-    estimator = inference.estimator if isinstance(inference.estimator, str) else _short(inference.estimator)
+    estimator: Any = inference.estimator
+    if isinstance(estimator, Mapping):
+        estimator = ", ".join(f"{_short(each)} at {site!r}" for site, each in estimator.items())
+    elif not isinstance(estimator, str):
+        estimator = _short(estimator)
     parts = [_short(inference.objective), f"estimator {estimator}"]
     if inference.negative_phase is not None:
         parts.append(f"negative phase {_short(inference.negative_phase)}")

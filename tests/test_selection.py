@@ -58,6 +58,15 @@ def test_bits_are_drawn_anew_with_the_probabilities_of_the_rows() -> None:
     assert not torch.equal(generator.get_state(), before)
 
 
+def test_a_share_of_the_rows_is_laid_out_like_any_other() -> None:
+    """Catches machine code that is refused its input, because a process takes every second row of an index."""
+    source = Source(GREY, torch.device("cpu"))
+    selection = source.selection(torch.arange(10)[1::2])
+    assert selection is not None
+    assert all(each.is_contiguous() for each in selection.inputs())
+    assert torch.equal(selection.gather(selection.inputs()), selection.batch())
+
+
 def test_rows_read_from_disk_are_no_selection(tmp_path) -> None:
     """Catches a whole mapped file taken into memory as an input of the step."""
     import numpy as np

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks import record
-from benchmarks.speed import floors, measure, pairing, report, rows, scaling, synthetic, table
+from benchmarks.speed import floors, measure, ours, pairing, report, rows, scaling, synthetic, table
 from benchmarks.speed.workers import MissingError, Worker
 from ppgen import evaluation, inference, models
 
@@ -214,3 +215,15 @@ def test_effective_samples_are_of_the_worst_variable_of_each_datum() -> None:
     assert 0.7 * 1500 < whole < 1.3 * 1500
     noise[..., 1] = noise[..., 1].cumsum(1)  # a variable that hardly moves
     assert effective_samples(noise) < 0.1 * whole
+
+
+def test_rows_in_bfloat16_are_computed_in_it() -> None:
+    """Catches a setting that is put back before the first step, so that a row measures float32 twice."""
+    before = torch.get_float32_matmul_precision()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the compiler's own imports
+            ours.rbm_step(hidden=4, num_chains=4, batch_size=4, precision="bf16")
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)

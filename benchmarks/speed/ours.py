@@ -114,8 +114,8 @@ def _steps(
     world: Any = None,
     compile: bool = True,
 ) -> Run:
-    """Set up as `fit` does, compile, warm up; the context of the precision stays for the life of the process."""
-    environment.matmul_precision(precision).__enter__()
+    """Set up as `fit` does, compile, warm up; the precision stays for the life of the process."""
+    torch.set_float32_matmul_precision(environment.PRECISIONS[precision])
     torch.manual_seed(0)
     pair = as_pair(pair)
     resolved = resolve(given, pair)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ppgen import inference
 from ppgen.evaluation.compiled import compiled_log_weights, worth_compiling
 from ppgen.inference.layout import Layout
+from ppgen.memory import keep_freed_memory
 from ppgen.pair import AnyPair
 
 CONSTANT_RANGE = 1e-3  # nats; log-weights closer than this differ by rounding, and have no tail to fit
@@ -129,8 +130,7 @@ def importance(
     # memory into pieces that fit no more, a MiB for each row.
     found = np.full((4, num_data), np.nan)
     has_tail = False
-    if pair.device.type == "cpu":
-        _keep_freed_memory()
+    keep_freed_memory(pair.device)
     # The data were held against their support before; checking each particle's law again costs a tenth of
     # the time.
     with inference.attach(log_partition=log_partition), pyro.validation_enabled(False):
@@ -163,12 +163,3 @@ def importance(
             if advance is not None:
                 advance(stop)
     return PerDatum(found[0], found[1], found[2], found[3] if has_tail else None)
-
-
-def _keep_freed_memory() -> None:
-    """Make the C library keep freed blocks of a few MiB instead of asking the system for new pages each time.
-
-    glibc keeps blocks up to the size of the largest one freed so far, if that is below 32 MiB: freeing one
-    such block made the estimate for a 784-200-200-50 VAE a third faster.
-    """
-    torch.empty(31 * 2**20, dtype=torch.uint8)

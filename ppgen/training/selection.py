@@ -66,7 +66,8 @@ class Selection:
             dry: Whether the generator stays where it is.
         """
         device = self.leaves[0].device
-        index = self.index.to(device, non_blocking=True)
+        # A share of the rows is strided, and machine code is made for one layout.
+        index = self.index.contiguous().to(device, non_blocking=True)
         if not self.grey:
             return [*self.leaves, index]
         cpu = torch.device("cpu")

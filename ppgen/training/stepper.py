@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.inference import StepResult
+from ppgen.memory import keep_freed_memory
 from ppgen.training import batches, seeds
 from ppgen.training.batches import Batch, Source
 from ppgen.training.checkpoint import prefixed, section
@@ -73,6 +74,7 @@ class Stepper:
         self._constant = spec.schedule_name == "constant"
         self.step = 0
         self.epoch = 0
+        keep_freed_memory(source.device)
         self._begin_epoch()
 
     def _begin_epoch(self) -> None:
