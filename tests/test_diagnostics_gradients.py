@@ -97,7 +97,7 @@ def test_unbiased_estimators_are_called_unbiased_and_biased_ones_are_found() -> 
     found = diagnostics.compare_estimators(small_sbn(), X, given, num_draws=200, by="module")
     p = found.bias_p.to_pandas()
     assert (p.loc["vimco"] > 1e-4).all()
-    assert (p.loc[["rws", "sleep"], ["encoders.0"]] < 1e-8).all().all()
+    assert (p.loc[["rws", "sleep"], ["encoders.0"]] < 1e-6).all().all()
     own = ["prior", "decoders.0", "decoders.1"]
     assert (p.loc[["rws", "nvil", "sleep"], own] > 1e-4).all().all()  # the model's gradient is that of the bound
     assert [text.split(",")[0] for text in found.reference.values] == [
@@ -142,9 +142,9 @@ def test_the_exact_gradient_is_that_of_the_enumerated_objective(objective: infer
 def test_a_reference_of_draws_is_as_good_as_an_exact_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a reference whose own error is left out of that of the bias."""
     sbn, given = small_sbn(), {"rloo": inference.RLOO(2), "rws": inference.RWS(2)}
-    exact = diagnostics.compare_estimators(sbn, X, given, num_draws=200, by="module")
+    exact = diagnostics.compare_estimators(sbn, X, given, num_draws=100, by="module")
     monkeypatch.setattr("ppgen.diagnostics.gradient_reference.MAX_STATES", 1)
-    drawn = diagnostics.compare_estimators(sbn, X, given, num_draws=200, by="module", num_reference_draws=60)
+    drawn = diagnostics.compare_estimators(sbn, X, given, num_draws=100, by="module", num_reference_draws=60)
     assert "100 draws" in drawn.reference.values[1] and "enumerated" in exact.reference.values[0]
     assert (drawn.bias_p.sel(inference="rloo") > 1e-4).all()
     assert (drawn.bias_se.sel(inference="rws") > exact.bias_se.sel(inference="rws")).all()
@@ -177,8 +177,8 @@ def test_baselines_are_those_of_the_warm_up_for_every_draw() -> None:
     bound.step(X)
     bound.load_state(bound.state)
     bound.step(X)
-    short = diagnostics.compare_estimators(sbn, X, [given], num_draws=200, by="module", warmup_steps=1)
-    long = diagnostics.compare_estimators(sbn, X, [given], num_draws=200, by="module", warmup_steps=200)
+    short = diagnostics.compare_estimators(sbn, X, [given], num_draws=100, by="module", warmup_steps=1)
+    long = diagnostics.compare_estimators(sbn, X, [given], num_draws=100, by="module", warmup_steps=150)
     before, after = (float(found.variance.sel(parameter="encoders.0")[0]) for found in (short, long))
     assert after < 0.8 * before
 
@@ -190,7 +190,7 @@ def test_a_machine_under_chains_is_held_against_its_enumerated_log_z() -> None:
     with torch.no_grad():
         rbm.weight.copy_(torch.randn_like(rbm.weight))
     given = {"exact": inference.ExactPartition(), "cd": inference.CD(1)}
-    found = diagnostics.compare_estimators(rbm, X, given, num_draws=200)
+    found = diagnostics.compare_estimators(rbm, X, given, num_draws=60)
     assert float(found.variance.sel(inference="exact").max()) < 1e-10
     assert (found.bias_p.sel(inference="exact") == 1).all()
     assert float(found.bias_p.sel(inference="cd", parameter="weight")) < 1e-4
@@ -200,7 +200,7 @@ def test_a_table_and_a_figure_tell_what_was_found() -> None:
     """Catches a bias within its error printed as one, panels without units, two inferences of one colour."""
     from matplotlib.colors import to_hex
 
-    found = diagnostics.compare_estimators(small_sbn(), X, GIVEN, num_draws=200, by="module")
+    found = diagnostics.compare_estimators(small_sbn(), X, GIVEN, num_draws=100, by="module")
     lines = [line.split() for line in diagnostics.gradient_table(found).splitlines()]
     cells = {(line[0], line[1]): line[2] for line in lines[1:-1]}
     assert cells[("encoders.0", "vimco")] == "0" and float(cells[("encoders.0", "rws")]) > 0

@@ -140,9 +140,7 @@ def compare_estimators(
         for key in measured[0]:
             found.setdefault(key, []).append([each[key] for each in measured])
     sizes = {name: parameter.numel() for name, parameter in pair.named_parameters()}
-    variables = {
-        key: (("inference", "parameter"), np.array(values), _attributes(key)) for key, values in found.items()
-    }
+    variables = {key: (("inference", "parameter"), np.array(values), _attributes(key)) for key, values in found.items()}
     return xr.Dataset(
         variables,
         coords={
