@@ -200,7 +200,7 @@ def test_a_table_and_a_figure_tell_what_was_found() -> None:
     """Catches a bias within its error printed as one, panels without units, two inferences of one colour."""
     from matplotlib.colors import to_hex
 
-    found = diagnostics.compare_estimators(small_sbn(), X, GIVEN, num_draws=100, by="module")
+    found = diagnostics.compare_estimators(small_sbn(), X, GIVEN, num_draws=200, by="module")
     lines = [line.split() for line in diagnostics.gradient_table(found).splitlines()]
     cells = {(line[0], line[1]): line[2] for line in lines[1:-1]}
     assert cells[("encoders.0", "vimco")] == "0" and float(cells[("encoders.0", "rws")]) > 0

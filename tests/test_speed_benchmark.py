@@ -101,8 +101,8 @@ def test_every_row_is_made_of_functions_that_are_there() -> None:
         for name, row in rows.rows(device=device).items():
             assert name == row.name
             assert row.baseline in row.contenders or name in ("processes", "posteriors")
-            for ours, peer, target in row.comparisons:
-                assert ours in row.contenders and peer in row.contenders
+            for first, peer, target in row.comparisons:
+                assert first in row.contenders and peer in row.contenders
                 assert target is None or 0 < target < 1.2
             for contender in row.contenders.values():
                 module, _, function = contender.target.partition(":")
