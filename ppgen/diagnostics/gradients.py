@@ -85,11 +85,11 @@ def compare_estimators(
 
     Example:
         >>> import torch
-        >>> from ppgen import diagnostics, inference, models
+        >>> from ppgen import diagnostics, models
         >>> sbn = models.SigmoidBeliefNet(sizes=(6, 4))
         >>> x = torch.ones(5, 6)
         >>> found = diagnostics.compare_estimators(sbn, x, ["nvil", "vimco"], num_draws=40, by="module")
-        >>> dict(found.sizes), found.reference.values[0]
+        >>> dict(found.sizes), str(found.reference.values[0])
         ({'inference': 2, 'parameter': 3}, 'ELBO(num_particles=10), enumerated')
     """
     import xarray as xr
