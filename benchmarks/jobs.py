@@ -21,23 +21,30 @@ class Job:
 
     Args:
         title: The model in words, as the table shows it.
-        dataset: Registered name of the data.
-        binarize: Their binarisation.
+        dataset: Registered name of the data, or of a file in the data folder.
+        binarize: Their binarisation; None for data that are bits already.
         model: Makes the untrained model.
         inference: What it is trained by.
         training: Arguments of `ppgen.fit`, with `epochs`: the target of the training.
         evaluate: From the run, the data and the seed to figures by name; the first is the headline.
         published: Ids of entries in `published.json` that stand beside the headline.
+        loading: Other arguments of `ppgen.datasets.load`.
     """
 
     title: str
     dataset: str
-    binarize: str
+    binarize: str | None
     model: Callable[[], Any]
     inference: Any
     training: Mapping[str, Any]
     evaluate: Callable[[Run, Dataset, int], Figures]
     published: tuple[str, ...] = field(default=())
+    loading: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def binarization(self) -> str:
+        """Binarisation as the data set will name it."""
+        return self.binarize or "binary"
 
 
 def importance(num_particles: int) -> Callable[[Run, Dataset, int], Figures]:
@@ -100,6 +107,68 @@ RBM_MNIST: dict[str, Any] = {
     "lr": 0.1,
     "lr_schedule": "linear",
 }
+
+
+def published_iwae_schedule(last: int) -> tuple[int, Callable[[float], float]]:
+    """Epochs and step-size factors of the IWAE paper's first stages: 3^i epochs at 10^(-i/7) for i = 0 to `last`.
+
+    Args:
+        last: Index of the last stage, 7 in the paper.
+
+    Returns:
+        The epochs of these stages in all, and the factor as a function of the progress through them.
+    """
+    ends = [sum(3**i for i in range(stage + 1)) for stage in range(last + 1)]
+
+    def factor(progress: float) -> float:
+        stage = next((i for i, end in enumerate(ends) if progress * ends[-1] < end), last)
+        return 10 ** (-stage / 7)
+
+    return ends[-1], factor
+
+
+SBN_DATA = "mnist_fixed_binarized.npz"
+SBN_LOADING: dict[str, Any] = {"packed": True, "num_features": 784, "image_shape": (28, 28), "valid_size": 10_000}
+ALGORITHMS: Mapping[str, tuple[str, inference.Inference]] = {
+    "nvil": ("NVIL", inference.NVIL()),
+    "vimco": ("VIMCO K=10", inference.VIMCO(num_particles=10)),
+    "rws": ("RWS K=10", inference.RWS(num_particles=10)),
+    "wake-sleep": ("wake-sleep", inference.Inference(inference.WakeSleep())),
+}
+"""Algorithms of the belief networks."""
+
+
+def belief_net(sizes: tuple[int, ...], name: str, epochs: int, *published: str) -> Job:
+    """A sigmoid belief network by one algorithm, on bits that were drawn once and for all."""
+    title, algorithm = ALGORITHMS[name]
+    return Job(
+        title=f"SBN {'-'.join(map(str, sizes))}, {title}",
+        dataset=SBN_DATA,
+        binarize=None,
+        model=lambda: models.SigmoidBeliefNet(sizes=sizes),
+        inference=algorithm,
+        training={"epochs": epochs, "batch_size": 100, "lr": 1e-3, "lr_schedule": "half"},
+        evaluate=importance(5000),
+        published=published,
+        loading=SBN_LOADING,
+    )
+
+
+TWO, THREE = (784, 200, 200), (784, 200, 200, 200)
+NVIL_TWO, ARM_TWO = "nvil-sbn-200-200", "arm-sbn-200-200"
+BELIEF_NETS: Mapping[str, Job] = {
+    "sbn-200-200-nvil": belief_net(TWO, "nvil", 400, NVIL_TWO),
+    "sbn-200-200-vimco": belief_net(TWO, "vimco", 800, ARM_TWO, NVIL_TWO),
+    "sbn-200-200-rws": belief_net(TWO, "rws", 200, NVIL_TWO),
+    "sbn-200-200-wake-sleep": belief_net(TWO, "wake-sleep", 400, "wake-sleep-sbn-200-200"),
+    "sbn-200-200-200-nvil": belief_net(THREE, "nvil", 300),
+    "sbn-200-200-200-vimco": belief_net(THREE, "vimco", 150),
+    "sbn-200-200-200-rws": belief_net(THREE, "rws", 150),
+    "sbn-200-200-200-wake-sleep": belief_net(THREE, "wake-sleep", 300),
+}
+"""About 15 minutes each on two cores, the second an hour."""
+
+IWAE_EPOCHS, IWAE_SCHEDULE = published_iwae_schedule(last=5)
 
 JOBS: Mapping[str, Job] = {
     "vae-digits": Job(
@@ -176,4 +245,25 @@ JOBS: Mapping[str, Job] = {
         evaluate=importance(5000),
         published=("iwae-2016-vae-2l",),
     ),
+    "iwae-mnist": Job(
+        title="IWAE K=50, 784-200-200-50",
+        dataset="mnist",
+        binarize="dynamic",
+        model=lambda: models.VAE(features=784, latent=50, hidden=(200, 200)),
+        inference=inference.IWAE(num_particles=50),
+        training={"epochs": 120, "batch_size": 50, "lr": 2e-3, "lr_schedule": "linear"},
+        evaluate=importance(5000),
+        published=("iwae-2016-iwae-1l",),
+    ),
+    "iwae-2l-mnist": Job(
+        title="IWAE K=50, two layers, 784-200-200-100-100-100-50",
+        dataset="mnist",
+        binarize="dynamic",
+        model=lambda: models.HierarchicalVAE(features=784, latents=(100, 50), hidden=((200, 200), (100, 100))),
+        inference=inference.IWAE(num_particles=50),
+        training={"epochs": IWAE_EPOCHS, "batch_size": 20, "lr": 1e-3, "lr_schedule": IWAE_SCHEDULE},
+        evaluate=importance(5000),
+        published=("iwae-2016-iwae-2l",),
+    ),
+    **BELIEF_NETS,
 }

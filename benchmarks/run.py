@@ -19,6 +19,8 @@ from jobs import JOBS, Job
 
 import ppgen
 from ppgen import datasets, inference
+from ppgen.datasets.fetch import search_folders
+from ppgen.datasets.files import SUFFIXES
 from ppgen.training import Event, Run
 from ppgen.training.environment import peak_memory, reset_peak_memory, resolve_device
 
@@ -38,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.list:
         for name, job in JOBS.items():
-            print(f"{name:12} {job.title} on {job.dataset} ({job.binarize}), {job.training['epochs']} epochs")
+            print(f"{name:26} {job.title} on {job.dataset} ({job.binarization}), {job.training['epochs']} epochs")
         return 0
     names = list(JOBS) if given.name == "all" else [given.name]
     if given.name is None or not set(names) <= set(JOBS):
@@ -53,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _measure(name: str, job: Job, given: argparse.Namespace) -> None:
     folder = given.runs / (name if given.seed == 0 else f"{name}-seed{given.seed}")
     device = resolve_device(given.device)
-    data = datasets.load(job.dataset, binarize=job.binarize, root=given.data_dir)
+    data = load_data(job, given.data_dir)
     reset_peak_memory(device)
     if given.evaluate:
         run = ppgen.load(folder)
@@ -74,6 +76,18 @@ def _measure(name: str, job: Job, given: argparse.Namespace) -> None:
     content["peak_memory_mib"] = {"training": _round(run.peak_memory), "whole": _round(peak_memory(device))}
     content["hardware"] = record.hardware(device)
     print(f"{name}: written to {record.write(content, given.results)}")
+
+
+def load_data(job: Job, data_dir: str | None) -> datasets.Dataset:
+    """The data of a job: registered ones by name, a file from the first data folder that holds it."""
+    if not job.dataset.endswith(SUFFIXES):
+        return datasets.load(job.dataset, binarize=job.binarize, root=data_dir, **job.loading)
+    searched = [folder / job.dataset for folder in search_folders(data_dir)]
+    found = next((path for path in searched if path.is_file()), None)
+    if found is None:
+        folders = ", ".join(str(path.parent) for path in searched)
+        raise SystemExit(f"{job.dataset} is in none of {folders}: name its folder by --data-dir or PPGEN_DATA.")
+    return datasets.load(found, binarize=job.binarize, **job.loading)
 
 
 def _train(job: Job, data: datasets.Dataset, folder: Path, given: argparse.Namespace) -> Run:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -63,7 +64,7 @@ def test_records_are_complete_and_of_known_jobs(modules: dict[str, ModuleType]) 
     assert records
     for name, each in records.items():
         job = modules["jobs"].JOBS[name]
-        assert (each["model"], each["data"]["binarization"]) == (job.title, job.binarize)
+        assert (each["model"], each["data"]["binarization"]) == (job.title, job.binarization)
         assert each["published"] == list(job.published)
         assert set(each["published"]) <= set(published)
         assert each["seconds"]["training"] > 0 and each["seconds"]["evaluation"] > 0
@@ -86,7 +87,8 @@ def test_published_figures_name_data_estimator_and_source(modules: dict[str, Mod
     for entry in modules["record"].published().values():
         assert set(entry) == keys
         assert entry["value"] < 0, "a log-likelihood of bits, never its negative"
-        assert f"{abs(entry['value']):.2f}" in entry["printed"]
+        digits = [f"{abs(entry['value']):.{places}f}" for places in (1, 2)]
+        assert any(re.search(rf"(?<!\d){re.escape(each)}(?!\d)", entry["printed"]) for each in digits)
 
 
 def test_tables_are_what_the_records_say(modules: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,3 +210,60 @@ def test_an_unknown_job_ends_with_code_2(modules: dict[str, ModuleType], capsys:
         modules["run"].main(["vae-minst"])
     assert stop.value.code == 2
     assert "vae-mnist" in capsys.readouterr().err
+
+
+def test_jobs_stand_beside_figures_of_their_own_binarisation(modules: dict[str, ModuleType]) -> None:
+    """Sees a figure of dynamic MNIST beside one of fixed bits, which differ by several nats, and an unknown figure."""
+    published = modules["record"].published()
+    words = {"dynamic": "dynamic binarisation", "threshold": "threshold binarisation", "binary": "fixed binarisation"}
+    for name, job in modules["jobs"].JOBS.items():
+        assert set(job.published) <= set(published), name
+        assert all(words[job.binarization] in published[entry]["data"] for entry in job.published), name
+
+
+def test_the_published_schedule_is_that_of_the_paper(modules: dict[str, ModuleType]) -> None:
+    """Sees stages of the wrong length: the paper trains 3^i epochs at 0.001 x 10^(-i/7)."""
+    epochs, factor = modules["jobs"].published_iwae_schedule(last=5)
+    assert epochs == 364
+    assert modules["jobs"].published_iwae_schedule(last=7)[0] == 3280
+    by_epoch = [factor((epoch + 0.5) / epochs) for epoch in range(epochs)]
+    assert by_epoch[0] == 1.0 and by_epoch[-1] == pytest.approx(10 ** (-5 / 7))
+    for stage in range(6):
+        assert by_epoch.count(10 ** (-stage / 7)) == 3**stage
+
+
+def test_packed_bits_are_read_from_the_data_folder(
+    modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sees bits unpacked in another order, rows both trained on and held out, a file sought in vain."""
+    run = modules["run"]
+    job = run.JOBS["sbn-200-200-vimco"]
+    job = replace(job, loading={**job.loading, "valid_size": 10})
+    for variable in ("PPGEN_DATA", "PPGEN_ROOT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(run, "search_folders", lambda folder: [Path(folder)])
+    with pytest.raises(SystemExit, match="--data-dir"):
+        run.load_data(job, str(tmp_path))
+    bits = (np.random.default_rng(0).random((40, 784)) < 0.3).astype(np.uint8)
+    packed = np.packbits(bits, axis=1)
+    np.savez(tmp_path / job.dataset, train=packed[:30], test=packed[30:])
+    data = run.load_data(job, str(tmp_path))
+    assert (len(data.train), len(data.valid), len(data.test)) == (20, 10, 10)
+    assert np.array_equal(data.test.numpy(), bits[30:])
+    assert data.binarization == job.binarization and data.image_shape == (28, 28)
+
+
+@pytest.mark.parametrize("case", ["sbn", "vae"])
+def test_gradients_of_several_inferences_are_recorded(
+    modules: dict[str, ModuleType], case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sees a comparison that cannot be written or drawn, and a record taken for one of a trained model."""
+    gradients = importlib.import_module("gradients")
+    small = replace(gradients.CASES[case], inferences=dict(list(gradients.CASES[case].inferences.items())[1:3]))
+    monkeypatch.setitem(gradients.CASES, case, small)
+    assert gradients.main([case, "--quick", "--results", str(tmp_path)]) == 0
+    written = json.loads((tmp_path / f"gradients-{case}.json").read_text(encoding="utf-8"))
+    assert written["comparison"]["coords"]["inference"]["data"] == list(small.inferences)
+    assert written["command"] == f"python benchmarks/gradients.py {case} --quick"
+    assert (tmp_path / f"gradients-{case}.png").stat().st_size > 1000
+    assert modules["record"].read_all(tmp_path) == {}

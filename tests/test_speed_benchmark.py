@@ -100,9 +100,9 @@ def test_every_row_is_made_of_functions_that_are_there() -> None:
     for device in ("cpu", "cuda"):
         for name, row in rows.rows(device=device).items():
             assert name == row.name
-            assert row.baseline in row.contenders or name == "processes"
-            for mine, peer, target in row.comparisons:
-                assert mine in row.contenders and peer in row.contenders
+            assert row.baseline in row.contenders or name in ("processes", "posteriors")
+            for first, peer, target in row.comparisons:
+                assert first in row.contenders and peer in row.contenders
                 assert target is None or 0 < target < 1.2
             for contender in row.contenders.values():
                 module, _, function = contender.target.partition(":")
@@ -118,6 +118,9 @@ def test_floors_are_those_counted_by_hand() -> None:
     assert tiny["flops"] == 3 * (encoder + decoder) - 2 * 2 * 5 * 4
     pair = models.VAE(5, 1, (4, 4))
     assert tiny["bytes"] == 4 * (10 * sum(p.numel() for p in pair.parameters()) + 2 * 5)
+    small = models.SigmoidBeliefNet((5, 4, 4))
+    assert floors.sbn(2, 3, features=5, hidden=4)["flops"] == 2 * (2 * 2 * 5 * 4 + 2 * 6 * (4 * 4 + 4 * 4 + 4 * 5))
+    assert floors.sbn(2, 3, 5, 4)["bytes"] == 4 * (10 * sum(p.numel() for p in small.parameters()) + 2 * 5)
     assert floors.rbm(2, 3, visible=5, hidden=4)["flops"] == 2 * 5 * 4 * (2 * 2 + 3 * 3)
     assert floors.annealing(3, 2, visible=5, hidden=4)["flops"] == 3 * 2 * 3 * 5 * 4
     found = floors.milliseconds({"flops": 2e9, "bytes": 1e6}, {"flops": 1e12, "bandwidth": 1e9})
@@ -201,6 +204,17 @@ def test_the_page_is_what_the_records_say(capsys: pytest.CaptureFixture[str]) ->
     """Sees a figure changed by hand in docs/speed.md, a record not rendered, a page that needs a record."""
     assert table.main(["--check"]) == 0, capsys.readouterr().err
     assert "Nothing was measured yet" in table.page(None, None)
+
+
+def test_effective_samples_are_of_the_worst_variable_of_each_datum() -> None:
+    """Sees effective samples summed over variables, or chains and draws swapped, which would flatter long chains."""
+    from benchmarks.speed.posteriors import effective_samples
+
+    noise = torch.randn(1, 500, 3, 2, generator=torch.Generator().manual_seed(0))
+    whole = effective_samples(noise)
+    assert 0.7 * 1500 < whole < 1.3 * 1500
+    noise[..., 1] = noise[..., 1].cumsum(1)  # a variable that hardly moves
+    assert effective_samples(noise) < 0.1 * whole
 
 
 def test_rows_in_bfloat16_are_computed_in_it() -> None:

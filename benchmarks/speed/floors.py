@@ -39,6 +39,24 @@ def vae(
     }
 
 
+def sbn(
+    batch_size: int,
+    particles: int,
+    features: int = FEATURES,
+    hidden: int = HIDDEN,
+) -> Floor:
+    """A step of a sigmoid belief network with two latent layers, and Adam.
+
+    Each layer has two products, forward and for the gradient of its weights: none goes through a draw. The data are
+    recognised once a datum, all else is done once a particle. The weights are moved and read as those of the VAE.
+    """
+    rows = batch_size * particles
+    forward = product(batch_size, features, hidden) + 2 * product(rows, hidden, hidden)
+    forward += product(rows, hidden, features)
+    parameters = 2 * (features * hidden + hidden * hidden) + 4 * hidden + features
+    return {"flops": 2 * forward, "bytes": FLOAT * (10 * parameters + batch_size * features)}
+
+
 def rbm(batch_size: int, num_chains: int, visible: int = FEATURES, hidden: int = UNITS) -> Floor:
     """A step of PCD-1 with momentum: two products for the data, three for the chains.
 

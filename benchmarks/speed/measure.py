@@ -103,7 +103,7 @@ def measure_row(row: Row, options: Options, say: Say = print) -> dict[str, Any]:
             "memory": _memory(row, turns),
             "estimates": _agreement(turns),
             "rates": machine,
-            "floor": None if machine is None else _floor(row, machine, comparisons),
+            "floor": None if machine is None or row.floor is None else _floor(row.floor, row, machine, comparisons),
         }
 
 
@@ -182,10 +182,12 @@ def _agreement(turns: Mapping[str, Turn]) -> dict[str, Any] | None:
     return {**found, "agree": agree}
 
 
-def _floor(row: Row, machine: Mapping[str, float], comparisons: list[dict[str, Any]]) -> dict[str, Any]:
+def _floor(
+    floor: floors.Floor, row: Row, machine: Mapping[str, float], comparisons: list[dict[str, Any]]
+) -> dict[str, Any]:
     """The floor in milliseconds, also for bfloat16 products, and the share of it that ours reaches."""
-    found: dict[str, Any] = floors.milliseconds(row.floor, dict(machine))
-    found["bf16_floor_ms"] = floors.milliseconds(row.floor, {**machine, "flops": machine["bf16"]})["floor_ms"]
+    found: dict[str, Any] = floors.milliseconds(floor, dict(machine))
+    found["bf16_floor_ms"] = floors.milliseconds(floor, {**machine, "flops": machine["bf16"]})["floor_ms"]
     times = [each["ours_ms"] for each in comparisons if each["ours"] == "ppgen" and "ours_ms" in each]
     if times:
         found["share"] = found["floor_ms"] / median(times)

@@ -36,6 +36,21 @@ def vae_step(
     return _steps(pair, table, objective, "adam", synthetic.LEARNING_RATE, batch_size, precision, device, world)
 
 
+def sbn_step(
+    particles: int = 10,
+    batch_size: int = 100,
+    precision: str = "ieee",
+    device: str = "cpu",
+    compile: bool = True,
+) -> Run:
+    """Steps of a sigmoid belief network under VIMCO, traced and compiled or as the program runs; Adam."""
+    pair = models.SigmoidBeliefNet((synthetic.FEATURES, synthetic.HIDDEN, synthetic.HIDDEN))
+    table = synthetic.bits(synthetic.BATCHES * batch_size)
+    vimco = inference.VIMCO(particles)
+    lr = synthetic.LEARNING_RATE
+    return _steps(pair, table, vimco, "adam", lr, batch_size, precision, device, compile=compile)
+
+
 def rbm_step(
     hidden: int = synthetic.UNITS,
     num_chains: int = 128,
@@ -97,6 +112,7 @@ def _steps(
     precision: str,
     device: str,
     world: Any = None,
+    compile: bool = True,
 ) -> Run:
     """Set up as `fit` does, compile, warm up; the precision stays for the life of the process."""
     torch.set_float32_matmul_precision(environment.PRECISIONS[precision])
@@ -124,7 +140,7 @@ def _steps(
         batch_size=batch_size,
         clip_norm=None,
         seed=0,
-        compile=True,
+        compile=compile,
         **shared,
     )
 

@@ -30,7 +30,7 @@ class Row:
     title: str
     contenders: Mapping[str, Contender]
     comparisons: tuple[tuple[str, str, float | None], ...]
-    floor: floors.Floor
+    floor: floors.Floor | None
     baseline: str | None = None  # the eager loop whose memory is the measure
     step: str = "step"
     device: str = "cpu"
@@ -40,7 +40,9 @@ class Row:
 
 def rows(quick: bool = False, device: str = "cpu") -> dict[str, Row]:
     """Every row for a device, by name."""
-    made = [vae(device), iwae(device), rbm(device), annealing(quick, device), gibbs(quick, device)]
+    made = [vae(device), iwae(device), sbn(device), rbm(device), annealing(quick, device), gibbs(quick, device)]
+    if device == "cpu":
+        made.append(posteriors(quick))
     if device == "cpu" and find_spec("ppgen.training.processes"):
         made.append(processes())
     return {row.name: row for row in made}
@@ -72,6 +74,19 @@ def iwae(device: str) -> Row:
     compared += [("ppgen-bf16", other, bf16.get(other)) for other in others]
     title = "IWAE K=50, 784-200-200-50, batch 100, Adam"
     return Row(_name("iwae", device), title, contenders, tuple(compared), floors.vae(100, 50), "eager", device=device)
+
+
+def sbn(device: str) -> Row:
+    """VIMCO step of the sigmoid belief network, beside the same step as the program runs."""
+    where, target = {"device": device}, f"{BASE}.ours:sbn_step"
+    contenders = {
+        "ppgen": Contender("ppgen", target, where),
+        "ppgen-bf16": Contender("ppgen, bf16 products", target, {"precision": "bf16", **where}),
+        "eager": Contender("ppgen, compile=False", target, {"compile": False, **where}),
+    }
+    compared = (("ppgen", "eager", None if device != "cpu" else 0.5), ("ppgen-bf16", "eager", None))
+    title = "SBN 784-200-200, VIMCO K=10, batch 100, Adam"
+    return Row(_name("sbn", device), title, contenders, compared, floors.sbn(100, 10), "eager", device=device)
 
 
 def rbm(device: str) -> Row:
@@ -143,6 +158,19 @@ def gibbs(quick: bool, device: str) -> Row:
         device,
         share,
     )
+
+
+def posteriors(quick: bool) -> Row:
+    """Posteriors of a VAE by Hamiltonian Monte Carlo: all data at once, and one by one with NUTS."""
+    rows, draws = (100, 30) if quick else (1000, 200)
+    length = {"num_samples": draws, "warmup_steps": draws}
+    contenders = {
+        "ppgen": Contender("ppgen, all data at once", f"{BASE}.posteriors:batched", {"num_rows": rows, **length}),
+        "pyro": Contender("Pyro NUTS, one datum at a time", f"{BASE}.posteriors:one_by_one", length),
+    }
+    title = f"HMC, posteriors of {rows:,} data under a VAE 64-64-8, {draws} draws after {draws} of warm-up"
+    compared = (("ppgen", "pyro", 0.01),)
+    return Row("posteriors", title, contenders, compared, None, step="effective sample", single=True)
 
 
 def processes() -> Row:

@@ -11,6 +11,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from ppgen.diagnostics.curves import curve
+from ppgen.diagnostics.gradient_figure import estimators
 from ppgen.diagnostics.mosaic import DPI, as_images, columns_for, draw_rows, limits_of, within_unit
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.program import undirected_sites
@@ -18,7 +19,7 @@ from ppgen.evaluation.state import evaluating
 from ppgen.inference.layout import sites
 from ppgen.pair import as_pair, split_batch
 
-__all__ = ["curve", "filters", "reconstructions", "samples", "write_all"]
+__all__ = ["curve", "estimators", "filters", "reconstructions", "samples", "write_all"]
 
 _LOGGER = logging.getLogger(__name__)
 COLUMNS = 8
