@@ -68,6 +68,9 @@ ESTIMATORS = {
     "DoublyReparameterized": [inference.DoublyReparameterized()],
     "ScoreFunction": [inference.ScoreFunction(), inference.ScoreFunction(inference.InputDependent(hidden=3))],
     "LeaveOneOut": [inference.LeaveOneOut()],
+    "DisARM": [inference.DisARM()],
+    "Relaxed": [inference.Relaxed(temperature=0.4)],
+    "StraightThrough": [inference.StraightThrough(temperature=0.4)],
     "Enumerate": [inference.Enumerate(), inference.Enumerate(max_states=8)],
 }
 BASELINES = {
