@@ -46,7 +46,7 @@ class HMCInfo(NamedTuple):
         acceptance_rate: Probability with which the proposal was to be accepted.
         accepted: Whether it was.
         diverging: Whether the energy error exceeded 1000 nats or was not a number.
-        energy: Energy of the state left behind, -log density + |momentum|^2 / 2, nats.
+        energy: Energy of the state left behind, -log density + half the squared norm of the momentum, nats.
         energy_error: Energy of the proposal minus that of the start, nats.
         step_size: Step size of the trajectory, jitter included.
     """

@@ -30,7 +30,7 @@ class LatentTerms:
     Attributes:
         prior: log p(z).
         likelihood: log p(x | z).
-        log_det: log |dz / du| of the map from unconstrained values u to z.
+        log_det: Log-Jacobian of the map from unconstrained values u to z.
     """
 
     prior: Tensor
@@ -50,7 +50,7 @@ class _Site:
 
 
 class LatentDensity:
-    r"""log p(x, z(u)) + log |dz/du| of each datum as a function of all its continuous latents, unconstrained and flat.
+    r"""log p(x, z(u)) + log-Jacobian of each datum as a function of all its continuous latents, unconstrained and flat.
 
     .. math:: \log f_{kb} = \log p(x_b, z(u_{kb})) + \log \left| \frac{\partial z}{\partial u} \right|
 
@@ -253,7 +253,7 @@ class LatentDensity:
 
 
 class _Unconstrained(Messenger):
-    """Puts the images of unconstrained values at latent sites, and notes log |dz/du|."""
+    """Puts the images of unconstrained values at latent sites, and notes the log-Jacobian."""
 
     def __init__(self, pieces: Mapping[str, Tensor]) -> None:
         super().__init__()

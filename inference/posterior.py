@@ -17,7 +17,7 @@ class PosteriorSamples:
 
     Attributes:
         draws: By site, (num_chains, num_samples, rows, inner plates, event).
-        log_density: log p(x, z) + log |dz/du| of each draw, nats: (num_chains, num_samples, rows).
+        log_density: log p(x, z) + log-Jacobian of z(u) of each draw, nats: (num_chains, num_samples, rows).
         acceptance_rate: Mean over the draws: (num_chains, rows).
         num_diverging: Trajectories whose energy error exceeded 1000 nats: (num_chains, rows).
         step_size: Step size that each chain kept: (num_chains, rows).
