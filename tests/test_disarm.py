@@ -149,7 +149,11 @@ def autoregressive() -> models.SigmoidBeliefNet:
             inference.Inference(inference.ELBO(), inference.DisARM()),
             "'z1'.*got Autoregressive.*Use inf",
         ),
-        (None, inference.Inference(inference.IWELBO(), inference.DisARM()), "DisARM under IWELBO is not sound at site 'z1'.*estimator for ELBO"),
+        (
+            None,
+            inference.Inference(inference.IWELBO(), inference.DisARM()),
+            "DisARM under IWELBO is not sound at site 'z1'.*estimator for ELBO",
+        ),
         (
             None,
             inference.Inference(inference.ELBO(2, vectorize_particles=False), inference.DisARM()),
