@@ -4,6 +4,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pyro
@@ -56,7 +57,7 @@ class Evaluation:
 
 
 class BoundInference:
-    """An inference with the state that it needs for one pair: chains and offsets of negative phases.
+    """An inference with the state that it needs for one pair: chains and offsets, baselines, counts of schedules.
 
     A step depends on the parameters, this state, the batch and torch's global random state, and on nothing else.
 
@@ -79,8 +80,7 @@ class BoundInference:
         self.plan = planned(inference, pair, batch, self.layout)
         self._joint = enumerated_states(self.plan, self.layout)
         marginal_states(self.layout)  # raises if there are too many
-        dreams = inference.objective.dreams or bool(getattr(inference.objective, "sleep", False))
-        check_negative_phase(inference.negative_phase, self.layout, dreams)
+        check_negative_phase(inference.negative_phase, self.layout, inference.objective.dreams)
         for law in self.layout.laws.values():
             if inference.negative_phase is not None:
                 inference.negative_phase.check(law)
@@ -198,9 +198,8 @@ class BoundInference:
         if isinstance(objective, OwnGradient):
             with self.pair.running():
                 return objective.climb(replace(weights, num_data=num_data), self.pair, batch, self.layout)
-        total, after = surrogate(
-            objective, self.plan, weights, self.layout, num_data, _features(batch, weights.local), self._states
-        )
+        rows = partial(_features, batch, weights.local)
+        total, after = surrogate(objective, self.plan, weights, self.layout, num_data, rows, self._states)
         self._states.update(after)
         return total
 

@@ -42,7 +42,7 @@ def legality() -> list[Rule]:
             for kind in (REPARAMETERISED, DISCRETE, EXACT_POSTERIOR):
                 rules.append(_rule(objective, estimator, kind))
         rules.append(Rule(objective, "none", UNDIRECTED, False, _NEEDS_PHASE))
-        dreams = registry.lookup("objective", objective).dreams
+        dreams = registry.lookup("objective", objective)().dreams
         rules.extend(
             Rule(objective, phase, UNDIRECTED, not dreams, _NO_DREAMS if dreams else "")
             for phase in registry.NEGATIVE_PHASES

@@ -29,7 +29,6 @@ class Objective(PyroLoss):
 
     own_gradient: ClassVar[bool] = False  # whether it says by itself how its gradient is estimated
     exact: ClassVar[bool] = False  # whether no latent may be drawn but from its exact posterior
-    dreams: ClassVar[bool] = False  # whether it draws fantasies from the model, whatever its arguments are
 
     num_particles: int = 1
     vectorize_particles: bool = True
@@ -49,6 +48,11 @@ class Objective(PyroLoss):
 
     def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
         """Raise ValueError if the objective is not sound for a pair of this structure; sound for any by default."""
+
+    @property
+    def dreams(self) -> bool:
+        """Whether it draws fantasies from the model."""
+        return False
 
     def signal(self, log_weights: Tensor) -> Tensor:
         """Learning signal of each particle, up to `share`: what of the objective depends on its draw.

@@ -183,9 +183,9 @@ def instead(objective: type[Objective], estimator: type[Estimator] | None, kind:
     if objective.exact:
         return NOT_EXACT[kind]
     if objective.own_gradient:
-        return f'Leave it at estimator="auto": {objective.__name__} says by itself how its gradient is estimated.'
+        return f'Use estimator="auto": {objective.__name__} says by itself how its gradient is estimated.'
     allowed = None if estimator is None else estimator.objectives
     if allowed is not None and registry.name_of("objective", objective) not in allowed:
         names = " and ".join(allowed)
-        return f'It is an estimator for {names}: change the objective, or leave the site at estimator="auto".'
+        return f'Use estimator="auto" at the site, or an objective that it is for: {names}.'
     return INSTEAD[kind]

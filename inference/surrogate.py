@@ -1,6 +1,6 @@
 """The scalar whose gradient is that of an objective as its estimators have it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,7 @@ def surrogate(
     weights: LogWeights,
     layout: Layout,
     num_data: int,
-    rows: Tensor,
+    rows: Callable[[], Tensor],
     state: Mapping[str, State],
 ) -> tuple[Tensor, dict[str, State]]:
     r"""A scalar per datum whose gradient is the estimators' own, and the state after the step.
@@ -42,7 +42,7 @@ def surrogate(
         weights: Log-weights with the terms of each site.
         layout: Structure of the pair.
         num_data: Rows of the whole data set.
-        rows: The batch as (B, F), for baselines.
+        rows: Gives the batch as (B, F), for baselines.
         state: Parts of the state by name, as the last step left them.
     """
     scored = [name for name, estimator in plan.items() if estimator is not None and estimator.scores]
@@ -127,7 +127,7 @@ def _score(
     weights: LogWeights,
     layout: Layout,
     num_data: int,
-    rows: Tensor,
+    rows: Callable[[], Tensor],
     state: Mapping[str, State],
     after: dict[str, State],
 ) -> Tensor:
@@ -139,8 +139,9 @@ def _score(
         signal = signal - objective.control(columns)
     elif isinstance(estimator, ScoreFunction) and estimator.baseline is not None:
         part = f"{BASELINE}.{name}"
-        known = state.get(part) or estimator.baseline.init(rows)
-        signal, after[part] = estimator.baseline.centred(signal, rows, known)
+        table = rows()
+        known = state.get(part) or estimator.baseline.init(table)
+        signal, after[part] = estimator.baseline.centred(signal, table, known)
     if signal.shape[1] == 1 and density.shape[1] != 1:
         density = density.sum(1, keepdim=True)
     term = (density * signal.detach()).sum(0)

@@ -59,8 +59,12 @@ class WakeSleep(OwnGradient):
         1
     """
 
-    dreams: ClassVar[bool] = True
     fantasy: Fantasy | None = field(default=None, compare=False)
+
+    @property
+    def dreams(self) -> bool:
+        """Always: they are what the guide is trained on."""
+        return True
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
         """The ELBO."""
@@ -113,6 +117,11 @@ class ReweightedWakeSleep(OwnGradient):
         super().__post_init__()
         if not self.wake and not self.sleep:
             raise ValueError("wake and sleep are both False, so nothing trains the guide: set one of them.")
+
+    @property
+    def dreams(self) -> bool:
+        """Whether there is a sleep phase."""
+        return self.sleep
 
     def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
         """Raise where a scale or a global latent would stand inside the logarithm."""

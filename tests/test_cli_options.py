@@ -49,7 +49,8 @@ def test_help_shows_the_arguments_of_the_inference(name: str, capsys: pytest.Cap
     shown = helped(f"fit RBM --inference {name} --help", capsys)
     function = registry.lookup_inference(name)[1]
     for argument in inspect.signature(function).parameters:
-        if argument == "fantasy":  # a function, which no command line can hold
+        if argument == "fantasy":  # a function, which no command line can hold, so that none may offer it
+            assert "--inference.fantasy" not in shown
             continue
         assert f"--inference.{argument.replace('_', '-')}" in shown
         assert argument_help(function).get(argument, "") in shown

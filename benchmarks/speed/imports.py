@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import record
-from benchmarks.speed.measure import Options, now, rates
+from benchmarks.speed.measure import Options, heading, rates
 from benchmarks.speed.pairing import measure_pairs, reached
 from benchmarks.speed.workers import ROOT, environment, here
 
@@ -41,14 +40,7 @@ def measure_import(options: Options) -> dict[str, Any]:
             found["reached"] = reached(found)
             comparisons.append(found)
         return {
-            "title": "import, wall time of a process",
-            "step": "import",
-            "device": "cpu",
-            "quick": options.quick,
-            "repeats": options.repeats,
-            "threads": options.threads,
-            "date": now(),
-            "commit": record.commit(),
+            **heading("import, wall time of a process", "import", "cpu", options),
             "comparisons": comparisons,
             "contenders": {name: {"title": f"`{statement}`"} for name, statement in STATEMENTS.items()},
             "memory": None,

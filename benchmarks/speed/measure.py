@@ -57,6 +57,20 @@ def rates(options: Options, device: str) -> Iterator[Rates]:
         yield Rates(worker)
 
 
+def heading(title: str, step: str, device: str, options: Options) -> dict[str, Any]:
+    """What every record of a row begins with: what was measured, how, when and of which commit."""
+    return {
+        "title": title,
+        "step": step,
+        "device": device,
+        "quick": options.quick,
+        "repeats": options.repeats,
+        "threads": options.threads,
+        "date": now(),
+        "commit": record.commit(),
+    }
+
+
 def measure_row(row: Row, options: Options, say: Say = print) -> dict[str, Any]:
     """Record of a row: each comparison with all its pairs, each contender with its memory, the floor.
 
@@ -90,14 +104,7 @@ def measure_row(row: Row, options: Options, say: Say = print) -> dict[str, Any]:
             say(f"{row.name}: {line(found, row)}")
         machine = rate.machine() if rate.seen else None
         return {
-            "title": row.title,
-            "step": row.step,
-            "device": row.device,
-            "quick": options.quick,
-            "repeats": options.repeats,
-            "threads": options.threads,
-            "date": now(),
-            "commit": record.commit(),
+            **heading(row.title, row.step, row.device, options),
             "comparisons": comparisons,
             "contenders": {name: _describe(name, row, turns, missing) for name in row.contenders},
             "memory": _memory(row, turns),
