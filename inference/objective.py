@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -48,6 +48,9 @@ class Objective(PyroLoss):
 
     def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
         """Raise ValueError if the objective is not sound for a pair of this structure; sound for any by default."""
+
+    def check_estimator(self, site: str, estimator: Any) -> None:
+        """Raise ValueError if an estimator that is sound for its kind cannot serve it as it is set."""
 
     @property
     def dreams(self) -> bool:

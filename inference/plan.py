@@ -50,7 +50,7 @@ def sound(objective: type[Objective], estimator: type[Estimator] | None, kind: s
         return kind == EXACT_POSTERIOR if estimator is None else estimator.sums and estimator.supports(kind)
     if estimator is None:
         return True
-    if objective.own_gradient:
+    if objective.own_gradient and estimator.objectives is None:
         return False
     named = estimator.objectives is None or registry.name_of("objective", objective) in estimator.objectives
     return named and estimator.supports(kind)
@@ -129,6 +129,7 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
         plan[site] = None if kind == EXACT_POSTERIOR else given
         if plan[site] is not None:
             given.check(site, layout.guide_laws[site], objective.num_particles)
+            objective.check_estimator(site, given)
     _check_alone(plan, layout)
     if enumerated_states(plan, layout) is not None and paired:
         summed = next(site for site, estimator in plan.items() if estimator is not None and estimator.sums)
@@ -147,9 +148,10 @@ def _check_alone(plan: Mapping[str, Estimator | None], layout: Layout) -> None:
         name = type(estimator).__name__
         for other, beside in plan.items():
             if beside is not None and type(beside) is not type(estimator):
+                has = 'estimator="auto"' if isinstance(beside, Detached) else type(beside).__name__
                 raise ValueError(
                     f"{name} at site {site!r} is sound only where every site has it, but site {other!r} has "
-                    f'{type(beside).__name__}. Give it to all of them, or leave both to estimator="auto".'
+                    f'{has}. Give it to all of them, or leave both to estimator="auto".'
                 )
         if site in layout.masked:
             raise ValueError(

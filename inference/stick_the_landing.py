@@ -42,14 +42,21 @@ class StickTheLanding(Estimator):
 
 @dataclass(frozen=True)
 class DoublyReparameterized(Estimator):
-    r"""Doubly reparameterised gradient of the importance-weighted bound.
+    r"""Doubly reparameterised gradient of the importance-weighted bound, and of the guide's wake update.
 
     .. math:: \nabla_\phi \mathcal{L}_K = E\Big[\sum_k \tilde w_k^2 \frac{\partial \log w_k}{\partial z_k}
               \frac{\partial z_k}{\partial \phi}\Big], \quad \tilde w_k = w_k / \sum_j w_j
 
     Unbiased, and its signal does not fade as K grows. The model's gradient is the usual one, weighted by
-    :math:`\tilde w_k`. Sound only where all sites that the guide reparameterises have it, the guide draws no others,
-    and none is masked; raises elsewhere.
+    :math:`\tilde w_k`. Under `ReweightedWakeSleep` it stands for the wake update of the guide, of which it has the
+    expectation at the same K (RWS-DReG):
+
+    .. math:: E\Big[\sum_k \tilde w_k \nabla_\phi \log q_\phi(z_k \mid x)\Big] = E\Big[\sum_k
+              (\tilde w_k - \tilde w_k^2) \frac{\partial \log w_k}{\partial z_k}
+              \frac{\partial z_k}{\partial \phi}\Big]
+
+    Sound only where all sites that the guide reparameterises have it, the guide draws no others, and none is masked;
+    raises elsewhere.
 
     References:
         | Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives (Tucker et al., 2019),
@@ -63,7 +70,7 @@ class DoublyReparameterized(Estimator):
 
     kinds: ClassVar[frozenset[str]] = frozenset({REPARAMETERISED})
     needs: ClassVar[str] = "a distribution with rsample in the guide"
-    objectives: ClassVar[tuple[str, ...]] = ("IWELBO",)
+    objectives: ClassVar[tuple[str, ...]] = ("IWELBO", "ReweightedWakeSleep")
     stops: ClassVar[bool] = True
     alone: ClassVar[bool] = True
 

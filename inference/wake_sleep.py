@@ -4,9 +4,11 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from ppgen.inference.elbo import ELBO
+from ppgen.inference.estimator import Estimator
 from ppgen.inference.fantasy import Fantasy, sleep_log_density
 from ppgen.inference.iwelbo import IWELBO
 from ppgen.inference.layout import Layout
@@ -88,9 +90,12 @@ class ReweightedWakeSleep(OwnGradient):
               \text{sleep: } \nabla_\phi E_{p(x, z)}[\log q_\phi(z \mid x)]
 
     The value is the importance-weighted bound per datum, in nats. With both updates of the guide each counts half.
+    Where the guide reparameterises all it draws, `DoublyReparameterized` estimates its wake update with less noise.
 
     References:
         | Reweighted Wake-Sleep (Bornschein and Bengio, 2015), https://arxiv.org/abs/1406.2751
+        | Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives (Tucker et al., 2019),
+          https://arxiv.org/abs/1810.04152
 
     Args:
         num_particles: Draws K of the guide for each datum.
@@ -100,7 +105,8 @@ class ReweightedWakeSleep(OwnGradient):
         fantasy: As for `WakeSleep`.
 
     Raises:
-        ValueError: If there is no particle, or the guide would not be trained at all; before training, as `IWELBO`.
+        ValueError: If there is no particle, or the guide would not be trained at all; before training, as `IWELBO`, and
+            if the wake update is to be reparameterised but there is none, or no second particle.
 
     Example:
         >>> from ppgen import inference
@@ -127,6 +133,20 @@ class ReweightedWakeSleep(OwnGradient):
         """Raise where a scale or a global latent would stand inside the logarithm."""
         self._weighted.check(layout, num_rows, num_data)
 
+    def check_estimator(self, site: str, estimator: Estimator) -> None:
+        """Raise where an estimator of the wake update would leave the guide as it is."""
+        name = type(estimator).__name__
+        if not self.wake:
+            raise ValueError(
+                f"{name} at site {site!r} estimates the wake update of the guide, which wake=False leaves out. Use "
+                'estimator="auto", or set wake=True.'
+            )
+        if self.num_particles < 2:
+            raise ValueError(
+                f"{name} at site {site!r} needs num_particles of at least 2, got {self.num_particles}: the wake update "
+                'of one particle is zero. Give the objective more particles, or use estimator="auto".'
+            )
+
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
         """The importance-weighted bound."""
         return self._weighted.value(weights, num_data)
@@ -135,12 +155,16 @@ class ReweightedWakeSleep(OwnGradient):
         """Weighted log p and log q of the particles, and log q of fantasies."""
         columns = IWELBO.datum_weights(weights)
         normalised = columns.detach().softmax(0)
-        density = _guide_density(weights, columns)
-        if weights.shared:
-            density = density + _outside_density(weights).unsqueeze(1)
         share = 0.5 if self.wake and self.sleep else 1.0
-        climbed = columns + density * (1 + share if self.wake else 1)  # log p = log w + log q
-        total = (normalised * climbed).sum(0).sum() / weights.local.shape[1]
+        if weights.leaves:  # log q has constant parameters, so that the weights hold the model's alone
+            follow = (normalised - normalised.square()) * share
+            total = ((normalised * columns).sum() + _paths(weights, columns, follow)) / weights.local.shape[1]
+        else:
+            density = _guide_density(weights, columns)
+            if weights.shared:
+                density = density + _outside_density(weights).unsqueeze(1)
+            climbed = columns + density * (1 + share if self.wake else 1)  # log p = log w + log q
+            total = (normalised * climbed).sum() / weights.local.shape[1]
         if weights.outside is not None and not weights.shared:
             total = total + weights.outside.mean() / weights.num_data
         if self.sleep:
@@ -150,6 +174,15 @@ class ReweightedWakeSleep(OwnGradient):
     @property
     def _weighted(self) -> IWELBO:
         return IWELBO(self.num_particles, self.vectorize_particles)
+
+
+def _paths(weights: LogWeights, columns: Tensor, factor: Tensor) -> Tensor:
+    """A scalar whose gradient is that of log-weights, each times a factor, through the values of the guide's sites."""
+    runs = [run for site in weights.leaves.values() for run in site]
+    leaves = [leaf for _, leaf in runs]
+    slopes = torch.autograd.grad(columns, leaves, factor, retain_graph=True, allow_unused=True)
+    paths = [(drawn * slope).sum() for (drawn, _), slope in zip(runs, slopes, strict=True) if slope is not None]
+    return sum(paths[1:], paths[0])
 
 
 def _guide_density(weights: LogWeights, like: Tensor) -> Tensor:

@@ -58,6 +58,7 @@ OBJECTIVES = {
     "ReweightedWakeSleep": [
         inference.ReweightedWakeSleep(num_particles=4),
         inference.ReweightedWakeSleep(num_particles=3, wake=False, sleep=True),
+        inference.ReweightedWakeSleep(num_particles=3, sleep=True),
     ],
     "MaximumLikelihood": [inference.MaximumLikelihood()],
 }

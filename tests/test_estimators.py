@@ -172,16 +172,22 @@ def test_gradients_are_those_of_the_exact_objective(kind, what) -> None:
     check(found, expected(pair, what.objective))
 
 
-@pytest.mark.parametrize("kind", PROGRAMS)
-@pytest.mark.parametrize(
-    "objective",
-    [inference.WakeSleep(), inference.ReweightedWakeSleep(2), inference.ReweightedWakeSleep(2, sleep=True)],
-    ids=str,
-)
-def test_wake_sleep_climbs_what_theory_says(kind, objective) -> None:
+def _wake_cases() -> list[tuple[str, inference.Objective, object]]:
+    rws = [inference.ReweightedWakeSleep(2), inference.ReweightedWakeSleep(2, sleep=True)]
+    cases: list[tuple[str, inference.Objective, object]] = [
+        (kind, objective, "auto") for objective in (inference.WakeSleep(), *rws) for kind in PROGRAMS
+    ]
+    for kind in ("normal", "two normal layers"):
+        cases += [(kind, objective, inference.DoublyReparameterized()) for objective in rws]
+    one_by_one = inference.ReweightedWakeSleep(3, vectorize_particles=False)
+    return [*cases, ("normal", one_by_one, inference.DoublyReparameterized())]
+
+
+@pytest.mark.parametrize(("kind", "objective", "estimator"), _wake_cases(), ids=str)
+def test_wake_sleep_climbs_what_theory_says(kind, objective, estimator) -> None:
     """Catches weights that are differentiated, phases that train the wrong half, and fantasies of the wrong law."""
     pair = Program(kind)
-    found, _ = measured(pair, inference.Inference(objective))
+    found, _ = measured(pair, inference.Inference(objective, estimator))
     exact = expected(pair, objective, surrogate=True)
     guide = {"up", "up_bias", "upper", "upper_bias"}
     if isinstance(objective, inference.WakeSleep):
@@ -194,3 +200,39 @@ def test_wake_sleep_climbs_what_theory_says(kind, objective) -> None:
         for name in guide & set(found):
             exact[name] = exact[name] + 0.5 * sleep[name].mean(0)
         check({name: g for name, g in found.items() if name in exact}, exact)
+
+
+@pytest.mark.parametrize("kind", ["normal", "two normal layers"])
+def test_the_reparameterised_wake_update_has_less_variance(kind) -> None:
+    """Catches the score of the guide left in the gradient, which the mean over draws does not show."""
+    objective = inference.ReweightedWakeSleep(10)
+    spread = []
+    for estimator in ("auto", inference.DoublyReparameterized()):
+        found, _ = measured(Program(kind), inference.Inference(objective, estimator))
+        spread.append({name: float(draws.var(0).sum()) for name, draws in found.items() if name.startswith("up")})
+    plain, reparameterised = spread
+    assert set(plain) == set(reparameterised) and len(plain) > 1
+    assert all(reparameterised[name] < 0.7 * plain[name] for name in plain), spread
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        (inference.ReweightedWakeSleep(2, wake=False, sleep=True), "wake update of the guide, which wake=False"),
+        (inference.ReweightedWakeSleep(1), "num_particles of at least 2, got 1"),
+        (inference.WakeSleep(2), "WakeSleep says by itself"),
+    ],
+    ids=str,
+)
+def test_a_wake_update_that_is_not_there_is_refused(objective, message) -> None:
+    """Catches a guide that stays as it is without a word."""
+    what = inference.Inference(objective, inference.DoublyReparameterized())
+    with pytest.raises(ValueError, match=f"DoublyReparameterized .*site 'low'.*{message}"):
+        what.bind(Program("normal"), ROWS, num_data=3)
+
+
+def test_a_neighbour_drawn_without_gradient_is_refused() -> None:
+    """Catches a wake update that follows one site's path and forgets the other's score."""
+    what = inference.Inference(inference.ReweightedWakeSleep(2), {"low": inference.DoublyReparameterized()})
+    with pytest.raises(ValueError, match="site 'low' is sound only where .* site 'high' has estimator=\"auto\""):
+        what.bind(Program("two normal layers"), ROWS, num_data=3)

@@ -35,6 +35,7 @@ def test_marked_sites_of_the_model_are_summed_out(law: str, objective: inference
         inference.Inference(inference.IWELBO(3), inference.LeaveOneOut()),
         inference.Inference(inference.IWELBO(2), inference.DoublyReparameterized()),
         inference.Inference(inference.ReweightedWakeSleep(3)),
+        inference.Inference(inference.ReweightedWakeSleep(3), inference.DoublyReparameterized()),
         inference.Inference(inference.Renyi(2, alpha=0.5)),
     ],
     ids=str,
