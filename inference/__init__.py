@@ -6,7 +6,7 @@ if __name__ == "inference":
 from ppgen.inference.algorithms import IWAE, NVIL, RLOO, RWS, STL, VIMCO, DReG
 from ppgen.inference.analytic_kl import AnalyticKL
 from ppgen.inference.attach import attach
-from ppgen.inference.baselines import InputDependent, MovingAverage
+from ppgen.inference.baselines import MovingAverage
 from ppgen.inference.bound import BoundInference, StepResult
 from ppgen.inference.contrastive_divergence import CD, PCD
 from ppgen.inference.disarm import DisARM
@@ -15,6 +15,7 @@ from ppgen.inference.enumerate import Enumerate
 from ppgen.inference.estimator import Estimator
 from ppgen.inference.exact_partition import ExactPartition
 from ppgen.inference.hmc import HMC, HMCInfo, HMCState
+from ppgen.inference.input_dependent import InputDependent
 from ppgen.inference.iwelbo import IWELBO
 from ppgen.inference.latent_density import LatentDensity, LatentTerms
 from ppgen.inference.layout import Layout, find_layout

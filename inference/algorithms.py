@@ -1,7 +1,9 @@
 """Known algorithms by name: functions that return the inference they stand for."""
 
-from ppgen.inference.baselines import InputDependent
+from torch import nn
+
 from ppgen.inference.elbo import ELBO
+from ppgen.inference.input_dependent import InputDependent
 from ppgen.inference.iwelbo import IWELBO
 from ppgen.inference.pathwise import Pathwise
 from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
@@ -77,7 +79,7 @@ def STL(num_particles: int = 1) -> Inference:  # noqa: N802 - named as the paper
     return Inference(ELBO(num_particles), StickTheLanding())
 
 
-def NVIL(num_particles: int = 1, hidden: int = 100) -> Inference:  # noqa: N802 - named as the paper does
+def NVIL(num_particles: int = 1, hidden: int = 100, net: nn.Module | None = None) -> Inference:  # noqa: N802 - named as the paper does
     r"""Neural variational inference and learning: the ELBO with input-dependent baselines and variance normalisation.
 
     .. math:: \frac{\log w - b(x) - c}{\max(1, \hat\sigma)} \nabla_\phi \log q(z \mid x)
@@ -89,16 +91,17 @@ def NVIL(num_particles: int = 1, hidden: int = 100) -> Inference:  # noqa: N802 
     Args:
         num_particles: Draws of the guide for each datum.
         hidden: Width of the network b.
+        net: A module to be b instead, as for `InputDependent`.
 
     Raises:
-        ValueError: If there is no particle.
+        ValueError: If there is no particle, or both a width and a module are given.
 
     Example:
         >>> from ppgen import inference
         >>> inference.NVIL().estimator.baseline.hidden
         100
     """
-    return Inference(ELBO(num_particles), ScoreFunction(InputDependent(hidden)))
+    return Inference(ELBO(num_particles), ScoreFunction(InputDependent(net, hidden)))
 
 
 def VIMCO(num_particles: int = 5) -> Inference:  # noqa: N802 - named as the paper does

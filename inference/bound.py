@@ -22,6 +22,7 @@ from ppgen.inference.log_weights import LogWeights, log_weights
 from ppgen.inference.negative_phase import NegativePhaseHandler, State
 from ppgen.inference.pairing import Pairing
 from ppgen.inference.plan import planned
+from ppgen.inference.score_function import ScoreFunction
 from ppgen.inference.specification import Inference
 from ppgen.inference.states import Forced, marginal_states
 from ppgen.inference.support import check_support
@@ -85,6 +86,7 @@ class BoundInference:
             if inference.negative_phase is not None:
                 inference.negative_phase.check(law)
         check_support(pair, batch)
+        self._check_baselines(batch, num_rows)
         self._phases = dict.fromkeys(self.layout.undirected, inference.negative_phase)
         self._states: dict[str, State] = {}  # by undirected site, or by the part of the inference that keeps it
         self._laws: dict[str, UndirectedDistribution] = {}
@@ -119,6 +121,14 @@ class BoundInference:
                 raise ValueError(f"The state holds {name!r}, but the undirected sites are {list(self._phases)}.")
             states.setdefault(site, {})[key] = value
         self._states = states
+
+    def _check_baselines(self, batch: Any, num_rows: int) -> None:
+        """Raise unless baselines can look at a batch like this one."""
+        own = [law for name, law in self.layout.guide_laws.items() if name not in self.layout.global_latents]
+        size = own[0].batch_shape[self.layout.data_dim] if own else num_rows
+        for site, estimator in self.plan.items():
+            if isinstance(estimator, ScoreFunction) and estimator.baseline is not None:
+                estimator.baseline.check(site, partial(_features, batch, torch.empty(0, size)))
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:

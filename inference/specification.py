@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from ppgen import registry
 from ppgen.inference.estimator import BySite, Estimator
 from ppgen.inference.negative_phase import NegativePhase
 from ppgen.inference.objective import Objective
 from ppgen.inference.pyro_loss import PyroLoss
+from ppgen.inference.recorded import MODULE, module_config, recorded_module
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ _BY_SITE = "sites"  # key of a mapping from sites to estimators
 
 
 def to_config(inference: Inference) -> dict[str, Any]:
-    """The inference as JSON can hold it: registered names and their arguments.
+    """The inference as JSON can hold it: registered names and their arguments; of a module, type and shapes only.
 
     Raises:
         ValueError: If a part is not registered, or holds a function.
@@ -183,6 +186,8 @@ def _part_config(part: Any, kind: str) -> Any:
 def _argument(part: Any, name: str) -> Any:
     """An argument of a part: a number, or a value of its own with a kind and a name."""
     value = getattr(part, name)
+    if isinstance(value, nn.Module):
+        return module_config(value)
     if callable(value) and not dataclasses.is_dataclass(value):
         raise ValueError(
             f"{name} of {type(part).__name__} is a function, which cannot be written to a checkpoint: train without "
@@ -198,6 +203,8 @@ def _argument(part: Any, name: str) -> Any:
 
 def from_config(config: dict[str, Any]) -> Inference:
     """The inference that `to_config` described; names are looked up in the registry only.
+
+    In the place of a module of the user's own stands its description, which cannot be trained.
 
     Example:
         >>> from ppgen import inference
@@ -217,6 +224,8 @@ def from_config(config: dict[str, Any]) -> Inference:
 def _built(value: Any, kind: str) -> Any:
     if not isinstance(value, dict):
         return value
+    if kind == MODULE:
+        return recorded_module(value)
     arguments = {
         name: _built(argument, argument["kind"]) if isinstance(argument, dict) else argument
         for name, argument in value.items()

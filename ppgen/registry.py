@@ -42,7 +42,7 @@ ESTIMATORS: dict[str, str] = {
 
 BASELINES: dict[str, str] = {
     "MovingAverage": "ppgen.inference.baselines:MovingAverage",
-    "InputDependent": "ppgen.inference.baselines:InputDependent",
+    "InputDependent": "ppgen.inference.input_dependent:InputDependent",
 }
 
 SCHEDULES: dict[str, str] = {

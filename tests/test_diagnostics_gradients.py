@@ -18,7 +18,7 @@ from ppgen.testing.enumeration import enumerated
 
 LOGIT, PRIOR = 0.7, -0.4
 GIVEN = {"vimco": inference.VIMCO(2), "rws": inference.RWS(2)}
-BASELINE = inference.InputDependent(4, lr=0.05, normalise=False)
+BASELINE = inference.InputDependent(hidden=4, lr=0.05, normalise=False)
 X = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [1.0, 0.0]])
 
 

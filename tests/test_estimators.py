@@ -121,6 +121,13 @@ def check(found: dict[str, Tensor], exact: dict[str, Tensor]) -> None:
         assert bool(((score < SIGMAS) | small).all()), (name, float(score.max()))
 
 
+def network() -> nn.Module:
+    """A baseline of the user's own: two layers and weights that are not zero."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1), nn.Flatten(0))
+
+
 def _cases() -> list[tuple[str, inference.Inference]]:
     objectives = [inference.ELBO(1), inference.ELBO(3), inference.IWELBO(2), inference.Renyi(2, alpha=0.5)]
     estimators = [
@@ -131,6 +138,7 @@ def _cases() -> list[tuple[str, inference.Inference]]:
         inference.ScoreFunction(None),
         inference.ScoreFunction(),
         inference.ScoreFunction(inference.InputDependent(hidden=5, normalise=False)),
+        inference.ScoreFunction(inference.InputDependent(network(), normalise=False)),
         inference.LeaveOneOut(),
         inference.DisARM(),
         {"low": inference.DisARM()},

@@ -31,6 +31,8 @@ def _inferences() -> list[tuple[type, tuple, object]]:
         cases.append((models.VAE, (12, 3, (5,)), what))
         if what.estimator == "auto" or type(what.estimator).supports(DISCRETE):
             cases.append((models.SigmoidBeliefNet, ((12, 5, 3),), what))
+    net = nn.Sequential(nn.Linear(12, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 1))
+    cases.append((models.SigmoidBeliefNet, ((12, 5, 3),), inference.NVIL(2, net=net)))
     wake = inference.ReweightedWakeSleep(3, sleep=True)
     cases.append((models.VAE, (12, 3, (5,)), inference.Inference(wake, inference.DoublyReparameterized())))
     weighted = inference.ELBO(2, kl_weight=inference.Linear(steps=5), free_bits=0.1)
