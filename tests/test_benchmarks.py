@@ -267,3 +267,25 @@ def test_gradients_of_several_inferences_are_recorded(
     assert written["command"] == f"python benchmarks/gradients.py {case} --quick"
     assert (tmp_path / f"gradients-{case}.png").stat().st_size > 1000
     assert modules["record"].read_all(tmp_path) == {}
+
+
+def test_pyros_failures_are_measured_beside_ours(modules: dict[str, ModuleType], tmp_path: Path) -> None:
+    """Sees a case that measures another program than it sums over, a failure of Pyro's that is gone, and one of ours."""
+    failures = importlib.import_module("pyro_failures")
+    assert failures.main(["--draws", "300", "--results", str(tmp_path)]) == 0
+    found = failures.read(tmp_path)
+    for name, case in found["cases"].items():
+        for parameter, row in case["rows"].items():
+            assert abs(row["ours"]["z"]) < 4.5, (name, parameter, row)
+    broken = found["cases"]["discrete"]["rows"]
+    assert broken["q"]["pyro"]["mean"] == broken["q"]["pyro"]["se"] == 0 and abs(broken["q"]["exact"]) > 0.05
+    assert all(abs(found["cases"][name]["rows"]["loss"]["pyro"]["z"]) > 6 for name in ("minibatch", "subsample"))
+    outcomes = found["behaviours"]["outcomes"]
+    assert ["raises" in each["pyro"] for each in outcomes] == [True, True, False, True]
+    assert ["raises" in each["ours"] for each in outcomes] == [False, False, True, False]
+    assert modules["record"].read_all(tmp_path) == {}
+
+
+def test_the_page_of_pyros_failures_is_what_the_record_says(capsys: pytest.CaptureFixture[str], modules: Any) -> None:
+    """Sees a figure of the page changed by hand, or a record not rendered."""
+    assert importlib.import_module("pyro_failures").main(["--check"]) == 0, capsys.readouterr().err

@@ -49,8 +49,11 @@ def test_help_shows_the_arguments_of_the_inference(name: str, capsys: pytest.Cap
     shown = helped(f"fit RBM --inference {name} --help", capsys)
     function = registry.lookup_inference(name)[1]
     for argument in inspect.signature(function).parameters:
-        if argument == "fantasy":  # a function, which no command line can hold, so that none may offer it
-            assert "--inference.fantasy" not in shown
+        if argument in (
+            "fantasy",
+            "net",
+        ):  # function and module: no command line holds them, so that none may offer them
+            assert f"--inference.{argument}" not in shown
             continue
         assert f"--inference.{argument.replace('_', '-')}" in shown
         assert argument_help(function).get(argument, "") in shown
