@@ -38,7 +38,9 @@ def batch_growth(draws: int = 200) -> list[dict[str, float]]:
         pair.prepare(batch)
         bound = inference.Inference(inference.ReweightedWakeSleep(K)).bind(pair, batch, num_data=size)
         own = torch.tensor([-float(bound.value(batch)) for _ in range(draws)])
-        found.append({"size": size, "pyro": float(theirs.mean()), "ours": float(own.mean())})
+        errors = [float(values.std()) / draws**0.5 for values in (theirs, own)]
+        means = {"pyro": float(theirs.mean()), "ours": float(own.mean())}
+        found.append({"size": size, **means, "pyro_se": errors[0], "ours_se": errors[1]})
     pyro.clear_param_store()
     return found
 
@@ -95,7 +97,8 @@ def _happens(run: Callable[[], str]) -> str:
     try:
         return run()
     except Exception as error:  # whatever it is, it is the outcome
-        return f"raises {type(error).__name__}: {' '.join(str(error).split())}"
+        said = str(error).partition("Trace Shapes")[0]
+        return f"raises {type(error).__name__}: {' '.join(said.split())}"
     finally:
         pyro.clear_param_store()
 

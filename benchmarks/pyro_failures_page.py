@@ -59,9 +59,11 @@ def page(found: Record) -> str:
         "Wake-theta loss per datum of reweighted wake-sleep on copies of the same three data, so that it is the same "
         f"number in every row: {found['cases']['minibatch']['rows']['loss']['exact']:.4f}.\n"
     )
-    parts.append(
-        table(["data in the batch", "Pyro", "ours"], [_numbers(each, "size", "pyro", "ours") for each in seen["batch"]])
-    )
+    rows = [
+        [f"{each['size']:,}", *(f"{each[who]:.3f} ± {each[f'{who}_se']:.3f}" for who in ("pyro", "ours"))]
+        for each in seen["batch"]
+    ]
+    parts.append(table(["data in the batch", "Pyro", "ours"], rows))
     parts.append("## A diagnostic that worsens with the data\n")
     parts.append(
         "Pareto k of importance weights under a guide a tenth wider than the exact posterior. Pyro's `psis_diagnostic` "

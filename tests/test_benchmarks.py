@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -270,7 +271,7 @@ def test_gradients_of_several_inferences_are_recorded(
 
 
 def test_pyros_failures_are_measured_beside_ours(modules: dict[str, ModuleType], tmp_path: Path) -> None:
-    """Sees a case that measures another program than it sums over, a failure of Pyro's that is gone, and one of ours."""
+    """Sees a case that measures another program than it sums over, a failure that is gone, and one of ours."""
     failures = importlib.import_module("pyro_failures")
     assert failures.main(["--draws", "300", "--results", str(tmp_path)]) == 0
     found = failures.read(tmp_path)
@@ -289,3 +290,38 @@ def test_pyros_failures_are_measured_beside_ours(modules: dict[str, ModuleType],
 def test_the_page_of_pyros_failures_is_what_the_record_says(capsys: pytest.CaptureFixture[str], modules: Any) -> None:
     """Sees a figure of the page changed by hand, or a record not rendered."""
     assert importlib.import_module("pyro_failures").main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_networks_of_equal_size_are_compared(modules: dict[str, ModuleType], tmp_path: Path) -> None:
+    """Sees a rival that has fewer parameters, a likelihood of other rows or not in nats, a record of a trained model."""
+    compared, problems = (importlib.import_module(name) for name in ("one_to_many", "one_to_many_problems"))
+    assert compared.main(["inverse", "--quick", "--results", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "one_to_many.json").read_text(encoding="utf-8"))["problems"]["inverse"]
+    assert found["network"]["parameters"] <= found["mixture"]["parameters"] < 1.2 * found["network"]["parameters"]
+    assert set(found["mixture"]["validation"]) == set(map(str, compared.COMPONENTS))
+    assert found["difference"]["mean"] == pytest.approx(found["network"]["mean"] - found["mixture"]["mean"])
+    assert modules["record"].read_all(tmp_path) == {}
+    rows = problems.inverse(50, torch.Generator().manual_seed(0))
+    net = problems.rival(1, 1, components=3, size=100)
+    logits, loc, log_scale = net.head(net.body(rows[0])).split(3, -1)
+    parts = torch.distributions.Normal(loc, log_scale.exp()).log_prob(rows[1])
+    expected = (logits.log_softmax(-1) + parts).logsumexp(-1).mean()
+    assert compared.likelihood(net, rows) == pytest.approx(float(expected), abs=1e-5)
+
+
+@pytest.mark.parametrize("count", [3, 6])
+def test_hands_are_where_the_angles_put_them(modules: dict[str, ModuleType], count: int) -> None:
+    """Sees an elbow whose other side is no solution: both must reach the hand."""
+    problems = importlib.import_module("one_to_many_problems")
+    x, y = problems.arms(2000, torch.Generator().manual_seed(0), count)
+    shoulder, elbow = y.split(count, -1)
+    reach = torch.stack([shoulder.cos() + (shoulder + elbow).cos(), shoulder.sin() + (shoulder + elbow).sin()])
+    assert float((reach - x.reshape(len(x), 2, count).movedim(1, 0)).abs().mean()) < 0.1
+    other = torch.stack([(shoulder + elbow).cos() + shoulder.cos(), (shoulder + elbow).sin() + shoulder.sin()])
+    assert torch.allclose(reach, other), "the other solution: shoulder + elbow, bent by -elbow"
+    assert 0.45 < float((elbow > 0).double().mean()) < 0.55
+
+
+def test_the_page_of_one_to_many_is_what_the_record_says(capsys: pytest.CaptureFixture[str], modules: Any) -> None:
+    """Sees a figure of the page changed by hand, or a record not rendered."""
+    assert importlib.import_module("one_to_many").main(["--check"]) == 0, capsys.readouterr().err
