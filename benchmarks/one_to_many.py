@@ -5,9 +5,9 @@
     python benchmarks/one_to_many.py --check    # exit code 1 if docs/one_to_many.md is not what the record says
 
 Both are trained by `ppgen.fit` with the same steps, batches and step sizes: the stochastic network by VIMCO, the
-mixture by maximum likelihood. The number of components is that with the best validation likelihood for the first seed, and
-the mixture's hidden layers are as wide as it takes to have no fewer parameters than the stochastic network and
-its guide together. A seed makes data, weights and order anew.
+mixture by maximum likelihood. The number of components is that with the best validation likelihood for the first
+seed, and the mixture's hidden layers are as wide as it takes to have no fewer parameters than the stochastic network
+and its guide together. A seed makes data, weights and order anew.
 """
 
 import argparse

@@ -21,7 +21,8 @@ mixture's is exact; that of {{py:class}}`~ppgen.models.StochasticFeedforward` is
 with {judged} particles.
 
 - Both have {train:,} training rows, {steps:,} steps of Adam on batches of {batch}, and a step size that falls from {lr}
-  along a cosine. The stochastic network is trained by VIMCO with {trained} particles, the mixture by maximum likelihood.
+  along a cosine. The stochastic network is trained by VIMCO with {trained} particles, the mixture by maximum
+  likelihood.
 - The mixture has the number of components, of {tried}, with the best validation likelihood for the first seed, and
   hidden layers as wide as it takes to have no fewer parameters than the stochastic network and its guide together.
 

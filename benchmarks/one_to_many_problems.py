@@ -35,9 +35,10 @@ def paths(rows: int, generator: torch.Generator) -> Rows:
 
 def arms(rows: int, generator: torch.Generator, count: int) -> Rows:
     """Inverse kinematics of arms of two links: where the hands are to the angles, each elbow up or down."""
-    shoulder = math.pi * (torch.rand(rows, count, generator=generator) - 0.5)
+    middle = math.pi * (torch.rand(rows, count, generator=generator) - 0.5)  # direction of the hand
     bend = 0.5 + 2 * torch.rand(rows, count, generator=generator)
     elbow = torch.where(torch.rand(rows, count, generator=generator) < 0.5, bend, -bend)
+    shoulder = middle - elbow / 2
     hands = [shoulder.cos() + (shoulder + elbow).cos(), shoulder.sin() + (shoulder + elbow).sin()]
     y = torch.cat([shoulder, elbow], -1)
     return torch.cat(hands, -1), y + 0.05 * torch.randn(rows, 2 * count, generator=generator)

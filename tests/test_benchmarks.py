@@ -293,7 +293,7 @@ def test_the_page_of_pyros_failures_is_what_the_record_says(capsys: pytest.Captu
 
 
 def test_networks_of_equal_size_are_compared(modules: dict[str, ModuleType], tmp_path: Path) -> None:
-    """Sees a rival that has fewer parameters, a likelihood of other rows or not in nats, a record of a trained model."""
+    """Sees a rival that has fewer parameters, a likelihood of other rows, a record taken for a trained model's."""
     compared, problems = (importlib.import_module(name) for name in ("one_to_many", "one_to_many_problems"))
     assert compared.main(["inverse", "--quick", "--results", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "one_to_many.json").read_text(encoding="utf-8"))["problems"]["inverse"]
@@ -317,9 +317,9 @@ def test_hands_are_where_the_angles_put_them(modules: dict[str, ModuleType], cou
     shoulder, elbow = y.split(count, -1)
     reach = torch.stack([shoulder.cos() + (shoulder + elbow).cos(), shoulder.sin() + (shoulder + elbow).sin()])
     assert float((reach - x.reshape(len(x), 2, count).movedim(1, 0)).abs().mean()) < 0.1
-    other = torch.stack([(shoulder + elbow).cos() + shoulder.cos(), (shoulder + elbow).sin() + shoulder.sin()])
-    assert torch.allclose(reach, other), "the other solution: shoulder + elbow, bent by -elbow"
-    assert 0.45 < float((elbow > 0).double().mean()) < 0.55
+    mirrored = torch.cat([shoulder + elbow, -elbow], -1)  # reaches the same hand
+    for one, other in zip(y.T, mirrored.T, strict=True):  # and has the same law
+        assert abs(float(one.mean() - other.mean())) < 0.15 and abs(float(one.std() / other.std()) - 1) < 0.05
 
 
 def test_the_page_of_one_to_many_is_what_the_record_says(capsys: pytest.CaptureFixture[str], modules: Any) -> None:
