@@ -19,8 +19,8 @@ class SharedSum:
     r"""Adds vectors of the processes of one machine: $\sum_r v_r$, in the order of the ranks, so alike in each.
 
     Each process writes its vector where all can read it, waits until all have written, and adds them up for itself.
-    Gloo's ring sends the vectors through sockets, which takes two to three times as long. Two sets of places are used in
-    turn: a process writes into one only after a meeting at which all had read it. The meeting is a reduction of one
+    Gloo's ring sends the vectors through sockets, which takes two to three times as long. Two sets of places are used
+    in turn: a process writes into one only after a meeting at which all had read it. The meeting is a reduction of one
     number by gloo, which also orders the memory.
 
     Args:
