@@ -63,12 +63,12 @@ def page(found: Record) -> str:
         tried=", ".join(tried),
         verdict=verdict(problems),
         command=found["command"],
-        minutes=found["seconds"] / 60,
-        busy=found["processor_seconds"] / 60,
+        minutes=sum(each["seconds"] for each in problems.values()) / 60,
+        busy=sum(each["processor_seconds"] for each in problems.values()) / 60,
         threads=threads,
         plural="" if threads == 1 else "s",
         versions=", ".join(f"{name} {number}" for name, number in found["versions"].items()),
-        commit=found["commit"] or "unknown",
+        commit=", ".join(dict.fromkeys(each["commit"] or "unknown" for each in problems.values())),
     )
     rows = [HEAD, ["---"] * len(HEAD), *(_row(each) for each in problems.values())]
     return preface + "\n" + "\n".join("| " + " | ".join(cells) + " |" for cells in rows) + "\n"
