@@ -326,20 +326,20 @@ def test_networks_of_equal_size_are_compared(modules: dict[str, ModuleType], tmp
     logits, loc, log_scale = net.head(net.body(rows[0])).split(3, -1)
     parts = torch.distributions.Normal(loc, log_scale.exp()).log_prob(rows[1])
     expected = (logits.log_softmax(-1) + parts).logsumexp(-1).mean()
-    assert compared.likelihood(net, rows) == pytest.approx(float(expected), abs=1e-5)
+    assert compared.likelihood(net, rows) == pytest.approx(float(expected.detach()), abs=1e-5)
 
 
 @pytest.mark.parametrize("count", [3, 6])
 def test_hands_are_where_the_angles_put_them(modules: dict[str, ModuleType], count: int) -> None:
     """Sees an elbow whose other side is no solution: both must reach the hand."""
     problems = importlib.import_module("one_to_many_problems")
-    x, y = problems.arms(2000, torch.Generator().manual_seed(0), count)
+    x, y = problems.arms(20_000, torch.Generator().manual_seed(0), count)
     shoulder, elbow = y.split(count, -1)
     reach = torch.stack([shoulder.cos() + (shoulder + elbow).cos(), shoulder.sin() + (shoulder + elbow).sin()])
     assert float((reach - x.reshape(len(x), 2, count).movedim(1, 0)).abs().mean()) < 0.1
     mirrored = torch.cat([shoulder + elbow, -elbow], -1)  # reaches the same hand
     for one, other in zip(y.T, mirrored.T, strict=True):  # and has the same law
-        assert abs(float(one.mean() - other.mean())) < 0.15 and abs(float(one.std() / other.std()) - 1) < 0.05
+        assert abs(float(one.mean() - other.mean())) < 0.1 and abs(float(one.std() / other.std()) - 1) < 0.03
 
 
 def test_the_page_of_one_to_many_is_what_the_record_says(capsys: pytest.CaptureFixture[str], modules: Any) -> None:
