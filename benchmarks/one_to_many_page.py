@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import record
+from one_to_many_problems import PROBLEMS
 
 PAGE = record.ROOT / "docs" / "one_to_many.md"
 Record = Mapping[str, Any]
@@ -71,7 +72,9 @@ def page(found: Record) -> str:
         commit=", ".join(dict.fromkeys(each["commit"] or "unknown" for each in problems.values())),
     )
     rows = [HEAD, ["---"] * len(HEAD), *(_row(each) for each in problems.values())]
-    return preface + "\n" + "\n".join("| " + " | ".join(cells) + " |" for cells in rows) + "\n"
+    table = "\n".join("| " + " | ".join(cells) + " |" for cells in rows) + "\n"
+    missing = [problem.title for name, problem in PROBLEMS.items() if name not in problems]
+    return f"{preface}\n{table}" + (f"\nNot measured yet: {', '.join(missing)}.\n" if missing else "")
 
 
 def verdict(problems: Mapping[str, Record]) -> str:
