@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from ppgen.distributions.drawing import draw_layers
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
-from ppgen.distributions.units import Units
 from ppgen.graphs.compiler import compiled
-from ppgen.graphs.threefry import make_key, uniforms
+from ppgen.graphs.threefry import make_key
 
 WORTH_COMPILING = 3e11  # multiply-adds of a run, some ten seconds on two cores, from which on it is compiled
 SALAKHUTDINOV_2008 = "salakhutdinov-2008"
@@ -130,7 +130,7 @@ def anneal(
     energy = path.energy
     like = energy.parameters()[0]
     values = path.sample_base(num_chains, generator)
-    log_weights = torch.zeros(num_chains, dtype=torch.float64, device=like.device)
+    log_weights = torch.zeros(values.shape[:-1], dtype=torch.float64, device=like.device)
     by_program = Level(path, generator)
     move: Callable[..., tuple[Tensor, Tensor]] = by_program
     if compile is True or (compile == "auto" and len(betas) * num_chains * _products(energy) >= WORTH_COMPILING):
@@ -176,21 +176,10 @@ class Level:
             log_weights = log_weights + units.log_partition_ratio(input, before, beta).double()
         scale = beta.to(values.dtype)
         tempered = [units.scaled(scale) for units in path.odd]
-        odd = self._draw(tempered, [scale * input for input in inputs], key, ODD)
+        odd = draw_layers(tempered, [scale * input for input in inputs], generator=self.generator, key=key, stream=ODD)
         kept = [units.interpolated(start, scale) for units, start in zip(path.even, path.base, strict=True)]
-        return self._draw(kept, [scale * input for input in energy.inputs(odd, ODD)], key, EVEN), log_weights
-
-    def _draw(self, units: list[Units], inputs: list[Tensor], key: Tensor | None, stream: int) -> Tensor:
-        """Values of one side given its inputs."""
-        shape = torch.Size((*inputs[0].shape[:-1], sum(layer.size for layer in units)))
-        like = inputs[0]
-        if key is None:
-            uniform = torch.rand(shape, dtype=like.dtype, device=like.device, generator=self.generator)
-        else:
-            uniform = uniforms(key, stream, shape, like.dtype)
-        pieces = uniform.split([layer.size for layer in units], -1)
-        drawn = [layer.sample(input, piece) for layer, input, piece in zip(units, inputs, pieces, strict=True)]
-        return drawn[0] if len(drawn) == 1 else torch.cat(drawn, -1)
+        inputs = [scale * input for input in energy.inputs(odd, ODD)]
+        return draw_layers(kept, inputs, generator=self.generator, key=key, stream=EVEN), log_weights
 
 
 def compiled_level(level: Level, values: Tensor, log_weights: Tensor) -> Callable[..., tuple[Tensor, Tensor]]:

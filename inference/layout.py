@@ -39,9 +39,11 @@ class Layout:
         scaled: Sites with a scale beside the data plate's own.
         model_laws: Distribution at each latent site of the model, in the order in which they are drawn.
         guide_laws: The same of the guide.
+        observed_laws: Distribution at each observed site of the model.
         masked: Sites of the guide under a mask.
         uneven: Latent sites with another scale or mask in the model than in the guide.
         marked: Discrete sites of the guide marked `infer={"enumerate": "parallel"}`.
+        mean_field: Sites of the guide marked `infer={"posterior": "mean field"}`.
         marginalised: Sites of the model so marked that the guide does not draw: they are summed out.
     """
 
@@ -54,10 +56,12 @@ class Layout:
     scaled: tuple[str, ...]
     model_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     guide_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    observed_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     masked: tuple[str, ...] = ()
     uneven: tuple[str, ...] = ()
     marked: tuple[str, ...] = ()
     marginalised: tuple[str, ...] = ()
+    mean_field: tuple[str, ...] = ()
 
     @property
     def undirected(self) -> tuple[str, ...]:
@@ -183,6 +187,8 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
         ),
         marked=tuple(name for name, site in guide_sites.items() if _enumerable(site)),
         marginalised=marginalised,
+        mean_field=tuple(name for name, site in guide_sites.items() if site["infer"].get("posterior") == "mean field"),
+        observed_laws={name: site["fn"] for name, site in model_sites.items() if site["is_observed"]},
     )
 
 

@@ -13,6 +13,7 @@ from ppgen.inference.disarm import check_pairs
 from ppgen.inference.enumerate import Enumerate, enumerated_states
 from ppgen.inference.estimator import INSTEAD, NOT_EXACT, Estimator, check_order
 from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, Layout
+from ppgen.inference.mean_field import MeanField, check_mean_field
 from ppgen.inference.objective import Objective
 from ppgen.inference.pathwise import Pathwise
 from ppgen.inference.relaxed import check_relaxed
@@ -66,6 +67,7 @@ def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, 
     _check_stops(plan, pair)
     check_pairs(plan, inference.objective.vectorize_particles)
     check_relaxed(plan, layout)
+    check_mean_field(plan, layout)
     exact = [site for site, estimator in plan.items() if isinstance(estimator, AnalyticKL)]
     if exact and layout.marginalised:
         raise ValueError(
@@ -164,6 +166,8 @@ def _automatic(objective: Objective, site: str, kind: str, layout: Layout, num_p
         return Detached()
     if kind == DISCRETE and site in layout.marked and sound(type(objective), Enumerate, kind):
         return Enumerate()
+    if kind == DISCRETE and site in layout.mean_field and sound(type(objective), MeanField, kind):
+        return MeanField()
     if not sound(type(objective), None, kind):
         raise ValueError(_why_not(objective, None, site, kind))
     return automatic(kind, num_particles)

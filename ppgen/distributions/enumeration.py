@@ -24,7 +24,7 @@ def smaller_side_states(energy: LayeredEnergy, max_states: int) -> int:
             f"(2^{math.log2(max_states):.0f}); it has 2^{math.log2(total):.0f} ({energy.size(side)} units). "
             'Use annealed importance sampling: ppgen.evaluation.log_partition(pair, method="ais").'
         )
-    return total
+    return int(total)
 
 
 def exact_log_partition(energy: LayeredEnergy, max_states: int = 2**20) -> Tensor:
@@ -52,6 +52,7 @@ def exact_probabilities(energy: LayeredEnergy, side: int, max_states: int = 2**2
     total = energy.num_states(side)
     if total > max_states:
         raise ValueError(f"The side has {total} states, more than max_states={max_states}.")
+    total = int(total)
     exact = energy.to(torch.float64)
     logits = [
         -exact.free_energy(exact.states(side, start, min(start + _CHUNK, total)), side)

@@ -8,10 +8,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ppgen.distributions import Bernoulli
 from ppgen.distributions.enumeration import exact_log_partition
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
-from ppgen.distributions.units import Bernoulli
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.processes import gathered, own_seed, world_size
 from ppgen.evaluation.program import choose_site, undirected_sites

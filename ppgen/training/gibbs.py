@@ -7,9 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ppgen.distributions.drawing import draw_layers
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.graphs.compiler import compiled
-from ppgen.graphs.threefry import make_key, uniforms
+from ppgen.graphs.threefry import make_key
 
 # Multiply-adds of a run, couplings times chains times sweeps, from which on it is compiled. On one core a sweep of a
 # 784-500 machine takes 75 picoseconds each as a program and 50 as machine code, which takes 6 seconds to make: it pays
@@ -51,8 +52,8 @@ class Sweep:
             (chains, even units), a list of (chains, units), and (chains,).
         """
         energy = self.energy
-        odd = self._draw(inputs, key, ODD)
-        even = self._draw(energy.inputs(odd, ODD), key, EVEN)
+        odd = draw_layers(energy.opposite(EVEN), inputs, key=key, stream=ODD)
+        even = draw_layers(energy.opposite(ODD), energy.inputs(odd, ODD), key=key, stream=EVEN)
         following = energy.inputs(even, EVEN)
         free = torch.zeros_like(even[..., 0])
         for layer, value in energy.split(even, EVEN).items():
@@ -60,18 +61,6 @@ class Sweep:
         for units, input in zip(energy.opposite(EVEN), following, strict=True):
             free = free - units.log_partition(input)
         return even, following, free
-
-    def _draw(self, inputs: list[Tensor], key: Tensor | None, side: int) -> Tensor:
-        """Values of a side given its inputs."""
-        sizes = [input.shape[-1] for input in inputs]
-        if key is None:
-            pieces = [torch.rand_like(input) for input in inputs]
-        else:
-            shape = torch.Size((*inputs[0].shape[:-1], sum(sizes)))
-            pieces = list(uniforms(key, side, shape, inputs[0].dtype).split(sizes, -1))
-        layers = self.energy.opposite(1 - side)
-        drawn = [units.sample(input, piece) for units, input, piece in zip(layers, inputs, pieces, strict=True)]
-        return drawn[0] if len(drawn) == 1 else torch.cat(drawn, -1)
 
 
 @torch.no_grad()
