@@ -14,9 +14,10 @@ from pyro.util import check_site_shape
 from ppgen.distributions import UndirectedDistribution
 from ppgen.pair import Pair, keeping_buffers, split_batch
 
-REPARAMETERISED, DISCRETE, EXACT_POSTERIOR, UNDIRECTED = (
+REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR, UNDIRECTED = (
     "reparameterised",
     "not reparameterised",
+    "mean field",
     "exact posterior",
     "undirected",
 )
@@ -43,7 +44,6 @@ class Layout:
         masked: Sites of the guide under a mask.
         uneven: Latent sites with another scale or mask in the model than in the guide.
         marked: Discrete sites of the guide marked `infer={"enumerate": "parallel"}`.
-        mean_field: Sites of the guide marked `infer={"posterior": "mean field"}`.
         marginalised: Sites of the model so marked that the guide does not draw: they are summed out.
     """
 
@@ -61,7 +61,6 @@ class Layout:
     uneven: tuple[str, ...] = ()
     marked: tuple[str, ...] = ()
     marginalised: tuple[str, ...] = ()
-    mean_field: tuple[str, ...] = ()
 
     @property
     def undirected(self) -> tuple[str, ...]:
@@ -187,7 +186,6 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
         ),
         marked=tuple(name for name, site in guide_sites.items() if _enumerable(site)),
         marginalised=marginalised,
-        mean_field=tuple(name for name, site in guide_sites.items() if site["infer"].get("posterior") == "mean field"),
         observed_laws={name: site["fn"] for name, site in model_sites.items() if site["is_observed"]},
     )
 
@@ -263,6 +261,8 @@ def _check_shapes(model_sites: dict[str, Any], guide_sites: dict[str, Any], plat
 def _kind(site: Any) -> str:
     if site["infer"].get("posterior") == "exact":
         return EXACT_POSTERIOR
+    if site["infer"].get("posterior") == MEAN_FIELD:
+        return MEAN_FIELD
     return REPARAMETERISED if site["fn"].has_rsample else DISCRETE
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from ppgen.distributions import LayerConditional, UndirectedDistribution
 from ppgen.inference.continuation import continued
 from ppgen.inference.estimator import Estimator
-from ppgen.inference.layout import DISCRETE, Layout, base_law
+from ppgen.inference.layout import MEAN_FIELD, Layout, base_law
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class MeanField(Estimator):
         MeanField()
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({DISCRETE})
-    needs: ClassVar[str] = "Bernoulli hidden units of a Boltzmann machine"
+    kinds: ClassVar[frozenset[str]] = frozenset({MEAN_FIELD})
+    needs: ClassVar[str] = 'a guide of mean-field means, marked infer={"posterior": "mean field"}'
     objectives: ClassVar[tuple[str, ...]] = ("ELBO",)
 
     def check(self, site: str, fn: Any, num_particles: int) -> None:

@@ -12,7 +12,7 @@ from ppgen.inference.baselines import MovingAverage
 from ppgen.inference.disarm import check_pairs
 from ppgen.inference.enumerate import Enumerate, enumerated_states
 from ppgen.inference.estimator import INSTEAD, NOT_EXACT, Estimator, check_order
-from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, Layout
+from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, Layout
 from ppgen.inference.mean_field import MeanField, check_mean_field
 from ppgen.inference.objective import Objective
 from ppgen.inference.pathwise import Pathwise
@@ -26,7 +26,7 @@ def automatic(kind: str, num_particles: int) -> Estimator | None:
     """What `"auto"` picks at a site of a kind; None where no estimator is needed."""
     if kind == EXACT_POSTERIOR:
         return None
-    if kind != DISCRETE:
+    if kind not in (DISCRETE, MEAN_FIELD):
         return Pathwise()
     return LeaveOneOut() if num_particles > 1 else ScoreFunction(MovingAverage())
 
@@ -164,9 +164,9 @@ def _automatic(objective: Objective, site: str, kind: str, layout: Layout, num_p
     """What `"auto"` picks at a site for an objective, where so many particles can be compared."""
     if objective.own_gradient:
         return Detached()
-    if kind == DISCRETE and site in layout.marked and sound(type(objective), Enumerate, kind):
+    if kind in (DISCRETE, MEAN_FIELD) and site in layout.marked and sound(type(objective), Enumerate, kind):
         return Enumerate()
-    if kind == DISCRETE and site in layout.mean_field and sound(type(objective), MeanField, kind):
+    if kind == MEAN_FIELD and sound(type(objective), MeanField, kind):
         return MeanField()
     if not sound(type(objective), None, kind):
         raise ValueError(_why_not(objective, None, site, kind))

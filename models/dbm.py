@@ -48,7 +48,7 @@ class DBM(GenerativeModel):
     """
 
     default_inference = "pcd"
-    default_training = {"optimizer": "sgd", "lr": 0.05, "momentum": 0.5, "lr_schedule": "linear"}  # noqa: RUF012
+    default_training = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.5, "lr_schedule": "linear"}  # noqa: RUF012
 
     def __init__(self, visible: int, hidden: Sequence[int], mean_field_sweeps: int = 10) -> None:
         super().__init__()

@@ -35,6 +35,10 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.HierarchicalVAE(4, (3, 2, 1), ((4,), (3,), (2,)), likelihood="gaussian"), reals(6, 4)),
     ],
     "RBM": [lambda: (models.RBM(visible=5, hidden=3), bits(6, 5)), lambda: (models.RBM(3, 6), bits(6, 3))],
+    "DBM": [
+        lambda: (models.DBM(visible=5, hidden=(3, 2)), bits(6, 5)),
+        lambda: (models.DBM(4, (3, 2, 3), mean_field_sweeps=3), bits(6, 4)),
+    ],
     "SigmoidBeliefNet": [
         lambda: (models.SigmoidBeliefNet((5, 3, 2)), bits(6, 5)),
         lambda: (models.SigmoidBeliefNet((4, 3), nonlinear=True), bits(6, 4)),
@@ -75,6 +79,7 @@ ESTIMATORS = {
     "Relaxed": [inference.Relaxed(temperature=0.4)],
     "StraightThrough": [inference.StraightThrough(temperature=0.4)],
     "Enumerate": [inference.Enumerate(), inference.Enumerate(max_states=8)],
+    "MeanField": [inference.MeanField()],
 }
 BASELINES = {
     "MovingAverage": [inference.MovingAverage(decay=0.8)],

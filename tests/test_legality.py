@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ppgen import inference, models, registry
-from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, UNDIRECTED
+from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, UNDIRECTED
 from ppgen.pair import Pair
 
 X = torch.tensor([1.0, 0.0, 1.0, 1.0])
@@ -53,6 +53,10 @@ def test_rule(rule: inference.Rule) -> None:
         pair, x = models.RBM(4, 2), X.reshape(1, 4)
         phase = None if rule.part == "none" else registry.lookup("negative phase", rule.part)()
         chosen = inference.Inference(objective, negative_phase=phase)
+    elif rule.site == MEAN_FIELD:
+        pair, x = models.DBM(4, (2, 2)), X.reshape(1, 4)
+        estimator = "auto" if rule.part == "auto" else registry.lookup("estimator", rule.part)()
+        chosen = inference.Inference(objective, estimator, inference.ExactPartition())
     else:
         pair, x = directed(rule.site), X
         estimator = "auto" if rule.part == "auto" else registry.lookup("estimator", rule.part)()
@@ -63,7 +67,7 @@ def test_rule(rule: inference.Rule) -> None:
         assert result.value.isfinite() and result.gradients
     else:
         assert rule.instead.startswith(("Use", "Give"))
-        site = "hidden" if rule.site == UNDIRECTED else "z"
+        site = "hidden" if rule.site in (UNDIRECTED, MEAN_FIELD) else "z"
         with pytest.raises(ValueError) as caught:
             chosen.bind(pair, x, num_data=len(x))
         assert repr(site) in str(caught.value) and rule.instead in str(caught.value)
@@ -77,7 +81,7 @@ def test_table_is_complete() -> None:
         (objective, part, site)
         for objective in registry.OBJECTIVES
         for parts, kinds in (
-            (("auto", *registry.ESTIMATORS), (REPARAMETERISED, DISCRETE, EXACT_POSTERIOR)),
+            (("auto", *registry.ESTIMATORS), (REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR)),
             (("none", *registry.NEGATIVE_PHASES), (UNDIRECTED,)),
         )
         for part in parts

@@ -9,10 +9,11 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppgen.capture import prepare_modules
+from ppgen.distributions import LayerConditional
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
-from ppgen.inference.layout import EXACT_POSTERIOR, Layout, find_layout, undirected_law
+from ppgen.inference.layout import EXACT_POSTERIOR, Layout, base_law, find_layout, undirected_law
 from ppgen.inference.support import outside
 from ppgen.pair import AnyPair, split_batch
 
@@ -35,16 +36,33 @@ class _Collect(Messenger):
 
 
 @dataclass(frozen=True)
+class VisibleLayer:
+    """Where the data of a Boltzmann machine stand.
+
+    Attributes:
+        site: The machine's site.
+        layer: Index of the observed layer.
+        argument: Place of the data among the arguments of the model.
+    """
+
+    site: str
+    layer: int
+    argument: int
+
+
+@dataclass(frozen=True)
 class Program:
     """Structure of a pair.
 
     Attributes:
         layout: Its plates and latent sites.
         energies: Energies of the undirected sites of the model.
+        machine: The observed layer, where the model is a Boltzmann machine and nothing else.
     """
 
     layout: Layout
     energies: dict[str, LayeredEnergy]
+    machine: VisibleLayer | None = None
 
     @property
     def inexact_sites(self) -> list[str]:
@@ -137,7 +155,20 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
         node: Any = model.nodes[name]
         if id(node["value"]) in given:
             _check_support(name, node["fn"].support, rows.tensors()[given[id(node["value"])]], rows.device)
-    return Program(layout, collect.energies)
+    return Program(layout, collect.energies, _visible_layer(layout, collect.energies, model, given))
+
+
+def _visible_layer(
+    layout: Layout, energies: dict[str, LayeredEnergy], model: Any, given: dict[int, int]
+) -> VisibleLayer | None:
+    """The observed layer, if the model is a machine whose one observed site holds an argument as it was given."""
+    if len(energies) != 1 or list(layout.latent) != list(energies) or len(model.observation_nodes) != 1:
+        return None
+    (site, energy), node = *energies.items(), model.nodes[model.observation_nodes[0]]
+    law = base_law(node["fn"])
+    if not isinstance(law, LayerConditional) or law.machine_energy is not energy or id(node["value"]) not in given:
+        return None
+    return VisibleLayer(site, law.layer, given[id(node["value"])])
 
 
 def _check_support(site: str, support: Any, values: Tensor, device: torch.device) -> None:
