@@ -239,5 +239,5 @@ def test_errors() -> None:
     whole = marked(lambda: pyro.sample("z", rbm.marginal("hidden")), learned, rbm)
     with pytest.raises(ValueError, match="means have parameters"):
         replace(chosen, negative_phase=phase).bind(whole, x, 5)
-    with pytest.raises(ValueError, match="MeanField at site"):
+    with pytest.raises(ValueError, match="'bound' needs the means of a mean-field guide at site 'z1'"):
         evaluation.log_likelihood(sbn, x, method="bound")

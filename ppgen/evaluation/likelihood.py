@@ -21,6 +21,7 @@ from ppgen.evaluation.program import Program, examine
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.hmc import HMC
+from ppgen.inference.layout import MEAN_FIELD
 from ppgen.pair import AnyPair, as_pair
 from ppgen.progress import progress_bar
 
@@ -196,6 +197,11 @@ def _choose(method: str, program: Program, num_data: int) -> str:
     """`"exact"` where one particle tells log p(x), `"enumeration"` of hidden layers, or what was asked for."""
     inexact = program.inexact_sites
     if method in ("elbo", "bound"):
+        if method == "bound" and (other := [site for site in inexact if program.layout.latent[site] != MEAN_FIELD]):
+            raise ValueError(
+                f"method='bound' needs the means of a mean-field guide at site {other[0]!r} (marked "
+                "infer={'posterior': 'mean field'}), as deep Boltzmann machines have. Use method='elbo' or 'importance'."
+            )
         return method
     if inexact and method in ("exact", "auto") and program.machine is not None:
         energy = program.energies[program.machine.site]
