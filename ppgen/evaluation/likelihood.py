@@ -200,7 +200,7 @@ def _choose(method: str, program: Program, num_data: int) -> str:
         if method == "bound" and (other := [site for site in inexact if program.layout.latent[site] != MEAN_FIELD]):
             raise ValueError(
                 f"method='bound' needs the means of a mean-field guide at site {other[0]!r} (marked "
-                "infer={'posterior': 'mean field'}), as deep Boltzmann machines have. Use method='elbo' or 'importance'."
+                "infer={'posterior': 'mean field'}), as deep Boltzmann machines have. Use method='elbo'."
             )
         return method
     if inexact and method in ("exact", "auto") and program.machine is not None:
