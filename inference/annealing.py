@@ -21,7 +21,7 @@ class AnnealedWeights(NamedTuple):
     """Outcome of annealing runs.
 
     Attributes:
-        log_weights: log w of every chain, E[w] = Z / Z_A: (chains,), float64, nats.
+        log_weights: log w of every chain, E[w] = Z / Z_A, or Z_A / Z downwards: (chains,), float64, nats.
         log_base_partition: log Z_A of the base model, float64, nats.
         values: Even side of every chain where it was weighed last: (chains, even units).
     """
@@ -90,6 +90,7 @@ def anneal(
     num_chains: int,
     generator: torch.Generator,
     *,
+    start: Tensor | None = None,
     compile: bool | Literal["auto"] = "auto",
     advance: Callable[[int], None] | None = None,
 ) -> AnnealedWeights:
@@ -100,13 +101,16 @@ def anneal(
 
     The denominator is always the density that x was drawn from, so each x is weighed *before* it moves; then
     the mean of w is unbiased for any ladder. The product of x with the weights serves the weight and the
-    move alike.
+    move alike. With `start`, draws from the machine itself, the ladder is gone down instead: E[w] = Z_A / Z then, and
+    log Z_A - log mean(w) is an upper bound of log Z in expectation. A sweep is reversible, so that it is its own way
+    back.
 
     Args:
         path: Tempered laws between independent units and the machine.
         betas: Ladder from 0 to 1, as `make_betas` gives it.
         num_chains: Number of independent runs.
         generator: Source of all randomness, on the device of the machine.
+        start: Even side of draws from the machine, (num_chains, even units), from which the ladder is gone down.
         compile: Whether the level that is repeated is compiled; `"auto"` does it for long runs of large machines,
             by their size and not by the clock. Compiled levels compute uniforms of their own from keys that the
             generator gives, so the two ways agree up to Monte Carlo error.
@@ -118,6 +122,8 @@ def anneal(
     References:
         Neal (2001), Annealed importance sampling, arXiv:physics/9803008.
         Salakhutdinov and Murray (2008), On the quantitative analysis of deep belief networks, ICML.
+        Burda, Grosse and Salakhutdinov (2015), Accurate and conservative estimates of MRF log-likelihood using reverse
+        annealing, arXiv:1412.8566.
 
     Example:
         >>> from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
@@ -129,7 +135,10 @@ def anneal(
     """
     energy = path.energy
     like = energy.parameters()[0]
-    values = path.sample_base(num_chains, generator)
+    if start is None:
+        values = path.sample_base(num_chains, generator)
+    else:
+        values, betas = start, betas[::-1]
     log_weights = torch.zeros(values.shape[:-1], dtype=torch.float64, device=like.device)
     by_program = Level(path, generator)
     move: Callable[..., tuple[Tensor, Tensor]] = by_program
