@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from ppgen.distributions.undirected import UndirectedDistribution
-from ppgen.inference.layout import Layout, data_frame, find_layout, sites, undirected_law
+from ppgen.inference.layout import Layout, data_frame, element_law, find_layout, sites, undirected_law
 from ppgen.inference.log_weights import PARTICLES, summed_log_prob
 from ppgen.modes import keeping_modes
 from ppgen.pair import keeping_buffers, split_batch
@@ -315,7 +315,7 @@ def _check_continuous(name: str, fn: Any) -> None:
     law = undirected_law(fn)
     if law is None and not fn.support.is_discrete:
         return
-    kind = "a Boltzmann machine's" if law is not None else f"a {type(fn).__name__}"
+    kind = "a Boltzmann machine's" if law is not None else type(element_law(fn)).__name__
     raise ValueError(
         f"The latent site {name!r} is discrete ({kind}), and Hamiltonian Monte Carlo moves continuous latents only. "
         'Use evaluation.log_likelihood(method="importance") for log p(x), or sum the site out of the model.'

@@ -115,10 +115,70 @@ def test_only_what_is_observed_is_simulated(as_mapping):
         assert -4 * error.std() / 10 < error.mean() < 0.5
 
 
+def test_one_tensor_for_two_arguments():
+    """Catches an input that is replaced because the same tensor stands for the observation."""
+    both = torch.linspace(-3, 3, 40).double()
+    pair = ppgen.Pair(labelled, labelled_guide)
+    given, simulated = evaluation.bdmc(pair, like=(both, both), num_chains=3, betas=4, kernel=KERNEL).x
+    assert torch.equal(given, both) and (simulated != both).all()
+
+
+def halves(x):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+        pyro.sample("left", dist.Normal(z, 1.0), obs=x[..., 0])
+        pyro.sample("right", dist.Normal(z, 1.0), obs=x[..., 1])
+
+
+def shifted(x):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+        pyro.sample("left", dist.Normal(z, 1.0), obs=x - 1)
+
+
+def twice(x):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+        pyro.sample("first", dist.Normal(z, 1.0), obs=x)
+        pyro.sample("left", dist.Normal(-z, 2.0), obs=x)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "message"), [(halves, (5, 2), "no part"), (shifted, (5,), "no part"), (twice, (5,), "elsewhere")]
+)
+def test_observations_made_from_the_batch_are_refused(model, shape, message):
+    """Catches the rows of `like` kept in the place of simulated ones: then the latents are no draws of their posterior,
+    and the upper bound lies below the lower one."""
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0).expand([len(x)]))
+
+    with pytest.raises(ValueError, match=f"at site 'left'.*{message}.*argument of its own"):
+        evaluation.bdmc(ppgen.Pair(model, guide), like=torch.full(shape, 9.0), num_chains=2, betas=3)
+
+
+def test_deterministic_sites_are_no_observations():
+    """Catches a value computed in the data plate that is taken for data without a place."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Normal(pyro.deterministic("mean", 2 * z), 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x / 3, 1.0))
+
+    found = evaluation.bdmc(ppgen.Pair(model, guide), like=torch.zeros(30), num_chains=4, betas=20, kernel=KERNEL)
+    assert (found.x != 0).all() and abs(found.gap) < 4 * found.gap_se + 0.1
+
+
 @pytest.mark.parametrize(
     ("pair", "options", "message"),
     [
         (lg.pair(), {}, "like is needed"),
+        (lg.pair(), {"like": lg.data(1)}, "like must have at least 2 rows, got 1"),
         (lg.pair(), {"like": lg.data(3), "num_data": 4}, "num_data=4 rows, got 3"),
         (lg.pair(), {"like": lg.data(3), "num_chains": 1}, "num_chains"),
         (lg.pair(), {"like": lg.data(3), "betas": 0}, "betas"),

@@ -292,6 +292,7 @@ def off_support_guide(x):
     ("pair", "x", "message"),
     [
         (lambda: models.RBM(visible=4, hidden=3), torch.ones(2, 4), "'hidden' is discrete.*importance"),
+        (lambda: models.SigmoidBeliefNet((4, 3)), torch.ones(2, 4), r"'z1' is discrete \(ThresholdBernoulli\)"),
         (lambda: ppgen.Pair(observed_only, nothing), torch.ones(2), "no latent site"),
         (lambda: ppgen.Pair(outside_model, outside_guide), torch.ones(2), "'scale'.*outside plate"),
         (lambda: ppgen.Pair(exponential, off_support_guide), torch.ones(20).double(), "'rate'.*support"),
