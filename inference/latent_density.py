@@ -17,7 +17,7 @@ from ppgen.distributions.undirected import UndirectedDistribution
 from ppgen.inference.layout import Layout, data_frame, element_law, find_layout, sites, undirected_law
 from ppgen.inference.log_weights import PARTICLES, summed_log_prob
 from ppgen.modes import keeping_modes
-from ppgen.pair import keeping_buffers, split_batch
+from ppgen.pair import GenerativeModel, keeping_buffers, split_batch
 
 Start = Literal["guide", "prior"]
 STARTS = ("guide", "prior")
@@ -66,8 +66,8 @@ class LatentDensity:
         layout: Structure of the pair, if it is known.
 
     Raises:
-        ValueError: If there is no latent site in the data plate, one is discrete or outside the plate, log Z of a site
-            is unknown, or the program cannot run several chains at once.
+        ValueError: If the data of a model of the zoo are no matrix, there is no latent site in the data plate, one is
+            discrete or outside the plate, log Z of a site is unknown, or the program cannot run several chains at once.
 
     Example:
         >>> import torch
@@ -81,6 +81,9 @@ class LatentDensity:
     def __init__(self, pair: Any, batch: Any, num_chains: int = 1, *, layout: Layout | None = None) -> None:
         if isinstance(num_chains, bool) or not isinstance(num_chains, int) or num_chains < 1:
             raise ValueError(f"num_chains must be a positive integer, got {num_chains!r}.")
+        if isinstance(pair, GenerativeModel) and isinstance(batch, Tensor) and batch.dim() != 2:
+            # Else the features of a single row would be broadcast as rows.
+            raise ValueError(f"x must have shape (rows, features), got {tuple(batch.shape)}; one row is x[None].")
         self.pair, self.batch, self.num_chains = pair, batch, num_chains
         self.layout = layout if layout is not None else find_layout(pair, batch)
         _check(self.layout)

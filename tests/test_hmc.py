@@ -296,10 +296,13 @@ def off_support_guide(x):
         (lambda: ppgen.Pair(observed_only, nothing), torch.ones(2), "no latent site"),
         (lambda: ppgen.Pair(outside_model, outside_guide), torch.ones(2), "'scale'.*outside plate"),
         (lambda: ppgen.Pair(exponential, off_support_guide), torch.ones(20).double(), "'rate'.*support"),
+        (lambda: models.VAE(features=4, latent=2, hidden=(3,)), 2 * torch.ones(2, 4), "'x' must lie.*bits"),
+        (lambda: models.VAE(features=4, latent=2, hidden=(3,)), torch.ones(4), r"\(rows, features\).*x\[None\]"),
     ],
 )
 def test_pairs_without_continuous_latents_are_refused(pair, x, message):
-    """Catches a trajectory through bits, a crash without a name, and chains of data that are not independent."""
+    """Catches a trajectory through bits, a crash without a name, chains of data that are not independent, and draws
+    given data that the model does not know or the features of one row taken for rows."""
     with pytest.raises(ValueError, match=message):
         inference.sample_posterior(pair(), x, num_samples=2, warmup_steps=1)
 
