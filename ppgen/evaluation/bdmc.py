@@ -137,6 +137,11 @@ def bdmc(
         x, truth = simulate(pair, num_data, like)
         rows = Rows(x, pair)
         layout = examine(pair, rows).layout
+        if layout.scaled:
+            raise ValueError(
+                f"The sites {list(layout.scaled)} have a scale of their own, so that simulated latents are no draws of "
+                "the posterior under that scale. Take poutine.scale, or the subsampling of an inner plate, away."
+            )
         exact = LatentDensity(pair, x, layout=find_layout(pair, x)).position(truth)
         block = max(1, min(chunk // num_chains, num_data))
         below, above = [], []
@@ -200,7 +205,13 @@ def simulate(pair: AnyPair, num_data: int, like: Any = None) -> tuple[Any, dict[
                 f"{'observed elsewhere too' if id(observed) in drawn else 'no part of like itself'}, so that a draw "
                 "has no place in the batch. Give each observed site an argument of its own, obs=that argument."
             )
-        drawn[id(observed)] = site["value"]
+        value = site["value"]
+        if value.numel() != math.prod(observed.shape):
+            raise ValueError(
+                f"Data cannot be simulated at site {name!r}: its plates make {tuple(value.shape)} values of the "
+                f"{tuple(observed.shape)} in like, and each would be another. Give it an argument of that shape."
+            )
+        drawn[id(observed)] = value.reshape(observed.shape)  # plates left of the data may add dimensions of size 1
     latents = {name: site["value"] for name, site in found.items() if not site["infer"].get("was_observed")}
     if isinstance(like, Mapping):
         return {name: drawn.get(id(value), value) for name, value in like.items()}, latents
