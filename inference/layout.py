@@ -1,5 +1,6 @@
 """What one run of a pair tells about its sites: plates, latent and observed sites, what each needs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from pyro import poutine
 from pyro.distributions import Independent, MaskedDistribution
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from pyro.poutine.util import site_is_subsample
 from pyro.util import check_site_shape
 
@@ -108,6 +110,22 @@ def sites(trace: poutine.Trace) -> dict[str, Any]:
     return {
         name: site for name, site in trace.nodes.items() if site["type"] == "sample" and not site_is_subsample(site)
     }
+
+
+class _Unconditioned(UnconditionMessenger):
+    """Pyro's handler, except that values computed from others (`pyro.deterministic`) stay what they are.
+
+    Their law is not expanded by the plates around it, so that a draw of it would have those dimensions twice.
+    """
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not msg["infer"].get("_deterministic"):
+            super()._pyro_sample(msg)
+
+
+def unconditioned(program: Callable[..., Any]) -> Callable[..., Any]:
+    """A program that draws what it observes."""
+    return _Unconditioned()(program)
 
 
 def data_frame(site: Any, plate: str) -> Any | None:

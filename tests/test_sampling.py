@@ -236,6 +236,18 @@ def _guide(x, shift=None):
         pyro.sample("z", dist.Normal(loc, 0.1))
 
 
+def test_computed_values_are_no_observations():
+    """Catches a value computed in the plate, drawn anew with its dimension twice and taken for data."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(5.0, 0.1))
+            pyro.sample("x", dist.Normal(pyro.deterministic("twice", 2 * z), 0.1), obs=x)
+
+    drawn = ppgen.sample(ppgen.Pair(model, _guide), 4, like=torch.zeros(4)).samples
+    assert drawn.shape == (4,) and (drawn - 10).abs().max() < 2
+
+
 def test_a_pair_of_ones_own_needs_a_batch_or_its_run():
     """Catches observed values given back as draws, and covariates that are silently taken as zero."""
     pair = ppgen.Pair(_model, _guide)

@@ -15,7 +15,7 @@ from torch import Size, Tensor
 
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.samplers import base_rate_draw
-from ppgen.inference.layout import undirected_law
+from ppgen.inference.layout import unconditioned, undirected_law
 from ppgen.inference.negative_phase import replace_law
 from ppgen.modes import keeping_modes
 from ppgen.pair import as_pair, split_batch
@@ -127,7 +127,7 @@ def sample(
             site = _returned(poutine.trace(pair.model).get_trace(num_rows=num_samples))
         else:
             args, kwargs = split_batch(_batch(run, pair, num_samples, like))
-            trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args, **kwargs)
+            trace = poutine.trace(unconditioned(pair.model)).get_trace(*args, **kwargs)
             site = _observed(trace, [*args, *kwargs.values()] if like is None else None)
     values = [split_rhat(energies) for energies in chains.energies.values()]
     return Samples(
