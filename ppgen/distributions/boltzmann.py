@@ -165,9 +165,6 @@ class BoltzmannMachine(UndirectedDistribution):
         Raises:
             ValueError: If no layer is given, or one is unknown.
 
-        References:
-            | Deep Boltzmann Machines (Salakhutdinov and Hinton, 2009)
-
         Example:
             >>> from ppgen import testing
             >>> machine = testing.boltzmann_machine((3, 2, 2))

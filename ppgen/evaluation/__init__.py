@@ -6,4 +6,4 @@ from ppgen.evaluation.likelihood import log_likelihood
 from ppgen.evaluation.partition import log_partition
 from ppgen.evaluation.sandwich import PartitionSandwich
 
-__all__ = ["Estimate", "Sandwich", "bdmc", "log_likelihood", "log_partition"]
+__all__ = ["Estimate", "PartitionSandwich", "Sandwich", "bdmc", "log_likelihood", "log_partition"]
