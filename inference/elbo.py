@@ -67,6 +67,12 @@ class ELBO(Objective):
                 f"kl_weight and free_bits need the log-density of each latent site by itself, but site "
                 f"{layout.marginalised[0]!r} of the model is summed out. Leave them out, or draw it in the guide."
             )
+        auxiliary = [name for name in layout.latent if name not in layout.model_laws]
+        if self.free_bits and auxiliary:
+            raise ValueError(
+                f"free_bits are kept by each latent site, but the guide spreads the log-density of one over the "
+                f"auxiliary site {auxiliary[0]!r}. Leave free_bits out, or use kl_weight."
+            )
 
     def signal(self, log_weights: Tensor) -> Tensor:
         """Learning signal of each particle: its own log-weight, for others do not depend on it."""
@@ -104,9 +110,9 @@ class ELBO(Objective):
             weight, state = weight.value(state["steps"]), {"steps": state["steps"] + 1}
         change: dict[bool, Any] = {True: 0.0, False: 0.0}
         for name in latent:
-            if name not in weights.model_terms or name not in weights.guide_terms:
+            if name not in weights.guide_terms:  # an exact posterior that is summed out with its machine
                 continue
-            term = weights.model_terms[name] - weights.guide_terms[name]
+            term = weights.model_terms.get(name, 0.0) - weights.guide_terms[name]  # auxiliary: the guide's alone
             target = weight * term
             if self.free_bits:
                 free = torch.as_tensor(-self.free_bits, dtype=term.dtype, device=term.device)
