@@ -16,6 +16,7 @@ from ppgen.distributions.layered_energy import EVEN
 from ppgen.inference.centring import centred_gradients
 from ppgen.inference.draws import Draws
 from ppgen.inference.enumerate import enumerated_states, shared_sites
+from ppgen.inference.fantasy import check_fantasies
 from ppgen.inference.layout import find_layout
 from ppgen.inference.legality import check_negative_phase
 from ppgen.inference.log_weights import LogWeights, log_weights
@@ -85,6 +86,8 @@ class BoundInference:
             if inference.negative_phase is not None:
                 inference.negative_phase.check(law)
         check_support(pair, batch)
+        if inference.objective.dreams:
+            check_fantasies(pair, batch, self.layout, inference.objective.fantasy)
         self._phases = dict.fromkeys(self.layout.undirected, inference.negative_phase)
         self._states: dict[str, State] = {}  # by undirected site, or by the part of the inference that keeps it
         self._laws: dict[str, UndirectedDistribution] = {}

@@ -51,7 +51,7 @@ class WakeSleep(OwnGradient):
             that do not observe their argument as it is.
 
     Raises:
-        ValueError: If there is no particle; at the first step, if fantasies cannot be given to the guide.
+        ValueError: If there is no particle; before training, if fantasies cannot be drawn or given to the guide.
 
     Example:
         >>> from ppgen import inference
@@ -76,7 +76,7 @@ class WakeSleep(OwnGradient):
         total = wake.mean()
         if weights.outside is not None:
             total = total + (weights.outside + _outside_density(weights)).mean() / weights.num_data
-        return total + sleep_log_density(pair, batch, layout, self.fantasy)
+        return total + sleep_log_density(pair, batch, layout, weights.num_data, self.fantasy)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class ReweightedWakeSleep(OwnGradient):
         if weights.outside is not None and not weights.shared:
             total = total + weights.outside.mean() / weights.num_data
         if self.sleep:
-            total = total + share * sleep_log_density(pair, batch, layout, self.fantasy)
+            total = total + share * sleep_log_density(pair, batch, layout, weights.num_data, self.fantasy)
         return total
 
     @property
