@@ -100,6 +100,4 @@ def with_exact_kl(weights: LogWeights, sites: Sequence[str], layout: Layout) -> 
 
 
 def _law_name(law: Any) -> str:
-    while hasattr(law, "base_dist"):
-        law = law.base_dist
-    return type(law).__name__
+    return type(base_law(law)).__name__

@@ -17,6 +17,7 @@ from ppgen.inference.centring import centred_gradients
 from ppgen.inference.draws import Draws
 from ppgen.inference.enumerate import enumerated_states, shared_sites
 from ppgen.inference.fantasy import check_fantasies
+from ppgen.inference.joining import joined
 from ppgen.inference.layout import find_layout
 from ppgen.inference.legality import check_negative_phase
 from ppgen.inference.log_weights import LogWeights, log_weights
@@ -75,7 +76,7 @@ class BoundInference:
 
     def __init__(self, inference: Inference, pair: Any, batch: Any, num_data: int | None) -> None:
         self.inference, self.pair, self.num_data = inference, pair, num_data
-        self.layout = find_layout(pair, batch, allow_subsampling=num_data is None)
+        self.layout = joined(pair, batch, find_layout(pair, batch, allow_subsampling=num_data is None))
         num_rows = _num_rows(batch)
         inference.objective.check(self.layout, num_rows, num_data if num_data is not None else num_rows)
         self.plan = planned(inference, pair, batch, self.layout)

@@ -58,7 +58,7 @@ def check_fantasies(pair: Any, batch: Any, layout: Layout, fantasy: Fantasy | No
     auxiliary = [name for name in layout.latent if name not in layout.model_laws]
     if auxiliary:
         raise ValueError(
-            f"A fantasy has no value for the auxiliary site {auxiliary[0]!r} of the guide, so log q of it is not known. "
+            f"A fantasy has no value for the auxiliary site {auxiliary[0]!r} of the guide, so its log q is not known. "
             "Use an objective without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."
         )
     args, kwargs = split_batch(batch)

@@ -43,6 +43,7 @@ class Layout:
         uneven: Latent sites with another scale or mask in the model than in the guide.
         marked: Discrete sites of the guide marked `infer={"enumerate": "parallel"}`.
         marginalised: Sites of the model so marked that the guide does not draw: they are summed out.
+        joining: Sites outside the data plate that depend on latents inside of it, where `joined` has looked for them.
     """
 
     plate: str
@@ -58,6 +59,7 @@ class Layout:
     uneven: tuple[str, ...] = ()
     marked: tuple[str, ...] = ()
     marginalised: tuple[str, ...] = ()
+    joining: tuple[str, ...] = ()
 
     @property
     def undirected(self) -> tuple[str, ...]:

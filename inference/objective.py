@@ -115,6 +115,12 @@ class MultiSampleObjective(Objective):
                 f"Site {layout.scaled[0]!r} carries a scale of its own (poutine.scale or an inner subsampled plate). "
                 f"Inside the logarithm of {name} it would give no bound: use ELBO, or take the scale away."
             )
+        if layout.joining and not layout.global_latents:  # with them one weight covers all rows anyway
+            raise ValueError(
+                f"Site {layout.joining[0]!r} lies outside plate {layout.plate!r} and depends on latents inside of it, "
+                f"so that rows have no weights of their own; {name} would be no bound. Use ELBO, or draw the site "
+                "inside the plate."
+            )
         if layout.global_latents and num_rows != num_data:
             raise ValueError(
                 f"Site {layout.global_latents[0]!r} lies outside plate {layout.plate!r}, so one particle's weight "
