@@ -88,7 +88,7 @@ class BoundInference:
                 inference.negative_phase.check(law)
         check_support(pair, batch)
         if inference.objective.dreams:
-            check_fantasies(pair, batch, self.layout, inference.objective.fantasy)
+            check_fantasies(pair, batch, self.layout, getattr(inference.objective, "fantasy", None))
         self._phases = dict.fromkeys(self.layout.undirected, inference.negative_phase)
         self._states: dict[str, State] = {}  # by undirected site, or by the part of the inference that keeps it
         self._laws: dict[str, UndirectedDistribution] = {}

@@ -1,5 +1,6 @@
 """The evidence lower bound."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,10 +51,10 @@ class ELBO(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.kl_weight, Schedule) and not self.kl_weight >= 0:
-            raise ValueError(f"kl_weight must be a schedule or a number of at least 0, got {self.kl_weight!r}.")
-        if not self.free_bits >= 0:
-            raise ValueError(f"free_bits must be at least 0 nats, got {self.free_bits!r}.")
+        if not isinstance(self.kl_weight, Schedule) and not _nats(self.kl_weight):
+            raise ValueError(f"kl_weight must be a schedule or a finite number of at least 0, got {self.kl_weight!r}.")
+        if not _nats(self.free_bits):
+            raise ValueError(f"free_bits must be a finite number of at least 0 nats, got {self.free_bits!r}.")
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
         """Mean log-weight per datum."""
@@ -120,3 +121,8 @@ class ELBO(Objective):
                 target = target * inside.to(term.dtype)
             change[name in weights.inside] = change[name in weights.inside] + target - term
         return change, state
+
+
+def _nats(value: Any) -> bool:
+    """Whether a value is a number that may weigh or bound nats."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf

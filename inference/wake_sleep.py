@@ -20,6 +20,12 @@ class OwnGradient(Objective):
 
     own_gradient: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fantasy = getattr(self, "fantasy", None)
+        if fantasy is not None and not callable(fantasy):
+            raise TypeError(f"fantasy must be a callable of the model's trace or None, got {fantasy!r}.")
+
     @abstractmethod
     def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
         """A scalar per datum whose gradient is that of the model and of the guide; its value means nothing.
@@ -149,7 +155,7 @@ class ReweightedWakeSleep(OwnGradient):
 
     @property
     def _weighted(self) -> IWELBO:
-        return IWELBO(self.num_particles, self.vectorize_particles)
+        return IWELBO(self.num_particles, vectorize_particles=self.vectorize_particles)
 
 
 def _guide_density(weights: LogWeights, like: Tensor) -> Tensor:
