@@ -11,7 +11,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 import ppgen
-from ppgen import inference
+from ppgen import evaluation, inference
 
 X = torch.tensor([[0.0, 2.0], [3.0, 1.0]], dtype=torch.float64)
 STEPS, SIGMAS = 800, 4.5
@@ -118,6 +118,12 @@ def test_what_takes_rows_by_themselves_is_refused(what: inference.Inference, mar
     """Catches a logarithm or a sum of each row where the model has one for all rows, so that the value is no bound."""
     with pytest.raises(ValueError, match=message):
         what.bind(Joined("label", marked), X, num_data=len(X))
+
+
+def test_a_datum_has_no_likelihood_of_its_own() -> None:
+    """Catches a label of the rows that is left out of their log-likelihood without a word."""
+    with pytest.raises(ValueError, match="Site 'y' lies outside plate 'data'.*no likelihood of its own"):
+        evaluation.log_likelihood(Joined("label"), X, method="importance", num_particles=5)
 
 
 def test_a_prior_of_the_parameters_joins_nothing() -> None:
