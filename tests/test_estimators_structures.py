@@ -6,7 +6,7 @@ from structures import ROWS, Structure, check, expected, measured
 
 from ppgen import inference
 
-COPIES, STEPS = 300, 24
+COPIES, STEPS = 1400, 24
 OBJECTIVES = [inference.ELBO(2), inference.IWELBO(2), inference.Renyi(2, alpha=0.5)]
 ESTIMATORS = [
     "auto",
