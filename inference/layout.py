@@ -47,6 +47,7 @@ class Layout:
         uneven: Latent sites with another scale or mask in the model than in the guide.
         marked: Discrete sites of the guide marked `infer={"enumerate": "parallel"}`.
         marginalised: Sites of the model so marked that the guide does not draw: they are summed out.
+        joining: Sites outside the data plate that depend on latents inside of it, where `joined` has looked for them.
     """
 
     plate: str
@@ -63,6 +64,7 @@ class Layout:
     uneven: tuple[str, ...] = ()
     marked: tuple[str, ...] = ()
     marginalised: tuple[str, ...] = ()
+    joining: tuple[str, ...] = ()
 
     @property
     def undirected(self) -> tuple[str, ...]:
@@ -148,8 +150,9 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
 
     Raises:
         ValueError: If there is no data plate, if it subsamples by itself though batches are given, if the guide
-            misses a latent site that is not marked to be enumerated, or if it has one that the model has not; if a
-            marked one lies outside the data plate or under a scale.
+            misses a latent site that is not marked to be enumerated, or if it has one that the model has not; if the
+            two have different shapes or one stands in the data plate alone; if a marked one lies outside the data
+            plate or under a scale.
     """
     args, kwargs = split_batch(batch)
     tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
@@ -164,6 +167,7 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
             "already: two subsamplings. Write pyro.plate(name, size, subsample=x) or pyro.plate(name, len(x))."
         )
     model_sites, guide_sites = sites(model_trace), sites(guide_trace)
+    guide_sites = {name: site for name, site in guide_sites.items() if not site["infer"].get("_deterministic")}
     every = [*model_sites.values(), *guide_sites.values()]
     frames = [frame for frame in (data_frame(site, pair.plate) for site in every) if frame is not None]
     if not frames or frames[0].dim is None:
@@ -175,6 +179,7 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
     marginalised = tuple(name for name, site in model_sites.items() if name not in guide_sites and _enumerable(site))
     _check_sites(model_sites, guide_sites, marginalised)
     _check_shapes(model_sites, guide_sites, pair.plate)
+    _check_agreement(model_sites, guide_sites, pair.plate)
     _check_marginalised(marginalised, model_sites, pair.plate)
     deepest = min(frame.dim for site in every for frame in site["cond_indep_stack"] if frame.vectorized)
     return Layout(
@@ -274,6 +279,25 @@ def _check_shapes(model_sites: dict[str, Any], guide_sites: dict[str, Any], plat
                 raise ValueError(
                     f"Site {name!r} of the {whose} does not fit its plates: {' '.join(f'{error}'.split())}"
                 ) from error
+
+
+def _check_agreement(model_sites: dict[str, Any], guide_sites: dict[str, Any], plate: str) -> None:
+    """Raise where a latent site is another variable in the model than in the guide, though its values broadcast."""
+    for name in model_sites.keys() & guide_sites.keys():
+        both = model_sites[name], guide_sites[name]
+        inside = [data_frame(site, plate) is not None for site in both]
+        if inside[0] != inside[1]:
+            raise ValueError(
+                f"Site {name!r} lies inside plate {plate!r} in the {'model' if inside[0] else 'guide'} and outside of "
+                f"it in the {'guide' if inside[0] else 'model'}. Draw it inside the plate in both, or in neither."
+            )
+        shapes = [tuple(site["fn"].shape()) for site in both]
+        long = max(map(len, shapes))
+        if len({(1,) * (long - len(shape)) + shape for shape in shapes}) > 1:
+            raise ValueError(
+                f"Site {name!r} has shape {shapes[0]} in the model and {shapes[1]} in the guide: one value of the "
+                "guide would stand for several. Draw it in the same shape, plates and event dimensions together."
+            )
 
 
 def _kind(site: Any) -> str:

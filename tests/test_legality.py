@@ -123,15 +123,31 @@ def test_names_and_descriptions() -> None:
         (lambda: inference.Inference(inference.CD()), TypeError, "objective must be an objective"),
         (lambda: inference.Inference(inference.ELBO(), "magic"), TypeError, 'estimator must be "auto", an estimator'),
         (lambda: inference.Inference(inference.ELBO(), negative_phase=inference.ELBO()), TypeError, "negative_phase"),
+        (lambda: inference.ELBO(5, "linear"), ValueError, "kl_weight must be a schedule or a finite number"),
+        (lambda: inference.ELBO(5, False), ValueError, "kl_weight must be a schedule or a finite number"),
+        (lambda: inference.ELBO(free_bits=float("inf")), ValueError, "free_bits must be a finite number"),
+        (lambda: inference.ELBO(vectorize_particles=0.5), TypeError, "vectorize_particles must be True or False"),
+        (lambda: inference.ELBO(True), ValueError, "num_particles must be an integer of at least 1, got True"),
+        (lambda: inference.Renyi(2, 10), TypeError, "positional"),
+        (lambda: inference.Renyi(alpha=float("inf")), ValueError, "alpha must be a finite number, got inf"),
+        (lambda: inference.WakeSleep(fantasy=3), TypeError, "fantasy must be a callable"),
+        (lambda: inference.Linear(steps=3, end=float("nan")), ValueError, "start and end finite"),
         (lambda: inference.CD(k=0), ValueError, "k must be a number of Gibbs sweeps of at least 1, got 0"),
         (lambda: inference.PCD(num_chains=0), ValueError, "num_chains must be at least 1, got 0"),
         (lambda: inference.PCD(offset_rate=0.0), ValueError, r"offset_rate must lie in \(0, 1\], got 0.0"),
     ],
 )
 def test_bad_parts(call: Any, error: type, message: str) -> None:
-    """Catches a part of the wrong kind that would fail at the first step."""
+    """Catches a part of the wrong kind that would fail at the first step, or be taken for another argument."""
     with pytest.raises(error, match=message):
         call()
+
+
+def test_arguments_by_position() -> None:
+    """Catches a weight or a phase that lands in another argument, which then trains something else without a word."""
+    assert inference.ELBO(5, 0.5, 0.1) == inference.ELBO(num_particles=5, kl_weight=0.5, free_bits=0.1)
+    both = inference.ReweightedWakeSleep(num_particles=5, wake=False, sleep=True)
+    assert inference.ReweightedWakeSleep(5, False, True) == both
 
 
 def test_an_exact_site_above_an_approximate_one_raises() -> None:

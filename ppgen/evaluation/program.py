@@ -13,6 +13,7 @@ from ppgen.distributions import LayerConditional
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
+from ppgen.inference.joining import joined
 from ppgen.inference.layout import EXACT_POSTERIOR, Layout, base_law, find_layout, undirected_law
 from ppgen.inference.support import outside
 from ppgen.pair import AnyPair, split_batch
@@ -123,7 +124,7 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
 
     Raises:
         ValueError: If the programs cannot run on such a row, rows lie outside the support, or a latent site
-            lies outside the data plate, so that a single datum has no likelihood.
+            lies outside the data plate or a site there depends on one inside, so that a single datum has no likelihood.
     """
     batch = rows(0, 1)
     args, kwargs = split_batch(batch)
@@ -131,7 +132,7 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
     try:
         with evaluating(pair):  # before anything runs: in training, batch normalisation refuses a single row
             pair.prepare(batch)
-            layout = find_layout(pair, batch)
+            layout = joined(pair, batch, find_layout(pair, batch))
         with evaluating(pair), pair.running():
             guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
             with collect:
@@ -149,6 +150,11 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
             "common to all data, so a single datum has no likelihood of its own. Put them inside the plate, "
             "or condition the model on values for them (pyro.condition) and evaluate that with a guide "
             "without them."
+        )
+    if layout.joining:
+        raise ValueError(
+            f"Site {layout.joining[0]!r} lies outside plate {pair.plate!r} and depends on latents inside of it, so a "
+            "single datum has no likelihood of its own. Draw the site inside the plate, or leave it out."
         )
     given = {id(value): index for index, value in enumerate((*args, *kwargs.values()))}
     for name in model.observation_nodes:
