@@ -90,6 +90,7 @@ def anneal(
     num_chains: int,
     generator: torch.Generator,
     *,
+    chunk: int | None = None,
     compile: bool | Literal["auto"] = "auto",
     advance: Callable[[int], None] | None = None,
 ) -> AnnealedWeights:
@@ -107,6 +108,7 @@ def anneal(
         betas: Ladder from 0 to 1, as `make_betas` gives it.
         num_chains: Number of independent runs.
         generator: Source of all randomness, on the device of the machine.
+        chunk: Runs that go down the ladder together, which bounds the memory; None for all at once.
         compile: Whether the level that is repeated is compiled; `"auto"` does it for long runs of large machines,
             by their size and not by the clock. Compiled levels compute uniforms of their own from keys that the
             generator gives, so the two ways agree up to Monte Carlo error.
@@ -129,18 +131,26 @@ def anneal(
     """
     energy = path.energy
     like = energy.parameters()[0]
-    values = path.sample_base(num_chains, generator)
-    log_weights = torch.zeros(num_chains, dtype=torch.float64, device=like.device)
     by_program = Level(path, generator)
-    move: Callable[..., tuple[Tensor, Tensor]] = by_program
-    if compile is True or (compile == "auto" and len(betas) * num_chains * _products(energy) >= WORTH_COMPILING):
-        move = compiled_level(by_program, values, log_weights)
-    for level in range(1, len(betas)):
-        following, log_weights = move(values, log_weights, _pair(betas[level - 1], betas[level], like))
-        if level < len(betas) - 1:  # the last weight needs no move after it
-            values = following
-        if advance is not None and (level % 100 == 0 or level == len(betas) - 1):
-            advance(level)
+    compiles = compile is True or (compile == "auto" and len(betas) * num_chains * _products(energy) >= WORTH_COMPILING)
+    move: Callable[..., tuple[Tensor, Tensor]] | None = None
+    size = num_chains if chunk is None else min(chunk, num_chains)
+    sizes = [min(size, num_chains - first) for first in range(0, num_chains, size)]
+    found = []
+    for block, count in enumerate(sizes):
+        values = path.sample_base(count, generator)
+        log_weights = torch.zeros(count, dtype=torch.float64, device=like.device)
+        if move is None:
+            move = compiled_level(by_program, values, log_weights) if compiles else by_program
+        step = move if count == size else by_program  # machine code is for one shape
+        for level in range(1, len(betas)):
+            following, log_weights = step(values, log_weights, _pair(betas[level - 1], betas[level], like))
+            if level < len(betas) - 1:  # the last weight needs no move after it
+                values = following
+            if advance is not None and (level % 100 == 0 or level == len(betas) - 1):
+                advance((block * (len(betas) - 1) + level) // len(sizes))
+        found.append((log_weights, values))
+    log_weights, values = (torch.cat(parts) for parts in zip(*found, strict=True))
     return AnnealedWeights(log_weights, path.log_base_partition(), values)
 
 

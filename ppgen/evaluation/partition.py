@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -33,7 +33,9 @@ def log_partition(
     betas: int | str | Sequence[float] | Tensor = 1000,
     data_mean: Any = None,
     x: Any = None,
+    chunk: int | None = None,
     seed: int = 0,
+    compile: bool | Literal["auto"] = "auto",
     progress: bool = False,
     distributed: bool = False,
 ) -> Estimate:
@@ -57,7 +59,11 @@ def log_partition(
         data_mean: Mean of the visible units, (V,), the base model of `"ais"`; if None, the training mean
             that the pair has noted, else the machine's own biases.
         x: A few rows of data with which the model is run to find the site, for models that need them.
+        chunk: Annealing runs moved at once, which bounds the memory: a layer of n units takes some 12 n bytes for each.
+            None for all.
         seed: Seed of the annealing; the caller's random state is not touched.
+        compile: Whether annealing runs as machine code; `"auto"` does it for long runs of large machines, by their size
+            and not by the clock. The two agree up to Monte Carlo error.
         progress: Whether to show a progress bar.
         distributed: Whether the processes of `torch.distributed` share out the annealing runs; then all of them must
             call this, and all get the same estimate. The process group must exist, as it does after `fit` under
@@ -85,7 +91,7 @@ def log_partition(
         'AIS (200 chains x 100 betas)'
     """
     pair = as_pair(pair)
-    _check(method, num_chains)
+    _check(method, num_chains, chunk, compile)
     size = world_size() if distributed else 1
     if num_chains < size:
         raise ValueError(f"num_chains must be at least the number of processes, {size}, got {num_chains}.")
@@ -95,7 +101,7 @@ def log_partition(
     if method == "exact" or (method == "auto" and enumerable(energy)):
         return _exact(energy)
     path = BaseRatePath(energy, base_mean(pair, energy, data_mean))
-    return _annealed(path, ladder, num_chains, seed, progress, size)
+    return _annealed(path, ladder, num_chains, seed, progress, size, chunk, compile)
 
 
 def enumerable(energy: LayeredEnergy) -> bool:
@@ -112,13 +118,21 @@ def _exact(energy: LayeredEnergy) -> Estimate:
 
 
 def _annealed(
-    path: BaseRatePath, ladder: list[float], num_chains: int, seed: int, progress: bool, size: int
+    path: BaseRatePath,
+    ladder: list[float],
+    num_chains: int,
+    seed: int,
+    progress: bool,
+    size: int,
+    chunk: int | None,
+    compile: bool | Literal["auto"],
 ) -> Estimate:
     rank = 0 if size == 1 else dist.get_rank()
     device = path.energy.parameters()[0].device
     generator = torch.Generator(device=device).manual_seed(own_seed(seed, rank))
     with progress_bar("annealing", len(ladder) - 1, progress and rank == 0) as advance:
-        runs = anneal(path, ladder, len(range(rank, num_chains, size)), generator, advance=advance)
+        own = len(range(rank, num_chains, size))
+        runs = anneal(path, ladder, own, generator, chunk=chunk, compile=compile, advance=advance)
     runs = runs._replace(log_weights=gathered(runs.log_weights, size))
     method = f"AIS ({num_chains} chains x {len(ladder) - 1} betas)"
     return summarise(runs, method, path.energy.fingerprint())
@@ -177,7 +191,11 @@ def base_mean(pair: AnyPair, energy: LayeredEnergy, data_mean: Any = None) -> Te
     return torch.cat([mean, *others])
 
 
-def _check(method: str, num_chains: int) -> None:
+def _check(method: str, num_chains: int, chunk: int | None, compile: bool | str) -> None:
+    if compile not in (True, False, "auto"):
+        raise ValueError(f'compile must be True, False or "auto", got {compile!r}.')
+    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
+        raise ValueError(f"chunk must be a positive integer, got {chunk!r}.")
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
     if isinstance(num_chains, bool) or not isinstance(num_chains, int) or num_chains < 2:
