@@ -134,11 +134,12 @@ ALGORITHMS: Mapping[str, tuple[str, inference.Inference]] = {
     "vimco": ("VIMCO K=10", inference.VIMCO(num_particles=10)),
     "rws": ("RWS K=10", inference.RWS(num_particles=10)),
     "wake-sleep": ("wake-sleep", inference.Inference(inference.WakeSleep())),
+    "disarm": ("DisARM", inference.Inference(inference.ELBO(), inference.DisARM())),
 }
 """Algorithms of the belief networks."""
 
 
-def belief_net(sizes: tuple[int, ...], name: str, epochs: int, *published: str) -> Job:
+def belief_net(sizes: tuple[int, ...], name: str, epochs: int, *published: str, num_particles: int = 1000) -> Job:
     """A sigmoid belief network by one algorithm, on bits that were drawn once and for all."""
     title, algorithm = ALGORITHMS[name]
     return Job(
@@ -148,7 +149,7 @@ def belief_net(sizes: tuple[int, ...], name: str, epochs: int, *published: str) 
         model=lambda: models.SigmoidBeliefNet(sizes=sizes),
         inference=algorithm,
         training={"epochs": epochs, "batch_size": 100, "lr": 1e-3, "lr_schedule": "half"},
-        evaluate=importance(5000),
+        evaluate=importance(num_particles),
         published=published,
         loading=SBN_LOADING,
     )
@@ -157,16 +158,19 @@ def belief_net(sizes: tuple[int, ...], name: str, epochs: int, *published: str) 
 TWO, THREE = (784, 200, 200), (784, 200, 200, 200)
 NVIL_TWO, ARM_TWO = "nvil-sbn-200-200", "arm-sbn-200-200"
 BELIEF_NETS: Mapping[str, Job] = {
-    "sbn-200-200-nvil": belief_net(TWO, "nvil", 400, NVIL_TWO),
-    "sbn-200-200-vimco": belief_net(TWO, "vimco", 800, ARM_TWO, NVIL_TWO),
-    "sbn-200-200-rws": belief_net(TWO, "rws", 200, NVIL_TWO),
-    "sbn-200-200-wake-sleep": belief_net(TWO, "wake-sleep", 400, "wake-sleep-sbn-200-200"),
-    "sbn-200-200-200-nvil": belief_net(THREE, "nvil", 300),
-    "sbn-200-200-200-vimco": belief_net(THREE, "vimco", 150),
-    "sbn-200-200-200-rws": belief_net(THREE, "rws", 150),
-    "sbn-200-200-200-wake-sleep": belief_net(THREE, "wake-sleep", 300),
+    "sbn-200-200-nvil": belief_net(TWO, "nvil", 250, NVIL_TWO),
+    "sbn-200-200-vimco": belief_net(TWO, "vimco", 100, ARM_TWO, NVIL_TWO),
+    "sbn-200-200-vimco-hour": belief_net(TWO, "vimco", 400, ARM_TWO, NVIL_TWO, num_particles=5000),
+    "sbn-200-200-rws": belief_net(TWO, "rws", 100, NVIL_TWO),
+    "sbn-200-200-wake-sleep": belief_net(TWO, "wake-sleep", 250, "wake-sleep-sbn-200-200"),
+    "sbn-200-200-disarm": belief_net(TWO, "disarm", 150, ARM_TWO),
+    "sbn-200-200-200-nvil": belief_net(THREE, "nvil", 200),
+    "sbn-200-200-200-vimco": belief_net(THREE, "vimco", 80),
+    "sbn-200-200-200-rws": belief_net(THREE, "rws", 80),
+    "sbn-200-200-200-wake-sleep": belief_net(THREE, "wake-sleep", 200),
+    "sbn-200-200-200-disarm": belief_net(THREE, "disarm", 100),
 }
-"""About 15 minutes each on two cores, the second an hour."""
+"""About 15 minutes each on one core, the third an hour."""
 
 IWAE_EPOCHS, IWAE_SCHEDULE = published_iwae_schedule(last=5)
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ppgen.evaluation import Estimate
+from ppgen.training import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -36,6 +37,7 @@ FIELDS: Mapping[str, type | tuple[type, ...]] = {
     "versions": dict,
     "commit": (str, type(None)),
     "published": list,
+    "curve": (dict, type(None)),
 }
 """Fields of a record and their types."""
 
@@ -48,6 +50,23 @@ def figure(estimate: Estimate) -> dict[str, Any]:
     kept = {name: value for name, value in estimate.to_dict().items() if value is not None}
     kept.pop("fingerprint", None)
     return kept
+
+
+def curve(run: Run) -> dict[str, list[float]] | None:
+    """Validation value by epoch and minutes of training, at most 60 points; None if nothing was monitored.
+
+    The last point is the run's own; minutes count the whole run, over all calls that went on with it.
+    """
+    name = run.state.get("monitor")
+    points = [each for each in run.metrics if name in each]
+    if not points:
+        return None
+    chosen = sorted({round(i * (len(points) - 1) / 59) for i in range(60)}) if len(points) > 60 else range(len(points))
+    return {
+        "epoch": [points[i]["epoch"] for i in chosen],
+        "minutes": [round(points[i]["seconds"] / 60, 3) for i in chosen],
+        name: [round(float(points[i][name]), 4) for i in chosen],
+    }
 
 
 def hardware(device: torch.device) -> dict[str, Any]:

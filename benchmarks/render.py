@@ -29,6 +29,13 @@ images. Match the binarisation before comparing: MNIST with dynamic, fixed and t
 different data sets, whose figures differ by several nats.
 """
 
+CURVES = """\
+![Validation value against minutes of training](../benchmarks/results/curves.png)
+
+The validation value is the bound that a run maximises, on validation rows; runs by different algorithms report
+different bounds, so that heights compare only within one algorithm. `python benchmarks/curves.py` draws the figure.
+"""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
@@ -64,6 +71,8 @@ def table(records: Mapping[str, Record], published: Mapping[str, Record]) -> str
 def page(records: Mapping[str, Record], published: Mapping[str, Record]) -> str:
     """The page of the documentation: the table, then each record in full."""
     parts = [PREFACE, table(records, published)]
+    if any(each["curve"] is not None for each in records.values()):
+        parts.append(CURVES)
     parts += [_section(each, published) for each in ordered(records)]
     return "\n".join(parts)
 

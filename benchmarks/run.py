@@ -145,6 +145,7 @@ def _record(
         "versions": record.versions(),
         "commit": record.commit(),
         "published": list(job.published),
+        "curve": record.curve(run),
     }
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import Tensor
 
 import ppgen
 from ppgen import datasets, evaluation, inference, models
+from ppgen.training import shared_sum
+from ppgen.training.processes import World
 
 ROWS = (torch.rand(41, 8, generator=torch.Generator().manual_seed(3)) < torch.linspace(0.1, 0.8, 8)).float()
 OPTIONS: dict[str, Any] = {"batch_size": 20, "lr": 0.1, "compile": False, "progress": False}
@@ -63,6 +66,22 @@ def annealed(distributed: bool, num_chains: int = 301) -> dict[str, float | None
     return {"value": found.value, "se": found.se, "ess": found.ess}
 
 
+def summed(memory: Path) -> dict[str, Any]:
+    """Weighted sums of vectors that differ between processes, many in a row, one process slower than the other."""
+    rank = int(os.environ["RANK"])
+    world, place = World(rank, 2), shared_sum._MEMORY
+    shared_sum._MEMORY = memory
+    generator = torch.Generator().manual_seed(rank)
+    totals = []
+    for turn in range(20):
+        if turn % 3 == rank:
+            time.sleep(0.002)
+        own = [torch.randn(shape, generator=generator) for shape in ((3, 500), (70,))]
+        totals.append(torch.cat([total.flatten() for total in world.average(own, 0.25 + 0.5 * rank)]))
+    shared_sum._MEMORY = place
+    return {"totals": torch.stack(totals), "in_memory": world._sum is not None}
+
+
 def diverging() -> str:
     """What is said of a gradient that is NaN at one row, which one process alone sees."""
     xs = torch.ones(40)
@@ -104,6 +123,8 @@ def refused(function: Any) -> str:
 def main(folder: Path) -> None:
     """Everything that two processes are needed for."""
     results: dict[str, Any] = {"exact": exact(), "vae": variational(), "diverging": diverging()}
+    results["summed"] = {name: summed(Path(path)) for name, path in (("memory", "/dev/shm"), ("sockets", "/nowhere"))}
+    results["left"] = [path.name for path in Path("/dev/shm").glob("ppgen-*")]
     replaced, replace = [], os.replace
 
     def counted(source: Any, target: Any) -> None:

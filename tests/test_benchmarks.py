@@ -19,7 +19,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 def modules(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """The scripts, imported as they import each other."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return {name: importlib.import_module(name) for name in ("jobs", "record", "render", "run")}
+    return {name: importlib.import_module(name) for name in ("curves", "jobs", "record", "render", "run")}
 
 
 def _example() -> dict[str, Any]:
@@ -55,6 +55,7 @@ def _example() -> dict[str, Any]:
         "versions": {"python": "3.11"},
         "commit": None,
         "published": [],
+        "curve": {"epoch": [1, 3], "minutes": [0.05, 0.1], "valid_value": [-25.0, -21.0]},
     }
 
 
@@ -189,12 +190,31 @@ def test_a_run_goes_on_where_it_stopped_and_is_recorded(
     steps = -(-1297 // job.training["batch_size"])
     assert (written["budget"]["epochs"], written["budget"]["updates"]) == (2, 2 * steps)
     assert written["figures"]["log Z"]["kind"] == "exact"
+    assert written["curve"]["epoch"] == [1, 2]
     likelihood = written["figures"]["log p(x), test"]["value"]
     capsys.readouterr()
     assert run.main(["rbm-digits", "--minutes", "1", *where]) == 0  # finished: evaluated again, trained no more
     again = json.loads((tmp_path / "rbm-digits.json").read_text(encoding="utf-8"))
     assert again["figures"]["log p(x), test"]["value"] == likelihood
     assert again["budget"]["updates"] == 2 * steps
+
+
+def test_curves_are_thinned_and_drawn_together(modules: dict[str, ModuleType], tmp_path: Path) -> None:
+    """Sees the first or last epoch lost by thinning, one model on several panels, records without curves."""
+
+    class Run:
+        state = {"monitor": "valid_value"}
+        metrics = [{"epoch": i + 1, "seconds": 60.0 * i, "valid_value": -200.0 + i} for i in range(150)]
+
+    found = modules["record"].curve(Run())
+    assert (len(found["epoch"]), found["epoch"][0], found["epoch"][-1], found["minutes"][-1]) == (60, 1, 150, 149.0)
+    first = _example() | {"model": "SBN 8-4, NVIL", "curve": found}
+    second = _example() | {"model": "SBN 8-4, VIMCO K=10"}
+    without = _example() | {"curve": None}
+    panels = modules["curves"].panels({"a": first, "b": second, "c": without})
+    assert [len(group) for group in panels.values()] == [2]
+    assert modules["curves"].draw({"a": first, "b": second}, tmp_path / "curves.png").stat().st_size > 5000
+    assert modules["curves"].draw({"c": without}, tmp_path / "none.png") is None
 
 
 def test_list_shows_every_job(modules: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,6 +51,21 @@ def test_processes_keep_equal_parameters(name: str, results: Results) -> None:
         assert torch.equal(value, second[key]), key
 
 
+def test_sums_through_memory_are_those_through_sockets(results: Results) -> None:
+    """Catches a place written again before all have read it, weights left out, and files that stay behind."""
+    streams = [torch.Generator().manual_seed(rank) for rank in (0, 1)]
+    expected = []
+    for _ in range(20):
+        drawn = [torch.cat([torch.randn(n, generator=stream) for n in (1500, 70)]) for stream in streams]
+        expected.append(0.25 * drawn[0] + 0.75 * drawn[1])
+    for result in results:
+        for way, found in result["summed"].items():
+            torch.testing.assert_close(found["totals"], torch.stack(expected), msg=way)
+        assert torch.equal(result["summed"]["memory"]["totals"], results[0]["summed"]["memory"]["totals"])
+        assert result["summed"]["memory"]["in_memory"] and not result["summed"]["sockets"]["in_memory"]
+        assert not result["left"]
+
+
 def test_two_processes_train_as_one_does(results: Results) -> None:
     """Catches ragged shares that count as if they were equal, rows seen twice or never, and another order of rows."""
     alone = worker.exact()

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ppgen.training import seeds
+from ppgen.training.shared_sum import SharedSum, join_into
 
 T = TypeVar("T")
 
@@ -31,6 +32,8 @@ class World:
 
     def __init__(self, rank: int = 0, size: int = 1, control: Any = None) -> None:
         self.rank, self.size, self._control = rank, size, control
+        self._sum: SharedSum | None = None
+        self._size_of_sum: tuple[int, torch.dtype] | None = None
 
     @property
     def writes(self) -> bool:
@@ -100,10 +103,23 @@ class World:
         if self.size == 1:
             return list(tensors)
         dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
-        flat = torch.cat([tensor.detach().to(dtype).flatten() for tensor in tensors])
-        dist.all_reduce(flat.mul_(weight), group=self._group(flat))
-        pieces = flat.split([tensor.numel() for tensor in tensors])
+        tensors = [tensor.detach() for tensor in tensors]
+        sizes = [tensor.numel() for tensor in tensors]
+        shared = None if tensors[0].is_cuda else self._shared_sum(sum(sizes), dtype)
+        if shared is not None:
+            flat = shared.add(lambda place: join_into(tensors, place, weight))
+        else:
+            flat = torch.cat([tensor.to(dtype).flatten() for tensor in tensors])
+            dist.all_reduce(flat.mul_(weight), group=self._group(flat))
+        pieces = flat.split(sizes)
         return [piece.view_as(tensor).to(tensor.dtype) for piece, tensor in zip(pieces, tensors, strict=True)]
+
+    def _shared_sum(self, size: int, dtype: torch.dtype) -> SharedSum | None:
+        """Memory of this machine for vectors of that size, made when the first one comes; None between machines."""
+        if self._size_of_sum != (size, dtype):
+            self._sum = SharedSum.between(self._control, size, dtype)
+            self._size_of_sum = (size, dtype)
+        return self._sum
 
     def gather(self, tensor: Tensor) -> Tensor:
         """Tensors of all processes, of one shape, joined along their first dimension."""
