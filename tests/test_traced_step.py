@@ -165,7 +165,7 @@ def test_what_cannot_be_traced_runs_eagerly_with_one_warning() -> None:
 
     pair = Branching()
     bound = _bound(pair, "elbo")
-    with pytest.raises(UntraceableError):
+    with pytest.raises(UntraceableError, match=r"value of a tensor in `shift = .*` \(test_traced_step.py, line"):
         TracedStep(bound, dict(pair.named_parameters())).graph(BITS)
     with pytest.warns(UserWarning, match="cannot be traced") as caught:
         run = ppgen.fit(pair, BITS, "elbo", steps=5, compile=True, progress=False)

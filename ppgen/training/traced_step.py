@@ -1,15 +1,20 @@
 """One training step as one graph: traced once through Pyro's handlers, then compiled."""
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
+import pyro
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._pytree import tree_map
 
+import ppgen
 from ppgen.graphs.compiler import compiled
 from ppgen.graphs.passes import functional
 from ppgen.graphs.products import products_in_bfloat16
@@ -241,13 +246,23 @@ class TracedStep:
                 traced = make_fx(program, tracing_mode="fake", _allow_non_fake_inputs=True)
                 module = traced(list(self.parameters.values()), list(state.values()), _flatten(batch))
         except Exception as error:  # whatever a user's program does that no graph can hold
-            raise UntraceableError(f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}") from error
+            raise UntraceableError(_reason(error)) from error
         _check_constants(module, self.parameters)
         graph = Graph(module, list(found), state_names)
         if self.bfloat16:
             inputs = [list(self.parameters.values()), list(state.values()), _flatten(batch)]
             graph.products = products_in_bfloat16(functional(module, inputs))
         return graph
+
+
+def _reason(error: Exception) -> str:
+    """Why tracing failed, in a line; where the user's own code reads a tensor's value, torch's message is empty."""
+    if type(error).__name__ not in ("DataDependentOutputException", "GuardOnDataDependentSymNode"):
+        return f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
+    libraries = tuple(str(Path(module.__file__ or "").parent) + os.sep for module in (torch, pyro, ppgen))
+    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith(libraries)]
+    where = f" in `{frames[-1].line}` ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"Python reads the value of a tensor{where}, which is another one at each step"
 
 
 def _check_constants(module: torch.fx.GraphModule, parameters: Mapping[str, nn.Parameter]) -> None:
