@@ -91,6 +91,7 @@ def anneal(
     generator: torch.Generator,
     *,
     start: Tensor | None = None,
+    chunk: int | None = None,
     compile: bool | Literal["auto"] = "auto",
     advance: Callable[[int], None] | None = None,
 ) -> AnnealedWeights:
@@ -111,6 +112,7 @@ def anneal(
         num_chains: Number of independent runs.
         generator: Source of all randomness, on the device of the machine.
         start: Even side of draws from the machine, (num_chains, even units), from which the ladder is gone down.
+        chunk: Runs that go down the ladder together, which bounds the memory; None for all at once.
         compile: Whether the level that is repeated is compiled; `"auto"` does it for long runs of large machines,
             by their size and not by the clock. Compiled levels compute uniforms of their own from keys that the
             generator gives, so the two ways agree up to Monte Carlo error.
@@ -135,21 +137,29 @@ def anneal(
     """
     energy = path.energy
     like = energy.parameters()[0]
-    if start is None:
-        values = path.sample_base(num_chains, generator)
-    else:
-        values, betas = start, betas[::-1]
-    log_weights = torch.zeros(values.shape[:-1], dtype=torch.float64, device=like.device)
+    if start is not None:
+        betas = betas[::-1]
     by_program = Level(path, generator)
-    move: Callable[..., tuple[Tensor, Tensor]] = by_program
-    if compile is True or (compile == "auto" and len(betas) * num_chains * _products(energy) >= WORTH_COMPILING):
-        move = compiled_level(by_program, values, log_weights)
-    for level in range(1, len(betas)):
-        following, log_weights = move(values, log_weights, _pair(betas[level - 1], betas[level], like))
-        if level < len(betas) - 1:  # the last weight needs no move after it
-            values = following
-        if advance is not None and (level % 100 == 0 or level == len(betas) - 1):
-            advance(level)
+    compiles = compile is True or (compile == "auto" and len(betas) * num_chains * _products(energy) >= WORTH_COMPILING)
+    move: Callable[..., tuple[Tensor, Tensor]] | None = None
+    size = num_chains if chunk is None else min(chunk, num_chains)
+    sizes = [min(size, num_chains - first) for first in range(0, num_chains, size)]
+    found = []
+    for block, count in enumerate(sizes):
+        first = block * size
+        values = path.sample_base(count, generator) if start is None else start[first : first + count]
+        log_weights = torch.zeros(values.shape[:-1], dtype=torch.float64, device=like.device)
+        if move is None:
+            move = compiled_level(by_program, values, log_weights) if compiles else by_program
+        step = move if count == size else by_program  # machine code is for one shape
+        for level in range(1, len(betas)):
+            following, log_weights = step(values, log_weights, _pair(betas[level - 1], betas[level], like))
+            if level < len(betas) - 1:  # the last weight needs no move after it
+                values = following
+            if advance is not None and (level % 100 == 0 or level == len(betas) - 1):
+                advance((block * (len(betas) - 1) + level) // len(sizes))
+        found.append((log_weights, values))
+    log_weights, values = (torch.cat(parts) for parts in zip(*found, strict=True))
     return AnnealedWeights(log_weights, path.log_base_partition(), values)
 
 

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -35,7 +36,9 @@ def log_partition(
     data_mean: Any = None,
     sweeps: int = 1000,
     x: Any = None,
+    chunk: int | None = None,
     seed: int = 0,
+    compile: bool | Literal["auto"] = "auto",
     progress: bool = False,
     distributed: bool = False,
 ) -> Estimate:
@@ -63,7 +66,11 @@ def log_partition(
             that the pair has noted, else the machine's own biases.
         sweeps: Gibbs sweeps of the chains from which annealing goes down.
         x: A few rows of data with which the model is run to find the site, for models that need them.
+        chunk: Annealing runs moved at once, which bounds the memory: a layer of n units takes some 12 n bytes for each.
+            None for all.
         seed: Seed of the annealing; the caller's random state is not touched.
+        compile: Whether annealing runs as machine code; `"auto"` does it for long runs of large machines, by their size
+            and not by the clock. The two agree up to Monte Carlo error.
         progress: Whether to show a progress bar.
         distributed: Whether the processes of `torch.distributed` share out the annealing runs; then all of them must
             call this, and all get the same estimate. The process group must exist, as it does after `fit` under
@@ -96,7 +103,7 @@ def log_partition(
         True
     """
     pair = as_pair(pair)
-    _check(method, num_chains, sweeps)
+    _check(method, num_chains, sweeps, chunk, compile)
     size = world_size() if distributed else 1
     if num_chains < size:
         raise ValueError(f"num_chains must be at least the number of processes, {size}, got {num_chains}.")
@@ -107,16 +114,16 @@ def log_partition(
     if method == "exact" or (method == "auto" and enumerable(energy)):
         return _exact(energy)
     path = BaseRatePath(energy, base_mean(pair, energy, data_mean))
+    annealing = _Annealing(path, ladder, num_chains, seed, progress, chunk, compile)
     if method in ("auto", "ais"):
-        return _annealed(path, ladder, num_chains, seed, progress, size)
+        return annealing.upwards(size)
     if size > 1:
         raise ValueError(f"distributed=True shares out annealing upwards only, method='ais'; got {method!r}.")
-    upper = _reverse(path, ladder, num_chains, seed, progress, state_chains(pair, site), sweeps)
+    upper, source = annealing.downwards(state_chains(pair, site), sweeps)
     if method == "reverse_ais":
         return upper
-    lower = _annealed(path, ladder, num_chains, seed, progress, size)
-    how = f"AIS upwards, and downwards from {upper.method.partition(' from ')[2].rstrip(')')}"
-    return sandwiched(lower, upper, f"{how} ({num_chains} chains x {len(ladder) - 1} betas)")
+    told = f"AIS upwards, and downwards from {source} ({annealing.budget})"
+    return sandwiched(annealing.upwards(size), upper, told)
 
 
 def enumerable(energy: LayeredEnergy) -> bool:
@@ -132,35 +139,61 @@ def _exact(energy: LayeredEnergy) -> Estimate:
     return Estimate(value, 0.0, "exact", method, unit="nats", fingerprint=energy.fingerprint())
 
 
-def _annealed(
-    path: BaseRatePath, ladder: list[float], num_chains: int, seed: int, progress: bool, size: int
-) -> Estimate:
-    rank = 0 if size == 1 else dist.get_rank()
-    device = path.energy.parameters()[0].device
-    generator = torch.Generator(device=device).manual_seed(own_seed(seed, rank))
-    with progress_bar("annealing", len(ladder) - 1, progress and rank == 0) as advance:
-        runs = anneal(path, ladder, len(range(rank, num_chains, size)), generator, advance=advance)
-    runs = runs._replace(log_weights=gathered(runs.log_weights, size))
-    method = f"AIS ({num_chains} chains x {len(ladder) - 1} betas)"
-    return summarise(runs, method, path.energy.fingerprint())
+@dataclass(frozen=True)
+class _Annealing:
+    """Annealing of one machine with one budget, in either direction."""
 
+    path: BaseRatePath
+    ladder: list[float]
+    num_chains: int
+    seed: int
+    progress: bool
+    chunk: int | None
+    compile: bool | Literal["auto"]
 
-def _reverse(
-    path: BaseRatePath,
-    ladder: list[float],
-    num_chains: int,
-    seed: int,
-    progress: bool,
-    chains: Tensor | None,
-    sweeps: int,
-) -> Estimate:
-    energy = path.energy
-    generator = torch.Generator(device=energy.parameters()[0].device).manual_seed(own_seed(seed, "downwards"))
-    start, source = draws_of_the_machine(energy, num_chains, chains, sweeps, MAX_EXACT_STATES, generator)
-    with progress_bar("annealing downwards", len(ladder) - 1, progress) as advance:
-        runs = anneal(path, ladder, num_chains, generator, start=start, advance=advance)
-    method = f"reverse AIS ({num_chains} chains x {len(ladder) - 1} betas, from {source})"
-    return downwards(summarise(runs, method, energy.fingerprint()), float(runs.log_base_partition), method)
+    @property
+    def budget(self) -> str:
+        return f"{self.num_chains} chains x {len(self.ladder) - 1} betas"
+
+    def upwards(self, size: int) -> Estimate:
+        rank = 0 if size == 1 else dist.get_rank()
+        generator = self._generator(own_seed(self.seed, rank))
+        own = len(range(rank, self.num_chains, size))
+        runs = self._run("annealing", own, generator, shown=rank == 0)
+        runs = runs._replace(log_weights=gathered(runs.log_weights, size))
+        return summarise(runs, f"AIS ({self.budget})", self.path.energy.fingerprint())
+
+    def downwards(self, chains: Tensor | None, sweeps: int) -> tuple[Estimate, str]:
+        energy, generator = self.path.energy, self._generator(own_seed(self.seed, "downwards"))
+        start, source = draws_of_the_machine(energy, self.num_chains, chains, sweeps, MAX_EXACT_STATES, generator)
+        runs = self._run("annealing downwards", self.num_chains, generator, start=start)
+        method = f"reverse AIS ({self.budget}, from {source})"
+        found = summarise(runs, method, energy.fingerprint())
+        return downwards(found, float(runs.log_base_partition), method), source
+
+    def _generator(self, seed: int) -> torch.Generator:
+        return torch.Generator(device=self.path.energy.parameters()[0].device).manual_seed(seed)
+
+    def _run(
+        self,
+        title: str,
+        count: int,
+        generator: torch.Generator,
+        *,
+        start: Tensor | None = None,
+        shown: bool = True,
+    ) -> AnnealedWeights:
+        with progress_bar(title, len(self.ladder) - 1, self.progress and shown) as advance:
+            return anneal(
+                self.path,
+                self.ladder,
+                count,
+                generator,
+                start=start,
+                chunk=self.chunk,
+                compile=self.compile,
+                advance=advance,
+            )
 
 
 def summarise(runs: AnnealedWeights, method: str, fingerprint: str | None = None) -> Estimate:
@@ -216,9 +249,13 @@ def base_mean(pair: AnyPair, energy: LayeredEnergy, data_mean: Any = None) -> Te
     return torch.cat([mean, *others])
 
 
-def _check(method: str, num_chains: int, sweeps: int) -> None:
+def _check(method: str, num_chains: int, sweeps: int, chunk: int | None, compile: bool | str) -> None:
     if isinstance(sweeps, bool) or not isinstance(sweeps, int) or sweeps < 0:
         raise ValueError(f"sweeps must be a number of Gibbs sweeps, 0 or more, got {sweeps!r}.")
+    if compile not in (True, False, "auto"):
+        raise ValueError(f'compile must be True, False or "auto", got {compile!r}.')
+    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
+        raise ValueError(f"chunk must be a positive integer, got {chunk!r}.")
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
     if isinstance(num_chains, bool) or not isinstance(num_chains, int) or num_chains < 2:

@@ -71,6 +71,7 @@ def gibbs_chains(
     warmup_steps: int,
     draws: int,
     sweeps: int,
+    chunk: int | None = None,
     compile: bool | Literal["auto"] = "auto",
     advance: Callable[[int], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -82,6 +83,7 @@ def gibbs_chains(
         warmup_steps: Sweeps before the others.
         draws: Values kept of each chain.
         sweeps: Sweeps between two of them.
+        chunk: Chains moved at once, which bounds the memory beside what is returned; None for all.
         compile: Whether a sweep runs as machine code; `"auto"` decides by the size of the run. Such sweeps compute
             uniforms of their own from keys of torch's generator.
         advance: Called now and then with the number of sweeps done.
@@ -92,20 +94,26 @@ def gibbs_chains(
     """
     total = warmup_steps + draws * sweeps
     by_program = Sweep(energy)
-    inputs = energy.inputs(values, EVEN)
-    move: Callable[[list[Tensor]], Moved] = by_program
-    if compile is True or (compile == "auto" and worth_compiling(energy, total * len(values))):
-        move = compiled_sweep(by_program, inputs)
-    kept, energies = [], []
-    for done in range(1, total + 1):
-        values, inputs, free_energy = move(inputs)
-        if done > warmup_steps:
-            energies.append(free_energy)
-            if (done - warmup_steps) % sweeps == 0:
-                kept.append(values)
-        if advance is not None and (done % 10 == 0 or done == total):
-            advance(done)
-    return torch.stack(kept), torch.stack(energies, -1)
+    compiles = compile is True or (compile == "auto" and worth_compiling(energy, total * len(values)))
+    move: Callable[[list[Tensor]], Moved] | None = None
+    blocks = values.split(len(values) if chunk is None else chunk)
+    found = []
+    for block, start in enumerate(blocks):
+        inputs = energy.inputs(start, EVEN)
+        if move is None:
+            move = compiled_sweep(by_program, inputs) if compiles else by_program
+        step = move if len(start) == len(blocks[0]) else by_program  # machine code is for one shape
+        kept, energies = [], []
+        for done in range(1, total + 1):
+            current, inputs, free_energy = step(inputs)
+            if done > warmup_steps:
+                energies.append(free_energy)
+                if (done - warmup_steps) % sweeps == 0:
+                    kept.append(current)
+            if advance is not None and (done % 10 == 0 or done == total):
+                advance((block * total + done) // len(blocks))
+        found.append((torch.stack(kept), torch.stack(energies, -1)))
+    return torch.cat([kept for kept, _ in found], 1), torch.cat([energies for _, energies in found])
 
 
 def compiled_sweep(sweep: Sweep, inputs: list[Tensor]) -> Callable[[list[Tensor]], Moved]:
