@@ -158,17 +158,17 @@ def belief_net(sizes: tuple[int, ...], name: str, epochs: int, *published: str, 
 TWO, THREE = (784, 200, 200), (784, 200, 200, 200)
 NVIL_TWO, ARM_TWO = "nvil-sbn-200-200", "arm-sbn-200-200"
 BELIEF_NETS: Mapping[str, Job] = {
-    "sbn-200-200-nvil": belief_net(TWO, "nvil", 250, NVIL_TWO),
-    "sbn-200-200-vimco": belief_net(TWO, "vimco", 100, ARM_TWO, NVIL_TWO),
-    "sbn-200-200-vimco-hour": belief_net(TWO, "vimco", 400, ARM_TWO, NVIL_TWO, num_particles=5000),
-    "sbn-200-200-rws": belief_net(TWO, "rws", 100, NVIL_TWO),
-    "sbn-200-200-wake-sleep": belief_net(TWO, "wake-sleep", 250, "wake-sleep-sbn-200-200"),
-    "sbn-200-200-disarm": belief_net(TWO, "disarm", 150, ARM_TWO),
-    "sbn-200-200-200-nvil": belief_net(THREE, "nvil", 200),
-    "sbn-200-200-200-vimco": belief_net(THREE, "vimco", 80),
-    "sbn-200-200-200-rws": belief_net(THREE, "rws", 80),
-    "sbn-200-200-200-wake-sleep": belief_net(THREE, "wake-sleep", 200),
-    "sbn-200-200-200-disarm": belief_net(THREE, "disarm", 100),
+    "sbn-200-200-nvil": belief_net(TWO, "nvil", 80, NVIL_TWO),
+    "sbn-200-200-vimco": belief_net(TWO, "vimco", 70, ARM_TWO, NVIL_TWO),
+    "sbn-200-200-vimco-hour": belief_net(TWO, "vimco", 300, ARM_TWO, NVIL_TWO, num_particles=5000),
+    "sbn-200-200-rws": belief_net(TWO, "rws", 40, NVIL_TWO),
+    "sbn-200-200-wake-sleep": belief_net(TWO, "wake-sleep", 100, "wake-sleep-sbn-200-200"),
+    "sbn-200-200-disarm": belief_net(TWO, "disarm", 60, ARM_TWO),
+    "sbn-200-200-200-nvil": belief_net(THREE, "nvil", 64),
+    "sbn-200-200-200-vimco": belief_net(THREE, "vimco", 32),
+    "sbn-200-200-200-rws": belief_net(THREE, "rws", 32),
+    "sbn-200-200-200-wake-sleep": belief_net(THREE, "wake-sleep", 80),
+    "sbn-200-200-200-disarm": belief_net(THREE, "disarm", 48),
 }
 """About 15 minutes each on one core, the third an hour."""
 

@@ -22,6 +22,7 @@ from ppgen.inference.layout import Layout, find_layout
 from ppgen.inference.legality import Rule, legality
 from ppgen.inference.log_weights import LogWeights, log_weights
 from ppgen.inference.maximum_likelihood import MaximumLikelihood
+from ppgen.inference.mean_field import MeanField
 from ppgen.inference.negative_phase import NegativePhase
 from ppgen.inference.objective import Objective
 from ppgen.inference.pathwise import Pathwise
@@ -60,6 +61,7 @@ __all__ = [
     "Linear",
     "LogWeights",
     "MaximumLikelihood",
+    "MeanField",
     "MovingAverage",
     "NVIL",
     "NegativePhase",

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
+from pyro.distributions import Delta
 from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ppgen.inference.estimator import Estimator
-from ppgen.inference.layout import REPARAMETERISED, Layout, data_frame
+from ppgen.inference.layout import REPARAMETERISED, Layout, base_law, data_frame
 from ppgen.inference.log_weights import LogWeights, summed_log_prob
 
 
@@ -48,6 +49,17 @@ def check_exact_kl(sites: Sequence[str], model_laws: dict[str, Any], guide_laws:
         ValueError: Names the site and says what to use instead.
     """
     for site in sites:
+        if site not in model_laws:
+            raise ValueError(
+                f"AnalyticKL at site {site!r}: it is auxiliary, so there is no law of the model to diverge from. Use "
+                f'inference.Pathwise() there: estimator={{"{site}": inference.Pathwise(), ...}}.'
+            )
+        law = base_law(guide_laws[site])
+        if isinstance(law, Delta) and bool((torch.as_tensor(law.log_density) != 0).any()):
+            raise ValueError(
+                f"AnalyticKL at site {site!r}: the guide gives its point a log-density, which no closed form knows. "
+                "Use inference.Pathwise() there."
+            )
         before_in_model = list(model_laws)[: list(model_laws).index(site)]
         after_in_guide = list(guide_laws)[list(guide_laws).index(site) + 1 :]
         late = [name for name in before_in_model if name in after_in_guide]
@@ -69,6 +81,7 @@ def check_exact_kl(sites: Sequence[str], model_laws: dict[str, Any], guide_laws:
 def with_exact_kl(weights: LogWeights, sites: Sequence[str], layout: Layout) -> LogWeights:
     """Log-weights with the terms of some sites replaced by minus their divergence."""
     local, outside = weights.local, weights.outside
+    model_terms, guide_terms = dict(weights.model_terms), dict(weights.guide_terms)
     for name in sites:
         found = []
         for model_trace, guide_trace in zip(weights.model_traces, weights.guide_traces, strict=True):
@@ -78,14 +91,13 @@ def with_exact_kl(weights: LogWeights, sites: Sequence[str], layout: Layout) -> 
             found.append(summed_log_prob(site, data_frame(site, layout.plate), layout, divergence))
         exact = found[0] if len(found) == 1 else torch.cat(found)
         change: Tensor = -exact - weights.model_terms[name] + weights.guide_terms[name]
+        model_terms[name], guide_terms[name] = -exact, torch.zeros_like(exact)  # what a weight or free nats multiply
         if name in weights.inside:
             local = local + change
         elif outside is not None:
             outside = outside + change.squeeze(1)
-    return replace(weights, local=local, outside=outside)
+    return replace(weights, local=local, outside=outside, model_terms=model_terms, guide_terms=guide_terms)
 
 
 def _law_name(law: Any) -> str:
-    while hasattr(law, "base_dist"):
-        law = law.base_dist
-    return type(law).__name__
+    return type(base_law(law)).__name__

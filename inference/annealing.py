@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from ppgen.distributions.drawing import draw_layers
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
-from ppgen.distributions.units import Units
 from ppgen.graphs.compiler import compiled
-from ppgen.graphs.threefry import make_key, uniforms
+from ppgen.graphs.threefry import make_key
 
 WORTH_COMPILING = 3e11  # multiply-adds of a run, some ten seconds on two cores, from which on it is compiled
 SALAKHUTDINOV_2008 = "salakhutdinov-2008"
@@ -21,7 +21,7 @@ class AnnealedWeights(NamedTuple):
     """Outcome of annealing runs.
 
     Attributes:
-        log_weights: log w of every chain, E[w] = Z / Z_A: (chains,), float64, nats.
+        log_weights: log w of every chain, E[w] = Z / Z_A, or Z_A / Z downwards: (chains,), float64, nats.
         log_base_partition: log Z_A of the base model, float64, nats.
         values: Even side of every chain where it was weighed last: (chains, even units).
     """
@@ -90,6 +90,8 @@ def anneal(
     num_chains: int,
     generator: torch.Generator,
     *,
+    start: Tensor | None = None,
+    chunk: int | None = None,
     compile: bool | Literal["auto"] = "auto",
     advance: Callable[[int], None] | None = None,
 ) -> AnnealedWeights:
@@ -100,13 +102,17 @@ def anneal(
 
     The denominator is always the density that x was drawn from, so each x is weighed *before* it moves; then
     the mean of w is unbiased for any ladder. The product of x with the weights serves the weight and the
-    move alike.
+    move alike. With `start`, draws from the machine itself, the ladder is gone down instead: E[w] = Z_A / Z then, and
+    log Z_A - log mean(w) is an upper bound of log Z in expectation. A sweep is reversible, so that it is its own way
+    back.
 
     Args:
         path: Tempered laws between independent units and the machine.
         betas: Ladder from 0 to 1, as `make_betas` gives it.
         num_chains: Number of independent runs.
         generator: Source of all randomness, on the device of the machine.
+        start: Even side of draws from the machine, (num_chains, even units), from which the ladder is gone down.
+        chunk: Runs that go down the ladder together, which bounds the memory; None for all at once.
         compile: Whether the level that is repeated is compiled; `"auto"` does it for long runs of large machines,
             by their size and not by the clock. Compiled levels compute uniforms of their own from keys that the
             generator gives, so the two ways agree up to Monte Carlo error.
@@ -118,6 +124,8 @@ def anneal(
     References:
         Neal (2001), Annealed importance sampling, arXiv:physics/9803008.
         Salakhutdinov and Murray (2008), On the quantitative analysis of deep belief networks, ICML.
+        Burda, Grosse and Salakhutdinov (2015), Accurate and conservative estimates of MRF log-likelihood using reverse
+        annealing, arXiv:1412.8566.
 
     Example:
         >>> from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
@@ -129,18 +137,29 @@ def anneal(
     """
     energy = path.energy
     like = energy.parameters()[0]
-    values = path.sample_base(num_chains, generator)
-    log_weights = torch.zeros(num_chains, dtype=torch.float64, device=like.device)
+    if start is not None:
+        betas = betas[::-1]
     by_program = Level(path, generator)
-    move: Callable[..., tuple[Tensor, Tensor]] = by_program
-    if compile is True or (compile == "auto" and len(betas) * num_chains * _products(energy) >= WORTH_COMPILING):
-        move = compiled_level(by_program, values, log_weights)
-    for level in range(1, len(betas)):
-        following, log_weights = move(values, log_weights, _pair(betas[level - 1], betas[level], like))
-        if level < len(betas) - 1:  # the last weight needs no move after it
-            values = following
-        if advance is not None and (level % 100 == 0 or level == len(betas) - 1):
-            advance(level)
+    compiles = compile is True or (compile == "auto" and len(betas) * num_chains * _products(energy) >= WORTH_COMPILING)
+    move: Callable[..., tuple[Tensor, Tensor]] | None = None
+    size = num_chains if chunk is None else min(chunk, num_chains)
+    sizes = [min(size, num_chains - first) for first in range(0, num_chains, size)]
+    found = []
+    for block, count in enumerate(sizes):
+        first = block * size
+        values = path.sample_base(count, generator) if start is None else start[first : first + count]
+        log_weights = torch.zeros(values.shape[:-1], dtype=torch.float64, device=like.device)
+        if move is None:
+            move = compiled_level(by_program, values, log_weights) if compiles else by_program
+        step = move if count == size else by_program  # machine code is for one shape
+        for level in range(1, len(betas)):
+            following, log_weights = step(values, log_weights, _pair(betas[level - 1], betas[level], like))
+            if level < len(betas) - 1:  # the last weight needs no move after it
+                values = following
+            if advance is not None and (level % 100 == 0 or level == len(betas) - 1):
+                advance((block * (len(betas) - 1) + level) // len(sizes))
+        found.append((log_weights, values))
+    log_weights, values = (torch.cat(parts) for parts in zip(*found, strict=True))
     return AnnealedWeights(log_weights, path.log_base_partition(), values)
 
 
@@ -176,21 +195,10 @@ class Level:
             log_weights = log_weights + units.log_partition_ratio(input, before, beta).double()
         scale = beta.to(values.dtype)
         tempered = [units.scaled(scale) for units in path.odd]
-        odd = self._draw(tempered, [scale * input for input in inputs], key, ODD)
+        odd = draw_layers(tempered, [scale * input for input in inputs], generator=self.generator, key=key, stream=ODD)
         kept = [units.interpolated(start, scale) for units, start in zip(path.even, path.base, strict=True)]
-        return self._draw(kept, [scale * input for input in energy.inputs(odd, ODD)], key, EVEN), log_weights
-
-    def _draw(self, units: list[Units], inputs: list[Tensor], key: Tensor | None, stream: int) -> Tensor:
-        """Values of one side given its inputs."""
-        shape = torch.Size((*inputs[0].shape[:-1], sum(layer.size for layer in units)))
-        like = inputs[0]
-        if key is None:
-            uniform = torch.rand(shape, dtype=like.dtype, device=like.device, generator=self.generator)
-        else:
-            uniform = uniforms(key, stream, shape, like.dtype)
-        pieces = uniform.split([layer.size for layer in units], -1)
-        drawn = [layer.sample(input, piece) for layer, input, piece in zip(units, inputs, pieces, strict=True)]
-        return drawn[0] if len(drawn) == 1 else torch.cat(drawn, -1)
+        inputs = [scale * input for input in energy.inputs(odd, ODD)]
+        return draw_layers(kept, inputs, generator=self.generator, key=key, stream=EVEN), log_weights
 
 
 def compiled_level(level: Level, values: Tensor, log_weights: Tensor) -> Callable[..., tuple[Tensor, Tensor]]:

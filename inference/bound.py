@@ -16,6 +16,8 @@ from ppgen.distributions.layered_energy import EVEN
 from ppgen.inference.centring import centred_gradients
 from ppgen.inference.draws import Draws
 from ppgen.inference.enumerate import enumerated_states, shared_sites
+from ppgen.inference.fantasy import check_fantasies
+from ppgen.inference.joining import joined
 from ppgen.inference.layout import find_layout
 from ppgen.inference.legality import check_negative_phase
 from ppgen.inference.log_weights import LogWeights, log_weights
@@ -75,7 +77,7 @@ class BoundInference:
 
     def __init__(self, inference: Inference, pair: Any, batch: Any, num_data: int | None) -> None:
         self.inference, self.pair, self.num_data = inference, pair, num_data
-        self.layout = find_layout(pair, batch, allow_subsampling=num_data is None)
+        self.layout = joined(pair, batch, find_layout(pair, batch, allow_subsampling=num_data is None))
         num_rows = _num_rows(batch)
         inference.objective.check(self.layout, num_rows, num_data if num_data is not None else num_rows)
         self.plan = planned(inference, pair, batch, self.layout)
@@ -87,6 +89,8 @@ class BoundInference:
                 inference.negative_phase.check(law)
         check_support(pair, batch)
         self._check_baselines(batch, num_rows)
+        if inference.objective.dreams:
+            check_fantasies(pair, batch, self.layout, getattr(inference.objective, "fantasy", None))
         self._phases = dict.fromkeys(self.layout.undirected, inference.negative_phase)
         self._states: dict[str, State] = {}  # by undirected site, or by the part of the inference that keeps it
         self._laws: dict[str, UndirectedDistribution] = {}

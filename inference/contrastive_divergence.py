@@ -28,7 +28,11 @@ class _ChainPhase(NegativePhase):
 
     def observe(self, law: UndirectedDistribution, even: Tensor, odd: Tensor, state: State) -> State:
         """Offsets of centring moved towards the means of the positive phase, if centring is on."""
-        return {**state, **updated_offsets(even, odd, state, self.offset_rate)} if self.centred else state
+        if not self.centred:
+            return state
+        energy = law.base_energy
+        even, odd = energy.statistics(even, EVEN), energy.statistics(odd, ODD)
+        return {**state, **updated_offsets(even, odd, state, self.offset_rate)}
 
     @staticmethod
     def _expectation(law: UndirectedDistribution, even: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The evidence lower bound."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,10 +51,10 @@ class ELBO(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.kl_weight, Schedule) and not self.kl_weight >= 0:
-            raise ValueError(f"kl_weight must be a schedule or a number of at least 0, got {self.kl_weight!r}.")
-        if not self.free_bits >= 0:
-            raise ValueError(f"free_bits must be at least 0 nats, got {self.free_bits!r}.")
+        if not isinstance(self.kl_weight, Schedule) and not _nats(self.kl_weight):
+            raise ValueError(f"kl_weight must be a schedule or a finite number of at least 0, got {self.kl_weight!r}.")
+        if not _nats(self.free_bits):
+            raise ValueError(f"free_bits must be a finite number of at least 0 nats, got {self.free_bits!r}.")
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
         """Mean log-weight per datum."""
@@ -66,6 +67,12 @@ class ELBO(Objective):
             raise ValueError(
                 f"kl_weight and free_bits need the log-density of each latent site by itself, but site "
                 f"{layout.marginalised[0]!r} of the model is summed out. Leave them out, or draw it in the guide."
+            )
+        auxiliary = [name for name in layout.latent if name not in layout.model_laws]
+        if self.free_bits and auxiliary:
+            raise ValueError(
+                f"free_bits are kept by each latent site, but the guide spreads the log-density of one over the "
+                f"auxiliary site {auxiliary[0]!r}. Leave free_bits out, or use kl_weight."
             )
 
     def signal(self, log_weights: Tensor) -> Tensor:
@@ -104,9 +111,9 @@ class ELBO(Objective):
             weight, state = weight.value(state["steps"]), {"steps": state["steps"] + 1}
         change: dict[bool, Any] = {True: 0.0, False: 0.0}
         for name in latent:
-            if name not in weights.model_terms or name not in weights.guide_terms:
+            if name not in weights.guide_terms:  # an exact posterior that is summed out with its machine
                 continue
-            term = weights.model_terms[name] - weights.guide_terms[name]
+            term = weights.model_terms.get(name, 0.0) - weights.guide_terms[name]  # auxiliary: the guide's alone
             target = weight * term
             if self.free_bits:
                 free = torch.as_tensor(-self.free_bits, dtype=term.dtype, device=term.device)
@@ -114,3 +121,8 @@ class ELBO(Objective):
                 target = target * inside.to(term.dtype)
             change[name in weights.inside] = change[name in weights.inside] + target - term
         return change, state
+
+
+def _nats(value: Any) -> bool:
+    """Whether a value is a number that may weigh or bound nats."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, Layout
+from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, Layout
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,11 @@ class Estimator:
 
     @classmethod
     def supports(cls, kind: str) -> bool:
-        """Whether it is sound at a site of that kind; an exact posterior needs no estimator at all."""
-        return kind == EXACT_POSTERIOR or kind in cls.kinds
+        """Whether it is sound at a site of that kind; an exact posterior needs no estimator at all.
+
+        A mean-field site is a discrete one too: its means can be drawn from.
+        """
+        return kind == EXACT_POSTERIOR or kind in cls.kinds or (kind == MEAN_FIELD and DISCRETE in cls.kinds)
 
     def check(self, site: str, fn: Any, num_particles: int) -> None:
         """Raise ValueError, before the first step, if it cannot serve a site; it serves any of its kinds by default."""
@@ -111,9 +114,11 @@ INSTEAD = {
         'if the guide is the exact posterior there, mark the site infer={"posterior": "exact"}.'
     ),
 }
+INSTEAD[MEAN_FIELD] = 'Use estimator="auto" or inference.MeanField() under inference.ELBO().'
 
 NOT_EXACT = {
     REPARAMETERISED: "Use inference.ELBO() or inference.IWELBO(): a continuous latent cannot be summed out.",
     EXACT_POSTERIOR: INSTEAD[EXACT_POSTERIOR],
     DISCRETE: "Use estimator=inference.Enumerate(), which sums it out, or inference.ELBO() to draw it.",
+    MEAN_FIELD: "Use estimator=inference.Enumerate(), which sums it out, or inference.ELBO() with the guide's means.",
 }

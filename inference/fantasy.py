@@ -5,16 +5,17 @@ from typing import Any
 
 import torch
 from pyro import poutine
+from pyro.distributions import Unit
 from torch import Tensor
 
-from ppgen.inference.layout import Layout, data_frame, sites
+from ppgen.inference.layout import Layout, data_frame, sites, unmasked
 from ppgen.inference.log_weights import summed_log_prob
-from ppgen.pair import Arguments, split_batch
+from ppgen.pair import Arguments, keeping_buffers, split_batch
 
 Fantasy = Callable[[Any], Any]
 
 
-def sleep_log_density(pair: Any, batch: Any, layout: Layout, fantasy: Fantasy | None = None) -> Tensor:
+def sleep_log_density(pair: Any, batch: Any, layout: Layout, num_data: int, fantasy: Fantasy | None = None) -> Tensor:
     r"""log q(z | x) of a fantasy (x, z) drawn from the model, per datum: a scalar with a gradient in the guide alone.
 
     .. math:: E_{p(x, z)}[\log q_\phi(z \mid x)]
@@ -23,48 +24,88 @@ def sleep_log_density(pair: Any, batch: Any, layout: Layout, fantasy: Fantasy | 
         pair: A pair, running.
         batch: A batch, which says how many rows to draw and holds the arguments that are not observed.
         layout: Structure of the pair.
+        num_data: Rows of the whole data set, for all of which sites outside the data plate count once.
         fantasy: Makes the guide's batch from the model's trace, for pairs whose data cannot be recognised; None finds
             the arguments that the model observes and puts the drawn values in their place.
 
     Raises:
-        ValueError: If an argument is neither observed as it is nor left alone, so that a fantasy cannot be given to
-            the guide.
+        ValueError: If the model observes something else than an argument as it is, so that a fantasy cannot be given
+            to the guide; if a factor weighs what the model draws.
     """
     args, kwargs = split_batch(batch)
     with torch.no_grad():
         trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args, **kwargs)
-        dreamt = dream(trace, batch) if fantasy is None else fantasy(trace)
+        _check_factors(trace, layout.plate)
+        dreamt = dream(trace, batch, layout.plate) if fantasy is None else fantasy(trace)
     args, kwargs = split_batch(dreamt)
     guide_trace = poutine.trace(poutine.replay(pair.guide, trace=trace)).get_trace(*args, **kwargs)
     total: Any = 0.0
     for site in sites(guide_trace).values():
         if site["infer"].get("_deterministic"):
             continue
-        term = summed_log_prob(site, data_frame(site, layout.plate), layout)
-        total = total + term.mean()
+        frame = data_frame(site, layout.plate)
+        term = summed_log_prob(site, frame, layout).mean()
+        total = total + (term if frame is not None else term / num_data)
     return total
 
 
-def dream(trace: poutine.Trace, batch: Any) -> Any:
+def check_fantasies(pair: Any, batch: Any, layout: Layout, fantasy: Fantasy | None) -> None:
+    """Draw a fantasy on trial, before training; the random state is restored.
+
+    Raises:
+        ValueError: As `sleep_log_density`, and if the guide draws more than the model.
+    """
+    auxiliary = [name for name in layout.latent if name not in layout.model_laws]
+    if auxiliary:
+        raise ValueError(
+            f"A fantasy has no value for the auxiliary site {auxiliary[0]!r} of the guide, so its log q is not known. "
+            "Use an objective without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."
+        )
+    args, kwargs = split_batch(batch)
+    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+    devices = [tensor.device for tensor in tensors if tensor.device.type == "cuda"][:1]
+    with torch.random.fork_rng(devices=devices), torch.no_grad(), pair.running(), keeping_buffers(pair):
+        sleep_log_density(pair, batch, layout, 1, fantasy)
+
+
+def _check_factors(trace: poutine.Trace, plate: str) -> None:
+    for name, site in sites(trace).items():
+        if isinstance(unmasked(site["fn"]), Unit) and data_frame(site, plate) is not None:
+            raise ValueError(
+                f"pyro.factor {name!r} weighs what the model draws, so its draws are no fantasies. Use an objective "
+                "without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."
+            )
+
+
+def dream(trace: poutine.Trace, batch: Any, plate: str) -> Any:
     """The batch with every tensor that the model observes replaced by what the model drew there.
 
     Args:
         trace: Trace of the model under `poutine.uncondition`.
         batch: The batch that it ran with.
+        plate: Name of the data plate.
 
     Raises:
-        ValueError: If a tensor of the batch is observed by no site as it is.
+        ValueError: If a site in the data plate observes something else than an argument as it is, or none observes.
     """
-    drawn = [
-        (site["infer"]["obs"], site["value"]) for site in sites(trace).values() if site["infer"].get("was_observed")
-    ]
-    observed = {id(seen): value for seen, value in drawn}
     args, kwargs = split_batch(batch)
-    unknown = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and id(value) not in observed]
-    if not drawn or (unknown and len(unknown) == len([v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)])):
+    given = {id(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor)}
+    drawn = {
+        name: site
+        for name, site in sites(trace).items()
+        if site["infer"].get("was_observed") and not site["infer"].get("_deterministic")
+    }
+    observed = {id(site["infer"]["obs"]): site["value"] for site in drawn.values()}
+    made = [
+        name
+        for name, site in drawn.items()
+        if id(site["infer"]["obs"]) not in given and data_frame(site, plate) is not None
+    ]
+    if made or not given & set(observed):
+        what = f"Site {made[0]!r} of the model observes no" if made else "The model observes no"
         raise ValueError(
-            "No argument of the model is observed as it is, so fantasies cannot be given to the guide. Observe the "
-            "argument itself (obs=x), or say how: inference.WakeSleep(fantasy=lambda trace: batch for the guide)."
+            f"{what} argument as it is, so fantasies cannot be given to the guide. Observe the argument itself "
+            "(obs=x), or say how: fantasy=lambda trace: batch for the guide."
         )
 
     def put(value: Any) -> Any:

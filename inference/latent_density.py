@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import pyro
+import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
@@ -14,13 +15,14 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from ppgen.distributions.undirected import UndirectedDistribution
-from ppgen.inference.layout import Layout, data_frame, find_layout, sites, undirected_law
+from ppgen.inference.layout import Layout, data_frame, element_law, find_layout, sites, undirected_law
 from ppgen.inference.log_weights import PARTICLES, summed_log_prob
 from ppgen.modes import keeping_modes
-from ppgen.pair import keeping_buffers, split_batch
+from ppgen.pair import GenerativeModel, keeping_buffers, split_batch
 
 Start = Literal["guide", "prior"]
 STARTS = ("guide", "prior")
+CIRCULAR = (torch.distributions.VonMises, dist.SineBivariateVonMises)
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,15 @@ class LatentTerms:
 
 @dataclass(frozen=True)
 class _Site:
-    """Place of a latent site in the flat vector: its plates' shape and its unconstrained event shape."""
+    """Place of a latent site in the flat vector: its plates' shape and its unconstrained event shape.
+
+    `inner` are the sizes of the plates besides those of the chains and the data; where there is none, a dimension of
+    size 1 is no plate.
+    """
 
     name: str
     batch_shape: torch.Size
+    inner: tuple[int, ...]
     event_shape: torch.Size
     first: int
     size: int
@@ -66,8 +73,8 @@ class LatentDensity:
         layout: Structure of the pair, if it is known.
 
     Raises:
-        ValueError: If there is no latent site in the data plate, one is discrete or outside the plate, log Z of a site
-            is unknown, or the program cannot run several chains at once.
+        ValueError: If the data of a model of the zoo are no matrix, there is no latent site in the data plate, one is
+            discrete or outside the plate, log Z of a site is unknown, or the program cannot run several chains at once.
 
     Example:
         >>> import torch
@@ -81,6 +88,9 @@ class LatentDensity:
     def __init__(self, pair: Any, batch: Any, num_chains: int = 1, *, layout: Layout | None = None) -> None:
         if isinstance(num_chains, bool) or not isinstance(num_chains, int) or num_chains < 1:
             raise ValueError(f"num_chains must be a positive integer, got {num_chains!r}.")
+        if isinstance(pair, GenerativeModel) and isinstance(batch, Tensor) and batch.dim() != 2:
+            # Else the features of a single row would be broadcast as rows.
+            raise ValueError(f"x must have shape (rows, features), got {tuple(batch.shape)}; one row is x[None].")
         self.pair, self.batch, self.num_chains = pair, batch, num_chains
         self.layout = layout if layout is not None else find_layout(pair, batch)
         _check(self.layout)
@@ -190,8 +200,7 @@ class LatentDensity:
         for site in self.sites:
             value = self._rows_first(latents[site.name], site)
             plates = len(site.batch_shape) + (self.num_chains == 1)
-            inner = [size for size in value.shape[2:plates] if size != 1]
-            found[site.name] = value.reshape(*value.shape[:2], *inner, *value.shape[plates:])
+            found[site.name] = value.reshape(*value.shape[:2], *site.inner, *value.shape[plates:])
         return found
 
     def _find_sites(self, replayed: Callable[..., Any]) -> list[_Site]:
@@ -204,9 +213,15 @@ class LatentDensity:
             batch = shape[: len(shape) - node["fn"].event_dim]
             event = biject_to(node["fn"].support).inverse_shape(shape)[len(batch) :]
             size = math.prod((*batch, *event)) // (self.num_chains * batch[self.layout.data_dim])
-            found.append(_Site(name, batch, torch.Size(event), first, size))
+            found.append(_Site(name, batch, self._inner(node, batch), torch.Size(event), first, size))
             first += size
         return found
+
+    def _inner(self, node: Any, batch: torch.Size) -> tuple[int, ...]:
+        plates = {frame.dim for frame in node["cond_indep_stack"] if frame.vectorized}
+        others = {self.layout.data_dim, self.layout.particle_dim}
+        sizes = {dim: batch[dim] for dim in range(-len(batch), 0) if dim not in others}
+        return tuple(size for dim, size in sizes.items() if size != 1 or dim in plates)
 
     def _rows_first(self, value: Tensor, site: _Site) -> Tensor:
         """Values at a site with the rows right of the chains: (num_chains, rows, inner plates, event)."""
@@ -314,9 +329,25 @@ def _check(layout: Layout) -> None:
 def _check_continuous(name: str, fn: Any) -> None:
     law = undirected_law(fn)
     if law is None and not fn.support.is_discrete:
+        _check_unfolds(name, fn)
         return
-    kind = "a Boltzmann machine's" if law is not None else f"a {type(fn).__name__}"
+    kind = "a Boltzmann machine's" if law is not None else type(element_law(fn)).__name__
     raise ValueError(
         f"The latent site {name!r} is discrete ({kind}), and Hamiltonian Monte Carlo moves continuous latents only. "
         'Use evaluation.log_likelihood(method="importance") for log p(x), or sum the site out of the model.'
     )
+
+
+def _check_unfolds(name: str, fn: Any) -> None:
+    """Raise where no smooth map takes the real numbers onto the support once."""
+    circular = isinstance(element_law(fn), CIRCULAR)  # the density repeats itself along the real line
+    try:
+        biject_to(fn.support)
+    except NotImplementedError:
+        circular = True
+    if circular:
+        raise ValueError(
+            f"The latent site {name!r} ({type(element_law(fn)).__name__}) lies on a circle, a sphere or another "
+            "support onto which the real numbers have no map, and Hamiltonian Monte Carlo moves along those. Use "
+            'evaluation.log_likelihood(method="importance") for log p(x).'
+        )

@@ -1,5 +1,6 @@
 """What one run of a pair tells about its sites: plates, latent and observed sites, what each needs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,15 +9,17 @@ import torch
 from pyro import poutine
 from pyro.distributions import Independent, MaskedDistribution
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from pyro.poutine.util import site_is_subsample
 from pyro.util import check_site_shape
 
 from ppgen.distributions import UndirectedDistribution
 from ppgen.pair import Pair, keeping_buffers, split_batch
 
-REPARAMETERISED, DISCRETE, EXACT_POSTERIOR, UNDIRECTED = (
+REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR, UNDIRECTED = (
     "reparameterised",
     "not reparameterised",
+    "mean field",
     "exact posterior",
     "undirected",
 )
@@ -39,10 +42,12 @@ class Layout:
         scaled: Sites with a scale beside the data plate's own.
         model_laws: Distribution at each latent site of the model, in the order in which they are drawn.
         guide_laws: The same of the guide.
+        observed_laws: Distribution at each observed site of the model.
         masked: Sites of the guide under a mask.
         uneven: Latent sites with another scale or mask in the model than in the guide.
         marked: Discrete sites of the guide marked `infer={"enumerate": "parallel"}`.
         marginalised: Sites of the model so marked that the guide does not draw: they are summed out.
+        joining: Sites outside the data plate that depend on latents inside of it, where `joined` has looked for them.
     """
 
     plate: str
@@ -54,10 +59,12 @@ class Layout:
     scaled: tuple[str, ...]
     model_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     guide_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    observed_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     masked: tuple[str, ...] = ()
     uneven: tuple[str, ...] = ()
     marked: tuple[str, ...] = ()
     marginalised: tuple[str, ...] = ()
+    joining: tuple[str, ...] = ()
 
     @property
     def undirected(self) -> tuple[str, ...]:
@@ -107,6 +114,22 @@ def sites(trace: poutine.Trace) -> dict[str, Any]:
     }
 
 
+class _Unconditioned(UnconditionMessenger):
+    """Pyro's handler, except that values computed from others (`pyro.deterministic`) stay what they are.
+
+    Their law is not expanded by the plates around it, so that a draw of it would have those dimensions twice.
+    """
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not msg["infer"].get("_deterministic"):
+            super()._pyro_sample(msg)
+
+
+def unconditioned(program: Callable[..., Any]) -> Callable[..., Any]:
+    """A program that draws what it observes."""
+    return _Unconditioned()(program)
+
+
 def data_frame(site: Any, plate: str) -> Any | None:
     """Frame of the data plate around a site, or None outside of it."""
     return next((frame for frame in site["cond_indep_stack"] if frame.name == plate), None)
@@ -127,8 +150,9 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
 
     Raises:
         ValueError: If there is no data plate, if it subsamples by itself though batches are given, if the guide
-            misses a latent site that is not marked to be enumerated, or if it has one that the model has not; if a
-            marked one lies outside the data plate or under a scale.
+            misses a latent site that is not marked to be enumerated, or if it has one that the model has not; if the
+            two have different shapes or one stands in the data plate alone; if a marked one lies outside the data
+            plate or under a scale.
     """
     args, kwargs = split_batch(batch)
     tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
@@ -143,6 +167,7 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
             "already: two subsamplings. Write pyro.plate(name, size, subsample=x) or pyro.plate(name, len(x))."
         )
     model_sites, guide_sites = sites(model_trace), sites(guide_trace)
+    guide_sites = {name: site for name, site in guide_sites.items() if not site["infer"].get("_deterministic")}
     every = [*model_sites.values(), *guide_sites.values()]
     frames = [frame for frame in (data_frame(site, pair.plate) for site in every) if frame is not None]
     if not frames or frames[0].dim is None:
@@ -154,6 +179,7 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
     marginalised = tuple(name for name, site in model_sites.items() if name not in guide_sites and _enumerable(site))
     _check_sites(model_sites, guide_sites, marginalised)
     _check_shapes(model_sites, guide_sites, pair.plate)
+    _check_agreement(model_sites, guide_sites, pair.plate)
     _check_marginalised(marginalised, model_sites, pair.plate)
     deepest = min(frame.dim for site in every for frame in site["cond_indep_stack"] if frame.vectorized)
     return Layout(
@@ -183,6 +209,7 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
         ),
         marked=tuple(name for name, site in guide_sites.items() if _enumerable(site)),
         marginalised=marginalised,
+        observed_laws={name: site["fn"] for name, site in model_sites.items() if site["is_observed"]},
     )
 
 
@@ -254,9 +281,30 @@ def _check_shapes(model_sites: dict[str, Any], guide_sites: dict[str, Any], plat
                 ) from error
 
 
+def _check_agreement(model_sites: dict[str, Any], guide_sites: dict[str, Any], plate: str) -> None:
+    """Raise where a latent site is another variable in the model than in the guide, though its values broadcast."""
+    for name in model_sites.keys() & guide_sites.keys():
+        both = model_sites[name], guide_sites[name]
+        inside = [data_frame(site, plate) is not None for site in both]
+        if inside[0] != inside[1]:
+            raise ValueError(
+                f"Site {name!r} lies inside plate {plate!r} in the {'model' if inside[0] else 'guide'} and outside of "
+                f"it in the {'guide' if inside[0] else 'model'}. Draw it inside the plate in both, or in neither."
+            )
+        shapes = [tuple(site["fn"].shape()) for site in both]
+        long = max(map(len, shapes))
+        if len({(1,) * (long - len(shape)) + shape for shape in shapes}) > 1:
+            raise ValueError(
+                f"Site {name!r} has shape {shapes[0]} in the model and {shapes[1]} in the guide: one value of the "
+                "guide would stand for several. Draw it in the same shape, plates and event dimensions together."
+            )
+
+
 def _kind(site: Any) -> str:
     if site["infer"].get("posterior") == "exact":
         return EXACT_POSTERIOR
+    if site["infer"].get("posterior") == MEAN_FIELD:
+        return MEAN_FIELD
     return REPARAMETERISED if site["fn"].has_rsample else DISCRETE
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ppgen import registry
-from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, UNDIRECTED, Layout
+from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, UNDIRECTED, Layout
 from ppgen.inference.negative_phase import NegativePhase
 from ppgen.inference.plan import instead, sound
 
@@ -15,8 +15,8 @@ class Rule:
     Attributes:
         objective: Registered name of the objective.
         part: Registered name of the estimator or the negative phase; "auto", or "none" for no negative phase.
-        site: Kind of the site: reparameterised, not reparameterised or exact posterior (drawn by the guide), or
-            undirected (of unknown log Z).
+        site: Kind of the site: reparameterised, not reparameterised, mean field or exact posterior (drawn by the
+            guide), or undirected (of unknown log Z).
         legal: Whether the three go together.
         instead: What to use otherwise; empty for legal rows.
     """
@@ -39,7 +39,7 @@ def legality() -> list[Rule]:
     rules = []
     for objective in registry.OBJECTIVES:
         for estimator in ("auto", *registry.ESTIMATORS):
-            for kind in (REPARAMETERISED, DISCRETE, EXACT_POSTERIOR):
+            for kind in (REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR):
                 rules.append(_rule(objective, estimator, kind))
         rules.append(Rule(objective, "none", UNDIRECTED, False, _NEEDS_PHASE))
         dreams = registry.lookup("objective", objective)().dreams
@@ -54,6 +54,8 @@ def _rule(objective: str, estimator: str, kind: str) -> Rule:
     chosen = None if estimator == "auto" else registry.lookup("estimator", estimator)
     parts = registry.lookup("objective", objective), chosen, kind
     legal = sound(*parts)
+    if legal and kind == MEAN_FIELD and registry.lookup("objective", objective)().dreams:
+        return Rule(objective, estimator, kind, False, _NO_DREAMS)  # its machine is undirected
     return Rule(objective, estimator, kind, legal, "" if legal else instead(*parts))
 
 

@@ -1,6 +1,7 @@
 """Log-weights of particles: log p(x, z) - log q(z | x) for each particle and datum."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -224,7 +225,10 @@ def _leaf(value: Any) -> Any:
 @contextlib.contextmanager
 def constant_parameters(pair: Any) -> Iterator[None]:
     """Context in which the parameters of a pair are constants."""
-    with _reparametrize_module(pair, {name: value.detach() for name, value in pair.named_parameters()}):
+    constants = {name: value.detach() for name, value in pair.named_parameters()}
+    with _reparametrize_module(pair, constants), warnings.catch_warnings():
+        # `pyro.module` tells its user of parameters without a gradient, who did not ask for them here.
+        warnings.filterwarnings("ignore", message=".* was not registered in the param store")
         yield
 
 

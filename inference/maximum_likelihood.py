@@ -54,6 +54,11 @@ class MaximumLikelihood(Objective):
                 f"Site {layout.global_latents[0]!r} lies outside plate {layout.plate!r} and joins all rows, so that "
                 "log p(x) of a datum is not known by itself. Use inference.ELBO()."
             )
+        if layout.joining:
+            raise ValueError(
+                f"Site {layout.joining[0]!r} lies outside plate {layout.plate!r} and depends on latents inside of it, "
+                "so that log p(x) of a datum is not known by itself. Use inference.ELBO()."
+            )
         if layout.scaled and layout.latent:
             raise ValueError(
                 f"Site {layout.scaled[0]!r} carries a scale of its own, under which a latent site does not sum to a "

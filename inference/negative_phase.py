@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from pyro.distributions import Independent, MaskedDistribution
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppgen.distributions import LayerConditional, UndirectedDistribution
+from ppgen.distributions.drawing import join_layers
 from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.inference.layout import undirected_law
 from ppgen.inference.pyro_loss import PyroLoss
@@ -84,14 +84,17 @@ class NegativePhaseHandler(Messenger):
             return
         for name, (law, value) in self.laws.items():
             energy = law.base_energy
+            side = EVEN if law.from_odd_side else ODD
             known = {fn.layer: layer for fn, layer in self._layers if fn.machine_energy is energy}
-            other = energy.sides[EVEN if law.from_odd_side else ODD]
-            if law.holds_one_side and all(layer in known for layer in other):
-                layers = [known[layer] for layer in other]
-                values = layers[0] if len(layers) == 1 else torch.cat(layers, -1)
-                even, odd = (values, energy.mean_opposite(values, EVEN)) if law.from_odd_side else (value, values)
-            else:
+            missing = [layer for layer in energy.sides[side] if layer not in known]
+            if not law.holds_one_side or len(missing) == len(energy.sides[side]):
                 even, odd = law.side_means(value)
+            else:
+                # The other side as the model draws or observes it; layers that it sums out stand by their means.
+                means = energy.split(energy.mean_opposite(value, 1 - side), side) if missing else known
+                other = join_layers([known.get(layer, means[layer]) for layer in energy.sides[side]])
+                own = value if missing or side == ODD else energy.mean_opposite(other, side)
+                even, odd = (other, own) if side == EVEN else (own, other)
             self.states[name] = self.phases[name].observe(law, even, odd, self.states[name])
 
     def _pyro_sample(self, msg: Any) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -25,17 +25,21 @@ class Objective(PyroLoss):
 
     Raises:
         ValueError: If there is no particle.
+        TypeError: If `vectorize_particles` is no truth value.
     """
 
     own_gradient: ClassVar[bool] = False  # whether it says by itself how its gradient is estimated
     exact: ClassVar[bool] = False  # whether no latent may be drawn but from its exact posterior
 
     num_particles: int = 1
-    vectorize_particles: bool = True
+    vectorize_particles: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.num_particles, int) or self.num_particles < 1:
-            raise ValueError(f"num_particles must be an integer of at least 1, got {self.num_particles!r}.")
+        count = self.num_particles
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ValueError(f"num_particles must be an integer of at least 1, got {count!r}.")
+        if not isinstance(self.vectorize_particles, bool):
+            raise TypeError(f"vectorize_particles must be True or False, got {self.vectorize_particles!r}.")
 
     @abstractmethod
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
@@ -117,6 +121,12 @@ class MultiSampleObjective(Objective):
             raise ValueError(
                 f"Site {layout.scaled[0]!r} carries a scale of its own (poutine.scale or an inner subsampled plate). "
                 f"Inside the logarithm of {name} it would give no bound: use ELBO, or take the scale away."
+            )
+        if layout.joining and not layout.global_latents:  # with them one weight covers all rows anyway
+            raise ValueError(
+                f"Site {layout.joining[0]!r} lies outside plate {layout.plate!r} and depends on latents inside of it, "
+                f"so that rows have no weights of their own; {name} would be no bound. Use ELBO, or draw the site "
+                "inside the plate."
             )
         if layout.global_latents and num_rows != num_data:
             raise ValueError(

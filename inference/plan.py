@@ -4,19 +4,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
+from pyro import poutine
+from pyro.distributions import Delta
 from torch import nn
 
 from ppgen import registry
 from ppgen.inference.analytic_kl import AnalyticKL, check_exact_kl
 from ppgen.inference.baselines import MovingAverage
 from ppgen.inference.disarm import check_pairs
+from ppgen.inference.draws import Draws
 from ppgen.inference.enumerate import Enumerate, enumerated_states
 from ppgen.inference.estimator import INSTEAD, NOT_EXACT, Estimator, check_order
-from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, Layout
+from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, Layout, base_law
+from ppgen.inference.mean_field import MeanField, check_mean_field
 from ppgen.inference.objective import Objective
 from ppgen.inference.pathwise import Pathwise
 from ppgen.inference.relaxed import check_relaxed
 from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
+from ppgen.pair import keeping_buffers, split_batch
 
 Choice = Estimator | str | Mapping[str, Estimator]
 
@@ -25,7 +31,7 @@ def automatic(kind: str, num_particles: int) -> Estimator | None:
     """What `"auto"` picks at a site of a kind; None where no estimator is needed."""
     if kind == EXACT_POSTERIOR:
         return None
-    if kind != DISCRETE:
+    if kind not in (DISCRETE, MEAN_FIELD):
         return Pathwise()
     return LeaveOneOut() if num_particles > 1 else ScoreFunction(MovingAverage())
 
@@ -64,8 +70,10 @@ def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, 
     """
     plan = make_plan(inference.objective, inference.estimator, layout)
     _check_stops(plan, pair)
+    _check_densities(plan, pair, batch, layout)
     check_pairs(plan, inference.objective.vectorize_particles)
     check_relaxed(plan, layout)
+    check_mean_field(plan, layout)
     exact = [site for site, estimator in plan.items() if isinstance(estimator, AnalyticKL)]
     if exact and layout.marginalised:
         raise ValueError(
@@ -93,6 +101,41 @@ def _check_stops(plan: Mapping[str, Any], pair: Any) -> None:
             f"{name} at site {stopping[0]!r} runs the guide with constant parameters, which needs a pair that owns "
             "them: train with ppgen.fit, or call the loss as a module, loss(model, guide)(x).backward()."
         )
+
+
+def _check_densities(plan: Mapping[str, Any], pair: Any, batch: Any, layout: Layout) -> None:
+    """Raise where the guide's density is wanted at values cut from their path, and it has none there."""
+    cut = {site: each for site, each in plan.items() if each is not None and (each.stops or each.scores)}
+    laws = {site: base_law(layout.guide_laws[site]) for site in cut}
+    flows = [site for site, law in laws.items() if hasattr(law, "transforms")]
+    points = [site for site, law in laws.items() if isinstance(law, Delta) and cut[site].scores]
+    if not flows and not points:
+        return
+    args, kwargs = split_batch(batch)
+    with (
+        torch.random.fork_rng(devices=range(torch.cuda.device_count())),
+        pair.running(),
+        keeping_buffers(pair),
+        Draws(plan),
+    ):
+        trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
+    for site in flows:
+        drawn = trace.nodes[site]
+        try:
+            drawn["fn"].log_prob(drawn["value"].detach().clone())
+        except (KeyError, NotImplementedError):
+            names = ", ".join(type(each).__name__ for each in laws[site].transforms)
+            raise ValueError(
+                f"Site {site!r} needs the guide's log-density at values cut from their path, but a transform of its "
+                f"flow has no inverse ({names}). Use inference.Pathwise() under inference.ELBO() or "
+                "inference.IWELBO(), or a flow with an inverse."
+            ) from None
+    for site in points:
+        if base_law(trace.nodes[site]["fn"]).v.requires_grad:
+            raise ValueError(
+                f"Site {site!r} is a point in the guide, whose parameters have no log-density to follow. Use "
+                "inference.Pathwise() under inference.ELBO()."
+            )
 
 
 def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str, Any]:
@@ -164,8 +207,10 @@ def _automatic(objective: Objective, site: str, kind: str, layout: Layout, num_p
     """What `"auto"` picks at a site for an objective, where so many particles can be compared."""
     if objective.own_gradient:
         return Detached()
-    if kind == DISCRETE and site in layout.marked and sound(type(objective), Enumerate, kind):
+    if kind in (DISCRETE, MEAN_FIELD) and site in layout.marked and sound(type(objective), Enumerate, kind):
         return Enumerate()
+    if kind == MEAN_FIELD and sound(type(objective), MeanField, kind):
+        return MeanField()
     if not sound(type(objective), None, kind):
         raise ValueError(_why_not(objective, None, site, kind))
     return automatic(kind, num_particles)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ppgen.inference.hmc import HMC
 from ppgen.inference.latent_density import STARTS, LatentDensity, Start, frozen
+from ppgen.inference.support import check_support
 from ppgen.pair import as_pair
 
 
@@ -67,7 +68,8 @@ def sample_posterior(
         seed: Seed of all randomness.
 
     Raises:
-        ValueError: If a number is not positive, a latent site is discrete or outside the data plate, or there is none.
+        ValueError: If a number is not positive, data lie outside the support of their law, a latent site is
+            discrete or outside the data plate, or there is none.
         TypeError: If `pair` is none, or `kernel` is no HMC.
 
     References:
@@ -93,6 +95,7 @@ def sample_posterior(
     pair.prepare(x)
     with frozen(pair, seed) as generator:
         density = LatentDensity(pair, x, num_chains)
+        check_support(pair, x)
         state = kernel.init(density, density.draw(init))
         for _ in range(warmup_steps):
             state, _ = kernel.step(density, state, generator, adapt=True)

@@ -1,6 +1,7 @@
 """The variational Renyi bound."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -36,10 +37,12 @@ class Renyi(MultiSampleObjective):
     """
 
     num_particles: int = 50
-    alpha: float = 0.5
+    alpha: float = field(default=0.5, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.alpha, bool) or not isinstance(self.alpha, (int, float)) or not math.isfinite(self.alpha):
+            raise ValueError(f"alpha must be a finite number, got {self.alpha!r}.")
         if self.alpha == 1:
             raise ValueError("alpha must not be 1, where the bound is the ELBO: use inference.ELBO().")
 

@@ -1,5 +1,6 @@
 """Numbers that change in the course of training, as functions of a tensor that counts the steps."""
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 
@@ -45,9 +46,10 @@ class Linear(Schedule):
     end: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.start < 0 or self.end < 0:
+        if self.steps < 1 or not 0 <= self.start < math.inf or not 0 <= self.end < math.inf:
             raise ValueError(
-                f"steps must be at least 1 and start and end at least 0, got {self.steps}, {self.start}, {self.end}."
+                "steps must be at least 1 and start and end finite and at least 0, got "
+                f"{self.steps}, {self.start}, {self.end}."
             )
 
     def value(self, steps: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ def outside(support: Any, inside: torch.Tensor, values: torch.Tensor) -> str:
         inside: Whether each row, or each value, lies in it.
         values: The data, (rows, ...).
     """
+    values = torch.atleast_1d(values)
     rows = (~inside).reshape(len(values), -1).any(-1).nonzero()
     low, high = values.min().item(), values.max().item()
     while hasattr(support, "base_constraint"):

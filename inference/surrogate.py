@@ -57,7 +57,7 @@ def surrogate(
     for name in scored:
         estimator: Any = plan[name]
         if estimator.paired:
-            log_weights = _columns(objective, climbed, name, num_data)
+            log_weights = _columns(objective, climbed, name, layout, num_data)
             term = estimator.term(climbed.guide_traces[0].nodes[name], log_weights, layout, Pairing.of(plan))
             total = total + term - term.detach()
             continue
@@ -133,7 +133,7 @@ def _score(
 ) -> Tensor:
     """Score term of a site: 0 in value."""
     density = weights.scores[name] if name in weights.scores else weights.guide_terms[name]
-    columns = _columns(objective, weights, name, num_data).detach()
+    columns = _columns(objective, weights, name, layout, num_data).detach()
     signal = objective.signal(columns)
     if isinstance(estimator, LeaveOneOut):
         signal = signal - objective.control(columns)
@@ -153,12 +153,12 @@ def _score(
     return total - total.detach()
 
 
-def _columns(objective: Objective, weights: LogWeights, name: str, num_data: int) -> Tensor:
-    """Log-weights that a draw at a site changes: those of its row; of all rows for a site outside the data plate."""
+def _columns(objective: Objective, weights: LogWeights, name: str, layout: Layout, num_data: int) -> Tensor:
+    """Log-weights that a draw at a site changes: those of its row; of all rows where rows are joined."""
     if not isinstance(objective, ELBO):
         return objective.datum_weights(weights)  # type: ignore[attr-defined]
     local, outside = weights.counted()
-    if name in weights.inside:
+    if name in weights.inside and not layout.joining:
         return local
     whole = local.mean(1, keepdim=True)
     return whole if outside is None else whole + outside.unsqueeze(1) / num_data

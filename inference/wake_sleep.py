@@ -22,6 +22,12 @@ class OwnGradient(Objective):
 
     own_gradient: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fantasy = getattr(self, "fantasy", None)
+        if fantasy is not None and not callable(fantasy):
+            raise TypeError(f"fantasy must be a callable of the model's trace or None, got {fantasy!r}.")
+
     @abstractmethod
     def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
         """A scalar per datum whose gradient is that of the model and of the guide; its value means nothing.
@@ -53,7 +59,7 @@ class WakeSleep(OwnGradient):
             that do not observe their argument as it is.
 
     Raises:
-        ValueError: If there is no particle; at the first step, if fantasies cannot be given to the guide.
+        ValueError: If there is no particle; before training, if fantasies cannot be drawn or given to the guide.
 
     Example:
         >>> from ppgen import inference
@@ -78,7 +84,7 @@ class WakeSleep(OwnGradient):
         total = wake.mean()
         if weights.outside is not None:
             total = total + (weights.outside + _outside_density(weights)).mean() / weights.num_data
-        return total + sleep_log_density(pair, batch, layout, self.fantasy)
+        return total + sleep_log_density(pair, batch, layout, weights.num_data, self.fantasy)
 
 
 @dataclass(frozen=True)
@@ -168,12 +174,12 @@ class ReweightedWakeSleep(OwnGradient):
         if weights.outside is not None and not weights.shared:
             total = total + weights.outside.mean() / weights.num_data
         if self.sleep:
-            total = total + share * sleep_log_density(pair, batch, layout, self.fantasy)
+            total = total + share * sleep_log_density(pair, batch, layout, weights.num_data, self.fantasy)
         return total
 
     @property
     def _weighted(self) -> IWELBO:
-        return IWELBO(self.num_particles, self.vectorize_particles)
+        return IWELBO(self.num_particles, vectorize_particles=self.vectorize_particles)
 
 
 def _paths(weights: LogWeights, columns: Tensor, factor: Tensor) -> Tensor:

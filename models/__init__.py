@@ -3,6 +3,7 @@
 if __name__ == "models":
     raise ImportError("Import this package as ppgen.models; a second copy of its classes would not be recognised.")
 
+from ppgen.models.dbm import DBM
 from ppgen.models.discrete_vae import DiscreteVAE
 from ppgen.models.helmholtz import HelmholtzMachine
 from ppgen.models.hierarchical_vae import HierarchicalVAE
@@ -12,6 +13,7 @@ from ppgen.models.stochastic_feedforward import StochasticFeedforward
 from ppgen.models.vae import VAE
 
 __all__ = [
+    "DBM",
     "RBM",
     "VAE",
     "DiscreteVAE",

@@ -12,6 +12,7 @@ MODELS: dict[str, str] = {
     "VAE": "ppgen.models.vae:VAE",
     "HierarchicalVAE": "ppgen.models.hierarchical_vae:HierarchicalVAE",
     "RBM": "ppgen.models.rbm:RBM",
+    "DBM": "ppgen.models.dbm:DBM",
     "SigmoidBeliefNet": "ppgen.models.sigmoid_belief_net:SigmoidBeliefNet",
     "HelmholtzMachine": "ppgen.models.helmholtz:HelmholtzMachine",
     "StochasticFeedforward": "ppgen.models.stochastic_feedforward:StochasticFeedforward",
@@ -38,6 +39,7 @@ ESTIMATORS: dict[str, str] = {
     "Relaxed": "ppgen.inference.relaxed:Relaxed",
     "StraightThrough": "ppgen.inference.straight_through:StraightThrough",
     "Enumerate": "ppgen.inference.enumerate:Enumerate",
+    "MeanField": "ppgen.inference.mean_field:MeanField",
 }
 
 BASELINES: dict[str, str] = {

@@ -105,6 +105,21 @@ def test_progress_is_told_and_ends_complete():
     assert told == [100, 200, 250]
 
 
+def test_runs_in_blocks_are_all_there(monkeypatch):
+    """Catches a block that is lost or larger than the memory it was promised to take, and a bar that starts anew."""
+    path = BaseRatePath(chain_machine(4, 3).base_energy)
+    ladder, told, sizes = make_betas(100), [], []
+    generator = torch.Generator().manual_seed(3)
+    blocks = [anneal(path, ladder, count, generator) for count in (3, 3, 1)]
+    draw = BaseRatePath.sample_base
+    monkeypatch.setattr(BaseRatePath, "sample_base", lambda self, n, g: sizes.append(n) or draw(self, n, g))
+    runs = anneal(path, ladder, 7, torch.Generator().manual_seed(3), chunk=3, advance=told.append)
+    assert torch.equal(runs.log_weights, torch.cat([block.log_weights for block in blocks]))
+    assert torch.equal(runs.values, torch.cat([block.values for block in blocks]))
+    assert sizes == [3, 3, 1]
+    assert told == [33, 66, 100]
+
+
 def test_ladders():
     """Catches a ladder without 0 or 1, one step too few, and the published steps at wrong places."""
     assert make_betas(4) == [0.0, 0.25, 0.5, 0.75, 1.0]

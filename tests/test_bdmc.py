@@ -6,6 +6,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
 
 import ppgen
 from ppgen import evaluation, inference, models
@@ -115,10 +116,115 @@ def test_only_what_is_observed_is_simulated(as_mapping):
         assert -4 * error.std() / 10 < error.mean() < 0.5
 
 
+def test_one_tensor_for_two_arguments():
+    """Catches an input that is replaced because the same tensor stands for the observation."""
+    both = torch.linspace(-3, 3, 40).double()
+    pair = ppgen.Pair(labelled, labelled_guide)
+    given, simulated = evaluation.bdmc(pair, like=(both, both), num_chains=3, betas=4, kernel=KERNEL).x
+    assert torch.equal(given, both) and (simulated != both).all()
+
+
+def halves(x):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+        pyro.sample("left", dist.Normal(z, 1.0), obs=x[..., 0])
+        pyro.sample("right", dist.Normal(z, 1.0), obs=x[..., 1])
+
+
+def shifted(x):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+        pyro.sample("left", dist.Normal(z, 1.0), obs=x - 1)
+
+
+def twice(x):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+        pyro.sample("first", dist.Normal(z, 1.0), obs=x)
+        pyro.sample("left", dist.Normal(-z, 2.0), obs=x)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "message"), [(halves, (5, 2), "no part"), (shifted, (5,), "no part"), (twice, (5,), "elsewhere")]
+)
+def test_observations_made_from_the_batch_are_refused(model, shape, message):
+    """Catches the rows of `like` kept in the place of simulated ones: then the latents are no draws of their posterior,
+    and the upper bound lies below the lower one."""
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0).expand([len(x)]))
+
+    with pytest.raises(ValueError, match=f"at site 'left'.*{message}.*argument of its own"):
+        evaluation.bdmc(ppgen.Pair(model, guide), like=torch.full(shape, 9.0), num_chains=2, betas=3)
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_plates_left_of_the_data(repeated):
+    """Catches draws with more dimensions than the data have, and many draws for one datum."""
+
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1):
+            with pyro.plate("groups", 2, dim=-2):
+                w = pyro.sample("w", dist.Normal(x.new_zeros(()), 1.0))
+            total = w if repeated else w.sum(-2, keepdim=True)
+            with pyro.plate("repeats", 2 if repeated else 1, dim=-2):
+                pyro.sample("x", dist.Normal(total, 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x), dim=-1), pyro.plate("groups", 2, dim=-2):
+            pyro.sample("w", dist.Normal(x / 3, 1.0))
+
+    pair, like = ppgen.Pair(model, guide), torch.zeros(40)
+    if repeated:
+        with pytest.raises(ValueError, match=r"at site 'x'.*\(2, 40\) values of the \(40,\)"):
+            evaluation.bdmc(pair, like=like, num_chains=4, betas=3)
+        return
+    found = evaluation.bdmc(pair, like=like, num_chains=4, betas=20, kernel=KERNEL)
+    assert found.x.shape == (40,)
+    truth = torch.distributions.Normal(0.0, 3**0.5).log_prob(found.x).numpy()
+    for error in (truth - found.per_datum["lower"], found.per_datum["upper"] - truth):
+        assert -4 * error.std() / 40**0.5 < error.mean() < 0.5
+
+
+def test_scaled_densities_are_refused():
+    """Catches a sandwich around another density than the one that the data were drawn from."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            with poutine.scale(scale=0.5):
+                pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x / 2, 1.0))
+
+    with pytest.raises(ValueError, match="'x'.*scale of their own"):
+        evaluation.bdmc(ppgen.Pair(model, guide), like=torch.zeros(5), num_chains=2, betas=3)
+
+
+def test_deterministic_sites_are_no_observations():
+    """Catches a value computed in the data plate that is taken for data without a place."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Normal(pyro.deterministic("mean", 2 * z), 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x / 3, 1.0))
+
+    found = evaluation.bdmc(ppgen.Pair(model, guide), like=torch.zeros(30), num_chains=4, betas=20, kernel=KERNEL)
+    assert (found.x != 0).all() and abs(found.gap) < 4 * found.gap_se + 0.1
+
+
 @pytest.mark.parametrize(
     ("pair", "options", "message"),
     [
         (lg.pair(), {}, "like is needed"),
+        (lg.pair(), {"like": lg.data(1)}, "like must have at least 2 rows, got 1"),
         (lg.pair(), {"like": lg.data(3), "num_data": 4}, "num_data=4 rows, got 3"),
         (lg.pair(), {"like": lg.data(3), "num_chains": 1}, "num_chains"),
         (lg.pair(), {"like": lg.data(3), "betas": 0}, "betas"),

@@ -8,6 +8,7 @@ import pyro
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 import ppgen
 from ppgen import inference, models
@@ -15,6 +16,7 @@ from ppgen.graphs.passes import functional, simplify
 from ppgen.graphs.products import products_in_bfloat16
 from ppgen.inference.collapse import collapsed
 from ppgen.inference.layout import sites
+from ppgen.training import traced_step
 from ppgen.training.traced_step import TracedStep
 from ppgen.training.updates import Update, make_update
 
@@ -68,6 +70,104 @@ def test_other_optimizers_stay_beside_the_graph() -> None:
     assert not Update.supports(torch.optim.Adam([value], amsgrad=True))
     assert not Update.supports(torch.optim.Adam([{"params": [value], "lr": 0.1}, {"params": [nn.Parameter(value)]}]))
     assert make_update(torch.optim.SGD([value], maximize=True), {"value": value}, None) is None
+    hooked = torch.optim.SGD([value])
+    hooked.register_step_post_hook(lambda *_: None)
+    assert not Update.supports(hooked)
+
+
+def test_parameters_that_the_optimizer_does_not_own_stay() -> None:
+    """Catches a graph that moves what the user's own optimiser was not given."""
+    first, second = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    update = make_update(torch.optim.SGD([first]), {"first": first, "second": second}, None)
+    assert update is not None
+    assert update.ready(["first"])
+    assert not update.ready(["first", "second"])
+
+
+def test_the_step_size_is_that_of_the_optimizer_after_its_state_was_loaded() -> None:
+    """Catches a resumed run whose compiled steps keep the step size of the start, whatever the schedule says."""
+    value = nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([value], lr=0.1)
+    update = make_update(optimizer, {"value": value}, None)
+    assert update is not None
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.param_groups[0]["lr"] = 0.025
+    assert float(update.numbers(["value"])[0]) == 0.025
+
+
+def _by_graph(program, inputs, **options):
+    """In the place of the compiler: the graph that it is given."""
+    flat, spec = tree_flatten(inputs)
+    module = functional(lambda *leaves: tree_leaves(program(*tree_unflatten(leaves, spec))), flat)
+
+    def run(*arguments):
+        with torch.no_grad():
+            return list(module(*tree_leaves(arguments)))
+
+    return run
+
+
+def test_a_changed_momentum_counts_in_compiled_steps(monkeypatch) -> None:
+    """Catches a momentum that a callback raises, as is usual for Boltzmann machines, and a graph keeps at its start."""
+    monkeypatch.setattr(traced_step, "compiled", _by_graph)
+    weights = []
+    for compile in (False, True):
+        made = []
+
+        def optimizer(parameters, made=made):
+            made.append(torch.optim.SGD(parameters, lr=0.1, momentum=0.5))
+            return made[0]
+
+        def raise_momentum(event, made=made):
+            if event.kind == "epoch" and event.epoch == 2:
+                made[0].param_groups[0]["momentum"] = 0.9
+
+        torch.manual_seed(5)
+        pair = models.RBM(12, 4)
+        options = {"optimizer": optimizer, "callbacks": [raise_momentum], "progress": False}
+        run = ppgen.fit(pair, BITS[:32], "cd", epochs=5, batch_size=16, compile=compile, **options)
+        weights.append(list(pair.state_dict().values()))
+    assert run.state["execution"]["stage"] == "compiled"
+    for eager, compiled in zip(*weights, strict=True):
+        torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
+def test_machine_code_is_for_the_usual_batch(monkeypatch) -> None:
+    """Catches a run that compiles for the ragged batch which its second step happens to take, and for no other."""
+    sizes = []
+
+    def compiled(program, inputs, **options):
+        sizes.append(len(inputs[2][-1]))  # the index of the rows
+        return _by_graph(program, inputs)
+
+    monkeypatch.setattr(traced_step, "compiled", compiled)
+    run = ppgen.fit(models.VAE(12, 3, (5,)), BITS, "elbo", epochs=3, batch_size=25, compile=True, progress=False)
+    assert sizes == [25]
+    assert run.state["execution"]["stage"] == "compiled"
+
+
+def test_compiling_copies_no_data(monkeypatch) -> None:
+    """Catches a trial run of the machine code on a second copy of all rows."""
+    seen = []
+    data = BITS.clone()
+
+    def compiled(program, inputs, **options):
+        run = _by_graph(program, inputs)
+        return lambda *arguments: [seen.append(arguments[2][0].data_ptr()), *run(*arguments)][1:]
+
+    monkeypatch.setattr(traced_step, "compiled", compiled)
+    pair = ppgen.Pair(*_mean_model())
+    ppgen.fit(pair, data, "elbo", steps=4, batch_size=20, compile=True, progress=False)
+    assert set(seen) == {data.data_ptr()}
+
+
+def _mean_model():
+    def model(x: Tensor) -> None:
+        mean = pyro.param("mean", torch.zeros(12))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", pyro.distributions.Normal(mean, 1.0).to_event(1), obs=x)
+
+    return model, lambda x: None
 
 
 def _simplified(phase: inference.NegativePhase) -> Counter:

@@ -35,6 +35,10 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.HierarchicalVAE(4, (3, 2, 1), ((4,), (3,), (2,)), likelihood="gaussian"), reals(6, 4)),
     ],
     "RBM": [lambda: (models.RBM(visible=5, hidden=3), bits(6, 5)), lambda: (models.RBM(3, 6), bits(6, 3))],
+    "DBM": [
+        lambda: (models.DBM(visible=5, hidden=(3, 2)), bits(6, 5)),
+        lambda: (models.DBM(4, (3, 2, 3), mean_field_sweeps=3), bits(6, 4)),
+    ],
     "SigmoidBeliefNet": [
         lambda: (models.SigmoidBeliefNet((5, 3, 2)), bits(6, 5)),
         lambda: (models.SigmoidBeliefNet((4, 3), nonlinear=True), bits(6, 4)),
@@ -76,6 +80,7 @@ ESTIMATORS = {
     "Relaxed": [inference.Relaxed(temperature=0.4)],
     "StraightThrough": [inference.StraightThrough(temperature=0.4)],
     "Enumerate": [inference.Enumerate(), inference.Enumerate(max_states=8)],
+    "MeanField": [inference.MeanField()],
 }
 BASELINES = {
     "MovingAverage": [inference.MovingAverage(decay=0.8)],
@@ -105,7 +110,27 @@ COVERED = {
     "schedule": SCHEDULES,
     "algorithm": ALGORITHMS,
 }
-UNITS = {"Bernoulli": lambda device: distributions.Bernoulli(parameter(4, device=device))}
+UNITS = {
+    "Bernoulli": lambda device: distributions.Bernoulli(parameter(4, device=device)),
+    "Gaussian": lambda device: distributions.Gaussian(parameter(3, device=device), parameter(3, device=device)),
+    "Categorical": lambda device: distributions.Categorical(parameter(3, 4, device=device)),
+    "Multinomial": lambda device: distributions.Multinomial(parameter(4, device=device), total=3),
+    "Clamped": lambda device: distributions.Clamped(
+        distributions.Bernoulli(parameter(4, device=device)),
+        torch.tensor([1.0, 0.0, 1.0, 1.0], dtype=torch.float64, device=device),
+        torch.tensor([True, False, False, True], device=device),
+    ),
+}
+PARTLY = {
+    "missing groups": lambda device: distributions.Categorical(
+        parameter(3, 4, device=device), present=torch.tensor([True, False, True], device=device)
+    ),
+    "clamped groups": lambda device: distributions.Clamped(
+        distributions.Categorical(parameter(3, 3, device=device)),
+        torch.tensor([0.0, 1, 0, 0, 0, 0, 1, 0, 0], dtype=torch.float64, device=device),
+        torch.tensor([True, True, True, False, False, False, True, True, True], device=device),
+    ),
+}
 COUPLINGS = {"Dense": lambda device: distributions.Dense(parameter(4, 3, device=device))}
 
 
@@ -242,10 +267,10 @@ def test_negative_phases(name: str, phase: Any, device: torch.device) -> None:
     testing.check_negative_phase(phase, device=device, num_draws=2 if phase.normalised else 60)
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", [*UNITS, *PARTLY])
 def test_units(name: str, device: torch.device) -> None:
     """Catches units whose mean, log-partition function, samples or tempering contradict their energy."""
-    testing.check_units(UNITS[name](device))
+    testing.check_units({**UNITS, **PARTLY}[name](device))
 
 
 @pytest.mark.parametrize("name", COUPLINGS)

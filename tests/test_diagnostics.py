@@ -171,6 +171,8 @@ def test_plates_nested_and_deterministic_sites(num_samples):
     assert list(tree.observed_data) == list(tree.log_likelihood) == ["x"]
     assert tree.observed_data["x"].dims == ("feature2", "data")
     assert tree.log_likelihood["x"].dims == ("chain", "draw", "data")
+    assert tree.prior["double"].dims == ("chain", "draw", "feature")
+    np.testing.assert_allclose(tree.prior["double"], 2 * tree.prior["loc"], rtol=1e-6)
 
 
 def test_sample_dims_of_from_numpyro_svi():

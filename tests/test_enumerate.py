@@ -20,7 +20,9 @@ def test_categorical_sites_are_summed_exactly(law: str, vectorize: bool) -> None
     pair = Mixture(law)
     log_q = (X @ pair.up + pair.bias).log_softmax(-1)
     joint = pair.log_joint(X)
-    bound = inference.Inference(inference.ELBO(1, vectorize), inference.Enumerate()).bind(pair, X, num_data=len(X))
+    bound = inference.Inference(inference.ELBO(1, vectorize_particles=vectorize), inference.Enumerate()).bind(
+        pair, X, num_data=len(X)
+    )
     assert_exact(pair, bound.step(X), (log_q.exp() * (joint - log_q)).sum(-1).mean())
     torch.testing.assert_close(bound.value(X), (log_q.exp() * (joint - log_q)).sum(-1).mean().detach())
     likelihood = inference.MaximumLikelihood(vectorize_particles=vectorize)
@@ -29,7 +31,9 @@ def test_categorical_sites_are_summed_exactly(law: str, vectorize: bool) -> None
 
 
 @pytest.mark.parametrize("structure", ["plain", "inner", "global", "mask", "law_mask", "scale"])
-@pytest.mark.parametrize("objective", [inference.ELBO(1), inference.ELBO(3), inference.ELBO(2, False)], ids=str)
+@pytest.mark.parametrize(
+    "objective", [inference.ELBO(1), inference.ELBO(3), inference.ELBO(2, vectorize_particles=False)], ids=str
+)
 def test_bernoulli_sites_of_every_structure_are_summed_exactly(structure: str, objective: inference.ELBO) -> None:
     """Catches states of an inner plate or of a global latent that are counted wrongly, and a mask on a probability."""
     pair = Structure(structure, False)

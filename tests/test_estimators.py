@@ -15,7 +15,7 @@ from ppgen.inference.objective import average_in_log
 from ppgen.testing.enumeration import enumerated, particles
 
 ROWS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
-COPIES, STEPS, SIGMAS = 500, 24, 4.5
+COPIES, STEPS, SIGMAS = 1400, 24, 4.5
 PROGRAMS = (
     "bernoulli",
     "two bernoulli layers",

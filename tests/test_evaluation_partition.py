@@ -153,6 +153,8 @@ def test_machine_inside_a_users_program():
         ({"method": "ais", "num_chains": 1}, "at least 2"),
         ({"method": "ais", "num_chains": 2.5}, "integer"),
         ({"method": "ais", "betas": 0}, "betas"),
+        ({"method": "ais", "chunk": 0}, "chunk must be a positive integer, got 0"),
+        ({"method": "ais", "compile": "yes"}, "compile must be"),
         ({"method": "ais", "data_mean": torch.zeros(4)}, r"5 visible units.*\(4,\)"),
         ({"method": "ais", "data_mean": torch.full((5,), 1.5)}, "1.5 to 1.5"),
         ({"method": "ais", "data_mean": torch.full((5,), float("nan"))}, "finite|means"),

@@ -25,6 +25,7 @@ CASES = [
     ({"optimizer": {"name": "adam", "momentum": 0.1}}, ValueError, "does not take the options"),
     ({"optimizer": lambda p: torch.optim.SGD(p, 0.1), "lr": 0.1}, ValueError, "lr is given beside"),
     ({"optimizer": lambda p: None}, TypeError, "must return a torch.optim.Optimizer"),
+    ({"optimizer": torch.optim.LBFGS}, TypeError, "step without a closure, and LBFGS"),
     ({"lr_schedule": "cos"}, ValueError, "Unknown lr_schedule 'cos'. Known: constant"),
     ({"lr_schedule": 0.5}, TypeError, "lr_schedule must be a name"),
     ({"seed": -1}, ValueError, "seed must be in"),

@@ -234,6 +234,28 @@ def test_plates_left_of_the_data_plate(num_chains):
     assert changed.tolist() == [False, False, True, False, False]
 
 
+@pytest.mark.parametrize("num_chains", [1, 3])
+def test_a_plate_of_one_is_a_plate(num_chains):
+    """Catches a dimension of the draws that comes and goes with the size of an inner plate."""
+
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1):
+            b = pyro.sample("b", dist.Normal(0.3, 1.0))
+            with pyro.plate("groups", 1, dim=-2):
+                w = pyro.sample("w", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(w.sum(-2, keepdim=True) + b, 0.5), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("b", dist.Normal(x, 1.0))
+            with pyro.plate("groups", 1, dim=-2):
+                pyro.sample("w", dist.Normal(0.0, 1.0))
+
+    density = inference.LatentDensity(ppgen.Pair(model, guide), torch.zeros(5), num_chains)
+    values = density.values(density.draw())
+    assert values["b"].shape == (num_chains, 5) and values["w"].shape == (num_chains, 5, 1)
+
+
 def test_divergences_are_told_and_rejected():
     """Catches a NaN proposal that is accepted, or that spoils the chains beside it."""
     log_density = lambda z: torch.where(z[..., 0] > 0, z[..., 0].log() - z[..., 0], torch.nan)
@@ -288,17 +310,37 @@ def off_support_guide(x):
         pyro.sample("rate", dist.Normal(x.new_zeros(()), 1.0))
 
 
+def angle(law):
+    def program(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", law)
+            pyro.sample("x", dist.Normal(z.sum(-1) if z.dim() > 1 else z, 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", law)
+
+    return ppgen.Pair(program, guide)
+
+
 @pytest.mark.parametrize(
     ("pair", "x", "message"),
     [
+        (lambda: angle(dist.VonMises(torch.tensor(0.0), 1.0)), torch.ones(2), r"'z' \(VonMises\) lies on a circle"),
+        (lambda: angle(dist.ProjectedNormal(torch.ones(2))), torch.ones(2), r"'z' \(ProjectedNormal\).*sphere"),
         (lambda: models.RBM(visible=4, hidden=3), torch.ones(2, 4), "'hidden' is discrete.*importance"),
+        (lambda: models.SigmoidBeliefNet((4, 3)), torch.ones(2, 4), r"'z1' is discrete \(ThresholdBernoulli\)"),
         (lambda: ppgen.Pair(observed_only, nothing), torch.ones(2), "no latent site"),
         (lambda: ppgen.Pair(outside_model, outside_guide), torch.ones(2), "'scale'.*outside plate"),
         (lambda: ppgen.Pair(exponential, off_support_guide), torch.ones(20).double(), "'rate'.*support"),
+        (lambda: models.VAE(features=4, latent=2, hidden=(3,)), 2 * torch.ones(2, 4), "'x' must lie.*bits"),
+        (lambda: models.VAE(features=4, latent=2, hidden=(3,)), torch.ones(4), r"\(rows, features\).*x\[None\]"),
     ],
 )
 def test_pairs_without_continuous_latents_are_refused(pair, x, message):
-    """Catches a trajectory through bits, a crash without a name, and chains of data that are not independent."""
+    """Catches a trajectory through bits, a crash without a name, chains of data that are not independent, a periodic
+    density on the real line, which has no integral (log p(x) erred by 0.2 nats), and draws given data that the model
+    does not know or the features of one row taken for rows."""
     with pytest.raises(ValueError, match=message):
         inference.sample_posterior(pair(), x, num_samples=2, warmup_steps=1)
 

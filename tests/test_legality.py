@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ppgen import inference, models, registry
-from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, REPARAMETERISED, UNDIRECTED
+from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, UNDIRECTED
 from ppgen.pair import Pair
 
 X = torch.tensor([1.0, 0.0, 1.0, 1.0])
@@ -53,6 +53,10 @@ def test_rule(rule: inference.Rule) -> None:
         pair, x = models.RBM(4, 2), X.reshape(1, 4)
         phase = None if rule.part == "none" else registry.lookup("negative phase", rule.part)()
         chosen = inference.Inference(objective, negative_phase=phase)
+    elif rule.site == MEAN_FIELD:
+        pair, x = models.DBM(4, (2, 2)), X.reshape(1, 4)
+        estimator = "auto" if rule.part == "auto" else registry.lookup("estimator", rule.part)()
+        chosen = inference.Inference(objective, estimator, inference.ExactPartition())
     else:
         pair, x = directed(rule.site), X
         estimator = "auto" if rule.part == "auto" else registry.lookup("estimator", rule.part)()
@@ -63,7 +67,7 @@ def test_rule(rule: inference.Rule) -> None:
         assert result.value.isfinite() and result.gradients
     else:
         assert rule.instead.startswith(("Use", "Give"))
-        site = "hidden" if rule.site == UNDIRECTED else "z"
+        site = "hidden" if rule.site in (UNDIRECTED, MEAN_FIELD) else "z"
         with pytest.raises(ValueError) as caught:
             chosen.bind(pair, x, num_data=len(x))
         assert repr(site) in str(caught.value) and rule.instead in str(caught.value)
@@ -77,7 +81,7 @@ def test_table_is_complete() -> None:
         (objective, part, site)
         for objective in registry.OBJECTIVES
         for parts, kinds in (
-            (("auto", *registry.ESTIMATORS), (REPARAMETERISED, DISCRETE, EXACT_POSTERIOR)),
+            (("auto", *registry.ESTIMATORS), (REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR)),
             (("none", *registry.NEGATIVE_PHASES), (UNDIRECTED,)),
         )
         for part in parts
@@ -119,15 +123,31 @@ def test_names_and_descriptions() -> None:
         (lambda: inference.Inference(inference.CD()), TypeError, "objective must be an objective"),
         (lambda: inference.Inference(inference.ELBO(), "magic"), TypeError, 'estimator must be "auto", an estimator'),
         (lambda: inference.Inference(inference.ELBO(), negative_phase=inference.ELBO()), TypeError, "negative_phase"),
+        (lambda: inference.ELBO(5, "linear"), ValueError, "kl_weight must be a schedule or a finite number"),
+        (lambda: inference.ELBO(5, False), ValueError, "kl_weight must be a schedule or a finite number"),
+        (lambda: inference.ELBO(free_bits=float("inf")), ValueError, "free_bits must be a finite number"),
+        (lambda: inference.ELBO(vectorize_particles=0.5), TypeError, "vectorize_particles must be True or False"),
+        (lambda: inference.ELBO(True), ValueError, "num_particles must be an integer of at least 1, got True"),
+        (lambda: inference.Renyi(2, 10), TypeError, "positional"),
+        (lambda: inference.Renyi(alpha=float("inf")), ValueError, "alpha must be a finite number, got inf"),
+        (lambda: inference.WakeSleep(fantasy=3), TypeError, "fantasy must be a callable"),
+        (lambda: inference.Linear(steps=3, end=float("nan")), ValueError, "start and end finite"),
         (lambda: inference.CD(k=0), ValueError, "k must be a number of Gibbs sweeps of at least 1, got 0"),
         (lambda: inference.PCD(num_chains=0), ValueError, "num_chains must be at least 1, got 0"),
         (lambda: inference.PCD(offset_rate=0.0), ValueError, r"offset_rate must lie in \(0, 1\], got 0.0"),
     ],
 )
 def test_bad_parts(call: Any, error: type, message: str) -> None:
-    """Catches a part of the wrong kind that would fail at the first step."""
+    """Catches a part of the wrong kind that would fail at the first step, or be taken for another argument."""
     with pytest.raises(error, match=message):
         call()
+
+
+def test_arguments_by_position() -> None:
+    """Catches a weight or a phase that lands in another argument, which then trains something else without a word."""
+    assert inference.ELBO(5, 0.5, 0.1) == inference.ELBO(num_particles=5, kl_weight=0.5, free_bits=0.1)
+    both = inference.ReweightedWakeSleep(num_particles=5, wake=False, sleep=True)
+    assert inference.ReweightedWakeSleep(5, False, True) == both
 
 
 def test_an_exact_site_above_an_approximate_one_raises() -> None:

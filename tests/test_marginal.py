@@ -13,7 +13,7 @@ from ppgen import diagnostics, evaluation, inference
 OBJECTIVES = [inference.ELBO(2), inference.IWELBO(3), inference.Renyi(2, alpha=0.5), inference.MaximumLikelihood()]
 
 
-@pytest.mark.parametrize("objective", [*OBJECTIVES, inference.IWELBO(2, False)], ids=str)
+@pytest.mark.parametrize("objective", [*OBJECTIVES, inference.IWELBO(2, vectorize_particles=False)], ids=str)
 @pytest.mark.parametrize("law", ["categorical", "one-hot"])
 def test_marked_sites_of_the_model_are_summed_out(law: str, objective: inference.Objective) -> None:
     """Catches a site of the model that is drawn, or summed over outside the logarithm."""
@@ -29,9 +29,9 @@ def test_marked_sites_of_the_model_are_summed_out(law: str, objective: inference
         inference.Inference(inference.ELBO(2)),
         inference.Inference(inference.ELBO(1)),
         inference.Inference(inference.ELBO(2), inference.StickTheLanding()),
-        inference.Inference(inference.ELBO(2, False), inference.StickTheLanding()),
+        inference.Inference(inference.ELBO(2, vectorize_particles=False), inference.StickTheLanding()),
         inference.Inference(inference.IWELBO(3)),
-        inference.Inference(inference.IWELBO(3, False)),
+        inference.Inference(inference.IWELBO(3, vectorize_particles=False)),
         inference.Inference(inference.IWELBO(3), inference.LeaveOneOut()),
         inference.Inference(inference.IWELBO(2), inference.DoublyReparameterized()),
         inference.Inference(inference.ReweightedWakeSleep(3)),

@@ -129,6 +129,15 @@ def test_bad_arguments_are_named(options, message):
         training.refine(lg.pair(), lg.data(2), **options)
 
 
+def test_grey_values_are_refused():
+    """Catches a message from the depth of the fit, or a gap of data that the model cannot have made."""
+    vae = models.VAE(features=4, latent=2, hidden=(3,))
+    with pytest.raises(ValueError, match="'x' must lie.*Binarise"):
+        training.refine(vae, torch.full((2, 4), 0.5), steps=1)
+    with pytest.raises(ValueError, match=r"x\[None\]"):
+        training.refine(vae, torch.ones(4), steps=1)
+
+
 def test_discrete_latents_are_refused():
     """Catches a Normal fitted to bits."""
     with pytest.raises(ValueError, match="'hidden' is discrete"):

@@ -14,7 +14,7 @@ from ppgen.training.traced_step import TracedStep
 
 ROWS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
 BITS = (torch.rand(30, 8, generator=torch.Generator().manual_seed(2)) < 0.4).float()
-COPIES, STEPS, SIGMAS = 500, 24, 4.5
+COPIES, STEPS, SIGMAS = 1400, 24, 4.5
 
 
 class Program(ppgen.GenerativeModel):

@@ -183,6 +183,26 @@ def test_progress_counts_every_sweep():
     assert torch.equal(drawn.samples, ppgen.sample(_rbm(), 10, sweeps=2, warmup_steps=1).samples)
 
 
+def test_chains_in_blocks_are_all_there_and_in_their_order(monkeypatch):
+    """Catches a block that is lost, put in another's place, or larger than the memory it was promised to take."""
+    energy, told, sizes = _deep(), [], []
+    start = (torch.rand(7, 8, generator=torch.Generator().manual_seed(2)) < 0.5).float()
+    options = {"warmup_steps": 2, "draws": 3, "sweeps": 2, "compile": False}
+    torch.manual_seed(4)
+    blocks = [gibbs_chains(energy, rows, **options) for rows in (start[:3], start[3:6], start[6:])]
+    call = Sweep.__call__
+    monkeypatch.setattr(Sweep, "__call__", lambda self, inputs: sizes.append(len(inputs[0])) or call(self, inputs))
+    torch.manual_seed(4)
+    values, energies = gibbs_chains(energy, start, chunk=3, advance=told.append, **options)
+    assert torch.equal(values, torch.cat([values for values, _ in blocks], 1))
+    assert torch.equal(energies, torch.cat([energies for _, energies in blocks]))
+    assert sizes == 8 * [3] + 8 * [3] + 8 * [1]
+    assert told[-1] == 8
+    drawn = ppgen.sample(_rbm(), 10, num_chains=5, sweeps=2, warmup_steps=1, chunk=2)
+    assert drawn.samples.shape == (10, 3)
+    assert drawn.num_chains == 5
+
+
 def test_more_chains_than_persistent_ones_are_refused():
     """Catches trained chains that are dropped for new ones without a word."""
     rbm = models.RBM(6, 3)
@@ -236,6 +256,18 @@ def _guide(x, shift=None):
         pyro.sample("z", dist.Normal(loc, 0.1))
 
 
+def test_computed_values_are_no_observations():
+    """Catches a value computed in the plate, drawn anew with its dimension twice and taken for data."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(5.0, 0.1))
+            pyro.sample("x", dist.Normal(pyro.deterministic("twice", 2 * z), 0.1), obs=x)
+
+    drawn = ppgen.sample(ppgen.Pair(model, _guide), 4, like=torch.zeros(4)).samples
+    assert drawn.shape == (4,) and (drawn - 10).abs().max() < 2
+
+
 def test_a_pair_of_ones_own_needs_a_batch_or_its_run():
     """Catches observed values given back as draws, and covariates that are silently taken as zero."""
     pair = ppgen.Pair(_model, _guide)
@@ -263,6 +295,7 @@ def test_a_pair_of_ones_own_needs_a_batch_or_its_run():
         {"sweeps": 0},
         {"warmup_steps": -1},
         {"sweeps": 1.5},
+        {"chunk": 0},
     ],
 )
 def test_bad_numbers_are_named(arguments):

@@ -1,5 +1,6 @@
 """A traced step does what the program does, is traced once a shape, and notices what a graph cannot hold."""
 
+import dataclasses
 import warnings
 
 import pyro
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 import ppgen
 from ppgen import inference, models, registry
 from ppgen.inference.layout import DISCRETE
-from ppgen.training import execution
+from ppgen.training import execution, traced_step
 from ppgen.training.traced_step import TracedStep, UntraceableError
 
 BITS = (torch.rand(40, 12, generator=torch.Generator().manual_seed(3)) < 0.3).float()
@@ -168,7 +169,7 @@ def test_what_cannot_be_traced_runs_eagerly_with_one_warning() -> None:
 
     pair = Branching()
     bound = _bound(pair, "elbo")
-    with pytest.raises(UntraceableError):
+    with pytest.raises(UntraceableError, match=r"value of a tensor in `shift = .*` \(test_traced_step.py, line"):
         TracedStep(bound, dict(pair.named_parameters())).graph(BITS)
     with pytest.warns(UserWarning, match="cannot be traced") as caught:
         run = ppgen.fit(pair, BITS, "elbo", steps=5, compile=True, progress=False)
@@ -211,3 +212,106 @@ def test_inductor_gives_the_same_gradients() -> None:
     torch.testing.assert_close(result.value, expected.value)
     for name, gradient in expected.gradients.items():
         torch.testing.assert_close(result.gradients[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+class _Mean(nn.Module):
+    """Mean of the data: a weight under two names, the second one in a list too, and a counter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(12, 1, bias=False), nn.Linear(12, 1, bias=False)
+        self.second.weight = self.first.weight
+        self.listed = [self.first.weight]
+        self.through_list = False
+        self.factor = 1.0
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    def model(self, x: Tensor) -> None:
+        pyro.module("mean", self)
+        self.count.add_(1)
+        weight = self.listed[0] if self.through_list else self.second.weight
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(self.factor * (self.first.weight + weight)[0], 1.0).to_event(1), obs=x)
+
+    def pair(self) -> ppgen.Pair:
+        return ppgen.Pair(self.model, lambda x: None)
+
+
+def test_a_weight_under_two_names_is_one_parameter() -> None:
+    """Catches tied weights that are refused as foreign tensors, and modules left with tensors of the trace."""
+    mean = _Mean()
+    bound = _bound(mean.pair(), "elbo")
+    traced = TracedStep(bound, dict(bound.pair.named_parameters()))
+    assert traced.check(BITS) is None
+    assert mean.first.weight is mean.second.weight
+    assert isinstance(mean.first.weight, nn.Parameter)
+    assert type(mean.first.weight.data) is Tensor
+
+
+def test_a_parameter_read_from_a_list_runs_eagerly() -> None:
+    """Catches a program that trains eagerly and stops with an error as soon as it is traced."""
+    mean = _Mean()
+    mean.through_list = True
+    with pytest.warns(UserWarning, match="first.weight' is read from a closure or a list"):
+        run = ppgen.fit(mean.pair(), BITS, "elbo", steps=4, compile=True, progress=False)
+    assert run.state["execution"]["stage"] == "eager"
+
+
+def test_tracing_counts_nothing(monkeypatch) -> None:
+    """Catches a buffer that counts steps and is moved by tracing or compiling as well."""
+    monkeypatch.setattr(traced_step, "compiled", lambda program, inputs, **options: program(*inputs) and _no_code)
+    mean = _Mean()
+    bound = _bound(mean.pair(), "elbo")
+    before = int(mean.count)
+    traced = TracedStep(bound, dict(bound.pair.named_parameters()))
+    traced.graph(BITS)
+    assert int(mean.count) == before
+    traced.compile(BITS)
+    assert int(mean.count) == before
+
+
+def _no_code(*arguments) -> list[Tensor]:
+    return [torch.zeros(())]
+
+
+def test_an_inference_that_holds_a_list_can_be_traced() -> None:
+    """Catches a user's own objective that runs eagerly and stops with an error as soon as it is traced."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Own(inference.ELBO):
+        weights: list[float] = dataclasses.field(default_factory=list)
+
+    pair = models.VAE(12, 3, (5,))
+    traced = TracedStep(_bound(pair, Own()), dict(pair.named_parameters()))
+    traced(BITS)
+    traced(BITS)
+    assert traced.num_traces == 1
+
+
+def test_python_state_is_caught_in_runs_of_one_batch_an_epoch(monkeypatch) -> None:
+    """Catches comparisons that are made for full batches only, where all rows are fewer than that."""
+    monkeypatch.setattr(execution, "TRACE_SECONDS", 0.0)
+    monkeypatch.setattr(execution, "COMPILE_SECONDS", float("inf"))
+    monkeypatch.setattr(execution, "MEASURED", 3)
+    monkeypatch.setattr(execution, "CHECK_STEPS", 1)
+    monkeypatch.setattr(execution.Execution, "_consider", lambda self, batch, remaining: self._go("graph", batch))
+    mean = _Mean()
+
+    def change(event) -> None:
+        if event.kind == "epoch" and event.epoch == 8:
+            mean.factor = 2.0
+
+    with pytest.warns(UserWarning, match="Python state"):
+        ppgen.fit(mean.pair(), BITS, "elbo", epochs=12, batch_size=128, callbacks=[change], progress=False)
+
+
+def test_a_run_that_was_left_after_one_step_goes_on_compiled(monkeypatch) -> None:
+    """Catches a resumed run whose second step is eager, where that of an uninterrupted one is compiled."""
+    gone = []
+    mean = _Mean()
+    bound = _bound(mean.pair(), "elbo")
+    runner = execution.Execution(bound, dict(bound.pair.named_parameters()), compile=True)
+    monkeypatch.setattr(runner, "_go", lambda stage, batch: gone.append(stage))
+    runner.restore("eager", 1)
+    runner.step(BITS, 5)
+    assert gone == ["compiled"]

@@ -14,7 +14,7 @@ from torch import Tensor
 from ppgen import inference
 from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates, to_array
 from ppgen.diagnostics.trees import Group
-from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites
+from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites, unconditioned
 from ppgen.inference.log_weights import PARTICLES
 from ppgen.pair import AnyPair, split_batch
 
@@ -60,7 +60,7 @@ class Collector:
         layout = find_layout(self.pair, batch)
         for count in self._counts(batch):
             for part in [count] if self.vectorize else [1] * count:
-                trace = self._run(poutine.uncondition(self.pair.model), batch, part, layout)
+                trace = self._run(unconditioned(self.pair.model), batch, part, layout)
                 observed = [name for name, site in sites(trace).items() if _was_data(site)]
                 latent = [name for name in _latents(trace) if name not in observed]
                 self._add("prior", trace, latent, part, layout)
@@ -105,7 +105,7 @@ class Collector:
         count: int,
         layout: Layout,
     ) -> None:
-        program = poutine.uncondition(poutine.replay(self.pair.model, trace=guide))
+        program = unconditioned(poutine.replay(self.pair.model, trace=guide))
         self._add(group, self._run(program, batch, count, layout), _observed(model), count, layout)
 
     def _add_observed(self, site: Any, layout: Layout) -> None:

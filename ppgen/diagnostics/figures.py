@@ -16,7 +16,7 @@ from ppgen.diagnostics.mosaic import DPI, as_images, columns_for, draw_rows, lim
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.program import undirected_sites
 from ppgen.evaluation.state import evaluating
-from ppgen.inference.layout import sites
+from ppgen.inference.layout import sites, unconditioned
 from ppgen.pair import as_pair, split_batch
 
 __all__ = ["curve", "estimators", "filters", "reconstructions", "samples", "write_all"]
@@ -237,7 +237,7 @@ def _reconstruct(pair: Any, x: Any, num_samples: int, seed: int) -> tuple[Tensor
     with evaluating(pair, seed), pair.running():
         for _ in range(num_samples):
             guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
-            program = poutine.uncondition(poutine.replay(pair.model, trace=guide))
+            program = unconditioned(poutine.replay(pair.model, trace=guide))
             found = [
                 site
                 for site in sites(poutine.trace(program).get_trace(*args, **kwargs)).values()

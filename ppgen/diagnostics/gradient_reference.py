@@ -39,16 +39,16 @@ def reference_for(inference: Inference, objective: Any = None) -> Inference:
     """
     given = inference.objective if objective is None else objective
     if isinstance(given, WakeSleep):
-        given = ELBO(given.num_particles, given.vectorize_particles)
+        given = ELBO(given.num_particles, vectorize_particles=given.vectorize_particles)
     elif isinstance(given, ReweightedWakeSleep):
-        given = IWELBO(given.num_particles, given.vectorize_particles)
+        given = IWELBO(given.num_particles, vectorize_particles=given.vectorize_particles)
     elif given.own_gradient:
         raise ValueError(
             f"{type(given).__name__} has no unbiased estimator to compare with: name an objective by objective=, such "
             "as inference.ELBO()."
         )
     if isinstance(given, IWELBO) and given.num_particles == 1:
-        given = ELBO(1, given.vectorize_particles)
+        given = ELBO(1, vectorize_particles=given.vectorize_particles)
     if isinstance(given, ELBO) and not given.weighted:
         given = replace(given, num_particles=max(given.num_particles, PARTICLES))
     return Inference(given, "auto", None if inference.negative_phase is None else ExactPartition())

@@ -1,13 +1,18 @@
 """Distributions that Pyro does not have: Boltzmann machines of layered units, autoregressive bits."""
 
 from ppgen.distributions.autoregressive import AutoregressiveBernoulli
+from ppgen.distributions.bernoulli import Bernoulli
 from ppgen.distributions.boltzmann import BoltzmannMachine, BoltzmannMarginal
+from ppgen.distributions.categorical import Categorical
+from ppgen.distributions.clamped import Clamped
 from ppgen.distributions.conditional import LayerConditional
 from ppgen.distributions.couplings import Coupling, Dense
+from ppgen.distributions.gaussian import Gaussian
+from ppgen.distributions.multinomial import Multinomial
 from ppgen.distributions.samplers import ExactSampler, GibbsSampler
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.distributions.undirected import UndirectedDistribution
-from ppgen.distributions.units import Bernoulli, Units
+from ppgen.distributions.units import Units
 
 __all__ = [
     "AutoregressiveBernoulli",
@@ -15,11 +20,15 @@ __all__ = [
     "Bernoulli",
     "BoltzmannMachine",
     "BoltzmannMarginal",
+    "Categorical",
+    "Clamped",
     "Coupling",
     "Dense",
     "ExactSampler",
+    "Gaussian",
     "GibbsSampler",
     "LayerConditional",
+    "Multinomial",
     "UndirectedDistribution",
     "Units",
 ]

@@ -7,10 +7,12 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from ppgen.distributions.clamped import Clamped
 from ppgen.distributions.conditional import LayerConditional
 from ppgen.distributions.couplings import Coupling
 from ppgen.distributions.enumeration import exact_log_partition
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.mean_field import mean_field_inputs
 from ppgen.distributions.undirected import UndirectedDistribution
 from ppgen.distributions.units import Units
 
@@ -132,11 +134,11 @@ class BoltzmannMachine(UndirectedDistribution):
         missing = sorted(set(neighbours) - set(given))
         if missing:
             raise ValueError(f"given misses the values of layers {missing}, neighbours of {name!r}.")
-        inputs = []
-        for neighbour, index in neighbours.items():
-            coupling = self.base_energy.couplings[min(index, layer)]
-            value = given[neighbour]
-            inputs.append(coupling.forward(value) if index < layer else coupling.backward(value))
+        energy = self.base_energy
+        inputs = [
+            energy.sent(index, layer, energy.units[index].statistic(given[neighbour]))
+            for neighbour, index in neighbours.items()
+        ]
         law = self.base_energy.units[layer].distribution(inputs[0] if len(inputs) == 1 else inputs[0] + inputs[1])
         return LayerConditional(
             law, self.base_energy, layer, {index: given[name] for name, index in neighbours.items()}
@@ -148,8 +150,72 @@ class BoltzmannMachine(UndirectedDistribution):
         """Values of the side of layer `side` after block Gibbs sweeps: (chains, units) -> (chains, units)."""
         return self.base_energy.gibbs(value, self._parity((side,)), sweeps, generator)
 
+    def mean_field(self, given: Mapping[str, Tensor], sweeps: int = 10) -> dict[str, Tensor]:
+        r"""Means of the layers that are not given, under the best factorial law: coordinate ascent by layers.
+
+        .. math:: \log Z(\text{given}) \ge E_q[-E(x)] + H(q)
+
+        Args:
+            given: Values by layer name, (..., units); at least one layer.
+            sweeps: Updates of all even and then all odd layers, after a first pass outwards from the given layers.
+
+        Returns:
+            Means by the name of the layer: (..., units); they carry no gradient.
+
+        Raises:
+            ValueError: If no layer is given, or one is unknown.
+
+        Example:
+            >>> from ppgen import testing
+            >>> machine = testing.boltzmann_machine((3, 2, 2))
+            >>> machine.mean_field({"layer0": torch.ones(5, 3, dtype=torch.float64)})["layer2"].shape
+            torch.Size([5, 2])
+        """
+        if not given:
+            raise ValueError(f"given must hold the values of one layer or more of {list(self.names)}.")
+        known = {self._layer(name): value for name, value in given.items()}
+        inputs = mean_field_inputs(self.base_energy, known, sweeps)
+        return {self.names[layer]: self.base_energy.units[layer].mean(input) for layer, input in sorted(inputs.items())}
+
+    def condition(self, given: Mapping[str, Tensor]) -> "BoltzmannMachine":
+        r"""The machine with some units held at values: the law of the others given them.
+
+        .. math:: \log p(x_{\text{given}}) = \log Z(x_{\text{given}}) - \log Z
+
+        Every method works on it as on any machine: `gibbs` simulates the free units, `exact_log_partition` and
+        annealing give log Z of each row of the values. Events keep all units; the held ones stand at their values.
+
+        Args:
+            given: Values by layer name, (units,) or (rows, units); NaN marks a unit that is free.
+
+        Raises:
+            ValueError: If a layer is unknown, a shape does not fit, or a value is none that the units can have.
+
+        Example:
+            >>> from ppgen import testing
+            >>> machine = testing.boltzmann_machine((3, 2))
+            >>> half = machine.condition({"layer0": torch.tensor([1.0, float("nan"), 0.0], dtype=torch.float64)})
+            >>> half.gibbs(torch.zeros(4, 3, dtype=torch.float64), side="layer0")[:, ::2].unique(dim=0)
+            tensor([[1., 0.]], dtype=torch.float64)
+        """
+        layers = dict(self.base_energy.layers)
+        for name, value in given.items():
+            units = layers[self.names[self._layer(name)]]
+            if value.shape[-1:] != (units.size,):
+                raise ValueError(f"Layer {name!r} has {units.size} units; got values of shape {tuple(value.shape)}.")
+            held = ~value.isnan()
+            known = torch.where(held, value, torch.zeros_like(value)).to(units.parameters()[0])
+            fits = units.support.check(known) | ~held
+            if not fits.all():
+                raise ValueError(
+                    f"given[{name!r}] holds {float(known[~fits][0]):g}, which is no value of {type(units).__name__} "
+                    "units; NaN marks units that are free."
+                )
+            layers[name] = Clamped(units, known, held)
+        return BoltzmannMachine(layers, self.base_energy.couplings, validate_args=self._validate_args)
+
     def exact_log_partition(self, max_states: int = 2**20) -> Tensor:
-        """log Z in nats by enumeration of the smaller side: a float64 scalar.
+        """log Z in nats by enumeration of the smaller side: float64, a scalar or one for each row of a batch shape.
 
         Raises:
             ValueError: If the smaller side has more than `max_states` states.
@@ -214,6 +280,9 @@ class BoltzmannMarginal(UndirectedDistribution):
     def holds_one_side(self) -> bool:
         """True."""
         return True
+
+    def _layers(self) -> Sequence[int]:
+        return self.base_energy.sides[self.side]
 
     def _event(self, even: Tensor, odd: Tensor) -> Tensor:
         return even if self.side == EVEN else odd

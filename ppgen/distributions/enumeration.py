@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ppgen.distributions.layered_energy import LayeredEnergy
 
-_CHUNK = 2**14  # states summed at once: 16,384 states x 500 units of float64 are 64 MiB
+_CHUNK = 2**14  # states (of each row) summed at once: 16,384 states x 500 units of float64 are 64 MiB
 
 
 def smaller_side_states(energy: LayeredEnergy, max_states: int) -> int:
@@ -24,20 +24,23 @@ def smaller_side_states(energy: LayeredEnergy, max_states: int) -> int:
             f"(2^{math.log2(max_states):.0f}); it has 2^{math.log2(total):.0f} ({energy.size(side)} units). "
             'Use annealed importance sampling: ppgen.evaluation.log_partition(pair, method="ais").'
         )
-    return total
+    return int(total)
 
 
 def exact_log_partition(energy: LayeredEnergy, max_states: int = 2**20) -> Tensor:
     """log Z in nats, in float64, differentiable in the weights: the sum over the smaller side of exp(-F).
+
+    A scalar, or one for each datum that the energy depends on.
 
     Raises:
         ValueError: If the smaller side has more than `max_states` states.
     """
     total = smaller_side_states(energy, max_states)
     exact, side = energy.to(torch.float64), energy.smaller_side
+    chunk = max(1, _CHUNK // energy.batch_shape.numel())
     pieces = [
-        torch.logsumexp(-exact.free_energy(exact.states(side, start, min(start + _CHUNK, total)), side), 0)
-        for start in range(0, total, _CHUNK)
+        torch.logsumexp(-exact.free_energy(exact.states(side, start, min(start + chunk, total)), side), 0)
+        for start in range(0, total, chunk)
     ]
     return torch.logsumexp(torch.stack(pieces), 0)
 
@@ -52,6 +55,7 @@ def exact_probabilities(energy: LayeredEnergy, side: int, max_states: int = 2**2
     total = energy.num_states(side)
     if total > max_states:
         raise ValueError(f"The side has {total} states, more than max_states={max_states}.")
+    total = int(total)
     exact = energy.to(torch.float64)
     logits = [
         -exact.free_energy(exact.states(side, start, min(start + _CHUNK, total)), side)

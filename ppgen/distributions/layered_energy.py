@@ -5,12 +5,14 @@ Boltzmann machine between its two sides with a block-sparse weight matrix. Every
 """
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 from ppgen.distributions.couplings import Coupling
+from ppgen.distributions.drawing import draw_layers, join_layers
 from ppgen.distributions.units import Units, log2_states
 
 EVEN, ODD = 0, 1
@@ -50,6 +52,11 @@ class LayeredEnergy:
         parts: list[Units | Coupling] = [*self.units, *self.couplings]
         return [tensor for part in parts for tensor in part.parameters()]
 
+    @property
+    def batch_shape(self) -> Size:
+        """Shape of the data that the energy depends on: clamped values, lengths, missing ratings; empty for most."""
+        return torch.broadcast_shapes(*(units.batch_shape for units in self.units))
+
     def size(self, side: int) -> int:
         """Number of units of a side."""
         return sum(self.units[layer].size for layer in self.sides[side])
@@ -67,16 +74,22 @@ class LayeredEnergy:
         pieces = values.split([self.units[layer].size for layer in layers], -1)
         return dict(zip(layers, pieces, strict=True))
 
+    def statistics(self, values: Tensor, side: int) -> Tensor:
+        """What the layers of a side let their neighbours see: (..., units of side) -> the same shape."""
+        return join_layers([self.units[layer].statistic(value) for layer, value in self.split(values, side).items()])
+
     def inputs(self, values: Tensor, side: int) -> list[Tensor]:
         """Inputs of the layers of the *other* side, given values of `side`."""
-        given = self.split(values, side)
+        given = {layer: self.units[layer].statistic(value) for layer, value in self.split(values, side).items()}
         inputs = []
         for layer in self.sides[1 - side]:
-            terms = [self.couplings[layer - 1].forward(given[layer - 1])] if layer - 1 in given else []
-            if layer + 1 in given:
-                terms.append(self.couplings[layer].backward(given[layer + 1]))
+            terms = [self.sent(other, layer, given[other]) for other in (layer - 1, layer + 1) if other in given]
             inputs.append(terms[0] if len(terms) == 1 else terms[0] + terms[1])
         return inputs
+
+    def sent(self, layer: int, to: int, statistic: Tensor) -> Tensor:
+        """Input that a layer's statistics give the layer above or below it: (..., units) -> (..., units of `to`)."""
+        return self.couplings[layer].forward(statistic) if to > layer else self.couplings[to].backward(statistic)
 
     def opposite(self, side: int) -> list[Units]:
         """Units of the layers of the other side."""
@@ -90,8 +103,8 @@ class LayeredEnergy:
             for layer, value in self.split(values, side).items()
         )
         joined = sum(
-            (value * input).sum(-1)
-            for value, input in zip(self.split(odd, ODD).values(), self.inputs(even, EVEN), strict=True)
+            (self.units[layer].statistic(value) * input).sum(-1)
+            for (layer, value), input in zip(self.split(odd, ODD).items(), self.inputs(even, EVEN), strict=True)
         )
         return own - joined  # type: ignore[return-value]
 
@@ -105,15 +118,11 @@ class LayeredEnergy:
     def mean_opposite(self, values: Tensor, side: int) -> Tensor:
         """Mean of the other side given values of `side`: (..., units of the other side)."""
         inputs = self.inputs(values, side)
-        return _join([units.mean(input) for units, input in zip(self.opposite(side), inputs, strict=True)])
+        return join_layers([units.mean(input) for units, input in zip(self.opposite(side), inputs, strict=True)])
 
     def sample_opposite(self, values: Tensor, side: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw of the other side given values of `side`, each unit from a uniform of its own."""
-        drawn = []
-        for units, input in zip(self.opposite(side), self.inputs(values, side), strict=True):
-            uniform = torch.rand(input.shape, dtype=input.dtype, device=input.device, generator=generator)
-            drawn.append(units.sample(input, uniform))
-        return _join(drawn)
+        return draw_layers(self.opposite(side), self.inputs(values, side), generator=generator)
 
     @torch.no_grad()
     def gibbs(self, values: Tensor, side: int, sweeps: int = 1, generator: torch.Generator | None = None) -> Tensor:
@@ -128,16 +137,16 @@ class LayeredEnergy:
         pieces: list[Tensor] = []
         for layer in reversed(self.sides[side]):
             units = self.units[layer]
-            pieces.append(units.states(index % units.num_states))
-            index = index // units.num_states
-        return _join(pieces[::-1])
+            states = units.states(index % int(units.num_states))
+            batch = (1,) * (len(self.batch_shape) + 2 - states.dim())
+            pieces.append(states.reshape(len(index), *batch, *states.shape[1:]))
+            index = index // int(units.num_states)
+        return join_layers(pieces[::-1])
 
-    def num_states(self, side: int) -> int:
-        """Number of joint states of a side."""
-        total = 1
-        for layer in self.sides[side]:
-            total *= self.units[layer].num_states
-        return total
+    def num_states(self, side: int) -> float:
+        """Number of joint states of a side; infinite with continuous units."""
+        counts = [self.units[layer].num_states for layer in self.sides[side]]
+        return math.inf if math.inf in counts else math.prod(counts)
 
     def to(self, *args: torch.device | torch.dtype) -> "LayeredEnergy":
         """The same energy on another device or in another dtype; differentiable."""
@@ -154,7 +163,3 @@ class LayeredEnergy:
     def versions(self) -> tuple[tuple[int, int], ...]:
         """Identity and in-place version of every weight: equal as long as none was written to."""
         return tuple((tensor.data_ptr(), tensor._version) for tensor in self.parameters())
-
-
-def _join(pieces: list[Tensor]) -> Tensor:
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, -1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Size, Tensor
 
+from ppgen.distributions.drawing import draw_layers
 from ppgen.distributions.enumeration import exact_probabilities, smaller_side_states
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.undirected import Sampler
@@ -62,13 +63,8 @@ class GibbsSampler:
 
 def base_rate_draw(energy: LayeredEnergy, shape: Size | tuple[int, ...]) -> Tensor:
     """Values of the even side with every input zero, where chains start: `shape + (even units,)`."""
-    drawn = []
-    for layer in energy.sides[EVEN]:
-        units = energy.units[layer]
-        like = units.parameters()[0]
-        input = torch.zeros(*shape, units.size, dtype=like.dtype, device=like.device)
-        drawn.append(units.sample(input, torch.rand_like(input)))
-    return drawn[0] if len(drawn) == 1 else torch.cat(drawn, -1)
+    layers = [energy.units[layer] for layer in energy.sides[EVEN]]
+    return draw_layers(layers, [units.parameters()[0].new_zeros(*shape, units.size) for units in layers])
 
 
 def resolve_sampler(sampler: "Sampler | str") -> Sampler:

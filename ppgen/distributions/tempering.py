@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
+from ppgen.distributions.drawing import draw_layers
+from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.units import Units
 
 
@@ -33,7 +34,7 @@ class BaseRatePath:
         self.odd = energy.opposite(EVEN)
 
     def log_base_partition(self) -> Tensor:
-        """log Z at beta = 0, in nats: a float64 scalar."""
+        """log Z at beta = 0, in nats: float64, a scalar or one for each datum that the energy depends on."""
         total = torch.zeros((), dtype=torch.float64, device=self.energy.parameters()[0].device)
         for units in self.base:
             total = total + units.to(torch.float64).log_partition(_zeros(units, torch.float64))
@@ -43,13 +44,9 @@ class BaseRatePath:
         return total
 
     def sample_base(self, num_chains: int, generator: torch.Generator | None = None) -> Tensor:
-        """Exact draws at beta = 0, one for each chain: (num_chains, even units)."""
-        drawn = []
-        for units in self.base:
-            input = _zeros(units).expand(num_chains, -1)
-            uniform = torch.rand(input.shape, dtype=input.dtype, device=input.device, generator=generator)
-            drawn.append(units.sample(input, uniform))
-        return drawn[0] if len(drawn) == 1 else torch.cat(drawn, -1)
+        """Exact draws at beta = 0, one for each chain (of each datum): (num_chains, ..., even units)."""
+        lead = (num_chains, *self.energy.batch_shape)
+        return draw_layers(self.base, [_zeros(units).expand(*lead, -1) for units in self.base], generator=generator)
 
     def log_density(self, values: Tensor, beta: float | Tensor) -> Tensor:
         """log f_beta in nats: (..., even units) -> (...,)."""
@@ -66,22 +63,12 @@ class BaseRatePath:
 
     def move(self, values: Tensor, beta: float | Tensor, generator: torch.Generator | None = None) -> Tensor:
         """One block Gibbs sweep that leaves f_beta invariant: (chains, even units) -> (chains, even units)."""
-        odd = [
-            units.scaled(beta).sample(beta * input, _uniform(input, generator))
-            for units, input in zip(self.odd, self.energy.inputs(values, EVEN), strict=True)
-        ]
-        joined = odd[0] if len(odd) == 1 else torch.cat(odd, -1)
-        even = [
-            units.interpolated(base, beta).sample(beta * input, _uniform(input, generator))
-            for units, base, input in zip(self.even, self.base, self.energy.inputs(joined, 1 - EVEN), strict=True)
-        ]
-        return even[0] if len(even) == 1 else torch.cat(even, -1)
+        tempered = [units.scaled(beta) for units in self.odd]
+        odd = draw_layers(tempered, [beta * input for input in self.energy.inputs(values, EVEN)], generator=generator)
+        kept = [units.interpolated(base, beta) for units, base in zip(self.even, self.base, strict=True)]
+        return draw_layers(kept, [beta * input for input in self.energy.inputs(odd, ODD)], generator=generator)
 
 
 def _zeros(units: Units, dtype: torch.dtype | None = None) -> Tensor:
     like = units.parameters()[0]
     return torch.zeros(units.size, dtype=dtype or like.dtype, device=like.device)
-
-
-def _uniform(input: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.rand(input.shape, dtype=input.dtype, device=input.device, generator=generator)

@@ -1,6 +1,7 @@
 """Pyro distributions known up to their normaliser: what they share, whatever their energy."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,7 +42,6 @@ class UndirectedDistribution(TorchDistribution):
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 - torch reads it as a class attribute
-    support = constraints.independent(constraints.boolean, 1)
     has_rsample = False
 
     def __init__(
@@ -56,7 +56,22 @@ class UndirectedDistribution(TorchDistribution):
         self.base_energy = energy
         self.attached = attached
         self.sampler = sampler
+        batch_shape = torch.broadcast_shapes(Size(batch_shape), energy.batch_shape)
         super().__init__(Size(batch_shape), Size((event_size,)), validate_args=validate_args)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """Values that the units can have; that of layers of different units is told by each layer's own."""
+        units = [self.base_energy.units[layer] for layer in self._layers()]
+        kinds = [layer.support for layer in units]
+        if all(kind is kinds[0] for kind in kinds):
+            return constraints.independent(kinds[0], 1)
+        lengths = [layer.size for layer in units]
+        return constraints.independent(constraints.cat(kinds, -1, lengths), 0)
+
+    def _layers(self) -> Sequence[int]:
+        """Layers of which an event consists, in the order in which they stand there."""
+        return range(len(self.base_energy.units))
 
     @abstractmethod
     def unnormalised(self, value: Tensor) -> Tensor:

@@ -1,44 +1,75 @@
-"""Units of a Boltzmann machine as exponential families: sufficient statistics, log-partition, mean, sampling."""
+"""Units of a Boltzmann machine as exponential families: what machines, samplers and annealing ask of a layer."""
 
 import math
-from typing import Protocol
+from abc import ABC, abstractmethod
+from typing import Any, TypeVar
 
 import pyro.distributions as dist
-import torch
 from torch import Size, Tensor
-from torch.nn.functional import softplus
+from torch.distributions import constraints
+
+U = TypeVar("U", bound="Units")
 
 
-class Units(Protocol):
-    """What a layer of units answers; machines, samplers and annealing know nothing else of its type.
+class Units(ABC):
+    r"""A layer of units whose law, given its input, is an exponential family; nothing else of its type is known.
 
-    Shapes: `input` and values are (..., size); everything summed over units is (...,).
+    .. math:: p(x \mid a) = \exp(s(x) \cdot a - E(x) - A(a)), \quad A(a) = \log \sum_x \exp(s(x) \cdot a - E(x))
+
+    for the input a that neighbouring layers send. Neighbours see a value by its sufficient statistics s(x), and
+    everything is a sum over *terms*, one for each independent unit or group of units. Shapes: input, statistics and
+    values are (..., size), terms are (..., terms), and what is summed over them is (...,). Layers whose law depends on
+    the datum (clamped values, lengths of documents, missing ratings) have a batch shape, which comes before.
     """
 
+    support: constraints.Constraint = constraints.boolean
+
     @property
+    @abstractmethod
     def size(self) -> int:
-        """Number of units, the last dimension of a value."""
-        ...
+        """Number of variables, the last dimension of a value."""
 
     @property
-    def num_states(self) -> int:
-        """Number of joint states of the layer."""
-        ...
+    def batch_shape(self) -> Size:
+        """Shape of the data that the layer's law depends on; empty for most."""
+        return Size()
 
+    @property
+    @abstractmethod
+    def num_states(self) -> float:
+        """Number of joint states of the layer; infinite for continuous units."""
+
+    @property
+    def num_uniforms(self) -> int:
+        """Uniforms that one draw of the layer takes."""
+        return self.size
+
+    @abstractmethod
     def parameters(self) -> list[Tensor]:
-        """Tensors that the layer's own energy depends on."""
-        ...
+        """Tensors that the layer's own energy depends on, its biases first."""
+
+    def statistic(self, value: Tensor) -> Tensor:
+        """Sufficient statistics, which neighbouring layers see: (..., size) -> (..., size); the value, for most."""
+        return value
+
+    @abstractmethod
+    def energy_terms(self, value: Tensor) -> Tensor:
+        """Energy of a value by the layer's own terms, in nats: (..., size) -> (..., terms)."""
 
     def energy(self, value: Tensor) -> Tensor:
-        """Energy of a value by the layer's own terms, in nats: (..., size) -> (...,)."""
-        ...
+        """Sum of the energy's terms, in nats: (..., size) -> (...,)."""
+        return self.energy_terms(value).sum(-1)
+
+    @abstractmethod
+    def log_partition_terms(self, input: Tensor) -> Tensor:
+        """Logarithm of the sum over the states of each term given its input, in nats: (..., size) -> (..., terms)."""
 
     def log_partition(self, input: Tensor) -> Tensor:
         """Logarithm of the sum over the layer's states given its input, in nats: (..., size) -> (...,)."""
-        ...
+        return self.log_partition_terms(input).sum(-1)
 
-    def log_partition_ratio(self, input: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        """Growth of the log-partition between two inverse temperatures, which scale bias and input alike, in nats.
+    def log_partition_ratio_terms(self, input: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """Growth of each term of the log-partition between two inverse temperatures, which scale all of it, in nats.
 
         Args:
             input: Input at inverse temperature 1, (..., size).
@@ -46,155 +77,56 @@ class Units(Protocol):
             after: Second one.
 
         Returns:
-            (...,), accurate relative to itself however close the two are, so that many can be summed.
+            (..., terms), accurate relative to itself however close the two are, so that many can be summed.
         """
-        ...
+        wide = input.double()
+        ends = [self.scaled(beta).log_partition_terms(beta * wide) for beta in (before, after)]
+        return ends[1] - ends[0]
 
+    def log_partition_ratio(self, input: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """Sum of the terms of the log-partition's growth between two inverse temperatures, in nats: (...,)."""
+        return self.log_partition_ratio_terms(input, before, after).sum(-1)
+
+    @abstractmethod
     def mean(self, input: Tensor) -> Tensor:
         """Mean value given the input: (..., size) -> (..., size)."""
-        ...
 
+    @abstractmethod
+    def variance(self, input: Tensor) -> Tensor:
+        """Variance of each variable given the input: (..., size) -> (..., size)."""
+
+    @abstractmethod
     def sample(self, input: Tensor, uniform: Tensor) -> Tensor:
-        """Value given the input, from uniforms of the same shape."""
-        ...
+        """Value given the input (..., size), from uniforms (..., num_uniforms), in the dtype of the input."""
 
     def distribution(self, input: Tensor) -> dist.TorchDistribution:
         """Law given the input as a Pyro distribution with one event dimension."""
-        ...
+        from ppgen.distributions.units_law import UnitsLaw
 
+        return UnitsLaw(self, input)
+
+    @abstractmethod
     def states(self, index: Tensor) -> Tensor:
-        """States of given index: (n,) integers -> (n, size)."""
-        ...
+        """States of given index: (n,) integers -> (n, size); under a batch shape, (n, ones, size)."""
 
-    def base_rate(self, mean: Tensor | None) -> "Units":
+    @abstractmethod
+    def base_rate(self: U, mean: Tensor | None) -> U:
         """The same units with the biases that reproduce a mean; with their own biases if there is none."""
-        ...
 
-    def scaled(self, factor: float | Tensor) -> "Units":
+    @abstractmethod
+    def scaled(self: U, factor: float | Tensor) -> U:
         """The same units with their own energy multiplied by a factor (an inverse temperature)."""
-        ...
 
-    def interpolated(self, base: "Units", beta: float | Tensor) -> "Units":
+    @abstractmethod
+    def interpolated(self: U, base: U, beta: float | Tensor) -> U:
         """Units whose own energy is (1 - beta) that of `base` plus beta times their own."""
-        ...
 
-    def to(self, *args: torch.device | torch.dtype) -> "Units":
+    @abstractmethod
+    def to(self: U, *args: Any) -> U:
         """The same units on another device or in another dtype."""
-        ...
-
-
-class ThresholdBernoulli(dist.Bernoulli):
-    """Bernoulli law whose samples are `u < p`, three times as fast on CPU as `torch.bernoulli`."""
-
-    def sample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 - torch's own signature
-        """Draw of shape `sample_shape + batch_shape`."""
-        with torch.no_grad():
-            probs = self.probs
-            uniform = torch.rand(self._extended_shape(sample_shape), dtype=probs.dtype, device=probs.device)
-            return (uniform < probs).to(probs.dtype)
-
-
-class Bernoulli:
-    r"""Binary units, x in {0, 1}.
-
-    .. math:: E(x) = -b \cdot x, \quad p(x_i = 1 \mid \text{input}) = \sigma(b_i + \text{input}_i)
-
-    Args:
-        bias: Biases b, shape (size,).
-
-    Raises:
-        ValueError: If the bias is not one-dimensional.
-
-    Example:
-        >>> import torch
-        >>> units = Bernoulli(torch.zeros(2))
-        >>> units.mean(torch.zeros(3, 2)).shape
-        torch.Size([3, 2])
-    """
-
-    def __init__(self, bias: Tensor) -> None:
-        if bias.dim() != 1:
-            raise ValueError(f"bias must have shape (units,), got {tuple(bias.shape)}.")
-        self.bias = bias
-
-    @property
-    def size(self) -> int:
-        """Number of units."""
-        return self.bias.shape[0]
-
-    @property
-    def num_states(self) -> int:
-        """2 to the number of units."""
-        return 2**self.size
-
-    def parameters(self) -> list[Tensor]:
-        """The biases."""
-        return [self.bias]
-
-    def energy(self, value: Tensor) -> Tensor:
-        """-b.x: (..., size) -> (...,), nats."""
-        return -(value @ self.bias)
-
-    def log_partition(self, input: Tensor) -> Tensor:
-        """Sum of softplus(b + input): (..., size) -> (...,), nats."""
-        return softplus(self.bias + input).sum(-1)
-
-    def log_partition_ratio(self, input: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        r"""Sum of softplus(after a) - softplus(before a) with a = b + input: (..., size) -> (...,), nats.
-
-        .. math:: \log \frac{1 + e^{s + d}}{1 + e^s} = \log(1 + \sigma(s)(e^d - 1)) =
-                  d + \log(1 + \sigma(-s)(e^{-d} - 1))
-
-        The form with the negative exponent is taken; no digits are lost where d is small.
-        """
-        full = self.bias + input
-        start, growth = before.to(full.dtype) * full, (after - before).to(full.dtype) * full
-        small = torch.sigmoid(-start * growth.sign()) * torch.expm1(-growth.abs())
-        fine = growth.clamp(min=0) + torch.log1p(small)
-        # Steps of more than a nat lose nothing by the plain difference, and might here.
-        coarse = softplus(start + growth) - softplus(start)
-        return torch.where(growth.abs() < 1, fine, coarse).sum(-1)
-
-    def mean(self, input: Tensor) -> Tensor:
-        """sigmoid(b + input): (..., size)."""
-        return torch.sigmoid(self.bias + input)
-
-    def sample(self, input: Tensor, uniform: Tensor) -> Tensor:
-        """Bits `uniform < mean(input)` in the dtype of the input."""
-        return (uniform < self.mean(input)).to(input.dtype)
-
-    def distribution(self, input: Tensor) -> dist.TorchDistribution:
-        """Independent Bernoulli law with logits b + input."""
-        return ThresholdBernoulli(logits=self.bias + input, validate_args=False).to_event(1)
-
-    def states(self, index: Tensor) -> Tensor:
-        """Binary digits of the index, most significant first: (n,) -> (n, size)."""
-        shifts = torch.arange(self.size - 1, -1, -1, device=index.device)
-        return ((index.unsqueeze(-1) >> shifts) & 1).to(self.bias.dtype)
-
-    def base_rate(self, mean: Tensor | None) -> "Bernoulli":
-        """Units with bias logit(mean), the mean held within 1e-4 of 0 and 1 so that no unit is frozen."""
-        if mean is None:
-            return Bernoulli(self.bias.detach())
-        mean = mean.to(self.bias).clamp(1e-4, 1 - 1e-4)
-        return Bernoulli(torch.logit(mean))
-
-    def scaled(self, factor: float | Tensor) -> "Bernoulli":
-        """Units with bias factor * b."""
-        return Bernoulli(factor * self.bias)
-
-    def interpolated(self, base: Units, beta: float | Tensor) -> "Bernoulli":
-        """Units with bias (1 - beta) b_base + beta b."""
-        if not isinstance(base, Bernoulli):
-            raise TypeError(f"base must be Bernoulli units, got {type(base).__name__}.")
-        return Bernoulli((1 - beta) * base.bias + beta * self.bias)
-
-    def to(self, *args: torch.device | torch.dtype) -> "Bernoulli":
-        """The same units on another device or in another dtype."""
-        return Bernoulli(self.bias.to(*args))  # type: ignore[call-overload]
 
     def __repr__(self) -> str:
-        return f"Bernoulli({self.size})"
+        return f"{type(self).__name__}({self.size})"
 
 
 def log2_states(units: list[Units]) -> float:
@@ -202,6 +134,7 @@ def log2_states(units: list[Units]) -> float:
 
     Example:
         >>> import torch
+        >>> from ppgen.distributions import Bernoulli
         >>> log2_states([Bernoulli(torch.zeros(3)), Bernoulli(torch.zeros(2))])
         5.0
     """

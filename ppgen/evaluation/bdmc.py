@@ -19,7 +19,7 @@ from ppgen.evaluation.state import evaluating
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.hmc import HMC
 from ppgen.inference.latent_density import LatentDensity, Start
-from ppgen.inference.layout import find_layout, sites
+from ppgen.inference.layout import data_frame, find_layout, sites, unconditioned
 from ppgen.pair import AnyPair, as_pair, split_batch
 from ppgen.progress import progress_bar
 
@@ -94,7 +94,8 @@ def bdmc(
         pair: A model of the zoo, a `ppgen.Pair` or a run, with continuous latents.
         num_data: Number of data to simulate; by default 100, or the rows of `like`.
         like: For a `Pair` of your own: a batch of `num_data` rows to call the model with. Observed values are simulated
-            in its place, other arguments are used as they are.
+            in its place, so that what a site observes must be an argument as it was given; other arguments are used as
+            they are.
         num_chains: Annealing runs of each datum, in each direction.
         betas: Ladder, as for `log_likelihood`.
         start: Where paths begin: `"prior"` or `"guide"`.
@@ -136,6 +137,11 @@ def bdmc(
         x, truth = simulate(pair, num_data, like)
         rows = Rows(x, pair)
         layout = examine(pair, rows).layout
+        if layout.scaled:
+            raise ValueError(
+                f"The sites {list(layout.scaled)} have a scale of their own, so that simulated latents are no draws of "
+                "the posterior under that scale. Take poutine.scale, or the subsampling of an inner plate, away."
+            )
         exact = LatentDensity(pair, x, layout=find_layout(pair, x)).position(truth)
         block = max(1, min(chunk // num_chains, num_data))
         below, above = [], []
@@ -168,6 +174,9 @@ def simulate(pair: AnyPair, num_data: int, like: Any = None) -> tuple[Any, dict[
         pair: A pair; its model runs with torch's global random state.
         num_data: Number of data, for models that take `num_rows`.
         like: Else a batch with as many rows, whose observed parts are replaced.
+
+    Raises:
+        ValueError: If what a site observes is made from the batch and is no part of it.
     """
     if like is None:
         with pair.running():
@@ -175,11 +184,34 @@ def simulate(pair: AnyPair, num_data: int, like: Any = None) -> tuple[Any, dict[
         x = trace.nodes["_RETURN"]["value"]
         found = sites(trace)
         return x, {name: site["value"] for name, site in found.items() if site["value"] is not x}
+    # Objects of their own, so that one tensor given for two arguments does not make them one.
+    if isinstance(like, Mapping):
+        like = {name: part[:] for name, part in like.items()}
+    else:
+        like = tuple(part[:] for part in like) if isinstance(like, tuple) else like[:]
     args, kwargs = split_batch(like)
     with pair.running():
-        trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args, **kwargs)
+        trace = poutine.trace(unconditioned(pair.model)).get_trace(*args, **kwargs)
     found = sites(trace)
-    drawn = {id(site["infer"]["obs"]): site["value"] for site in found.values() if site["infer"].get("was_observed")}
+    given = {id(part) for part in (*args, *kwargs.values())}
+    drawn: dict[int, Any] = {}
+    for name, site in found.items():
+        if not site["infer"].get("was_observed") or data_frame(site, pair.plate) is None:
+            continue
+        observed = site["infer"].get("obs")
+        if id(observed) not in given or id(observed) in drawn:
+            raise ValueError(
+                f"Data cannot be simulated at site {name!r}: what it observes is "
+                f"{'observed elsewhere too' if id(observed) in drawn else 'no part of like itself'}, so that a draw "
+                "has no place in the batch. Give each observed site an argument of its own, obs=that argument."
+            )
+        value = site["value"]
+        if value.numel() != math.prod(observed.shape):
+            raise ValueError(
+                f"Data cannot be simulated at site {name!r}: its plates make {tuple(value.shape)} values of the "
+                f"{tuple(observed.shape)} in like, and each would be another. Give it an argument of that shape."
+            )
+        drawn[id(observed)] = value.reshape(observed.shape)  # plates left of the data may add dimensions of size 1
     latents = {name: site["value"] for name, site in found.items() if not site["infer"].get("was_observed")}
     if isinstance(like, Mapping):
         return {name: drawn.get(id(value), value) for name, value in like.items()}, latents
@@ -219,7 +251,8 @@ def _check(pair: AnyPair, num_data: int | None, like: Any, chunk: Any) -> int:
         return NUM_DATA if num_data is None else num_data
     given = len(Rows(like, pair))
     if given < 2 or num_data not in (None, given):
-        raise ValueError(f"like must have num_data={num_data or 'at least 2'} rows, got {given}.")
+        wanted = "at least 2" if num_data is None else f"num_data={num_data}"
+        raise ValueError(f"like must have {wanted} rows, got {given}.")
     return given
 
 

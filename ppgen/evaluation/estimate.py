@@ -98,7 +98,9 @@ class Estimate:
         scalars = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "per_datum"}
         if self.num_bad_pareto_k is not None:
             scalars["num_bad_pareto_k"] = self.num_bad_pareto_k
-        return {name: _json(value) for name, value in scalars.items()}
+        return {
+            name: value.to_dict() if isinstance(value, Estimate) else _json(value) for name, value in scalars.items()
+        }
 
     def __repr__(self) -> str:
         error = "" if self.se == 0 else f" ± {_error(self.se)}"

@@ -9,22 +9,27 @@ import numpy as np
 from torch import Tensor
 
 from ppgen.distributions.layered_energy import LayeredEnergy
+from ppgen.evaluation.bounds import bounds
+from ppgen.evaluation.clamped import enumerated, hidden_states
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.decoder_annealing import annealed, check_annealing
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.importance import PerDatum, importance
-from ppgen.evaluation.partition import LOW_ESS
+from ppgen.evaluation.partition import LOW_ESS, enumerable
 from ppgen.evaluation.partition import log_partition as estimate_log_partition
 from ppgen.evaluation.program import Program, examine
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.hmc import HMC
+from ppgen.inference.layout import MEAN_FIELD
 from ppgen.pair import AnyPair, as_pair
 from ppgen.progress import progress_bar
 
-METHODS = ("auto", "exact", "importance", "ais")
+METHODS = ("auto", "exact", "importance", "elbo", "bound", "ais")
 # Log-weights at once: with 784 features an activation takes 6 MiB and 0.3 GiB.
 CHUNK_CPU, CHUNK_CUDA = 2_000, 100_000
+# States of hidden layers times rows that "auto" sums over: seconds for machines of hundreds of units.
+WORTH_ENUMERATING = 2**22
 WARN_SHARE = 0.1  # share of rows with a Pareto k above the limit from which the mean itself is doubtful
 
 _DOUBTFUL_GUIDE = (
@@ -71,7 +76,10 @@ def log_likelihood(
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run.
         x: Data, (rows, features), tensor or array; for programs with several arguments a tuple or a mapping.
-        method: `"importance"`; `"exact"` where the guide is the exact posterior and log Z can be enumerated;
+        method: `"importance"`; `"elbo"`, the mean of the log-weights instead of the logarithm of their mean;
+            `"bound"`, that with a Boltzmann machine's hidden units at the means of the guide, in closed form, which
+            papers on deep machines print (`inference.MeanField`); `"exact"` where log Z can be enumerated and the guide
+            is the exact posterior, or the model is a machine whose hidden layers can be enumerated for each datum;
             `"ais"` the same with log Z by annealing or, for a directed pair with continuous latents, annealing of the
             latents of every datum; `"auto"` takes the best of the first two or log Z by annealing, and the estimate
             says which.
@@ -118,7 +126,7 @@ def log_likelihood(
     rows = Rows(x, pair)
     program = examine(pair, rows)
     rows = Rows(x, pair) if rows.dtype is None else rows  # parameters made at the first run decide the dtype
-    chosen = _choose(method, program)
+    chosen = _choose(method, program, len(rows))
     chunk = chunk or (CHUNK_CUDA if pair.device.type == "cuda" else CHUNK_CPU)
     options = {"num_chains": num_chains, "betas": betas, "seed": seed, "progress": progress, "x": rows(0, 1)}
     partitions = _partitions(pair, program.energies, log_partition, method, options)
@@ -137,6 +145,21 @@ def log_likelihood(
                 start="prior" if start == "prior" else "guide",
                 kernel=mover,
                 seed=seed,
+                advance=advance,
+            )
+        elif chosen == "enumeration":
+            (log_z,) = (each.value for each in partitions.values())
+            found = enumerated(program, rows, len(rows), log_z, advance)
+        elif chosen in ("elbo", "bound"):
+            found = bounds(
+                pair,
+                rows,
+                len(rows),
+                layout=program.layout,
+                num_particles=num_particles if chosen == "elbo" else 1,
+                chunk=chunk,
+                log_partition={site: each.value for site, each in partitions.items()},
+                closed=chosen == "bound",
                 advance=advance,
             )
         else:
@@ -161,15 +184,30 @@ def log_likelihood(
     elif chosen == "annealing":
         how = f"AIS from the {start} ({num_chains} chains x {len(ladder) - 1} betas)"
         estimate = _sampled(found, num_chains, how, _DOUBTFUL_LADDER)
+    elif chosen in ("elbo", "bound"):
+        how = f"ELBO (K={num_particles})" if chosen == "elbo" else "mean field"
+        estimate = _sampled(found, num_particles if chosen == "elbo" else 1, how, "")
     else:
         estimate = _exact(found)
     estimate = _with_partitions(estimate, partitions)
     return replace(estimate, method=f"auto: {estimate.method}") if method == "auto" else estimate
 
 
-def _choose(method: str, program: Program) -> str:
-    """`"exact"` where one particle tells log p(x), else `"importance"`; `"annealing"` of latents if asked for."""
+def _choose(method: str, program: Program, num_data: int) -> str:
+    """`"exact"` where one particle tells log p(x), `"enumeration"` of hidden layers, or what was asked for."""
     inexact = program.inexact_sites
+    if method in ("elbo", "bound"):
+        if method == "bound" and (other := [site for site in inexact if program.layout.latent[site] != MEAN_FIELD]):
+            raise ValueError(
+                f"method='bound' needs the means of a mean-field guide at site {other[0]!r} (marked "
+                "infer={'posterior': 'mean field'}), as deep Boltzmann machines have. Use method='elbo'."
+            )
+        return method
+    if inexact and method in ("exact", "auto") and program.machine is not None:
+        energy = program.energies[program.machine.site]
+        states = hidden_states(energy, program.machine.layer)
+        if method == "exact" or (enumerable(energy) and states * num_data <= WORTH_ENUMERATING):
+            return "enumeration"
     if method == "ais" and not program.energies:
         return "annealing"
     if method in ("exact", "ais") and inexact:
@@ -199,7 +237,7 @@ def _partitions(
         if site in given:
             partitions[site] = _given_partition(site, given[site], energy)
         else:
-            how = "auto" if method == "importance" else method
+            how = "auto" if method in ("importance", "elbo", "bound") else method
             partitions[site] = estimate_log_partition(pair, site=site, method=how, **options)
         if method == "exact" and partitions[site].kind != "exact":
             raise ValueError(

@@ -2,24 +2,26 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ppgen.distributions import Bernoulli
 from ppgen.distributions.enumeration import exact_log_partition
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
-from ppgen.distributions.units import Bernoulli
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.processes import gathered, own_seed, world_size
 from ppgen.evaluation.program import choose_site, undirected_sites
+from ppgen.evaluation.sandwich import downwards, draws_of_the_machine, sandwiched, state_chains
 from ppgen.inference.annealing import AnnealedWeights, anneal, make_betas
 from ppgen.pair import AnyPair, as_pair
 from ppgen.progress import progress_bar
 
-METHODS = ("auto", "exact", "ais")
+METHODS = ("auto", "exact", "ais", "reverse_ais", "sandwich")
 MAX_EXACT_STATES = 2**20  # about ten seconds for a machine with 500 units on the other side
 LOW_ESS = 0.1  # share of the chains below which a few runs carry the whole estimate
 
@@ -32,8 +34,11 @@ def log_partition(
     num_chains: int = 100,
     betas: int | str | Sequence[float] | Tensor = 1000,
     data_mean: Any = None,
+    sweeps: int = 1000,
     x: Any = None,
+    chunk: int | None = None,
     seed: int = 0,
+    compile: bool | Literal["auto"] = "auto",
     progress: bool = False,
     distributed: bool = False,
 ) -> Estimate:
@@ -43,28 +48,37 @@ def log_partition(
         \widehat{\log Z} = \log Z_A + \log \frac{1}{M} \sum_m w_m \quad (\text{annealing, } E[w] = Z / Z_A)
 
     The mean of the weights is unbiased, so its logarithm is a lower bound of log Z in expectation, and
-    log-likelihoods computed with it err *high*. The error bar is that of the delta method, sd(w) / (mean(w)
-    sqrt(M)).
+    log-likelihoods computed with it err *high*. Annealing downwards from draws of the machine itself has weights of
+    mean Z_A / Z and gives an upper bound: where the two meet, both are right. The upper one is only as good as its
+    draws: exact ones for machines that can be enumerated, else the persistent chains of training after `sweeps` more
+    Gibbs sweeps. The error bar is that of the delta method, sd(w) / (mean(w) sqrt(M)).
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run.
         site: Name of the undirected site; not needed if there is one only.
-        method: `"exact"` sums over the states of the smaller side, at most 2^20; `"ais"` anneals; `"auto"`
-            takes the first where it is possible.
+        method: `"exact"` sums over the states of the smaller side, at most 2^20; `"ais"` anneals upwards, from
+            base rates to the machine, `"reverse_ais"` downwards, `"sandwich"` both ways; `"auto"` sums where that is
+            possible and anneals upwards otherwise.
         num_chains: Annealing runs.
         betas: Ladder of `"ais"`: a number of equal steps, increasing numbers up to 1, or
             `"salakhutdinov-2008"`.
         data_mean: Mean of the visible units, (V,), the base model of `"ais"`; if None, the training mean
             that the pair has noted, else the machine's own biases.
+        sweeps: Gibbs sweeps of the chains from which annealing goes down.
         x: A few rows of data with which the model is run to find the site, for models that need them.
+        chunk: Annealing runs moved at once, which bounds the memory: a layer of n units takes some 12 n bytes for each.
+            None for all.
         seed: Seed of the annealing; the caller's random state is not touched.
+        compile: Whether annealing runs as machine code; `"auto"` does it for long runs of large machines, by their size
+            and not by the clock. The two agree up to Monte Carlo error.
         progress: Whether to show a progress bar.
         distributed: Whether the processes of `torch.distributed` share out the annealing runs; then all of them must
             call this, and all get the same estimate. The process group must exist, as it does after `fit` under
             `torchrun`.
 
     Returns:
-        The estimate with the fingerprint of the weights it belongs to.
+        The estimate with the fingerprint of the weights it belongs to; of `"sandwich"` with `lower`, `upper` and `gap`,
+        its value being the lower one.
 
     Raises:
         ValueError: If the pair has no such site, the machine is too large for `"exact"`, or an argument is
@@ -74,6 +88,8 @@ def log_partition(
     References:
         Neal (2001), Annealed importance sampling, arXiv:physics/9803008.
         Salakhutdinov and Murray (2008), On the quantitative analysis of deep belief networks, ICML.
+        Burda, Grosse and Salakhutdinov (2015), Accurate and conservative estimates of MRF log-likelihood using reverse
+        annealing, arXiv:1412.8566.
 
     Example:
         >>> import numpy as np
@@ -83,19 +99,31 @@ def log_partition(
         6.5528 nats, exact, enumeration (2^2 states)
         >>> evaluation.log_partition(rbm, method="ais", num_chains=200, betas=100).method
         'AIS (200 chains x 100 betas)'
+        >>> abs(evaluation.log_partition(rbm, method="sandwich", num_chains=200, betas=100).gap) < 0.1
+        True
     """
     pair = as_pair(pair)
-    _check(method, num_chains)
+    _check(method, num_chains, sweeps, chunk, compile)
     size = world_size() if distributed else 1
     if num_chains < size:
         raise ValueError(f"num_chains must be at least the number of processes, {size}, got {num_chains}.")
     ladder = make_betas(betas)
     energies = undirected_sites(pair, x)
-    energy = energies[choose_site(energies, site)]
+    site = choose_site(energies, site)
+    energy = energies[site]
     if method == "exact" or (method == "auto" and enumerable(energy)):
         return _exact(energy)
     path = BaseRatePath(energy, base_mean(pair, energy, data_mean))
-    return _annealed(path, ladder, num_chains, seed, progress, size)
+    annealing = _Annealing(path, ladder, num_chains, seed, progress, chunk, compile)
+    if method in ("auto", "ais"):
+        return annealing.upwards(size)
+    if size > 1:
+        raise ValueError(f"distributed=True shares out annealing upwards only, method='ais'; got {method!r}.")
+    upper, source = annealing.downwards(state_chains(pair, site), sweeps)
+    if method == "reverse_ais":
+        return upper
+    told = f"AIS upwards, and downwards from {source} ({annealing.budget})"
+    return sandwiched(annealing.upwards(size), upper, told)
 
 
 def enumerable(energy: LayeredEnergy) -> bool:
@@ -111,17 +139,61 @@ def _exact(energy: LayeredEnergy) -> Estimate:
     return Estimate(value, 0.0, "exact", method, unit="nats", fingerprint=energy.fingerprint())
 
 
-def _annealed(
-    path: BaseRatePath, ladder: list[float], num_chains: int, seed: int, progress: bool, size: int
-) -> Estimate:
-    rank = 0 if size == 1 else dist.get_rank()
-    device = path.energy.parameters()[0].device
-    generator = torch.Generator(device=device).manual_seed(own_seed(seed, rank))
-    with progress_bar("annealing", len(ladder) - 1, progress and rank == 0) as advance:
-        runs = anneal(path, ladder, len(range(rank, num_chains, size)), generator, advance=advance)
-    runs = runs._replace(log_weights=gathered(runs.log_weights, size))
-    method = f"AIS ({num_chains} chains x {len(ladder) - 1} betas)"
-    return summarise(runs, method, path.energy.fingerprint())
+@dataclass(frozen=True)
+class _Annealing:
+    """Annealing of one machine with one budget, in either direction."""
+
+    path: BaseRatePath
+    ladder: list[float]
+    num_chains: int
+    seed: int
+    progress: bool
+    chunk: int | None
+    compile: bool | Literal["auto"]
+
+    @property
+    def budget(self) -> str:
+        return f"{self.num_chains} chains x {len(self.ladder) - 1} betas"
+
+    def upwards(self, size: int) -> Estimate:
+        rank = 0 if size == 1 else dist.get_rank()
+        generator = self._generator(own_seed(self.seed, rank))
+        own = len(range(rank, self.num_chains, size))
+        runs = self._run("annealing", own, generator, shown=rank == 0)
+        runs = runs._replace(log_weights=gathered(runs.log_weights, size))
+        return summarise(runs, f"AIS ({self.budget})", self.path.energy.fingerprint())
+
+    def downwards(self, chains: Tensor | None, sweeps: int) -> tuple[Estimate, str]:
+        energy, generator = self.path.energy, self._generator(own_seed(self.seed, "downwards"))
+        start, source = draws_of_the_machine(energy, self.num_chains, chains, sweeps, MAX_EXACT_STATES, generator)
+        runs = self._run("annealing downwards", self.num_chains, generator, start=start)
+        method = f"reverse AIS ({self.budget}, from {source})"
+        found = summarise(runs, method, energy.fingerprint())
+        return downwards(found, float(runs.log_base_partition), method), source
+
+    def _generator(self, seed: int) -> torch.Generator:
+        return torch.Generator(device=self.path.energy.parameters()[0].device).manual_seed(seed)
+
+    def _run(
+        self,
+        title: str,
+        count: int,
+        generator: torch.Generator,
+        *,
+        start: Tensor | None = None,
+        shown: bool = True,
+    ) -> AnnealedWeights:
+        with progress_bar(title, len(self.ladder) - 1, self.progress and shown) as advance:
+            return anneal(
+                self.path,
+                self.ladder,
+                count,
+                generator,
+                start=start,
+                chunk=self.chunk,
+                compile=self.compile,
+                advance=advance,
+            )
 
 
 def summarise(runs: AnnealedWeights, method: str, fingerprint: str | None = None) -> Estimate:
@@ -177,7 +249,13 @@ def base_mean(pair: AnyPair, energy: LayeredEnergy, data_mean: Any = None) -> Te
     return torch.cat([mean, *others])
 
 
-def _check(method: str, num_chains: int) -> None:
+def _check(method: str, num_chains: int, sweeps: int, chunk: int | None, compile: bool | str) -> None:
+    if isinstance(sweeps, bool) or not isinstance(sweeps, int) or sweeps < 0:
+        raise ValueError(f"sweeps must be a number of Gibbs sweeps, 0 or more, got {sweeps!r}.")
+    if compile not in (True, False, "auto"):
+        raise ValueError(f'compile must be True, False or "auto", got {compile!r}.')
+    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
+        raise ValueError(f"chunk must be a positive integer, got {chunk!r}.")
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
     if isinstance(num_chains, bool) or not isinstance(num_chains, int) or num_chains < 2:

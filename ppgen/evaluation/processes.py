@@ -22,8 +22,8 @@ def world_size() -> int:
     return dist.get_world_size()
 
 
-def own_seed(seed: int, rank: int) -> int:
-    """Seed of the stream of one process; that of process 0 is the seed itself.
+def own_seed(seed: int, rank: int | str) -> int:
+    """Seed of the stream of one process, or for another purpose; that of process 0 is the seed itself.
 
     Example:
         >>> own_seed(3, 0), own_seed(3, 1) == own_seed(3, 2)

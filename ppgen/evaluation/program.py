@@ -9,10 +9,12 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppgen.capture import prepare_modules
+from ppgen.distributions import LayerConditional
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
-from ppgen.inference.layout import EXACT_POSTERIOR, Layout, find_layout, undirected_law
+from ppgen.inference.joining import joined
+from ppgen.inference.layout import EXACT_POSTERIOR, Layout, base_law, find_layout, undirected_law
 from ppgen.inference.support import outside
 from ppgen.pair import AnyPair, split_batch
 
@@ -35,16 +37,33 @@ class _Collect(Messenger):
 
 
 @dataclass(frozen=True)
+class VisibleLayer:
+    """Where the data of a Boltzmann machine stand.
+
+    Attributes:
+        site: The machine's site.
+        layer: Index of the observed layer.
+        argument: Place of the data among the arguments of the model.
+    """
+
+    site: str
+    layer: int
+    argument: int
+
+
+@dataclass(frozen=True)
 class Program:
     """Structure of a pair.
 
     Attributes:
         layout: Its plates and latent sites.
         energies: Energies of the undirected sites of the model.
+        machine: The observed layer, where the model is a Boltzmann machine and nothing else.
     """
 
     layout: Layout
     energies: dict[str, LayeredEnergy]
+    machine: VisibleLayer | None = None
 
     @property
     def inexact_sites(self) -> list[str]:
@@ -105,7 +124,7 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
 
     Raises:
         ValueError: If the programs cannot run on such a row, rows lie outside the support, or a latent site
-            lies outside the data plate, so that a single datum has no likelihood.
+            lies outside the data plate or a site there depends on one inside, so that a single datum has no likelihood.
     """
     batch = rows(0, 1)
     args, kwargs = split_batch(batch)
@@ -113,7 +132,7 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
     try:
         with evaluating(pair):  # before anything runs: in training, batch normalisation refuses a single row
             pair.prepare(batch)
-            layout = find_layout(pair, batch)
+            layout = joined(pair, batch, find_layout(pair, batch))
         with evaluating(pair), pair.running():
             guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
             with collect:
@@ -132,12 +151,30 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
             "or condition the model on values for them (pyro.condition) and evaluate that with a guide "
             "without them."
         )
+    if layout.joining:
+        raise ValueError(
+            f"Site {layout.joining[0]!r} lies outside plate {pair.plate!r} and depends on latents inside of it, so a "
+            "single datum has no likelihood of its own. Draw the site inside the plate, or leave it out."
+        )
     given = {id(value): index for index, value in enumerate((*args, *kwargs.values()))}
     for name in model.observation_nodes:
         node: Any = model.nodes[name]
         if id(node["value"]) in given:
             _check_support(name, node["fn"].support, rows.tensors()[given[id(node["value"])]], rows.device)
-    return Program(layout, collect.energies)
+    return Program(layout, collect.energies, _visible_layer(layout, collect.energies, model, given))
+
+
+def _visible_layer(
+    layout: Layout, energies: dict[str, LayeredEnergy], model: Any, given: dict[int, int]
+) -> VisibleLayer | None:
+    """The observed layer, if the model is a machine whose one observed site holds an argument as it was given."""
+    if len(energies) != 1 or list(layout.latent) != list(energies) or len(model.observation_nodes) != 1:
+        return None
+    (site, energy), node = *energies.items(), model.nodes[model.observation_nodes[0]]
+    law = base_law(node["fn"])
+    if not isinstance(law, LayerConditional) or law.machine_energy is not energy or id(node["value"]) not in given:
+        return None
+    return VisibleLayer(site, law.layer, given[id(node["value"])])
 
 
 def _check_support(site: str, support: Any, values: Tensor, device: torch.device) -> None:

@@ -5,11 +5,12 @@ sentence that says what is wrong.
 """
 
 from ppgen.testing.examples import boltzmann_machine, conjugate_pair, enumerated
-from ppgen.testing.machines import check_coupling, check_machine, check_units
+from ppgen.testing.machines import check_coupling, check_machine
 from ppgen.testing.negative_phases import check_negative_phase
 from ppgen.testing.objectives import check_objective
 from ppgen.testing.pairs import check_gradient, check_pair
 from ppgen.testing.statistics import check_close, check_frequencies, check_mean
+from ppgen.testing.units import check_units
 
 __all__ = [
     "boltzmann_machine",

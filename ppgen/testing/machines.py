@@ -5,85 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.distributions import BoltzmannMachine, Coupling, Units
+from ppgen.distributions import BoltzmannMachine, Coupling
 from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.testing.examples import state_index
 from ppgen.testing.statistics import check_close, check_frequencies, check_mean, fail
 
 _DRAWS = 20_000
-
-
-def check_units(units: Units, *, max_states: int = 2**12) -> None:
-    """Raise unless a layer of units is the exponential family that its energy says it is.
-
-    Log-partition function, mean, law, samples, tempering and base rates are compared with the sum over every
-    state.
-
-    Args:
-        units: A small layer in float64.
-        max_states: Largest number of states to enumerate.
-
-    Raises:
-        ValueError: If there are more states.
-
-    Example:
-        >>> from ppgen.distributions import Bernoulli
-        >>> check_units(Bernoulli(torch.tensor([0.5, -1.0], dtype=torch.float64)))
-    """
-    if units.num_states > max_states:
-        raise ValueError(f"units must have at most {max_states} states to be enumerated, got {units.num_states}.")
-    like = units.parameters()[0]
-    states = units.states(torch.arange(units.num_states, device=like.device))
-    name = type(units).__name__
-    if len(torch.unique(states, dim=0)) != units.num_states or states.shape[1] != units.size:
-        fail(f"{name}.states must give every state once, as (states, size).")
-    input = torch.linspace(-1.2, 0.9, units.size, dtype=like.dtype, device=like.device).requires_grad_()
-    logits = -units.energy(states) + states @ input
-    log_partition, law = torch.logsumexp(logits, 0), torch.softmax(logits, 0)
-    mean = law @ states
-
-    check_close(units.log_partition(input), log_partition, f"{name}.log_partition")
-    check_close(
-        units.log_partition(input.expand(2, 3, -1)),
-        log_partition.expand(2, 3),
-        f"{name}.log_partition, batch",
-    )
-    (slope,) = torch.autograd.grad(units.log_partition(input), input)
-    check_close(slope, mean.detach(), f"gradient of {name}.log_partition in the input (the mean)")
-    check_close(units.mean(input), mean, f"{name}.mean")
-    check_close(units.distribution(input).log_prob(states), logits - log_partition, f"{name}.distribution.log_prob")
-    _check_draws(units, input.detach(), law.detach(), states)
-    _check_tempering(units, input.detach(), states)
-
-
-def _check_draws(units: Units, input: Tensor, law: Tensor, states: Tensor) -> None:
-    name = type(units).__name__
-    inputs = input.expand(_DRAWS, -1)
-    drawn = units.sample(inputs, torch.rand_like(inputs))
-    if drawn.dtype != input.dtype or drawn.device != input.device:
-        fail(f"{name}.sample must keep the input's dtype and device, got {drawn.dtype}, {drawn.device}.")
-    for source, values in (("sample", drawn), ("distribution.sample", units.distribution(inputs).sample())):
-        matches = (values.unsqueeze(1) == states).all(-1)
-        if not bool(matches.any(1).all()):
-            fail(f"{name}.{source} gives values that are no states of the layer.")
-        check_frequencies(matches.long().argmax(1), law, f"{name}.{source}")
-
-
-def _check_tempering(units: Units, input: Tensor, states: Tensor) -> None:
-    name = type(units).__name__
-    check_close(units.scaled(0.3).energy(states), 0.3 * units.energy(states), f"energy of {name}.scaled")
-    scaled = torch.logsumexp(-0.3 * units.energy(states) + states @ input, 0)
-    check_close(units.scaled(0.3).log_partition(input), scaled, f"log_partition of {name}.scaled")
-    mean = torch.linspace(0.2, 0.7, units.size, dtype=input.dtype, device=input.device)
-    base = units.base_rate(mean)
-    mixed = 0.6 * base.energy(states) + 0.4 * units.energy(states)
-    check_close(units.interpolated(base, 0.4).energy(states), mixed, f"energy of {name}.interpolated")
-    check_close(base.mean(torch.zeros_like(input)), mean, f"mean of {name}.base_rate", atol=1e-6)
-    own = units.base_rate(None).energy(states)
-    check_close(own, units.energy(states).detach(), f"energy of {name}.base_rate(None)")
-    converted = units.to(torch.float32).parameters()[0].dtype
-    if converted != torch.float32:
-        fail(f"{name}.to(torch.float32) must convert the parameters, got {converted}.")
 
 
 def check_coupling(coupling: Coupling, lower_size: int, upper_size: int) -> None:
@@ -124,7 +51,7 @@ def check_machine(machine: BoltzmannMachine, *, num_draws: int = _DRAWS) -> None
         >>> testing.check_machine(testing.boltzmann_machine((3, 2)), num_draws=2000)
     """
     energy = machine.base_energy
-    sides = {side: energy.states(side, 0, energy.num_states(side)) for side in (EVEN, ODD)}
+    sides = {side: energy.states(side, 0, int(energy.num_states(side))) for side in (EVEN, ODD)}
     grid = energy.energy(sides[EVEN].unsqueeze(1), sides[ODD].unsqueeze(0))  # (even states, odd states)
     log_partition = torch.logsumexp(-grid.flatten(), 0)
     check_close(machine.exact_log_partition(), log_partition, "exact_log_partition")

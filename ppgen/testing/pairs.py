@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
-from ppgen.inference.layout import DISCRETE, Layout
+from ppgen.inference.layout import DISCRETE, MEAN_FIELD, Layout
 from ppgen.inference.support import check_support
 from ppgen.pair import GenerativeModel, as_pair, split_batch
 from ppgen.testing.examples import log_weights_at
@@ -54,7 +54,7 @@ def check_pair(pair: Any, batch: Any, *, num_particles: int = 3) -> None:
     if not torch.equal(random_state, torch.get_rng_state()):
         fail("Preparing the pair changed the random state.")
     _check_rows(pair, batch, num_particles)
-    if DISCRETE in layout.latent.values():
+    if {DISCRETE, MEAN_FIELD} & set(layout.latent.values()):
         _check_fixed_draws(pair, batch, max(num_particles, 2), layout)
     else:
         _check_objective(pair, batch, num_particles, layout)
@@ -81,7 +81,9 @@ def _check_fixed_draws(pair: Any, batch: Any, num_particles: int, layout: Layout
     def value(other: Any) -> Tensor:
         with inference.attach(log_partition=0.0):
             found = log_weights_at(other, batch, latents)
-        return found.local.mean() if found.outside is None else found.local.mean() + found.outside.mean()
+        # A mean-field guide follows the model's weights, but is not learned: its own density is left out.
+        local = found.local + sum(found.guide_terms[name] for name, kind in layout.latent.items() if kind == MEAN_FIELD)
+        return local.mean() if found.outside is None else local.mean() + found.outside.mean()
 
     named = {name: tensor for name, tensor in pair.named_parameters() if tensor.requires_grad}
     gradients = torch.autograd.grad(value(pair), list(named.values()), allow_unused=True)

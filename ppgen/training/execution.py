@@ -64,17 +64,23 @@ class Execution:
         self._taken = 0
         self._unchecked = CHECK_STEPS
 
-    def step(self, batch: Batch | Selection, remaining: int) -> StepResult:
-        """One step; `remaining` counts the steps of the run from this one on.
+    def step(self, batch: Batch | Selection, remaining: int, usual: bool = True) -> StepResult:
+        """One step; compiled steps gather a selection themselves.
 
-        Compiled steps gather a selection themselves.
+        Args:
+            batch: Rows of data.
+            remaining: Steps of the run from this one on.
+            usual: Whether the batch has the usual size, for which machine code is made.
         """
         # The first step runs eagerly: it makes the chains and offsets that the graph takes as inputs.
         if self.wanted is not None and self._taken:
-            self._go(self.wanted, batch)
-            self.wanted, self.settled = None, True
+            if usual:
+                self._go(self.wanted, batch)
+                self.wanted, self.settled = None, True
+            else:
+                self._go("graph", batch)
         self._taken += 1
-        if self.settled or self.wanted is not None:
+        if self.settled or self.wanted is not None or not usual:
             return self._execute(batch)
         start = self.clock()
         result = self._execute(batch)
@@ -99,10 +105,11 @@ class Execution:
                 "steps is frozen into a graph; keep it in a tensor buffer of the model, or pass compile=False."
             )
 
-    def restore(self, stage: str) -> None:
-        """Go on as a resumed run did: the first step traces, and compiles if need be."""
-        if self.compile is not False and stage in STAGES[1:]:
-            self.wanted, self._taken = stage, 1
+    def restore(self, stage: str, taken: int) -> None:
+        """Go on as a resumed run did, after the steps it has taken: the next one traces, and compiles if need be."""
+        self._taken = taken
+        if self.compile == "auto" and stage in STAGES[1:]:
+            self.wanted = stage
 
     def describe(self) -> dict[str, Any]:
         """Stage, and what was measured: seconds of a step in each way, of tracing and of compiling."""

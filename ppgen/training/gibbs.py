@@ -7,9 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ppgen.distributions.drawing import draw_layers
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.graphs.compiler import compiled
-from ppgen.graphs.threefry import make_key, uniforms
+from ppgen.graphs.threefry import make_key
 
 # Multiply-adds of a run, couplings times chains times sweeps, from which on it is compiled. On one core a sweep of a
 # 784-500 machine takes 75 picoseconds each as a program and 50 as machine code, which takes 6 seconds to make: it pays
@@ -51,8 +52,8 @@ class Sweep:
             (chains, even units), a list of (chains, units), and (chains,).
         """
         energy = self.energy
-        odd = self._draw(inputs, key, ODD)
-        even = self._draw(energy.inputs(odd, ODD), key, EVEN)
+        odd = draw_layers(energy.opposite(EVEN), inputs, key=key, stream=ODD)
+        even = draw_layers(energy.opposite(ODD), energy.inputs(odd, ODD), key=key, stream=EVEN)
         following = energy.inputs(even, EVEN)
         free = torch.zeros_like(even[..., 0])
         for layer, value in energy.split(even, EVEN).items():
@@ -60,18 +61,6 @@ class Sweep:
         for units, input in zip(energy.opposite(EVEN), following, strict=True):
             free = free - units.log_partition(input)
         return even, following, free
-
-    def _draw(self, inputs: list[Tensor], key: Tensor | None, side: int) -> Tensor:
-        """Values of a side given its inputs."""
-        sizes = [input.shape[-1] for input in inputs]
-        if key is None:
-            pieces = [torch.rand_like(input) for input in inputs]
-        else:
-            shape = torch.Size((*inputs[0].shape[:-1], sum(sizes)))
-            pieces = list(uniforms(key, side, shape, inputs[0].dtype).split(sizes, -1))
-        layers = self.energy.opposite(1 - side)
-        drawn = [units.sample(input, piece) for units, input, piece in zip(layers, inputs, pieces, strict=True)]
-        return drawn[0] if len(drawn) == 1 else torch.cat(drawn, -1)
 
 
 @torch.no_grad()
@@ -82,6 +71,7 @@ def gibbs_chains(
     warmup_steps: int,
     draws: int,
     sweeps: int,
+    chunk: int | None = None,
     compile: bool | Literal["auto"] = "auto",
     advance: Callable[[int], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -93,6 +83,7 @@ def gibbs_chains(
         warmup_steps: Sweeps before the others.
         draws: Values kept of each chain.
         sweeps: Sweeps between two of them.
+        chunk: Chains moved at once, which bounds the memory beside what is returned; None for all.
         compile: Whether a sweep runs as machine code; `"auto"` decides by the size of the run. Such sweeps compute
             uniforms of their own from keys of torch's generator.
         advance: Called now and then with the number of sweeps done.
@@ -103,20 +94,26 @@ def gibbs_chains(
     """
     total = warmup_steps + draws * sweeps
     by_program = Sweep(energy)
-    inputs = energy.inputs(values, EVEN)
-    move: Callable[[list[Tensor]], Moved] = by_program
-    if compile is True or (compile == "auto" and worth_compiling(energy, total * len(values))):
-        move = compiled_sweep(by_program, inputs)
-    kept, energies = [], []
-    for done in range(1, total + 1):
-        values, inputs, free_energy = move(inputs)
-        if done > warmup_steps:
-            energies.append(free_energy)
-            if (done - warmup_steps) % sweeps == 0:
-                kept.append(values)
-        if advance is not None and (done % 10 == 0 or done == total):
-            advance(done)
-    return torch.stack(kept), torch.stack(energies, -1)
+    compiles = compile is True or (compile == "auto" and worth_compiling(energy, total * len(values)))
+    move: Callable[[list[Tensor]], Moved] | None = None
+    blocks = values.split(len(values) if chunk is None else chunk)
+    found = []
+    for block, start in enumerate(blocks):
+        inputs = energy.inputs(start, EVEN)
+        if move is None:
+            move = compiled_sweep(by_program, inputs) if compiles else by_program
+        step = move if len(start) == len(blocks[0]) else by_program  # machine code is for one shape
+        kept, energies = [], []
+        for done in range(1, total + 1):
+            current, inputs, free_energy = step(inputs)
+            if done > warmup_steps:
+                energies.append(free_energy)
+                if (done - warmup_steps) % sweeps == 0:
+                    kept.append(current)
+            if advance is not None and (done % 10 == 0 or done == total):
+                advance((block * total + done) // len(blocks))
+        found.append((torch.stack(kept), torch.stack(energies, -1)))
+    return torch.cat([kept for kept, _ in found], 1), torch.cat([energies for _, energies in found])
 
 
 def compiled_sweep(sweep: Sweep, inputs: list[Tensor]) -> Callable[[list[Tensor]], Moved]:

@@ -1,5 +1,6 @@
 """One optimiser over all parameters of a pair, chosen by name or made by the user's own function."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -36,7 +37,7 @@ class OptimizerSpec:
         """The optimiser over `parameters`; fused where PyTorch has a fused kernel for it.
 
         Raises:
-            TypeError: If the user's function does not return a `torch.optim.Optimizer`.
+            TypeError: If the user's function does not return a `torch.optim.Optimizer`, or one that steps by a closure.
             ValueError: If an option is not one of the optimiser's.
         """
         if self.factory is not None:
@@ -45,6 +46,13 @@ class OptimizerSpec:
                 raise TypeError(
                     "optimizer must return a torch.optim.Optimizer when it is called with the parameters, "
                     f"got {type(optimizer).__name__}."
+                )
+            closure = inspect.signature(optimizer.step).parameters.get("closure")
+            if closure is not None and closure.default is closure.empty:
+                raise TypeError(
+                    f"optimizer must be able to step without a closure, and {type(optimizer).__name__} evaluates the "
+                    "objective several times a step, which on random batches are different functions. Use "
+                    f"{', '.join(OPTIMIZERS)} or another optimiser of first order."
                 )
             return optimizer
         cls = OPTIMIZERS[self.name][0]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ppgen.inference.latent_density import LatentDensity, frozen
 from ppgen.inference.log_weights import log_weights
+from ppgen.inference.support import check_support
 from ppgen.pair import as_pair
 
 FAMILIES = ("normal", "full-rank")
@@ -100,8 +101,8 @@ def refine(
         seed: Seed of all randomness.
 
     Raises:
-        ValueError: If an argument is out of its range, a latent site is discrete or outside the data plate, there is
-            none, or the fit met a bound that is not finite.
+        ValueError: If an argument is out of its range, data lie outside the support of their law, a latent site is
+            discrete or outside the data plate, there is none, or the fit met a bound that is not finite.
         TypeError: If `pair` is none.
 
     References:
@@ -120,6 +121,7 @@ def refine(
     pair.prepare(x)
     with frozen(pair, seed), _without_gradients(pair):
         density = LatentDensity(pair, x, num_particles)
+        check_support(pair, x)
         # With one particle the program may be one that cannot run several at once.
         at_once = max(1, _AT_ONCE // density.num_rows) if num_particles > 1 else 1
         counts = [min(at_once, _MOMENTS - first) for first in range(0, _MOMENTS, at_once)]

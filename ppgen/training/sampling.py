@@ -15,7 +15,7 @@ from torch import Size, Tensor
 
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.samplers import base_rate_draw
-from ppgen.inference.layout import undirected_law
+from ppgen.inference.layout import unconditioned, undirected_law
 from ppgen.inference.negative_phase import replace_law
 from ppgen.modes import keeping_modes
 from ppgen.pair import as_pair, split_batch
@@ -66,6 +66,7 @@ def sample(
     sweeps: int = 100,
     warmup_steps: int | None = None,
     like: Any = None,
+    chunk: int | None = None,
     seed: int = 0,
     compile: bool | Literal["auto"] = "auto",
     progress: bool = False,
@@ -85,6 +86,8 @@ def sample(
         like: For a `Pair` of your own, or a model of y given x: a batch with `num_samples` rows to call
             the model with. Observed values are drawn in its place, other arguments are used as they are. Not needed
             with a run whose batches are observed.
+        chunk: Gibbs chains moved at once, which bounds the memory: a layer of n units takes some 12 n bytes for each.
+            None for all.
         seed: Seed of the draws.
         compile: Whether Gibbs sweeps run as machine code. `"auto"` does it for long runs of large machines, by their
             size and not by the clock. Compiled sweeps draw uniforms of their own: they follow from the seed, but agree
@@ -109,8 +112,9 @@ def sample(
         ("num_chains", num_chains, 1),
         ("sweeps", sweeps, 1),
         ("warmup_steps", warmup_steps, 0),
+        ("chunk", chunk, 1),
     ):
-        optional = name in ("num_chains", "warmup_steps")
+        optional = name in ("num_chains", "warmup_steps", "chunk")
         if not (optional and value is None) and (
             isinstance(value, bool) or not isinstance(value, int) or value < least
         ):
@@ -121,13 +125,15 @@ def sample(
         raise ValueError(f'compile must be True, False or "auto", got {compile!r}.')
     run, pair = pair, as_pair(pair)
     _check_chains(pair.inference_state or {}, num_chains)
-    chains = _Chains(pair.inference_state or {}, num_samples, num_chains, sweeps, warmup_steps, compile, progress)
+    chains = _Chains(
+        pair.inference_state or {}, num_samples, num_chains, sweeps, warmup_steps, chunk, compile, progress
+    )
     with seeds.forked(seed, pair.device), torch.no_grad(), _evaluating(pair), pair.running(), chains:
         if like is None and "num_rows" in inspect.signature(pair.model).parameters:
             site = _returned(poutine.trace(pair.model).get_trace(num_rows=num_samples))
         else:
             args, kwargs = split_batch(_batch(run, pair, num_samples, like))
-            trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args, **kwargs)
+            trace = poutine.trace(unconditioned(pair.model)).get_trace(*args, **kwargs)
             site = _observed(trace, [*args, *kwargs.values()] if like is None else None)
     values = [split_rhat(energies) for energies in chains.energies.values()]
     return Samples(
@@ -148,11 +154,12 @@ class _Chains(Messenger):
         num_chains: int | None,
         sweeps: int,
         warmup_steps: int | None,
+        chunk: int | None = None,
         compile: bool | Literal["auto"] = "auto",
         progress: bool = False,
     ) -> None:
         super().__init__()
-        self.compile, self.progress = compile, progress
+        self.chunk, self.compile, self.progress = chunk, compile, progress
         self.persistent, self.num_samples, self.sweeps, self.warmup_steps = (
             persistent,
             num_samples,
@@ -194,6 +201,7 @@ class _SiteSampler:
                 warmup_steps=warmup_steps,
                 draws=draws,
                 sweeps=chains.sweeps,
+                chunk=chains.chunk,
                 compile=chains.compile,
                 advance=bar,
             )

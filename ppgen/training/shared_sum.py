@@ -4,6 +4,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ppgen.training.meeting import Meeting
+
 _MEMORY = Path("/dev/shm")  # files here never reach a disk
-_TOKEN = 16  # numbers at the start of the file by which a process knows that it opened the right one
+_TOKEN = 64  # bytes at the start of the file by which a process knows that it opened the right one
+_APART = 8  # counters of one process: a line of the cache, so that waiting for one does not slow down another
 
 
 class SharedSum:
@@ -20,23 +24,21 @@ class SharedSum:
 
     Each process writes its vector where all can read it, waits until all have written, and adds them up for itself.
     Gloo's ring sends the vectors through sockets, which takes two to three times as long. Two sets of places are used
-    in turn: a process writes into one only after a meeting at which all had read it. The meeting is a reduction of one
-    number by gloo, which also orders the memory.
+    in turn: a process writes into one only after a meeting at which all had read it.
 
     Args:
-        group: Group of the processes, by gloo; None is the default one.
         rank: Number of this process.
         places: Places of all processes, of shape `(2, processes, size)`.
+        meet: Waits until all processes have called it as often as this one.
 
     Example:
-        >>> SharedSum(None, 0, torch.zeros(2, 1, 3)).add(lambda place: place.fill_(2.0), meet=lambda: None).tolist()
+        >>> SharedSum(0, torch.zeros(2, 1, 3), lambda: None).add(lambda place: place.fill_(2.0)).tolist()
         [2.0, 2.0, 2.0]
     """
 
-    def __init__(self, group: Any, rank: int, places: Tensor) -> None:
-        self._group, self._rank, self._places = group, rank, places
+    def __init__(self, rank: int, places: Tensor, meet: Callable[[], object]) -> None:
+        self._rank, self._places, self._meet = rank, places, meet
         self._turn = 0
-        self._meeting = torch.zeros(1, dtype=torch.int32)
 
     @classmethod
     def between(cls, group: Any, size: int, dtype: torch.dtype) -> "SharedSum | None":
@@ -48,21 +50,24 @@ class SharedSum:
         rank, processes = dist.get_rank(), dist.get_world_size()
         offer: list[Any] = [None]
         if rank == 0:
-            offer[0] = _make(2 * processes * size * dtype.itemsize)
+            offer[0] = _make(8 * _APART * processes + 2 * processes * size * dtype.itemsize)
         dist.broadcast_object_list(offer, src=0, group=group)
-        places = _open(offer[0], (2, processes, size), dtype)
-        opened = torch.tensor([places is not None], dtype=torch.int32)
+        memory = _open(offer[0])
+        opened = torch.tensor([memory is not None], dtype=torch.int32)
         dist.all_reduce(opened, dist.ReduceOp.MIN, group=group)
         if rank == 0 and offer[0] is not None:
-            os.unlink(offer[0][0])
-        return cls(group, rank, places) if places is not None and bool(opened) else None
+            os.unlink(offer[0].name)
+        if memory is None or not bool(opened):
+            return None
+        counters, places = memory.split([8 * _APART * processes, len(memory) - 8 * _APART * processes])
+        meeting = Meeting.between(group, rank, processes, counters.view(torch.int64).view(processes, _APART))
+        return cls(rank, places.view(dtype).view(2, processes, size), meeting)
 
-    def add(self, write: Callable[[Tensor], object], meet: Callable[[], object] | None = None) -> Tensor:
+    def add(self, write: Callable[[Tensor], object]) -> Tensor:
         """Sum of what `write` puts into this process's place and what the others put into theirs.
 
         Args:
             write: Called with a tensor of shape `(size,)`, to be filled.
-            meet: Waits for all processes; gloo by default.
 
         Returns:
             A tensor of the caller's own, of shape `(size,)`.
@@ -70,16 +75,13 @@ class SharedSum:
         places = self._places[self._turn]
         self._turn = 1 - self._turn
         write(places[self._rank])
-        (meet or self._meet)()
+        self._meet()
         if len(places) == 1:
             return places[0].clone()
         total = torch.add(places[0], places[1])
         for place in places[2:]:
             total += place
         return total
-
-    def _meet(self) -> None:
-        dist.all_reduce(self._meeting, group=self._group)
 
 
 def join_into(tensors: Sequence[Tensor], place: Tensor, scale: float) -> None:
@@ -95,35 +97,40 @@ def join_into(tensors: Sequence[Tensor], place: Tensor, scale: float) -> None:
     place.mul_(scale)
 
 
-def _make(size: int) -> tuple[str, list[int]] | None:
+@dataclass(frozen=True)
+class _Offer:
+    """A file of shared memory, and the token by which it is known."""
+
+    name: str
+    token: bytes
+    size: int
+
+
+def _make(size: int) -> _Offer | None:
     """A file for `size` bytes behind a token; None where there is no room for it."""
-    token = [secrets.randbelow(2**31) for _ in range(_TOKEN)]
+    token = secrets.token_bytes(_TOKEN)
     try:
         number, name = tempfile.mkstemp(prefix="ppgen-", dir=_MEMORY)
     except OSError:  # no such place on this system
         return None
     try:
         # Reserved now: writing to a file without room for it would end the process by a signal.
-        os.posix_fallocate(number, 0, 4 * _TOKEN + size)
-        os.write(number, b"".join(each.to_bytes(4, "little") for each in token))
+        os.posix_fallocate(number, 0, _TOKEN + size)
+        os.write(number, token)
     except OSError:
         os.unlink(name)
         return None
     finally:
         os.close(number)
-    return name, token
+    return _Offer(name, token, size)
 
 
-def _open(offer: tuple[str, list[int]] | None, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor | None:
-    """The shared places, if the file is here and is the one that was offered."""
+def _open(offer: _Offer | None) -> Tensor | None:
+    """The bytes behind the token, if the file is here and is the one that was offered."""
     if offer is None:
         return None
-    name, token = offer
-    count = torch.Size(shape).numel() * dtype.itemsize
     try:
-        whole = torch.from_file(name, shared=True, size=4 * _TOKEN + count, dtype=torch.uint8)
+        whole = torch.from_file(offer.name, shared=True, size=_TOKEN + offer.size, dtype=torch.uint8)
     except (RuntimeError, OSError):  # another machine
         return None
-    if whole[: 4 * _TOKEN].view(torch.int32).tolist() != token:
-        return None
-    return whole[4 * _TOKEN :].view(dtype).view(shape)
+    return whole[_TOKEN:] if bytes(whole[:_TOKEN].tolist()) == offer.token else None

@@ -118,10 +118,11 @@ class Stepper:
     def advance(self) -> None:
         """Take one step."""
         batch = self._selection() or self.batch()
-        if self.position == 0 and len(self._index()) == self.batch_size:
+        usual = len(self._index()) == min(self.batch_size, self.source.num_train)
+        if self.position == 0:
             self.execution.begin_epoch(batch)
         self._set_lr()
-        self.apply(self.execution.step(batch, self.total_steps - self.step))
+        self.apply(self.execution.step(batch, self.total_steps - self.step, usual))
 
     def apply(self, result: StepResult) -> None:
         """Move the parameters along the gradients of one batch, unless the step has moved them."""
@@ -205,7 +206,7 @@ class Stepper:
         device = self.source.device
         self.bound.load_state({name: value.to(device) for name, value in section(tensors, "inference").items()})
         self.step, self.epoch = int(numbers["step"]), int(numbers["epoch"])
-        self.execution.restore(numbers.get("execution", "eager"))
+        self.execution.restore(numbers.get("execution", "eager"), self.step)
         self._begin_epoch()
         self.position, self.num_rows = int(numbers["position"]), int(numbers["rows"])
         self.total = tensors["value_sum"].to(device, copy=True)

@@ -1,15 +1,20 @@
 """One training step as one graph: traced once through Pyro's handlers, then compiled."""
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
+import pyro
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._pytree import tree_map
 
+import ppgen
 from ppgen.graphs.compiler import compiled
 from ppgen.graphs.passes import functional
 from ppgen.graphs.products import products_in_bfloat16
@@ -34,6 +39,7 @@ class Graph:
         self.products = module  # the same with matrix products in the precision asked for
         self.compiled: Callable[..., Any] | None = None
         self.updates = False  # whether the compiled graph moves the parameters too
+        self.settings: dict[str, Any] = {}  # of the optimiser, as they stand in it
         self.gathers = False  # whether it takes a selection in the place of a batch
 
 
@@ -72,6 +78,9 @@ class TracedStep:
         """
         graph = self.graphs[self._key(batch)] if isinstance(batch, Selection) else self.graph(batch)
         updated = False
+        if compiled and graph.updates and self.update is not None and self.update.settings() != graph.settings:
+            self.update = None  # a momentum that the user changes: from now on the optimiser steps beside the graph
+            self.compile(batch)
         if compiled and graph.compiled is not None and graph.gathers == isinstance(batch, Selection):
             value, gradients, moved = graph.compiled(*self._inputs(graph, batch))
             updated = graph.updates
@@ -108,8 +117,10 @@ class TracedStep:
         graph.gathers = isinstance(batch, Selection)
         # The optimiser makes its state in a step of its own, so a graph compiled before that leaves it out.
         graph.updates = self.update is not None and self.update.ready(graph.gradients)
+        graph.settings = {} if self.update is None else self.update.settings()
         inputs = self._inputs(graph, batch, dry=True)
-        machine_code = compiled(self._program(graph, batch), inputs, bfloat16=self.bfloat16, faithful=self.faithful)
+        with keeping_buffers(self.bound.pair):
+            machine_code = compiled(self._program(graph, batch), inputs, bfloat16=self.bfloat16, faithful=self.faithful)
         num_gradients = 0 if graph.updates else len(graph.gradients)
 
         def run(*arguments: Any) -> Any:
@@ -121,7 +132,10 @@ class TracedStep:
             self.bound.undisturbed(),
             keeping_buffers(self.bound.pair),
         ):
-            run(*_copies(inputs))
+            values, state, leaves, slots, numbers = inputs
+            # Rows of a selection are all the data, and gathered before anything is written.
+            rows = leaves if isinstance(batch, Selection) else _copies(leaves)
+            run(_copies(values), _copies(state), rows, _copies(slots), numbers)
         graph.compiled = run
 
     def _program(self, graph: Graph, batch: Batch | Selection) -> Callable[..., Any]:
@@ -198,7 +212,7 @@ class TracedStep:
         else:
             shapes = tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in _flatten(batch))
         flags = tuple(module.training for module in self.bound.pair.modules())
-        return shapes, flags, self.bound.inference
+        return shapes, flags, _hashable(self.bound.inference)
 
     def _trace(self, batch: Batch) -> Graph:
         foreign = getattr(getattr(self.bound.pair, "captured", None), "foreign", ())
@@ -211,7 +225,10 @@ class TracedStep:
         def program(values: list[Tensor], state_values: list[Tensor], leaves: list[Tensor]) -> Any:
             with (
                 torch.enable_grad(),
-                _reparametrize_module(self.bound.pair, dict(zip(names, values, strict=True))),
+                # One tensor under two names is one input of the graph, put back in the order of a stack.
+                _reparametrize_module(
+                    self.bound.pair, dict(zip(names, values, strict=True)), tie_weights=True, stack_weights=True
+                ),
             ):
                 self.bound.load_state(dict(zip(state_names, state_values, strict=True)))
                 result = self.bound.step(_unflatten(batch, leaves))
@@ -223,13 +240,14 @@ class TracedStep:
             with (
                 torch.random.fork_rng(devices=_cuda(batch)),
                 self.bound.undisturbed(),
+                keeping_buffers(self.bound.pair),  # counters are moved by tracing too
                 warnings.catch_warnings(),
             ):
                 traced = make_fx(program, tracing_mode="fake", _allow_non_fake_inputs=True)
                 module = traced(list(self.parameters.values()), list(state.values()), _flatten(batch))
         except Exception as error:  # whatever a user's program does that no graph can hold
-            raise UntraceableError(f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}") from error
-        _check_constants(module)
+            raise UntraceableError(_reason(error)) from error
+        _check_constants(module, self.parameters)
         graph = Graph(module, list(found), state_names)
         if self.bfloat16:
             inputs = [list(self.parameters.values()), list(state.values()), _flatten(batch)]
@@ -237,16 +255,41 @@ class TracedStep:
         return graph
 
 
-def _check_constants(module: torch.fx.GraphModule) -> None:
+def _reason(error: Exception) -> str:
+    """Why tracing failed, in a line; where the user's own code reads a tensor's value, torch's message is empty."""
+    if type(error).__name__ not in ("DataDependentOutputException", "GuardOnDataDependentSymNode"):
+        return f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
+    libraries = tuple(str(Path(module.__file__ or "").parent) + os.sep for module in (torch, pyro, ppgen))
+    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith(libraries)]
+    where = f" in `{frames[-1].line}` ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"Python reads the value of a tensor{where}, which is another one at each step"
+
+
+def _check_constants(module: torch.fx.GraphModule, parameters: Mapping[str, nn.Parameter]) -> None:
     """Raise if a tensor that wants a gradient was frozen into the graph."""
     for node in module.graph.nodes:
         if node.op == "get_attr":
             value = getattr(module, str(node.target), None)
             if isinstance(value, Tensor) and value.requires_grad:
+                name = next((name for name, parameter in parameters.items() if parameter is value), None)
+                if name is not None:
+                    raise UntraceableError(
+                        f"parameter {name!r} is read from a closure or a list, where a graph finds its value of now; "
+                        "read it from its module"
+                    )
                 raise ValueError(
                     f"A tensor of shape {tuple(value.shape)} wants a gradient but is no parameter of the pair, so it "
                     "would never be trained. Make it an nn.Parameter of the model or a pyro.param, or detach it."
                 )
+
+
+def _hashable(inference: Any) -> Any:
+    """The inference, or what tells it from others where a user's own part holds a list or the like."""
+    try:
+        hash(inference)
+    except TypeError:
+        return id(inference)
+    return inference
 
 
 def _copies(inputs: Any) -> Any:

@@ -27,7 +27,11 @@ class Update:
         self, optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], clip_norm: float | None
     ) -> None:
         self.optimizer, self.parameters, self.clip_norm = optimizer, dict(parameters), clip_norm
-        self.group = optimizer.param_groups[0]
+
+    @property
+    def group(self) -> dict[str, Any]:
+        """Settings of the optimiser; another mapping after its state was loaded."""
+        return self.optimizer.param_groups[0]
 
     @staticmethod
     def supports(optimizer: torch.optim.Optimizer) -> bool:
@@ -36,7 +40,12 @@ class Update:
             return False
         group = optimizer.param_groups[0]
         plain = not group.get("maximize") and not group.get("amsgrad") and not isinstance(group["lr"], Tensor)
+        plain = plain and not optimizer._optimizer_step_pre_hooks and not optimizer._optimizer_step_post_hooks
         return type(optimizer) in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD) and plain
+
+    def settings(self) -> dict[str, Any]:
+        """What a graph freezes: all settings but the step size."""
+        return {name: value for name, value in self.group.items() if name not in ("params", "lr")}
 
     def slots(self, names: Sequence[str]) -> list[list[Tensor]]:
         """Tensors of the optimiser's state of each parameter, which the step changes in place."""
@@ -45,6 +54,9 @@ class Update:
 
     def ready(self, names: Sequence[str]) -> bool:
         """Whether the optimiser has taken a step of its own, which makes its state, for each parameter."""
+        owned = {id(parameter) for parameter in self.group["params"]}
+        if not all(id(self.parameters[name]) in owned for name in names):
+            return False  # the user's optimiser leaves some where they are
         states = [self.optimizer.state.get(self.parameters[name], {}) for name in names]
         if self._adaptive:
             return all("exp_avg" in state for state in states)

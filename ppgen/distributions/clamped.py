@@ -1,0 +1,170 @@
+"""Units of a Boltzmann machine of which some are held at given values."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints
+
+from ppgen.distributions.units import Units
+
+
+class Clamped(Units):
+    r"""Any units, some of them held at values: what a machine is given in conditional simulation.
+
+    A clamped unit is no variable any more: whatever value it is asked about, it stands at its own, whose energy and
+    coupling to its neighbours stay in the energy of the machine. So free energies, log Z and annealing of a clamped
+    machine are those of the law of the rest, and
+
+    .. math:: \log p(x_{\text{given}}) = \log Z(x_{\text{given}}) - \log Z
+
+    Args:
+        units: The units, each a term by itself (no `Multinomial`).
+        value: Values at which they are held, (..., size); what stands at free units does not count.
+        held: Which units are held, (size,) or (..., size); all by default. Groups of `Categorical` units are held
+            together.
+
+    Raises:
+        ValueError: If a shape does not fit.
+
+    Example:
+        >>> import torch
+        >>> from ppgen.distributions import Bernoulli
+        >>> units = Clamped(Bernoulli(torch.zeros(3)), torch.ones(3), torch.tensor([True, False, False]))
+        >>> units.mean(torch.zeros(3)), units.num_states
+        (tensor([1.0000, 0.5000, 0.5000]), 4)
+    """
+
+    def __init__(self, units: Units, value: Tensor, held: Tensor | None = None) -> None:
+        if value.shape[-1:] != (units.size,) or (held is not None and held.shape[-1:] != (units.size,)):
+            shown = tuple(value.shape) if held is None else (tuple(value.shape), tuple(held.shape))
+            raise ValueError(
+                f"Values and held units must have {units.size} entries in the last dimension, got {shown}."
+            )
+        self.units = units
+        self.held = torch.ones(units.size, dtype=torch.bool, device=value.device) if held is None else held
+        self.value = torch.where(self.held, value, torch.zeros((), dtype=value.dtype, device=value.device))
+        terms = units.energy_terms(self.value).shape[-1]
+        if units.size % terms:
+            raise ValueError(f"{type(units).__name__} units cannot be clamped in part.")
+        self._width = units.size // terms  # variables of a term
+
+    @property
+    def support(self) -> constraints.Constraint:  # type: ignore[override]
+        """That of the units."""
+        return self.units.support
+
+    @property
+    def size(self) -> int:
+        """Number of variables, held ones among them."""
+        return self.units.size
+
+    @property
+    def batch_shape(self) -> Size:
+        """Shape of the data whose values are held."""
+        return torch.broadcast_shapes(self.value.shape[:-1], self.held.shape[:-1], self.units.batch_shape)
+
+    @property
+    def num_states(self) -> float:
+        """Joint states of the free units.
+
+        Raises:
+            ValueError: If other units are free in one datum than in another.
+        """
+        free = len(self._free_terms())
+        return self._states_of_a_term**free if free else 1
+
+    @property
+    def _states_of_a_term(self) -> float:
+        each = 2 ** (math.log2(self.units.num_states) / (self.size // self._width))
+        return each if math.isinf(each) else round(each)
+
+    @property
+    def num_uniforms(self) -> int:
+        """As many as without values."""
+        return self.units.num_uniforms
+
+    def parameters(self) -> list[Tensor]:
+        """Those of the units."""
+        return self.units.parameters()
+
+    def _set(self, value: Tensor) -> Tensor:
+        return torch.where(self.held, self.value.to(value), value)
+
+    def _held_terms(self) -> Tensor:
+        return self.held[..., :: self._width]
+
+    def statistic(self, value: Tensor) -> Tensor:
+        """Statistics with the held values in their place: (..., size)."""
+        return self.units.statistic(self._set(value))
+
+    def energy_terms(self, value: Tensor) -> Tensor:
+        """Energy with the held values in their place: (..., terms), nats."""
+        return self.units.energy_terms(self._set(value))
+
+    def log_partition_terms(self, input: Tensor) -> Tensor:
+        """That of free units; minus the energy of held ones in the input: (..., terms), nats."""
+        return torch.where(self._held_terms(), self._fixed(input), self.units.log_partition_terms(input))
+
+    def _fixed(self, input: Tensor) -> Tensor:
+        value = self.value.to(input)
+        joined = (self.units.statistic(value) * input).unflatten(-1, (-1, self._width)).sum(-1)
+        return joined - self.units.energy_terms(value)
+
+    def log_partition_ratio_terms(self, input: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """Growth of each term of the log-partition; linear at held units."""
+        free = self.units.log_partition_ratio_terms(input, before, after)
+        return torch.where(self._held_terms(), ((after - before) * self._fixed(input)).to(free.dtype), free)
+
+    def mean(self, input: Tensor) -> Tensor:
+        """Means of free units, values of held ones: (..., size)."""
+        return self._set(self.units.mean(input))
+
+    def variance(self, input: Tensor) -> Tensor:
+        """Variances of free units, 0 of held ones: (..., size)."""
+        return torch.where(self.held, 0.0, self.units.variance(input))
+
+    def sample(self, input: Tensor, uniform: Tensor) -> Tensor:
+        """Draws of free units beside the values of held ones."""
+        return self._set(self.units.sample(input, uniform))
+
+    def states(self, index: Tensor) -> Tensor:
+        """States of the free units, those of held ones being their values: (n,) -> (n, ..., size)."""
+        terms = self._free_terms()
+        if not terms:
+            return self.value.expand(len(index), *self.batch_shape, -1)
+        each = int(self._states_of_a_term)
+        whole = torch.zeros_like(index)
+        # The digit of a free unit, at the place that the unit has among all of them.
+        for place, term in enumerate(reversed(terms)):
+            whole = whole + (index // each**place) % each * each ** (self.size // self._width - 1 - term)
+        states = self.units.states(whole)
+        return self._set(states.reshape(len(index), *(1,) * len(self.batch_shape), self.size))
+
+    def _free_terms(self) -> list[int]:
+        held = self._held_terms().flatten(0, -2) if self.held.dim() > 1 else self._held_terms().unsqueeze(0)
+        if not bool((held == held[:1]).all()):
+            raise ValueError(
+                "Other units are given in one row than in another, so their states cannot be enumerated together. Give "
+                "rows with the same missing units, or use annealing."
+            )
+        return [term for term, fixed in enumerate(held[0].tolist()) if not fixed]
+
+    def base_rate(self, mean: Tensor | None) -> "Clamped":
+        """Base rates of the free units."""
+        return Clamped(self.units.base_rate(mean), self.value, self.held)
+
+    def scaled(self, factor: float | Tensor) -> "Clamped":
+        """The units with their own energy multiplied by a factor, held at the same values."""
+        return Clamped(self.units.scaled(factor), self.value, self.held)
+
+    def interpolated(self, base: "Clamped", beta: float | Tensor) -> "Clamped":
+        """Units between those of `base` and these, held at the same values."""
+        return Clamped(self.units.interpolated(base.units, beta), self.value, self.held)
+
+    def to(self, *args: Any) -> "Clamped":
+        """The same units on another device or in another dtype; which are held stays a mask."""
+        devices = [each for each in args if not isinstance(each, torch.dtype)]
+        held = self.held.to(*devices) if devices else self.held
+        return Clamped(self.units.to(*args), self.value.to(*args), held)
