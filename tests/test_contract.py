@@ -131,6 +131,18 @@ PARTLY = {
         torch.tensor([True, True, True, False, False, False, True, True, True], device=device),
     ),
 }
+# A visible layer of every type, as the even side of a small machine.
+VISIBLE = {
+    "Gaussian": lambda device: distributions.Gaussian(parameter(2, device=device)),
+    "Gaussian of learned variance": lambda device: distributions.Gaussian(
+        parameter(2, device=device), torch.tensor([-0.9, 0.5], dtype=torch.float64, device=device).requires_grad_()
+    ),
+    "Categorical": lambda device: distributions.Categorical(parameter(2, 3, device=device)),
+    "missing groups": lambda device: distributions.Categorical(
+        parameter(3, 3, device=device), present=torch.tensor([True, False, True], device=device)
+    ),
+    "Multinomial": lambda device: distributions.Multinomial(parameter(4, device=device), total=3),
+}
 COUPLINGS = {"Dense": lambda device: distributions.Dense(parameter(4, 3, device=device))}
 
 
@@ -283,3 +295,13 @@ def test_couplings(name: str, device: torch.device) -> None:
 def test_machines(sizes: tuple[int, ...], device: torch.device) -> None:
     """Catches sides mixed up in a deep machine, a Gibbs sweep with stale values, a wrong free energy."""
     testing.check_machine(testing.boltzmann_machine(sizes, device=device))
+
+
+@pytest.mark.parametrize("name", VISIBLE)
+def test_machines_of_every_unit(name: str, device: torch.device) -> None:
+    """Catches units that are right by themselves and wrong beside others: statistics, tempering, sums over states."""
+    torch.manual_seed(len(name))
+    visible = VISIBLE[name](device)
+    layers = {"visible": visible, "hidden": distributions.Bernoulli(parameter(3, device=device))}
+    weight = (0.7 * parameter(visible.size, 3, device=device)).detach().requires_grad_()
+    testing.check_machine(distributions.BoltzmannMachine(layers, [distributions.Dense(weight)]))

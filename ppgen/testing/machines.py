@@ -1,16 +1,20 @@
 """Contracts of units, couplings and Boltzmann machines: everything against the sum over all states."""
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ppgen.distributions import BoltzmannMachine, Coupling
-from ppgen.distributions.layered_energy import EVEN, ODD
-from ppgen.testing.examples import state_index
+from ppgen.distributions import BaseRatePath, BoltzmannMachine, Coupling, Units
+from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.inference.annealing import anneal, make_betas
 from ppgen.testing.statistics import check_close, check_frequencies, check_mean, fail
 
 _DRAWS = 20_000
+_REACH, _POINTS = 14.0, 281  # a grid for units of a standard deviation of some 0.5 to 1.5: cells of 0.1
 
 
 def check_coupling(coupling: Coupling, lower_size: int, upper_size: int) -> None:
@@ -39,11 +43,14 @@ def check_coupling(coupling: Coupling, lower_size: int, upper_size: int) -> None
 def check_machine(machine: BoltzmannMachine, *, num_draws: int = _DRAWS) -> None:
     """Raise unless the parts of a small machine agree with each other, by sums over all states.
 
-    Free energies and marginals of both sides, conditionals of every layer, log Z, exact draws, and one block
-    Gibbs sweep from exact draws, which must leave the law unchanged.
+    Free energies and marginals of both sides, conditionals of every layer, log Z and the gradient of the exact
+    log-likelihood; exact draws, and one block Gibbs sweep from exact draws, which must leave the law unchanged; the
+    ends and the sweeps of the tempered path, and the mean weight of annealing upwards and downwards. A side of
+    continuous units stands on a grid, whose sums are integrals to many digits.
 
     Args:
-        machine: A machine in float64 with at most 2^16 joint states.
+        machine: A machine in float64 with at most 2^16 joint states, its parameters leaves that require a gradient. A
+            side of continuous units must be one layer of two.
         num_draws: Draws of the tests by sampling.
 
     Example:
@@ -51,48 +58,155 @@ def check_machine(machine: BoltzmannMachine, *, num_draws: int = _DRAWS) -> None
         >>> testing.check_machine(testing.boltzmann_machine((3, 2)), num_draws=2000)
     """
     energy = machine.base_energy
-    sides = {side: energy.states(side, 0, int(energy.num_states(side))) for side in (EVEN, ODD)}
-    grid = energy.energy(sides[EVEN].unsqueeze(1), sides[ODD].unsqueeze(0))  # (even states, odd states)
-    log_partition = torch.logsumexp(-grid.flatten(), 0)
+    sides = [_Side.of(energy, side) for side in (EVEN, ODD)]
+    even, odd = sides
+    joint = -energy.energy(even.values.unsqueeze(1), odd.values.unsqueeze(0))  # (even states, odd states)
+    log_partition = torch.logsumexp((joint + even.log_measure.unsqueeze(1) + odd.log_measure).flatten(), 0)
     check_close(machine.exact_log_partition(), log_partition, "exact_log_partition")
-    for side in (EVEN, ODD):
-        free = -torch.logsumexp(-grid, 1 - side)
+    for side, own, other in ((EVEN, even, odd), (ODD, odd, even)):
+        shape = (-1, 1) if side == ODD else (-1,)
+        free = -torch.logsumexp(joint + other.log_measure.reshape(shape), 1 - side)
         names = [machine.names[layer] for layer in energy.sides[side]]
-        check_close(energy.free_energy(sides[side], side), free, f"free energy of layers {names}")
+        atol = 1e-8 if own.continuous else 1e-10  # torch's softplus leaves out exp(-20), which inputs of a grid pass
+        check_close(energy.free_energy(own.values, side), free, f"free energy of layers {names}", atol=atol)
         marginal = machine.with_log_partition(log_partition).marginal(names)
-        law = torch.softmax(-free, 0)
-        check_close(marginal.log_prob(sides[side]), law.log(), f"log_prob of marginal({names})")
-        _check_side_draws(machine, side, sides[side], law.detach(), num_draws)
+        log_law = -free - log_partition
+        check_close(marginal.log_prob(own.values), log_law, f"log_prob of marginal({names})", atol=atol)
+        _check_side_draws(machine, side, own, (log_law + own.log_measure).exp().detach(), num_draws)
     _check_conditionals(machine, sides)
+    _check_gradient(machine, even)
+    _check_tempering(machine, even, float(log_partition.detach()), num_draws)
 
 
-def _check_side_draws(machine: Any, side: int, states: Tensor, law: Tensor, num_draws: int) -> None:
+@dataclass(frozen=True)
+class _Side:
+    """Values of a side or of a layer, over which sums are taken.
+
+    Attributes:
+        values: Distinct values, (values, units).
+        log_measure: Logarithm of the number of states that have each value, or of a grid's cell: (values,).
+        continuous: Whether the values are a grid.
+    """
+
+    values: Tensor
+    log_measure: Tensor
+    continuous: bool
+
+    @classmethod
+    def of(cls, energy: LayeredEnergy, side: int) -> "_Side":
+        if math.isinf(energy.num_states(side)):
+            (layer,) = energy.sides[side]
+            return cls.of_units(energy.units[layer])
+        return cls._distinct(energy.states(side, 0, int(energy.num_states(side))))
+
+    @classmethod
+    def of_units(cls, units: Units) -> "_Side":
+        like = units.parameters()[0].detach()
+        if math.isinf(units.num_states):
+            points = torch.linspace(-_REACH, _REACH, _POINTS, dtype=like.dtype, device=like.device)
+            values = torch.cartesian_prod(*[points] * units.size)
+            cell = units.size * math.log(float(points[1] - points[0]))
+            return cls(values, like.new_full((len(values),), cell), True)
+        return cls._distinct(units.states(torch.arange(int(units.num_states), device=like.device)))
+
+    @classmethod
+    def _distinct(cls, states: Tensor) -> "_Side":
+        # Documents are states as ordered words, several of which have the same counts.
+        values, counts = torch.unique(states.detach(), dim=0, return_counts=True)
+        return cls(values, counts.to(values).log(), False)
+
+    def draw(self, law: Tensor, num_draws: int) -> Tensor:
+        """Independent values: (num_draws, units)."""
+        return self.values[torch.multinomial(law, num_draws, replacement=True)]
+
+    def check_draws(self, drawn: Tensor, law: Tensor, what: str) -> None:
+        """Raise unless the values are drawn from the law: by frequencies, on a grid by the first two moments."""
+        if self.continuous:
+            check_mean(drawn, law @ self.values, f"mean of {what}")
+            squares = [(each.unsqueeze(-1) * each.unsqueeze(-2)).flatten(1) for each in (drawn, self.values)]
+            check_mean(squares[0], law @ squares[1], f"second moments of {what}")
+            return
+        matches = (drawn.unsqueeze(1) == self.values).all(-1)
+        if not bool(matches.any(1).all()):
+            fail(f"{what}: a value was drawn that is no state.")
+        check_frequencies(matches.long().argmax(1), law, what)
+
+
+def _check_side_draws(machine: Any, side: int, states: _Side, law: Tensor, num_draws: int) -> None:
     energy = machine.base_energy
-    exact = states[torch.multinomial(law, num_draws, replacement=True)]
+    exact = states.draw(law, num_draws)
     moved = energy.gibbs(exact, side)
-    index, moved_index = state_index(exact), state_index(moved)
-    if bool((index == moved_index).all()):
+    if torch.equal(exact, moved):
         fail("gibbs does not move.")
-    order = torch.zeros(2 ** energy.size(side), dtype=law.dtype, device=law.device)
-    order[state_index(states)] = law
-    check_frequencies(moved_index, order, f"one Gibbs sweep of side {side} from exact draws")
+    states.check_draws(moved, law, f"one Gibbs sweep of side {side} from exact draws")
     names = [machine.names[layer] for layer in energy.sides[side]]
     drawn = machine.with_sampler("exact").marginal(names).sample(torch.Size([num_draws]))
-    check_frequencies(state_index(drawn), order, f"exact draws of side {side}")
-    opposite = energy.sample_opposite(states[:1].expand(num_draws, -1), side)
-    check_mean(opposite, energy.mean_opposite(states[0], side).detach(), f"draws of the side opposite to {side}")
+    states.check_draws(drawn, law, f"exact draws of side {side}")
+    given = states.values[states.values.square().sum(-1).argmin() if states.continuous else 0]  # saturates nothing
+    opposite = energy.sample_opposite(given.expand(num_draws, -1), side)
+    check_mean(opposite, energy.mean_opposite(given, side).detach(), f"draws of the side opposite to {side}")
 
 
-def _check_conditionals(machine: Any, sides: dict[int, Tensor]) -> None:
+def _check_conditionals(machine: Any, sides: Sequence[_Side]) -> None:
     """p(layer | neighbours) = exp(-E) normalised over the layer, at one state of everything else."""
     energy = machine.base_energy
-    even, odd = sides[EVEN][-2], sides[ODD][len(sides[ODD]) // 3]
+    even, odd = sides[EVEN].values[-2], sides[ODD].values[len(sides[ODD].values) // 3]
     values = {**energy.split(even, EVEN), **energy.split(odd, ODD)}
     for layer, units in enumerate(energy.units):
-        states = units.states(torch.arange(units.num_states, device=even.device))
+        each = _Side.of_units(units)
+        states = each.values
         varied = {i: states if i == layer else v.expand(len(states), -1) for i, v in values.items()}
         both = [torch.cat([varied[i] for i in energy.sides[side]], -1) for side in (EVEN, ODD)]
-        log_law = torch.log_softmax(-energy.energy(*both), 0)
+        log_law = -energy.energy(*both)
+        log_law = log_law - torch.logsumexp(log_law + each.log_measure, 0)
         given = {machine.names[i]: v for i, v in values.items() if abs(i - layer) == 1}
         name = machine.names[layer]
         check_close(machine.conditional(name, given).log_prob(states), log_law, f"conditional({name!r})")
+
+
+def _check_gradient(machine: Any, even: _Side) -> None:
+    """The derivative of the exact log-likelihood of three values is its difference along a random direction."""
+    energy = machine.base_energy
+    x = even.values[:: max(len(even.values) // 3, 1)][:3]
+
+    def log_likelihood() -> Tensor:
+        return -energy.free_energy(x, EVEN).mean() - machine.exact_log_partition()
+
+    parameters = [each for each in machine.parameters() if each.requires_grad]
+    found = torch.autograd.grad(log_likelihood(), parameters)
+    generator = torch.Generator().manual_seed(0)
+    for index, (parameter, gradient) in enumerate(zip(parameters, found, strict=True)):
+        direction = torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(parameter)
+        kept, ends = parameter.detach().clone(), []
+        with torch.no_grad():
+            for step in (1e-5, -1e-5):
+                parameter.copy_(kept + step * direction)
+                ends.append(log_likelihood())
+            parameter.copy_(kept)
+        slope = (ends[0] - ends[1]) / 2e-5
+        what = f"gradient of the log-likelihood in parameter {index}"
+        check_close((gradient * direction).sum(), slope, what, atol=1e-7, rtol=1e-6)
+
+
+@torch.no_grad()
+def _check_tempering(machine: Any, even: _Side, log_partition: float, num_draws: int) -> None:
+    """Both ends of the path, a sweep in its middle, and the mean weight of annealing in both directions."""
+    energy = machine.base_energy
+    law = torch.softmax(-energy.free_energy(even.values, EVEN) + even.log_measure, 0)
+    path = BaseRatePath(energy, law @ even.values)
+    check_close(path.log_density(even.values, 1.0), -energy.free_energy(even.values, EVEN), "the path's upper end")
+    base = torch.logsumexp(path.log_density(even.values, 0.0) + even.log_measure, 0)
+    check_close(path.log_base_partition(), base, "log Z at the path's lower end")
+    start = torch.softmax(path.log_density(even.values, 0.0) + even.log_measure, 0)
+    like = energy.parameters()[0]
+    generator = torch.Generator(device=like.device).manual_seed(1)
+    even.check_draws(path.sample_base(num_draws, generator), start, "draws of the path's lower end")
+    middle = torch.softmax(path.log_density(even.values, 0.6) + even.log_measure, 0)
+    moved = path.move(even.draw(middle, num_draws), 0.6, generator)
+    even.check_draws(moved, middle, "one tempered sweep from exact draws")
+    ratio = log_partition - float(base)
+    one = torch.ones((), dtype=torch.float64, device=like.device)
+    upwards = anneal(path, make_betas(3), num_draws, generator)
+    check_mean((upwards.log_weights - ratio).exp(), one, "weights of annealing upwards times Z_A / Z")
+    downwards = anneal(path, make_betas(3), num_draws, generator, start=even.draw(law, num_draws))
+    check_mean((downwards.log_weights + ratio).exp(), one, "weights of annealing downwards times Z / Z_A")
