@@ -5,6 +5,7 @@ if __name__ == "models":
 
 from ppgen.models.dbm import DBM
 from ppgen.models.discrete_vae import DiscreteVAE
+from ppgen.models.gaussian_rbm import GaussianRBM
 from ppgen.models.helmholtz import HelmholtzMachine
 from ppgen.models.hierarchical_vae import HierarchicalVAE
 from ppgen.models.rbm import RBM
@@ -17,6 +18,7 @@ __all__ = [
     "RBM",
     "VAE",
     "DiscreteVAE",
+    "GaussianRBM",
     "HelmholtzMachine",
     "HierarchicalVAE",
     "SigmoidBeliefNet",

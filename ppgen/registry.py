@@ -12,6 +12,7 @@ MODELS: dict[str, str] = {
     "VAE": "ppgen.models.vae:VAE",
     "HierarchicalVAE": "ppgen.models.hierarchical_vae:HierarchicalVAE",
     "RBM": "ppgen.models.rbm:RBM",
+    "GaussianRBM": "ppgen.models.gaussian_rbm:GaussianRBM",
     "DBM": "ppgen.models.dbm:DBM",
     "SigmoidBeliefNet": "ppgen.models.sigmoid_belief_net:SigmoidBeliefNet",
     "HelmholtzMachine": "ppgen.models.helmholtz:HelmholtzMachine",

@@ -35,6 +35,10 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.HierarchicalVAE(4, (3, 2, 1), ((4,), (3,), (2,)), likelihood="gaussian"), reals(6, 4)),
     ],
     "RBM": [lambda: (models.RBM(visible=5, hidden=3), bits(6, 5)), lambda: (models.RBM(3, 6), bits(6, 3))],
+    "GaussianRBM": [
+        lambda: (models.GaussianRBM(visible=4, hidden=3), reals(6, 4)),
+        lambda: (models.GaussianRBM(3, 2, learn_variance=True), reals(6, 3)),
+    ],
     "DBM": [
         lambda: (models.DBM(visible=5, hidden=(3, 2)), bits(6, 5)),
         lambda: (models.DBM(4, (3, 2, 3), mean_field_sweeps=3), bits(6, 4)),
