@@ -51,6 +51,8 @@ class attach(Messenger):  # noqa: N801 - Pyro's handlers are lower case
 
     def _checked_value(self, law: Any, log_partition: Any) -> Any:
         """The number itself once an estimate was found to fit the weights, so that they are hashed only once."""
+        if law.base_energy.batch_shape:  # the data are others each time, and the weights not alone
+            return law.with_log_partition(log_partition).attached.value
         key = (id(log_partition), law.base_energy.versions())
         if key not in self._checked:
             attached = law.with_log_partition(log_partition).attached

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ppgen.distributions import Dense
+from ppgen.distributions import Dense, Replicated
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 
 State = dict[str, Tensor]
@@ -45,28 +45,32 @@ def centred_gradients(energy: LayeredEnergy, state: State, gradients: Mapping[in
     Args:
         energy: Energy of the machine.
         state: Offsets, as `updated_offsets` makes them.
-        gradients: Plain gradient by `id` of the parameter; every weight and bias of the machine must have one.
+        gradients: Plain gradient by `id` of the parameter; every weight and bias must have one.
 
     Returns:
-        Centred gradients under the same keys; empty if a coupling is not dense or a gradient is missing.
+        Centred gradients under the same keys; empty if a coupling has no centred form or a gradient is missing.
     """
-    parameters = energy.parameters()
-    if not all(isinstance(coupling, Dense) for coupling in energy.couplings):
-        return {}
-    if any(id(parameter) not in gradients for parameter in parameters):
+    if not all(isinstance(coupling, (Dense, Replicated)) for coupling in energy.couplings):
         return {}
     offsets = {**energy.split(state["even_offset"], EVEN), **energy.split(state["odd_offset"], ODD)}
     biases = [units.parameters()[0] for units in energy.units]
     weights = [coupling.parameters()[0] for coupling in energy.couplings]
+    for layer, coupling in enumerate(energy.couplings):
+        if isinstance(coupling, Replicated):
+            # The bias above counts once for each word, so that words are centred one by one, at their frequencies.
+            biases[layer + 1] = coupling.bias
+            offsets[layer] = offsets[layer] / offsets[layer].sum()
+    if any(id(parameter) not in gradients for parameter in (*biases, *weights)):
+        return {}
     centred: dict[int, Tensor] = {}
-    shifts = [torch.zeros_like(bias) for bias in biases]
+    flat = [gradients[id(bias)].flatten() for bias in biases]
+    shifts = [torch.zeros_like(gradient) for gradient in flat]
     for layer, weight in enumerate(weights):
         below, above = offsets[layer], offsets[layer + 1]
-        bias_below, bias_above = gradients[id(biases[layer])], gradients[id(biases[layer + 1])]
-        gradient = gradients[id(weight)] - torch.outer(bias_below, above) - torch.outer(below, bias_above)
+        gradient = gradients[id(weight)] - torch.outer(flat[layer], above) - torch.outer(below, flat[layer + 1])
         centred[id(weight)] = gradient
         shifts[layer] += gradient @ above
         shifts[layer + 1] += gradient.mT @ below
-    for bias, shift in zip(biases, shifts, strict=True):
-        centred[id(bias)] = gradients[id(bias)] - shift
+    for bias, gradient, shift in zip(biases, flat, shifts, strict=True):
+        centred[id(bias)] = (gradient - shift).reshape(bias.shape)
     return centred

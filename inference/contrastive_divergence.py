@@ -74,7 +74,7 @@ class CD(_ChainPhase):
         """Gradient of the chains' free energies after k sweeps from the values."""
         energy = law.base_energy
         with torch.no_grad():
-            start = law.even_side(value).flatten(0, -2)
+            start = law.even_side(value)
             # From the odd side, `even_side` was the second half of the first sweep.
             sweeps = self.k - 1 if law.from_odd_side else self.k
             end = energy.gibbs(start, EVEN, sweeps)
@@ -115,6 +115,14 @@ class PCD(_ChainPhase):
         super().__post_init__()
         if not isinstance(self.num_chains, int) or self.num_chains < 1:
             raise ValueError(f"num_chains must be at least 1, got {self.num_chains!r}.")
+
+    def check(self, law: UndirectedDistribution) -> None:
+        """Raise if the energy depends on the datum, so that chains cannot be carried over to other data."""
+        if law.base_energy.batch_shape:
+            raise ValueError(
+                "PCD carries chains from one batch to the next, but the energy of this machine depends on the datum "
+                "(lengths of documents, missing ratings), so they belong to none of the next rows. Use inference.CD(k)."
+            )
 
     def init(self, law: UndirectedDistribution, value: Tensor) -> State:
         """Chains drawn from the base rates; their odd side and the offsets of centring are made by the first step."""

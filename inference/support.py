@@ -11,12 +11,15 @@ from ppgen.pair import keeping_buffers, split_batch
 
 
 @torch.no_grad()
-def check_support(pair: Any, batch: Any) -> None:
+def check_support(pair: Any, batch: Any) -> bool:
     """Raise if observed values lie outside the support of their distribution; the random state is restored.
 
     Args:
         pair: A pair.
         batch: Data to check: a tensor, a tuple or a mapping.
+
+    Returns:
+        Whether any bits are in the support, so that data known to be bits need not be looked at.
 
     Raises:
         ValueError: Names the site, what was expected, the range found and what to do.
@@ -27,6 +30,7 @@ def check_support(pair: Any, batch: Any) -> None:
     with torch.random.fork_rng(devices=devices), pair.running(), keeping_buffers(pair):
         guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
         model_trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(*args, **kwargs)
+    any_bits = True
     for name, site in sites(model_trace).items():
         value = site["value"]
         if not site["is_observed"] or not isinstance(value, torch.Tensor):
@@ -34,6 +38,15 @@ def check_support(pair: Any, batch: Any) -> None:
         inside = site["fn"].support.check(value)
         if not inside.all():
             raise ValueError(f"Data at site {name!r} {outside(site['fn'].support, inside, value)}")
+        any_bits &= takes_bits(site["fn"].support)
+    return any_bits
+
+
+def takes_bits(support: Any) -> bool:
+    """Whether a support is all vectors of bits; counts and one-hot groups hold 0 and 1 too, but not any of them."""
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    return support is constraints.boolean
 
 
 def outside(support: Any, inside: torch.Tensor, values: torch.Tensor) -> str:

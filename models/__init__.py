@@ -8,7 +8,9 @@ from ppgen.models.discrete_vae import DiscreteVAE
 from ppgen.models.gaussian_rbm import GaussianRBM
 from ppgen.models.helmholtz import HelmholtzMachine
 from ppgen.models.hierarchical_vae import HierarchicalVAE
+from ppgen.models.ratings_rbm import RatingsRBM
 from ppgen.models.rbm import RBM
+from ppgen.models.replicated_softmax import ReplicatedSoftmax
 from ppgen.models.sigmoid_belief_net import SigmoidBeliefNet
 from ppgen.models.stochastic_feedforward import StochasticFeedforward
 from ppgen.models.vae import VAE
@@ -21,6 +23,8 @@ __all__ = [
     "GaussianRBM",
     "HelmholtzMachine",
     "HierarchicalVAE",
+    "RatingsRBM",
+    "ReplicatedSoftmax",
     "SigmoidBeliefNet",
     "StochasticFeedforward",
 ]

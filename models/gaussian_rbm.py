@@ -26,7 +26,8 @@ class GaussianRBM(GenerativeModel):
 
     so data should be standardised unless the variances are learned. The guide is the exact posterior p(h | v), and up
     to 20 hidden units log p(v) is exact. Sites: `hidden` and `visible`, in the plate `data`. Weights start at
-    N(0, 1 / (V + H)), the means a, at the first `fit`, at those of the training data, and learned variances at half of theirs.
+    N(0, 1 / (V + H)); at the first `fit` the means a start at those of the training data, learned variances at half of
+    theirs.
 
     References:
         | Improved Learning of Gaussian-Bernoulli Restricted Boltzmann Machines (Cho, Ilin and Raiko, 2011)

@@ -13,6 +13,8 @@ MODELS: dict[str, str] = {
     "HierarchicalVAE": "ppgen.models.hierarchical_vae:HierarchicalVAE",
     "RBM": "ppgen.models.rbm:RBM",
     "GaussianRBM": "ppgen.models.gaussian_rbm:GaussianRBM",
+    "ReplicatedSoftmax": "ppgen.models.replicated_softmax:ReplicatedSoftmax",
+    "RatingsRBM": "ppgen.models.ratings_rbm:RatingsRBM",
     "DBM": "ppgen.models.dbm:DBM",
     "SigmoidBeliefNet": "ppgen.models.sigmoid_belief_net:SigmoidBeliefNet",
     "HelmholtzMachine": "ppgen.models.helmholtz:HelmholtzMachine",

@@ -37,7 +37,7 @@ def mixture(machine: models.GaussianRBM) -> tuple[np.ndarray, np.ndarray, np.nda
 @pytest.mark.parametrize("hidden", [1, 2, 3])
 @pytest.mark.parametrize("learn_variance", [False, True])
 def test_the_marginal_is_a_mixture_of_gaussians(hidden, learn_variance) -> None:
-    """Catches a variance that stands at the wrong power, a weight without |a + W h|^2, and a normaliser of the noise."""
+    """Catches a variance at the wrong power, a weight without |a + W h|^2, and a forgotten normaliser of the noise."""
     machine = random_machine(3, hidden, learn_variance)
     weights, means, variance, log_z = mixture(machine)
     assert evaluation.log_partition(machine).value == pytest.approx(log_z, abs=1e-10)

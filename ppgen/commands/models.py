@@ -12,7 +12,7 @@ from ppgen import registry
 from ppgen.commands.errors import UsageError
 from ppgen.commands.options import REQUIRED, Option, options_of
 
-FROM_DATA = ("features", "visible")
+FROM_DATA = ("features", "visible", "vocabulary")
 """Constructor arguments that are the number of features of the data unless they are given."""
 
 SIZES_FROM_DATA = "sizes"

@@ -6,7 +6,7 @@ from ppgen.distributions.boltzmann import BoltzmannMachine, BoltzmannMarginal
 from ppgen.distributions.categorical import Categorical
 from ppgen.distributions.clamped import Clamped
 from ppgen.distributions.conditional import LayerConditional
-from ppgen.distributions.couplings import Coupling, Dense
+from ppgen.distributions.couplings import Coupling, Dense, Replicated
 from ppgen.distributions.gaussian import Gaussian
 from ppgen.distributions.multinomial import Multinomial
 from ppgen.distributions.samplers import ExactSampler, GibbsSampler
@@ -29,6 +29,7 @@ __all__ = [
     "GibbsSampler",
     "LayerConditional",
     "Multinomial",
+    "Replicated",
     "UndirectedDistribution",
     "Units",
 ]

@@ -1,10 +1,13 @@
 """Groups of one-hot units of a Boltzmann machine, of which some may be missing."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Size, Tensor
+from torch.distributions import constraints
 
+from ppgen.distributions.supports import OneHotGroups
 from ppgen.distributions.units import Units
 
 
@@ -53,26 +56,37 @@ class Categorical(Units):
         """Shape of the data, where each has groups of its own."""
         return Size() if self.present is None else self.present.shape[:-1]
 
+    def conditions(self) -> list[Tensor]:
+        """Which groups there are, if some are missing."""
+        return [] if self.present is None else [self.present]
+
+    def rows(self, index: Tensor) -> "Categorical":
+        """The groups that are there in the data of given index."""
+        return Categorical(self.bias, self.present[index]) if self.present is not None and self.batch_shape else self
+
     @property
     def num_states(self) -> float:
-        """K to the number of groups that are there.
-
-        Raises:
-            ValueError: If other groups are missing in one datum than in another.
-        """
-        return self.bias.shape[1] ** len(self._there())
+        """K to the number of groups that are there; infinite, as no list holds them, if each datum has its own."""
+        return math.inf if self.batch_shape else self.bias.shape[1] ** len(self._there())
 
     def _there(self) -> list[int]:
-        """Indices of the groups that are there in every datum."""
-        if self.present is None:
-            return list(range(len(self.bias)))
-        rows = self.present.reshape(-1, len(self.bias))
-        if not bool((rows == rows[:1]).all()):
+        """Indices of the groups that are there.
+
+        Raises:
+            ValueError: If each datum has its own.
+        """
+        if self.batch_shape:
             raise ValueError(
-                "Other groups are missing in one row than in another, so their states cannot be enumerated together. "
-                "Give rows with the same missing groups, or use annealing."
+                "Each row has missing groups of its own, so the states of the groups cannot be enumerated together. "
+                "Enumerate the other side of the machine, or use annealing."
             )
-        return [group for group, there in enumerate(rows[0].tolist()) if there]
+        present = [True] * len(self.bias) if self.present is None else self.present.tolist()
+        return [group for group, there in enumerate(present) if there]
+
+    @property
+    def event_support(self) -> constraints.Constraint:
+        """One value of each group; zeros where groups can be missing, though not all of them."""
+        return OneHotGroups(*self.bias.shape, missing=self.present is not None)
 
     @property
     def num_uniforms(self) -> int:
@@ -132,7 +146,7 @@ class Categorical(Units):
         digits = (index.unsqueeze(-1) // powers) % values
         states = self.bias.new_zeros(len(index), *self.bias.shape)
         states[:, there] = torch.nn.functional.one_hot(digits, values).to(states.dtype)
-        return states.reshape(len(index), *(1,) * len(self.batch_shape), -1)
+        return states.flatten(1)
 
     def base_rate(self, mean: Tensor | None) -> "Categorical":
         """Units with the logarithm of the mean as bias, the mean held above 1e-4."""

@@ -65,6 +65,18 @@ class Clamped(Units):
         """Shape of the data whose values are held."""
         return torch.broadcast_shapes(self.value.shape[:-1], self.held.shape[:-1], self.units.batch_shape)
 
+    def conditions(self) -> list[Tensor]:
+        """The values that are held, which they are, and the conditions of the units."""
+        found = [self.value, self.held, *self.units.conditions()]
+        return [each.expand(*self.batch_shape, -1) for each in found]
+
+    def rows(self, index: Tensor) -> "Clamped":
+        """The units held at the values of the data of given index."""
+        if not self.batch_shape:
+            return self
+        value, held = (each.expand(*self.batch_shape, -1)[index] for each in (self.value, self.held))
+        return Clamped(self.units.rows(index), value, held)
+
     @property
     def num_states(self) -> float:
         """Joint states of the free units.

@@ -76,3 +76,58 @@ class Dense:
 
     def __repr__(self) -> str:
         return f"Dense({self.weight.shape[0]}, {self.weight.shape[1]})"
+
+
+class Replicated:
+    r"""Every word of a document joined to every upper unit by the weights of its kind and one bias for all.
+
+    .. math:: v^\top W h + D \, c \cdot h, \quad D = \sum_i v_i
+
+    The upper layer's own bias, replicated as often as the document has words; its units have bias zero beside it.
+
+    References:
+        | Replicated Softmax: an Undirected Topic Model (Salakhutdinov and Hinton, 2009)
+
+    Args:
+        weight: Weights W, shape (vocabulary, upper units).
+        bias: Biases c for each word, shape (upper units,).
+
+    Raises:
+        ValueError: If a shape does not fit.
+
+    Example:
+        >>> import torch
+        >>> Replicated(torch.zeros(3, 2), torch.tensor([0.5, -1.0])).forward(torch.tensor([1.0, 0.0, 3.0]))
+        tensor([ 2., -4.])
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        if weight.dim() != 2 or bias.shape != weight.shape[1:]:
+            raise ValueError(
+                "weight must have shape (vocabulary, upper units) and bias (upper units,), got "
+                f"{tuple(weight.shape)} and {tuple(bias.shape)}."
+            )
+        self.weight, self.bias = weight, bias
+
+    def parameters(self) -> list[Tensor]:
+        """The weights and the biases."""
+        return [self.weight, self.bias]
+
+    def forward(self, lower: Tensor) -> Tensor:
+        """lower W + D c: (..., vocabulary) -> (..., upper units)."""
+        return lower @ self.weight + lower.sum(-1, keepdim=True) * self.bias
+
+    def backward(self, upper: Tensor) -> Tensor:
+        """upper W' + upper.c for every word: (..., upper units) -> (..., vocabulary)."""
+        return upper @ self.weight.mT + (upper @ self.bias).unsqueeze(-1)
+
+    def check(self, lower_size: int, upper_size: int, names: tuple[str, str]) -> None:
+        """Raise ValueError unless the weights have shape (lower_size, upper_size)."""
+        Dense(self.weight).check(lower_size, upper_size, names)
+
+    def to(self, *args: torch.device | torch.dtype) -> "Replicated":
+        """The same coupling on another device or in another dtype."""
+        return Replicated(self.weight.to(*args), self.bias.to(*args))  # type: ignore[call-overload]
+
+    def __repr__(self) -> str:
+        return f"Replicated({self.weight.shape[0]}, {self.weight.shape[1]})"

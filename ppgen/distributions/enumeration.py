@@ -47,7 +47,9 @@ def exact_log_partition(energy: LayeredEnergy, max_states: int = 2**20) -> Tenso
 
 @torch.no_grad()
 def exact_probabilities(energy: LayeredEnergy, side: int, max_states: int = 2**20) -> Tensor:
-    """Probability of every state of a side in the order of `energy.states`: (number of states,), float64.
+    """Probability of every state of a side in the order of `energy.states`: (number of states, ...), float64.
+
+    Of each datum that the energy depends on, if it does.
 
     Raises:
         ValueError: If that side has more than `max_states` states.

@@ -57,6 +57,14 @@ class LayeredEnergy:
         """Shape of the data that the energy depends on: clamped values, lengths, missing ratings; empty for most."""
         return torch.broadcast_shapes(*(units.batch_shape for units in self.units))
 
+    def conditions(self) -> list[Tensor]:
+        """Tensors of the data that the energy depends on, those of each layer of its own batch shape + (n,)."""
+        return [each for units in self.units for each in units.conditions()]
+
+    def rows(self, index: Tensor) -> "LayeredEnergy":
+        """The energy of the data of given index in a batch shape of one dimension."""
+        return LayeredEnergy({name: units.rows(index) for name, units in self.layers.items()}, self.couplings)
+
     def size(self, side: int) -> int:
         """Number of units of a side."""
         return sum(self.units[layer].size for layer in self.sides[side])
@@ -154,9 +162,9 @@ class LayeredEnergy:
         return LayeredEnergy(layers, [coupling.to(*args) for coupling in self.couplings])
 
     def fingerprint(self) -> str:
-        """Hash of every weight and bias, which ties an estimate of log Z to the weights it was made for."""
+        """Hash of every weight and bias and of the data that the energy depends on: what a log Z was made for."""
         digest = hashlib.sha256()
-        for tensor in self.parameters():
+        for tensor in (*self.parameters(), *self.conditions()):
             digest.update(tensor.detach().cpu().flatten().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 

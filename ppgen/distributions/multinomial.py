@@ -6,6 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
+from ppgen.distributions.supports import documents
 from ppgen.distributions.units import Units
 
 
@@ -24,6 +25,7 @@ class Multinomial(Units):
     Args:
         bias: Biases b, shape (vocabulary,).
         total: Lengths D: an integer tensor of the shape of the data, or one number for all.
+        longest: The largest length, where it must not be looked up, as in a step that is traced.
 
     Raises:
         ValueError: If a shape does not fit, or a length is not positive.
@@ -56,10 +58,23 @@ class Multinomial(Units):
         """Shape of the lengths."""
         return self.total.shape
 
+    def conditions(self) -> list[Tensor]:
+        """The lengths."""
+        return [self.total.unsqueeze(-1)]
+
+    def rows(self, index: Tensor) -> "Multinomial":
+        """Documents of the lengths of given index; uniforms are asked for as many words as the longest of them has."""
+        return Multinomial(self.bias, self.total[index]) if self.total.dim() else self
+
     @property
     def num_states(self) -> float:
         """Vocabulary to the number of words of the longest document."""
         return self.size**self.longest
+
+    @property
+    def event_support(self) -> constraints.Constraint:
+        """Counts of one word or more."""
+        return documents
 
     @property
     def num_uniforms(self) -> int:

@@ -28,9 +28,13 @@ class ExactSampler:
         """Values of the even and of the odd side."""
         smaller_side_states(energy, self.max_states)
         side = energy.smaller_side
-        cumulative = exact_probabilities(energy, side, self.max_states).cumsum(0)
-        uniform = torch.rand(shape, dtype=cumulative.dtype, device=cumulative.device)
-        index = torch.searchsorted(cumulative, uniform).clamp(max=len(cumulative) - 1).flatten()
+        # One column for each datum that the energy depends on, or one for all.
+        cumulative = (
+            exact_probabilities(energy, side, self.max_states).cumsum(0).reshape(-1, energy.batch_shape.numel())
+        )
+        uniform = torch.rand(shape, dtype=cumulative.dtype, device=cumulative.device).reshape(-1, cumulative.shape[1])
+        index = torch.searchsorted(cumulative.mT.contiguous(), uniform.mT.contiguous()).mT.flatten()
+        index = index.clamp(max=len(cumulative) - 1)
         drawn, position = torch.unique(index, return_inverse=True)
         values = torch.cat([energy.states(side, state, state + 1) for state in drawn.tolist()])[position]
         values = values.reshape(*shape, energy.size(side))

@@ -118,10 +118,14 @@ class UndirectedDistribution(TorchDistribution):
         made_for = getattr(log_partition, "fingerprint", None)
         if made_for is not None and made_for != self.base_energy.fingerprint():
             raise ValueError(
-                "The log Z given was estimated for other weights than this machine has now. "
-                "Estimate it again: ppgen.evaluation.log_partition(pair)."
+                "The log Z given was estimated for other weights than this machine has now"
+                + (", or for other data. " if self.base_energy.conditions() else ". ")
+                + "Estimate it again: ppgen.evaluation.log_partition(pair)."
             )
         value = getattr(log_partition, "value", log_partition)
+        if self.base_energy.batch_shape and made_for is not None:
+            weight = self.base_energy.parameters()[0]
+            value = torch.as_tensor(log_partition.per_datum["log_partition"], device=weight.device)
         return self._copy(attached=Attached(value, self.base_energy.versions()))
 
     def with_surrogate(self, surrogate: Tensor | float) -> "UndirectedDistribution":

@@ -35,6 +35,19 @@ class Units(ABC):
         return Size()
 
     @property
+    def event_support(self) -> constraints.Constraint:
+        """Values that the layer as a whole can have."""
+        return constraints.independent(self.support, 1)
+
+    def conditions(self) -> list[Tensor]:
+        """Tensors of the data that the law depends on beside its parameters: batch shape + (n,); none for most."""
+        return []
+
+    def rows(self: U, index: Tensor) -> U:
+        """The layer of the data of given index in a batch shape of one dimension; itself if it has no such shape."""
+        return self
+
+    @property
     @abstractmethod
     def num_states(self) -> float:
         """Number of joint states of the layer; infinite for continuous units."""

@@ -36,7 +36,7 @@ class UnitsLaw(dist.TorchDistribution):
     @property
     def support(self) -> constraints.Constraint:
         """That of the units."""
-        return constraints.independent(self.units.support, 1)
+        return self.units.event_support
 
     @property
     def mean(self) -> Tensor:

@@ -33,10 +33,11 @@ class Estimate:
         log_partition_se: The part of `se` that comes from log Z and so is the same for every datum.
         bias: First-order estimate of E[value] - truth that comes from taking the logarithm of a mean, -se^2
             / 2 averaged over the data; the gap of a lower bound.
-        per_datum: Arrays over the data: `log_likelihood`, and where they exist `se`, `ess`, `pareto_k`.
+        per_datum: Arrays over the data: `log_likelihood`, and where they exist `se`, `ess`, `pareto_k`; of a log Z
+            that each datum has of its own, `log_partition` and `se`.
         warning: What makes the number doubtful, or None.
         note: What else a reader must know, or None.
-        fingerprint: Hash of the weights that a log Z belongs to.
+        fingerprint: Hash of the weights that a log Z belongs to, and of the data if it depends on them.
 
     Raises:
         ValueError: If `kind` is none of the four.

@@ -17,7 +17,7 @@ from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.importance import PerDatum, importance
 from ppgen.evaluation.partition import LOW_ESS, enumerable
 from ppgen.evaluation.partition import log_partition as estimate_log_partition
-from ppgen.evaluation.program import Program, examine
+from ppgen.evaluation.program import Program, examine, undirected_sites
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.hmc import HMC
@@ -129,7 +129,14 @@ def log_likelihood(
     chosen = _choose(method, program, len(rows))
     chunk = chunk or (CHUNK_CUDA if pair.device.type == "cuda" else CHUNK_CPU)
     options = {"num_chains": num_chains, "betas": betas, "seed": seed, "progress": progress, "x": rows(0, 1)}
-    partitions = _partitions(pair, program.energies, log_partition, method, options)
+    energies = program.energies
+    if any(energy.batch_shape for energy in energies.values()):  # each row has a log Z of its own
+        options["x"] = rows(0, len(rows))
+        energies = undirected_sites(pair, options["x"])
+    partitions = _partitions(pair, energies, log_partition, method, options)
+    # What differs from row to row is subtracted at the end, where rows are not in batches.
+    common = {site: each.value if _own(each) is None else 0.0 for site, each in partitions.items()}
+    log_partitions = sum((own for own in map(_own, partitions.values()) if own is not None), np.zeros(len(rows)))
     ladder = make_betas(betas) if chosen == "annealing" else []
     mover = check_annealing(num_chains if ladder else 2, start, kernel)
     with evaluating(pair, seed), progress_bar("log-likelihood", len(rows), progress) as advance:
@@ -148,7 +155,7 @@ def log_likelihood(
                 advance=advance,
             )
         elif chosen == "enumeration":
-            (log_z,) = (each.value for each in partitions.values())
+            (log_z,) = common.values()
             found = enumerated(program, rows, len(rows), log_z, advance)
         elif chosen in ("elbo", "bound"):
             found = bounds(
@@ -158,7 +165,7 @@ def log_likelihood(
                 layout=program.layout,
                 num_particles=num_particles if chosen == "elbo" else 1,
                 chunk=chunk,
-                log_partition={site: each.value for site, each in partitions.items()},
+                log_partition=common,
                 closed=chosen == "bound",
                 advance=advance,
             )
@@ -170,12 +177,13 @@ def log_likelihood(
                 layout=program.layout,
                 num_particles=num_particles if chosen == "importance" else 1,
                 chunk=chunk,
-                log_partition={site: each.value for site, each in partitions.items()},
+                log_partition=common,
                 vectorize_particles=vectorize_particles,
                 pareto=chosen == "importance",
                 compile=compile,
                 advance=advance,
             )
+    found = found._replace(log_likelihood=found.log_likelihood - log_partitions)
     if np.isnan(found.log_likelihood).any():
         row = int(np.isnan(found.log_likelihood).argmax())
         raise ValueError(f"log p(x) of row {row} is NaN: the parameters or the densities of the pair are not finite.")
@@ -256,14 +264,25 @@ def _given_partition(site: str, given: Any, energy: LayeredEnergy) -> Estimate:
                 f"log_partition of site {site!r} must be an Estimate or a number, got {type(given).__name__}."
             ) from error
         given = Estimate(value, 0.0, "exact", "given log Z", unit="nats")
+    if energy.batch_shape and _own(given) is None:
+        raise ValueError(
+            f"The machine at site {site!r} has a log Z for each row, as its energy depends on the datum. Give that of "
+            "these rows: ppgen.evaluation.log_partition(pair, x=x)."
+        )
     if not math.isfinite(given.value):
         raise ValueError(f"log_partition of site {site!r} must be finite, got {given.value}.")
     if given.fingerprint is not None and given.fingerprint != energy.fingerprint():
         raise ValueError(
-            f"The log Z given for site {site!r} was estimated for other weights than the machine has now. "
-            "Estimate it again: ppgen.evaluation.log_partition(pair)."
+            f"The log Z given for site {site!r} was estimated for other weights than the machine has now"
+            + (", or for other rows. " if energy.batch_shape else ". ")
+            + "Estimate it again: ppgen.evaluation.log_partition(pair)."
         )
     return given
+
+
+def _own(partition: Estimate) -> np.ndarray | None:
+    """log Z of each row, where each has its own."""
+    return None if partition.per_datum is None else partition.per_datum.get("log_partition")
 
 
 def _exact(found: PerDatum) -> Estimate:
@@ -311,12 +330,20 @@ def _with_partitions(estimate: Estimate, partitions: dict[str, Estimate]) -> Est
     how = ", ".join(dict.fromkeys(each.method for each in partitions.values() if each.kind != "exact"))
     warnings = [text for text in (estimate.warning, *(each.warning for each in partitions.values())) if text]
     sampled = estimate.kind != "exact"
+    common_se = math.sqrt(sum(each.se**2 for each in partitions.values() if _own(each) is None))
+    per_datum = dict(estimate.per_datum or {})
+    own = [
+        each.per_datum["se"] for each in partitions.values() if each.per_datum is not None and _own(each) is not None
+    ]
+    if own:
+        per_datum["se"] = np.sqrt(sum(np.square(each) for each in (per_datum.get("se", 0.0), *own)))
     return replace(
         estimate,
         se=math.hypot(estimate.se, log_z_se),
         kind="estimate",
         method=f"{estimate.method}, log Z by {how}" if sampled else how,
-        log_partition_se=log_z_se,
+        log_partition_se=common_se or None,
+        per_datum=per_datum,
         bias=(estimate.bias or 0.0) + log_z_se**2 / 2,
         warning="; ".join(warnings) or None,
         note=None if sampled else "errs high in expectation, as log Z errs low",

@@ -14,6 +14,7 @@ from ppgen.distributions.enumeration import exact_log_partition
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.evaluation.estimate import Estimate
+from ppgen.evaluation.per_row import each_row, over_rows
 from ppgen.evaluation.processes import gathered, own_seed, world_size
 from ppgen.evaluation.program import choose_site, undirected_sites
 from ppgen.evaluation.sandwich import downwards, draws_of_the_machine, sandwiched, state_chains
@@ -53,6 +54,9 @@ def log_partition(
     draws: exact ones for machines that can be enumerated, else the persistent chains of training after `sweeps` more
     Gibbs sweeps. The error bar is that of the delta method, sd(w) / (mean(w) sqrt(M)).
 
+    Where the energy depends on the datum (lengths of documents, missing ratings) every row of `x` has a log Z of its
+    own: they are in `per_datum["log_partition"]`, found once for rows that are alike, and the value is their mean.
+
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run.
         site: Name of the undirected site; not needed if there is one only.
@@ -65,7 +69,8 @@ def log_partition(
         data_mean: Mean of the visible units, (V,), the base model of `"ais"`; if None, the training mean
             that the pair has noted, else the machine's own biases.
         sweeps: Gibbs sweeps of the chains from which annealing goes down.
-        x: A few rows of data with which the model is run to find the site, for models that need them.
+        x: Rows of data with which the model is run to find the site, for models that need them: a few, or, where
+            the energy depends on the datum, those whose log Z is asked for.
         chunk: Annealing runs moved at once, which bounds the memory: a layer of n units takes some 12 n bytes for each.
             None for all.
         seed: Seed of the annealing; the caller's random state is not touched.
@@ -111,19 +116,34 @@ def log_partition(
     energies = undirected_sites(pair, x)
     site = choose_site(energies, site)
     energy = energies[site]
-    if method == "exact" or (method == "auto" and enumerable(energy)):
-        return _exact(energy)
-    path = BaseRatePath(energy, base_mean(pair, energy, data_mean))
-    annealing = _Annealing(path, ladder, num_chains, seed, progress, chunk, compile)
-    if method in ("auto", "ais"):
-        return annealing.upwards(size)
-    if size > 1:
+    if method in ("auto", "exact"):
+        method = "exact" if method == "exact" or enumerable(energy) else "ais"
+    if size > 1 and method in ("reverse_ais", "sandwich"):
         raise ValueError(f"distributed=True shares out annealing upwards only, method='ais'; got {method!r}.")
-    upper, source = annealing.downwards(state_chains(pair, site), sweeps)
-    if method == "reverse_ais":
-        return upper
-    told = f"AIS upwards, and downwards from {source} ({annealing.budget})"
-    return sandwiched(annealing.upwards(size), upper, told)
+    mean = None if method == "exact" else base_mean(pair, energy, data_mean)
+
+    def by(direction: str) -> Estimate:
+        """Estimate by one method: of the one log Z, or of those of all rows."""
+
+        def estimates(part: LayeredEnergy, block: int) -> list[Estimate]:
+            if direction == "exact":
+                return _exact(part)
+            own = own_seed(seed, f"rows {block}") if block else seed
+            annealing = _Annealing(BaseRatePath(part, mean), ladder, num_chains, own, progress, chunk, compile)
+            if direction == "ais":
+                return annealing.upwards(size)
+            return annealing.downwards(state_chains(pair, site), sweeps)
+
+        if not energy.batch_shape:
+            return estimates(energy, 0)[0]
+        return over_rows(*each_row(energy, num_chains, estimates), energy.fingerprint())
+
+    if method != "sandwich":
+        return by(method)
+    upper = by("reverse_ais")
+    source = upper.method.removeprefix("reverse AIS (").removesuffix(")").partition(", from ")[2]
+    budget = f"{num_chains} chains x {len(ladder) - 1} betas"
+    return sandwiched(by("ais"), upper, f"AIS upwards, and downwards from {source} ({budget})")
 
 
 def enumerable(energy: LayeredEnergy) -> bool:
@@ -132,11 +152,12 @@ def enumerable(energy: LayeredEnergy) -> bool:
 
 
 @torch.no_grad()
-def _exact(energy: LayeredEnergy) -> Estimate:
-    value = float(exact_log_partition(energy, MAX_EXACT_STATES))
+def _exact(energy: LayeredEnergy) -> list[Estimate]:
+    values = torch.atleast_1d(exact_log_partition(energy, MAX_EXACT_STATES))
     states = math.log2(energy.num_states(energy.smaller_side))
     method = f"enumeration (2^{states:.4g} states)"
-    return Estimate(value, 0.0, "exact", method, unit="nats", fingerprint=energy.fingerprint())
+    fingerprint = energy.fingerprint()
+    return [Estimate(value, 0.0, "exact", method, unit="nats", fingerprint=fingerprint) for value in values.tolist()]
 
 
 @dataclass(frozen=True)
@@ -155,21 +176,30 @@ class _Annealing:
     def budget(self) -> str:
         return f"{self.num_chains} chains x {len(self.ladder) - 1} betas"
 
-    def upwards(self, size: int) -> Estimate:
+    def upwards(self, size: int) -> list[Estimate]:
         rank = 0 if size == 1 else dist.get_rank()
         generator = self._generator(own_seed(self.seed, rank))
         own = len(range(rank, self.num_chains, size))
         runs = self._run("annealing", own, generator, shown=rank == 0)
         runs = runs._replace(log_weights=gathered(runs.log_weights, size))
-        return summarise(runs, f"AIS ({self.budget})", self.path.energy.fingerprint())
+        return self._summaries(runs, f"AIS ({self.budget})")
 
-    def downwards(self, chains: Tensor | None, sweeps: int) -> tuple[Estimate, str]:
+    def downwards(self, chains: Tensor | None, sweeps: int) -> list[Estimate]:
         energy, generator = self.path.energy, self._generator(own_seed(self.seed, "downwards"))
         start, source = draws_of_the_machine(energy, self.num_chains, chains, sweeps, MAX_EXACT_STATES, generator)
         runs = self._run("annealing downwards", self.num_chains, generator, start=start)
         method = f"reverse AIS ({self.budget}, from {source})"
-        found = summarise(runs, method, energy.fingerprint())
-        return downwards(found, float(runs.log_base_partition), method), source
+        bases = torch.atleast_1d(runs.log_base_partition).tolist()
+        return [downwards(each, base, method) for each, base in zip(self._summaries(runs, method), bases, strict=True)]
+
+    def _summaries(self, runs: AnnealedWeights, method: str) -> list[Estimate]:
+        """An estimate of log Z, or one for each row."""
+        fingerprint = self.path.energy.fingerprint()
+        if runs.log_weights.dim() == 1:
+            return [summarise(runs, method, fingerprint)]
+        bases = runs.log_base_partition.expand(runs.log_weights.shape[1:])
+        each = [AnnealedWeights(runs.log_weights[:, row], bases[row], runs.values) for row in range(len(bases))]
+        return [summarise(run, method, fingerprint) for run in each]
 
     def _generator(self, seed: int) -> torch.Generator:
         return torch.Generator(device=self.path.energy.parameters()[0].device).manual_seed(seed)

@@ -257,13 +257,13 @@ def _check_features(pair: Any, source: Source) -> None:
 
 
 def _check_support(pair: Any, source: Source, batch_size: int) -> None:
-    """Look at every row, unless the data set is known to be bits: then the first batch was enough."""
-    if source.dataset is not None and source.dataset.is_binary:
-        return
+    """Look at every row, unless the data set is known to be bits and any bits will do: then the first are enough."""
+    known_bits = source.dataset is not None and source.dataset.is_binary
     num_test = 0 if source.dataset is None else len(source.dataset.test)
     for split, count in (("train", source.num_train), ("valid", source.num_valid), ("test", num_test)):
         for index in chunks(torch.arange(count), max(batch_size, 1000)):
-            check_support(pair, source.batch(split, index))
+            if check_support(pair, source.batch(split, index)) and known_bits:
+                return
 
 
 def _go_on_from(left: dict[str, Tensor], bound: Any, batch: Any, device: torch.device, world: World) -> None:

@@ -176,6 +176,10 @@ class _Chains(Messenger):
 
     def start(self, site: str, energy: LayeredEnergy) -> tuple[Tensor, int]:
         """Chains to start from, and the sweeps before their first draw."""
+        if energy.batch_shape:  # each datum has a law of its own, and so a chain
+            self.num_chains = energy.batch_shape.numel()
+            fresh = base_rate_draw(energy, energy.batch_shape)
+            return fresh, 1000 if self.warmup_steps is None else self.warmup_steps
         known = self.persistent.get(_CHAINS.format(site=site))
         limit = min(self.num_samples, 100 if known is None else len(known))
         self.num_chains = limit if self.wanted is None else self.wanted
@@ -195,16 +199,18 @@ class _SiteSampler:
         total = shape.numel()
         draws = -(-total // len(values))
         with progress_bar(f"Gibbs sweeps, {self.site}", warmup_steps + draws * chains.sweeps, chains.progress) as bar:
-            kept, chains.energies[self.site] = gibbs_chains(
+            kept, energies = gibbs_chains(
                 energy,
                 values,
                 warmup_steps=warmup_steps,
                 draws=draws,
                 sweeps=chains.sweeps,
-                chunk=chains.chunk,
+                chunk=None if energy.batch_shape else chains.chunk,
                 compile=chains.compile,
                 advance=bar,
             )
+        if not energy.batch_shape:  # chains of different laws are not compared
+            chains.energies[self.site] = energies
         even = kept.flatten(0, 1)[:total].reshape(*shape, -1)
         return even, energy.sample_opposite(even, EVEN)
 

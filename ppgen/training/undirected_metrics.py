@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
+from ppgen.inference.layout import sites
+from ppgen.inference.support import takes_bits
 from ppgen.training.batches import Batch
 
 
@@ -36,10 +38,18 @@ def undirected_metrics(bound: Any, batch: Batch) -> dict[str, Tensor]:
     drawn = torch.randint(batch.shape[1], (len(batch),)).to(batch.device)
     flipped[rows, drawn] = 1 - flipped[rows, drawn]
     with inference.attach(log_partition=dict.fromkeys(bound.undirected, 0.0)):
-        weights = inference.log_weights(bound.pair, torch.cat([batch, flipped]), layout=bound.layout).local[0]
-    given, other = weights.split(len(batch))
+        found = inference.log_weights(bound.pair, torch.cat([batch, flipped]), layout=bound.layout)
+    given, other = found.local[0].split(len(batch))
+    if not _observes_bits(found):
+        return {"free_energy": -given.mean()}
     pseudo = batch.shape[1] * torch.nn.functional.logsigmoid(given - other).mean()
     return {"pseudo_log_likelihood": pseudo, "free_energy": -given.mean()}
+
+
+def _observes_bits(found: inference.LogWeights) -> bool:
+    """Whether each value is a bit by itself: counts and one-hot groups may hold nothing but 0 and 1 too."""
+    observed = [site for site in sites(found.model_traces[0]).values() if site["is_observed"]]
+    return all(takes_bits(site["fn"].support) for site in observed)
 
 
 def _are_bits(batch: Tensor) -> bool:
