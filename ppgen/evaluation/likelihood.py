@@ -11,7 +11,7 @@ from torch import Tensor
 from ppgen.distributions import BaseRatePath
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.evaluation.bounds import bounds
-from ppgen.evaluation.clamped import enumerated, hidden_states
+from ppgen.evaluation.clamped import annealed_hidden, enumerated, hidden_states
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.decoder_annealing import annealed, check_annealing
 from ppgen.evaluation.estimate import Estimate
@@ -85,8 +85,8 @@ def log_likelihood(
               whose hidden layers can be enumerated for each datum;
             - `"bound"`: the ELBO with a machine's hidden units at the means of the guide, in closed form, which papers
               on deep machines print (`inference.MeanField`);
-            - `"ais"`: `"exact"` with log Z by annealing; for a directed pair with continuous latents, annealing of the
-              latents of every datum;
+            - `"ais"`: `"exact"` with log Z by annealing; for a deep machine, annealing of the hidden units of every
+              datum as well; for a directed pair with continuous latents, annealing of the latents of every datum;
             - `"raise"`: a machine without any log Z, by annealing runs that go down from each datum; a conservative
               figure, the lower the shorter the ladder;
             - `"auto"`: `"exact"` where that is cheap, else log Z by annealing, else `"importance"`; the estimate says
@@ -141,7 +141,7 @@ def log_likelihood(
     options = {"num_chains": num_chains, "betas": betas, "seed": seed, "progress": progress, "x": rows(0, 1)}
     energies = {} if chosen == "raise" else program.energies
     partitions = _partitions(pair, energies, log_partition, method, options)
-    ladder = make_betas(betas) if chosen in ("annealing", "raise") else []
+    ladder = make_betas(betas) if chosen in ("annealing", "hidden annealing", "raise") else []
     mover = check_annealing(num_chains if ladder else 2, start, kernel)
     with evaluating(pair, seed), progress_bar("log-likelihood", len(rows), progress) as advance:
         if chosen == "annealing":
@@ -170,6 +170,19 @@ def log_likelihood(
                 chunk=chunk,
                 seed=seed,
                 compile=compile,
+                advance=advance,
+            )
+        elif chosen == "hidden annealing":
+            (log_z,) = (each.value for each in partitions.values())
+            found = annealed_hidden(
+                program,
+                rows,
+                len(rows),
+                log_z,
+                betas=ladder,
+                num_chains=num_chains,
+                chunk=chunk,
+                seed=seed,
                 advance=advance,
             )
         elif chosen == "enumeration":
@@ -208,6 +221,9 @@ def log_likelihood(
         estimate = _sampled(found, num_particles, f"importance (K={num_particles})", _DOUBTFUL_GUIDE)
     elif chosen == "annealing":
         how = f"AIS from the {start} ({num_chains} chains x {len(ladder) - 1} betas)"
+        estimate = _sampled(found, num_chains, how, _DOUBTFUL_LADDER)
+    elif chosen == "hidden annealing":
+        how = f"AIS of the hidden units ({num_chains} chains x {len(ladder) - 1} betas)"
         estimate = _sampled(found, num_chains, how, _DOUBTFUL_LADDER)
     elif chosen == "raise":
         how = f"reverse AIS from each datum ({num_chains} chains x {len(ladder) - 1} betas)"
@@ -249,6 +265,8 @@ def _choose(method: str, program: Program, num_data: int) -> str:
             return "enumeration"
     if method == "ais" and not program.energies:
         return "annealing"
+    if method == "ais" and inexact and program.machine is not None:
+        return "hidden annealing"
     if method in ("exact", "ais") and inexact:
         raise ValueError(
             f"This pair's guide at site {inexact[0]!r} is not the exact posterior "
