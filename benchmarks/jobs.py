@@ -104,6 +104,25 @@ def sandwiched(betas: int | str, sweeps: int = 2000) -> Callable[[Run, Dataset, 
     return evaluate
 
 
+def between(num_chains: int, betas: int, num_data: int = 100) -> Callable[[Run, Dataset, int], Figures]:
+    """log p(x) of data simulated from the model between annealing upwards and downwards, and by importance sampling."""
+
+    def evaluate(run: Run, data: Dataset, seed: int) -> Figures:
+        found = evaluation.bdmc(run, num_data=num_data, num_chains=num_chains, betas=betas, seed=seed, progress=True)
+
+        def bound(value: float, se: float, kind: str) -> Estimate:
+            return Estimate(value, se, kind, found.method, num_data=num_data)
+
+        inside = evaluation.log_likelihood(run, found.x, method="importance", num_particles=5000, seed=seed)
+        return {
+            "log p(x), simulated, annealing upwards": bound(found.lower, found.lower_se, "lower bound"),
+            "log p(x), simulated, annealing downwards": bound(found.upper, found.upper_se, "upper bound"),
+            "log p(x), simulated, importance sampling": inside,
+        }
+
+    return evaluate
+
+
 def _elbo(run: Run, data: Dataset, seed: int) -> Estimate:
     """Mean log-weight on the test rows: its error is that of ten repetitions with one particle a row."""
     seeds = range(seed + 1, seed + 11)
@@ -226,6 +245,15 @@ JOBS: dict[str, Job] = {
             "lr_schedule": "linear",
         },
         evaluate=exact,
+    ),
+    "vae-digits-between": Job(
+        title="VAE 64-64-10, bidirectional Monte Carlo",
+        dataset="digits",
+        binarize="threshold",
+        model=lambda: models.VAE(features=64, latent=10, hidden=(64,)),
+        inference=inference.ELBO(),
+        training={"epochs": 100, "batch_size": 32, "lr": 2e-3, "lr_schedule": "linear"},
+        evaluate=between(num_chains=16, betas=500),
     ),
     "vae-mnist": Job(
         title="VAE 784-200-200-50",
