@@ -41,8 +41,8 @@ GRADIENTS = """\
 
 ![Signal-to-noise ratio and variance of the gradient by block](../benchmarks/results/gradients-{name}.png)
 
-`python benchmarks/gradients.py {name} --data-dir ../shared/data` trains the model for some epochs, then draws the gradient of
-one step again and again under each inference. Open marks are biased. The numbers are in
+`python benchmarks/gradients.py {name} --data-dir ../shared/data` trains the model for some epochs, then draws the
+gradient of one step again and again under each inference. Open marks are biased. The numbers are in
 `benchmarks/results/gradients-{name}.json`.
 """
 
