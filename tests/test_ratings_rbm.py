@@ -66,6 +66,18 @@ def test_annealing_each_user() -> None:
         assert side.per_datum["se"].max() < 0.1
 
 
+def test_blocks_of_rows_have_streams_of_their_own(monkeypatch) -> None:
+    """Catches blocks that are given one seed, so that their errors are one and do not fall with the rows."""
+    model = random_model()
+    with torch.no_grad():
+        model.weight[3:6], model.visible_bias[1] = model.weight[:3].clone(), model.visible_bias[0].clone()
+    x = model.encode(torch.tensor([[1, 0, 1, 0], [0, 1, 1, 0]]))  # users of one law, with other items
+    monkeypatch.setattr(evaluation.per_row, "_AT_ONCE", 1)
+    found = evaluation.log_partition(model, x=x, method="ais", num_chains=50, betas=3).per_datum["log_partition"]
+    exact = evaluation.log_partition(model, x=x).per_datum["log_partition"]
+    assert exact[0] == pytest.approx(exact[1]) and found[0] != pytest.approx(found[1])
+
+
 def test_missing_ratings_change_nothing() -> None:
     """Catches an item that nobody rated in the likelihood of the others: it may have any weights."""
     model = random_model()

@@ -52,7 +52,7 @@ def evaluate(
         **options: Other arguments of `ppgen.evaluation.log_likelihood`.
 
     Returns:
-        `"log Z"`, or `"log Z of SITE"` where there are several, and `"log-likelihood"`.
+        `"log Z"`, or `"log Z of SITE"` where there are several, if the method needs it, and `"log-likelihood"`.
 
     Raises:
         UsageError: If the method is not known.
@@ -60,18 +60,19 @@ def evaluate(
     """
     if method not in METHODS:
         raise UsageError(f"--method must be one of {', '.join(METHODS)}, got {method!r}")
-    sites = list(undirected_sites(pair, rows[:1]))
+    # Annealing down from the data needs no log Z.
+    sites = {} if method == "raise" else undirected_sites(pair, rows[:1])
     annealing = {name: options[name] for name in _ANNEALING if name in options}
     partitions = {
         site: evaluation.log_partition(
             pair,
             site=site,
-            method="auto" if method == "importance" else method,
-            x=rows[:1],
+            method=method if method in ("exact", "ais") else "auto",
+            x=rows[:] if energy.batch_shape else rows[:1],  # each row may have a log Z of its own
             progress=progress,
             **annealing,
         )
-        for site in sites
+        for site, energy in sites.items()
     }
     named = {"log Z" if len(sites) == 1 else f"log Z of {site}": each for site, each in partitions.items()}
     likelihood = evaluation.log_likelihood(
