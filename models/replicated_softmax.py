@@ -131,8 +131,8 @@ class ReplicatedSoftmax(GenerativeModel):
 
         Example:
             >>> from ppgen import models
-            >>> models.ReplicatedSoftmax(vocabulary=20, hidden=3).reconstruct(torch.ones(2, 20)).sum(-1)
-            tensor([1.0000, 1.0000])
+            >>> models.ReplicatedSoftmax(vocabulary=20, hidden=3).reconstruct(torch.ones(2, 20)).shape
+            torch.Size([2, 20])
         """
         return (self.visible_bias + self.topics(x) @ self.weight.mT).softmax(-1)
 

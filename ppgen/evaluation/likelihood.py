@@ -1,7 +1,7 @@
 """log p(x) of a pair: exact where it can be, importance sampling or annealing with error bars where not."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -9,7 +9,6 @@ import numpy as np
 from torch import Tensor
 
 from ppgen.distributions import BaseRatePath
-from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.evaluation.bounds import bounds
 from ppgen.evaluation.clamped import annealed_hidden, enumerated, hidden_states
 from ppgen.evaluation.data import Rows
@@ -17,14 +16,14 @@ from ppgen.evaluation.decoder_annealing import annealed, check_annealing
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.importance import PerDatum, importance
 from ppgen.evaluation.partition import LOW_ESS, base_mean, enumerable
-from ppgen.evaluation.partition import log_partition as estimate_log_partition
+from ppgen.evaluation.partitions import own_partitions, partitions_of
 from ppgen.evaluation.program import Program, examine, undirected_sites
 from ppgen.evaluation.reverse_annealing import raised
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.hmc import HMC
 from ppgen.inference.layout import MEAN_FIELD
-from ppgen.pair import AnyPair, as_pair
+from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
 
 METHODS = ("auto", "exact", "importance", "elbo", "bound", "ais", "raise")
@@ -148,10 +147,12 @@ def log_likelihood(
             )
         options["x"] = rows(0, len(rows))
         energies = undirected_sites(pair, options["x"])
-    partitions = _partitions(pair, energies, log_partition, method, options)
+    partitions = partitions_of(pair, energies, log_partition, method, options)
     # What differs from row to row is subtracted at the end, where rows are not in batches.
-    common = {site: each.value if _own(each) is None else 0.0 for site, each in partitions.items()}
-    log_partitions = sum((own for own in map(_own, partitions.values()) if own is not None), np.zeros(len(rows)))
+    common = {site: each.value if own_partitions(each) is None else 0.0 for site, each in partitions.items()}
+    log_partitions = sum(
+        (own for own in map(own_partitions, partitions.values()) if own is not None), np.zeros(len(rows))
+    )
     ladder = make_betas(betas) if chosen in ("annealing", "hidden annealing", "raise") else []
     mover = check_annealing(num_chains if ladder else 2, start, kernel)
     with evaluating(pair, seed), progress_bar("log-likelihood", len(rows), progress) as advance:
@@ -288,64 +289,6 @@ def _choose(method: str, program: Program, num_data: int) -> str:
     return "importance" if method == "importance" or inexact else "exact"
 
 
-def _partitions(
-    pair: AnyPair, energies: dict[str, LayeredEnergy], given: Any, method: str, options: dict[str, Any]
-) -> dict[str, Estimate]:
-    """Estimate of log Z by undirected site: the one given, else made now."""
-    if given is not None and not energies:
-        raise ValueError("log_partition was given, but the model has no undirected site (no BoltzmannMachine).")
-    if not isinstance(given, Mapping):
-        if given is not None and len(energies) > 1:
-            raise ValueError(f"log_partition must map each undirected site to its log Z; sites: {sorted(energies)}.")
-        given = {} if given is None else dict.fromkeys(energies, given)
-    unknown = sorted(set(given) - set(energies))
-    if unknown:
-        raise ValueError(f"log_partition names {unknown}; the undirected sites are {sorted(energies)}.")
-    partitions = {}
-    for site, energy in energies.items():
-        if site in given:
-            partitions[site] = _given_partition(site, given[site], energy)
-        else:
-            how = "auto" if method in ("importance", "elbo", "bound") else method
-            partitions[site] = estimate_log_partition(pair, site=site, method=how, **options)
-        if method == "exact" and partitions[site].kind != "exact":
-            raise ValueError(
-                f'method="exact" needs an exact log Z at site {site!r}, got {partitions[site]!r}. '
-                'Leave the method at "auto", or give log_partition(pair, method="exact").'
-            )
-    return partitions
-
-
-def _given_partition(site: str, given: Any, energy: LayeredEnergy) -> Estimate:
-    if not isinstance(given, Estimate):
-        try:
-            value = float(given)
-        except (TypeError, ValueError) as error:
-            raise TypeError(
-                f"log_partition of site {site!r} must be an Estimate or a number, got {type(given).__name__}."
-            ) from error
-        given = Estimate(value, 0.0, "exact", "given log Z", unit="nats")
-    if energy.batch_shape and _own(given) is None:
-        raise ValueError(
-            f"The machine at site {site!r} has a log Z for each row, as its energy depends on the datum. Give that of "
-            "these rows: ppgen.evaluation.log_partition(pair, x=x)."
-        )
-    if not math.isfinite(given.value):
-        raise ValueError(f"log_partition of site {site!r} must be finite, got {given.value}.")
-    if given.fingerprint is not None and given.fingerprint != energy.fingerprint():
-        raise ValueError(
-            f"The log Z given for site {site!r} was estimated for other weights than the machine has now"
-            + (", or for other rows. " if energy.batch_shape else ". ")
-            + "Estimate it again: ppgen.evaluation.log_partition(pair)."
-        )
-    return given
-
-
-def _own(partition: Estimate) -> np.ndarray | None:
-    """log Z of each row, where each has its own."""
-    return None if partition.per_datum is None else partition.per_datum.get("log_partition")
-
-
 def _exact(found: PerDatum) -> Estimate:
     values = found.log_likelihood
     return Estimate(
@@ -391,10 +334,12 @@ def _with_partitions(estimate: Estimate, partitions: dict[str, Estimate]) -> Est
     how = ", ".join(dict.fromkeys(each.method for each in partitions.values() if each.kind != "exact"))
     warnings = [text for text in (estimate.warning, *(each.warning for each in partitions.values())) if text]
     sampled = estimate.kind != "exact"
-    common_se = math.sqrt(sum(each.se**2 for each in partitions.values() if _own(each) is None))
+    common_se = math.sqrt(sum(each.se**2 for each in partitions.values() if own_partitions(each) is None))
     per_datum = dict(estimate.per_datum or {})
     own = [
-        each.per_datum["se"] for each in partitions.values() if each.per_datum is not None and _own(each) is not None
+        each.per_datum["se"]
+        for each in partitions.values()
+        if each.per_datum is not None and own_partitions(each) is not None
     ]
     if own:
         per_datum["se"] = np.sqrt(sum(np.square(each) for each in (per_datum.get("se", 0.0), *own)))
