@@ -39,6 +39,10 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.DBM(visible=5, hidden=(3, 2)), bits(6, 5)),
         lambda: (models.DBM(4, (3, 2, 3), mean_field_sweeps=3), bits(6, 4)),
     ],
+    "DBN": [
+        lambda: (models.DBN(visible=5, hidden=(3, 2)), bits(6, 5)),
+        lambda: (models.DBN(4, (3, 2, 3)), bits(6, 4)),
+    ],
     "SigmoidBeliefNet": [
         lambda: (models.SigmoidBeliefNet((5, 3, 2)), bits(6, 5)),
         lambda: (models.SigmoidBeliefNet((4, 3), nonlinear=True), bits(6, 4)),
