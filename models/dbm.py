@@ -116,9 +116,6 @@ class DBM(GenerativeModel):
         A layer between two others will hear both of them, so that alone it hears its one neighbour twice: the first
         hidden layer the data, the one below the uppermost that. Machines in the middle would be doubled both ways,
         which is a machine of twice the weights; `compose` halves them.
-
-        References:
-            | Deep Boltzmann Machines (Salakhutdinov and Hinton, 2009)
         """
         sizes = (len(self.biases[layer - 1]), len(self.biases[layer]))
         if layer == 1:
