@@ -5,6 +5,7 @@ amortisation gap; callbacks are functions of an `Event`.
 """
 
 from ppgen.training.callbacks import CSVLog, Event, TensorBoardLog
+from ppgen.training.classifier import Classifier, finetune_classifier
 from ppgen.training.divergence import DivergenceError
 from ppgen.training.fit import fit
 from ppgen.training.folder import FolderInUseError
@@ -17,6 +18,7 @@ from ppgen.training.sampling import Samples, sample
 
 __all__ = [
     "CSVLog",
+    "Classifier",
     "DivergenceError",
     "Event",
     "FolderInUseError",
@@ -26,6 +28,7 @@ __all__ = [
     "Run",
     "Samples",
     "TensorBoardLog",
+    "finetune_classifier",
     "fit",
     "load",
     "pretrain",
