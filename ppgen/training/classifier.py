@@ -111,8 +111,8 @@ def finetune_classifier(
         >>> from ppgen import datasets, models, training
         >>> digits = datasets.load("digits", binarize="threshold")
         >>> dbn = models.DBN(visible=64, hidden=(16, 8))
-        >>> found = training.finetune_classifier(dbn, digits, epochs=3, progress=False)
-        >>> found.predict(digits.test).shape, found.score(digits.test, digits.labels["test"]) > 0.1
+        >>> found = training.finetune_classifier(dbn, digits, epochs=20, lr=0.02, progress=False)
+        >>> found.predict(digits.test).shape, found.score(digits.test, digits.labels["test"]) > 0.5
         (torch.Size([300]), True)
     """
     pair = as_pair(pair)
