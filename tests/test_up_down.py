@@ -12,7 +12,7 @@ from ppgen.distributions import UndirectedDistribution
 from ppgen.testing.examples import bit_vectors, state_index
 
 PHASES = [inference.ExactPartition(), inference.CD(k=2, centred=False), inference.PCD(num_chains=7, centred=False)]
-DRAWS = 1500
+DRAWS = 800
 """Steps of the test of gradients."""
 
 
@@ -104,31 +104,22 @@ def test_where_each_phase_starts() -> None:
 def test_up_down_repairs_a_recognition_network(objective) -> None:
     """Catches a sleep phase that leaves the guide where it was."""
     generator = torch.Generator().manual_seed(5)
-    first = (torch.rand(400, 2, generator=generator) < 0.4).float()
-    x = (first.repeat(1, 3) + (torch.rand(400, 6, generator=generator) < 0.05).float()) % 2
+    first = (torch.rand(200, 2, generator=generator) < 0.4).float()
+    x = (first.repeat(1, 3) + (torch.rand(200, 6, generator=generator) < 0.05).float()) % 2
     dbn = models.DBN(6, (4, 3))
     quiet = {"compile": False, "progress": False}
-    training.pretrain(dbn, x, inference.ExactPartition(), epochs=40, lr=0.1, **quiet)
+    training.pretrain(dbn, x, inference.ExactPartition(), epochs=60, lr=0.1, **quiet)
     with torch.no_grad():
         for parameter in dbn.encoders.parameters():
             parameter.mul_(0.2)
     before = evaluation.log_likelihood(dbn, x, method="elbo", num_particles=100).value
-    likelihood = evaluation.log_likelihood(dbn, x, num_particles=2000).value
+    likelihood = evaluation.log_likelihood(dbn, x, num_particles=500).value
     what = inference.Inference(objective, negative_phase=inference.CD(k=3))
     ppgen.fit(dbn, x, what, epochs=60, batch_size=50, lr=0.01, **quiet)
     after = evaluation.log_likelihood(dbn, x, method="elbo", num_particles=100).value
     assert after > before + 0.3
-    assert evaluation.log_likelihood(dbn, x, num_particles=2000).value > likelihood - 0.1
+    assert evaluation.log_likelihood(dbn, x, num_particles=500).value > likelihood - 0.1
     assert np.isfinite(after)
-
-
-def test_a_step_with_fantasies_is_traced() -> None:
-    """Catches draws of a negative phase that a graph freezes or cannot hold."""
-    x = bit_vectors(3).float()
-    for phase in PHASES:
-        dbn = models.DBN(3, (4, 2))
-        what = inference.Inference(inference.WakeSleep(), negative_phase=phase)
-        ppgen.fit(dbn, x, what, epochs=3, batch_size=4, compile=True, progress=False)
 
 
 @pytest.mark.parametrize(("pair", "site"), [(models.RBM(4, 2), "hidden"), (models.DBM(4, (3, 2)), "hidden")])
