@@ -26,9 +26,9 @@ class DBN(GenerativeModel):
     Of the L hidden layers the uppermost, h, is summed out. The guide is a factorial recognition network, layer by layer
     upwards, with parameters of its own that start at the transposed weights below. Sites: `z1` (next to the data), ...,
     `z{L-1}`, which is undirected: its log Z is not known, so training needs a negative phase and drawing a sampler,
-    which `ppgen.sample` brings along; and `x`, bits, in the plate `data`. `training.pretrain` trains it greedily. With
-    two hidden layers, the weights of the machine those of the layer below transposed and its biases exchanged, p(x) is
-    that of one restricted Boltzmann machine.
+    which `ppgen.sample` brings along; and `x`, bits, in the plate `data`. `training.pretrain` trains it greedily, and
+    `inference.WakeSleep` with `inference.CD` up and down. With two hidden layers, the weights of the machine those of
+    the layer below transposed and its biases exchanged, p(x) is that of one restricted Boltzmann machine.
 
     References:
         | A Fast Learning Algorithm for Deep Belief Nets (Hinton, Osindero and Teh, 2006)

@@ -80,7 +80,7 @@ def pretrain(
         activities: What is sent up through a trained layer: `"sample"`, draws, or `"mean"`, probabilities.
         num_particles: Draws of the guide for each row at which a bound is measured.
         num_chains: Annealing runs for the log Z of a bound, where the machine is too large to be enumerated.
-        betas: Their ladder, as for `evaluation.log_partition`.
+        betas: Their ladder: a number of equal steps, increasing numbers in [0, 1], or `"salakhutdinov-2008"`.
         seed: Seed of everything that is drawn.
         device: As for `ppgen.fit`.
         folder: Where the runs are kept, in `layer1`, `layer2`, ...; with `resume="auto"` finished layers are read back.
