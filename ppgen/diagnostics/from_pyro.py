@@ -10,9 +10,9 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates, to_array
-from ppgen.diagnostics.trees import Group, make_tree
+from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates
 from ppgen.inference.layout import sites
+from ppgen.trees import Group, make_tree, to_array
 
 
 def from_pyro(
