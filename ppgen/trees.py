@@ -68,6 +68,7 @@ def make_tree(
             coords={key: value for key, value in (coords or {}).items()},
             sample_dims=[] if fixed else list(sample_dims),
             inference_library=pyro,
+            check_conventions=False,  # they would warn of more chains than draws, which is what we are for
             attrs={**library, **attrs},
         )
         common = common or datasets[name].attrs
