@@ -54,8 +54,8 @@ def sample(
             "posteriors of a pair are drawn by inference.sample_posterior."
         )
     counts = (("num_samples", num_samples, 1), ("num_chains", num_chains, 1), ("warmup_steps", warmup_steps, 0))
-    for name, value, least in counts:
-        check_count(name, value, least)
+    for name, number, least in counts:
+        check_count(name, number, least)
     energy = kernel.energy
     generator = torch.Generator(device=energy.parameters()[0].device).manual_seed(seed)
     arrays: dict[str, dict[str, np.ndarray]] = {"posterior": {}, "sample_stats": {}}

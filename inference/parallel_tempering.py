@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppgen.distributions.replicas import Replicas, reordered, swapped
+from ppgen.distributions.replicas import Replicas, accepted_swaps, exchanged
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.block_gibbs import energies
@@ -142,11 +142,11 @@ class ParallelTempering(MachineKernel[ParallelTemperingState]):
                 odd = replicas.sample_odd(inputs, generator)
         log_ratio = replicas.log_ratio(even, inputs)
         uniform = torch.rand(log_ratio.shape, dtype=even.dtype, device=even.device, generator=generator)
-        order, _ = swapped(log_ratio, state.parity, uniform)
+        swaps = accepted_swaps(log_ratio, state.parity, uniform)
         # The odd side belongs to a temperature, not to a replica: it is drawn anew, which costs no product.
-        even, inputs = reordered(even, order), [reordered(input, order) for input in inputs]
+        even, inputs = exchanged(even, swaps), [exchanged(input, swaps) for input in inputs]
         odd = replicas.sample_odd(inputs, generator)
-        replica = torch.take_along_dim(state.replica, order, 0)
+        replica = exchanged(state.replica.unsqueeze(-1), swaps).squeeze(-1)
         acceptance = log_ratio.clamp(max=0).exp()
         info = ParallelTemperingInfo(
             *energies(self.energy, even[-1], odd[-1], [input[-1] for input in inputs]),

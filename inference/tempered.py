@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions import BaseRatePath, UndirectedDistribution
-from ppgen.distributions.replicas import Replicas, reordered, swapped
+from ppgen.distributions.replicas import Replicas, accepted_swaps, exchanged
 from ppgen.inference.contrastive_divergence import PCD
 from ppgen.inference.ladder import followed
 from ppgen.inference.negative_phase import State
@@ -21,10 +21,9 @@ class TemperedPCD(PCD):
         {f_{\beta_t}(v_t) \, f_{\beta_{t+1}}(v_{t+1})}\Big\}
 
     After each sweep of all replicas every second pair of neighbours is offered a swap, with probability alpha by the
-    tempered free energies f; the gradient is that of the chains at beta = 1. The base rates at beta = 0 are the offsets
-    of centring, which follow the data means; without centring, the machine's own biases. The ladder follows the swaps
-    that are rejected, until all neighbours swap equally often. A step costs about `num_temperatures` times the sweeps
-    of `PCD`.
+    tempered free energies f; the gradient is that of the chains at beta = 1. The base rates at beta = 0 follow the
+    means of the positive phase, the data's at a visible layer. The ladder follows the swaps that are rejected, until
+    all neighbours swap equally often. A step costs about `num_temperatures` times the sweeps of `PCD`.
 
     References:
         | Tempered Markov Chain Monte Carlo for Training of Restricted Boltzmann Machines (Desjardins et al., 2010)
@@ -36,7 +35,7 @@ class TemperedPCD(PCD):
         num_temperatures: Replicas of each chain, itself included.
         ladder_rate: Rate at which the ladder follows the rejected swaps; 0 keeps its steps equal.
         centred: Whether the gradient is that of the centred parameters (Montavon and Mueller, 2012).
-        offset_rate: Rate at which the offsets of centring follow the data means.
+        offset_rate: Rate at which offsets and base rates follow the means of the positive phase.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -80,11 +79,17 @@ class TemperedPCD(PCD):
         between = state["ladder"]
         return torch.cat([between.new_zeros(1), between, between.new_ones(1)])
 
+    def observe(self, law: UndirectedDistribution, even: Tensor, odd: Tensor, state: State) -> State:
+        """Base rates, and offsets of centring if it is on, moved towards the means of the positive phase."""
+        mean = even.detach().flatten(0, -2).mean(0)
+        rates = torch.lerp(state["base_offset"], mean, self.offset_rate) if "base_offset" in state else mean
+        return {**super().observe(law, even, odd, state), "base_offset": rates}
+
     def surrogate(self, law: UndirectedDistribution, value: Tensor, state: State) -> tuple[Tensor, State]:
         """Gradient of the free energies of the chains at beta = 1, after k sweeps and rounds of swaps."""
         betas, parity = self.betas(state), state["parity"]
         with torch.no_grad():
-            replicas = Replicas(BaseRatePath(law.base_energy, state.get("even_offset")), betas)
+            replicas = Replicas(BaseRatePath(law.base_energy, state.get("base_offset")), betas)
             if "odd_chains" in state:
                 odd = state["odd_chains"].movedim(1, 0)
             else:
@@ -96,11 +101,11 @@ class TemperedPCD(PCD):
                 inputs = replicas.inputs(even)
                 log_ratio = replicas.log_ratio(even, inputs)
                 uniform = torch.rand(log_ratio.shape, dtype=even.dtype, device=even.device)
-                order, _ = swapped(log_ratio, parity, uniform)
+                swaps = accepted_swaps(log_ratio, parity, uniform)
                 parity = 1 - parity
-                even = reordered(even, order)
+                even = exchanged(even, swaps)
                 # Drawn anew at its own temperature, from products that are known: it is carried over to the next sweep.
-                odd = replicas.sample_odd([reordered(input, order) for input in inputs])
+                odd = replicas.sample_odd([exchanged(input, swaps) for input in inputs])
                 rejected.append(1 - log_ratio.clamp(max=0).exp().mean(1))
             moved = {
                 **state,

@@ -18,7 +18,7 @@ from ppgen.distributions import (
     Multinomial,
 )
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.replicas import Replicas, reordered, swapped
+from ppgen.distributions.replicas import Replicas, accepted_swaps, exchanged
 from ppgen.inference.ladder import equalised
 from ppgen.testing.examples import state_index
 
@@ -113,9 +113,9 @@ def test_swaps_keep_the_product_of_the_tempered_laws(name: str, parity: int) -> 
     replicas = Replicas(path, torch.tensor(LADDER, dtype=torch.float64))
     even = torch.stack([states[torch.multinomial(law, DRAWS, replacement=True)] for law in laws])
     log_ratio = replicas.log_ratio(even, replicas.inputs(even)).detach()
-    order, accepted = swapped(log_ratio, torch.tensor(parity), torch.rand(2, DRAWS, dtype=torch.float64))
+    accepted = accepted_swaps(log_ratio, torch.tensor(parity), torch.rand(2, DRAWS, dtype=torch.float64))
     assert accepted[parity].any() and not accepted[parity].all() and not accepted[1 - parity].any()
-    moved = reordered(even, order)
+    moved = exchanged(even, accepted)
     index, product = torch.zeros(DRAWS, dtype=torch.long), torch.ones(1, dtype=torch.float64)
     same = place(states, states)
     for value, law in zip(moved, laws, strict=True):
@@ -232,14 +232,14 @@ def two_modes() -> models.RBM:
 def test_tempering_goes_between_modes() -> None:
     """Catches replicas that never leave their temperature, and a ladder that warm-up makes worse."""
     rbm = two_modes()
-    kernel = inference.ParallelTempering(rbm, num_temperatures=12)
+    kernel = inference.ParallelTempering(rbm, num_temperatures=12, data_mean=torch.full((6,), 0.5))
     tree = inference.sample(kernel, 400, num_chains=50, warmup_steps=400, seed=1)
     on = torch.as_tensor(tree.posterior["visible"].values).double().mean(-1)
     assert ((on > 0.9) | (on < 0.1)).double().mean() > 0.99
     testing.check_mean(on.mean(1), torch.tensor(2 / 3).double(), "share of the larger mode")
     acceptance = tree.sample_stats["swap_acceptance"].mean(("chain", "draw")).values
     assert acceptance.max() - acceptance.min() < 0.12
-    equal = inference.ParallelTempering(rbm, betas=[step / 11 for step in range(12)])
+    equal = inference.ParallelTempering(rbm, betas=[step / 11 for step in range(12)], data_mean=torch.full((6,), 0.5))
     fixed = inference.sample(equal, 400, num_chains=50, warmup_steps=100, seed=1).sample_stats
     assert fixed["temperature"].values.tolist() == pytest.approx([step / 11 for step in range(12)])
     assert fixed["swap_acceptance"].mean(("chain", "draw")).values.min() < acceptance.min()
@@ -361,3 +361,35 @@ def test_pairs_of_temperatures_take_turns() -> None:
     for before, after in itertools.pairwise(seen):
         assert not torch.equal(before, after)
     assert (seen[2][:, 3] != 3).any() and (seen[2][:, 3] < 2).any()
+
+
+def test_draws_as_arviz_reads_them() -> None:
+    """Catches chains and draws mixed up, a seed that is not used, and statistics of other states than the draws."""
+    import arviz_stats
+
+    torch.manual_seed(6)
+    machine = testing.boltzmann_machine((3, 2, 2))
+    before = torch.get_rng_state()
+    kernel = inference.BlockGibbs(machine, sweeps=20)
+    tree, again = (inference.sample(kernel, 40, num_chains=60, warmup_steps=5, seed=3) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert tree.posterior.equals(again.posterior) and tree.sample_stats.equals(again.sample_stats)
+    assert not tree.posterior.equals(inference.sample(kernel, 40, num_chains=60, warmup_steps=5, seed=4).posterior)
+    assert list(tree.posterior.data_vars) == list(machine.names)
+    assert (
+        tree.posterior["layer0"].dims == ("chain", "draw", "layer0_unit") and tree.posterior["layer0"].dtype == "int8"
+    )
+    values = torch.cat([torch.as_tensor(tree.posterior[name].values) for name in machine.names], -1).double()
+    assert values.shape == (60, 40, 7)
+    energies = torch.as_tensor(tree.sample_stats["energy"].values)
+    testing.check_close(energies, machine.energy(values).detach(), "energy of each draw")
+    _, log_weights = testing.enumerated(machine)
+    testing.check_frequencies(state_index(values), log_weights.detach().softmax(0), "draws")
+    assert float(arviz_stats.rhat(tree, group="sample_stats")["free_energy"]) < 1.02
+    half = machine.condition({"layer0": torch.tensor([[1.0, NAN, NAN], [0.0, 1.0, NAN]], dtype=torch.float64)})
+    rows = inference.sample(inference.ParallelTempering(half, 3), 5, num_chains=4, warmup_steps=2)
+    assert rows.posterior["layer1"].dims == ("chain", "draw", "data", "layer1_unit")
+    assert rows.sample_stats["swap_acceptance"].dims == ("chain", "draw", "data", "pair")
+    assert (rows.posterior["layer0"][:, :, 1, :2] == [0, 1]).all()
+    real = inference.sample(inference.BlockGibbs(joined(Gaussian(random(2)), Bernoulli(random(2)))), 5, num_chains=2)
+    assert real.posterior["below"].dtype == "float64" and real.posterior["above"].dtype == "int8"

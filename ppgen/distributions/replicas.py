@@ -90,29 +90,31 @@ class Replicas:
         return torch.vmap(draw)(self.betas, list(inputs), list(uniform.split(counts, -1)))
 
 
-def swapped(log_ratio: Tensor, parity: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """Order of the replicas after every second pair of neighbours was offered a swap, and which pairs swapped.
+def accepted_swaps(log_ratio: Tensor, parity: Tensor, uniform: Tensor) -> Tensor:
+    """Which pairs of neighbours swap when every second pair is offered a swap: a mask, (pairs, ...).
 
     Args:
         log_ratio: Logarithm of the acceptance ratio of each pair, (pairs, ...), nats.
         parity: 0 to offer the first, third, ... pair a swap, 1 for the others; an integer scalar.
         uniform: Uniforms, (pairs, ...).
 
-    Returns:
-        Which replica stands at each temperature, (pairs + 1, ...), and a mask of the pairs that swapped, (pairs, ...).
+    Example:
+        >>> accepted_swaps(torch.ones(3, 1), torch.tensor(0), torch.rand(3, 1)).flatten().tolist()
+        [True, False, True]
+    """
+    index = torch.arange(len(log_ratio), device=log_ratio.device).reshape(-1, *(1,) * (log_ratio.dim() - 1))
+    return ((index - parity) % 2 == 0) & (uniform < log_ratio.exp())
+
+
+def exchanged(values: Tensor, accepted: Tensor) -> Tensor:
+    """Values (temperatures, ..., units) after neighbours changed places where they were to, (temperatures - 1, ...).
 
     Example:
-        >>> order, _ = swapped(torch.ones(3, 1), torch.tensor(0), torch.rand(3, 1))
-        >>> order.flatten().tolist()
-        [1, 0, 3, 2]
+        >>> exchanged(torch.arange(3).reshape(3, 1, 1), torch.tensor([[True], [False]])).flatten().tolist()
+        [1, 0, 2]
     """
-    index = torch.arange(len(log_ratio) + 1, device=log_ratio.device).reshape(-1, *(1,) * (log_ratio.dim() - 1))
-    accepted = ((index[:-1] - parity) % 2 == 0) & (uniform < log_ratio.exp())
-    step = accepted.long()
-    none = torch.zeros_like(step[:1])
-    return index + torch.cat([step, none]) - torch.cat([none, step]), accepted
-
-
-def reordered(values: Tensor, order: Tensor) -> Tensor:
-    """Values (temperatures, ..., units) with the replicas in a new order, (temperatures, ...)."""
-    return torch.take_along_dim(values, order.unsqueeze(-1), 0)
+    # By shifts and not by an index, which machine code could not read in vectors.
+    swaps = accepted.unsqueeze(-1)
+    never = torch.zeros_like(swaps[:1])
+    from_above = torch.where(torch.cat([swaps, never]), torch.cat([values[1:], values[:1]]), values)
+    return torch.where(torch.cat([never, swaps]), torch.cat([values[-1:], values[:-1]]), from_above)

@@ -17,7 +17,8 @@ from ppgen.training.processes import World
 from ppgen.training.selection import Selection
 from ppgen.training.updates import make_update
 
-# Endings of what all processes have in common beside the parameters: offsets of centring, tempering ladders.
+# Endings of what all processes have in common beside the parameters: offsets of centring, base rates and
+# ladders of tempering.
 _COMMON = ("_offset", ".ladder", ".rejections")
 
 
