@@ -43,13 +43,14 @@ def draw(records: Mapping[str, Record], path: Path = PICTURE) -> Path | None:
     for axis in axes.flat[len(groups) :]:
         axis.remove()
     for axis, (title, group) in zip(axes.flat, groups.items(), strict=False):
-        best = -math.inf
+        best, lowest = -math.inf, math.inf
         for each in sorted(group, key=lambda each: each["model"]):
             values = each["curve"][_metric(each)]
-            best = max(best, max(values))
+            best, lowest = max(best, *values), min(lowest, *values)
             axis.plot(each["curve"]["minutes"], values, label=_algorithm(each), linewidth=1.4)
         axis.set_title(title, fontsize=9)
-        axis.set_ylim(best - _SHOWN, best + 0.05 * _SHOWN)
+        shown = min(_SHOWN, best - lowest)
+        axis.set_ylim(best - shown, best + 0.05 * shown)
         axis.set_xlabel("minutes of training")
         axis.set_ylabel("validation value, nats per image")
         axis.legend(fontsize=8, loc="lower right")

@@ -76,6 +76,53 @@ def annealed(betas: int | str) -> Callable[[Run, Dataset, int], Figures]:
     return evaluate
 
 
+def sandwiched(betas: int | str, sweeps: int = 2000) -> Callable[[Run, Dataset, int], Figures]:
+    """Log-likelihoods of a machine with log Z from both sides; of a deep one its classical bound as well.
+
+    The headline has log Z from annealing upwards, which errs high in log p(x); "with the upper log Z" errs low.
+    """
+
+    def evaluate(run: Run, data: Dataset, seed: int) -> Figures:
+        log_z = evaluation.log_partition(
+            run, method="sandwich", num_chains=100, betas=betas, sweeps=sweeps, seed=seed, progress=True
+        )
+        deep = isinstance(run.pair, models.DBM)
+        method, name = ("bound", "bound of log p(x)") if deep else ("auto", "log p(x)")
+
+        def value(rows: Any, estimate: Any, **how: Any) -> Estimate:
+            return evaluation.log_likelihood(run, rows, log_partition=estimate, seed=seed, **how)
+
+        figures = {
+            f"{name}, test": value(data.test, log_z, method=method),
+            f"{name}, test, with the upper log Z": value(data.test, log_z.upper, method=method),
+            f"{name}, train": value(data.train, log_z, method=method),
+        }
+        if deep:
+            figures["log p(x), test"] = value(data.test, log_z, method="importance", num_particles=1000)
+        return figures | {"log Z, upwards": log_z.lower, "log Z, downwards": log_z.upper}
+
+    return evaluate
+
+
+def between(num_chains: int, betas: int, num_data: int = 100) -> Callable[[Run, Dataset, int], Figures]:
+    """log p(x) of data simulated from the model between annealing upwards and downwards, and by importance sampling."""
+
+    def evaluate(run: Run, data: Dataset, seed: int) -> Figures:
+        found = evaluation.bdmc(run, num_data=num_data, num_chains=num_chains, betas=betas, seed=seed, progress=True)
+
+        def bound(value: float, se: float, kind: str) -> Estimate:
+            return Estimate(value, se, kind, found.method, num_data=num_data)
+
+        inside = evaluation.log_likelihood(run, found.x, method="importance", num_particles=5000, seed=seed)
+        return {
+            "log p(x), simulated, annealing upwards": bound(found.lower, found.lower_se, "lower bound"),
+            "log p(x), simulated, annealing downwards": bound(found.upper, found.upper_se, "upper bound"),
+            "log p(x), simulated, importance sampling": inside,
+        }
+
+    return evaluate
+
+
 def _elbo(run: Run, data: Dataset, seed: int) -> Estimate:
     """Mean log-weight on the test rows: its error is that of ten repetitions with one particle a row."""
     seeds = range(seed + 1, seed + 11)
@@ -199,6 +246,15 @@ JOBS: dict[str, Job] = {
         },
         evaluate=exact,
     ),
+    "vae-digits-between": Job(
+        title="VAE 64-64-10, bidirectional Monte Carlo",
+        dataset="digits",
+        binarize="threshold",
+        model=lambda: models.VAE(features=64, latent=10, hidden=(64,)),
+        inference=inference.ELBO(),
+        training={"epochs": 100, "batch_size": 32, "lr": 2e-3, "lr_schedule": "linear"},
+        evaluate=between(num_chains=16, betas=500),
+    ),
     "vae-mnist": Job(
         title="VAE 784-200-200-50",
         dataset="mnist",
@@ -248,6 +304,26 @@ JOBS: dict[str, Job] = {
         training={"epochs": IWAE_EPOCHS, "batch_size": 20, "lr": 1e-3, "lr_schedule": IWAE_SCHEDULE},
         evaluate=importance(5000),
         published=("iwae-2016-iwae-2l",),
+    ),
+    "rbm-500": Job(
+        title="RBM 784-500, PCD-5",
+        dataset=SBN_DATA,
+        binarize=None,
+        model=lambda: models.RBM(visible=784, hidden=500),
+        inference=inference.PCD(k=5, num_chains=100),
+        training={**RBM_MNIST, "epochs": 60, "lr": 0.05, "optimizer": {"name": "sgd", "momentum": 0.5}},
+        evaluate=sandwiched("salakhutdinov-2008"),
+        loading=SBN_LOADING,
+    ),
+    "dbm-500-1000": Job(
+        title="DBM 784-500-1000, PCD-5",
+        dataset=SBN_DATA,
+        binarize=None,
+        model=lambda: models.DBM(visible=784, hidden=(500, 1000)),
+        inference=inference.PCD(k=5, num_chains=100),
+        training={**RBM_MNIST, "epochs": 60, "lr": 0.03, "optimizer": {"name": "sgd", "momentum": 0.5}},
+        evaluate=sandwiched(20_000),
+        loading=SBN_LOADING,
     ),
     **BELIEF_NETS,
 }

@@ -36,6 +36,16 @@ The validation value is the bound that a run maximises, on validation rows; runs
 different bounds, so that heights compare only within one algorithm. `python benchmarks/curves.py` draws the figure.
 """
 
+GRADIENTS = """\
+## Gradients of one step
+
+![Signal-to-noise ratio and variance of the gradient by block](../benchmarks/results/gradients-{name}.png)
+
+`python benchmarks/gradients.py {name} --data-dir ../shared/data` trains the model for some epochs, then draws the
+gradient of one step again and again under each inference. Open marks are biased. The numbers are in
+`benchmarks/results/gradients-{name}.json`.
+"""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
@@ -74,6 +84,8 @@ def page(records: Mapping[str, Record], published: Mapping[str, Record]) -> str:
     if any(each["curve"] is not None for each in records.values()):
         parts.append(CURVES)
     parts += [_section(each, published) for each in ordered(records)]
+    drawn = sorted(path.stem.removeprefix("gradients-") for path in record.RESULTS.glob("gradients-*.png"))
+    parts += [GRADIENTS.format(name=name) for name in drawn]
     return "\n".join(parts)
 
 

@@ -11,9 +11,9 @@ from ppgen.distributions.replicas import Replicas, accepted_swaps, exchanged
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.block_gibbs import energies
-from ppgen.inference.ladder import followed
 from ppgen.inference.machine_kernel import MachineKernel, check_count
 from ppgen.inference.machines import base_mean
+from ppgen.inference.swap_ladder import followed
 
 
 class ParallelTemperingState(NamedTuple):

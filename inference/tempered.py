@@ -8,8 +8,8 @@ from torch import Tensor
 from ppgen.distributions import BaseRatePath, UndirectedDistribution
 from ppgen.distributions.replicas import Replicas, accepted_swaps, exchanged
 from ppgen.inference.contrastive_divergence import PCD
-from ppgen.inference.ladder import followed
 from ppgen.inference.negative_phase import State
+from ppgen.inference.swap_ladder import followed
 
 
 @dataclass(frozen=True)

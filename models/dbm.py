@@ -50,7 +50,7 @@ class DBM(GenerativeModel):
     default_inference = "pcd"
     default_training = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.5, "lr_schedule": "linear"}  # noqa: RUF012
 
-    def __init__(self, visible: int, hidden: Sequence[int], mean_field_sweeps: int = 10) -> None:
+    def __init__(self, visible: int, hidden: Sequence[int] = (200, 100), mean_field_sweeps: int = 10) -> None:
         super().__init__()
         sizes = (positive_size("visible", visible), *positive_sizes("hidden", hidden))
         if len(sizes) < 3:

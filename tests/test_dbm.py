@@ -103,6 +103,9 @@ def test_likelihood_and_both_bounds(sizes) -> None:
     assert (
         bound.mean() + 0.01 < elbo.mean() < exact.mean() - 0.001
     )  # far enough apart to tell the names from each other
+    annealed = evaluation.log_likelihood(dbm, x, method="ais", num_chains=200, betas=50, log_partition=estimate)
+    error = np.abs(annealed.per_datum["log_likelihood"] - exact)
+    assert (error < 4 * annealed.per_datum["se"] + 1e-9).all() and "hidden units" in annealed.method
     sampled, found = values("importance")
     assert (np.abs(sampled - exact) < 4 * found.per_datum["se"] + 1e-9).all()
 

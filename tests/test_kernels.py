@@ -19,7 +19,7 @@ from ppgen.distributions import (
 )
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.replicas import Replicas, accepted_swaps, exchanged
-from ppgen.inference.ladder import equalised
+from ppgen.inference.swap_ladder import equalised
 from ppgen.testing.examples import state_index
 
 NAN = float("nan")

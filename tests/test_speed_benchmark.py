@@ -122,6 +122,8 @@ def test_floors_are_those_counted_by_hand() -> None:
     assert floors.sbn(2, 3, features=5, hidden=4)["flops"] == 2 * (2 * 2 * 5 * 4 + 2 * 6 * (4 * 4 + 4 * 4 + 4 * 5))
     assert floors.sbn(2, 3, 5, 4)["bytes"] == 4 * (10 * sum(p.numel() for p in small.parameters()) + 2 * 5)
     assert floors.rbm(2, 3, visible=5, hidden=4)["flops"] == 2 * 5 * 4 * (2 * 2 + 3 * 3)
+    deep = floors.dbm(2, 3, sweeps=1, mean_field=1, sizes=(5, 4, 6))
+    assert deep["flops"] == 2 * (2 * 5 * 4 + 3 * 2 * 4 * 6) + 2 * (2 * 3 + 3 + 2) * (5 * 4 + 4 * 6)
     assert floors.annealing(3, 2, visible=5, hidden=4)["flops"] == 3 * 2 * 3 * 5 * 4
     found = floors.milliseconds({"flops": 2e9, "bytes": 1e6}, {"flops": 1e12, "bandwidth": 1e9})
     assert (found["compute_ms"], found["memory_ms"], found["floor_ms"]) == pytest.approx((2.0, 1.0, 2.0))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.speed.synthetic import FEATURES, HIDDEN, LATENT, UNITS
+from benchmarks.speed.synthetic import FEATURES, HIDDEN, LATENT, UNITS, UPPER
 
 FLOAT = 4  # bytes
 
@@ -66,6 +66,34 @@ def rbm(batch_size: int, num_chains: int, visible: int = FEATURES, hidden: int =
     return {
         "flops": 2 * product(batch_size, visible, hidden) + 3 * product(num_chains, visible, hidden),
         "bytes": FLOAT * (6 * parameters + (batch_size + 2 * num_chains) * visible),
+    }
+
+
+def dbm(
+    batch_size: int,
+    num_chains: int,
+    sweeps: int,
+    mean_field: int,
+    sizes: tuple[int, int, int] = (FEATURES, UNITS, UPPER),
+) -> Floor:
+    """A step of a deep machine of two hidden layers with momentum.
+
+    For the data one product from the visible units, one of the first pass and two a mean-field sweep between the hidden
+    layers; for the chains both products in both directions a sweep; for the gradients one product of each coupling on
+    each side. Weights, gradients and momenta are read and written once.
+    """
+    visible, first, second = sizes
+
+    def both(rows: int) -> int:
+        return product(rows, visible, first) + product(rows, first, second)
+
+    data = product(batch_size, visible, first) + (1 + 2 * mean_field) * product(batch_size, first, second)
+    chains = 2 * sweeps * both(num_chains)
+    parameters = visible * first + first * second + sum(sizes)
+    moved = batch_size * visible + 2 * num_chains * (visible + first + second)
+    return {
+        "flops": data + chains + both(batch_size) + both(num_chains),
+        "bytes": FLOAT * (6 * parameters + moved),
     }
 
 

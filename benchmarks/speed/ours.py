@@ -67,6 +67,24 @@ def rbm_step(
     return _steps(pair, table, phase, optimizer, synthetic.RBM_LEARNING_RATE, batch_size, precision, device)
 
 
+def dbm_step(
+    sweeps: int = 5,
+    mean_field: int = 10,
+    num_chains: int = 100,
+    batch_size: int = 100,
+    precision: str = "ieee",
+    device: str = "cpu",
+    compile: bool = True,
+) -> Run:
+    """Steps of a deep Boltzmann machine under mean field and PCD; gradient descent with momentum."""
+    pair = models.DBM(synthetic.FEATURES, (synthetic.UNITS, synthetic.UPPER), mean_field_sweeps=mean_field)
+    phase = inference.PCD(k=sweeps, num_chains=num_chains)
+    optimizer = {"name": "sgd", "momentum": synthetic.MOMENTUM}
+    table = synthetic.bits(synthetic.BATCHES * batch_size)
+    lr = synthetic.RBM_LEARNING_RATE
+    return _steps(pair, table, phase, optimizer, lr, batch_size, precision, device, compile=compile)
+
+
 def annealing(num_chains: int, betas: int | str, device: str = "cpu") -> Run:
     """log Z of a random machine by annealed importance sampling, another seed in every run."""
     rbm = _machine(device)

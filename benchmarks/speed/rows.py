@@ -40,7 +40,8 @@ class Row:
 
 def rows(quick: bool = False, device: str = "cpu") -> dict[str, Row]:
     """Every row for a device, by name."""
-    made = [vae(device), iwae(device), sbn(device), rbm(device), annealing(quick, device), gibbs(quick, device)]
+    made = [vae(device), iwae(device), sbn(device), rbm(device), dbm(device)]
+    made += [annealing(quick, device), gibbs(quick, device)]
     if device == "cpu":
         made.append(posteriors(quick))
     if device == "cpu" and find_spec("ppgen.training.processes"):
@@ -87,6 +88,20 @@ def sbn(device: str) -> Row:
     compared = (("ppgen", "eager", None if device != "cpu" else 0.5), ("ppgen-bf16", "eager", None))
     title = "SBN 784-200-200, VIMCO K=10, batch 100, Adam"
     return Row(_name("sbn", device), title, contenders, compared, floors.sbn(100, 10), "eager", device=device)
+
+
+def dbm(device: str) -> Row:
+    """Step of the deep Boltzmann machine, beside the same step as the program runs."""
+    where, target = {"device": device}, f"{BASE}.ours:dbm_step"
+    contenders = {
+        "ppgen": Contender("ppgen", target, where),
+        "ppgen-bf16": Contender("ppgen, bf16 products", target, {"precision": "bf16", **where}),
+        "eager": Contender("ppgen, compile=False", target, {"compile": False, **where}),
+    }
+    compared = (("ppgen", "eager", None if device != "cpu" else 0.7), ("ppgen-bf16", "eager", None))
+    title = "DBM 784-500-1000, 10 mean-field sweeps, PCD-5, batch 100, 100 chains, momentum"
+    floor = floors.dbm(100, 100, sweeps=5, mean_field=10)
+    return Row(_name("dbm", device), title, contenders, compared, floor, "eager", device=device)
 
 
 def rbm(device: str) -> Row:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 FEATURES, LATENT, HIDDEN = 784, 50, 200
-UNITS = 500
+UNITS, UPPER = 500, 1000
 LEARNING_RATE = 1e-3
 RBM_LEARNING_RATE, MOMENTUM = 0.01, 0.5
 BATCHES = 60  # batches of an epoch

@@ -52,7 +52,7 @@ def evaluate(
         **options: Other arguments of `ppgen.evaluation.log_likelihood`.
 
     Returns:
-        `"log Z"`, or `"log Z of SITE"` where there are several, and `"log-likelihood"`.
+        `"log Z"`, or `"log Z of SITE"` where there are several, if the method needs it, and `"log-likelihood"`.
 
     Raises:
         UsageError: If the method is not known.
@@ -60,13 +60,14 @@ def evaluate(
     """
     if method not in METHODS:
         raise UsageError(f"--method must be one of {', '.join(METHODS)}, got {method!r}")
-    sites = list(undirected_sites(pair, rows[:1]))
+    # Annealing down from the data needs no log Z.
+    sites = [] if method == "raise" else list(undirected_sites(pair, rows[:1]))
     annealing = {name: options[name] for name in _ANNEALING if name in options}
     partitions = {
         site: evaluation.log_partition(
             pair,
             site=site,
-            method="auto" if method == "importance" else method,
+            method=method if method in ("exact", "ais") else "auto",
             x=rows[:1],
             progress=progress,
             **annealing,

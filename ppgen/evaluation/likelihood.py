@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from ppgen.distributions import BaseRatePath
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.evaluation.bounds import bounds
-from ppgen.evaluation.clamped import enumerated, hidden_states
+from ppgen.evaluation.clamped import annealed_hidden, enumerated, hidden_states
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.decoder_annealing import annealed, check_annealing
 from ppgen.evaluation.estimate import Estimate
@@ -18,14 +19,16 @@ from ppgen.evaluation.importance import PerDatum, importance
 from ppgen.evaluation.partition import LOW_ESS, enumerable
 from ppgen.evaluation.partition import log_partition as estimate_log_partition
 from ppgen.evaluation.program import Program, examine
+from ppgen.evaluation.reverse_annealing import raised
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.hmc import HMC
 from ppgen.inference.layout import MEAN_FIELD
+from ppgen.inference.machines import base_mean
 from ppgen.pair import AnyPair, as_pair
 from ppgen.progress import progress_bar
 
-METHODS = ("auto", "exact", "importance", "elbo", "bound", "ais")
+METHODS = ("auto", "exact", "importance", "elbo", "bound", "ais", "raise")
 # Log-weights at once: with 784 features an activation takes 6 MiB and 0.3 GiB.
 CHUNK_CPU, CHUNK_CUDA = 2_000, 100_000
 # States of hidden layers times rows that "auto" sums over: seconds for machines of hundreds of units.
@@ -76,13 +79,19 @@ def log_likelihood(
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run.
         x: Data, (rows, features), tensor or array; for programs with several arguments a tuple or a mapping.
-        method: `"importance"`; `"elbo"`, the mean of the log-weights instead of the logarithm of their mean;
-            `"bound"`, that with a Boltzmann machine's hidden units at the means of the guide, in closed form, which
-            papers on deep machines print (`inference.MeanField`); `"exact"` where log Z can be enumerated and the guide
-            is the exact posterior, or the model is a machine whose hidden layers can be enumerated for each datum;
-            `"ais"` the same with log Z by annealing or, for a directed pair with continuous latents, annealing of the
-            latents of every datum; `"auto"` takes the best of the first two or log Z by annealing, and the estimate
-            says which.
+        method: One of
+
+            - `"importance"`, and `"elbo"`, the mean of the log-weights instead of the logarithm of their mean;
+            - `"exact"` where log Z can be enumerated and the guide is the exact posterior, or the model is a machine
+              whose hidden layers can be enumerated for each datum;
+            - `"bound"`: the ELBO with a machine's hidden units at the means of the guide, in closed form, which papers
+              on deep machines print (`inference.MeanField`);
+            - `"ais"`: `"exact"` with log Z by annealing; for a deep machine, annealing of the hidden units of every
+              datum as well; for a directed pair with continuous latents, annealing of the latents of every datum;
+            - `"raise"`: a machine without any log Z, by annealing runs that go down from each datum; a conservative
+              figure, the lower the shorter the ladder;
+            - `"auto"`: `"exact"` where that is cheap, else log Z by annealing, else `"importance"`; the estimate says
+              which.
         num_particles: Particles K a datum for importance sampling.
         chunk: Log-weights (particle or chain x row) evaluated at once, which bounds the memory: an activation of n
             units takes 4 n bytes for each. By default 2,000 on CPU (what caches hold) and 100,000 on CUDA.
@@ -112,6 +121,8 @@ def log_likelihood(
         Burda, Grosse and Salakhutdinov (2016), Importance weighted autoencoders, arXiv:1509.00519.
         Wu, Burda, Salakhutdinov and Grosse (2017), On the quantitative analysis of decoder-based generative models,
         arXiv:1611.04273.
+        Burda, Grosse and Salakhutdinov (2015), Accurate and conservative estimates of MRF log-likelihood using reverse
+        annealing, arXiv:1412.8566.
         Vehtari, Simpson, Gelman, Yao and Gabry (2024), Pareto smoothed importance sampling, arXiv:1507.02646.
 
     Example:
@@ -129,8 +140,9 @@ def log_likelihood(
     chosen = _choose(method, program, len(rows))
     chunk = chunk or (CHUNK_CUDA if pair.device.type == "cuda" else CHUNK_CPU)
     options = {"num_chains": num_chains, "betas": betas, "seed": seed, "progress": progress, "x": rows(0, 1)}
-    partitions = _partitions(pair, program.energies, log_partition, method, options)
-    ladder = make_betas(betas) if chosen == "annealing" else []
+    energies = {} if chosen == "raise" else program.energies
+    partitions = _partitions(pair, energies, log_partition, method, options)
+    ladder = make_betas(betas) if chosen in ("annealing", "hidden annealing", "raise") else []
     mover = check_annealing(num_chains if ladder else 2, start, kernel)
     with evaluating(pair, seed), progress_bar("log-likelihood", len(rows), progress) as advance:
         if chosen == "annealing":
@@ -144,6 +156,33 @@ def log_likelihood(
                 chunk=chunk,
                 start="prior" if start == "prior" else "guide",
                 kernel=mover,
+                seed=seed,
+                advance=advance,
+            )
+        elif chosen == "raise" and program.machine is not None:
+            energy = program.energies[program.machine.site]
+            found = raised(
+                BaseRatePath(energy, base_mean(pair, energy)),
+                program.machine,
+                rows,
+                len(rows),
+                betas=ladder,
+                num_chains=num_chains,
+                chunk=chunk,
+                seed=seed,
+                compile=compile,
+                advance=advance,
+            )
+        elif chosen == "hidden annealing":
+            (log_z,) = (each.value for each in partitions.values())
+            found = annealed_hidden(
+                program,
+                rows,
+                len(rows),
+                log_z,
+                betas=ladder,
+                num_chains=num_chains,
+                chunk=chunk,
                 seed=seed,
                 advance=advance,
             )
@@ -184,9 +223,19 @@ def log_likelihood(
     elif chosen == "annealing":
         how = f"AIS from the {start} ({num_chains} chains x {len(ladder) - 1} betas)"
         estimate = _sampled(found, num_chains, how, _DOUBTFUL_LADDER)
+    elif chosen == "hidden annealing":
+        how = f"AIS of the hidden units ({num_chains} chains x {len(ladder) - 1} betas)"
+        estimate = _sampled(found, num_chains, how, _DOUBTFUL_LADDER)
+    elif chosen == "raise":
+        how = f"reverse AIS from each datum ({num_chains} chains x {len(ladder) - 1} betas)"
+        estimate = replace(
+            _sampled(found, num_chains, how, _DOUBTFUL_LADDER),
+            note="in expectation a lower bound of log p of the annealing model, conservative for log p(x)",
+        )
     elif chosen in ("elbo", "bound"):
         how = f"ELBO (K={num_particles})" if chosen == "elbo" else "mean field"
         estimate = _sampled(found, num_particles if chosen == "elbo" else 1, how, "")
+        estimate = replace(estimate, ess=None, num_draws=None)  # nothing is weighted
     else:
         estimate = _exact(found)
     estimate = _with_partitions(estimate, partitions)
@@ -203,6 +252,13 @@ def _choose(method: str, program: Program, num_data: int) -> str:
                 "infer={'posterior': 'mean field'}), as deep Boltzmann machines have. Use method='elbo'."
             )
         return method
+    if method == "raise":
+        if program.machine is None or program.machine.layer % 2:
+            raise ValueError(
+                "method='raise' anneals a Boltzmann machine down from the data in its first layer; this model is none. "
+                "Use method='ais' or 'importance'."
+            )
+        return method
     if inexact and method in ("exact", "auto") and program.machine is not None:
         energy = program.energies[program.machine.site]
         states = hidden_states(energy, program.machine.layer)
@@ -210,6 +266,8 @@ def _choose(method: str, program: Program, num_data: int) -> str:
             return "enumeration"
     if method == "ais" and not program.energies:
         return "annealing"
+    if method == "ais" and inexact and program.machine is not None:
+        return "hidden annealing"
     if method in ("exact", "ais") and inexact:
         raise ValueError(
             f"This pair's guide at site {inexact[0]!r} is not the exact posterior "

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -16,12 +16,15 @@ from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.processes import gathered, own_seed, world_size
 from ppgen.evaluation.sandwich import downwards, draws_of_the_machine, sandwiched, state_chains
 from ppgen.inference.annealing import AnnealedWeights, anneal, make_betas
+from ppgen.inference.ladders import adaptive_betas
 from ppgen.inference.machines import base_mean, choose_site, undirected_sites
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
 
 METHODS = ("auto", "exact", "ais", "reverse_ais", "sandwich")
 MAX_EXACT_STATES = 2**20  # about ten seconds for a machine with 500 units on the other side
+ADAPTIVE = "adaptive"
+_REFINEMENTS = 4  # times that an adaptive ladder is made twice as fine
 LOW_ESS = 0.1  # share of the chains below which a few runs carry the whole estimate
 
 
@@ -34,6 +37,7 @@ def log_partition(
     betas: int | str | Sequence[float] | Tensor = 1000,
     data_mean: Any = None,
     sweeps: int = 1000,
+    target_ess: float = 0.5,
     x: Any = None,
     chunk: int | None = None,
     seed: int = 0,
@@ -60,10 +64,12 @@ def log_partition(
             possible and anneals upwards otherwise.
         num_chains: Annealing runs.
         betas: Ladder of `"ais"`: a number of equal steps, increasing numbers up to 1, or
-            `"salakhutdinov-2008"`.
+            `"salakhutdinov-2008"`; `"adaptive"`: as many as it takes for an effective share `target_ess` of the runs.
         data_mean: Mean of the visible units, (V,), the base model of `"ais"`; if None, the training mean
             that the pair has noted, else the machine's own biases.
         sweeps: Gibbs sweeps of the chains from which annealing goes down.
+        target_ess: Effective number of runs that an `"adaptive"` ladder is made for, as a share of `num_chains`. It is
+            tried by runs of its own and made twice as fine, up to four times, where they fall short.
         x: A few rows of data with which the model is run to find the site, for models that need them.
         chunk: Annealing runs moved at once, which bounds the memory: a layer of n units takes some 12 n bytes for each.
             None for all.
@@ -103,10 +109,12 @@ def log_partition(
     """
     pair = as_pair(pair)
     _check(method, num_chains, sweeps, chunk, compile)
+    if not 0 < target_ess < 1:
+        raise ValueError(f"target_ess must lie between 0 and 1, both excluded, got {target_ess!r}.")
     size = world_size() if distributed else 1
     if num_chains < size:
         raise ValueError(f"num_chains must be at least the number of processes, {size}, got {num_chains}.")
-    ladder = make_betas(betas)
+    ladder = [] if betas == ADAPTIVE else make_betas(betas)
     energies = undirected_sites(pair, x)
     site = choose_site(energies, site)
     energy = energies[site]
@@ -114,6 +122,8 @@ def log_partition(
         return _exact(energy)
     path = BaseRatePath(energy, base_mean(pair, energy, data_mean))
     annealing = _Annealing(path, ladder, num_chains, seed, progress, chunk, compile)
+    if not ladder:
+        annealing = annealing.adapted(target_ess, size)
     if method in ("auto", "ais"):
         return annealing.upwards(size)
     if size > 1:
@@ -153,6 +163,20 @@ class _Annealing:
     @property
     def budget(self) -> str:
         return f"{self.num_chains} chains x {len(self.ladder) - 1} betas"
+
+    def adapted(self, target_ess: float, size: int) -> "_Annealing":
+        """The same with a ladder made for the machine, alike in every process.
+
+        It is tried by runs that are not the ones reported: keeping only runs with even weights would bias log Z.
+        """
+        generator = self._generator(own_seed(self.seed, "ladder"))
+        ladder = adaptive_betas(self.path, target_ess, generator)
+        for attempt in range(_REFINEMENTS):
+            tried = replace(self, ladder=ladder, seed=own_seed(self.seed, f"trial {attempt}"))
+            if (tried.upwards(size).ess or 0.0) >= target_ess * self.num_chains:
+                break
+            ladder = sorted({*ladder, *((low + high) / 2 for low, high in zip(ladder, ladder[1:], strict=False))})
+        return replace(self, ladder=ladder)
 
     def upwards(self, size: int) -> Estimate:
         rank = 0 if size == 1 else dist.get_rank()

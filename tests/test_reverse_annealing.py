@@ -1,0 +1,81 @@
+"""Annealing down from each datum: unbiased for the annealing model, and conservative for the machine."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ppgen import evaluation, models
+from ppgen.distributions import BaseRatePath
+from ppgen.evaluation.program import VisibleLayer
+from ppgen.evaluation.reverse_annealing import raised
+from ppgen.inference.annealing import make_betas
+from ppgen.testing.examples import bit_vectors
+
+
+def machine_pair(kind: str, scale: float = 1.0):
+    torch.manual_seed(0)
+    pair = models.RBM(4, 3) if kind == "rbm" else models.DBM(4, (3, 2))
+    with torch.no_grad():
+        for parameter in pair.parameters():
+            parameter.copy_(scale * torch.randn(parameter.shape) - 0.2)
+    return pair.double()
+
+
+def annealing_model(path: BaseRatePath, betas: list[float]) -> torch.Tensor:
+    """Probability of each even state at the end of annealing upwards, by the matrices of all its sweeps."""
+    energy = path.energy
+    even, odd = (energy.states(side, 0, int(energy.num_states(side))) for side in (0, 1))
+    joint = -energy.energy(even.unsqueeze(1), odd.unsqueeze(0))
+    base = path.log_density(even, 0.0)
+    law = (base - base.logsumexp(0)).exp()
+    own = [sum(-units.energy(part) for units, part in zip(side, energy.split(even, 0).values(), strict=True))
+           for side in (path.even, path.base)]  # fmt: skip
+    for beta in betas[1:]:
+        tilted = (1 - beta) * own[1].unsqueeze(1) + beta * joint
+        up, down = tilted.softmax(1), tilted.softmax(0)
+        law = law @ up @ down.T
+    return law
+
+
+@pytest.mark.parametrize("kind", ["rbm", "dbm"])
+def test_the_mean_weight_is_the_annealing_models(kind: str) -> None:
+    """Catches levels off by one, a weight before its move, and hidden layers that are drawn and not weighed."""
+    pair = machine_pair(kind)
+    energy = pair.machine().base_energy
+    path = BaseRatePath(energy, torch.full((energy.size(0),), 0.4, dtype=torch.float64))
+    betas = make_betas(3)
+    with torch.no_grad():
+        expected = annealing_model(path, betas).view(16, -1).sum(1)
+    x = bit_vectors(4)
+    site = VisibleLayer("hidden", 0, 0)
+    found = raised(path, site, lambda a, b: x[a:b], 16, betas=betas, num_chains=20_000, chunk=100_000, seed=1)
+    assert float(expected.sum()) == pytest.approx(1.0)
+    error = np.abs(np.exp(found.log_likelihood) / expected.numpy() - 1) / found.se
+    assert (error < 4).all()
+
+
+@pytest.mark.parametrize("kind", ["rbm", "dbm"])
+def test_it_climbs_to_log_p_and_stays_below(kind: str) -> None:
+    """Catches a figure that is not conservative, or that does not arrive."""
+    pair = machine_pair(kind, scale=1.5)
+    x = bit_vectors(4)
+    log_p = evaluation.log_likelihood(pair, x, method="exact").per_datum["log_likelihood"]
+    law = np.exp(log_p)
+    short, long = (
+        evaluation.log_likelihood(pair, x, method="raise", num_chains=chains, betas=betas, chunk=100_000)
+        for chains, betas in ((20_000, 2), (400, 1000))
+    )
+    means = [float(law @ each.per_datum["log_likelihood"]) for each in (short, long)]
+    exact = float(law @ log_p)
+    assert means[0] < exact - 0.01
+    error = math.sqrt(float(law**2 @ long.per_datum["se"] ** 2))
+    assert abs(means[1] - exact) < 4 * error + 0.01
+    assert "annealing model" in str(long.note) and long.log_partition_se is None
+
+
+def test_directed_models_are_refused() -> None:
+    """Catches an error out of the middle of an annealing run."""
+    with pytest.raises(ValueError, match="method='raise' anneals a Boltzmann machine"):
+        evaluation.log_likelihood(models.VAE(4, 2, (3,)), torch.ones(2, 4), method="raise")
