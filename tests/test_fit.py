@@ -229,6 +229,7 @@ def test_metrics_under_a_negative_phase_are_never_an_unnormalised_number():
         "pseudo_log_likelihood",
         "free_energy_gap",
         "rhat",
+        "chain_ess",
     }
     assert run.state["monitor"] == "pseudo_log_likelihood"
     assert run.curve("rhat")[-1] > 0.9

@@ -15,7 +15,7 @@ from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
 from ppgen.distributions.layered_energy import EVEN
 from ppgen.graphs.threefry import make_key
 from ppgen.training import gibbs
-from ppgen.training.convergence import split_rhat
+from ppgen.training.convergence import effective_sample_size, split_rhat
 from ppgen.training.gibbs import Sweep, gibbs_chains
 
 _ROWS = (torch.arange(60 * 6).reshape(60, 6) % 5 < 2).float()
@@ -312,3 +312,21 @@ def test_split_rhat_is_that_of_arviz():
         draws = torch.randn(6, length).cumsum(1).double()
         assert split_rhat(draws) == pytest.approx(float(rhat(draws.numpy(), method="split")), rel=1e-9)
     assert np.isnan(split_rhat(draws[:, :3]))
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.5, 0.9, -0.5])
+def test_effective_sample_size_is_that_of_arviz(memory):
+    """Catches an autocovariance of the wrong lag, and a sum that does not end in noise."""
+    from arviz_stats.base import array_stats
+
+    noise = torch.randn(40, 400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    draws = noise.clone()
+    draws[:, 0] /= (1 - memory**2) ** 0.5  # stationary from the start
+    for step in range(1, 400):
+        draws[:, step] = memory * draws[:, step - 1] + noise[:, step]
+    found = effective_sample_size(draws)
+    expected = float(array_stats.ess(draws.numpy(), method="mean", chain_axis=0, draw_axis=1))
+    assert found == pytest.approx(expected, rel=0.03)
+    if memory >= 0:
+        assert found == pytest.approx(draws.numel() * (1 - memory) / (1 + memory), rel=0.15)
+    assert np.isnan(effective_sample_size(draws[:, :7])) and np.isnan(effective_sample_size(torch.ones(4, 20)))

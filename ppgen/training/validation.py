@@ -9,7 +9,7 @@ from torch import Tensor
 from ppgen.modes import keeping_modes
 from ppgen.training import seeds
 from ppgen.training.batches import Batch, Source, chunks, fixed_subset, rows
-from ppgen.training.convergence import split_rhat
+from ppgen.training.convergence import effective_sample_size, split_rhat
 from ppgen.training.processes import World
 from ppgen.training.undirected_metrics import undirected_metrics
 
@@ -78,7 +78,7 @@ class Validation:
 
     def names(self) -> list[str]:
         """Metrics that can choose the best epoch."""
-        measured = [name for name in self.metrics() if name != "rhat"]
+        measured = [name for name in self.metrics() if name not in ("rhat", "chain_ess")]
         return [*(["train_value"] if self.bound.normalised else []), *measured]
 
     def _normalised(self) -> dict[str, float]:
@@ -93,7 +93,8 @@ class Validation:
             metrics |= self._mean("valid", self.valid_rows, self._measure)
             metrics["free_energy_gap"] = metrics.pop("free_energy") - energy
         if self.energies:
-            metrics["rhat"] = split_rhat(self.world.gather(torch.stack(list(self.energies), -1)))
+            energies = self.world.gather(torch.stack(list(self.energies), -1))
+            metrics |= {"rhat": split_rhat(energies), "chain_ess": effective_sample_size(energies)}
         return metrics
 
     def _measure(self, batch: Batch) -> dict[str, Tensor]:
