@@ -56,6 +56,7 @@ NEGATIVE_PHASES: dict[str, str] = {
     "ExactPartition": "ppgen.inference.exact_partition:ExactPartition",
     "CD": "ppgen.inference.contrastive_divergence:CD",
     "PCD": "ppgen.inference.contrastive_divergence:PCD",
+    "TemperedPCD": "ppgen.inference.tempered:TemperedPCD",
 }
 
 ALGORITHMS: dict[str, str] = {

@@ -95,6 +95,10 @@ NEGATIVE_PHASES = {
     "ExactPartition": [inference.ExactPartition()],
     "CD": [inference.CD(), inference.CD(k=3, centred=False)],
     "PCD": [inference.PCD(num_chains=30), inference.PCD(k=2, num_chains=7, centred=False)],
+    "TemperedPCD": [
+        inference.TemperedPCD(num_chains=30, num_temperatures=4),
+        inference.TemperedPCD(k=3, num_chains=7, num_temperatures=2, centred=False, ladder_rate=0.5),
+    ],
 }
 ALGORITHMS = {
     "IWAE": [inference.IWAE(num_particles=5)],
