@@ -7,7 +7,9 @@ from ppgen.inference.algorithms import IWAE, NVIL, RLOO, RWS, STL, VIMCO, DReG
 from ppgen.inference.analytic_kl import AnalyticKL
 from ppgen.inference.attach import attach
 from ppgen.inference.baselines import MovingAverage
+from ppgen.inference.block_gibbs import BlockGibbs, BlockGibbsInfo, BlockGibbsState
 from ppgen.inference.bound import BoundInference, StepResult
+from ppgen.inference.chains import sample
 from ppgen.inference.contrastive_divergence import CD, PCD
 from ppgen.inference.disarm import DisARM
 from ppgen.inference.elbo import ELBO
@@ -25,6 +27,12 @@ from ppgen.inference.maximum_likelihood import MaximumLikelihood
 from ppgen.inference.mean_field import MeanField
 from ppgen.inference.negative_phase import NegativePhase
 from ppgen.inference.objective import Objective
+from ppgen.inference.parallel_tempering import (
+    ParallelTempering,
+    ParallelTemperingInfo,
+    ParallelTemperingState,
+    round_trips,
+)
 from ppgen.inference.pathwise import Pathwise
 from ppgen.inference.posterior import PosteriorSamples, sample_posterior
 from ppgen.inference.relaxed import Relaxed
@@ -34,10 +42,14 @@ from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
 from ppgen.inference.specification import Inference, describe, from_config, resolve, to_config
 from ppgen.inference.stick_the_landing import DoublyReparameterized, StickTheLanding
 from ppgen.inference.straight_through import StraightThrough
+from ppgen.inference.tempered import TemperedPCD
 from ppgen.inference.wake_sleep import ReweightedWakeSleep, WakeSleep
 
 __all__ = [
     "AnalyticKL",
+    "BlockGibbs",
+    "BlockGibbsInfo",
+    "BlockGibbsState",
     "BoundInference",
     "CD",
     "DReG",
@@ -67,6 +79,9 @@ __all__ = [
     "NegativePhase",
     "Objective",
     "PCD",
+    "ParallelTempering",
+    "ParallelTemperingInfo",
+    "ParallelTemperingState",
     "Pathwise",
     "PosteriorSamples",
     "RLOO",
@@ -80,6 +95,7 @@ __all__ = [
     "StepResult",
     "StraightThrough",
     "StickTheLanding",
+    "TemperedPCD",
     "VIMCO",
     "WakeSleep",
     "attach",
@@ -89,6 +105,8 @@ __all__ = [
     "legality",
     "log_weights",
     "resolve",
+    "round_trips",
+    "sample",
     "sample_posterior",
     "to_config",
 ]

@@ -9,7 +9,7 @@ from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.distributions.samplers import base_rate_draw
 from ppgen.inference.centring import updated_offsets
-from ppgen.inference.negative_phase import NegativePhase, State
+from ppgen.inference.negative_phase import NegativePhase, State, picked, swept_from_values
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,10 @@ class CD(_ChainPhase):
             end = energy.gibbs(start, EVEN, sweeps)
         return self._expectation(law, end), state
 
+    def fantasies(self, law: UndirectedDistribution, value: Tensor, state: State, count: int) -> Tensor:
+        """The values after k sweeps: the contrastive form of wake-sleep (Hinton, Osindero and Teh, 2006)."""
+        return swept_from_values(law, value, count, self.k)
+
 
 @dataclass(frozen=True)
 class PCD(_ChainPhase):
@@ -139,3 +143,7 @@ class PCD(_ChainPhase):
             chains = energy.sample_opposite(odd, ODD)
             moved = {**state, "chains": chains, "odd_chains": energy.sample_opposite(chains, EVEN)}
         return self._expectation(law, chains), moved
+
+    def fantasies(self, law: UndirectedDistribution, value: Tensor, state: State, count: int) -> Tensor:
+        """Persistent chains, drawn with replacement."""
+        return picked(state["chains"], count)

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from ppgen.distributions import UndirectedDistribution
-from ppgen.distributions.enumeration import exact_log_partition, smaller_side_states
+from ppgen.distributions.enumeration import exact_log_partition, exact_probabilities, smaller_side_states
+from ppgen.distributions.layered_energy import EVEN
 from ppgen.inference.negative_phase import NegativePhase, State
 
 
@@ -51,3 +53,14 @@ class ExactPartition(NegativePhase):
     def value(self, law: UndirectedDistribution) -> Tensor:
         """log Z itself."""
         return exact_log_partition(law.base_energy, self.max_states)
+
+    @torch.no_grad()
+    def fantasies(self, law: UndirectedDistribution, value: Tensor, state: State, count: int) -> Tensor:
+        """Independent draws of the machine."""
+        energy = law.base_energy
+        side = energy.smaller_side
+        cumulative = exact_probabilities(energy, side, self.max_states).cumsum(0)
+        uniform = torch.rand(count, dtype=cumulative.dtype, device=cumulative.device)
+        index = torch.searchsorted(cumulative, uniform).clamp(max=len(cumulative) - 1)
+        drawn = energy.states(side, 0, len(cumulative))[index]
+        return drawn if side == EVEN else energy.sample_opposite(drawn, side)

@@ -8,6 +8,8 @@ from pyro import poutine
 from pyro.distributions import Unit
 from torch import Tensor
 
+from ppgen.distributions import GibbsSampler
+from ppgen.inference.attach import attach
 from ppgen.inference.layout import Layout, data_frame, sites, unmasked
 from ppgen.inference.log_weights import summed_log_prob
 from ppgen.pair import Arguments, keeping_buffers, split_batch
@@ -64,7 +66,9 @@ def check_fantasies(pair: Any, batch: Any, layout: Layout, fantasy: Fantasy | No
     args, kwargs = split_batch(batch)
     tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
     devices = [tensor.device for tensor in tensors if tensor.device.type == "cuda"][:1]
-    with torch.random.fork_rng(devices=devices), torch.no_grad(), pair.running(), keeping_buffers(pair):
+    # The draws of the negative phase come with the first step; here any will do.
+    trial = attach(sampler=GibbsSampler(sweeps=1))
+    with torch.random.fork_rng(devices=devices), torch.no_grad(), pair.running(), keeping_buffers(pair), trial:
         sleep_log_density(pair, batch, layout, 1, fantasy)
 
 

@@ -16,12 +16,13 @@ from pyro.util import check_site_shape
 from ppgen.distributions import UndirectedDistribution
 from ppgen.pair import Pair, keeping_buffers, split_batch
 
-REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR, UNDIRECTED = (
+REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR, UNDIRECTED, RECOGNISED = (
     "reparameterised",
     "not reparameterised",
     "mean field",
     "exact posterior",
     "undirected",
+    "undirected, recognised",
 )
 
 
@@ -70,6 +71,11 @@ class Layout:
     def undirected(self) -> tuple[str, ...]:
         """Names of the sites of the model whose log Z is unknown."""
         return tuple(self.laws)
+
+    @property
+    def recognised(self) -> tuple[str, ...]:
+        """Names of those of them that the guide draws from a law of its own."""
+        return tuple(name for name in self.laws if self.latent.get(name) in (REPARAMETERISED, DISCRETE))
 
     @property
     def exact_posterior(self) -> bool:

@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 
 from ppgen import registry
-from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, UNDIRECTED, Layout
+from ppgen.inference.layout import (
+    DISCRETE,
+    EXACT_POSTERIOR,
+    MEAN_FIELD,
+    RECOGNISED,
+    REPARAMETERISED,
+    UNDIRECTED,
+    Layout,
+)
 from ppgen.inference.negative_phase import NegativePhase
 from ppgen.inference.plan import instead, sound
 
@@ -16,7 +24,8 @@ class Rule:
         objective: Registered name of the objective.
         part: Registered name of the estimator or the negative phase; "auto", or "none" for no negative phase.
         site: Kind of the site: reparameterised, not reparameterised, mean field or exact posterior (drawn by the
-            guide), or undirected (of unknown log Z).
+            guide), undirected (of unknown log Z), or undirected and recognised (drawn by the guide from a law of its
+            own).
         legal: Whether the three go together.
         instead: What to use otherwise; empty for legal rows.
     """
@@ -47,6 +56,11 @@ def legality() -> list[Rule]:
             Rule(objective, phase, UNDIRECTED, not dreams, _NO_DREAMS if dreams else "")
             for phase in registry.NEGATIVE_PHASES
         )
+        latent = _rule(objective, "auto", DISCRETE)
+        rules.append(Rule(objective, "none", RECOGNISED, False, latent.instead or _NEEDS_PHASE))
+        rules.extend(
+            Rule(objective, phase, RECOGNISED, latent.legal, latent.instead) for phase in registry.NEGATIVE_PHASES
+        )
     return rules
 
 
@@ -60,15 +74,19 @@ def _rule(objective: str, estimator: str, kind: str) -> Rule:
 
 
 def check_negative_phase(phase: NegativePhase | None, layout: Layout, dreams: bool = False) -> None:
-    """Raise unless undirected sites have a negative phase, and only they, and no fantasy is to be drawn there.
+    """Raise unless undirected sites have a negative phase, and only they, and the guide learns from fantasies there.
+
+    A guide that is the exact or the mean-field posterior has no parameters of its own that could, and an observed
+    machine no guide.
 
     Raises:
         ValueError: Names the site and says what to use.
     """
     if layout.undirected and phase is None:
         raise ValueError(f"Site {layout.undirected[0]!r} is undirected: its log Z is not known. {_NEEDS_PHASE}")
-    if layout.undirected and dreams:
-        site = layout.undirected[0]
+    unrecognised = [site for site in layout.undirected if site not in layout.recognised]
+    if unrecognised and dreams:
+        site = unrecognised[0]
         raise ValueError(f"Fantasies cannot be drawn through the undirected site {site!r}. {_NO_DREAMS}")
     if phase is not None and not layout.undirected:
         raise ValueError(

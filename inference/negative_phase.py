@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from pyro.distributions import Independent, MaskedDistribution
 from pyro.poutine.messenger import Messenger
-from torch import Tensor
+from torch import Size, Tensor
 
 from ppgen.distributions import LayerConditional, UndirectedDistribution
 from ppgen.distributions.drawing import join_layers
-from ppgen.distributions.layered_energy import EVEN, ODD
+from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.undirected import Sampler
 from ppgen.inference.layout import undirected_law
 from ppgen.inference.pyro_loss import PyroLoss
 
@@ -58,6 +60,17 @@ class NegativePhase(PyroLoss):
         """
         return state
 
+    def fantasies(self, law: UndirectedDistribution, value: Tensor, state: State, count: int) -> Tensor:
+        """Draws of the even side for a sleep phase, (count, even units): one sweep from the values, by default.
+
+        Args:
+            law: The law at the site.
+            value: Values at the site in the positive phase, (..., units).
+            state: State that `surrogate` left.
+            count: Number of draws.
+        """
+        return swept_from_values(law, value, count, 1)
+
     def value(self, law: UndirectedDistribution) -> Tensor | float:
         """What is attached when a value is wanted and no gradient: log Z if it is known, else 0."""
         return 0.0
@@ -77,9 +90,14 @@ class NegativePhaseHandler(Messenger):
         self.phases, self.states, self.training = phases, states, training
         self.laws: dict[str, tuple[UndirectedDistribution, Tensor]] = {}
         self._layers: list[tuple[LayerConditional, Tensor]] = []
+        self._ended = False
 
     def end(self) -> None:
-        """Tell each negative phase what its machine's positive phase was, once the model has run."""
+        """Tell each negative phase what its machine's positive phase was, once the model has run.
+
+        What runs afterwards is a sleep phase, in which the model draws fantasies.
+        """
+        self._ended = True
         if not self.training:
             return
         for name, (law, value) in self.laws.items():
@@ -104,6 +122,9 @@ class NegativePhaseHandler(Messenger):
         if law is None or law.attached is not None or msg["name"] not in self.phases:
             return
         name, phase, value = msg["name"], self.phases[msg["name"]], msg["value"]
+        if value is None and self._ended and name in self.laws:
+            msg["fn"] = replace_law(msg["fn"], law.with_sampler(self._sampler(name)))
+            return
         if value is None:
             raise ValueError(
                 f"Site {name!r} is undirected and neither observed nor drawn by the guide, so it cannot be trained. "
@@ -118,6 +139,16 @@ class NegativePhaseHandler(Messenger):
             attached = law.with_surrogate(surrogate)
         self.laws[name] = (law, value.detach())
         msg["fn"] = replace_law(msg["fn"], attached)
+
+    def _sampler(self, name: str) -> Sampler:
+        """A sampler that gives the fantasies of a site's negative phase."""
+        law, value = self.laws[name]
+
+        def sampler(energy: LayeredEnergy, shape: Size) -> tuple[Tensor, Tensor]:
+            even = self.phases[name].fantasies(law, value, self.states[name], shape.numel())
+            return even.reshape(*shape, -1), energy.sample_opposite(even, EVEN).reshape(*shape, -1)
+
+        return sampler
 
     def _note_layer(self, msg: Any) -> None:
         """Keep the values of a layer that is drawn or observed given the layer under a negative phase."""
@@ -135,3 +166,16 @@ def replace_law(fn: Any, law: UndirectedDistribution) -> Any:
     if isinstance(fn, Independent):
         return Independent(replace_law(fn.base_dist, law), fn.reinterpreted_batch_ndims)
     return law
+
+
+@torch.no_grad()
+def picked(rows: Tensor, count: int) -> Tensor:
+    """As many rows, (count, units), each drawn with equal probability: from (rows, units)."""
+    return rows[torch.randint(len(rows), (count,), device=rows.device)]
+
+
+@torch.no_grad()
+def swept_from_values(law: UndirectedDistribution, value: Tensor, count: int, sweeps: int) -> Tensor:
+    """Even side of chains after Gibbs sweeps from values at a site: (..., units) -> (count, even units)."""
+    start = law.even_side(picked(value.flatten(0, -2), count))
+    return law.base_energy.gibbs(start, EVEN, sweeps)

@@ -47,10 +47,13 @@ class WakeSleep(OwnGradient):
     .. math:: \text{wake: } \nabla_\theta E_{q(z \mid x)}[\log p_\theta(x, z)], \quad
               \text{sleep: } \nabla_\phi E_{p(x, z)}[\log q_\phi(z \mid x)]
 
-    The value is the ELBO per datum, in nats; the sleep phase climbs something else, so it need not rise.
+    The value is the ELBO per datum, in nats; the sleep phase climbs something else, so it need not rise. Where the
+    model holds a Boltzmann machine that the guide recognises, as a `models.DBN` does, fantasies start from the chains
+    of the negative phase: with `CD(k)`, k sweeps after what was recognised, it is the up-down algorithm.
 
     References:
         | The Wake-Sleep Algorithm for Unsupervised Neural Networks (Hinton, Dayan, Frey and Neal, 1995)
+        | A Fast Learning Algorithm for Deep Belief Nets (Hinton, Osindero and Teh, 2006)
 
     Args:
         num_particles: Draws of the guide for each datum in the wake phase.

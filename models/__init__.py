@@ -4,6 +4,7 @@ if __name__ == "models":
     raise ImportError("Import this package as ppgen.models; a second copy of its classes would not be recognised.")
 
 from ppgen.models.dbm import DBM
+from ppgen.models.dbn import DBN
 from ppgen.models.discrete_vae import DiscreteVAE
 from ppgen.models.gaussian_rbm import GaussianRBM
 from ppgen.models.helmholtz import HelmholtzMachine
@@ -17,6 +18,7 @@ from ppgen.models.vae import VAE
 
 __all__ = [
     "DBM",
+    "DBN",
     "RBM",
     "VAE",
     "DiscreteVAE",

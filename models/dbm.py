@@ -13,6 +13,8 @@ from ppgen.distributions.bernoulli import ThresholdBernoulli
 from ppgen.distributions.layered_energy import ODD
 from ppgen.distributions.mean_field import mean_field_inputs
 from ppgen.models.arguments import positive_size, positive_sizes
+from ppgen.models.doubled_rbm import DoubledRBM
+from ppgen.models.rbm import RBM
 from ppgen.pair import GenerativeModel
 
 
@@ -107,3 +109,38 @@ class DBM(GenerativeModel):
         self.data_mean.copy_(data.mean)
         if not self.biases[0].any():
             self.biases[0].copy_(torch.logit(self.data_mean.clamp(1e-4, 1 - 1e-4)))
+
+    def layer_rbm(self, layer: int, below: RBM | None = None) -> RBM:
+        """The machine that greedy training fits for hidden layer `layer`, counted from 1.
+
+        A layer between two others will hear both of them, so that alone it hears its one neighbour twice: the first
+        hidden layer the data, the one below the uppermost that. Machines in the middle would be doubled both ways,
+        which is a machine of twice the weights; `compose` halves them.
+        """
+        sizes = (len(self.biases[layer - 1]), len(self.biases[layer]))
+        if layer == 1:
+            return DoubledRBM(*sizes, visible_copies=2)
+        return DoubledRBM(*sizes, hidden_copies=2) if layer == len(self.weights) else RBM(*sizes)
+
+    @torch.no_grad()
+    def compose(self, rbms: Sequence[RBM]) -> None:
+        """Take over machines trained layer by layer; of the two biases that a layer then has, the sum."""
+        for bias in self.biases:
+            bias.zero_()
+        for layer, rbm in enumerate(rbms):
+            share = 1.0 if isinstance(rbm, DoubledRBM) else 0.5
+            self.weights[layer].copy_(share * rbm.weight)
+            self.biases[layer].add_(share * rbm.visible_bias)
+            self.biases[layer + 1].add_(share * rbm.hidden_bias)
+        self.data_mean.copy_(rbms[0].data_mean)
+
+    @torch.no_grad()
+    def recognition_layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Weights (below, above) and biases (above,) of sigmoid layers upwards: the first pass of mean field.
+
+        A layer with another above takes its input from below twice.
+        """
+        shares = [2.0] * (len(self.weights) - 1) + [1.0]
+        return [
+            (share * weight, bias) for share, weight, bias in zip(shares, self.weights, self.biases[1:], strict=True)
+        ]

@@ -105,6 +105,16 @@ class RBM(GenerativeModel):
         layers = {"visible": Bernoulli(self.visible_bias), "hidden": Bernoulli(self.hidden_bias)}
         return BoltzmannMachine(layers, [Dense(self.weight)])
 
+    @torch.no_grad()
+    def hidden_means(self, x: Tensor) -> Tensor:
+        """P(h = 1 | v) of each hidden unit: (rows, V) -> (rows, H)."""
+        return torch.sigmoid(x @ self.weight + self.hidden_bias)
+
+    @torch.no_grad()
+    def recognition_layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Weights (below, above) and biases (above,) of the one sigmoid layer upwards."""
+        return [(self.weight, self.hidden_bias)]
+
     @pyro_method
     def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Tensor:
         """Joint density of hidden and visible units.

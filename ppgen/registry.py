@@ -16,6 +16,7 @@ MODELS: dict[str, str] = {
     "ReplicatedSoftmax": "ppgen.models.replicated_softmax:ReplicatedSoftmax",
     "RatingsRBM": "ppgen.models.ratings_rbm:RatingsRBM",
     "DBM": "ppgen.models.dbm:DBM",
+    "DBN": "ppgen.models.dbn:DBN",
     "SigmoidBeliefNet": "ppgen.models.sigmoid_belief_net:SigmoidBeliefNet",
     "HelmholtzMachine": "ppgen.models.helmholtz:HelmholtzMachine",
     "StochasticFeedforward": "ppgen.models.stochastic_feedforward:StochasticFeedforward",
@@ -58,6 +59,7 @@ NEGATIVE_PHASES: dict[str, str] = {
     "ExactPartition": "ppgen.inference.exact_partition:ExactPartition",
     "CD": "ppgen.inference.contrastive_divergence:CD",
     "PCD": "ppgen.inference.contrastive_divergence:PCD",
+    "TemperedPCD": "ppgen.inference.tempered:TemperedPCD",
 }
 
 ALGORITHMS: dict[str, str] = {

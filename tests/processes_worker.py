@@ -40,6 +40,15 @@ def persistent(folder: Path | None, **options: Any) -> tuple[Any, dict[str, Tens
     return run, rbm.state_dict() | (rbm.inference_state or {})
 
 
+def tempered() -> dict[str, Tensor]:
+    """Training with tempered chains: what all processes have in common, and the chains of all."""
+    torch.manual_seed(int(os.environ.get("RANK", "0")))
+    rbm = models.RBM(8, 3)
+    phase = inference.TemperedPCD(num_chains=NUM_CHAINS, num_temperatures=4, ladder_rate=0.1)
+    ppgen.fit(rbm, ROWS, phase, epochs=2, **OPTIONS)
+    return rbm.state_dict() | (rbm.inference_state or {})
+
+
 def variational() -> dict[str, Tensor]:
     """A VAE on bits drawn anew each time, with running means, traced as the clock says."""
     torch.manual_seed(int(os.environ.get("RANK", "0")))
@@ -123,6 +132,7 @@ def refused(function: Any) -> str:
 def main(folder: Path) -> None:
     """Everything that two processes are needed for."""
     results: dict[str, Any] = {"exact": exact(), "vae": variational(), "diverging": diverging()}
+    results["tempered"] = tempered()
     results["summed"] = {name: summed(Path(path)) for name, path in (("memory", "/dev/shm"), ("sockets", "/nowhere"))}
     results["left"] = [path.name for path in Path("/dev/shm").glob("ppgen-*")]
     replaced, replace = [], os.replace

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ppgen import distributions, inference, models, registry, testing
-from ppgen.evaluation.program import undirected_sites
+from ppgen.inference.machines import undirected_sites
 
 
 def bits(*shape: int) -> Tensor:
@@ -64,6 +64,10 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.DBM(visible=5, hidden=(3, 2)), bits(6, 5)),
         lambda: (models.DBM(4, (3, 2, 3), mean_field_sweeps=3), bits(6, 4)),
     ],
+    "DBN": [
+        lambda: (models.DBN(visible=5, hidden=(3, 2)), bits(6, 5)),
+        lambda: (models.DBN(4, (3, 2, 3)), bits(6, 4)),
+    ],
     "SigmoidBeliefNet": [
         lambda: (models.SigmoidBeliefNet((5, 3, 2)), bits(6, 5)),
         lambda: (models.SigmoidBeliefNet((4, 3), nonlinear=True), bits(6, 4)),
@@ -116,6 +120,10 @@ NEGATIVE_PHASES = {
     "ExactPartition": [inference.ExactPartition()],
     "CD": [inference.CD(), inference.CD(k=3, centred=False)],
     "PCD": [inference.PCD(num_chains=30), inference.PCD(k=2, num_chains=7, centred=False)],
+    "TemperedPCD": [
+        inference.TemperedPCD(num_chains=30, num_temperatures=4),
+        inference.TemperedPCD(k=3, num_chains=7, num_temperatures=2, centred=False, ladder_rate=0.5),
+    ],
 }
 ALGORITHMS = {
     "IWAE": [inference.IWAE(num_particles=5)],

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ppgen import inference, models, registry
-from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, UNDIRECTED
+from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, RECOGNISED, REPARAMETERISED, UNDIRECTED
 from ppgen.pair import Pair
 
 X = torch.tensor([1.0, 0.0, 1.0, 1.0])
@@ -49,8 +49,8 @@ def identity(rule: inference.Rule) -> str:
 def test_rule(rule: inference.Rule) -> None:
     """Catches a table that says one thing and a check that does another; and a refusal that names no way out."""
     objective = registry.lookup("objective", rule.objective)(num_particles=2)
-    if rule.site == UNDIRECTED:
-        pair, x = models.RBM(4, 2), X.reshape(1, 4)
+    if rule.site in (UNDIRECTED, RECOGNISED):
+        pair, x = models.RBM(4, 2) if rule.site == UNDIRECTED else models.DBN(4, (3, 2)), X.reshape(1, 4)
         phase = None if rule.part == "none" else registry.lookup("negative phase", rule.part)()
         chosen = inference.Inference(objective, negative_phase=phase)
     elif rule.site == MEAN_FIELD:
@@ -67,7 +67,7 @@ def test_rule(rule: inference.Rule) -> None:
         assert result.value.isfinite() and result.gradients
     else:
         assert rule.instead.startswith(("Use", "Give"))
-        site = "hidden" if rule.site in (UNDIRECTED, MEAN_FIELD) else "z"
+        site = {UNDIRECTED: "hidden", MEAN_FIELD: "hidden", RECOGNISED: "z1"}.get(rule.site, "z")
         with pytest.raises(ValueError) as caught:
             chosen.bind(pair, x, num_data=len(x))
         assert repr(site) in str(caught.value) and rule.instead in str(caught.value)
@@ -82,7 +82,7 @@ def test_table_is_complete() -> None:
         for objective in registry.OBJECTIVES
         for parts, kinds in (
             (("auto", *registry.ESTIMATORS), (REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR)),
-            (("none", *registry.NEGATIVE_PHASES), (UNDIRECTED,)),
+            (("none", *registry.NEGATIVE_PHASES), (UNDIRECTED, RECOGNISED)),
         )
         for part in parts
         for site in kinds

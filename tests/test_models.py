@@ -84,7 +84,8 @@ def test_hierarchical_vae_log_weight() -> None:
     lambda: models.SigmoidBeliefNet((4, 3, 2)),
     lambda: models.SigmoidBeliefNet((4, 3, 2), nonlinear=True, autoregressive=True),
     lambda: models.DiscreteVAE(4, 3, (2,)),
-], ids=["VAE", "HierarchicalVAE", "RBM", "SigmoidBeliefNet", "autoregressive", "DiscreteVAE"])  # fmt: skip
+    lambda: models.DBN(4, (3, 2, 2)),
+], ids=["VAE", "HierarchicalVAE", "RBM", "SigmoidBeliefNet", "autoregressive", "DiscreteVAE", "DBN"])  # fmt: skip
 def test_draws(make, dtype: torch.dtype, device: torch.device) -> None:
     """Catches a prior in the default dtype or on the CPU, rows that share a latent, a store that fills up."""
     pair = make().to(device, dtype)

@@ -42,7 +42,7 @@ def results(folder: Path) -> Results:
     return [torch.load(folder / f"results-{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
-@pytest.mark.parametrize("name", ["exact", "vae", "whole", "resumed"])
+@pytest.mark.parametrize("name", ["exact", "vae", "whole", "resumed", "tempered"])
 def test_processes_keep_equal_parameters(name: str, results: Results) -> None:
     """Catches gradients, offsets or buffers that are not shared, and weights that differ from the start."""
     first, second = (result[name] for result in results)
@@ -79,6 +79,10 @@ def test_chains_are_divided_and_draw_from_streams_of_their_own(results: Results)
     assert chains.shape == (worker.NUM_CHAINS, 8)
     half = worker.NUM_CHAINS // 2
     assert not torch.equal(chains[:half], chains[half:])
+    tempered = results[0]["tempered"]
+    assert tempered["hidden.hot_chains"].shape == (worker.NUM_CHAINS, 3, 8)
+    assert not torch.equal(tempered["hidden.hot_chains"][:half], tempered["hidden.hot_chains"][half:])
+    assert tempered["hidden.rejections"].all()
     assert all("num_chains must be a multiple" in result["chains"] for result in results)
     assert all("batch_size" in result["batch"] for result in results)
 

@@ -47,6 +47,7 @@ def _metrics(run):
 CASES = {
     "vae": (_vae, _DIGITS, inference.IWAE(num_particles=2), {}),
     "pcd": (_rbm, _DIGITS, inference.PCD(num_chains=10), {}),
+    "tempered": (_rbm, _DIGITS, inference.TemperedPCD(num_chains=10, num_temperatures=3), {}),
     "momentum": (
         _rbm,
         _DIGITS,

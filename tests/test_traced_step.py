@@ -19,7 +19,7 @@ BITS = (torch.rand(40, 12, generator=torch.Generator().manual_seed(3)) < 0.3).fl
 
 
 def _inferences() -> list[tuple[type, tuple, object]]:
-    """Every registered objective and algorithm on a VAE and a belief net, every negative phase on an RBM."""
+    """Every registered objective and algorithm on a VAE and a belief net, every negative phase on an RBM and a DBN."""
     cases: list[tuple[type, tuple, object]] = []
     for name in registry.OBJECTIVES:
         if registry.lookup("objective", name).exact:
@@ -43,7 +43,10 @@ def _inferences() -> list[tuple[type, tuple, object]]:
     exact = inference.Inference(inference.MaximumLikelihood(), negative_phase=inference.ExactPartition())
     cases.append((models.RBM, (12, 4), exact))
     for name in registry.NEGATIVE_PHASES:
-        cases.append((models.RBM, (12, 4), registry.lookup("negative phase", name)()))
+        phase = registry.lookup("negative phase", name)()
+        cases.append((models.RBM, (12, 4), phase))
+        sleeping = inference.Inference(inference.WakeSleep(), negative_phase=phase)
+        cases.append((models.DBN, (12, (5, 4)), sleeping))
     return cases
 
 

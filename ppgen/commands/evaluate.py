@@ -15,7 +15,7 @@ from ppgen.commands.parser import Parser
 from ppgen.datasets import Dataset
 from ppgen.evaluation import Estimate
 from ppgen.evaluation.likelihood import METHODS
-from ppgen.evaluation.program import undirected_sites
+from ppgen.inference.machines import undirected_sites
 from ppgen.training import checkpoint
 from ppgen.training.environment import resolve_device
 

@@ -12,11 +12,11 @@ from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
 from ppgen import inference
-from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates, to_array
-from ppgen.diagnostics.trees import Group
+from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates
 from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites, unconditioned
 from ppgen.inference.log_weights import PARTICLES
 from ppgen.pair import AnyPair, split_batch
+from ppgen.trees import Group, to_array
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -105,13 +104,3 @@ def name_dimensions(
         )
     rest = iter(names)
     return [next(rest) if name is None else name for name in inferred]
-
-
-def to_array(value: Tensor, support: Any = None) -> np.ndarray:
-    """NumPy array on the CPU; bits as int8, a quarter of the memory and discrete to ArviZ."""
-    value = value.detach()
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
-    if support is torch.distributions.constraints.boolean:
-        value = value.to(torch.int8)
-    return value.cpu().contiguous().numpy()

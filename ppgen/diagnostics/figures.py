@@ -14,9 +14,9 @@ from ppgen.diagnostics.curves import curve
 from ppgen.diagnostics.gradient_figure import estimators
 from ppgen.diagnostics.mosaic import DPI, as_images, columns_for, draw_rows, limits_of, within_unit
 from ppgen.evaluation.data import Rows
-from ppgen.evaluation.program import undirected_sites
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.layout import sites, unconditioned
+from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair, split_batch
 
 __all__ = ["curve", "estimators", "filters", "reconstructions", "samples", "write_all"]

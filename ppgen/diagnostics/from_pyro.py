@@ -10,9 +10,10 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates, to_array
-from ppgen.diagnostics.trees import Group, make_tree
+from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates
 from ppgen.inference.layout import sites
+from ppgen.inference.pyro_kernel import PyroKernel
+from ppgen.trees import Group, make_tree, to_array
 
 
 def from_pyro(
@@ -29,7 +30,8 @@ def from_pyro(
     Groups: `posterior`; `sample_stats` with `diverging` where the kernel tells it, and `lp`, log p(x, z) in
     nats; `log_likelihood` of the observed sites and `observed_data`; and `prior`, `prior_predictive` and
     `posterior_predictive` from draws of `pyro.infer.Predictive`, if given. Dimensions are chain, draw, the
-    plates by name, then `<site>_dim_0`, ... for event dimensions.
+    plates by name, then `<site>_dim_0`, ... for event dimensions. Chains that a kernel of `ppgen.inference` moves
+    together (`kernel.to_pyro(num_chains=...)`) are chains here too.
 
     Args:
         mcmc: A run of `pyro.infer.MCMC` with the model as a program; of one with a bare potential function
@@ -64,6 +66,11 @@ def from_pyro(
     if getattr(mcmc, "_samples", None) is None:
         raise ValueError("mcmc has no draws yet; call mcmc.run(...) first.")
     samples = mcmc.get_samples(group_by_chain=True)
+    kernel = mcmc.kernel
+    if isinstance(kernel, PyroKernel):
+        if kernel.num_chains > 1:  # which Pyro takes for an event dimension: (runs, draws, chains, ...)
+            samples = {name: value.movedim(2, 1).flatten(0, 1) for name, value in samples.items()}
+        kernel = kernel.kernel
     num_chains, num_draws = next(iter(samples.values())).shape[:2]
     flat = {name: value.flatten(0, 1) for name, value in samples.items()}
     model = getattr(mcmc.kernel, "model", None)
@@ -92,7 +99,7 @@ def from_pyro(
             target = "prior_predictive" if group == "prior" and predictive else group
             _check_draws(group, name, value, num_chains * num_draws)
             _add_draws(groups, target, {name: value}, known, dims)
-    attrs = {"inference": "mcmc", "kernel": type(mcmc.kernel).__name__}
+    attrs = {"inference": "mcmc", "kernel": type(kernel).__name__}
     if left_out:
         attrs["left_out"] = left_out
     return make_tree(groups, sample_dims=["chain", "draw"], coords=coords, attrs=attrs, num_chains=num_chains)

@@ -6,14 +6,14 @@ from typing import Any
 
 from ppgen import inference
 from ppgen.diagnostics.collect import Collector
-from ppgen.diagnostics.trees import check_sample_dims, make_tree
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.evaluation import log_partition as estimate_log_partition
 from ppgen.evaluation.data import Rows
-from ppgen.evaluation.program import undirected_sites
 from ppgen.evaluation.state import evaluating
+from ppgen.inference.machines import undirected_sites
 from ppgen.inference.support import check_support
 from ppgen.pair import AnyPair, as_pair
+from ppgen.trees import check_sample_dims, make_tree
 
 CHUNK = 10_000  # draws x rows at once
 MAX_EXACT_STATES = 2**16  # machines up to this size are enumerated unasked, in about a second

@@ -65,10 +65,13 @@ class GibbsSampler:
         return energy.sample_opposite(odd, ODD), odd
 
 
-def base_rate_draw(energy: LayeredEnergy, shape: Size | tuple[int, ...]) -> Tensor:
+def base_rate_draw(
+    energy: LayeredEnergy, shape: Size | tuple[int, ...], generator: torch.Generator | None = None
+) -> Tensor:
     """Values of the even side with every input zero, where chains start: `shape + (even units,)`."""
     layers = [energy.units[layer] for layer in energy.sides[EVEN]]
-    return draw_layers(layers, [units.parameters()[0].new_zeros(*shape, units.size) for units in layers])
+    inputs = [units.parameters()[0].new_zeros(*shape, units.size) for units in layers]
+    return draw_layers(layers, inputs, generator=generator)
 
 
 def resolve_sampler(sampler: "Sampler | str") -> Sampler:

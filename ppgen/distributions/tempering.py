@@ -1,5 +1,7 @@
 """The path from independent units to a Boltzmann machine along which annealed importance sampling moves."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -48,14 +50,14 @@ class BaseRatePath:
         lead = (num_chains, *self.energy.batch_shape)
         return draw_layers(self.base, [_zeros(units).expand(*lead, -1) for units in self.base], generator=generator)
 
-    def log_density(self, values: Tensor, beta: float | Tensor) -> Tensor:
-        """log f_beta in nats: (..., even units) -> (...,)."""
+    def log_density(self, values: Tensor, beta: float | Tensor, inputs: Sequence[Tensor] | None = None) -> Tensor:
+        """log f_beta in nats: (..., even units) -> (...,); `inputs` of the odd layers, if they are known already."""
         parts = self.energy.split(values, EVEN).values()
         own = sum(
             -units.interpolated(base, beta).energy(part)
             for units, base, part in zip(self.even, self.base, parts, strict=True)
         )
-        inputs = self.energy.inputs(values, EVEN)
+        inputs = self.energy.inputs(values, EVEN) if inputs is None else inputs
         summed = sum(
             units.scaled(beta).log_partition(beta * input) for units, input in zip(self.odd, inputs, strict=True)
         )

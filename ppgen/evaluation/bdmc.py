@@ -14,12 +14,13 @@ from torch import Tensor
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.decoder_annealing import check_annealing, forward, prepared, reverse
 from ppgen.evaluation.importance import PerDatum, summarise
-from ppgen.evaluation.program import examine, undirected_sites
+from ppgen.evaluation.program import examine
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.hmc import HMC
 from ppgen.inference.latent_density import LatentDensity, Start
 from ppgen.inference.layout import data_frame, find_layout, sites, unconditioned
+from ppgen.inference.machines import undirected_sites
 from ppgen.pair import AnyPair, as_pair, split_batch
 from ppgen.progress import progress_bar
 

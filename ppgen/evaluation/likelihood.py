@@ -15,14 +15,15 @@ from ppgen.evaluation.data import Rows
 from ppgen.evaluation.decoder_annealing import annealed, check_annealing
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.importance import PerDatum, importance
-from ppgen.evaluation.partition import LOW_ESS, base_mean, enumerable
+from ppgen.evaluation.partition import LOW_ESS, enumerable
 from ppgen.evaluation.partitions import own_partitions, partitions_of
-from ppgen.evaluation.program import Program, examine, undirected_sites
+from ppgen.evaluation.program import Program, examine
 from ppgen.evaluation.reverse_annealing import raised
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.hmc import HMC
 from ppgen.inference.layout import MEAN_FIELD
+from ppgen.inference.machines import base_mean, undirected_sites
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
 

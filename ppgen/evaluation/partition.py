@@ -9,18 +9,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ppgen.distributions import Bernoulli
 from ppgen.distributions.enumeration import exact_log_partition
-from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
+from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.per_row import each_row, over_rows
 from ppgen.evaluation.processes import gathered, own_seed, world_size
-from ppgen.evaluation.program import choose_site, undirected_sites
 from ppgen.evaluation.sandwich import downwards, draws_of_the_machine, sandwiched, state_chains
 from ppgen.inference.annealing import AnnealedWeights, anneal, make_betas
 from ppgen.inference.ladders import adaptive_betas
-from ppgen.pair import AnyPair, as_pair
+from ppgen.inference.machines import base_mean, choose_site, undirected_sites
+from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
 
 METHODS = ("auto", "exact", "ais", "reverse_ais", "sandwich")
@@ -285,31 +284,6 @@ def summarise(runs: AnnealedWeights, method: str, fingerprint: str | None = None
         note="a lower bound of log Z in expectation, so log p(x) errs high",
         fingerprint=fingerprint,
     )
-
-
-def base_mean(pair: AnyPair, energy: LayeredEnergy, data_mean: Any = None) -> Tensor | None:
-    """Mean of the even side for the base model: the visible one given, else noted in training, else None.
-
-    Raises:
-        ValueError: If the mean does not fit the visible layer or is no mean of its units.
-    """
-    even = [energy.units[layer] for layer in energy.sides[EVEN]]
-    visible = even[0].size
-    if data_mean is None:
-        data_mean = getattr(pair, "data_mean", None)
-        if not isinstance(data_mean, Tensor) or data_mean.shape != (visible,) or not data_mean.isfinite().all():
-            return None
-    like = energy.parameters()[0]
-    mean = torch.as_tensor(data_mean, dtype=like.dtype, device=like.device)
-    fits = mean.shape == (visible,) and bool(mean.isfinite().all())
-    if not fits or (isinstance(even[0], Bernoulli) and not ((mean >= 0) & (mean <= 1)).all()):
-        raise ValueError(
-            f"data_mean must hold the means of the {visible} visible units (within [0, 1] for bits), as "
-            f"data.mean does; got shape {tuple(mean.shape)}"
-            + (f" and values {mean.min():g} to {mean.max():g}." if fits else ".")
-        )
-    others = [units.mean(torch.zeros_like(units.parameters()[0])) for units in even[1:]]
-    return torch.cat([mean, *others])
 
 
 def _check(method: str, num_chains: int, sweeps: int, chunk: int | None, compile: bool | str) -> None:

@@ -5,35 +5,17 @@ from typing import Any
 
 import torch
 from pyro import poutine
-from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from ppgen.capture import prepare_modules
 from ppgen.distributions import LayerConditional
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.joining import joined
-from ppgen.inference.layout import EXACT_POSTERIOR, Layout, base_law, find_layout, undirected_law
+from ppgen.inference.layout import EXACT_POSTERIOR, Layout, base_law, find_layout
+from ppgen.inference.machines import CollectSites
 from ppgen.inference.support import outside
 from ppgen.pair import AnyPair, split_batch
-
-
-class _Collect(Messenger):
-    """Notes the energy of each undirected site and puts zeros there, so that no sampler is needed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.energies: dict[str, LayeredEnergy] = {}
-
-    def _pyro_sample(self, msg: Any) -> None:
-        law = undirected_law(msg["fn"])
-        if law is not None:
-            self.energies[msg["name"]] = law.base_energy
-            if msg["value"] is None:
-                weight = law.base_energy.parameters()[0]
-                msg["value"] = torch.zeros(msg["fn"].shape(), dtype=weight.dtype, device=weight.device)
-                msg["done"] = True
 
 
 @dataclass(frozen=True)
@@ -71,54 +53,6 @@ class Program:
         return [site for site, kind in self.layout.latent.items() if kind != EXACT_POSTERIOR]
 
 
-def undirected_sites(pair: AnyPair, batch: Any = None) -> dict[str, LayeredEnergy]:
-    """Energies of the undirected sites of the model, by site.
-
-    Args:
-        pair: Model and guide; only the model runs.
-        batch: Data to run it with; without, it is called without arguments.
-
-    Raises:
-        ValueError: If there is no batch and the model needs one.
-
-    Example:
-        >>> from ppgen import models
-        >>> list(undirected_sites(models.RBM(visible=4, hidden=3)))
-        ['hidden']
-    """
-    collect = _Collect()
-    args, kwargs = ((), {}) if batch is None else split_batch(batch)
-    prepare_modules(pair)
-    with evaluating(pair), pair.running(), collect:
-        try:
-            pair.model(*args, **kwargs)
-        except (TypeError, AttributeError) as error:
-            if batch is not None:
-                raise
-            raise ValueError(
-                "The model cannot run without data, which is needed to find its Boltzmann machine: give a "
-                f"few rows as x=. It raised: {error}"
-            ) from error
-    return collect.energies
-
-
-def choose_site(energies: dict[str, LayeredEnergy], site: str | None) -> str:
-    """The undirected site meant: the one named, or the only one.
-
-    Raises:
-        ValueError: If there is none, if the name is not among them, or if there are several and none is
-            named.
-    """
-    if not energies:
-        raise ValueError("The model has no undirected site (no BoltzmannMachine), so there is no log Z to estimate.")
-    if site is None and len(energies) == 1:
-        return next(iter(energies))
-    if site not in energies:
-        given = "none was named" if site is None else f"got {site!r}"
-        raise ValueError(f"site must be one of the undirected sites {sorted(energies)}; {given}.")
-    return site
-
-
 def examine(pair: AnyPair, rows: Rows) -> Program:
     """Run guide and model on the first row, and hold all rows against the support of the observed sites.
 
@@ -128,7 +62,7 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
     """
     batch = rows(0, 1)
     args, kwargs = split_batch(batch)
-    collect = _Collect()
+    collect = CollectSites()
     try:
         with evaluating(pair):  # before anything runs: in training, batch normalisation refuses a single row
             pair.prepare(batch)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ppgen import registry
-from ppgen.distributions import BoltzmannMachine, UndirectedDistribution
+from ppgen.distributions import BaseRatePath, BoltzmannMachine, UndirectedDistribution
+from ppgen.distributions.layered_energy import EVEN
 from ppgen.inference import ELBO, Inference, NegativePhase, from_config, to_config
 from ppgen.models import RBM
 from ppgen.testing.examples import boltzmann_machine, enumerated
@@ -80,6 +81,8 @@ def _check_stationary(
         state = phase.init(law, value)
         if "chains" in state:
             state["chains"] = exact_chains
+        if "hot_chains" in state:
+            state["hot_chains"] = _exact_replicas(law, phase.betas(state)[:-1], len(exact_chains))  # type: ignore[attr-defined]
         kept = {name: tensor.clone() for name, tensor in state.items()}
         surrogate, following = phase.surrogate(law, value, state)
         if any(not torch.equal(kept[name], state[name]) for name in kept) or not set(kept) <= set(following):
@@ -91,6 +94,15 @@ def _check_stationary(
         check_close(surrogate.detach(), log_partition.detach(), f"{what}: surrogate as log Z")
         check_close(torch.as_tensor(phase.value(law)).detach(), log_partition.detach(), f"{what}: value as log Z")
     check_mean(torch.stack(gradients), exact, f"{what}: gradient of log Z from exact draws", atol=1e-8)
+
+
+@torch.no_grad()
+def _exact_replicas(law: UndirectedDistribution, betas: Tensor, num_chains: int) -> Tensor:
+    """Exact draws of the even side at each inverse temperature: (chains, temperatures, even units)."""
+    energy, path = law.base_energy, BaseRatePath(law.base_energy)
+    states = energy.states(EVEN, 0, int(energy.num_states(EVEN)))
+    laws = torch.stack([path.log_density(states, beta).softmax(0) for beta in betas])
+    return states[torch.multinomial(laws, num_chains, replacement=True).mT]
 
 
 def _check_state(phase: NegativePhase, device: torch.device) -> None:

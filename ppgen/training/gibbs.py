@@ -79,7 +79,8 @@ def gibbs_chains(
 
     Args:
         energy: The machine.
-        values: Even side of every chain to start from, (chains, even units).
+        values: Even side of every chain to start from, (chains, even units), or (chains, rows, even units) for a
+            machine that is conditioned on rows.
         warmup_steps: Sweeps before the others.
         draws: Values kept of each chain.
         sweeps: Sweeps between two of them.
@@ -89,12 +90,12 @@ def gibbs_chains(
         advance: Called now and then with the number of sweeps done.
 
     Returns:
-        Values kept, (draws, chains, even units), and the free energies of all sweeps after the first
-        `warmup_steps`, in nats: (chains, draws x sweeps).
+        Values kept, (draws, *values.shape), and the free energies of all sweeps after the first `warmup_steps`, in
+        nats: (chains, draws x sweeps), or (chains, rows, draws x sweeps).
     """
     total = warmup_steps + draws * sweeps
     by_program = Sweep(energy)
-    compiles = compile is True or (compile == "auto" and worth_compiling(energy, total * len(values)))
+    compiles = compile is True or (compile == "auto" and worth_compiling(energy, total * values.shape[:-1].numel()))
     move: Callable[[list[Tensor]], Moved] | None = None
     blocks = values.split(len(values) if chunk is None else chunk)
     found = []

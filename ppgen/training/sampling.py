@@ -22,6 +22,7 @@ from ppgen.pair import as_pair, split_batch
 from ppgen.progress import progress_bar
 from ppgen.training import seeds
 from ppgen.training.batches import from_example, rows
+from ppgen.training.conditional import as_rows, complete
 from ppgen.training.convergence import split_rhat
 from ppgen.training.gibbs import gibbs_chains
 
@@ -33,12 +34,12 @@ class Samples:
     """Draws from a model; stands for the array of them in NumPy.
 
     Args:
-        samples: (num_samples, features).
+        samples: (num_samples, features), or (num_samples, rows, features) of rows of which a part was given.
         means: Means of the data given what they were drawn from, the same shape; None if their law has no
             mean.
         rhat: Split R-hat of the free energies of the Markov chains that the draws come from; 1 at
-            convergence, above about 1.01 the chains do not agree yet. None for a directed model, whose draws
-            are independent and exact.
+            convergence, above about 1.01 the chains do not agree yet. The largest among the rows that were given a
+            part of. None for a directed model, whose draws are independent and exact.
         num_chains: Chains that the draws come from, or None.
     """
 
@@ -66,6 +67,7 @@ def sample(
     sweeps: int = 100,
     warmup_steps: int | None = None,
     like: Any = None,
+    given: Any = None,
     chunk: int | None = None,
     seed: int = 0,
     compile: bool | Literal["auto"] = "auto",
@@ -86,6 +88,9 @@ def sample(
         like: For a `Pair` of your own, or a model of y given x: a batch with `num_samples` rows to call
             the model with. Observed values are drawn in its place, other arguments are used as they are. Not needed
             with a run whose batches are observed.
+        given: Rows of data of which a part is known, (rows, features), NaN at what is to be simulated: then the draws
+            are (num_samples, rows, features), each row from its own law given its part, with the known entries as they
+            are. For Boltzmann machines whose visible layer the data are; the chains are new ones.
         chunk: Gibbs chains moved at once, which bounds the memory: a layer of n units takes some 12 n bytes for each.
             None for all.
         seed: Seed of the draws.
@@ -96,7 +101,8 @@ def sample(
 
     Raises:
         ValueError: If a number is not positive, more chains are asked for than draws or than the pair has of
-            persistent ones, or the model of a bare `Pair` is to be called without `like`.
+            persistent ones, or the model of a bare `Pair` is to be called without `like`; if `given` does not fit the
+            model, has nothing to simulate, or the model is directed.
 
     Example:
         >>> import ppgen
@@ -106,6 +112,10 @@ def sample(
         >>> rbm = models.RBM(visible=64, hidden=16)
         >>> ppgen.sample(rbm, 5, sweeps=10, warmup_steps=10).num_chains
         5
+        >>> half = torch.ones(3, 64)
+        >>> half[:, 32:] = float("nan")
+        >>> ppgen.sample(rbm, 5, given=half, sweeps=10, warmup_steps=10).samples.shape
+        torch.Size([5, 3, 64])
     """
     for name, value, least in (
         ("num_samples", num_samples, 1),
@@ -123,7 +133,25 @@ def sample(
         raise ValueError(f"num_chains must be at most num_samples={num_samples}, got {num_chains}.")
     if compile not in (True, False, "auto"):
         raise ValueError(f'compile must be True, False or "auto", got {compile!r}.')
+    if given is not None and like is not None:
+        raise ValueError("Give either like or given: given holds the rows itself.")
     run, pair = pair, as_pair(pair)
+    if given is not None:
+        rows_given = as_rows(given, pair)
+        chains_wanted = min(num_samples, 100) if num_chains is None else num_chains
+        with seeds.forked(seed, pair.device), torch.no_grad(), _evaluating(pair), pair.running():
+            samples, means, rhat = complete(
+                pair,
+                rows_given,
+                num_samples,
+                num_chains=chains_wanted,
+                sweeps=sweeps,
+                warmup_steps=1000 if warmup_steps is None else warmup_steps,
+                chunk=chunk,
+                compile=compile,
+                progress=progress,
+            )
+        return Samples(samples, means, rhat, chains_wanted)
     _check_chains(pair.inference_state or {}, num_chains)
     chains = _Chains(
         pair.inference_state or {}, num_samples, num_chains, sweeps, warmup_steps, chunk, compile, progress

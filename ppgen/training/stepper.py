@@ -17,6 +17,10 @@ from ppgen.training.processes import World
 from ppgen.training.selection import Selection
 from ppgen.training.updates import make_update
 
+# Endings of what all processes have in common beside the parameters: offsets of centring, base rates and
+# ladders of tempering.
+_COMMON = ("_offset", ".ladder", ".rejections")
+
 
 class Stepper:
     """Parameters, optimiser, inference state and place in the data, moved on one batch at a time.
@@ -149,7 +153,7 @@ class Stepper:
                 group["lr"] = lr * factor
 
     def _averaged(self, result: StepResult, num_rows: int) -> StepResult:
-        """Value, gradients and offsets of the whole batch, by one reduction between step and optimiser.
+        """Value, gradients, offsets and ladders of the whole batch, by one reduction between step and optimiser.
 
         A mean over rows is that over all processes if each counts by its rows. A parameter without a gradient here
         may have one elsewhere, so it counts as zero. Chains stay where they are.
@@ -160,7 +164,7 @@ class Stepper:
             name: result.gradients.get(name, torch.zeros_like(value)) for name, value in self.parameters.items()
         }
         state = self.bound.state
-        shared = {name: value for name, value in state.items() if name.endswith("_offset")}
+        shared = {name: value for name, value in state.items() if name.endswith(_COMMON)}
         dtype = next(iter(gradients.values())).dtype
         tensors = [result.value.to(dtype), *gradients.values(), *shared.values()]
         value, *rest = self.world.average(tensors, self.world.weight(num_rows))

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 import ppgen
 
@@ -66,6 +68,7 @@ def make_tree(
             coords={key: value for key, value in (coords or {}).items()},
             sample_dims=[] if fixed else list(sample_dims),
             inference_library=pyro,
+            check_conventions=False,  # they would warn of more chains than draws, which is what we are for
             attrs={**library, **attrs},
         )
         common = common or datasets[name].attrs
@@ -107,3 +110,13 @@ def check_sample_dims(sample_dims: Sequence[str] | None) -> list[str]:
     if names != ["chain", "draw"] and len(names) != 1:
         raise ValueError(f'sample_dims must be ["chain", "draw"] or one name such as ["sample"], got {names}.')
     return names
+
+
+def to_array(value: Tensor, support: Any = None) -> np.ndarray:
+    """NumPy array on the CPU; bits as int8, a quarter of the memory and discrete to ArviZ."""
+    value = value.detach()
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    if support is torch.distributions.constraints.boolean:
+        value = value.to(torch.int8)
+    return value.cpu().contiguous().numpy()

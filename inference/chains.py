@@ -1,0 +1,101 @@
+"""Draws of a kernel's chains as ArviZ reads them: `inference.sample`."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppgen.inference.machine_kernel import MachineKernel, check_count
+from ppgen.progress import progress_bar
+from ppgen.trees import Group, make_tree, to_array
+
+
+@torch.no_grad()
+def sample(
+    kernel: MachineKernel[Any],
+    num_samples: int,
+    *,
+    num_chains: int = 100,
+    warmup_steps: int = 500,
+    seed: int = 0,
+    progress: bool = False,
+) -> Any:
+    """Run the chains of a kernel and return their draws as an `xarray.DataTree` for ArviZ.
+
+    Groups: `posterior` with one variable for each layer, of dimensions chain, draw, `data` where the machine was
+    conditioned on several rows, and `<layer>_unit`; `sample_stats` with what the kernel tells of each step. Bits are
+    stored as int8. The caller's random state is not touched.
+
+    Args:
+        kernel: A `BlockGibbs` or a `ParallelTempering`.
+        num_samples: Draws kept of each chain, one a step.
+        num_chains: Chains (of each row that the machine was conditioned on).
+        warmup_steps: Steps before those, in which the kernel adapts what it can.
+        seed: Seed of all randomness.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        TypeError: If the kernel is none of a machine.
+        ValueError: If a number is out of its range.
+
+    Example:
+        >>> from ppgen import inference, models
+        >>> rbm = models.RBM(visible=4, hidden=3)
+        >>> chains = inference.sample(inference.BlockGibbs(rbm), 20, num_chains=10, warmup_steps=50)
+        >>> dict(chains.posterior.sizes)
+        {'chain': 10, 'draw': 20, 'visible_unit': 4, 'hidden_unit': 3}
+        >>> list(chains.sample_stats.data_vars)
+        ['energy', 'free_energy']
+    """
+    if not isinstance(kernel, MachineKernel):
+        raise TypeError(
+            f"kernel must be an inference.BlockGibbs or an inference.ParallelTempering, got {type(kernel).__name__}; "
+            "posteriors of a pair are drawn by inference.sample_posterior."
+        )
+    counts = (("num_samples", num_samples, 1), ("num_chains", num_chains, 1), ("warmup_steps", warmup_steps, 0))
+    for name, number, least in counts:
+        check_count(name, number, least)
+    energy = kernel.energy
+    generator = torch.Generator(device=energy.parameters()[0].device).manual_seed(seed)
+    arrays: dict[str, dict[str, np.ndarray]] = {"posterior": {}, "sample_stats": {}}
+    supports = {name: units.support for name, units in energy.layers.items()}
+
+    def keep(group: str, name: str, value: Tensor, draw: int) -> None:
+        array = to_array(value, supports.get(name) if group == "posterior" else None)
+        kept = arrays[group]
+        if name not in kept:
+            kept[name] = np.empty((num_chains, num_samples, *array.shape[1:]), array.dtype)
+        kept[name][:, draw] = array
+
+    with progress_bar(f"{type(kernel).__name__} steps", warmup_steps + num_samples, progress) as advance:
+        state = kernel.init(num_chains, generator)
+        for done in range(warmup_steps + num_samples):
+            state, info = kernel.step(state, generator, adapt=done < warmup_steps)
+            if done >= warmup_steps:
+                for name, value in kernel.values(state).items():
+                    keep("posterior", name, value, done - warmup_steps)
+                for name, value in info._asdict().items():
+                    keep("sample_stats", name, value, done - warmup_steps)
+            if advance is not None:
+                advance(done + 1)
+    rows = batch_dims(len(energy.batch_shape))
+    groups = {}
+    for group, variables in arrays.items():
+        groups[group] = Group()
+        for name, array in variables.items():
+            own = [f"{name}_unit"] if group == "posterior" else kernel.dims().get(name, [])
+            groups[group].add(name, array.reshape(-1, *array.shape[2:]), [*rows, *own])
+    attrs = {"inference": "mcmc", "kernel": type(kernel).__name__}
+    coords = kernel.coords(state)
+    return make_tree(groups, sample_dims=["chain", "draw"], coords=coords, attrs=attrs, num_chains=num_chains)
+
+
+def batch_dims(count: int) -> list[str]:
+    """Names of the dimensions of a machine's batch shape.
+
+    Example:
+        >>> batch_dims(1), batch_dims(2)
+        (['data'], ['data_0', 'data_1'])
+    """
+    return ["data"] if count == 1 else [f"data_{index}" for index in range(count)]

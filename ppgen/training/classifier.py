@@ -1,0 +1,174 @@
+"""A feed-forward classifier that starts from the recognition weights of a stack of layers."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from ppgen import datasets
+from ppgen.nn import MLP
+from ppgen.pair import Pair, as_pair
+from ppgen.training import seeds
+from ppgen.training.fit import fit
+from ppgen.training.run import Run
+
+
+class Classifier(nn.Module):
+    r"""Layers of sigmoid units, and a softmax over classes on top.
+
+    .. math:: h_l = \sigma(W_l^\top h_{l-1} + c_l), \quad h_0 = x, \quad
+              p(y = k \mid x) = \mathrm{softmax}_k(V^\top h_L + d)
+
+    Made by `training.finetune_classifier`.
+
+    Args:
+        sizes: Units of the input and of every hidden layer.
+        classes: Labels, one for each output: (classes,) whole numbers.
+
+    Attributes:
+        run: Record of its training; None before.
+
+    Example:
+        >>> import torch
+        >>> Classifier((4, 3), [2, 7]).predict_proba(torch.zeros(5, 4)).shape
+        torch.Size([5, 2])
+    """
+
+    run: Run | None = None
+
+    def __init__(self, sizes: Sequence[int], classes: Sequence[int]) -> None:
+        super().__init__()
+        self.hidden = MLP(sizes, activation=nn.Sigmoid, activate_last=True)
+        self.output = MLP((sizes[-1], len(classes)))
+        self.classes: Tensor
+        self.register_buffer("classes", torch.as_tensor(classes, dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of the classes: (rows, features) -> (rows, classes)."""
+        return self.output(self.hidden(x))
+
+    @torch.no_grad()
+    def predict_proba(self, x: Any) -> Tensor:
+        """Probability of each class: (rows, features) -> (rows, classes)."""
+        like = next(self.parameters())
+        return self(torch.as_tensor(x).to(like)).softmax(-1)
+
+    def predict(self, x: Any) -> Tensor:
+        """The most probable label: (rows, features) -> (rows,)."""
+        return self.classes[self.predict_proba(x).argmax(-1)]
+
+    def score(self, x: Any, labels: Any) -> float:
+        """Share of rows whose label is the most probable one.
+
+        Raises:
+            ValueError: If there is not one label for each row.
+        """
+        given = _labels(labels, len(x)).to(self.classes.device)
+        return float((self.predict(x) == given).double().mean())
+
+
+def finetune_classifier(
+    pair: Any,
+    data: Any,
+    labels: Any = None,
+    *,
+    initialise: Literal["recognition", "random"] = "recognition",
+    epochs: int = 20,
+    seed: int = 0,
+    **options: Any,
+) -> Classifier:
+    r"""Train a classifier whose layers start from those of a trained stack, on the cross-entropy of its labels.
+
+    .. math:: \max \frac{1}{N} \sum_n \log p(y_n \mid x_n)
+
+    A `models.RBM` gives its weights and hidden biases, a `models.DBN` its recognition network and the uppermost layer,
+    a `models.DBM` the first pass of its mean field, in which a layer with another above takes its input from below
+    twice. The softmax starts at random. The pair is left as it is.
+
+    Args:
+        pair: An `RBM`, `DBN` or `DBM`, or a run that trained one.
+        data: A data set, the name of one, or an array; its training rows, as they are stored, are learnt from.
+        labels: Class of each training row, whole numbers (rows,); by default those of the data set.
+        initialise: Where the layers start: `"recognition"`, or `"random"` to compare with.
+        epochs: Passes over the rows.
+        seed: Seed of everything that is drawn.
+        **options: Other arguments of `ppgen.fit`, such as `lr`, `batch_size` and `folder`.
+
+    Raises:
+        ValueError: If the pair has no recognition weights, there are no labels or not one for each row, or they are of
+            one class only.
+        TypeError: If `pair` is none, or labels are no whole numbers.
+
+    References:
+        | Reducing the Dimensionality of Data with Neural Networks (Hinton and Salakhutdinov, 2006)
+        | Deep Boltzmann Machines (Salakhutdinov and Hinton, 2009)
+
+    Example:
+        >>> from ppgen import datasets, models, training
+        >>> digits = datasets.load("digits", binarize="threshold")
+        >>> dbn = models.DBN(visible=64, hidden=(16, 8))
+        >>> found = training.finetune_classifier(dbn, digits, epochs=20, lr=0.02, progress=False)
+        >>> found.predict(digits.test).shape, found.score(digits.test, digits.labels["test"]) > 0.5
+        (torch.Size([300]), True)
+    """
+    pair = as_pair(pair)
+    if not hasattr(pair, "recognition_layers"):
+        raise ValueError(
+            "finetune_classifier starts from a stack of sigmoid layers, a models.RBM, models.DBN or models.DBM; "
+            f"got {type(pair).__name__}."
+        )
+    if initialise not in ("recognition", "random"):
+        raise ValueError(f'initialise must be "recognition" or "random", got {initialise!r}.')
+    dataset = datasets.as_dataset(data)
+    if dataset.num_features != pair.num_features:
+        raise ValueError(
+            f"data must have {pair.num_features} features, as {type(pair).__name__} does; got {dataset.num_features} "
+            f"({dataset.describe()})."
+        )
+    if labels is None:
+        if dataset.labels is None or "train" not in dataset.labels:
+            raise ValueError(f"labels are needed: the data ({dataset.describe()}) have none of their own.")
+        labels = dataset.labels["train"]
+    given = _labels(labels, dataset.num_train)
+    classes, index = given.unique(return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"labels must be of two classes or more; all are {int(classes[0])}.")
+    layers = pair.recognition_layers()
+    sizes = [len(layers[0][0]), *(len(bias) for _, bias in layers)]
+    with seeds.forked(seeds.derive(seed, "classifier"), torch.device("cpu")), torch.no_grad():
+        classifier = Classifier(sizes, classes.tolist()).to(pair.device, layers[0][0].dtype)
+        if initialise == "recognition":
+            linear = [module for module in classifier.hidden if isinstance(module, nn.Linear)]
+            for module, (weight, bias) in zip(linear, layers, strict=True):
+                module.weight.copy_(weight.mT)
+                module.bias.copy_(bias)
+    program, x = _program(classifier), dataset.train[:].to("cpu", layers[0][0].dtype)
+    classifier.run = fit(program, (x, index), epochs=epochs, seed=seed, **options)
+    return classifier
+
+
+def _program(classifier: Classifier) -> Pair:
+    """The classifier as a pair without latents: p(y | x)."""
+
+    def model(x: Tensor, y: Tensor) -> None:
+        net = pyro.module("classifier", classifier)
+        with pyro.plate("data", len(x)):
+            pyro.sample("y", dist.Categorical(logits=net(x)), obs=y)
+
+    def guide(x: Tensor, y: Tensor) -> None:
+        """Nothing is latent."""
+
+    return Pair(model, guide, default_inference="MaximumLikelihood")
+
+
+def _labels(labels: Any, num_rows: int) -> Tensor:
+    values = labels.detach().cpu() if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
+    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        raise TypeError(f"labels must be whole numbers, got {values.dtype}.")
+    if values.shape != (num_rows,):
+        raise ValueError(f"labels must be one for each of the {num_rows} rows, got shape {tuple(values.shape)}.")
+    return values.long()
