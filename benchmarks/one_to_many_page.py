@@ -1,9 +1,9 @@
 """docs/one_to_many.md from its record."""
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
+import pages
 import record
 from one_to_many_problems import PROBLEMS
 
@@ -38,15 +38,7 @@ HEAD = ["problem", "variables", "modes", "stochastic network", "mixture", "diffe
 
 def write(found: Record, check: bool) -> int:
     """Write the page, or say whether it is out of date; returns the exit code."""
-    wanted = page(found)
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == wanted:
-        return 0
-    if check:
-        print(f"{PAGE.name} is out of date: run python benchmarks/one_to_many.py --render", file=sys.stderr)
-        return 1
-    PAGE.write_text(wanted, encoding="utf-8")
-    print(f"{PAGE.name}: {len(wanted.splitlines())} lines")
-    return 0
+    return pages.write(PAGE, page(found), check, "python benchmarks/one_to_many.py --render")
 
 
 def page(found: Record) -> str:

@@ -2,19 +2,17 @@
 
 from typing import Any
 
-import pyro
 import torch
-from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense, Gaussian
 from ppgen.models.arguments import positive_size
-from ppgen.pair import GenerativeModel
+from ppgen.models.restricted import RestrictedMachine
 
 _LOOKED_AT = 10_000  # training rows from which the variances are taken
 
 
-class GaussianRBM(GenerativeModel):
+class GaussianRBM(RestrictedMachine):
     r"""Restricted Boltzmann machine of real visible and binary hidden units.
 
     .. math:: p(v, h) = \frac{1}{Z} \exp\Big(-\sum_i \frac{(v_i - a_i)^2}{2 \sigma_i^2} + c \cdot h +
@@ -72,26 +70,6 @@ class GaussianRBM(GenerativeModel):
         """The Boltzmann machine of the present weights."""
         layers = {"visible": Gaussian(self.visible_mean, self.log_variance), "hidden": Bernoulli(self.hidden_bias)}
         return BoltzmannMachine(layers, [Dense(self.weight)])
-
-    @pyro_method
-    def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Tensor:
-        """Joint density of hidden and visible units.
-
-        Args:
-            x: Real data, shape (rows, V); None draws it, which needs a sampler (`inference.attach`).
-            num_rows: Rows to draw when there are no data; 1 by default.
-        """
-        machine = self.machine()
-        with pyro.plate(self.plate, len(x) if x is not None else num_rows or 1):
-            hidden = pyro.sample("hidden", machine.marginal("hidden"))
-            return pyro.sample("visible", machine.conditional("visible", given=hidden), obs=x)
-
-    @pyro_method
-    def guide(self, x: Tensor) -> Tensor:
-        """Exact posterior p(h | v) of data of shape (rows, V)."""
-        machine = self.machine()
-        with pyro.plate(self.plate, len(x)):
-            return pyro.sample("hidden", machine.conditional("hidden", given=x), infer={"posterior": "exact"})  # type: ignore[arg-type]
 
     @torch.no_grad()
     def initialise(self, data: Any) -> None:

@@ -2,17 +2,15 @@
 
 from typing import Any
 
-import pyro
 import torch
-from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Categorical, Dense
 from ppgen.models.arguments import positive_size
-from ppgen.pair import GenerativeModel
+from ppgen.models.restricted import RestrictedMachine
 
 
-class RatingsRBM(GenerativeModel):
+class RatingsRBM(RestrictedMachine):
     r"""Boltzmann machine of users' ratings on a scale of K values and binary hidden units.
 
     .. math:: p(v, h) = \frac{1}{Z} \exp\Big(c \cdot h + \sum_{i \text{ rated}} (b_i + W_i h) \cdot v_i\Big),
@@ -103,26 +101,9 @@ class RatingsRBM(GenerativeModel):
         layers = {"visible": Categorical(self.visible_bias, present), "hidden": Bernoulli(self.hidden_bias)}
         return BoltzmannMachine(layers, [Dense(self.weight)])
 
-    @pyro_method
-    def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Tensor:
-        """Joint density of hidden units and ratings.
-
-        Args:
-            x: One-hot vectors, (rows, items x K); None draws ratings of all items, which needs a sampler
-                (`inference.attach`).
-            num_rows: Rows to draw when there are no data; 1 by default.
-        """
-        machine = self.machine(x)
-        with pyro.plate(self.plate, len(x) if x is not None else num_rows or 1):
-            hidden = pyro.sample("hidden", machine.marginal("hidden"))
-            return pyro.sample("visible", machine.conditional("visible", given=hidden), obs=x)
-
-    @pyro_method
-    def guide(self, x: Tensor) -> Tensor:
-        """Exact posterior p(h | v) of one-hot vectors of shape (rows, items x K)."""
-        machine = self.machine(x)
-        with pyro.plate(self.plate, len(x)):
-            return pyro.sample("hidden", machine.conditional("hidden", given=x), infer={"posterior": "exact"})  # type: ignore[arg-type]
+    def machine_of(self, x: Tensor | None) -> BoltzmannMachine:
+        """The machine of the present weights for the rows of x, as `machine` makes it."""
+        return self.machine(x)
 
     @torch.no_grad()
     def initialise(self, data: Any) -> None:

@@ -3,17 +3,15 @@
 from typing import Any
 
 import numpy as np
-import pyro
 import torch
-from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
 from ppgen.models.arguments import positive_size
-from ppgen.pair import GenerativeModel
+from ppgen.models.restricted import RestrictedMachine
 
 
-class RBM(GenerativeModel):
+class RBM(RestrictedMachine):
     r"""Restricted Boltzmann machine of binary units.
 
     .. math:: p(v, h) = \frac{1}{Z} \exp(b \cdot v + c \cdot h + v^\top W h)
@@ -114,26 +112,6 @@ class RBM(GenerativeModel):
     def recognition_layers(self) -> list[tuple[Tensor, Tensor]]:
         """Weights (below, above) and biases (above,) of the one sigmoid layer upwards."""
         return [(self.weight, self.hidden_bias)]
-
-    @pyro_method
-    def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Tensor:
-        """Joint density of hidden and visible units.
-
-        Args:
-            x: Data in {0, 1}, shape (rows, V); None draws it, which needs a sampler (`inference.attach`).
-            num_rows: Rows to draw when there are no data; 1 by default.
-        """
-        machine = self.machine()
-        with pyro.plate(self.plate, len(x) if x is not None else num_rows or 1):
-            hidden = pyro.sample("hidden", machine.marginal("hidden"))
-            return pyro.sample("visible", machine.conditional("visible", given=hidden), obs=x)
-
-    @pyro_method
-    def guide(self, x: Tensor) -> Tensor:
-        """Exact posterior p(h | v) of data of shape (rows, V)."""
-        machine = self.machine()
-        with pyro.plate(self.plate, len(x)):
-            return pyro.sample("hidden", machine.conditional("hidden", given=x), infer={"posterior": "exact"})  # type: ignore[arg-type]
 
     @torch.no_grad()
     def initialise(self, data: Any) -> None:

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-import pyro
 import torch
-from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Multinomial, Replicated
 from ppgen.models.arguments import positive_size
-from ppgen.pair import GenerativeModel
+from ppgen.models.restricted import RestrictedMachine
+
+_AT_ONCE = 10_000  # documents that are looked at together
 
 
-class ReplicatedSoftmax(GenerativeModel):
+class ReplicatedSoftmax(RestrictedMachine):
     r"""Boltzmann machine of word counts and binary topics.
 
     .. math:: p(v, h) = \frac{1}{Z_D} \exp(b \cdot v + D \, c \cdot h + v^\top W h), \quad D = \sum_i v_i
@@ -61,7 +61,7 @@ class ReplicatedSoftmax(GenerativeModel):
         self.no_bias: Tensor
         self.register_buffer("data_mean", torch.full((vocabulary,), float("nan")))
         self.register_buffer("no_bias", torch.zeros(hidden), persistent=False)
-        self._longest = 1  # words of the longest document seen: how many a step that is traced draws
+        self._longest: int | None = None  # words of the longest training document: how many a traced step draws
 
     @property
     def num_features(self) -> int:
@@ -80,32 +80,23 @@ class ReplicatedSoftmax(GenerativeModel):
             words = Multinomial(self.visible_bias, self.typical_length)
         else:
             total = x.sum(-1).round().clamp(min=0).long()
-            if not isinstance(total, FakeTensor):  # which has no values, in a step that is being traced
-                self._longest = max(self._longest, int(total.max()))
-            words = Multinomial(self.visible_bias, total, longest=self._longest)
+            longest = self._longest
+            if not isinstance(total, FakeTensor):
+                longest = max(longest or 1, int(total.max()))
+            elif longest is None:  # a step that is being traced, for documents that were never looked at as a whole
+                raise RuntimeError("the length of the longest document must be known for a step to be traced")
+            words = Multinomial(self.visible_bias, total, longest=longest)
         layers = {"visible": words, "hidden": Bernoulli(self.no_bias)}
         return BoltzmannMachine(layers, [Replicated(self.weight, self.hidden_bias)])
 
-    @pyro_method
-    def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Tensor:
-        """Joint density of hidden units and documents.
+    def look_at(self, data: Any) -> None:
+        """Note the length of the longest training document, which a traced step cannot ask for."""
+        rows = torch.arange(data.num_train).split(_AT_ONCE)
+        self._longest = max(int(data.batch("train", index).sum(-1).max()) for index in rows)
 
-        Args:
-            x: Counts, shape (rows, V); None draws documents of the typical length, which needs a sampler
-                (`inference.attach`).
-            num_rows: Rows to draw when there are no data; 1 by default.
-        """
-        machine = self.machine(x)
-        with pyro.plate(self.plate, len(x) if x is not None else num_rows or 1):
-            hidden = pyro.sample("hidden", machine.marginal("hidden"))
-            return pyro.sample("visible", machine.conditional("visible", given=hidden), obs=x)
-
-    @pyro_method
-    def guide(self, x: Tensor) -> Tensor:
-        """Exact posterior p(h | v) of counts of shape (rows, V)."""
-        machine = self.machine(x)
-        with pyro.plate(self.plate, len(x)):
-            return pyro.sample("hidden", machine.conditional("hidden", given=x), infer={"posterior": "exact"})  # type: ignore[arg-type]
+    def machine_of(self, x: Tensor | None) -> BoltzmannMachine:
+        """The machine of the present weights for the rows of x, as `machine` makes it."""
+        return self.machine(x)
 
     @torch.no_grad()
     def initialise(self, data: Any) -> None:

@@ -73,6 +73,9 @@ class _PairMethods(nn.Module):
     def initialise(self, data: Any) -> None:
         """Set parameters from a `ppgen.datasets.Dataset` before the first training step; nothing by default."""
 
+    def look_at(self, data: Any) -> None:
+        """Note what of a `ppgen.datasets.Dataset` programs must know while they are traced; called by every fit."""
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Context in which model and guide run: parameters are the modules' own, Pyro's global store is not used."""

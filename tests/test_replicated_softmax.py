@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import ppgen
-from ppgen import evaluation, inference, models, testing
+from ppgen import datasets, evaluation, inference, models, testing
 from ppgen.inference.centring import centred_gradients
 from ppgen.testing.examples import bit_vectors
 from ppgen.training.traced_step import TracedStep
@@ -231,10 +231,14 @@ def test_the_step_can_be_traced() -> None:
     x, _ = two_topics(60)
     x = x[x.sum(1).argsort()]
     model = models.ReplicatedSoftmax(10, 2)
-    model.prepare(x)
+    model.prepare(x[:20])
     bound = inference.resolve(None, model).bind(model, x[:20], 60)
     bound.step(x[:20])
+    with pytest.raises(RuntimeError, match="longest document must be known"):
+        TracedStep(bound, dict(model.named_parameters())).check(x[:20])
+    model.look_at(datasets.as_dataset(x))
     traced = TracedStep(bound, dict(model.named_parameters()))
+    assert int(x[:20].sum(1).max()) < int(x.sum(1).max())
     assert traced.check(x[:20]) is None
     assert traced.check(x[40:]) is None and traced.num_traces == 1
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.decoder_annealing import check_annealing, forward, prepared, reverse
+from ppgen.evaluation.estimate import with_error
 from ppgen.evaluation.importance import PerDatum, summarise
 from ppgen.evaluation.program import examine
 from ppgen.evaluation.state import evaluating
@@ -62,8 +63,8 @@ class Sandwich:
 
     def __repr__(self) -> str:
         return (
-            f"{_rounded(self.lower, self.lower_se)} <= log p(x) <= {_rounded(self.upper, self.upper_se)}, "
-            f"gap {_rounded(self.gap, self.gap_se)} nats per datum, {self.method}, {self.num_data} simulated rows"
+            f"{with_error(self.lower, self.lower_se)} <= log p(x) <= {with_error(self.upper, self.upper_se)}, "
+            f"gap {with_error(self.gap, self.gap_se)} nats per datum, {self.method}, {self.num_data} simulated rows"
         )
 
 
@@ -255,10 +256,3 @@ def _check(pair: AnyPair, num_data: int | None, like: Any, chunk: Any) -> int:
         wanted = "at least 2" if num_data is None else f"num_data={num_data}"
         raise ValueError(f"like must have {wanted} rows, got {given}.")
     return given
-
-
-def _rounded(value: float, se: float) -> str:
-    if not (math.isfinite(se) and se > 0):
-        return f"{value:.4f}"
-    decimals = min(max(1 - math.floor(math.log10(se)), 0), 6)
-    return f"{value:.{decimals}f} ± {se:.{decimals}f}"

@@ -105,7 +105,7 @@ class Estimate:
 
     def __repr__(self) -> str:
         error = "" if self.se == 0 else f" ± {_error(self.se)}"
-        head = [f"{_rounded(self.value, self.se)}{error} {self.unit}", self.kind, self.method]
+        head = [f"{rounded(self.value, self.se)}{error} {self.unit}", self.kind, self.method]
         if self.num_data is not None:
             head.append("1 row" if self.num_data == 1 else f"{self.num_data} rows")
         if self.ess is not None and self.num_draws is not None:
@@ -138,6 +138,16 @@ class Estimate:
         return xr.DataArray(values, dims=["data"], coords={"data": np.arange(len(values))}, name=name, attrs=attrs)
 
 
+def with_error(value: float, se: float) -> str:
+    """A value and its error, if there is one.
+
+    Example:
+        >>> with_error(-19.87164, 0.0033)
+        '-19.8716 ± 0.0033'
+    """
+    return f"{rounded(value, se)} ± {_error(se)}" if math.isfinite(se) and se > 0 else rounded(value, se)
+
+
 def _error(se: float) -> str:
     """Two significant digits."""
     if not math.isfinite(se):
@@ -145,7 +155,13 @@ def _error(se: float) -> str:
     return f"{se:.{_decimals(se)}f}" if se >= SMALLEST_ERROR or se == 0 else "<1e-6"
 
 
-def _rounded(value: float, se: float) -> str:
+def rounded(value: float, se: float) -> str:
+    """A value with as many decimals as show two significant digits of its error.
+
+    Example:
+        >>> rounded(-19.87164, 0.0033)
+        '-19.8716'
+    """
     return f"{value:.{_decimals(se)}f}"
 
 

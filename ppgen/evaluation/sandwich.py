@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.samplers import ExactSampler, base_rate_draw
-from ppgen.evaluation.estimate import Estimate
+from ppgen.evaluation.estimate import Estimate, rounded, with_error
 
 FAR_APART = 1.0  # nats between the two from which log-likelihoods are doubtful in the first digit that papers print
 
@@ -37,11 +37,8 @@ class PartitionSandwich(Estimate):
         return math.hypot(self.lower.se, self.upper.se)
 
     def __repr__(self) -> str:
-        parts = [
-            f"{each.value:.{_decimals(each.se)}f} ± {each.se:.{_decimals(each.se)}f}"
-            for each in (self.lower, self.upper)
-        ]
-        text = f"{parts[0]} <= log Z <= {parts[1]} nats, gap {self.gap:.{_decimals(self.gap_se)}f}, {self.method}"
+        low, high = (with_error(each.value, each.se) for each in (self.lower, self.upper))
+        text = f"{low} <= log Z <= {high} nats, gap {rounded(self.gap, self.gap_se)}, {self.method}"
         return text if self.warning is None else f"{text}; warning: {self.warning}"
 
     __str__ = __repr__
@@ -108,10 +105,6 @@ def downwards(estimate: Estimate, log_base_partition: float, method: str) -> Est
         bias=None if estimate.bias is None else -estimate.bias,
         note="an upper bound of log Z in expectation, so log p(x) errs low",
     )
-
-
-def _decimals(se: float) -> int:
-    return 4 if not (math.isfinite(se) and se > 0) else min(max(1 - math.floor(math.log10(se)), 0), 6)
 
 
 def state_chains(pair: Any, site: str) -> Tensor | None:

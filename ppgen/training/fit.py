@@ -230,8 +230,10 @@ def _bind(pair: Any, source: Source, inference: Any, batch_size: int, world: Wor
     """The inference bound to the pair, which is moved, prepared and initialised; and a first batch."""
     pair.to(source.device)
     source.dtype = next((p.dtype for p in pair.parameters() if p.is_floating_point()), None)
-    if not pair.initialised and source.dataset is not None:
-        pair.initialise(source.dataset)
+    if source.dataset is not None:
+        pair.look_at(source.dataset)
+        if not pair.initialised:
+            pair.initialise(source.dataset)
     index = torch.arange(min(batch_size, source.num_train))
     first = source.batch("train", index, seeds.generator(0, "first batch"))
     pair.prepare(first)
