@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ppgen.diagnostics.comparison_cell import FINISHED, Cell, Study, run_cell
 from ppgen.diagnostics.comparison_plan import check_budget, plan
@@ -29,7 +30,7 @@ def compare_inferences(
     method: str = "auto",
     num_particles: int = 1000,
     num_chains: int = 100,
-    betas: Any = 1000,
+    betas: int | str | Sequence[float] | Tensor = 1000,
     gradient_rows: int = 100,
     gradient_draws: int = 40,
     progress: bool = True,
@@ -64,10 +65,11 @@ def compare_inferences(
         processes: Cells that run at the same time, each in a process of its own, between which torch's threads are
             shared. 0 runs them one after another in this process, which does not tell the peak memory of each.
         test: Rows to evaluate; by default the test rows of `data`, else its validation rows, else its training rows.
-        method: As for `ppgen.evaluation.log_likelihood`, as are the next three.
-        num_particles: Particles a datum.
-        num_chains: Annealing runs.
-        betas: Ladder of annealing.
+        method: How log p(x) is evaluated, in the words of `ppgen.evaluation.log_likelihood`; `"auto"` is exact where
+            that can be.
+        num_particles: Particles a datum of importance sampling.
+        num_chains: Annealing runs, where log Z or log p(x) is annealed.
+        betas: Ladder of annealing: a number of equal steps, or increasing numbers up to 1.
         gradient_rows: Training rows of the batch on which the gradient's variance is measured.
         gradient_draws: Gradients that it is measured from; 20 or more.
         progress: Whether to print a line for each cell.

@@ -85,7 +85,7 @@ def plan(
             }
             for seed in numbers:
                 mine = {**config, "training": {**config["training"], "seed": seed}}
-                place = None if root is None else root / _slug(model) / _slug(label) / f"seed-{seed}"
+                place = None if root is None else cell_folder(root, model, label, seed)
                 cells.append(Cell(model, label, seed, factory, value, json.loads(json.dumps(mine)), place))
     _check_folders(cells)
     for cell in cells:
@@ -94,6 +94,22 @@ def plan(
     attrs = {"data": described, "rows": what, "budget": length, "method": evaluation["method"]}
     given = {name: value for name, value in training.items() if value is not None}
     return cells, Study(data, rows, given, evaluation, gradient, fresh), attrs
+
+
+def cell_folder(root: Path, model: str, inference: str, seed: int) -> Path:
+    """Folder of a cell, which is the folder of its run too.
+
+    Args:
+        root: Folder of the comparison.
+        model: Name of the model.
+        inference: Label of the inference.
+        seed: The seed.
+
+    Example:
+        >>> cell_folder(Path("runs"), "SBN", "wake-sleep", 0).as_posix()
+        'runs/sbn/wake-sleep/seed-0'
+    """
+    return root / _slug(model) / _slug(inference) / f"seed-{seed}"
 
 
 def check_budget(processes: Any, num_particles: Any, gradient_rows: Any, gradient_draws: Any) -> None:

@@ -21,8 +21,11 @@ PRELOADED = (
     "ppgen.evaluation",
     "ppgen.models",
     "ppgen.training",
+    "arviz_stats",
     "filelock",
     "safetensors.torch",
+    "torch._dynamo",  # which every optimiser imports
+    "torch.fx.experimental.proxy_tensor",
     "torch.utils.tensorboard",
 )
 PATIENCE = 45.0  # seconds that a cell has for its last step and checkpoint

@@ -46,7 +46,7 @@ class Comparison(xr.Dataset):
 
     Printed, it is a table sorted by test log-likelihood, each mean over seeds with its standard error over seeds, and
     sentences that say which differences are within noise. A selection that lacks what the table needs prints as
-    xarray prints it. `Comparison(xarray.open_dataset(path, engine="h5netcdf"))` reads one back.
+    xarray prints it. `Comparison.read(path)` reads the `comparison.nc` of a folder.
 
     NaN stands where a cell failed (`error` says why) or where an inference was not asked for of a model
     (`planned` is False). Pointwise values are in `log_likelihood_pointwise`.
@@ -56,6 +56,17 @@ class Comparison(xr.Dataset):
 
     def __repr__(self) -> str:
         return self.table() if self._whole() else super().__repr__()
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Comparison":
+        """Read a comparison from a netCDF file, whole, so that the file is closed again.
+
+        Args:
+            path: `comparison.nc` in the folder of a comparison.
+        """
+        with xr.open_dataset(path, engine="h5netcdf") as found:
+            whole = found.load()
+        return cls(whole.data_vars, coords=whole.coords, attrs=whole.attrs)
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -159,4 +170,4 @@ def write(comparison: Comparison, path: Path) -> None:
     from ppgen.training.checkpoint import replacing
 
     with replacing(path) as temporary:
-        xr.Dataset(comparison).to_netcdf(temporary, engine="h5netcdf")
+        comparison.to_netcdf(temporary, engine="h5netcdf")

@@ -77,8 +77,10 @@ def _of_model(found: Any, model: str) -> list[str]:
     top = _of(found, (model, best))["log_likelihood"].values
     first = f"{model}: {best} is best, {shown(top)} nats per datum."
     same, worse = [], []
-    for inference in map(str, found.inference.values):
-        if inference == best or not bool(np.isfinite(_of(found, (model, inference))["log_likelihood"]).any()):
+    means = seed_means(found["log_likelihood"].sel(model=model).values)
+    order = [str(found.inference.values[at]) for at in np.argsort(-means) if np.isfinite(means[at])]
+    for inference in order:
+        if inference == best:
             continue
         gap = found.difference(model, best, inference)
         if gap is None:
