@@ -110,9 +110,7 @@ def _training_options() -> list[Option]:
 def _parser(name: str | None, model: type | None) -> Parser:
     prog = f"ppgen compare {name}" if name else "ppgen compare"
     about = first_line(model) if model else f"{COMMANDS['compare']} MODEL is one of {', '.join(registry.MODELS)}."
-    parser = Parser(
-        prog, about, usage=f"{prog}{'' if name else ' MODEL'} --data NAME --inferences NAME,NAME [options]"
-    )
+    parser = Parser(prog, about, usage=f"{prog}{'' if name else ' MODEL'} --data NAME --inferences NAME,NAME [options]")
     described = {option.name: option for option in options_of(compare_inferences)}
     names = ", ".join((*registry.ALGORITHMS, *registry.OBJECTIVES, *registry.NEGATIVE_PHASES))
     group = parser.add_argument_group("comparison")
@@ -128,7 +126,9 @@ def _parser(name: str | None, model: type | None) -> Parser:
                 "Where each cell is kept, with comparison.txt, .nc and .png; by default runs/compare-MODEL-DATA. The "
                 "same command again goes on where it was stopped.",
             ),
-            Option("processes", int | None, None, "Cells that run at the same time; by default one a core; on a GPU one."),
+            Option(
+                "processes", int | None, None, "Cells that run at the same time; by default one a core; on a GPU one."
+            ),
         ],
     )
     parser.add_options(group, [described[each] for each in _BUDGET if each in described])

@@ -15,7 +15,7 @@ from ppgen.commands.report import POSTERIOR_ROWS, write_figures, write_posterior
 from ppgen.datasets import Dataset
 from ppgen.diagnostics.comparison import FIGURE, compare_inferences
 
-EPOCHS, SEEDS, PARTICLES = 40, 3, 1000
+EPOCHS, SEEDS, PARTICLES = 30, 3, 1000
 MODELS: Mapping[str, Callable[[], Any]] = {
     "SBN": partial(models.SigmoidBeliefNet, sizes=(64, 20, 10)),
     "VAE": partial(models.VAE, features=64, latent=8, hidden=(64,)),

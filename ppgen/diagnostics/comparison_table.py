@@ -129,9 +129,7 @@ def shown(values: np.ndarray) -> str:
     return "-" if math.isnan(mean) else with_error(mean, seed_error(values))
 
 
-def assemble(
-    results: Sequence[tuple[tuple[str, str, int], Mapping[str, Any]]], attrs: Mapping[str, Any]
-) -> Comparison:
+def assemble(results: Sequence[tuple[tuple[str, str, int], Mapping[str, Any]]], attrs: Mapping[str, Any]) -> Comparison:
     """The comparison from the results of its cells.
 
     Args:

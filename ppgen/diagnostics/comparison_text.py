@@ -33,7 +33,10 @@ def table(found: Any) -> str:
     widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     rule = "-" * max(map(len, text))
-    head = f"{found.attrs.get('data', 'data')}, {found.attrs.get('rows', 'rows')}; {_models(found)}"
+    count = found.sizes["seed"]
+    facts = [found.attrs.get(name) for name in ("data", "rows", "budget")]
+    models = ", ".join(map(str, found.model.values))
+    head = "; ".join([models, *(fact for fact in facts if fact), f"{count} seed{'' if count == 1 else 's'}"])
     return "\n".join([head, text[0], rule, *text[1:], "", *sentences(found)])
 
 
@@ -136,9 +139,3 @@ def _share(cell: Any) -> float:
 
 def _of(found: Any, key: tuple[str, str]) -> Any:
     return found.sel(model=key[0], inference=key[1])
-
-
-def _models(found: Any) -> str:
-    names = list(map(str, found.model.values))
-    count = found.sizes["seed"]
-    return f"{', '.join(names)}; {count} seed{'' if count == 1 else 's'}; {found.attrs.get('budget', '')}"
