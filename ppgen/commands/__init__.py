@@ -4,7 +4,7 @@ COMMANDS: dict[str, str] = {
     "fit": "Train a model on a data set, then evaluate it and draw what it learned.",
     "evaluate": "Estimate the log-likelihood of a trained model, and log Z of an undirected one.",
     "sample": "Draw from a trained model into a .npy or .png file.",
-    "compare": "Train a model under several inferences from several seeds, and say which differences are more than noise.",
+    "compare": "Train a model under several inferences and seeds, and say which differences are more than noise.",
     "list": "List the models, data sets and inferences.",
     "demo": "Compare inferences under three models of the embedded digits and draw what they learned, in minutes.",
 }

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.diagnostics.comparison_cell import FINISHED, Cell, Study, run_cell
+from ppgen.diagnostics.comparison_cell import FINISHED, Cell, run_cell
 from ppgen.diagnostics.comparison_plan import check_budget, plan
 
 EPOCHS = 20

@@ -72,8 +72,9 @@ def plan(
                 check_fit(pair, source, resolved, settings.batch_size)
             except ValueError as error:
                 raise ValueError(f"inferences: {label!r} cannot train {model!r}: {error}") from error
-            spec = resolve_optimizer(*(training.get(name) for name in _OPTIMIZER), pair.default_training)
-            config = {
+            optimizer, lr, lr_schedule = (training.get(name) for name in _OPTIMIZER)
+            spec = resolve_optimizer(optimizer, lr, lr_schedule, pair.default_training)
+            config: dict[str, Any] = {
                 "comparison_format": FORMAT,
                 "model": _described(model, pair),
                 "inference": inference_module.to_config(resolved) if root else inference_module.describe(resolved),

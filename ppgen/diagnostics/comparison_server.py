@@ -63,7 +63,7 @@ class Server:
 
     def run(self) -> None:
         """Run all cells, or those that there is time for."""
-        told = [sys.stdin.buffer] if os.name == "posix" else []  # pipes are waited for on POSIX alone
+        told: list[Any] = [sys.stdin.buffer] if os.name == "posix" else []  # pipes are waited for on POSIX alone
         while self.waiting or self.running:
             while self.waiting and len(self.running) < self.processes:
                 self._start(self.waiting.popleft())

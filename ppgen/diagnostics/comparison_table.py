@@ -101,8 +101,8 @@ class Comparison(xr.Dataset):
         rows = None
         if POINTWISE in self:
             rows = one[POINTWISE].values - other[POINTWISE].values
-        errors = (each["log_likelihood_mcse"].values for each in (one, other))
-        return difference(one["log_likelihood"].values, other["log_likelihood"].values, *errors, rows)
+        value, error = "log_likelihood", "log_likelihood_mcse"
+        return difference(one[value].values, other[value].values, one[error].values, other[error].values, rows)
 
     def best(self, model: str) -> str | None:
         """Label of the inference with the highest mean log-likelihood over seeds; None if every cell failed."""
@@ -136,7 +136,9 @@ def assemble(results: Sequence[tuple[tuple[str, str, int], Mapping[str, Any]]], 
         results: (model, inference, seed) and result of each cell.
         attrs: What all cells share.
     """
-    names = {dim: list(dict.fromkeys(key[at] for key, _ in results)) for at, dim in enumerate(DIMENSIONS)}
+    names: dict[str, list[Any]] = {
+        dim: list(dict.fromkeys(key[at] for key, _ in results)) for at, dim in enumerate(DIMENSIONS)
+    }
     shape = tuple(len(each) for each in names.values())
     numbers = {name: np.full(shape, np.nan) for name in UNITS}
     words = {name: np.full(shape, "", dtype=object) for name in WORDS}

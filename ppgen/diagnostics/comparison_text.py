@@ -79,7 +79,8 @@ def _of_model(found: Any, model: str) -> list[str]:
         return []
     top = _of(found, (model, best))["log_likelihood"].values
     first = f"{model}: {best} is best, {shown(top)} nats per datum."
-    same, worse = [], []
+    same: list[str] = []
+    worse: list[str] = []
     means = seed_means(found["log_likelihood"].sel(model=model).values)
     order = [str(found.inference.values[at]) for at in np.argsort(-means) if np.isfinite(means[at])]
     for inference in order:
