@@ -6,5 +6,5 @@ COMMANDS: dict[str, str] = {
     "sample": "Draw from a trained model into a .npy or .png file.",
     "compare": "Train a model under several inferences and seeds, and say which differences are more than noise.",
     "list": "List the models, data sets and inferences.",
-    "demo": "Compare inferences under three models of the embedded digits and draw what they learned, in minutes.",
+    "demo": "Compare inferences on three models of the embedded digits, and draw what these learned.",
 }

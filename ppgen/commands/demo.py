@@ -13,9 +13,9 @@ from ppgen.commands.folders import FIGURES, POSTERIOR
 from ppgen.commands.parser import Parser
 from ppgen.commands.report import POSTERIOR_ROWS, write_figures, write_posterior
 from ppgen.datasets import Dataset
-from ppgen.diagnostics.comparison import FIGURE, compare_inferences
+from ppgen.diagnostics.comparison import compare_inferences
 
-EPOCHS, SEEDS, PARTICLES = 30, 3, 1000
+EPOCHS, SEEDS, PARTICLES = 20, 3, 1000
 MODELS: Mapping[str, Callable[[], Any]] = {
     "SBN": partial(models.SigmoidBeliefNet, sizes=(64, 20, 10)),
     "VAE": partial(models.VAE, features=64, latent=8, hidden=(64,)),
@@ -88,4 +88,4 @@ def draw_best(found: Any, data: Dataset, folder: Path) -> list[Path]:
 
 def _about() -> str:
     cells = "; ".join(f"{model} under {', '.join(labels)}" for model, labels in INFERENCES.items())
-    return f"{COMMANDS['demo']} {cells}. Called again, it goes on where it was stopped, and ends with {FIGURE}."
+    return f"{COMMANDS['demo']} {cells}. Called again, it goes on where it was stopped."
