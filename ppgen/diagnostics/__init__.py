@@ -4,5 +4,14 @@ from ppgen.diagnostics import figures
 from ppgen.diagnostics.from_pyro import from_pyro
 from ppgen.diagnostics.from_pyro_svi import from_pyro_svi
 from ppgen.diagnostics.gradients import compare_estimators, gradient_table
+from ppgen.diagnostics.importance_weights import ImportanceWeights, importance_weights
 
-__all__ = ["compare_estimators", "figures", "from_pyro", "from_pyro_svi", "gradient_table"]
+__all__ = [
+    "ImportanceWeights",
+    "compare_estimators",
+    "figures",
+    "from_pyro",
+    "from_pyro_svi",
+    "gradient_table",
+    "importance_weights",
+]
