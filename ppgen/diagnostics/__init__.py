@@ -5,13 +5,17 @@ from ppgen.diagnostics.from_pyro import from_pyro
 from ppgen.diagnostics.from_pyro_svi import from_pyro_svi
 from ppgen.diagnostics.gradients import compare_estimators, gradient_table
 from ppgen.diagnostics.importance_weights import ImportanceWeights, importance_weights
+from ppgen.diagnostics.latent_report import LatentUnits
+from ppgen.diagnostics.latent_units import latent_units
 
 __all__ = [
     "ImportanceWeights",
+    "LatentUnits",
     "compare_estimators",
     "figures",
     "from_pyro",
     "from_pyro_svi",
     "gradient_table",
     "importance_weights",
+    "latent_units",
 ]
