@@ -7,14 +7,14 @@ import numpy as np
 
 from ppgen.diagnostics.check_report import Check, Finding
 from ppgen.diagnostics.free_energies import free_energies
-from ppgen.diagnostics.importance_weights import FEW, MORE_PARTICLES, RICHER_GUIDE
+from ppgen.diagnostics.importance_weights import advice_for
 from ppgen.diagnostics.latent_units import latent_units
 from ppgen.evaluation import Estimate, log_partition
 from ppgen.evaluation import log_likelihood as estimate_log_likelihood
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.estimate import PARETO_K_LIMIT, with_error
 from ppgen.evaluation.partition import enumerable
-from ppgen.evaluation.program import Program, examine
+from ppgen.evaluation.program import examine
 from ppgen.evaluation.sandwich import PartitionSandwich
 from ppgen.pair import as_pair
 
@@ -102,17 +102,15 @@ def check(
     if estimate.num_bad_pareto_k is not None:
         findings.append(_pareto_finding(estimate))
     if program.layout.latent:
-        found = _units_finding(given, rows, program, seed)
-        if found is not None:
-            details["latent_units"] = found[1]
-            findings.append(found[0])
+        finding, details["latent_units"] = _units_finding(given, rows, seed)
+        findings.append(finding)
     if program.energies and not any(energy.batch_shape for energy in program.energies.values()):
         pairs = (rows, None) if train is None else (train, rows)
         free = free_energies(given, *pairs, num_samples=num_samples, max_rows=max_rows, sweeps=_SWEEPS, seed=seed)
         details["free_energies"] = free
         findings += _free_energy_findings(free, train is not None)
     elif train is not None:
-        findings.append(_generalisation_finding(given, pair, train, rows, inexact, common, max_rows))
+        findings.append(_generalisation_finding(given, pair, train, rows, inexact, seed, max_rows))
     count = len(every) if log_likelihood is not None or not some else len(rows)
     subject = f"{type(pair).__name__} on {count} rows" + (f" (a part of {len(every)})" if count < len(every) else "")
     return Check(subject, tuple(findings), estimate, details)
@@ -192,16 +190,16 @@ def _pareto_finding(estimate: Estimate) -> Finding:
         "the posterior, and log p(x) errs low by more than its error says"
         if bad
         else None,
-        None if not bad else RICHER_GUIDE if share > FEW else MORE_PARTICLES,
+        advice_for(share) if bad else None,
         {"share": share, "largest": largest},
     )
 
 
-def _units_finding(pair: Any, rows: Any, program: Program, seed: int) -> tuple[Finding, Any] | None:
+def _units_finding(pair: Any, rows: Any, seed: int) -> tuple[Finding, Any]:
     try:
         found = latent_units(pair, rows, num_samples=50, seed=seed)
-    except ValueError:  # a guide with sites that the model has not, such as auxiliary ones: there are no units to speak of
-        return None
+    except ValueError as error:  # such as a guide with sites that the model has not
+        return Finding("latent units", f"not looked at: {error}"), None
     text = f"{found.num_inactive} of {found.num_units} inactive"
     if len(found.sites) > 1:
         each = (f"{name} {int(found.dataset.num_active.sel(site=name))} active" for name in found.sites)
@@ -239,15 +237,12 @@ def _free_energy_findings(free: Any, both: bool) -> list[Finding]:
 
 
 def _generalisation_finding(
-    pair: Any, bare: Any, train: Any, rows: Any, inexact: bool, common: dict[str, Any], most: int | None
+    pair: Any, bare: Any, train: Any, rows: Any, inexact: bool, seed: int, most: int | None
 ) -> Finding:
     """How much lower the bound (or log p(x) itself) of new data lies."""
     how: dict[str, Any] = {"method": "elbo", "num_particles": _ELBO_PARTICLES} if inexact else {"method": "auto"}
-    if any(True for _ in common.get("log_partition") or ()):
-        how = {**how, "log_partition": None}
-    part, _ = _part(Rows(train, bare), most, common["seed"])
-    options = {**common, **how}
-    seen, new = (estimate_log_likelihood(pair, each, **options) for each in (part, rows))
+    part, _ = _part(Rows(train, bare), most, seed)
+    seen, new = (estimate_log_likelihood(pair, each, seed=seed, **how) for each in (part, rows))
     gap = seen.value - new.value
     error = math.hypot(seen.data_se or 0.0, new.data_se or 0.0)
     far = gap > max(LEAST_GAP, FAR * abs(new.value)) and gap > _Z * error

@@ -19,6 +19,7 @@ from ppgen.training.sampling import sample
 ROWS_AT_ONCE = 2_000
 MAX_ROWS = 5_000  # of the training data, drawn at random: their mean has an error of a few hundredths of a nat
 RHAT_LIMIT = 1.01
+LEAST_GAP = 0.5  # nats
 _Z = 4.0  # standard errors from which a difference of means is none of chance
 
 
@@ -49,29 +50,45 @@ class FreeEnergies:
         return self._difference("chains", "train")
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is wrong, each with what it means and what to try."""
+    def told(self) -> tuple[tuple[str, str, str], ...]:
+        """What is wrong: what it is of (`"overfitting"`, `"mixing"`, `"fit"`), what it means, and what to try."""
         found = []
         gap, error = self.gap
-        if gap > _Z * error and gap > 0.5:
+        if gap > max(_Z * error, LEAST_GAP):
             found.append(
-                f"held-out data lie {gap:.2f} ± {error:.2f} nats above the training data: the model has begun to learn "
-                "rows by heart. Stop earlier, use weight_decay or fewer hidden units"
+                (
+                    "overfitting",
+                    f"held-out data lie {gap:.2f} ± {error:.2f} nats above the training data: the model has begun to "
+                    "learn rows by heart",
+                    "Stop earlier, use weight_decay or fewer hidden units.",
+                )
             )
         if self.rhat is not None and not self.rhat <= RHAT_LIMIT:
             found.append(
-                f"R-hat of the chains' free energies is {self.rhat:.3f} (limit {RHAT_LIMIT}): they do not mix, and so "
-                "neither samples nor the negative phase follow the model. Use more sweeps or inference.TemperedPCD"
+                (
+                    "mixing",
+                    f"R-hat of the chains' free energies is {self.rhat:.3f} (limit {RHAT_LIMIT}): they do not mix, and "
+                    "so neither samples nor the negative phase follow the model",
+                    "More sweeps, or inference.TemperedPCD.",
+                )
             )
         gap, error = self.chain_gap
         if abs(gap) > max(_Z * error, 2 * self._spread("train")):
             where = "above" if gap > 0 else "below"
             found.append(
-                f"the chains lie {abs(gap):.1f} ± {error:.1f} nats {where} the training data, more than two of their "
-                "standard deviations: what the model draws is not what it was trained on. Train longer, or let the "
-                "chains mix (inference.TemperedPCD)"
+                (
+                    "fit",
+                    f"the chains lie {abs(gap):.1f} ± {error:.1f} nats {where} the training data, more than two of their "
+                    "standard deviations: what the model draws is not what it was trained on",
+                    "Train longer, or let the chains mix (inference.TemperedPCD).",
+                )
             )
         return tuple(found)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The same, each in a line."""
+        return tuple(f"{meaning}. {advice}" for _, meaning, advice in self.told)
 
     def __repr__(self) -> str:
         lines = ["Free energies in nats (log Z is common to all)"]
