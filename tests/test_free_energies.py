@@ -8,7 +8,6 @@ from test_convergence import two_modes
 import ppgen
 from ppgen import diagnostics, inference, models
 
-
 SIGMAS = 4  # standard errors
 
 
@@ -70,7 +69,7 @@ def test_chains_that_stick_are_told() -> None:
     """Catches an R-hat that is carried along and not looked at."""
     weights = 6.0 * np.ones((4, 3))
     uneven = models.RBM.from_arrays(weights, -weights.sum(1) / 2 - 0.5, -weights.sum(0) / 2)
-    uneven.inference_state = {"x.chains": torch.tensor([[0.0] * 4, [1.0] * 4]).repeat(10, 1)}
+    uneven.inference_state = {"hidden.chains": torch.tensor([[0.0] * 4, [1.0] * 4]).repeat(10, 1)}
     found = diagnostics.free_energies(uneven, torch.zeros(10, 4), num_samples=400, sweeps=1)
     assert found.rhat > 1.01 and any("do not mix" in each for each in found.warnings)
 

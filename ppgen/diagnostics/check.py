@@ -76,35 +76,43 @@ def check(
         ['log-likelihood', 'gap of the guide', 'Pareto k', 'latent units']
     """
     given, pair = pair, as_pair(pair)
-    if max_rows is not None and (isinstance(max_rows, bool) or not isinstance(max_rows, int) or max_rows < 2):
-        raise ValueError(f"max_rows must be an integer of at least 2, got {max_rows!r}.")
+    for name, number, least in (
+        ("num_particles", num_particles, 2),
+        ("num_samples", num_samples, 2),
+        ("max_rows", max_rows, 2),
+    ):
+        if not (name == "max_rows" and number is None) and (
+            isinstance(number, bool) or not isinstance(number, int) or number < least
+        ):
+            raise ValueError(f"{name} must be an integer of at least {least}, got {number!r}.")
     program = examine(pair, Rows(x, pair))
     every = Rows(x, pair)
     rows, some = _part(every, max_rows, seed)
     findings, details = [], dict[str, Any]()
     common: dict[str, Any] = {"seed": seed}
-    if program.energies:
+    inexact = bool(program.inexact_sites)
+    own = any(energy.batch_shape for energy in program.energies.values())  # each row has a log Z of its own
+    if program.energies and not own:
         if partitions is None:
-            partitions = {site: _partition(given, site, energy, rows, seed) for site, energy in program.energies.items()}
-        findings += [found for estimate in _values(partitions) for found in _partition_finding(estimate)]
+            found = program.energies.items()
+            partitions = {site: _partition(given, site, energy, every(0, 1), seed) for site, energy in found}
+        findings += [finding for estimate in _values(partitions) for finding in _partition_finding(estimate)]
         common["log_partition"] = details["log_partition"] = partitions
     estimate = log_likelihood
     if estimate is None:
         estimate = estimate_log_likelihood(given, rows, num_particles=num_particles, **common)
     findings.insert(0, _likelihood_finding(estimate))
-    inexact = bool(program.inexact_sites)
     if inexact:
         elbo = estimate_log_likelihood(given, rows, method="elbo", num_particles=_ELBO_PARTICLES, **common)
-        beside = estimate if log_likelihood is None or not some else None
-        if beside is None:  # of all rows, but the bound is of a part
-            beside = estimate_log_likelihood(given, rows, num_particles=num_particles, **common)
+        same = log_likelihood is None or not (some or program.energies)  # the same rows and the same log Z
+        beside = estimate if same else estimate_log_likelihood(given, rows, num_particles=num_particles, **common)
         findings.append(_gap_finding(beside, elbo))
     if estimate.num_bad_pareto_k is not None:
         findings.append(_pareto_finding(estimate))
     if program.layout.latent:
         finding, details["latent_units"] = _units_finding(given, rows, seed)
         findings.append(finding)
-    if program.energies and not any(energy.batch_shape for energy in program.energies.values()):
+    if program.energies and not own:
         pairs = (rows, None) if train is None else (train, rows)
         free = free_energies(given, *pairs, num_samples=num_samples, max_rows=max_rows, sweeps=_SWEEPS, seed=seed)
         details["free_energies"] = free
@@ -127,10 +135,9 @@ def _values(partitions: Any) -> list[Any]:
     return list(partitions.values()) if isinstance(partitions, dict) else [partitions]
 
 
-def _partition(pair: Any, site: str, energy: Any, rows: Any, seed: int) -> Estimate:
-    own = bool(energy.batch_shape)  # each row has a log Z of its own
-    method = "auto" if own or enumerable(energy) else "sandwich"
-    return log_partition(pair, site=site, method=method, x=rows if own else rows[:1], seed=seed, **_LADDER)
+def _partition(pair: Any, site: str, energy: Any, row: Any, seed: int) -> Estimate:
+    method = "exact" if enumerable(energy) else "sandwich"
+    return log_partition(pair, site=site, method=method, x=row, seed=seed, **_LADDER)
 
 
 def _partition_finding(estimate: Any) -> list[Finding]:
@@ -161,18 +168,20 @@ def _likelihood_finding(estimate: Estimate) -> Finding:
 
 
 def _gap_finding(estimate: Estimate, elbo: Estimate) -> Finding:
-    gap, error = estimate.value - elbo.value, math.hypot(estimate.se, elbo.se)
+    gap = estimate.value - elbo.value
+    # log Z, and so its error, is common to both.
+    error = math.sqrt(sum(each.se**2 - (each.log_partition_se or 0.0) ** 2 for each in (estimate, elbo)))
     far = gap > max(LEAST_GAP, FAR * abs(estimate.value)) and gap > _Z * error
     least = "at least " if estimate.kind == "lower bound" else ""
     return Finding(
         "gap of the guide",
         f"{least}{with_error(gap, error)} nats per datum between log-likelihood and ELBO",
-        f"the guide is {gap:.1f} nats from the posterior, {gap / abs(estimate.value):.0%} of the log-likelihood: the ELBO "
-        "ranks models by their guides, and posterior means by the guide are off"
+        f"the guide is {gap:.1f} nats from the posterior, {gap / abs(estimate.value):.0%} of the log-likelihood: the "
+        "ELBO ranks models by their guides, and posterior means by the guide are off"
         if far
         else None,
-        "Compare models by the log-likelihood. diagnostics.approximation_gap tells whether the family or the "
-        "amortisation is at fault; a richer guide, or an importance weighted bound, narrows the gap."
+        "Compare models by the log-likelihood. A richer guide or an importance weighted bound narrows the gap; of "
+        "continuous latents diagnostics.approximation_gap tells whether the family or the amortisation is at fault."
         if far
         else None,
         {"gap": gap, "se": error},
@@ -186,8 +195,8 @@ def _pareto_finding(estimate: Estimate) -> Finding:
     return Finding(
         "Pareto k",
         f"above {PARETO_K_LIMIT} for {share:.1%} of the data, largest {largest:.2f}",
-        f"the importance weights of {bad} of {count} data have no tail that can be trusted: there the guide misses mass of "
-        "the posterior, and log p(x) errs low by more than its error says"
+        f"the importance weights of {bad} of {count} data have no tail that can be trusted: there the guide misses "
+        "mass of the posterior, and log p(x) errs low by more than its error says"
         if bad
         else None,
         advice_for(share) if bad else None,

@@ -78,8 +78,8 @@ class FreeEnergies:
             found.append(
                 (
                     "fit",
-                    f"the chains lie {abs(gap):.1f} ± {error:.1f} nats {where} the training data, more than two of their "
-                    "standard deviations: what the model draws is not what it was trained on",
+                    f"the chains lie {abs(gap):.1f} ± {error:.1f} nats {where} the training data, more than two "
+                    "of their standard deviations: what the model draws is not what it was trained on",
                     "Train longer, or let the chains mix (inference.TemperedPCD).",
                 )
             )

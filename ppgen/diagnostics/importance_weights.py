@@ -18,9 +18,9 @@ FEW = 0.01  # share of data up to which doubtful weights are those of outlying d
 
 _ANOTHER_GUIDE = (
     "More particles will not mend this. Use a richer or wider guide, or train it with an importance weighted bound "
-    "(inference.IWAE(), inference.RWS()), which punishes a guide that is too narrow. diagnostics.approximation_gap tells "
-    "whether the guide's family or its amortisation is at fault, and evaluation.log_likelihood(method='ais') gives "
-    "log p(x) without trusting the guide's tails."
+    "(inference.IWAE(), inference.RWS()), which punishes a guide that is too narrow. Of continuous latents, "
+    "diagnostics.approximation_gap tells whether the guide's family or its amortisation is at fault, and "
+    "evaluation.log_likelihood(method='ais') gives log p(x) without trusting the guide's tails."
 )
 _OUTLIERS = (
     "Few data are concerned: look at them (dataset.pareto_k) as outliers, and leave their log p(x) to "
