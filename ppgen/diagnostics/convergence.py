@@ -41,7 +41,8 @@ def convergence(tree: Any, *, var_names: str | Sequence[str] | None = None, num_
             draws are those of a guide.
 
     References:
-        | Rank-Normalization, Folding, and Localization: An Improved R-hat (Vehtari et al., 2021), arXiv:1903.08008
+        | Rank-Normalization, Folding, and Localization: an Improved R-hat for Assessing Convergence of MCMC (Vehtari et
+          al., 2021), arXiv:1903.08008
         | Nested R-hat: Assessing the Convergence of Markov Chain Monte Carlo When Running Many Short Chains
           (Margossian et al., 2024), arXiv:2110.13017
 

@@ -153,7 +153,7 @@ def free_energies(
         >>> import torch
         >>> from ppgen import diagnostics, models
         >>> rbm = models.RBM(visible=4, hidden=3)
-        >>> found = diagnostics.free_energies(rbm, torch.eye(4), num_samples=100, sweeps=5, warmup_steps=10)
+        >>> found = diagnostics.free_energies(rbm, torch.eye(4), num_samples=500, num_chains=10, sweeps=5)
         >>> sorted(found.values), found.warnings
         (['chains', 'train'], ())
     """
@@ -171,7 +171,7 @@ def free_energies(
         found["chains"], rhat = _free_energies(pair, drawn.samples, None, seed), drawn.rhat
     errors = {name: values.std(ddof=1) / math.sqrt(len(values)) for name, values in found.items()}
     if rhat is not None and num_samples:
-        errors["chains"] *= math.sqrt(len(found["chains"]) / _effective(found["chains"], drawn.num_chains))
+        errors["chains"] *= math.sqrt(len(found["chains"]) / _effective(found["chains"], drawn.num_chains or 1))
     return FreeEnergies(
         {name: _array(name, values) for name, values in found.items()},
         {name: float(values.mean()) for name, values in found.items()},

@@ -32,7 +32,9 @@ def free_energy_histogram(found: Any) -> Any:
     bins = np.histogram_bin_edges(everything, bins=min(60, max(10, int(np.sqrt(len(everything))))))
     for name, values in found.values.items():
         label = f"{LABELS[name]}, mean {found.means[name]:.2f}"
-        axes.hist(values.values, bins, density=True, histtype="step", linewidth=1.6, color=COLOURS[name], label=label)
+        axes.hist(
+            values.values, list(bins), density=True, histtype="step", linewidth=1.6, color=COLOURS[name], label=label
+        )
         axes.axvline(found.means[name], color=COLOURS[name], linewidth=0.8, linestyle="--")
     chains = "" if found.rhat is None else f"\nR-hat of the chains {found.rhat:.3f}"
     axes.set_title(f"free energies{chains}", loc="left", fontsize=10)
