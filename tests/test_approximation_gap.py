@@ -13,7 +13,7 @@ WEIGHT = torch.tensor([[1.5, 1.2], [-0.5, 0.3], [0.8, 0.9]], dtype=torch.float64
 NOISE = 0.8
 PRECISION = torch.eye(2, dtype=torch.float64) + WEIGHT.T @ WEIGHT / NOISE**2  # of the posterior, which is correlated
 SCALE = PRECISION.diagonal().rsqrt()  # of the best independent Normals
-SHRINK, WIDTH = 0.8, 1.2  # what is wrong with the amortised guide: means too small, standard deviations too large
+SHRINK, WIDTH = 0.8, 1.3  # what is wrong with the amortised guide: means too small, standard deviations too large
 
 
 def model(x):
@@ -31,7 +31,7 @@ def guide(x):
         pyro.sample("z", dist.Normal(SHRINK * posterior_mean(x), WIDTH * SCALE).to_event(1))
 
 
-def data(rows=8):
+def data(rows=6):
     generator = torch.Generator().manual_seed(1)
     z = torch.randn(rows, 2, generator=generator, dtype=torch.float64)
     return z @ WEIGHT.T + NOISE * torch.randn(rows, 3, generator=generator, dtype=torch.float64)
@@ -57,7 +57,14 @@ def test_both_gaps_against_the_closed_form(method) -> None:
     up: family gap = KL(best independent Normals || posterior), the same for all; amortisation gap = the rest."""
     x = data()
     found = diagnostics.approximation_gap(
-        ppgen.Pair(model, guide), x, method=method, betas=300, num_particles=20_000, num_samples=4000, seed=2
+        ppgen.Pair(model, guide),
+        x,
+        method=method,
+        betas=100,
+        num_particles=20_000,
+        num_samples=4000,
+        steps=300,
+        seed=2,
     )
     told = found.dataset
     evidence = torch.distributions.MultivariateNormal(
@@ -70,14 +77,14 @@ def test_both_gaps_against_the_closed_form(method) -> None:
         ("elbo", evidence - FAMILY - amortisation(x)),
         ("refined_elbo", evidence - FAMILY),
         ("amortisation_gap", amortisation(x)),
-        ("family_gap", torch.full((8,), FAMILY)),
+        ("family_gap", torch.full((6,), FAMILY)),
         ("gap", FAMILY + amortisation(x)),
     ):
         error = told[f"{name}_se"].values
         assert (abs(told[name].values - truth.numpy()) < 4 * error + slack).all(), name
-        assert (0 < error).all() and (error < 0.06).all(), name
+        assert (0 < error).all() and (error < 0.1).all(), name
         value, mean_error = found.mean(name)
-        assert abs(value - float(truth.mean())) < 4 * mean_error + slack and mean_error < 0.03
+        assert abs(value - float(truth.mean())) < 4 * mean_error + slack and mean_error < 0.04
     np.testing.assert_allclose(told.gap, told.amortisation_gap + told.family_gap)
     assert found.warning is None and "The family is the larger part" in repr(found)
     assert found.amortisation_share == pytest.approx(
@@ -88,7 +95,7 @@ def test_both_gaps_against_the_closed_form(method) -> None:
 def test_a_family_that_holds_the_posterior_leaves_amortisation_alone() -> None:
     """Catches a family that has no effect, and advice that does not follow the numbers."""
     found = diagnostics.approximation_gap(
-        ppgen.Pair(model, guide), data(), family="full-rank", method="importance", num_particles=10_000
+        ppgen.Pair(model, guide), data(), family="full-rank", method="importance", num_particles=10_000, steps=300
     )
     value, error = found.mean("family_gap")
     assert abs(value) < 4 * error + 1e-3
@@ -104,9 +111,10 @@ def test_an_exact_guide_has_no_gap() -> None:
             pyro.sample("z", dist.MultivariateNormal(posterior_mean(x), precision_matrix=PRECISION))
 
     pair = ppgen.Pair(model, exact)
-    found = diagnostics.approximation_gap(pair, data(), family="full-rank", method="importance", num_particles=500)
+    how = {"method": "importance", "num_particles": 500, "steps": 200}
+    found = diagnostics.approximation_gap(pair, data(), family="full-rank", **how)
     assert np.isnan(found.amortisation_share) and "no gap to close" in repr(found)
-    poor = diagnostics.approximation_gap(pair, data(), method="importance", num_particles=500)
+    poor = diagnostics.approximation_gap(pair, data(), **how)
     assert "the amortisation gap is negative" in poor.warning and "family='full-rank'" in poor.warning
     assert poor.mean("amortisation_gap")[0] == pytest.approx(-FAMILY, abs=0.05)
 
