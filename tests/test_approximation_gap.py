@@ -86,6 +86,8 @@ def test_both_gaps_against_the_closed_form(method) -> None:
         value, mean_error = found.mean(name)
         assert abs(value - float(truth.mean())) < 4 * mean_error + slack and mean_error < 0.04
     np.testing.assert_allclose(told.gap, told.amortisation_gap + told.family_gap)
+    np.testing.assert_allclose(told.family_gap_se, np.hypot(told.log_likelihood_se, told.refined_elbo_se))
+    np.testing.assert_allclose(told.amortisation_gap_se, np.hypot(told.refined_elbo_se, told.elbo_se))
     assert found.warning is None and "The family is the larger part" in repr(found)
     assert found.amortisation_share == pytest.approx(
         float((amortisation(x) / (amortisation(x) + FAMILY)).mean()), abs=0.1

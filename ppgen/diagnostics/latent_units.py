@@ -140,7 +140,7 @@ def latent_units(
 def _spread(num_rows: int, number: int, num_samples: int, program: Program) -> Draws:
     """Where draws of the aggregated posterior come from: all rows alike, or as many of them by chance."""
     if num_rows > number:
-        return Draws(program.layout, torch.randperm(num_rows)[:number].sort().values, 1)
+        return Draws(program.layout, torch.randperm(num_rows)[:number], 1)
     return Draws(program.layout, torch.arange(num_rows), max(1, min(number // num_rows, num_samples)))
 
 
