@@ -16,6 +16,27 @@ from ppgen.pair import AnyPair, as_pair
 LEAST_PARTICLES = 100  # a tail of twenty draws; with fewer the limit below is under 0.5, and k is mostly noise
 FEW = 0.01  # share of data up to which doubtful weights are those of outlying data, and no property of the guide
 
+_ANOTHER_GUIDE = (
+    "More particles will not mend this. Use a richer or wider guide, or train it with an importance weighted bound "
+    "(inference.IWAE(), inference.RWS()), which punishes a guide that is too narrow. Of continuous latents, "
+    "diagnostics.approximation_gap tells whether the guide's family or its amortisation is at fault, and "
+    "evaluation.log_likelihood(method='ais') gives log p(x) without trusting the guide's tails."
+)
+_OUTLIERS = (
+    "Few data are concerned: look at them (dataset.pareto_k) as outliers, and leave their log p(x) to "
+    "evaluation.log_likelihood(method='ais')."
+)
+
+
+def advice_for(share: float) -> str:
+    """What to do where a share of the data has a k above 0.7.
+
+    Example:
+        >>> advice_for(0.005).split(":")[0]
+        'Few data are concerned'
+    """
+    return _ANOTHER_GUIDE if share > FEW else _OUTLIERS
+
 
 @dataclass(frozen=True)
 class ImportanceWeights:
@@ -63,18 +84,8 @@ class ImportanceWeights:
     @property
     def advice(self) -> str:
         """What to do."""
-        if self.share_unreliable > FEW:
-            return (
-                "More particles will not mend this. Use a richer or wider guide, or train it with an importance "
-                "weighted bound (inference.IWAE(), inference.RWS()), which punishes a guide that is too narrow. "
-                "diagnostics.approximation_gap tells whether the guide's family or its amortisation is at fault, and "
-                "evaluation.log_likelihood(method='ais') gives log p(x) without trusting the guide's tails."
-            )
         if self.share_unreliable > 0:
-            return (
-                "Few data are concerned: look at them (dataset.pareto_k) as outliers, and leave their log p(x) to "
-                "evaluation.log_likelihood(method='ais')."
-            )
+            return advice_for(self.share_unreliable)
         if self.share_above_limit > 0:
             more = needed_particles(float(self.dataset.pareto_k.max()))
             return f"Use more particles: about {more:,} would bear the largest k."
