@@ -1,6 +1,7 @@
 """Which fit to believe: results as ArviZ reads them, checks of guides and chains, inferences side by side, figures."""
 
 from ppgen.diagnostics import figures
+from ppgen.diagnostics.approximation_gap import ApproximationGap, approximation_gap
 from ppgen.diagnostics.check import check
 from ppgen.diagnostics.check_report import Check, Finding
 from ppgen.diagnostics.convergence import convergence
@@ -14,12 +15,14 @@ from ppgen.diagnostics.latent_report import LatentUnits
 from ppgen.diagnostics.latent_units import latent_units
 
 __all__ = [
+    "ApproximationGap",
     "Check",
     "Convergence",
     "Finding",
     "FreeEnergies",
     "ImportanceWeights",
     "LatentUnits",
+    "approximation_gap",
     "check",
     "compare_estimators",
     "convergence",

@@ -27,7 +27,7 @@ class Draws:
 
     Args:
         layout: Structure of the pair.
-        rows: Rows to draw from, in order.
+        rows: Rows to draw from.
         each: Draws of each of them.
     """
 

@@ -148,7 +148,7 @@ class Moments:
             if units is None:
                 units = guide.log_prob(drawn["value"]) - model.log_prob(drawn["value"])
             units = self._rows_first(units, drawn, drawn["fn"].event_dim - guide.event_dim, count)
-            return units, units.flatten(2).sum(-1) if units.dim() > 2 else units, exact
+            return units, units.reshape(*units.shape[:2], -1).sum(-1), exact
         of_site = _closed_form(unmasked(drawn["fn"]), unmasked(stated["fn"])) if closed else None
         exact = of_site is not None
         if of_site is None:
@@ -157,7 +157,8 @@ class Moments:
             log_p = drawn_log_prob(stated, data_frame(stated, layout.plate), layout)
             of_site = (log_q - log_p).expand(count, int(frame.size))  # type: ignore[union-attr]
         else:
-            of_site = self._rows_first(of_site, drawn, 0, count).flatten(2).sum(-1)
+            of_site = self._rows_first(of_site, drawn, 0, count)
+            of_site = of_site.reshape(*of_site.shape[:2], -1).sum(-1)
         return None, of_site if self.known.get(name, True) else torch.full_like(of_site, torch.nan), exact
 
     def _joined_later(self, name: str) -> bool:

@@ -12,6 +12,7 @@ from ppgen.diagnostics.aggregate_posterior import Decomposition, Draws, decompos
 from ppgen.diagnostics.latent_moments import Moments, SiteMoments
 from ppgen.diagnostics.latent_report import LatentUnits
 from ppgen.distributions.layered_energy import LayeredEnergy
+from ppgen.evaluation import Estimate
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.partition import enumerable
 from ppgen.evaluation.partitions import partitions_of
@@ -103,8 +104,10 @@ def latent_units(
     program = examine(pair, rows)
     _check_sites(program)
     rows = Rows(x, pair)  # parameters made at the first run decide the dtype
-    values, known = _partitions(pair, rows, program.energies, log_partition)
-    moments = Moments(program.layout, known, dims)
+    partitions = _partitions(pair, rows, program.energies, log_partition)
+    values = {site: 0.0 if each is None else each.value for site, each in partitions.items()}
+    errors = {site: 0.0 if each is None else each.se for site, each in partitions.items()}
+    moments = Moments(program.layout, {site: each is not None for site, each in partitions.items()}, dims)
     with evaluating(pair, seed), inference.attach(log_partition=values):
         draws = _spread(len(rows), num_aggregate, num_samples, program)
         block = max(1, chunk // num_samples)
@@ -118,6 +121,11 @@ def latent_units(
         divergence = moments.divergence / len(rows), math.sqrt(moments.divergence_noise) / len(rows)
         parts = decompose(pair, rows, draws, *divergence, vectorize=vectorize_particles)
     dataset = _dataset(moments.sites, len(rows), divergence, parts, threshold)
+    for site, error in errors.items():  # of log Z, which every datum shares, and which the mutual information has not
+        at = dataset.site == site
+        dataset["kl_of_site_se"] = np.hypot(dataset.kl_of_site_se, at * error)
+        for name in ("divergence_se", "marginal_divergence_se"):
+            dataset[name] = np.hypot(dataset[name], error)
     dataset["kind"] = ("site", [program.layout.latent[name] for name in moments.sites])
     dataset.attrs = {
         "model": type(pair).__name__,
@@ -132,7 +140,7 @@ def latent_units(
 def _spread(num_rows: int, number: int, num_samples: int, program: Program) -> Draws:
     """Where draws of the aggregated posterior come from: all rows alike, or as many of them by chance."""
     if num_rows > number:
-        return Draws(program.layout, torch.randperm(num_rows)[:number].sort().values, 1)
+        return Draws(program.layout, torch.randperm(num_rows)[:number], 1)
     return Draws(program.layout, torch.arange(num_rows), max(1, min(number // num_rows, num_samples)))
 
 
@@ -177,8 +185,8 @@ def _dataset(
 
 def _partitions(
     pair: AnyPair, rows: Rows, energies: dict[str, LayeredEnergy], given: Any
-) -> tuple[dict[str, float], dict[str, bool]]:
-    """log Z by undirected site, 0 where it is not known, and whether it is."""
+) -> dict[str, Estimate | None]:
+    """log Z by undirected site, None where it is not known."""
     own = [site for site, energy in energies.items() if energy.batch_shape]
     if own and given is not None:
         raise ValueError(
@@ -186,9 +194,8 @@ def _partitions(
             "datum, and no prior that is the same for all. Leave log_partition out."
         )
     if given is None and (own or not all(map(enumerable, energies.values()))):
-        return dict.fromkeys(energies, 0.0), dict.fromkeys(energies, False)
-    found = partitions_of(pair, energies, given, "auto", {"x": rows(0, 1)})
-    return {site: each.value for site, each in found.items()}, dict.fromkeys(energies, True)
+        return dict.fromkeys(energies)
+    return {**partitions_of(pair, energies, given, "auto", {"x": rows(0, 1)})}
 
 
 def _check_sites(program: Program) -> None:
