@@ -103,8 +103,9 @@ def simulation_based_calibration(
     chains: dict[str, Any] = {"num_samples": count, "num_chains": num_chains, "warmup_steps": warmup_steps}
     time = None
     with evaluating(pair, seed):
-        if like is not None:
+        if x is not None:  # what is wrong with the pair is told before what is wrong with the data
             pair.prepare(like)
+            Sites(pair, like)
         batch, truth = simulated(pair, like, num_simulations, sampler, replaced=x is None)
         pair.prepare(batch)
         machine = None
@@ -129,6 +130,8 @@ def simulation_based_calibration(
                 f"The autocorrelation time of the chains, {time:.0f} steps, is longer than num_samples={count}, so "
                 "that no draw is left after thinning. Ask for more, or for a kernel that moves farther."
             )
+        for name in {*DENSITIES, *(quantities or {})} & set(latents):
+            raise ValueError(f"quantities must not be called {name!r}, which is a latent of the model.")
         length = count if time is None else len(next(iter(draws.values())))
         rows = Rows(batch, pair)
         block = max(1, chunk // (length + 1))

@@ -67,8 +67,15 @@ class MachineSimulation:
         self.truth = {energy.names[layer]: layers[layer] for layer in sorted(layers) if layer != self.layer}
 
     def draws(self, make_kernel: MakeKernel, settings: Mapping[str, Any]) -> tuple[Latents, float]:
-        """Thinned draws of the layers that are not data, (L, rows, units), and the chains' autocorrelation time."""
-        tree = inference.sample(make_kernel(self.machine), **settings)
+        """Thinned draws of the layers that are not data, (L, rows, units), and the chains' autocorrelation time.
+
+        Raises:
+            TypeError: If no kernel was made.
+        """
+        kernel = make_kernel(self.machine)
+        if not isinstance(kernel, MachineKernel):
+            raise TypeError(f"posterior must return a kernel of the machine, got {type(kernel).__name__}.")
+        tree = inference.sample(kernel, **settings)
         chains = {name: torch.from_numpy(tree.posterior[name].values) for name in self.truth}
         truth = next(iter(self.truth.values()))
         return thinned({name: value.to(truth.device, truth.dtype) for name, value in chains.items()}, slowest(chains))

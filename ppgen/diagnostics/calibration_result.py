@@ -35,7 +35,8 @@ class Calibration:
         num_samples: Independent draws L of each, among which the truth was ranked; of chains, those left by thinning.
         level: Probability at most of naming any unit of a calibrated posterior.
         sites: Names of the latent sites; the other variables are test quantities.
-        ranks: `xarray.Dataset` like all that follow: ranks from 0 to L, ties broken at random: dimension `simulation`, inner plates, event.
+        ranks: Ranks from 0 to L, ties broken at random: an `xarray.Dataset`, as all that follow, of dimensions
+            `simulation`, inner plates, event.
         pit: (rank + uniform) / (L + 1), which is uniform on (0, 1) if the posterior is calibrated.
         pvalue: By unit, of a test of uniformity by the worst point of the ECDF, exact and simultaneous over its points.
         fails: By unit, whether uniformity is rejected at `level` for all units together, by Holm's rule.
