@@ -200,7 +200,7 @@ def test_gibbs_chains_given_the_data_are_calibrated_in_every_layer():
     assert result.calibrated and result.sites == ("hidden1", "hidden2")
     assert dict(result.fails.sizes) == {"hidden1_unit": 4, "hidden2_unit": 3}
     wrong = calibrate(dbm, posterior=Opposite, num_simulations=200, **arguments)
-    assert wrong.fails.hidden1.sum() > 1 and "chains of Opposite" in repr(wrong)
+    assert wrong.fails.hidden1.sum() > 1 and "Opposite chains" in repr(wrong)
     mean_field = calibrate(dbm, num_simulations=4000, chunk=1_000_000)  # 0.05 nats from the posterior of a deep machine
     assert mean_field.fails.log_joint
 
@@ -336,11 +336,13 @@ def scalar_guide(x):
     ],
 )
 def test_errors_say_what_to_do(make, arguments, message):
+    """Catches what is wrong with a pair or an argument told by a failure inside of it, or by nothing."""
     with pytest.raises(ValueError, match=message):
         calibrate(make(), **arguments)
 
 
 def test_errors_of_types():
+    """Catches an object of the wrong kind that is called before it is looked at."""
     rbm = models.RBM(4, 2)
     with pytest.raises(TypeError, match='posterior must be "guide", an inference.HMC'):
         calibrate(rbm, posterior="nuts")

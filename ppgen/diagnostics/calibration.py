@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
-from ppgen.diagnostics.calibration_draws import MachineSimulation, MakeKernel, guide_draws, hmc_draws
+from ppgen.diagnostics.calibration_draws import Drawn, drawn_by_pair
+from ppgen.diagnostics.calibration_gibbs import MakeKernel, drawn_by_gibbs
 from ppgen.diagnostics.calibration_ranks import ranks_among
 from ppgen.diagnostics.calibration_result import DENSITIES, Calibration, summarise
 from ppgen.diagnostics.calibration_simulations import batch_like, simulated
@@ -100,77 +101,68 @@ def simulation_based_calibration(
     count = _check(posterior, num_simulations, num_samples, num_chains, warmup_steps, level, chunk, quantities)
     like = batch_like(run, pair, x, num_simulations)
     generator = np.random.default_rng(seed)
-    chains: dict[str, Any] = {"num_samples": count, "num_chains": num_chains, "warmup_steps": warmup_steps}
-    time = None
+    settings: dict[str, Any] = {"num_samples": count}
+    if not (isinstance(posterior, str) and posterior == "guide"):
+        # A seed of their own: of the seed of the simulations chains would start at the noise that made the latents.
+        own = int(generator.integers(2**31))
+        settings |= {"num_chains": num_chains, "warmup_steps": warmup_steps, "seed": own}
     with evaluating(pair, seed):
         if x is not None:  # what is wrong with the pair is told before what is wrong with the data
             pair.prepare(like)
             Sites(pair, like)
         batch, truth = simulated(pair, like, num_simulations, sampler, replaced=x is None)
         pair.prepare(batch)
-        machine = None
         if callable(posterior) or posterior == "gibbs":
-            machine = MachineSimulation(pair, batch, truth)
             make_kernel: Any = inference.BlockGibbs if posterior == "gibbs" else posterior
-            draws, time = machine.draws(make_kernel, {**chains, "seed": seed, "progress": progress})
-            latents, dims = machine.truth, {name: [f"{name}_unit"] for name in machine.truth}
-            method = "Gibbs chains" if posterior == "gibbs" else f"chains of {make_kernel.__name__}"
+            drawn = drawn_by_gibbs(pair, batch, truth, make_kernel, {**settings, "progress": progress})
         else:
-            found = Sites(pair, batch, vectorize_particles)
-            dims = {name: place.dims for name, place in found.places.items()}
-            latents = {
-                name: place.rows_first(truth[name], 1, num_simulations)[0] for name, place in found.places.items()
-            }
-            method = "the guide"
-            if isinstance(posterior, inference.HMC):
-                draws, time = hmc_draws(pair, batch, posterior, {**chains, "seed": seed})
-                method = "Hamiltonian Monte Carlo"
-        if time is not None and not all(len(value) for value in draws.values()):
-            raise ValueError(
-                f"The autocorrelation time of the chains, {time:.0f} steps, is longer than num_samples={count}, so "
-                "that no draw is left after thinning. Ask for more, or for a kernel that moves farther."
-            )
-        for name in {*DENSITIES, *(quantities or {})} & set(latents):
-            raise ValueError(f"quantities must not be called {name!r}, which is a latent of the model.")
-        length = count if time is None else len(next(iter(draws.values())))
-        rows = Rows(batch, pair)
-        block = max(1, chunk // (length + 1))
-        ranks: dict[str, list[np.ndarray]] = {}
-        with progress_bar("ranks of simulations", num_simulations, progress) as advance:
-            for first in range(0, num_simulations, block):
-                last = min(first + block, num_simulations)
-                part = rows(first, last)
-                if time is None:
-                    values = guide_draws(found, part, last - first, count)
-                else:
-                    values = {name: value[:, first:last] for name, value in draws.items()}
-                values = {name: torch.cat([latents[name][None, first:last], values[name]]) for name in latents}
-                if machine is None:
-                    prior, likelihood = found.densities(part, values)
-                else:
-                    prior, likelihood = machine.densities(first, last, values)
-                told = dict(zip(DENSITIES, (likelihood, prior + likelihood), strict=True))
-                for name, quantity in (quantities or {}).items():
-                    told[name] = _quantity(name, quantity, values, part, (length + 1, last - first))
-                for name, each in {**values, **told}.items():
-                    ranks.setdefault(name, []).append(ranks_among(each[0], each[1:], generator))
-                if advance is not None:
-                    advance(last)
-    joined = {name: np.concatenate(parts) for name, parts in ranks.items()}
-    for name, value in joined.items():
-        dims.setdefault(name, [f"{name}_dim_{index}" for index in range(value.ndim - 1)])
+            kernel = posterior if isinstance(posterior, inference.HMC) else None
+            drawn = drawn_by_pair(pair, batch, truth, num_simulations, kernel, settings, vectorize_particles)
+        ranks = _ranks(drawn, Rows(batch, pair), quantities or {}, chunk, generator, progress)
+    dims = {name: [f"{name}_dim_{index}" for index in range(value.ndim - 1)] for name, value in ranks.items()}
     return summarise(
-        joined,
-        dims,
-        length,
+        ranks,
+        {**dims, **drawn.dims},
+        drawn.num_samples,
         generator,
         model=type(pair).__name__,
-        method=method,
+        method=drawn.method,
         level=level,
-        sites=tuple(latents),
+        sites=tuple(drawn.truth),
         x=batch,
-        autocorrelation_time=time,
+        autocorrelation_time=drawn.autocorrelation_time,
     )
+
+
+def _ranks(
+    drawn: Drawn,
+    rows: Rows,
+    quantities: Mapping[str, Quantity],
+    chunk: int,
+    generator: np.random.Generator,
+    progress: bool,
+) -> dict[str, np.ndarray]:
+    """Ranks of the truth in every latent and test quantity, (simulations, ...)."""
+    for name in {*DENSITIES, *quantities} & set(drawn.truth):
+        raise ValueError(f"quantities must not be called {name!r}, which is a latent of the model.")
+    block = max(1, chunk // (drawn.num_samples + 1))
+    ranks: dict[str, list[np.ndarray]] = {}
+    with progress_bar("ranks of simulations", len(rows), progress) as advance:
+        for first in range(0, len(rows), block):
+            last = min(first + block, len(rows))
+            part = rows(first, last)
+            draws = drawn.draws(first, last, part)
+            # The truth is one more draw before the others, so that everything is computed of it as of them.
+            values = {name: torch.cat([value[None, first:last], draws[name]]) for name, value in drawn.truth.items()}
+            prior, likelihood = drawn.densities(first, last, part, values)
+            told = dict(zip(DENSITIES, (likelihood, prior + likelihood), strict=True))
+            for name, quantity in quantities.items():
+                told[name] = _quantity(name, quantity, values, part, (drawn.num_samples + 1, last - first))
+            for name, each in {**values, **told}.items():
+                ranks.setdefault(name, []).append(ranks_among(each[0], each[1:], generator))
+            if advance is not None:
+                advance(last)
+    return {name: np.concatenate(parts) for name, parts in ranks.items()}
 
 
 def _quantity(name: str, quantity: Quantity, latents: Latents, x: Any, shape: tuple[int, int]) -> Tensor:

@@ -1,7 +1,8 @@
-"""Draws from the posterior of every simulation: by the guide, by Hamiltonian Monte Carlo, by Gibbs chains."""
+"""Posterior draws of every simulation, and the truth beside them: by the guide, by chains."""
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,16 +10,70 @@ from torch import Tensor
 
 from ppgen import inference
 from ppgen.diagnostics.calibration_sites import Latents, Sites
-from ppgen.distributions import BoltzmannMachine
-from ppgen.evaluation.data import Rows
-from ppgen.evaluation.program import examine
 from ppgen.inference.layout import sites
-from ppgen.inference.machine_kernel import MachineKernel
 from ppgen.pair import AnyPair
-from ppgen.training.conditional import conditioned
 from ppgen.training.convergence import effective_sample_size
 
-MakeKernel = Callable[[BoltzmannMachine], MachineKernel[Any]]
+
+@dataclass(frozen=True)
+class Drawn:
+    """Simulated latents, and draws of the posterior given the data that were simulated from them.
+
+    Attributes:
+        truth: The latents, (simulations, ...).
+        dims: Names of their dimensions after the first.
+        method: Where the draws come from, in words.
+        num_samples: Draws of each simulation.
+        draws: Draws of some simulations, from the first, to the last, and their data: (draws, rows, ...).
+        densities: log p(z) and log p(x | z) of those at draws: each (draws, rows), nats, up to a constant of each row.
+        autocorrelation_time: Of chains, in steps.
+    """
+
+    truth: Latents
+    dims: dict[str, list[str]]
+    method: str
+    num_samples: int
+    draws: Callable[[int, int, Any], Latents]
+    densities: Callable[[int, int, Any, Latents], tuple[Tensor, Tensor]]
+    autocorrelation_time: float | None = None
+
+
+def drawn_by_pair(
+    pair: AnyPair,
+    x: Any,
+    truth: Mapping[str, Tensor],
+    rows: int,
+    kernel: inference.HMC | None,
+    settings: Mapping[str, Any],
+    vectorize: bool,
+) -> Drawn:
+    """Independent draws of the guide, or thinned ones of Hamiltonian Monte Carlo chains of all data at once.
+
+    Args:
+        pair: A pair.
+        x: Simulated data.
+        truth: Latents that they came from, as the model draws them.
+        rows: Number of simulations.
+        kernel: What moves chains; None for the guide.
+        settings: Of `inference.sample_posterior`; of the guide `num_samples` alone.
+        vectorize: False for programs that cannot broadcast over draws.
+    """
+    found = Sites(pair, x, vectorize)
+    latents = {name: place.rows_first(truth[name], 1, rows)[0] for name, place in found.places.items()}
+    dims = {name: place.dims for name, place in found.places.items()}
+
+    def densities(first: int, last: int, part: Any, values: Latents) -> tuple[Tensor, Tensor]:
+        return found.densities(part, values)
+
+    if kernel is None:
+        count = settings["num_samples"]
+
+        def by_guide(first: int, last: int, part: Any) -> Latents:
+            return guide_draws(found, part, last - first, count)
+
+        return Drawn(latents, dims, "the guide", count, by_guide, densities)
+    chains = inference.sample_posterior(pair, x, kernel=kernel, **settings).draws
+    return drawn_by_chains(latents, dims, "Hamiltonian Monte Carlo", chains, densities)
 
 
 def guide_draws(found: Sites, batch: Any, rows: int, count: int) -> Latents:
@@ -32,77 +87,27 @@ def guide_draws(found: Sites, batch: Any, rows: int, count: int) -> Latents:
     }
 
 
-def hmc_draws(pair: AnyPair, x: Any, kernel: inference.HMC, settings: Mapping[str, Any]) -> tuple[Latents, float]:
-    """Chains of all data at once, thinned by their autocorrelation time: draws (L, rows, ...), and that time."""
-    samples = inference.sample_posterior(pair, x, kernel=kernel, **settings)
-    return thinned(samples.draws, slowest(samples.draws))
-
-
-class MachineSimulation:
-    """A Boltzmann machine with simulated data: the values of all other layers, and Gibbs chains given the data.
-
-    Args:
-        pair: A pair that is one Boltzmann machine.
-        x: Data simulated from it, (rows, features).
-        latents: Values at its undirected site, the side of the machine that the data do not stand on.
+def drawn_by_chains(
+    truth: Latents, dims: dict[str, list[str]], method: str, chains: Mapping[str, Tensor], densities: Any
+) -> Drawn:
+    """Every so-manieth draw of chains, (chains, steps, rows, ...), by the autocorrelation time of the slowest unit.
 
     Raises:
-        ValueError: If the pair is anything else.
+        ValueError: If that leaves none.
     """
+    time, steps = slowest(chains), next(iter(chains.values())).shape[1]
+    each = max(1, round(time))
+    if each > steps:
+        raise ValueError(
+            f"The autocorrelation time of the chains, {time:.0f} steps, is longer than num_samples={steps}, so that no "
+            "draw is left after thinning. Ask for more, or for a kernel that moves farther."
+        )
+    kept = {name: value[:, each - 1 :: each].flatten(0, 1) for name, value in chains.items()}
 
-    def __init__(self, pair: AnyPair, x: Any, latents: Mapping[str, Tensor]) -> None:
-        if not isinstance(x, Tensor) or (found := examine(pair, Rows(x, pair)).machine) is None:
-            raise ValueError(
-                f"Gibbs chains are for models that are one Boltzmann machine (models.RBM, models.DBM); "
-                f'{type(pair).__name__} is none. Use posterior="guide", or inference.HMC() for continuous latents.'
-            )
-        self.x = x
-        with pair.running():
-            self.machine, self.layer = conditioned(pair, x)
-        energy = self.machine.base_energy
-        side = 1 - self.layer % 2
-        value = latents[found.site]
-        other = energy.sample_opposite(value, side)  # the data among them stay what they are
-        layers = {**energy.split(value, side), **energy.split(other, 1 - side)}
-        self.truth = {energy.names[layer]: layers[layer] for layer in sorted(layers) if layer != self.layer}
+    def draws(first: int, last: int, part: Any) -> Latents:
+        return {name: value[:, first:last] for name, value in kept.items()}
 
-    def draws(self, make_kernel: MakeKernel, settings: Mapping[str, Any]) -> tuple[Latents, float]:
-        """Thinned draws of the layers that are not data, (L, rows, units), and the chains' autocorrelation time.
-
-        Raises:
-            TypeError: If no kernel was made.
-        """
-        kernel = make_kernel(self.machine)
-        if not isinstance(kernel, MachineKernel):
-            raise TypeError(f"posterior must return a kernel of the machine, got {type(kernel).__name__}.")
-        tree = inference.sample(kernel, **settings)
-        chains = {name: torch.from_numpy(tree.posterior[name].values) for name in self.truth}
-        truth = next(iter(self.truth.values()))
-        return thinned({name: value.to(truth.device, truth.dtype) for name, value in chains.items()}, slowest(chains))
-
-    def densities(self, first: int, last: int, latents: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """log p(h) up to a constant of each row, and log p(v | h) of some rows, nats: each (draws, rows)."""
-        energy = self._free.base_energy
-        if energy.batch_shape:
-            energy = energy.rows(torch.arange(first, last, device=self.x.device))
-        free = BoltzmannMachine(energy.layers, energy.couplings)
-        data = self.x[first:last].expand(len(next(iter(latents.values()))), -1, -1)
-        layers = [latents.get(name, data) for name in energy.names]
-        joint = -free.energy(torch.cat(layers, -1))
-        neighbours = {
-            energy.names[index]: layers[index]
-            for index in (self.layer - 1, self.layer + 1)
-            if 0 <= index < len(energy.names)
-        }
-        likelihood = free.conditional(energy.names[self.layer], given=neighbours).log_prob(data)
-        return joint - likelihood, likelihood
-
-    @property
-    def _free(self) -> BoltzmannMachine:
-        """The machine whose data are no constants."""
-        energy = self.machine.base_energy
-        units: Any = energy.units[self.layer]
-        return BoltzmannMachine({**energy.layers, energy.names[self.layer]: units.units}, energy.couplings)
+    return Drawn(truth, dims, method, len(next(iter(kept.values()))), draws, densities, time)
 
 
 def slowest(draws: Mapping[str, Tensor]) -> float:
@@ -124,9 +129,3 @@ def slowest(draws: Mapping[str, Tensor]) -> float:
             if size == size:
                 times.append(told.numel() / size)
     return max(times)
-
-
-def thinned(draws: Mapping[str, Tensor], time: float) -> tuple[Latents, float]:
-    """Every so-manieth draw of each chain, chains one after another: (L, rows, ...)."""
-    each = max(1, round(time))
-    return {name: value[:, each - 1 :: each].flatten(0, 1) for name, value in draws.items()}, time

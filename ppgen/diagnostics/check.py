@@ -85,9 +85,7 @@ def check(
     common: dict[str, Any] = {"seed": seed}
     if program.energies:
         if partitions is None:
-            partitions = {
-                site: _partition(given, site, energy, rows, seed) for site, energy in program.energies.items()
-            }
+            partitions = {site: _partition(given, site, energy, rows, seed) for site, energy in program.energies.items()}
         findings += [found for estimate in _values(partitions) for found in _partition_finding(estimate)]
         common["log_partition"] = details["log_partition"] = partitions
     estimate = log_likelihood

@@ -82,7 +82,9 @@ class Check:
                     "warning": each.warning,
                     "advice": each.advice,
                     # NaN and infinity have no place in JSON.
-                    "values": {key: value if abs(value) < float("inf") else None for key, value in each.values.items()},
+                    "values": {
+                        key: value if abs(value) < float("inf") else None for key, value in each.values.items()
+                    },
                 }
                 for each in self.findings
             ],
