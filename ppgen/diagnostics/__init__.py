@@ -2,6 +2,8 @@
 
 from ppgen.diagnostics import figures
 from ppgen.diagnostics.approximation_gap import ApproximationGap, approximation_gap
+from ppgen.diagnostics.calibration import simulation_based_calibration
+from ppgen.diagnostics.calibration_result import Calibration
 from ppgen.diagnostics.check import check
 from ppgen.diagnostics.check_report import Check, Finding
 from ppgen.diagnostics.convergence import convergence
@@ -16,6 +18,7 @@ from ppgen.diagnostics.latent_units import latent_units
 
 __all__ = [
     "ApproximationGap",
+    "Calibration",
     "Check",
     "Convergence",
     "Finding",
@@ -33,4 +36,5 @@ __all__ = [
     "gradient_table",
     "importance_weights",
     "latent_units",
+    "simulation_based_calibration",
 ]
