@@ -12,7 +12,7 @@ import xarray as xr
 import ppgen
 from ppgen import registry
 from ppgen.cli import main
-from ppgen.commands import demo, report
+from ppgen.commands import demo
 from ppgen.commands.models import model_options, takes_inputs
 from ppgen.commands.options import REQUIRED
 
