@@ -273,7 +273,7 @@ def test_what_differs_is_called_different(data: datasets.Dataset) -> None:
     text = repr(found)
     assert "good is best" in text
     assert "Within noise of it: near" in text and "Below it by more than noise: bad (0.997" in text
-    quick = {**QUICK, "steps": 150}
+    quick = {**QUICK, "steps": 60}
     runs = [
         ppgen.compare_inferences(rbm, data, ["pcd"], seeds=3, lr=lr, optimizer="adam", **quick).isel(
             model=0, inference=0
