@@ -23,6 +23,11 @@ class Group:
         self.arrays.setdefault(name, []).append(array)
         self.dims[name] = dims
 
+    def take(self, other: "Group") -> None:
+        """Add the variables of another group."""
+        self.arrays |= other.arrays
+        self.dims |= other.dims
+
     def variables(self) -> dict[str, np.ndarray]:
         """Variables with all their draws."""
         joined = {name: np.concatenate(chunks) for name, chunks in self.arrays.items() if len(chunks) > 1}

@@ -18,6 +18,8 @@ from ppgen.inference.log_weights import PARTICLES
 from ppgen.pair import AnyPair, split_batch
 from ppgen.trees import Group, to_array
 
+CHUNK = 10_000  # draws x rows at once
+
 
 @dataclass
 class Collector:
@@ -42,12 +44,15 @@ class Collector:
         """Draws of the guide, their densities under both programs, and the data that the model observes."""
         layout = find_layout(self.pair, batch)
         for count, guide, model in self._pairs_of_traces(batch, layout):
-            self._add("posterior", model, _latents(model), count, layout)
+            self._add("posterior", model, latents(model), count, layout)
             self._add_densities(model, guide, count, layout, log_likelihood)
             if predictive:
                 self._add_predictive("posterior_predictive", batch, guide, model, count, layout)
-        for name in _observed(model):
-            self._add_observed(sites(model)[name], layout)
+        self._add_all_observed(model, layout)
+
+    def group(self, name: str) -> Group:
+        """The group of that name, made at the first call."""
+        return self.groups.setdefault(name, Group())
 
     def predictions(self, batch: Any) -> None:
         """Observed sites drawn anew, given draws of the guide."""
@@ -62,7 +67,7 @@ class Collector:
             for part in [count] if self.vectorize else [1] * count:
                 trace = self._run(unconditioned(self.pair.model), batch, part, layout)
                 observed = [name for name, site in sites(trace).items() if _was_data(site)]
-                latent = [name for name in _latents(trace) if name not in observed]
+                latent = [name for name in latents(trace) if name not in observed]
                 self._add("prior", trace, latent, part, layout)
                 self._add("prior_predictive", trace, observed, part, layout)
 
@@ -91,7 +96,7 @@ class Collector:
             return poutine.trace(program).get_trace(*args, **kwargs)
 
     def _add(self, group: str, trace: poutine.Trace, names: Sequence[str], count: int, layout: Layout) -> None:
-        variables, found = self.groups.setdefault(group, Group()), sites(trace)
+        variables, found = self.group(group), sites(trace)
         for name in names:
             if found[name]["value"].numel():  # pyro.factor has none
                 variables.add(name, *self._variable(found[name], found[name]["value"], count, layout))
@@ -113,7 +118,7 @@ class Collector:
         if value.dim() - event_dim >= -layout.particle_dim:  # observed once, whatever the number of draws
             value = value.select(value.dim() - event_dim + layout.particle_dim, 0)
         if value.numel():
-            variables = self.groups.setdefault("observed_data", Group())
+            variables = self.group("observed_data")
             variables.add(site["name"], *self._variable(site, value, 1, layout))
 
     def _variable(self, site: Any, value: Tensor, count: int, layout: Layout) -> tuple[Any, list[str]]:
@@ -131,8 +136,8 @@ class Collector:
         layout: Layout,
         log_likelihood: bool,
     ) -> None:
-        stats, plate = self.groups.setdefault("sample_stats", Group()), [layout.plate]
-        log_p, log_q = _log_density(model, count, layout), _log_density(guide, count, layout)
+        stats, plate = self.group("sample_stats"), [layout.plate]
+        log_p, log_q = log_density(model, count, layout), log_density(guide, count, layout)
         if layout.global_latents:
             values, dims = [inside.sum(1) + outside for inside, outside in (log_p, log_q)], []
         else:
@@ -142,11 +147,18 @@ class Collector:
             stats.add(name, to_array(value), dims)
         stats.add("lp", to_array(log_p[0].sum(1) + log_p[1]), [])
         if log_likelihood:
-            variables = self.groups.setdefault("log_likelihood", Group())
-            for name in _observed(model):
-                site = sites(model)[name]
-                if site["value"].numel() and data_frame(site, layout.plate) is not None:
-                    variables.add(name, to_array(_site_log_density(site, count, layout)), plate)
+            self._add_log_likelihood(model, count, layout)
+
+    def _add_log_likelihood(self, model: poutine.Trace, count: int, layout: Layout) -> None:
+        for name in _observed(model):
+            site = sites(model)[name]
+            if site["value"].numel() and data_frame(site, layout.plate) is not None:
+                value = to_array(site_log_density(site, count, layout))
+                self.group("log_likelihood").add(name, value, [layout.plate])
+
+    def _add_all_observed(self, model: poutine.Trace, layout: Layout) -> None:
+        for name in _observed(model):
+            self._add_observed(sites(model)[name], layout)
 
 
 def _event_dim(site: Any, frames: Mapping[int, Any], count: int, layout: Layout) -> int:
@@ -160,7 +172,7 @@ def _event_dim(site: Any, frames: Mapping[int, Any], count: int, layout: Layout)
     return max(value.dim() - batch, 0)
 
 
-def _latents(trace: poutine.Trace) -> list[str]:
+def latents(trace: poutine.Trace) -> list[str]:
     """Latent sites and deterministic ones."""
     return [
         name for name, site in sites(trace).items() if not site["is_observed"] or site["infer"].get("_deterministic")
@@ -177,19 +189,19 @@ def _was_data(site: Any) -> bool:
     return bool(site["infer"].get("was_observed")) and not site["infer"].get("_deterministic")
 
 
-def _log_density(trace: poutine.Trace, count: int, layout: Layout) -> tuple[Tensor, Tensor]:
+def log_density(trace: poutine.Trace, count: int, layout: Layout) -> tuple[Tensor, Tensor]:
     """Sums of the sites inside the data plate, (draws, rows), and outside of it, (draws,)."""
     inside: Any = torch.zeros(count, 1, dtype=torch.float64)
     outside: Any = torch.zeros(count, dtype=torch.float64)
     for site in sites(trace).values():
         if data_frame(site, layout.plate) is not None:
-            inside = inside + _site_log_density(site, count, layout)
+            inside = inside + site_log_density(site, count, layout)
         else:
-            outside = outside + _site_log_density(site, count, layout)
+            outside = outside + site_log_density(site, count, layout)
     return inside, outside
 
 
-def _site_log_density(site: Any, count: int, layout: Layout) -> Tensor:
+def site_log_density(site: Any, count: int, layout: Layout) -> Tensor:
     """Log-density of a site with its scale and mask, float64: (draws, rows), outside the plate (draws,)."""
     frame = data_frame(site, layout.plate)
     log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
@@ -197,3 +209,14 @@ def _site_log_density(site: Any, count: int, layout: Layout) -> Tensor:
     value, names = arrange(log_prob, 0, plates(site, [PARTICLES]), count, layout.particle_dim)
     others = [index for index, name in enumerate(names, start=1) if name != layout.plate]
     return (value.sum(others) if others else value).double().cpu()
+
+
+def check_counts(**counts: Any) -> None:
+    """Raise unless each number, named by its argument, is a positive integer.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a positive integer, got {value!r}.")

@@ -7,10 +7,10 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
-from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates
+from ppgen.diagnostics.given_draws import Substitute
 from ppgen.inference.layout import sites
 from ppgen.inference.pyro_kernel import PyroKernel
 from ppgen.trees import Group, make_tree, to_array
@@ -107,19 +107,7 @@ def from_pyro(
 
 def _conditioned(model: Any, values: Mapping[str, Tensor], args: Any, kwargs: Any) -> poutine.Trace:
     with torch.no_grad():
-        return poutine.trace(_Substitute(values)(model)).get_trace(*args, **kwargs)
-
-
-class _Substitute(Messenger):
-    """Handler that puts given values at latent sites and leaves them latent."""
-
-    def __init__(self, values: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.values = values
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if msg["name"] in self.values and not msg["is_observed"]:
-            msg["value"], msg["done"] = self.values[msg["name"]], True
+        return poutine.trace(Substitute(values)(model)).get_trace(*args, **kwargs)
 
 
 def _sites(trace: poutine.Trace) -> dict[str, Any]:

@@ -1,0 +1,94 @@
+"""What the chains of `ppgen.inference` hold, in one form whatever the kernel."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from ppgen.diagnostics.dimensions import name_dimensions
+from ppgen.diagnostics.given_draws import stacked
+from ppgen.inference import PosteriorSamples
+from ppgen.trees import Group, to_array
+
+
+@dataclass
+class ChainDraws:
+    """Draws of chains, one chain after another.
+
+    Attributes:
+        kernel: Name of the kernel.
+        num_chains: Chains.
+        num_draws: Draws of each.
+        values: Draws by site or layer, (chains x draws, rows, inner plates, event).
+        posterior: The same as a group of the tree.
+        sample_stats: What the kernel tells of each step.
+        by_site: Whether the draws are those of the latent sites of a pair, and nothing else.
+        coords: Coordinates of dimensions that the kernel knows.
+    """
+
+    kernel: str
+    num_chains: int
+    num_draws: int
+    values: dict[str, Tensor]
+    posterior: Group
+    sample_stats: Group
+    by_site: bool
+    coords: dict[str, Any] = field(default_factory=dict)
+
+
+def chain_draws(chains: Any, dims: Mapping[str, Sequence[str]] | None) -> ChainDraws:
+    """The draws of chains of any of our kernels.
+
+    Args:
+        chains: A `PosteriorSamples` or a tree of `inference.sample`.
+        dims: The user's names of dimensions, by site.
+
+    Raises:
+        TypeError: If they are neither.
+    """
+    if isinstance(chains, PosteriorSamples):
+        return _of_posteriors(chains, dims)
+    if hasattr(chains, "children") and "posterior" in chains.children:
+        return _of_tree(chains, dims)
+    raise TypeError(
+        "chains must be what inference.sample_posterior or inference.sample returned, got "
+        f"{type(chains).__name__}; draws of pyro.infer.MCMC go to from_pyro, a trained guide to from_pyro_svi."
+    )
+
+
+def _of_posteriors(chains: PosteriorSamples, dims: Mapping[str, Sequence[str]] | None) -> ChainDraws:
+    values = {name: stacked(value) for name, value in chains.draws.items()}
+    posterior, stats = Group(), Group()
+    for name, value in values.items():
+        inferred = chains.dims.get(name) or ("data", *(None,) * (value.dim() - 2))
+        posterior.add(name, to_array(value), name_dimensions(name, inferred, dims, {}))
+    plate = [next((names[0] for names in chains.dims.values() if names[0] is not None), "data")]
+    for name, value in {"lp": chains.log_density, **chains.info._asdict()}.items():
+        stats.add(name, to_array(stacked(value)), plate)
+    return ChainDraws("HMC", *chains.log_density.shape[:2], values, posterior, stats, True)
+
+
+def _of_tree(tree: Any, dims: Mapping[str, Sequence[str]] | None) -> ChainDraws:
+    groups = {"posterior": Group(), "sample_stats": Group()}
+    values, coords = {}, {}
+    for kind, group in groups.items():
+        if kind not in tree.children:
+            continue
+        for name, array in tree[kind].data_vars.items():
+            names = [str(dim) for dim in array.dims[2:]]
+            value = array.values.reshape(-1, *array.shape[2:])
+            if kind == "posterior":
+                values[str(name)] = stacked(array.values)
+                names = _renamed(str(name), names, dims)
+            group.add(str(name), value, names)
+            coords |= {str(dim): array[dim].values for dim in names if dim in array.coords}
+    sizes = tree.posterior.sizes
+    kernel = str(tree.attrs.get("kernel", "unknown"))
+    return ChainDraws(kernel, sizes["chain"], sizes["draw"], values, *groups.values(), False, coords)
+
+
+def _renamed(name: str, own: Sequence[str], dims: Mapping[str, Sequence[str]] | None) -> list[str]:
+    """Names of the dimensions of a layer: its own, but the user's for its units, or for all."""
+    inferred = [None if dim == f"{name}_unit" else dim for dim in own]
+    return name_dimensions(name, inferred, dims, {"event_dims": [f"{name}_unit"]})
