@@ -66,10 +66,14 @@ class Collector:
         for count in self._counts(batch):
             for part in [count] if self.vectorize else [1] * count:
                 trace = self._run(unconditioned(self.pair.model), batch, part, layout)
-                observed = [name for name, site in sites(trace).items() if _was_data(site)]
-                latent = [name for name in latents(trace) if name not in observed]
-                self._add("prior", trace, latent, part, layout)
-                self._add("prior_predictive", trace, observed, part, layout)
+                self._add_prior(trace, part, layout)
+
+    def _add_prior(self, trace: poutine.Trace, count: int, layout: Layout) -> None:
+        """Draws of an unconditioned model."""
+        observed = [name for name, site in sites(trace).items() if _was_data(site)]
+        latent = [name for name in latents(trace) if name not in observed]
+        self._add("prior", trace, latent, count, layout)
+        self._add("prior_predictive", trace, observed, count, layout)
 
     def _pairs_of_traces(self, batch: Any, layout: Layout) -> Any:
         if layout.marginalised:

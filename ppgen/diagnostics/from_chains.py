@@ -8,6 +8,7 @@ from ppgen.diagnostics.chain_draws import chain_draws
 from ppgen.diagnostics.collect import CHUNK, check_counts
 from ppgen.diagnostics.given_draws import GivenDraws
 from ppgen.diagnostics.undirected import add_prior, partitions, whole_batch
+from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair
@@ -41,9 +42,12 @@ def from_chains(
     `acceptance_rate`, `diverging`, `energy`, `energy_error` and `step_size` of each trajectory; all by datum. With the
     pair `log_p` = log p(x, z) of each datum besides, in nats.
 
+    Chains of a machine that was conditioned on data draw from the posterior of its hidden layers. Those of a machine
+    by itself draw from its law: with the pair and the data, the latents, drawn further down through directed layers,
+    are the `prior`, and visible units given them the `prior_predictive`.
+
     Args:
-        chains: What `inference.sample_posterior` returned, or the tree of `inference.sample` for a machine that was
-            conditioned on data.
+        chains: What `inference.sample_posterior` returned, or the tree of `inference.sample` for a machine.
         pair: The model of the zoo, `ppgen.Pair` or run that the chains were run for.
         x: The data that they were run for, as the pair takes them.
         prior: Whether to draw from the model without data, as often as there are draws.
@@ -66,9 +70,6 @@ def from_chains(
         TypeError: If `chains` are none of ours.
         ValueError: If the pair or the data do not fit the chains, or arguments are wrong.
 
-    References:
-        | ArviZ a unified library for exploratory analysis of Bayesian models in Python (Kumar et al., 2019)
-
     Example:
         >>> import torch
         >>> from ppgen import diagnostics, inference, models
@@ -86,28 +87,36 @@ def from_chains(
             f"{'x' if x is None else 'pair'} is missing: give the pair and the data that the chains were run for, or "
             "neither."
         )
-    held = chain_draws(chains, dims)
+    pair = None if pair is None else as_pair(pair)
+    held = chain_draws(chains, dims, *([] if pair is None else [pair.plate]))
     groups, left_out = {"posterior": held.posterior, "sample_stats": held.sample_stats}, list[str]()
     model = {}
     if pair is not None:
-        pair = as_pair(pair)
         model = {"model": type(pair).__name__, "seed": seed}
         batch = whole_batch(pair, x)
         energies = undirected_sites(pair, batch)
         known, left_out = partitions(pair, energies, batch, log_partition)
+        dims = {**held.dims, **(dims or {})}
         collector = GivenDraws(pair, held.num_chains * held.num_draws, chunk, vectorize_particles, dims)
         with evaluating(pair, seed), inference.attach(log_partition=known):
-            collector.chains(
-                batch,
-                held.values,
-                posterior=held.by_site,
-                predictive=posterior_predictive,
-                log_likelihood=log_likelihood,
-            )
-        if prior:
+            if held.conditioned:
+                collector.chains(
+                    batch,
+                    held.values,
+                    posterior=held.by_site,
+                    predictive=posterior_predictive,
+                    log_likelihood=log_likelihood,
+                )
+            else:
+                collector.prior_chains(batch, Rows(x, pair)(0, 1), held.values if prior else None)
+        if held.conditioned and prior:
             left_out = add_prior(collector, batch, energies, sampler, seed + 1) + left_out
-        held.sample_stats.take(collector.groups.pop("sample_stats"))
-        groups |= collector.groups
+        if not held.conditioned:
+            left_out = ["log_likelihood and posterior_predictive, as the chains were not conditioned on data"]
+        for name in collector.group("observed_data").arrays if held.conditioned else ():
+            held.posterior.remove(name)  # a layer that is held at the data
+        held.sample_stats.take(collector.group("sample_stats"))
+        groups |= {name: group for name, group in collector.groups.items() if name != "sample_stats"}
     attrs = {"inference": "mcmc", "kernel": held.kernel, **model}
     if left_out:
         attrs["left_out"] = "; ".join(left_out)

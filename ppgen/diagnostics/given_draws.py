@@ -9,7 +9,8 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppgen.diagnostics.collect import Collector, latents, log_density
-from ppgen.inference.layout import Layout, find_layout, sites
+from ppgen.distributions import UndirectedDistribution
+from ppgen.inference.layout import Layout, find_layout, sites, unconditioned, undirected_law
 from ppgen.trees import to_array
 
 
@@ -39,8 +40,13 @@ class GivenDraws(Collector):
         Raises:
             ValueError: If draws of a latent site are missing or do not fit its shape.
         """
-        layout, reference = self._reference(batch, draws)
-        for count, trace in self._traces(batch, draws, layout, reference):
+        layout = find_layout(self.pair, batch)
+        reference = self._reference(batch, layout)
+        draws = _complete(draws, layout)
+        latent = {name: site for name, site in reference.items() if name in layout.latent}
+        _check_all(latent, draws)
+        _check_data(reference, draws)
+        for count, trace in self._traces(self.pair.model, batch, draws, layout, latent):
             if posterior:
                 self._add("posterior", trace, latents(trace), count, layout)
             inside, _ = log_density(trace, count, layout)
@@ -51,22 +57,48 @@ class GivenDraws(Collector):
                 self._add_predictive("posterior_predictive", batch, _latent_part(trace), trace, count, layout)
         self._add_all_observed(trace, layout)
 
-    def _reference(self, batch: Any, draws: Mapping[str, Tensor]) -> tuple[Layout, dict[str, Any]]:
-        """Structure of the pair, and the latent sites of one run of its model."""
+    def prior_chains(self, batch: Any, row: Any, draws: Mapping[str, Tensor] | None) -> None:
+        """Draws of a machine by itself with all that the model makes of them, and the data that it observes.
+
+        Sites that the chains do not hold are drawn given those that they do.
+
+        Args:
+            batch: The data.
+            row: One row of them.
+            draws: By site or layer, (draws, event); None adds the data alone.
+
+        Raises:
+            ValueError: If draws of an undirected site are missing or do not fit its shape.
+        """
         layout = find_layout(self.pair, batch)
+        self._add_all_observed(self._reference_trace(batch, layout), layout)
+        if draws is None:
+            return
+        layout = find_layout(self.pair, row)
+        reference = self._reference(row, layout)
+        draws = _complete({name: value.unsqueeze(1) for name, value in draws.items()}, layout)
+        undirected = {name: reference[name] for name in _undirected(layout)}
+        _check_all(undirected, draws)
+        for count, trace in self._traces(unconditioned(self.pair.model), row, draws, layout, undirected):
+            self._add_prior(trace, count, layout)
+        for kind in ("prior", "prior_predictive"):
+            self.group(kind).drop(layout.plate)
+
+    def _reference_trace(self, batch: Any, layout: Layout) -> poutine.Trace:
         guide = self._run(self.pair.guide, batch, 1, layout)
-        found = sites(self._run(poutine.replay(self.pair.model, trace=guide), batch, 1, layout))
-        held = {name: found[name] for name in layout.latent if name in found}
-        missing = [name for name in held if name not in draws]
-        if missing:
-            raise ValueError(
-                f"The chains hold no draws of the latent sites {missing} of the model; they hold {sorted(draws)}. Give "
-                "the pair and the data that the chains were run for."
-            )
-        return layout, held
+        return self._run(poutine.replay(self.pair.model, trace=guide), batch, 1, layout)
+
+    def _reference(self, batch: Any, layout: Layout) -> dict[str, Any]:
+        """Sites of one run of the model."""
+        return sites(self._reference_trace(batch, layout))
 
     def _traces(
-        self, batch: Any, draws: Mapping[str, Tensor], layout: Layout, reference: Mapping[str, Any]
+        self,
+        program: Any,
+        batch: Any,
+        draws: Mapping[str, Tensor],
+        layout: Layout,
+        reference: Mapping[str, Any],
     ) -> Iterator[tuple[int, poutine.Trace]]:
         first = 0
         for most in self._counts(batch):
@@ -76,8 +108,43 @@ class GivenDraws(Collector):
                 }
                 first += count
                 with Substitute(part):
-                    trace = self._run(self.pair.model, batch, count, layout)
+                    trace = self._run(program, batch, count, layout)
                 yield count, trace
+
+
+def _check_all(latent: Mapping[str, Any], draws: Mapping[str, Tensor]) -> None:
+    missing = [name for name in latent if name not in draws]
+    if missing:
+        raise ValueError(
+            f"The chains hold no draws of the latent sites {missing} of the model; they hold {sorted(draws)}. Give "
+            "the pair and the data that the chains were run for."
+        )
+
+
+def _check_data(reference: Mapping[str, Any], draws: Mapping[str, Tensor]) -> None:
+    """Raise if the chains hold a layer that the model observes, at other values."""
+    for name, site in reference.items():
+        if name in draws and site["is_observed"]:
+            value = site["value"]
+            if draws[name].shape[1:] != value.shape or not (draws[name][:1].to(value) == value).all():
+                raise ValueError(
+                    f"The chains were conditioned on other values of {name!r} than x holds. Give the data that they "
+                    "were run for."
+                )
+
+
+def _undirected(layout: Layout) -> dict[str, UndirectedDistribution]:
+    """Laws of Boltzmann machines at latent sites, whether log Z is attached or not."""
+    return {name: law for name, fn in layout.model_laws.items() if (law := undirected_law(fn)) is not None}
+
+
+def _complete(draws: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
+    """The draws, and those of undirected sites that hold several layers, or one under another name."""
+    found = dict(draws)
+    for site, law in _undirected(layout).items():
+        if site not in found and all(name in found for name in law.layer_names):
+            found[site] = torch.cat([found[name] for name in law.layer_names], -1)
+    return found
 
 
 def _latent_part(trace: poutine.Trace) -> poutine.Trace:
