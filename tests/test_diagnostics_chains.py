@@ -207,16 +207,12 @@ def test_machine_by_itself_is_a_prior():
 
 
 def test_arviz_reads_the_statistics():
-    """Catches chains that R-hat cannot compare, and log-likelihoods that LOO and PSIS cannot take."""
+    """Catches chains that R-hat cannot compare."""
     chains = conjugate_chains(num_samples=300, warmup_steps=200, num_chains=4)
     tree = diagnostics.from_chains(chains, conjugate_pair(), ROWS)
     assert (arviz_stats.rhat(tree)["z"] < 1.05).all()
     assert (arviz_stats.ess(tree)["z"] > 100).all()
     assert arviz_stats.summary(tree, var_names=["z"]).shape[0] == 4
-    assert arviz_stats.loo(tree, pointwise=True).elpd_i.dims == ("row",)
-    log_weights, k = (-tree.log_likelihood["x"]).azstats.psislw(dim=["chain", "draw"])
-    np.testing.assert_allclose(np.exp(log_weights).sum(("chain", "draw")), 1.0, rtol=1e-6)
-    assert k.dims == ("row",)
 
 
 @pytest.mark.parametrize(
