@@ -9,6 +9,7 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
+from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppgen import inference
@@ -21,6 +22,18 @@ from ppgen.trees import Group, to_array
 CHUNK = 10_000  # draws x rows at once
 
 
+class EventNames(Messenger):
+    """Notes the `infer` mapping of each site as the model states it; under `poutine.replay` the guide's replaces it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.infer: dict[str, dict[str, Any]] = {}
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if "event_dims" in msg["infer"]:
+            self.infer[msg["name"]] = {"event_dims": msg["infer"]["event_dims"]}
+
+
 @dataclass
 class Collector:
     """Runs a pair with many draws at once and collects what its traces tell.
@@ -31,6 +44,7 @@ class Collector:
         chunk: Draws times rows that run at once.
         vectorize: False for programs that cannot broadcast over draws.
         dims: The user's names of dimensions, by site.
+        names: The model's own, filled by the first run.
     """
 
     pair: AnyPair
@@ -39,10 +53,14 @@ class Collector:
     vectorize: bool
     dims: Mapping[str, Sequence[str]] | None
     groups: dict[str, Group] = field(default_factory=dict)
+    names: EventNames = field(default_factory=EventNames)
 
     def posterior(self, batch: Any, *, predictive: bool, log_likelihood: bool) -> None:
         """Draws of the guide, their densities under both programs, and the data that the model observes."""
         layout = find_layout(self.pair, batch)
+        devices = [self.pair.device] if self.pair.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            self._reference_trace(batch, layout)
         for count, guide, model in self._pairs_of_traces(batch, layout):
             self._add("posterior", model, latents(model), count, layout)
             self._add_densities(model, guide, count, layout, log_likelihood)
@@ -93,6 +111,11 @@ class Collector:
         most = max(1, self.chunk // max((len(value) for value in tensors), default=1))
         return [min(most, self.num_samples - first) for first in range(0, self.num_samples, most)]
 
+    def _reference_trace(self, batch: Any, layout: Layout) -> poutine.Trace:
+        """One run of the model against the guide, which notes what the model calls its event dimensions."""
+        guide = self._run(self.pair.guide, batch, 1, layout)
+        return self._run(poutine.replay(self.names(self.pair.model), trace=guide), batch, 1, layout)
+
     def _run(self, program: Any, batch: Any, count: int, layout: Layout) -> poutine.Trace:
         args, kwargs = split_batch(batch)
         draws: Any = pyro.plate(PARTICLES, count, dim=layout.particle_dim) if count > 1 else nullcontext()
@@ -129,7 +152,7 @@ class Collector:
         frames = plates(site, [PARTICLES])
         event_dim = _event_dim(site, frames, count, layout)
         value, found = arrange(value, event_dim, frames, count, layout.particle_dim)
-        dims = name_dimensions(site["name"], found, self.dims, site["infer"])
+        dims = name_dimensions(site["name"], found, self.dims, self.names.infer.get(site["name"], site["infer"]))
         return to_array(value, site["fn"].support), dims
 
     def _add_densities(

@@ -84,10 +84,6 @@ class GivenDraws(Collector):
         for kind in ("prior", "prior_predictive"):
             self.group(kind).drop(layout.plate)
 
-    def _reference_trace(self, batch: Any, layout: Layout) -> poutine.Trace:
-        guide = self._run(self.pair.guide, batch, 1, layout)
-        return self._run(poutine.replay(self.pair.model, trace=guide), batch, 1, layout)
-
     def _reference(self, batch: Any, layout: Layout) -> dict[str, Any]:
         """Sites of one run of the model."""
         return sites(self._reference_trace(batch, layout))
