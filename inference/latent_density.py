@@ -149,7 +149,7 @@ class LatentDensity:
 
     def _log_guide(self, position: Tensor, values: Mapping[str, Tensor]) -> Tensor:
         total = self._zeros(position)
-        for site in sites(self._trace(self.pair.guide, _Given(values))).values():
+        for site in sites(self._trace(self.pair.guide, Given(values))).values():
             if site["infer"].get("is_auxiliary"):
                 raise ValueError(
                     f"The guide draws the auxiliary site {site['name']!r}, so that its density of the latents alone is "
@@ -179,7 +179,7 @@ class LatentDensity:
         Raises:
             ValueError: If a value lies outside the support that the model states.
         """
-        trace: Any = self._trace(self.pair.model, _Given(values))
+        trace: Any = self._trace(self.pair.model, Given(values))
         pieces = []
         for site in self.sites:
             node = trace.nodes[site.name]
@@ -300,7 +300,7 @@ class _Unconstrained(Messenger):
             self.log_det[msg["name"]] = transform.log_abs_det_jacobian(piece, msg["value"])
 
 
-class _Given(Messenger):
+class Given(Messenger):
     """Puts values at latent sites."""
 
     def __init__(self, values: Mapping[str, Tensor]) -> None:
