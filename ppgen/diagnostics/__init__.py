@@ -12,6 +12,7 @@ from ppgen.diagnostics.comparison import compare_inferences
 from ppgen.diagnostics.convergence import convergence
 from ppgen.diagnostics.convergence_report import Convergence
 from ppgen.diagnostics.free_energies import FreeEnergies, free_energies
+from ppgen.diagnostics.from_chains import from_chains
 from ppgen.diagnostics.from_pyro import from_pyro
 from ppgen.diagnostics.from_pyro_svi import from_pyro_svi
 from ppgen.diagnostics.gradients import compare_estimators, gradient_table
@@ -39,6 +40,7 @@ __all__ = [
     "convergence",
     "figures",
     "free_energies",
+    "from_chains",
     "from_pyro",
     "from_pyro_svi",
     "gradient_table",
