@@ -217,6 +217,16 @@ def test_intervals_cover_what_they_say() -> None:
     assert np.mean([gap is not None and gap.within_noise for gap in known]) > 0.93
 
 
+def test_the_best_of_many_that_are_the_same_is_called_the_same() -> None:
+    """Catches intervals of single pairs where the data choose the pair: of eight that are equal, 4 in 10 would fail."""
+    random = np.random.default_rng(0)
+    count, alarms = 25, 0
+    for _ in range(count):
+        found = synthetic({f"label {index}": list(random.normal(size=4)) for index in range(8)})
+        alarms += "more than noise" in repr(found)
+    assert alarms / count < 0.05 + 4 * (0.05 * 0.95 / count) ** 0.5
+
+
 def test_kinds_and_doubts_are_said() -> None:
     """Catches a lower bound that is held against an exact value without a word."""
     from ppgen.diagnostics.comparison_table import assemble

@@ -50,7 +50,8 @@ def compare_inferences(
 
     Two inferences are called within noise where the 95 % interval of their difference holds 0. It covers what other
     seeds, another data set of that size and other Monte Carlo draws would change; differences are paired over
-    the seeds and the rows.
+    the seeds and the rows, and the intervals of all pairs of a model hold together (Bonferroni), as the best of many is
+    chosen by the same data.
 
     Args:
         model_factory: Function that makes a new model, of the zoo or a `ppgen.Pair`, such as a lambda; it is called

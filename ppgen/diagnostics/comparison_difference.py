@@ -10,7 +10,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference of two mean log-likelihoods, in nats per datum, and the half width of its 95 % interval.
+    """A difference of two mean log-likelihoods, in nats per datum, and the half width of its interval.
 
     Attributes:
         value: First minus second.
@@ -33,7 +33,13 @@ class Difference:
 
 
 def difference(
-    first: np.ndarray, second: np.ndarray, first_error: np.ndarray, second_error: np.ndarray, rows: np.ndarray | None
+    first: np.ndarray,
+    second: np.ndarray,
+    first_error: np.ndarray,
+    second_error: np.ndarray,
+    rows: np.ndarray | None,
+    *,
+    pairs: int = 1,
 ) -> Difference | None:
     r"""Difference of two inferences on one model, paired over the seeds and the data that both have.
 
@@ -42,7 +48,9 @@ def difference(
               + z^2 \, \frac{\sum_s \mathrm{se}_{1s}^2 + \mathrm{se}_{2s}^2}{S^2}}
 
     The three parts are what other seeds, another data set of that size, and other draws of the evaluation would change.
-    With one seed the first part is not known, and is left out.
+    With one seed the first part is not known, and is left out. t and z are the quantiles of an interval of 95 %; of
+    several differences, those by Bonferroni's rule: with eight inferences that are all the same, the one that came out
+    best would be held to be better than some other almost every second time, if each pair were looked at by itself.
 
     Args:
         first: Log-likelihood by seed, NaN where there is none, (S,).
@@ -50,6 +58,7 @@ def difference(
         first_error: Its Monte Carlo standard errors, (S,).
         second_error: The same of the other, (S,).
         rows: Log-likelihood of each datum of the first minus the second, (S, N); None if it is not known.
+        pairs: Number of differences of which all intervals hold together with a probability of 95 %.
 
     Returns:
         The difference; None if they have no seed in common.
@@ -66,7 +75,8 @@ def difference(
     if count == 0:
         return None
     found = first[both] - second[both]
-    z = float(norm.ppf(0.5 + LEVEL / 2))
+    above = 1 - (1 - LEVEL) / (2 * pairs)
+    z = float(norm.ppf(above))
     square = z**2 * float(np.nansum(first_error[both] ** 2 + second_error[both] ** 2)) / count**2
     if rows is not None:
         of_rows = rows[both].mean(0)
@@ -74,5 +84,5 @@ def difference(
         if len(of_rows) > 1:
             square += z**2 * float(of_rows.var(ddof=1)) / len(of_rows)
     if count > 1:
-        square += float(t.ppf(0.5 + LEVEL / 2, count - 1)) ** 2 * float(found.var(ddof=1)) / count
+        square += float(t.ppf(above, count - 1)) ** 2 * float(found.var(ddof=1)) / count
     return Difference(float(found.mean()), math.sqrt(square), count)

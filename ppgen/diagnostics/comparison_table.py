@@ -92,6 +92,9 @@ class Comparison(xr.Dataset):
     def difference(self, model: str, first: str, second: str) -> Difference | None:
         """Difference of two inferences on a model, paired over seeds and data; None without a seed in common.
 
+        Its interval and those of all other pairs of inferences on the model hold together with 95 %, as it is the data
+        that choose which of them is the best.
+
         Args:
             model: Name of the model.
             first: Label of an inference.
@@ -102,7 +105,15 @@ class Comparison(xr.Dataset):
         if POINTWISE in self:
             rows = one[POINTWISE].values - other[POINTWISE].values
         value, error = "log_likelihood", "log_likelihood_mcse"
-        return difference(one[value].values, other[value].values, one[error].values, other[error].values, rows)
+        count = int(self.planned.sel(model=model).any("seed").sum())
+        return difference(
+            one[value].values,
+            other[value].values,
+            one[error].values,
+            other[error].values,
+            rows,
+            pairs=max(math.comb(count, 2), 1),
+        )
 
     def best(self, model: str) -> str | None:
         """Label of the inference with the highest mean log-likelihood over seeds; None if every cell failed."""

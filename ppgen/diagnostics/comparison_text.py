@@ -50,7 +50,8 @@ def sentences(found: Any) -> list[str]:
         )
     else:
         said.append(
-            "± se is the standard error over seeds; intervals of differences are of 95 %, paired over seeds and rows."
+            "± se is the standard error over seeds; intervals of differences are of 95 % for all pairs of a model "
+            "together,\npaired over seeds and rows."
         )
     kinds = sorted({str(kind) for kind in found["kind"].values.ravel() if str(kind)})
     if len(kinds) > 1:
