@@ -67,6 +67,40 @@ def test_narrow_guide_is_named() -> None:
     assert all(each.advice for each in found.warnings)
 
 
+def test_advice_on_discrete_latents_can_be_followed() -> None:
+    """Catches a remedy that raises: annealing, a split of the gap and pathwise IWAE are for continuous latents."""
+    torch.manual_seed(0)
+    net = models.SigmoidBeliefNet(sizes=(12, 5))
+    for parameter in (*net.decoders.parameters(), *net.encoders.parameters()):
+        torch.nn.init.normal_(parameter, std=3.0)
+    x = (torch.rand(60, 12) < 0.4).float()
+    found = diagnostics.check(net, x, num_particles=200)
+    assert {"gap of the guide", "Pareto k"} <= {each.name for each in found.warnings}
+    told = " ".join(str(each.advice) for each in found.warnings) + diagnostics.importance_weights(net, x).advice
+    for impossible in ("'ais'", "IWAE()", "approximation_gap"):
+        assert impossible not in told
+    for wanted in (inference.VIMCO(), inference.RWS()):
+        assert type(wanted).__name__ == "Inference" and ppgen.fit(net, x, wanted, steps=1, progress=False)
+    assert "inference.VIMCO()" in told and "inference.RWS()" in told
+    continuous = diagnostics.check(ppgen.Pair(linear_gaussian.model, narrow_guide), linear_gaussian.data(100))
+    assert "'ais'" in str(continuous["Pareto k"].advice) and "approximation_gap" in str(continuous["Pareto k"].advice)
+    idle = models.DBM(visible=12, hidden=(4, 3))
+    for weight in idle.weights:
+        torch.nn.init.zeros_(weight)
+    guide = diagnostics.check(idle, x)["latent units"]
+    assert guide.warning and "free_bits" not in str(guide.advice), "a mean field has no bits to free"
+
+
+def test_advice_on_overfitting_can_be_followed() -> None:
+    """Catches an argument that `fit` has not."""
+    from ppgen.diagnostics.free_energies import OVERFITTING
+
+    assert "optimizer={'weight_decay': 1e-4}" in OVERFITTING and "early_stopping=" in OVERFITTING
+    rbm, x = models.RBM(visible=6, hidden=3), (torch.rand(20, 6) < 0.4).float()
+    decayed = ppgen.fit(rbm, x, steps=1, optimizer={"weight_decay": 1e-4}, early_stopping=2, progress=False)
+    assert decayed.config["training"]["optimizer"]["weight_decay"] == 1e-4
+
+
 def test_collapsed_guide_is_named() -> None:
     """Catches latents that tell nothing and are not reported."""
     found = diagnostics.check(ppgen.Pair(linear_gaussian.model, idle_guide), linear_gaussian.data(100))

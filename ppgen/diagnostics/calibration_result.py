@@ -12,12 +12,19 @@ from ppgen.trees import Group, make_tree
 CLEAR = 3.0  # standard errors from which on a direction is named
 DENSITIES = ("log_likelihood", "log_joint")
 
-ADVICE = {
+_CHAINS = {
+    "narrow": "Too narrow: more warm-up, or a kernel that moves farther, so that chains find all of the posterior.",
+    "wide": "Too wide: more warm-up, so that chains forget where they began.",
+    "shifted": "Shifted: more warm-up, so that chains forget where they began.",
+}
+_GUIDE = {
     "narrow": "Too narrow: use a richer guide, or an objective that covers the posterior's mass "
-    "(inference.IWELBO, inference.ReweightedWakeSleep); chains: more warm-up, so that they find all of it.",
-    "wide": "Too wide: train the guide longer, or let its scales depend on x; chains: more warm-up.",
-    "shifted": "Shifted: train longer or give the guide more capacity; training.refine tells whether the guide's "
-    "family or its amortisation is to blame; chains: more warm-up.",
+    "(inference.IWELBO, inference.ReweightedWakeSleep).",
+    "wide": "Too wide: train the guide longer, or let the scales of its Normals depend on x.",
+    "shifted": "Shifted: train longer or give the guide more capacity; of continuous latents "
+    "diagnostics.approximation_gap tells whether the guide's family or its amortisation is to blame.",
+}
+_EITHER = {
     "worse": "Draws worse than the truth: the posterior ignores part of what x tells, or is too wide.",
     "better": "Draws better than the truth: the posterior sits on the peak of the density, and is too narrow.",
     "other": "Of another shape: draw the unit, arviz_plots.plot_ecdf_pit(result.to_datatree()).",
@@ -115,7 +122,8 @@ class Calibration:
             "together (Holm)."
         )
         kinds = dict.fromkeys("shifted" if kind.startswith("shifted") else kind for kind in wrong)
-        yield from (ADVICE[kind] for kind in kinds)
+        advice = {**_EITHER, **(_GUIDE if self.autocorrelation_time is None else _CHAINS)}
+        yield from (advice[kind] for kind in kinds)
         if not wrong:
             yield (
                 "No evidence against the posterior draws on data of the model itself; whether the model fits real data "

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ppgen.diagnostics.check_report import Check, Finding
-from ppgen.diagnostics.free_energies import free_energies
-from ppgen.diagnostics.importance_weights import advice_for
+from ppgen.diagnostics.free_energies import OVERFITTING, free_energies
+from ppgen.diagnostics.guide_advice import Latents, gap_advice, latents_of, weights_advice
 from ppgen.diagnostics.latent_units import latent_units
 from ppgen.evaluation import Estimate, log_partition
 from ppgen.evaluation import log_likelihood as estimate_log_likelihood
@@ -90,7 +90,7 @@ def check(
     rows, some = _part(every, max_rows, seed)
     findings, details = [], dict[str, Any]()
     common: dict[str, Any] = {"seed": seed}
-    inexact = bool(program.inexact_sites)
+    inexact, latents = bool(program.inexact_sites), latents_of(program)
     own = any(energy.batch_shape for energy in program.energies.values())  # each row has a log Z of its own
     if program.energies and not own:
         if partitions is None:
@@ -106,9 +106,9 @@ def check(
         elbo = estimate_log_likelihood(given, rows, method="elbo", num_particles=_ELBO_PARTICLES, **common)
         same = log_likelihood is None or not (some or program.energies)  # the same rows and the same log Z
         beside = estimate if same else estimate_log_likelihood(given, rows, num_particles=num_particles, **common)
-        findings.append(_gap_finding(beside, elbo))
+        findings.append(_gap_finding(beside, elbo, latents))
     if estimate.num_bad_pareto_k is not None:
-        findings.append(_pareto_finding(estimate))
+        findings.append(_pareto_finding(estimate, latents))
     if program.layout.latent:
         finding, details["latent_units"] = _units_finding(given, rows, seed)
         findings.append(finding)
@@ -167,7 +167,7 @@ def _likelihood_finding(estimate: Estimate) -> Finding:
     return Finding("log-likelihood", error, values=values)
 
 
-def _gap_finding(estimate: Estimate, elbo: Estimate) -> Finding:
+def _gap_finding(estimate: Estimate, elbo: Estimate, latents: Latents) -> Finding:
     gap = estimate.value - elbo.value
     # log Z, and so its error, is common to both.
     error = math.sqrt(sum(each.se**2 - (each.log_partition_se or 0.0) ** 2 for each in (estimate, elbo)))
@@ -176,19 +176,16 @@ def _gap_finding(estimate: Estimate, elbo: Estimate) -> Finding:
     return Finding(
         "gap of the guide",
         f"{least}{with_error(gap, error)} nats per datum between log-likelihood and ELBO",
-        f"the guide is {gap:.1f} nats from the posterior, {gap / abs(estimate.value):.0%} of the log-likelihood: the "
-        "ELBO ranks models by their guides, and posterior means by the guide are off"
+        f"the guide is {gap:.1f} nats from the posterior: the ELBO ranks models by their guides, and posterior means "
+        "by the guide are off"
         if far
         else None,
-        "Compare models by the log-likelihood. A richer guide or an importance weighted bound narrows the gap; of "
-        "continuous latents diagnostics.approximation_gap tells whether the family or the amortisation is at fault."
-        if far
-        else None,
+        gap_advice(latents) if far else None,
         {"gap": gap, "se": error},
     )
 
 
-def _pareto_finding(estimate: Estimate) -> Finding:
+def _pareto_finding(estimate: Estimate, latents: Latents) -> Finding:
     bad, count = estimate.num_bad_pareto_k or 0, estimate.num_data or 1
     share = bad / count
     largest = float(np.max(estimate.per_datum["pareto_k"])) if estimate.per_datum else math.nan
@@ -199,7 +196,7 @@ def _pareto_finding(estimate: Estimate) -> Finding:
         "mass of the posterior, and log p(x) errs low by more than its error says"
         if bad
         else None,
-        advice_for(share) if bad else None,
+        weights_advice(latents, share) if bad else None,
         {"share": share, "largest": largest},
     )
 
@@ -262,6 +259,6 @@ def _generalisation_finding(
         f"new data do {gap:.1f} nats worse than training data: the model, or its guide, knows rows by heart"
         if far
         else None,
-        "Stop earlier (early_stopping=...), use weight_decay, fewer units, or dynamic binarisation." if far else None,
+        OVERFITTING if far else None,
         {"gap": gap, "se": error},
     )

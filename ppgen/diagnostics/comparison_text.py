@@ -68,7 +68,7 @@ def sentences(found: Any) -> list[str]:
     if doubtful:
         said.append(
             f"k-hat exceeds 0.7 in more than {MANY:.0%} of the rows of {'; '.join(doubtful)}: those values err low by "
-            "more than their errors say. Use more particles."
+            "more than their errors say, and more particles help little. See diagnostics.importance_weights."
         )
     said += _failures(found)
     return said

@@ -20,6 +20,10 @@ ROWS_AT_ONCE = 2_000
 MAX_ROWS = 5_000  # of the training data, drawn at random: their mean has an error of a few hundredths of a nat
 RHAT_LIMIT = 1.01
 LEAST_GAP = 0.5  # nats
+OVERFITTING = (
+    "Stop earlier (ppgen.fit(early_stopping=...)), use fewer units, or decay the weights "
+    "(ppgen.fit(optimizer={'weight_decay': 1e-4}))."
+)
 _Z = 4.0  # standard errors from which a difference of means is none of chance
 
 
@@ -60,7 +64,7 @@ class FreeEnergies:
                     "overfitting",
                     f"held-out data lie {gap:.2f} ± {error:.2f} nats above the training data: the model has begun to "
                     "learn rows by heart",
-                    "Stop earlier, use weight_decay or fewer hidden units.",
+                    OVERFITTING,
                 )
             )
         if self.rhat is not None and not self.rhat <= RHAT_LIMIT:

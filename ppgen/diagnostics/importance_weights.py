@@ -6,36 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from ppgen.diagnostics.guide_advice import Latents, latents_of, weights_advice
 from ppgen.evaluation import Estimate, log_likelihood
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.estimate import PARETO_K_LIMIT, with_error
+from ppgen.evaluation.program import examine
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.layout import find_layout
 from ppgen.pair import AnyPair, as_pair
 
 LEAST_PARTICLES = 100  # a tail of twenty draws; with fewer the limit below is under 0.5, and k is mostly noise
-FEW = 0.01  # share of data up to which doubtful weights are those of outlying data, and no property of the guide
-
-_ANOTHER_GUIDE = (
-    "More particles will not mend this. Use a richer or wider guide, or train it with an importance weighted bound "
-    "(inference.IWAE(), inference.RWS()), which punishes a guide that is too narrow. Of continuous latents, "
-    "diagnostics.approximation_gap tells whether the guide's family or its amortisation is at fault, and "
-    "evaluation.log_likelihood(method='ais') gives log p(x) without trusting the guide's tails."
-)
-_OUTLIERS = (
-    "Few data are concerned: look at them (dataset.pareto_k) as outliers, and leave their log p(x) to "
-    "evaluation.log_likelihood(method='ais')."
-)
-
-
-def advice_for(share: float) -> str:
-    """What to do where a share of the data has a k above 0.7.
-
-    Example:
-        >>> advice_for(0.005).split(":")[0]
-        'Few data are concerned'
-    """
-    return _ANOTHER_GUIDE if share > FEW else _OUTLIERS
 
 
 @dataclass(frozen=True)
@@ -48,12 +28,15 @@ class ImportanceWeights:
         log_likelihood: The estimate of log p(x), the mean over the data, with its own warnings.
         num_particles: Particles of each datum.
         limit: Largest k that so many particles can bear.
+        latents: What the latents are, which decides what may be done: `"continuous"`, `"discrete"`, or `"machine"`, the
+            hidden units of a Boltzmann machine.
     """
 
     dataset: Any = field(repr=False)
     log_likelihood: Estimate
     num_particles: int
     limit: float
+    latents: Latents = "continuous"
 
     @property
     def share_above_limit(self) -> float:
@@ -85,7 +68,7 @@ class ImportanceWeights:
     def advice(self) -> str:
         """What to do."""
         if self.share_unreliable > 0:
-            return advice_for(self.share_unreliable)
+            return weights_advice(self.latents, self.share_unreliable)
         if self.share_above_limit > 0:
             more = needed_particles(float(self.dataset.pareto_k.max()))
             return f"Use more particles: about {more:,} would bear the largest k."
@@ -193,7 +176,8 @@ def importance_weights(
         coords={pair.plate: np.arange(len(found["ess"]))},
         attrs={"model": type(pair).__name__, "num_particles": num_particles, "seed": seed},
     )
-    return ImportanceWeights(dataset, estimate, num_particles, pareto_limit(num_particles))
+    latents = latents_of(examine(pair, Rows(x, pair)))
+    return ImportanceWeights(dataset, estimate, num_particles, pareto_limit(num_particles), latents)
 
 
 def pareto_limit(num_particles: int) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ppgen.diagnostics.importance_weights import percent
 from ppgen.evaluation.estimate import with_error
-from ppgen.inference.layout import EXACT_POSTERIOR
+from ppgen.inference.layout import EXACT_POSTERIOR, MEAN_FIELD
 
 COSTLY = 0.01  # nats; a divergence of an inactive unit above it is paid for nothing
 PINNED = 0.01  # a bit this close to 0 or 1 on average is never, or always, on
@@ -73,7 +73,7 @@ class LatentUnits:
     def warning(self) -> str | None:
         """What is wrong, or None."""
         gone = ", ".join(self.collapsed_sites)
-        if gone and self._exact:
+        if gone and self._untrained:
             return f"no unit of {gone} depends on the data, so that the model takes all features for independent"
         if len(self.collapsed_sites) == len(self.sites):
             return f"posterior collapse: no unit of {gone} depends on the data, so that the latents tell nothing"
@@ -82,8 +82,8 @@ class LatentUnits:
     @property
     def advice(self) -> str:
         """What to do."""
-        if self.collapsed_sites and self._exact:
-            return "The guide is the exact posterior, so it is the weights that are too small: train longer."
+        if self.collapsed_sites and self._untrained:
+            return "The guide has nothing to train, so it is the model's weights that are too small: train longer."
         if self.collapsed_sites:
             return (
                 "Let the divergence in slowly (inference.ELBO(kl_weight=...)) or leave each layer some of it free "
@@ -132,10 +132,10 @@ class LatentUnits:
         return "\n".join([*lines, *warning, self.advice])
 
     @property
-    def _exact(self) -> bool:
-        """Whether the guide is the exact posterior at every collapsed site."""
+    def _untrained(self) -> bool:
+        """Whether the guide follows from the model at every collapsed site."""
         kinds = self.dataset.kind.sel(site=list(self.collapsed_sites)).values
-        return all(kind == EXACT_POSTERIOR for kind in kinds)
+        return all(kind in (EXACT_POSTERIOR, MEAN_FIELD) for kind in kinds)
 
     def _line(self, name: str) -> str:
         of_site, units = self.dataset.sel(site=name), self.of(name)
