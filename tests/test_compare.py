@@ -34,6 +34,9 @@ def vae() -> models.VAE:
     return models.VAE(features=9, latent=2, hidden=(4,))
 
 
+ONE = vae()
+
+
 def sbn() -> models.SigmoidBeliefNet:
     return models.SigmoidBeliefNet(sizes=(9, 4))
 
@@ -240,6 +243,23 @@ def test_kinds_and_doubts_are_said() -> None:
     assert "R-hat" in text and "1.020" in text
 
 
+def test_cells_without_a_finite_value_are_told() -> None:
+    """Catches a seed that gave data a probability of 0, and is left out of the mean without a word."""
+    text = repr(synthetic({"a": [-1.0, -1.1, -np.inf], "b": [-2.0, -2.1, -2.2]}))
+    assert "1 of 6 cells gave data a probability of 0" in text and "2 of 3" in text
+
+
+def test_rows_of_a_data_set_are_test_rows(data: datasets.Dataset) -> None:
+    """Catches a split of a data set, or arrays in a mapping, that are taken for wrong rows."""
+    found = ppgen.compare_inferences(vae, data, ["elbo"], seeds=1, test=data.test, **QUICK)
+    assert found.attrs["rows"] == "20 rows given" and bool(found.log_likelihood.notnull().all())
+    net = lambda: models.StochasticFeedforward(inputs=2, outputs=3, hidden=(4,), stochastic=(2,))
+    pairs = {"x": np.ones((30, 2), np.float32), "y": np.zeros((30, 3), np.float32)}
+    tensors = {name: torch.from_numpy(values) for name, values in pairs.items()}
+    found = ppgen.compare_inferences(net, tensors, ["rws"], seeds=1, test=pairs, **QUICK)
+    assert bool(found.log_likelihood.notnull().all())
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -264,6 +284,17 @@ def test_kinds_and_doubts_are_said() -> None:
         ({"data": bits()[:, :8]}, "9 features"),
         ({"data": bits() / 2}, "support|binari"),
         ({"inferences": {"a b": "elbo", "a-b": "elbo"}}, "would share the folder"),
+        ({"method": "exact"}, "not the exact posterior"),
+        ({"method": "ais", "model_factory": sbn, "inferences": ["vimco"]}, "'z1' is discrete"),
+        ({"num_chains": 0}, "num_chains must be"),
+        ({"betas": [0.5, 0.2]}, "betas must increase"),
+        ({"betas": "finer"}, "betas must be"),
+        ({"device": "cuda:99"}, "device"),
+        ({"test": bits(7)[:, :8]}, "test rows cannot be evaluated by 'VAE'"),
+        ({"test": bits(7) / 2}, "support"),
+        ({"test": bits(7)[:0]}, "at least one row"),
+        ({"test": {"x": "no rows"}}, "test must hold rows of numbers"),
+        ({"model_factory": lambda: ONE}, "new model whenever"),
     ],
 )
 def test_bad_input_raises_before_anything_is_written(

@@ -14,7 +14,7 @@ from ppgen.commands.options import options_of
 from ppgen.commands.parser import Parser
 from ppgen.datasets import Dataset
 from ppgen.evaluation import Estimate
-from ppgen.evaluation.likelihood import METHODS
+from ppgen.evaluation.likelihood_methods import METHODS
 from ppgen.inference.machines import undirected_sites
 from ppgen.training import checkpoint
 from ppgen.training.environment import resolve_device

@@ -13,10 +13,12 @@ import torch
 from ppgen import inference as inference_module
 from ppgen import registry
 from ppgen.diagnostics.comparison_cell import Cell, Study, seeded
-from ppgen.evaluation.likelihood import METHODS
+from ppgen.diagnostics.comparison_rows import check_evaluation, check_new, rows_of
+from ppgen.evaluation.likelihood_methods import METHODS
 from ppgen.inference import Estimator, Inference, NegativePhase, Objective
 from ppgen.pair import Pair, as_pair
 from ppgen.training.batches import Source, checksum_of
+from ppgen.training.environment import resolve_device
 from ppgen.training.fit import check_fit, fit
 from ppgen.training.optimizers import resolve_optimizer
 from ppgen.training.settings import Settings
@@ -55,9 +57,10 @@ def plan(
     if evaluation["method"] not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {evaluation['method']!r}.")
     _check_training(training)
+    resolve_device(training.get("device", "auto"))
     factories = _factories(model_factory)
     cells: list[Cell] = []
-    rows, described = None, ""
+    rows, described, checked = None, "", set[str]()
     wanted = _inferences(inferences, list(factories))
     for model, factory in factories.items():
         settings = Settings(**{name: _setting(training, name) for name in _setting_names()}, seed=0)
@@ -66,12 +69,16 @@ def plan(
             source = Source(data, torch.device("cpu"), as_given=isinstance(pair, Pair))
             if rows is None:
                 described = source.describe()
-                rows, what = _rows(source, data, test)
+                rows, what = rows_of(source, test)
             resolved = inference_module.resolve(value, pair)
             try:
                 check_fit(pair, source, resolved, settings.batch_size)
             except ValueError as error:
                 raise ValueError(f"inferences: {label!r} cannot train {model!r}: {error}") from error
+            if model not in checked:  # rows that it can evaluate, by the method that is asked for
+                checked.add(model)
+                check_new(pair, as_pair(seeded(factory, numbers[0])))
+                check_evaluation(pair, rows, model, evaluation)
             optimizer, lr, lr_schedule = (training.get(name) for name in _OPTIMIZER)
             spec = resolve_optimizer(optimizer, lr, lr_schedule, pair.default_training)
             config: dict[str, Any] = {
@@ -216,24 +223,6 @@ def _setting_names() -> list[str]:
 def _setting(training: Mapping[str, Any], name: str) -> Any:
     default = None if name in ("epochs", "steps") else inspect.signature(fit).parameters[name].default
     return training.get(name, default)
-
-
-def _rows(source: Source, data: Any, test: Any) -> tuple[Any, str]:
-    """Rows to evaluate, and which they are."""
-    if test is not None:
-        return test if isinstance(test, (tuple, Mapping)) else torch.as_tensor(test), f"{_length(test)} rows given"
-    if source.dataset is None:
-        return source.tensors, f"{source.num_train} training rows"
-    names = {"test": "test", "valid": "validation", "train": "training"}
-    split = next(name for name in names if len(source.dataset.split(name)))
-    rows = source.dataset.split(split)[:]
-    return rows, f"{len(rows)} {names[split]} rows"
-
-
-def _length(rows: Any) -> int:
-    while isinstance(rows, (tuple, Mapping)):
-        rows = next(iter(rows.values() if isinstance(rows, Mapping) else rows))
-    return len(rows)
 
 
 def _described(name: str, pair: Any) -> dict[str, Any]:

@@ -109,6 +109,14 @@ def _failures(found: Any) -> list[str]:
                 if error:
                     said.append(f"  {model}, {inference}, seed {seed}: {' '.join(error.split())}")
     planned = int(found.planned.sum())
+    infinite = int(((found["kind"] != "") & ~np.isfinite(found["log_likelihood"])).sum())
+    if infinite:
+        said_of = f"{infinite} of {planned} cells gave data a probability of 0 (log p(x) = -inf): means leave them out."
+        return [said_of, *_listed(said, planned)]
+    return _listed(said, planned)
+
+
+def _listed(said: list[str], planned: int) -> list[str]:
     return [f"{len(said)} of {planned} cells failed; the same call tries them again:", *said] if said else []
 
 

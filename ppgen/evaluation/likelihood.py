@@ -10,28 +10,25 @@ from torch import Tensor
 
 from ppgen.distributions import BaseRatePath
 from ppgen.evaluation.bounds import bounds
-from ppgen.evaluation.clamped import annealed_hidden, enumerated, hidden_states
+from ppgen.evaluation.clamped import annealed_hidden, enumerated
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.decoder_annealing import annealed, check_annealing
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.importance import PerDatum, importance
-from ppgen.evaluation.partition import LOW_ESS, enumerable
+from ppgen.evaluation.likelihood_methods import check_arguments, choose
+from ppgen.evaluation.partition import LOW_ESS
 from ppgen.evaluation.partitions import own_partitions, partitions_of
-from ppgen.evaluation.program import Program, examine
+from ppgen.evaluation.program import examine
 from ppgen.evaluation.reverse_annealing import raised
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.hmc import HMC
-from ppgen.inference.layout import MEAN_FIELD
 from ppgen.inference.machines import base_mean, undirected_sites
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
 
-METHODS = ("auto", "exact", "importance", "elbo", "bound", "ais", "raise")
 # Log-weights at once: with 784 features an activation takes 6 MiB and 0.3 GiB.
 CHUNK_CPU, CHUNK_CUDA = 2_000, 100_000
-# States of hidden layers times rows that "auto" sums over: seconds for machines of hundreds of units.
-WORTH_ENUMERATING = 2**22
 WARN_SHARE = 0.1  # share of rows with a Pareto k above the limit from which the mean itself is doubtful
 
 _DOUBTFUL_GUIDE = (
@@ -132,11 +129,11 @@ def log_likelihood(
         -2.2269 nats per datum, exact, auto: exact, 3 rows; spread over data ±1.0
     """
     pair = as_pair(pair)
-    _check(method, num_particles, chunk, compile)
+    check_arguments(method, num_particles, chunk, compile)
     rows = Rows(x, pair)
     program = examine(pair, rows)
     rows = Rows(x, pair) if rows.dtype is None else rows  # parameters made at the first run decide the dtype
-    chosen = _choose(method, program, len(rows))
+    chosen = choose(method, program, len(rows))
     chunk = chunk or (CHUNK_CUDA if pair.device.type == "cuda" else CHUNK_CPU)
     options = {"num_chains": num_chains, "betas": betas, "seed": seed, "progress": progress, "x": rows(0, 1)}
     energies = {} if chosen == "raise" else program.energies
@@ -255,41 +252,6 @@ def log_likelihood(
     return replace(estimate, method=f"auto: {estimate.method}") if method == "auto" else estimate
 
 
-def _choose(method: str, program: Program, num_data: int) -> str:
-    """`"exact"` where one particle tells log p(x), `"enumeration"` of hidden layers, or what was asked for."""
-    inexact = program.inexact_sites
-    if method in ("elbo", "bound"):
-        if method == "bound" and (other := [site for site in inexact if program.layout.latent[site] != MEAN_FIELD]):
-            raise ValueError(
-                f"method='bound' needs the means of a mean-field guide at site {other[0]!r} (marked "
-                "infer={'posterior': 'mean field'}), as deep Boltzmann machines have. Use method='elbo'."
-            )
-        return method
-    if method == "raise":
-        if program.machine is None or program.machine.layer % 2:
-            raise ValueError(
-                "method='raise' anneals a Boltzmann machine down from the data in its first layer; this model is none. "
-                "Use method='ais' or 'importance'."
-            )
-        return method
-    if inexact and method in ("exact", "auto") and program.machine is not None:
-        energy = program.energies[program.machine.site]
-        states = hidden_states(energy, program.machine.layer)
-        if method == "exact" or (enumerable(energy) and states * num_data <= WORTH_ENUMERATING):
-            return "enumeration"
-    if method == "ais" and not program.energies:
-        return "annealing"
-    if method == "ais" and inexact and program.machine is not None:
-        return "hidden annealing"
-    if method in ("exact", "ais") and inexact:
-        raise ValueError(
-            f"This pair's guide at site {inexact[0]!r} is not the exact posterior "
-            f"(not marked infer={{'posterior': 'exact'}}), so log p(x) is not known exactly. Use "
-            f"method='importance'."
-        )
-    return "importance" if method == "importance" or inexact else "exact"
-
-
 def _exact(found: PerDatum) -> Estimate:
     values = found.log_likelihood
     return Estimate(
@@ -359,15 +321,3 @@ def _with_partitions(estimate: Estimate, partitions: dict[str, Estimate]) -> Est
 
 def _spread(values: np.ndarray) -> float | None:
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
-
-
-def _check(method: str, num_particles: int, chunk: int | None, compile: bool | str) -> None:
-    if compile not in (True, False, "auto"):
-        raise ValueError(f'compile must be True, False or "auto", got {compile!r}.')
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
-    for name, value in (("num_particles", num_particles), ("chunk", chunk)):
-        if value is None and name == "chunk":
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}.")
