@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from arviz_base import from_dict
 from arviz_stats.base import array_stats
 
@@ -19,6 +20,11 @@ def tree(values: np.ndarray, **stats: np.ndarray):
     """A tree as ArviZ makes them."""
     groups = {"posterior": {"z": values}} | ({"sample_stats": stats} if stats else {})
     return from_dict(groups)
+
+
+def short(values: np.ndarray) -> xr.DataTree:
+    """A tree with more chains than draws, of which `from_dict` would warn."""
+    return xr.DataTree.from_dict({"posterior": xr.Dataset({"z": (("chain", "draw", "unit"), values)})})
 
 
 def test_independent_draws_are_fine() -> None:
@@ -95,6 +101,24 @@ def test_many_short_chains_by_nested_rhat(strength: float, fine: bool) -> None:
         expected = array_stats.rhat_nested(chains.sample_stats["free_energy"].values, groups)
         assert float(found.nested_rhat["free_energy"]) == pytest.approx(float(expected))
     assert diagnostics.convergence(chains.copy(), num_superchains=8).worst_rhat == found.worst_rhat
+
+
+@pytest.mark.parametrize(("chains", "groups", "draws"), [(16, 4, 10), (100, 10, 5), (100, 50, 20), (400, 100, 10)])
+def test_independent_short_chains_agree(chains: int, groups: int, draws: int) -> None:
+    """Catches a limit of 1.01 for means of few short chains, which differ by more than that though all draws are right.
+
+    One of the groups that is off by three standard deviations is found all the same.
+    """
+    random = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(10):
+        values = random.normal(size=(chains, draws, 4))
+        found = diagnostics.convergence(short(values), num_superchains=groups)
+        alarms += any("nested R-hat" in each for each in found.warnings)
+    assert alarms <= 1
+    values[: chains // groups, :, 2] += 3
+    wrong = diagnostics.convergence(short(values), num_superchains=groups)
+    assert any("nested R-hat of z[2]" in each for each in wrong.warnings)
 
 
 @pytest.mark.parametrize("kernel_of", [inference.BlockGibbs, inference.ParallelTempering])

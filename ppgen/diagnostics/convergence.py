@@ -1,14 +1,16 @@
 """Do the chains agree, and what are their draws worth: `diagnostics.convergence`."""
 
+import math
 import warnings
 from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ppgen.diagnostics.convergence_report import Convergence
+from ppgen.diagnostics.convergence_report import RHAT_LIMIT, Convergence
 
 TAILS = (0.05, 0.95)
+CHANCE = 0.01  # of any element of a variable whose nested R-hat exceeds its limit though the chains agree
 _STATS = ("energy", "free_energy", "lp")  # what a sampler tells of its draws that is worth judging
 
 
@@ -22,6 +24,12 @@ def convergence(tree: Any, *, var_names: str | Sequence[str] | None = None, num_
     from the median, each chain split in half; 1 at convergence. It needs chains that are long enough to move. For many
     short ones the nested R-hat compares groups of chains ("superchains") that started from one point: the groups'
     means may differ by no more than chains within a group explain (`inference.sample(..., num_superchains=K)`).
+    Means of M independent chains differ even at convergence, by a variance of B / M where those of chains differ by B,
+    so that it is held to the limit on the right, in which F is the quantile that none of a variable's elements exceeds
+    by chance with a probability of 99 %.
+
+    .. math:: \hat R_\text{nested} \le \sqrt{1.01^2 + F \, \frac{\hat B}{M \, \hat W_\text{superchains}}}
+
     Effective sample sizes are those of the mean of normalised ranks and of the tails.
 
     Args:
@@ -60,7 +68,7 @@ def convergence(tree: Any, *, var_names: str | Sequence[str] | None = None, num_
     if draws < 4:
         raise ValueError(f"tree must hold at least 4 draws of each chain to judge them, got {draws}.")
     groups = _groups(tree, num_superchains, chains)
-    found: dict[str, dict[Hashable, Any]] = {"rhat": {}, "bulk": {}, "tail": {}, "nested": {}}
+    found: dict[str, dict[Hashable, Any]] = {"rhat": {}, "bulk": {}, "tail": {}, "nested": {}, "limit": {}}
     for name, array in variables.items():
         for key, value in _judged(array, groups).items():
             found[key][name] = value
@@ -70,6 +78,7 @@ def convergence(tree: Any, *, var_names: str | Sequence[str] | None = None, num_
         ess_bulk=_dataset(found["bulk"]),
         ess_tail=_dataset(found["tail"]),
         nested_rhat=_dataset(found["nested"]) if groups is not None else None,
+        nested_limit=_dataset(found["limit"]) if groups is not None else None,
         num_chains=chains,
         num_draws=draws,
         num_constant=constant,
@@ -121,33 +130,54 @@ def _judged(array: Any, groups: np.ndarray | None) -> dict[str, Any]:
     """R-hat and effective sample sizes of each element; NaN where all its draws are equal."""
     values = array.transpose("chain", "draw", ...)
     flat = values.values.reshape(*values.shape[:2], -1).astype(np.float64)
-    keys = ("rhat", "bulk", "tail") if groups is None else ("rhat", "bulk", "tail", "nested")
+    keys = ("rhat", "bulk", "tail") if groups is None else ("rhat", "bulk", "tail", "nested", "limit")
     found = {key: np.full(flat.shape[-1], np.nan) for key in keys}
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # of quantiles of a unit with two values
         for element in range(flat.shape[-1]):
-            for key, value in _judge(np.ascontiguousarray(flat[..., element]), groups).items():
+            for key, value in _judge(np.ascontiguousarray(flat[..., element]), groups, flat.shape[-1]).items():
                 found[key][element] = value
     template = array.isel(chain=0, draw=0, drop=True)
     shape = template.shape
     return {key: template.copy(data=value.reshape(shape)) for key, value in found.items()}
 
 
-def _judge(draws: np.ndarray, groups: np.ndarray | None) -> dict[str, float]:
-    """R-hat and effective sample sizes of one element, (chains, draws); nothing if it cannot be judged."""
+def _judge(draws: np.ndarray, groups: np.ndarray | None, elements: int) -> dict[str, float]:
+    """R-hat and effective sample sizes of one of some elements, (chains, draws); nothing if it cannot be judged."""
     from arviz_stats.base import array_stats
 
     if np.ptp(draws) == 0 or not np.isfinite(draws).all():
         return {}
     if np.ptp(draws, axis=1).max() == 0:  # no chain has moved, and they stand at different places
-        return {"rhat": np.inf, "bulk": 0.0, "tail": 0.0} | ({} if groups is None else {"nested": np.inf})
+        return {"rhat": np.inf, "bulk": 0.0, "tail": 0.0} | (
+            {} if groups is None else {"nested": np.inf, "limit": RHAT_LIMIT}
+        )
     half = draws.shape[1] // 2
     chains = draws if len(draws) > 1 else np.concatenate([draws[:, :half], draws[:, -half:]])
     bulk = float(array_stats.ess(draws, method="bulk"))
     # A unit with two values has no tail of its own: its quantiles are those values.
     tail = bulk if len(np.unique(draws)) <= 2 else float(array_stats.ess(draws, method="tail", prob=TAILS))
     found = {"rhat": float(array_stats.rhat(chains)), "bulk": bulk, "tail": tail}
-    return found if groups is None else {**found, "nested": float(array_stats.rhat_nested(draws, groups))}
+    if groups is None:
+        return found
+    nested = {"nested": float(array_stats.rhat_nested(draws, groups)), "limit": _nested_limit(draws, groups, elements)}
+    return {**found, **nested}
+
+
+def _nested_limit(draws: np.ndarray, groups: np.ndarray, elements: int) -> float:
+    """Nested R-hat that groups of chains which agree stay below: the larger of those of bulk and tails."""
+    from scipy.stats import f, norm, rankdata
+
+    count, each = len(np.unique(groups)), len(groups) // len(np.unique(groups))
+    quantile = float(f.ppf(1 - CHANCE / elements, count - 1, count * (each - 1)))
+    limits = []
+    for values in (draws, np.abs(draws - np.median(draws))):
+        ranks = rankdata(values).reshape(values.shape)
+        scores = norm.ppf((ranks - 0.375) / (ranks.size + 0.25)).reshape(count, each, -1)
+        between = scores.mean(-1).var(1, ddof=1).mean()
+        within = between + scores.var(-1, ddof=1).mean()
+        limits.append(math.sqrt(RHAT_LIMIT**2 + quantile * between / (each * within)) if within > 0 else RHAT_LIMIT)
+    return max(limits)
 
 
 def _dataset(found: dict[Hashable, Any]) -> Any:

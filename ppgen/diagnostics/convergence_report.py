@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-RHAT_LIMIT = 1.01  # Vehtari et al. 2021; the nested one is held to the same
+RHAT_LIMIT = 1.01  # Vehtari et al. 2021; the nested one has a limit of its own
 ESS_LIMIT = 400  # the same, for bulk and tail
 SWAP_LIMIT = 0.1  # below it a pair of temperatures holds the whole ladder up
 
@@ -22,6 +22,7 @@ class Convergence:
         ess_bulk: Effective number of draws in the bulk, likewise.
         ess_tail: Effective number of draws in the tails (the smaller of those of the 5 % and the 95 % quantile).
         nested_rhat: Nested R-hat of chains in groups that each started from one point, or None where there are none.
+        nested_limit: What each nested R-hat may be where the groups agree, likewise.
         num_chains: Chains.
         num_draws: Draws of each.
         num_constant: Elements of which all draws are equal: nothing can be said of them.
@@ -34,6 +35,7 @@ class Convergence:
     ess_bulk: Any = field(repr=False)
     ess_tail: Any = field(repr=False)
     nested_rhat: Any = field(repr=False)
+    nested_limit: Any = field(repr=False)
     num_chains: int
     num_draws: int
     num_constant: int
@@ -85,10 +87,15 @@ def _warnings(found: Convergence) -> Iterator[str]:
         )
     nested = found.nested_rhat is not None
     label = "nested R-hat" if nested else "R-hat"
-    rhat, where = _worst(found.nested_rhat if nested else found.rhat)
-    if rhat > RHAT_LIMIT:
+    rhat, where = _worst(found.rhat)
+    limit = RHAT_LIMIT
+    if nested:
+        ratio, where = _worst(found.nested_rhat / found.nested_limit)  # each element has a limit of its own
+        limit = _value(found.nested_limit, where)
+        rhat = ratio * limit
+    if rhat > limit:
         yield (
-            f"{label} of {where} is {rhat:.3f} (limit {RHAT_LIMIT}): the chains do not agree, so their draws are not "
+            f"{label} of {where} is {rhat:.3f} (limit {limit:.4g}): the chains do not agree, so their draws are not "
             "yet of one law. Raise warmup_steps; if that does not help, they are caught in modes: use "
             "inference.ParallelTempering"
         )
@@ -140,6 +147,16 @@ def _extreme(found: Any, choose: Any) -> tuple[float, str]:
             place = np.unravel_index(index, array.shape)
             best, where = float(flat[index]), f"{name}{list(map(int, place)) if place else ''}"
     return best, where
+
+
+def _value(found: Any, where: str) -> float:
+    """The element of a Dataset that `_extreme` names; NaN if it names none."""
+    name, _, place = where.partition("[")
+    return (
+        float(found[name].values[tuple(map(int, place.rstrip("]").split(",")))] if place else found[name])
+        if name
+        else math.nan
+    )
 
 
 def _largest(array: Any) -> float:
