@@ -91,6 +91,13 @@ def test_advice_on_discrete_latents_can_be_followed() -> None:
     assert guide.warning and "free_bits" not in str(guide.advice), "a mean field has no bits to free"
 
 
+def test_one_row_has_no_spread() -> None:
+    """Catches a standard error of a single number: a warning of numpy's, and NaN that passes for a figure."""
+    found = diagnostics.check(models.RBM(visible=6, hidden=3), torch.eye(6)[:1], num_samples=100)
+    assert found["chains and data"].warning is None and "nan" not in repr(found)
+    assert "1 rows" not in repr(found)
+
+
 def test_advice_on_overfitting_can_be_followed() -> None:
     """Catches an argument that `fit` has not."""
     from ppgen.diagnostics.free_energies import OVERFITTING

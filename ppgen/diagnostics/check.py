@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ppgen.diagnostics.check_report import Check, Finding
-from ppgen.diagnostics.free_energies import OVERFITTING, free_energies
+from ppgen.diagnostics.free_energies import OVERFITTING, free_energies, signed
 from ppgen.diagnostics.guide_advice import Latents, gap_advice, latents_of, weights_advice
 from ppgen.diagnostics.latent_units import latent_units
 from ppgen.evaluation import Estimate, log_partition
@@ -120,7 +120,9 @@ def check(
     elif train is not None:
         findings.append(_generalisation_finding(given, pair, train, rows, inexact, seed, max_rows))
     count = len(every) if log_likelihood is not None or not some else len(rows)
-    subject = f"{type(pair).__name__} on {count} rows" + (f" (a part of {len(every)})" if count < len(every) else "")
+    subject = f"{type(pair).__name__} on {count} row{'' if count == 1 else 's'}" + (
+        f" (a part of {len(every)})" if count < len(every) else ""
+    )
     return Check(subject, tuple(findings), estimate, details)
 
 
@@ -226,7 +228,7 @@ def _free_energy_findings(free: Any, both: bool) -> list[Finding]:
     gap, error = free.chain_gap
     chains = Finding(
         "chains and data",
-        f"the model's free energies lie {gap:+.2f} ± {error:.2g} nats from those of the data",
+        f"the model's free energies lie {signed(gap, error)} nats from those of the data",
         *told.get("fit", (None, None)),
         values={"gap": gap, "se": error},
     )
@@ -235,7 +237,7 @@ def _free_energy_findings(free: Any, both: bool) -> list[Finding]:
     gap, error = free.gap
     held_out = Finding(
         "overfitting",
-        f"free energies of new data lie {gap:+.2f} ± {error:.2g} nats from those of training data",
+        f"free energies of new data lie {signed(gap, error)} nats from those of training data",
         *told.get("overfitting", (None, None)),
         values={"gap": gap, "se": error},
     )

@@ -27,6 +27,16 @@ OVERFITTING = (
 _Z = 4.0  # standard errors from which a difference of means is none of chance
 
 
+def signed(value: float, error: float) -> str:
+    """A value with its sign, and its error if there is one.
+
+    Example:
+        >>> signed(0.5, 0.1234), signed(-0.5, math.nan)
+        ('+0.50 ± 0.12', '-0.50')
+    """
+    return f"{value:+.2f} ± {error:.2g}" if math.isfinite(error) else f"{value:+.2f}"
+
+
 @dataclass(frozen=True)
 class FreeEnergies:
     """Free energies by what they belong to, in nats up to log Z, which they share.
@@ -58,7 +68,7 @@ class FreeEnergies:
         """What is wrong: what it is of (`"overfitting"`, `"mixing"`, `"fit"`), what it means, and what to try."""
         found = []
         gap, error = self.gap
-        if gap > max(_Z * error, LEAST_GAP):
+        if gap > _Z * error and gap > LEAST_GAP:
             found.append(
                 (
                     "overfitting",
@@ -77,13 +87,14 @@ class FreeEnergies:
                 )
             )
         gap, error = self.chain_gap
-        if abs(gap) > max(_Z * error, 2 * self._spread("train")):
+        spread = self._spread("train") if "train" in self.values and self.values["train"].size > 1 else math.nan
+        if abs(gap) > _Z * error and abs(gap) > 2 * spread:
             where = "above" if gap > 0 else "below"
             found.append(
                 (
                     "fit",
-                    f"the chains lie {abs(gap):.1f} ± {error:.1f} nats {where} the training data, more than two "
-                    "of their standard deviations: what the model draws is not what it was trained on",
+                    f"the chains lie {abs(gap):.1f} ± {error:.1f} nats {where} the data, more than two of their "
+                    "standard deviations: what the model draws is not what it was trained on",
                     "Train longer, or let the chains mix (inference.TemperedPCD).",
                 )
             )
@@ -97,13 +108,13 @@ class FreeEnergies:
     def __repr__(self) -> str:
         lines = ["Free energies in nats (log Z is common to all)"]
         lines += [
-            f"  {name}: mean {self.means[name]:.2f} ± {self.errors[name]:.2g}, sd {self._spread(name):.2f}, "
+            f"  {name}: mean {signed(self.means[name], self.errors[name])}, sd {self._spread(name):.2f}, "
             f"{self.values[name].size} values"
             for name in self.values
         ]
         for label, (gap, error) in (("valid - train", self.gap), ("chains - train", self.chain_gap)):
             if not math.isnan(gap):
-                lines.append(f"  {label}: {gap:+.2f} ± {error:.2g}")
+                lines.append(f"  {label}: {signed(gap, error)}")
         if self.rhat is not None:
             lines.append(f"  R-hat of the chains: {self.rhat:.3f}")
         lines += [f"warning: {each}" for each in self.warnings] or ["no sign of overfitting or of chains that stick"]
@@ -173,7 +184,10 @@ def free_energies(
     if num_samples:
         drawn = sample(given, num_samples, seed=seed, **options)
         found["chains"], rhat = _free_energies(pair, drawn.samples, None, seed), drawn.rhat
-    errors = {name: values.std(ddof=1) / math.sqrt(len(values)) for name, values in found.items()}
+    errors = {
+        name: values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        for name, values in found.items()
+    }
     if rhat is not None and num_samples:
         errors["chains"] *= math.sqrt(len(found["chains"]) / _effective(found["chains"], drawn.num_chains or 1))
     return FreeEnergies(
