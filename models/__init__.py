@@ -3,6 +3,7 @@
 if __name__ == "models":
     raise ImportError("Import this package as ppgen.models; a second copy of its classes would not be recognised.")
 
+from ppgen.models.convolutional_rbm import ConvolutionalRBM
 from ppgen.models.dbm import DBM
 from ppgen.models.dbn import DBN
 from ppgen.models.discrete_vae import DiscreteVAE
@@ -21,6 +22,7 @@ __all__ = [
     "DBN",
     "RBM",
     "VAE",
+    "ConvolutionalRBM",
     "DiscreteVAE",
     "GaussianRBM",
     "HelmholtzMachine",

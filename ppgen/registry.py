@@ -15,6 +15,7 @@ MODELS: dict[str, str] = {
     "GaussianRBM": "ppgen.models.gaussian_rbm:GaussianRBM",
     "ReplicatedSoftmax": "ppgen.models.replicated_softmax:ReplicatedSoftmax",
     "RatingsRBM": "ppgen.models.ratings_rbm:RatingsRBM",
+    "ConvolutionalRBM": "ppgen.models.convolutional_rbm:ConvolutionalRBM",
     "DBM": "ppgen.models.dbm:DBM",
     "DBN": "ppgen.models.dbn:DBN",
     "SigmoidBeliefNet": "ppgen.models.sigmoid_belief_net:SigmoidBeliefNet",

@@ -60,6 +60,10 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.RatingsRBM(items=3, ratings=2, hidden=2), ratings(6, 3, 2)),
         lambda: (models.RatingsRBM(2, 3, 3), ratings(6, 2, 3)),
     ],
+    "ConvolutionalRBM": [
+        lambda: (models.ConvolutionalRBM(visible=9, filters=2, filter_size=2, pool=2), bits(6, 9)),
+        lambda: (models.ConvolutionalRBM(12, 1, 2, 1, (2, 3), 2, "gaussian", learn_variance=True), reals(6, 12)),
+    ],
     "DBM": [
         lambda: (models.DBM(visible=5, hidden=(3, 2)), bits(6, 5)),
         lambda: (models.DBM(4, (3, 2, 3), mean_field_sweeps=3), bits(6, 4)),

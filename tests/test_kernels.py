@@ -13,8 +13,10 @@ from ppgen.distributions import (
     Bernoulli,
     BoltzmannMachine,
     Categorical,
+    Convolutional,
     Dense,
     Gaussian,
+    MaxPooled,
     Multinomial,
 )
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
@@ -39,7 +41,23 @@ def held(sizes: tuple[int, ...], layer: str, values: list[Any]) -> BoltzmannMach
     return testing.boltzmann_machine(sizes).condition({layer: torch.tensor(values, dtype=torch.float64)})
 
 
+def feature_maps(pool: int, deep: bool = False) -> BoltzmannMachine:
+    """Filters of 1 x 2 or 2 x 1 pixels; in a deep machine the top hears pooling units."""
+    if pool == 1:
+        layers = {"below": Bernoulli(random(1), 6), "above": Bernoulli(random(2), 3)}
+        return BoltzmannMachine(layers, [Convolutional(random(2, 1, 2, 1), (2, 3))])
+    coupling = Convolutional(random(2, 1, 1, 2), (2, 3), pool=2)
+    layers = {"below": Bernoulli(random(1), 6), "above": MaxPooled(random(2), 4)}
+    if not deep:
+        return BoltzmannMachine(layers, [coupling])
+    top = Convolutional(random(1, 2, 1, 1), (1, 1), pool_below=2)
+    return BoltzmannMachine({**layers, "top": Bernoulli(random(1))}, [coupling, top])
+
+
 MACHINES = {
+    "feature maps": feature_maps(pool=1),
+    "pooled maps": feature_maps(pool=2),
+    "three layers of maps": feature_maps(pool=2, deep=True),
     "two layers": testing.boltzmann_machine((4, 3)),
     "three layers": testing.boltzmann_machine((3, 2, 2)),
     "four layers": testing.boltzmann_machine((2, 2, 1, 2)),
