@@ -30,10 +30,10 @@ class ConvolutionalRBM(RestrictedMachine):
 
     With `units="gaussian"` the image is real, v given h normal about b_c plus the sum of the filters that are on, at
     variance 1 or one that is learned for each channel. The guide is the exact posterior p(h | v). Such a machine has
-    many more hidden units than pixels; `inference.Sparse` keeps few of them on. Sites: `hidden` (map by map, block by
-    block) and `visible` (channel by channel, row by row), in the plate `data`. Filters start at N(0, 1 / ((channels +
-    filters) x filter_size^2)); biases and learned variances at the mean of each channel and half its variance, at the
-    first `fit`.
+    many more hidden units than pixels; `inference.ELBO(sparsity_target=...)` keeps most of them off. Sites: `hidden`
+    (map by map, block by block) and `visible` (channel by channel, row by row), in the plate `data`. Filters start at
+    N(0, 1 / ((channels + filters) x filter_size^2)); biases and learned variances at the mean of each channel and half
+    its variance, at the first `fit`.
 
     References:
         | Convolutional Deep Belief Networks for Scalable Unsupervised Learning of Hierarchical Representations (Lee,
@@ -78,16 +78,10 @@ class ConvolutionalRBM(RestrictedMachine):
         super().__init__()
         filters, size = positive_size("filters", filters), positive_size("filter_size", filter_size)
         self.image_shape = image_shape(visible, channels, shape)
-        if units not in ("bernoulli", "gaussian"):
-            raise ValueError(f'units must be "bernoulli" or "gaussian", got {units!r}.')
-        if not isinstance(learn_variance, bool):
-            raise TypeError(f"learn_variance must be True or False, got {learn_variance!r}.")
-        if learn_variance and units != "gaussian":
-            raise ValueError('learn_variance needs units="gaussian": bits have no variance of their own.')
+        check_units(units, learn_variance)
         self.units, self.pool = units, positive_size("pool", pool)
         channels = self.image_shape[0]
-        scale = ((channels + filters) * size * size) ** -0.5
-        self.weight = nn.Parameter(scale * torch.randn(filters, channels, size, size))
+        self.weight = nn.Parameter(random_filters(filters, channels, size))
         self.visible_bias = nn.Parameter(torch.zeros(channels))
         self.hidden_bias = nn.Parameter(torch.zeros(filters))
         self.log_variance = nn.Parameter(torch.zeros(channels)) if learn_variance else None
@@ -170,6 +164,26 @@ def image_shape(visible: int, channels: int, shape: Sequence[int] | None) -> tup
             f"shape must be (rows, columns) of images of {channels} x rows x columns = {visible} pixels, got {shape!r}."
         )
     return channels, positive_size("each number in shape", shape[0]), positive_size("each number in shape", shape[1])
+
+
+def check_units(units: str, learn_variance: bool) -> None:
+    """Raise unless these are visible units, and a variance is learned where there is one.
+
+    Raises:
+        ValueError: If there are no such units, or they have no variance.
+        TypeError: If `learn_variance` is no truth value.
+    """
+    if units not in ("bernoulli", "gaussian"):
+        raise ValueError(f'units must be "bernoulli" or "gaussian", got {units!r}.')
+    if not isinstance(learn_variance, bool):
+        raise TypeError(f"learn_variance must be True or False, got {learn_variance!r}.")
+    if learn_variance and units != "gaussian":
+        raise ValueError('learn_variance needs units="gaussian": bits have no variance of their own.')
+
+
+def random_filters(filters: int, channels: int, size: int) -> Tensor:
+    """Filters from N(0, 1 / ((channels + filters) x size^2)): (filters, channels, size, size)."""
+    return torch.randn(filters, channels, size, size) / ((channels + filters) * size * size) ** 0.5
 
 
 def map_units(bias: Tensor, shape: tuple[int, int, int], pool: int) -> Units:

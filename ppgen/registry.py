@@ -18,6 +18,7 @@ MODELS: dict[str, str] = {
     "ConvolutionalRBM": "ppgen.models.convolutional_rbm:ConvolutionalRBM",
     "DBM": "ppgen.models.dbm:DBM",
     "DBN": "ppgen.models.dbn:DBN",
+    "ConvolutionalDBN": "ppgen.models.convolutional_dbn:ConvolutionalDBN",
     "SigmoidBeliefNet": "ppgen.models.sigmoid_belief_net:SigmoidBeliefNet",
     "HelmholtzMachine": "ppgen.models.helmholtz:HelmholtzMachine",
     "StochasticFeedforward": "ppgen.models.stochastic_feedforward:StochasticFeedforward",

@@ -72,6 +72,11 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.DBN(visible=5, hidden=(3, 2)), bits(6, 5)),
         lambda: (models.DBN(4, (3, 2, 3)), bits(6, 4)),
     ],
+    "ConvolutionalDBN": [
+        lambda: (models.ConvolutionalDBN(9, (2, 2), (2, 1), (2, 1)), bits(6, 9)),
+        lambda: (models.ConvolutionalDBN(18, (2, 1, 2), (2, 2, 1), None, (3, 3), 2, "gaussian", True), reals(6, 18)),
+        lambda: (models.ConvolutionalDBN(15, (2, 2, 1), (2, 1, 1), (2, 1, 1), (3, 5)), bits(6, 15)),
+    ],
     "SigmoidBeliefNet": [
         lambda: (models.SigmoidBeliefNet((5, 3, 2)), bits(6, 5)),
         lambda: (models.SigmoidBeliefNet((4, 3), nonlinear=True), bits(6, 4)),

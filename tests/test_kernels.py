@@ -42,12 +42,12 @@ def held(sizes: tuple[int, ...], layer: str, values: list[Any]) -> BoltzmannMach
 
 
 def feature_maps(pool: int, deep: bool = False) -> BoltzmannMachine:
-    """Filters of 1 x 2 or 2 x 1 pixels; in a deep machine the top hears pooling units."""
+    """Filters of one column or one pixel over four pixels; in a deep machine the top hears pooling units."""
     if pool == 1:
-        layers = {"below": Bernoulli(random(1), 6), "above": Bernoulli(random(2), 3)}
-        return BoltzmannMachine(layers, [Convolutional(random(2, 1, 2, 1), (2, 3))])
-    coupling = Convolutional(random(2, 1, 1, 2), (2, 3), pool=2)
-    layers = {"below": Bernoulli(random(1), 6), "above": MaxPooled(random(2), 4)}
+        layers = {"below": Bernoulli(random(1), 4), "above": Bernoulli(random(2), 2)}
+        return BoltzmannMachine(layers, [Convolutional(random(2, 1, 2, 1), (2, 2))])
+    coupling = Convolutional(random(2, 1, 1, 1), (2, 2), pool=2)
+    layers = {"below": Bernoulli(random(1), 4), "above": MaxPooled(random(2), 4)}
     if not deep:
         return BoltzmannMachine(layers, [coupling])
     top = Convolutional(random(1, 2, 1, 1), (1, 1), pool_below=2)

@@ -1,5 +1,6 @@
 """Blocks of binary units of which at most one is on: probabilistic max-pooling."""
 
+import math
 from typing import Any
 
 import torch
@@ -56,25 +57,30 @@ class MaxPooled(Units):
         return at_positions(self.shared, self.positions).unsqueeze(-1).expand(-1, self.block)
 
     @property
+    def _shape(self) -> tuple[int, int]:
+        """Blocks and units of a block."""
+        return tuple(self.shared.shape) if self.block is None else (len(self.shared) * self.positions, self.block)
+
+    @property
     def event_support(self) -> constraints.Constraint:
         """Blocks of bits of which at most one is on."""
-        return AtMostOne(*self.bias.shape)
+        return AtMostOne(*self._shape)
 
     @property
     def size(self) -> int:
         """Blocks times units of a block."""
-        return self.bias.numel()
+        return math.prod(self._shape)
 
     @property
     def num_states(self) -> int:
         """One more than the units of a block, to the number of blocks."""
-        blocks, block = self.bias.shape
+        blocks, block = self._shape
         return int((block + 1) ** blocks)
 
     @property
     def num_uniforms(self) -> int:
         """One for each block."""
-        return self.bias.shape[0]
+        return self._shape[0]
 
     def parameters(self) -> list[Tensor]:
         """The biases, each once."""
@@ -85,7 +91,7 @@ class MaxPooled(Units):
         return self._blocks(value).sum(-1)
 
     def _blocks(self, value: Tensor) -> Tensor:
-        return value.unflatten(-1, self.bias.shape)
+        return value.unflatten(-1, self._shape)
 
     def _full(self, input: Tensor) -> Tensor:
         """b + input with the state of no unit on as the last of each block: (..., blocks, units of a block + 1)."""
@@ -117,7 +123,7 @@ class MaxPooled(Units):
 
     def states(self, index: Tensor) -> Tensor:
         """Digits of the index, most significant block first, the largest digit for no unit on: (n,) -> (n, size)."""
-        blocks, block = self.bias.shape
+        blocks, block = self._shape
         powers = (block + 1) ** torch.arange(blocks - 1, -1, -1, device=index.device)
         digits = (index.unsqueeze(-1) // powers) % (block + 1)
         return torch.nn.functional.one_hot(digits, block + 1)[..., :-1].flatten(1).to(self.bias.dtype)
