@@ -41,6 +41,11 @@ def _inferences() -> list[tuple[type, tuple, object]]:
     for objective in (inference.ELBO(2), inference.MaximumLikelihood()):
         cases.append((models.SigmoidBeliefNet, ((12, 4, 2),), inference.Inference(objective, inference.Enumerate())))
     cases.append((models.ConvolutionalRBM, (12, 2, 1, 2, (2, 6)), inference.PCD(num_chains=5)))
+    sparse = inference.ELBO(sparsity_target=0.1)
+    cases.append((models.ConvolutionalRBM, (12, 2, 1, 2, (2, 6)), inference.Inference(sparse, "auto", inference.CD())))
+    cases.append((models.ConvolutionalDBN, (12, (2, 2), (1, 1), (2, 1), (2, 6)), inference.PCD(num_chains=5)))
+    dreaming = inference.Inference(inference.WakeSleep(), negative_phase=inference.CD())
+    cases.append((models.ConvolutionalDBN, (12, (2, 2), (1, 1), (2, 1), (2, 6)), dreaming))
     exact = inference.Inference(inference.MaximumLikelihood(), negative_phase=inference.ExactPartition())
     cases.append((models.RBM, (12, 4), exact))
     for name in registry.NEGATIVE_PHASES:
