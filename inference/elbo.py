@@ -29,7 +29,8 @@ class ELBO(Objective):
 
     .. math:: \mathcal{L} - \lambda \sum_j \Big(\rho - \frac{1}{B} \sum_b E_q[z_{bj} \mid x_b]\Big)^2
 
-    where units that share a bias share their mean activity; this term too is left out of the value reported.
+    where units that share a bias share their mean activity, and of a machine only the biases are moved by it; this term
+    too is left out of the value reported.
 
     References:
         | Auto-Encoding Variational Bayes (Kingma and Welling, 2014), https://arxiv.org/abs/1312.6114
@@ -43,7 +44,8 @@ class ELBO(Objective):
         vectorize_particles: Whether they are drawn at once.
         kl_weight: Weight of the latent terms in training: a number, or a schedule such as `inference.Linear(1000)`.
         free_bits: Nats of each latent site, averaged over the batch, that cost nothing in training.
-        sparsity_target: Mean activity rho of latent bits; None leaves it free.
+        sparsity_target: Mean activity rho of latent bits; None leaves it free. Adam takes centred gradients apart, in
+            which weights and biases move together; train a machine by it with `centred=False`, or by SGD.
         sparsity_weight: Weight lambda of their distance from it, in nats per datum.
 
     Raises:

@@ -22,7 +22,8 @@ def activity_penalty(traces: Sequence[Any], latent: Iterable[str], target: float
 
     .. math:: \sum_j \Big(\rho - \frac{1}{B} \sum_b E_q[z_{bj} \mid x_b]\Big)^2
 
-    Units of a machine that share a bias, such as those of a feature map, share their mean activity too.
+    Units of a machine that share a bias, such as those of a feature map, share their mean activity too. In a machine
+    the gradient is that in the biases alone: along the weights it would pull all of them the same way.
 
     References:
         | Sparse Deep Belief Net Model for Visual Area V2 (Lee, Ekanadham and Ng, 2008)
@@ -48,8 +49,13 @@ def _of_bits(fn: Any) -> bool:
 
 
 def _mean(fn: Any) -> Tensor:
-    """Mean of each unit over particles and rows: (units,)."""
-    return fn.mean.reshape(-1, fn.event_shape.numel()).mean(0)
+    """Mean of each unit over particles and rows, (units,): of a layer of a machine given constant inputs."""
+    law, mean = element_law(fn), fn.mean
+    if isinstance(law, LayerConditional):
+        energy, to = law.machine_energy, law.layer
+        sent = [energy.sent(index, to, energy.units[index].statistic(given)) for index, given in law.given.items()]
+        mean = energy.units[to].mean(sum(sent[1:], sent[0]).detach())
+    return mean.reshape(-1, fn.event_shape.numel()).mean(0)
 
 
 def _sharing(fn: Any) -> int:

@@ -116,6 +116,19 @@ class ConvolutionalRBM(RestrictedMachine):
         energy = self.machine().base_energy
         return energy.mean_opposite(x, 0).unflatten(-1, (-1, self.pool**2)).sum(-1)
 
+    def filters(self, layer: int = 1) -> Tensor:
+        """Filters, (filters, channels, rows, columns).
+
+        Args:
+            layer: Number of the hidden layer, of which there is one.
+
+        Raises:
+            ValueError: If it is not 1.
+        """
+        if layer != 1:
+            raise ValueError(f"layer must be 1, the only one of a ConvolutionalRBM, got {layer!r}.")
+        return self.weight.detach()
+
     def maps(self, hidden: Tensor) -> Tensor:
         """Hidden units as images: (..., hidden) -> (..., filters, rows, columns)."""
         filters, rows, columns = self.map_shape

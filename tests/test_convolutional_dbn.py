@@ -9,6 +9,7 @@ from torch import Tensor
 
 import ppgen
 from ppgen import evaluation, inference, models, testing, training
+from ppgen.diagnostics import figures
 from ppgen.distributions import MaxPooled
 from ppgen.testing.examples import bit_vectors, densities_at, state_index
 
@@ -132,6 +133,12 @@ def test_pictures_of_filters() -> None:
     testing.check_close(pictures[1, 0], expected, "picture of a filter of the second layer")
     with pytest.raises(ValueError, match="layer must be a number from 1 to 2, got 3"):
         dbn.filters(3)
+    figure = figures.filters(dbn, layer=2)
+    assert figure.axes[0].get_title() == "ConvolutionalDBN: filters of layer 2 of 3 hidden units"
+    machine = dbn.layer_rbm(1)
+    assert torch.equal(machine.filters(), machine.weight)
+    with pytest.raises(ValueError, match="layer=2 needs a convolutional model"):
+        figures.filters(models.RBM(4, 2), layer=2)
 
 
 def test_greedy_training_raises_the_bound() -> None:

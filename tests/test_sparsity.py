@@ -20,7 +20,7 @@ def sparse(target: float = 0.1, weight: float = 3.0, **named: object) -> inferen
 
 @pytest.mark.parametrize("pool", [0, 1, 2])
 def test_the_gradient_is_that_of_bound_and_distance(pool: int) -> None:
-    """Catches activities averaged over units that share none, a map counted once, a value that is no bound."""
+    """Catches activities averaged over units that share none, a map counted once, a pull along the weights."""
     torch.manual_seed(pool)
     x = bits(7, 9)
     pair = models.RBM(9, 3) if pool == 0 else models.ConvolutionalRBM(9, 2, 2, pool)
@@ -28,7 +28,9 @@ def test_the_gradient_is_that_of_bound_and_distance(pool: int) -> None:
     plain = inference.Inference(inference.ELBO(), negative_phase=inference.ExactPartition())
     steps = [each.bind(pair, x, num_data=7).step(x) for each in (plain, sparse())]
     testing.check_close(steps[1].value, steps[0].value, "value")
-    mean = pair.machine().base_energy.mean_opposite(x, 0).mean(0)
+    energy = pair.machine().base_energy
+    (heard,) = energy.inputs(x, 0)
+    mean = energy.units[1].mean(heard.detach()).mean(0)
     if pool == 0:
         distance = (mean - 0.1).square().sum()
     else:
@@ -59,10 +61,10 @@ def test_a_machine_grows_sparse() -> None:
         torch.manual_seed(3)
         machine = models.ConvolutionalRBM(36, 4, 3, 2)
         x = bits(100, 36).float()
-        chosen = inference.Inference(what, negative_phase=inference.PCD(num_chains=20))
-        ppgen.fit(machine, x, chosen, epochs=40, batch_size=50, lr=0.02, progress=False, compile=False)
+        chosen = inference.Inference(what, negative_phase=inference.PCD(num_chains=20, centred=False))
+        ppgen.fit(machine, x, chosen, epochs=40, batch_size=50, lr=0.1, progress=False, compile=False)
         activity.append(float(machine.machine().base_energy.mean_opposite(x, 0).mean().detach()))
-    assert abs(activity[1] - 0.02) < 0.01 < abs(activity[0] - 0.02)
+    assert activity[1] < 0.05 and activity[0] > 0.08
 
 
 def test_errors_and_records() -> None:
