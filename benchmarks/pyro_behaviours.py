@@ -12,7 +12,7 @@ from pyro.infer.importance import psis_diagnostic
 from pyro_programs import BITS, K, bits_guide, bits_model, number
 from torch import Tensor
 
-from ppgen import evaluation, inference, testing
+from ppgen import diagnostics, inference, testing
 from ppgen.pair import Pair
 
 GROWTH = (3, 30, 300, 3000)
@@ -60,8 +60,8 @@ def pareto_growth() -> list[dict[str, float]]:
             known.log_s.copy_(-0.5 * precision.log() + 0.1)
         with pair.running():
             theirs = float(psis_diagnostic(pair.model, pair.guide, x, num_particles=400, max_plate_nesting=1))
-        own = evaluation.log_likelihood(pair, x, method="importance", num_particles=400, seed=0)
-        shapes = torch.as_tensor(own.pareto_k.values)
+        own = diagnostics.importance_weights(pair, x, num_particles=400, seed=0)
+        shapes = torch.as_tensor(own.dataset.pareto_k.values)
         found.append({"size": size, "pyro": theirs, "ours": float(shapes.median()), "largest": float(shapes.max())})
     return found
 

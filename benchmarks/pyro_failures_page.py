@@ -59,8 +59,8 @@ def page(found: Record) -> str:
     parts.append("## A diagnostic that worsens with the data\n")
     parts.append(
         "Pareto k of importance weights under a guide a tenth wider than the exact posterior. Pyro's `psis_diagnostic` "
-        "gives one for the joint weight of all data ([#1826](https://github.com/pyro-ppl/pyro/issues/1826)), ours one "
-        "for each datum; beyond 0.7 an estimate counts as unreliable.\n"
+        "gives one for the joint weight of all data ([#1826](https://github.com/pyro-ppl/pyro/issues/1826)), ours "
+        "(`diagnostics.importance_weights`) one for each datum; beyond 0.7 an estimate counts as unreliable.\n"
     )
     head = ["data", "Pyro", "ours, median", "ours, largest"]
     parts.append(table(head, [_numbers(each, "size", "pyro", "ours", "largest") for each in seen["pareto"]]))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ppgen.distributions.drawing import draw_layers
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.samplers import base_rate_draw
+from ppgen.distributions.samplers import dispersed_draw
 from ppgen.inference.machine_kernel import MachineKernel, check_count
 
 
@@ -42,7 +42,8 @@ class BlockGibbs(MachineKernel[BlockGibbsState]):
     .. math:: v \sim p(v \mid h), \qquad h \sim p(h \mid v)
 
     Machines of any depth have two blocks, so a sweep is two products with the weights. Chains start at independent
-    units with the machine's own biases.
+    units, by turns with the machine's own biases and of even odds (Gaussian units: of three times the standard
+    deviation), so that chains which fall into different modes tell of them.
 
     References:
         | Deep Boltzmann Machines (Salakhutdinov and Hinton, 2009)
@@ -70,7 +71,7 @@ class BlockGibbs(MachineKernel[BlockGibbsState]):
     def init(self, num_chains: int, generator: torch.Generator | None = None) -> BlockGibbsState:
         """Chains at independent units."""
         shape = (check_count("num_chains", num_chains), *self.energy.batch_shape)
-        even = base_rate_draw(self.energy, shape, generator)
+        even = dispersed_draw(self.energy, shape, generator)
         return BlockGibbsState(even, self.energy.sample_opposite(even, EVEN, generator))
 
     @torch.no_grad()
@@ -92,6 +93,10 @@ class BlockGibbs(MachineKernel[BlockGibbsState]):
     def moved_to(self, state: BlockGibbsState, even: Tensor, odd: Tensor) -> BlockGibbsState:
         """Chains at these values."""
         return BlockGibbsState(even, odd)
+
+    def repeated(self, state: BlockGibbsState, times: int) -> BlockGibbsState:
+        """Each chain several times."""
+        return BlockGibbsState(state.even.repeat_interleave(times, 0), state.odd.repeat_interleave(times, 0))
 
     def __repr__(self) -> str:
         return f"BlockGibbs({', '.join(self.energy.names)}, sweeps={self.sweeps})"

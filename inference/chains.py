@@ -17,6 +17,7 @@ def sample(
     num_samples: int,
     *,
     num_chains: int = 100,
+    num_superchains: int | None = None,
     warmup_steps: int = 500,
     seed: int = 0,
     progress: bool = False,
@@ -31,13 +32,15 @@ def sample(
         kernel: A `BlockGibbs` or a `ParallelTempering`.
         num_samples: Draws kept of each chain, one a step.
         num_chains: Chains (of each row that the machine was conditioned on).
+        num_superchains: Groups of chains of which each starts from one state, for the nested R-hat of many short chains
+            (`diagnostics.convergence`); `num_chains` must be a multiple of it. None starts every chain by itself.
         warmup_steps: Steps before those, in which the kernel adapts what it can.
         seed: Seed of all randomness.
         progress: Whether to show a progress bar.
 
     Raises:
         TypeError: If the kernel is none of a machine.
-        ValueError: If a number is out of its range.
+        ValueError: If a number is out of its range, or the groups of chains are not of one size.
 
     Example:
         >>> from ppgen import inference, models
@@ -56,6 +59,12 @@ def sample(
     counts = (("num_samples", num_samples, 1), ("num_chains", num_chains, 1), ("warmup_steps", warmup_steps, 0))
     for name, number, least in counts:
         check_count(name, number, least)
+    together = 1 if num_superchains is None else num_chains // check_count("num_superchains", num_superchains)
+    if num_superchains is not None and (together < 1 or num_chains % num_superchains):
+        raise ValueError(
+            f"num_chains must be a multiple of num_superchains={num_superchains}, so that all groups are of one size, "
+            f"got {num_chains}."
+        )
     energy = kernel.energy
     generator = torch.Generator(device=energy.parameters()[0].device).manual_seed(seed)
     arrays: dict[str, dict[str, np.ndarray]] = {"posterior": {}, "sample_stats": {}}
@@ -69,7 +78,7 @@ def sample(
         kept[name][:, draw] = array
 
     with progress_bar(f"{type(kernel).__name__} steps", warmup_steps + num_samples, progress) as advance:
-        state = kernel.init(num_chains, generator)
+        state = kernel.repeated(kernel.init(num_chains // together, generator), together)
         for done in range(warmup_steps + num_samples):
             state, info = kernel.step(state, generator, adapt=done < warmup_steps)
             if done >= warmup_steps:
@@ -86,7 +95,9 @@ def sample(
         for name, array in variables.items():
             own = [f"{name}_unit"] if group == "posterior" else kernel.dims().get(name, [])
             groups[group].add(name, array.reshape(-1, *array.shape[2:]), [*rows, *own])
-    attrs = {"inference": "mcmc", "kernel": type(kernel).__name__}
+    attrs: dict[str, Any] = {"inference": "mcmc", "kernel": type(kernel).__name__}
+    if num_superchains is not None:
+        attrs["num_superchains"] = num_superchains  # chains of a group stand side by side
     coords = kernel.coords(state)
     return make_tree(groups, sample_dims=["chain", "draw"], coords=coords, attrs=attrs, num_chains=num_chains)
 

@@ -59,6 +59,10 @@ class MachineKernel(ABC, Generic[S]):
     def moved_to(self, state: S, even: Tensor, odd: Tensor) -> S:
         """The state with those chains at other values."""
 
+    @abstractmethod
+    def repeated(self, state: S, times: int) -> S:
+        """The state with each chain so many times, one after another."""
+
     def values(self, state: S) -> dict[str, Tensor]:
         """Values of the chains by layer, from the bottom up: (num_chains, batch..., units of the layer)."""
         even, odd = self.sides(state)

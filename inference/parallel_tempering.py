@@ -170,6 +170,11 @@ class ParallelTempering(MachineKernel[ParallelTemperingState]):
         """Chains of the machine's own temperature at these values, the other replicas where they are."""
         return state._replace(even=torch.cat([state.even[:-1], even[None]]), odd=torch.cat([state.odd[:-1], odd[None]]))
 
+    def repeated(self, state: ParallelTemperingState, times: int) -> ParallelTemperingState:
+        """Each chain several times, with its replicas."""
+        fields = {name: getattr(state, name).repeat_interleave(times, 1) for name in ("even", "odd", "replica")}
+        return state._replace(**fields)
+
     def dims(self) -> dict[str, list[str]]:
         """Pairs of neighbours by the lower of their temperatures, and temperatures."""
         return {"swap_acceptance": ["pair"], "replica": ["temperature"]}

@@ -88,8 +88,8 @@ def show(estimates: Mapping[str, Estimate]) -> None:
         print(f"{name:<{width}}  {estimate}", flush=True)
 
 
-def write(run: Any, data: Dataset, split: str, estimates: Mapping[str, Estimate]) -> Path:
-    """Write estimates into the folder of their run, with what they were made from."""
+def write(run: Any, data: Dataset, split: str, estimates: Mapping[str, Estimate], check: Any = None) -> Path:
+    """Write estimates, and a check of the fit, into the folder of their run, with what they were made from."""
     path = Path(run.folder) / EVALUATION
     content = {
         "data": data.describe(),
@@ -99,6 +99,7 @@ def write(run: Any, data: Dataset, split: str, estimates: Mapping[str, Estimate]
         "step": run.state.get("step"),
         "ppgen": ppgen.__version__,
         "estimates": {name: estimate.to_dict() for name, estimate in estimates.items()},
+        **({} if check is None else {"check": check.to_dict()}),
     }
     checkpoint.write_json(path, content)
     return path

@@ -12,6 +12,7 @@ from ppgen.evaluation import Estimate
 
 BUDGET = 1_000_000  # log-weights: a few seconds for a small model, some minutes for a large one on CPU
 MOST_PARTICLES, FEWEST_PARTICLES = 1000, 50
+CHECKED_ROWS = 5_000  # of the training data, of which a check draws some
 POSTERIOR_ROWS = 50
 POSTERIOR_SAMPLES = (100, 500)
 POSTERIOR_VALUES = 4_000_000  # of the data, drawn again: some tens of megabytes
@@ -36,13 +37,39 @@ def report(
     estimates = evaluate.evaluate(run.pair, rows, num_particles=num_particles, progress=watched(quiet), **options)
     evaluate.show(estimates)
     folder = Path(run.folder)
-    evaluate.write(run, data, split, estimates)
+    checked = _check(run, data, rows, split, estimates, num_particles, options.get("seed", 0))
+    print(checked, flush=True)
+    evaluate.write(run, data, split, estimates, checked)
     write_posterior(run, rows[:POSTERIOR_ROWS], folder / POSTERIOR)
     pictures = write_figures(run, data, folder / FIGURES)
     print(f"run: {folder}  (config.json, model.safetensors, metrics.csv, {evaluate.EVALUATION})")
     print(f"draws of the posterior of {len(rows[:POSTERIOR_ROWS])} {split} rows: {folder / POSTERIOR}")
     print(f"figures: {', '.join(str(path) for path in pictures)}", flush=True)
     return estimates
+
+
+def _check(
+    run: Any,
+    data: Dataset,
+    rows: Any,
+    split: str,
+    estimates: Mapping[str, Estimate],
+    num_particles: int,
+    seed: int,
+) -> Any:
+    """How far the fit can be believed, with the estimates that are there already."""
+    from ppgen import diagnostics
+
+    exact = estimates.get("log Z")
+    return diagnostics.check(
+        run,
+        rows[:],
+        train=None if split == "train" else data.train[:CHECKED_ROWS],
+        log_likelihood=estimates["log-likelihood"],
+        partitions=exact if exact is not None and exact.kind == "exact" else None,  # else from both sides
+        num_particles=num_particles,
+        seed=seed,
+    )
 
 
 def write_posterior(run: Any, rows: Any, path: Path) -> None:

@@ -1,8 +1,42 @@
-"""Results as ArviZ reads them, gradient estimators side by side, and figures."""
+"""Which fit to believe: results as ArviZ reads them, checks of guides and chains, inferences side by side, figures."""
 
 from ppgen.diagnostics import figures
+from ppgen.diagnostics.approximation_gap import ApproximationGap, approximation_gap
+from ppgen.diagnostics.calibration import simulation_based_calibration
+from ppgen.diagnostics.calibration_result import Calibration
+from ppgen.diagnostics.check import check
+from ppgen.diagnostics.check_report import Check, Finding
+from ppgen.diagnostics.convergence import convergence
+from ppgen.diagnostics.convergence_report import Convergence
+from ppgen.diagnostics.free_energies import FreeEnergies, free_energies
+from ppgen.diagnostics.from_chains import from_chains
 from ppgen.diagnostics.from_pyro import from_pyro
 from ppgen.diagnostics.from_pyro_svi import from_pyro_svi
 from ppgen.diagnostics.gradients import compare_estimators, gradient_table
+from ppgen.diagnostics.importance_weights import ImportanceWeights, importance_weights
+from ppgen.diagnostics.latent_report import LatentUnits
+from ppgen.diagnostics.latent_units import latent_units
 
-__all__ = ["compare_estimators", "figures", "from_pyro", "from_pyro_svi", "gradient_table"]
+__all__ = [
+    "ApproximationGap",
+    "Calibration",
+    "Check",
+    "Convergence",
+    "Finding",
+    "FreeEnergies",
+    "ImportanceWeights",
+    "LatentUnits",
+    "approximation_gap",
+    "check",
+    "compare_estimators",
+    "convergence",
+    "figures",
+    "free_energies",
+    "from_chains",
+    "from_pyro",
+    "from_pyro_svi",
+    "gradient_table",
+    "importance_weights",
+    "latent_units",
+    "simulation_based_calibration",
+]

@@ -11,6 +11,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from ppgen.diagnostics.curves import curve
+from ppgen.diagnostics.free_energy_figure import free_energy_histogram
 from ppgen.diagnostics.gradient_figure import estimators
 from ppgen.diagnostics.mosaic import DPI, as_images, columns_for, draw_rows, limits_of, within_unit
 from ppgen.evaluation.data import Rows
@@ -19,7 +20,7 @@ from ppgen.inference.layout import sites, unconditioned
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair, split_batch
 
-__all__ = ["curve", "estimators", "filters", "reconstructions", "samples", "write_all"]
+__all__ = ["curve", "estimators", "filters", "free_energy_histogram", "reconstructions", "samples", "write_all"]
 
 _LOGGER = logging.getLogger(__name__)
 COLUMNS = 8

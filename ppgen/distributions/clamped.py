@@ -171,6 +171,10 @@ class Clamped(Units):
         """The units with their own energy multiplied by a factor, held at the same values."""
         return Clamped(self.units.scaled(factor), self.value, self.held)
 
+    def dispersed(self) -> "Clamped":
+        """Units of a wider law, held at the same values."""
+        return Clamped(self.units.dispersed(), self.value, self.held)
+
     def interpolated(self, base: "Clamped", beta: float | Tensor) -> "Clamped":
         """Units between those of `base` and these, held at the same values."""
         return Clamped(self.units.interpolated(base.units, beta), self.value, self.held)

@@ -140,6 +140,13 @@ class Gaussian(Units):
             "(even) layers of a machine, which annealing leads to their base rates instead."
         )
 
+    def dispersed(self) -> "Gaussian":
+        """Units of three times the standard deviation."""
+        wider = 2 * math.log(3)
+        return Gaussian(
+            self.bias, torch.full_like(self.bias, wider) if self.log_variance is None else self.log_variance + wider
+        )
+
     def interpolated(self, base: "Gaussian", beta: float | Tensor) -> "Gaussian":
         """Units of mean (1 - beta) a_base + beta a; what the squares differ by is kept, so that the energy is exact."""
         mixed = Gaussian((1 - beta) * base.bias + beta * self.bias, self.log_variance)

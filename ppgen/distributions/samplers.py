@@ -74,6 +74,21 @@ def base_rate_draw(
     return draw_layers(layers, inputs, generator=generator)
 
 
+def dispersed_draw(
+    energy: LayeredEnergy, shape: Size | tuple[int, ...], generator: torch.Generator | None = None
+) -> Tensor:
+    """Values of the even side of chains, by turns from the base rates and from a wider law: `shape + (even units,)`.
+
+    Chains that all start at the base rates may all fall into one mode, and agree there.
+    """
+    base = base_rate_draw(energy, shape, generator)
+    layers = [energy.units[layer] for layer in energy.sides[EVEN]]
+    inputs = [units.parameters()[0].new_zeros(*shape, units.size) for units in layers]
+    wide = draw_layers([units.dispersed() for units in layers], inputs, generator=generator)
+    at_base = torch.arange(shape[0], device=base.device).remainder(2) == 0
+    return torch.where(at_base.reshape(-1, *(1,) * (base.dim() - 1)), base, wide)
+
+
 def resolve_sampler(sampler: "Sampler | str") -> Sampler:
     """The sampler itself, or the one of that name: `"exact"` or `"gibbs"`.
 

@@ -134,6 +134,10 @@ class Units(ABC):
     def interpolated(self: U, base: U, beta: float | Tensor) -> U:
         """Units whose own energy is (1 - beta) that of `base` plus beta times their own."""
 
+    def dispersed(self: U) -> U:
+        """Units of a wider law, where chains may start: of even odds, if there are finitely many states."""
+        return self.scaled(0.0)
+
     @abstractmethod
     def to(self: U, *args: Any) -> U:
         """The same units on another device or in another dtype."""

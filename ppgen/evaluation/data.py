@@ -58,11 +58,18 @@ class Rows:
 
     def __call__(self, start: int, stop: int) -> Any:
         """Batch of the rows from `start` up to `stop`, on the device of the pair."""
+        return self._select(slice(start, stop))
+
+    def at(self, index: Any) -> Any:
+        """Batch of the rows of an integer array, on the device of the pair."""
+        return self._select(torch.as_tensor(index))
+
+    def _select(self, index: slice | Tensor) -> Any:
         if isinstance(self.parts, Mapping):
-            return {name: part[start:stop].to(self.device) for name, part in self.parts.items()}
+            return {name: part[index].to(self.device) for name, part in self.parts.items()}
         if isinstance(self.parts, tuple):
-            return tuple(part[start:stop].to(self.device) for part in self.parts)
-        return self.parts[start:stop].to(self.device)
+            return tuple(part[index].to(self.device) for part in self.parts)
+        return self.parts[index].to(self.device)
 
     def tensors(self) -> list[Tensor]:
         """The parts of the data."""

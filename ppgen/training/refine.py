@@ -117,7 +117,7 @@ def refine(
         (torch.Size([5]), True)
     """
     pair = as_pair(pair)
-    _check(steps, lr, family, num_particles, num_samples)
+    check_settings(steps, lr, family, num_particles, num_samples)
     pair.prepare(x)
     with frozen(pair, seed), _without_gradients(pair):
         density = LatentDensity(pair, x, num_particles)
@@ -217,7 +217,8 @@ def _without_gradients(pair: Any) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def _check(steps: int, lr: float, family: str, num_particles: int, num_samples: int) -> None:
+def check_settings(steps: int, lr: float, family: str, num_particles: int, num_samples: int) -> None:
+    """Raise a `ValueError` where a setting of `refine` is out of its range."""
     for name, value, least in (
         ("steps", steps, 1),
         ("num_particles", num_particles, 1),

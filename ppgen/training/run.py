@@ -56,6 +56,29 @@ class Run:
             raise ValueError(f"Unknown metric {name!r}. Known: {', '.join(known) or 'none, no epoch has ended'}.")
         return [float(row.get(name, math.nan)) for row in self.metrics]
 
+    def check(self, x: Any, **options: Any) -> Any:
+        """Say in sentences how far this fit can be believed: the same as `ppgen.diagnostics.check(self, x, ...)`.
+
+        Args:
+            x: Data that were not trained on.
+            **options: Other arguments of `ppgen.diagnostics.check`, such as `train=` or `num_particles=`.
+
+        Returns:
+            A `ppgen.diagnostics.Check`.
+
+        Example:
+            >>> import ppgen
+            >>> from ppgen import datasets, models
+            >>> digits = datasets.load("digits", binarize="threshold")
+            >>> vae = models.VAE(features=64, latent=2, hidden=(4,))
+            >>> run = ppgen.fit(vae, digits, epochs=1, progress=False)
+            >>> run.check(digits.valid, num_particles=100)["latent units"].values["units"]
+            2.0
+        """
+        import ppgen
+
+        return ppgen.diagnostics.check(self, x, **options)  # by name: training knows nothing of diagnostics
+
     def __repr__(self) -> str:
         from ppgen import inference
 
