@@ -179,12 +179,6 @@ PARTLY = {
         torch.tensor([True, True, True, False, False, False, True, True, True], device=device),
     ),
 }
-# Parameters that units next to each other share.
-SHARED = {
-    "Bernoulli": lambda device: distributions.Bernoulli(parameter(2, device=device), positions=3),
-    "Gaussian": lambda device: distributions.Gaussian(parameter(2, device=device), parameter(2, device=device), 2),
-    "MaxPooled": lambda device: distributions.MaxPooled(parameter(2, device=device), block=3, positions=2),
-}
 # A visible layer of every type, as the even side of a small machine.
 VISIBLE = {
     "Gaussian": lambda device: distributions.Gaussian(parameter(2, device=device)),
@@ -202,44 +196,6 @@ COUPLINGS = {
     "Replicated": lambda device: distributions.Replicated(parameter(4, 3, device=device), parameter(3, device=device)),
     "Convolutional": lambda device: distributions.Convolutional(parameter(3, 1, 2, 2, device=device), (2, 2)),
 }
-# Machines of feature maps: filters over several positions and channels, rectangles, blocks above and below.
-CONVOLUTIONAL: dict[str, Callable[..., distributions.BoltzmannMachine]] = {
-    "bits": lambda device: maps_of(device, (1, 2, 4), (2, 2), "bernoulli", pool=1, maps=2),
-    "blocks": lambda device: maps_of(device, (1, 3, 3), (2, 2), "bernoulli", pool=2, maps=2),
-    "channels and blocks in a row": lambda device: maps_of(device, (2, 2, 3), (1, 2), "bernoulli", pool=2, maps=2),
-    "real values": lambda device: maps_of(device, (2, 1, 1), (1, 1), "gaussian", pool=1, maps=3),
-    "three layers": lambda device: three_layers(device),
-}
-
-
-def maps_of(
-    device: torch.device, image: tuple[int, int, int], size: tuple[int, int], units: str, *, pool: int, maps: int
-) -> distributions.BoltzmannMachine:
-    """Two layers joined by filters."""
-    weight = parameter(maps, image[0], *size, device=device)
-    coupling = distributions.Convolutional(weight, image[1:], pool=pool)
-    kind = {"bernoulli": distributions.Bernoulli, "gaussian": distributions.Gaussian}[units]
-    visible = kind(parameter(image[0], device=device), positions=image[1] * image[2])
-    layers = {"visible": visible, "hidden": hidden_maps(coupling, device)}
-    return distributions.BoltzmannMachine(layers, [coupling])
-
-
-def hidden_maps(coupling: distributions.Convolutional, device: torch.device) -> distributions.Units:
-    """Units of the maps above a coupling, each map with one bias."""
-    maps, rows, columns = coupling.map_shape
-    bias, block = parameter(maps, device=device), coupling.pool**2
-    if block == 1:
-        return distributions.Bernoulli(bias, rows * columns)
-    return distributions.MaxPooled(bias, block, rows * columns // block)
-
-
-def three_layers(device: torch.device) -> distributions.BoltzmannMachine:
-    """A deep machine whose top layer hears the pooling units of the middle one."""
-    low = distributions.Convolutional(parameter(2, 1, 1, 2, device=device), (2, 3), pool=2)
-    top = distributions.Convolutional(parameter(2, 2, 1, 1, device=device), (1, 1), pool_below=2)
-    visible = distributions.Bernoulli(parameter(1, device=device), positions=6)
-    layers = {"visible": visible, "middle": hidden_maps(low, device), "top": hidden_maps(top, device)}
-    return distributions.BoltzmannMachine(layers, [low, top])
 
 
 def parameter(*shape: int, device: torch.device) -> Tensor:
@@ -387,31 +343,6 @@ def test_negative_phases(name: str, phase: Any, device: torch.device) -> None:
 def test_units(name: str, device: torch.device) -> None:
     """Catches units whose mean, log-partition function, samples or tempering contradict their energy."""
     testing.check_units({**UNITS, **PARTLY}[name](device))
-
-
-@pytest.mark.parametrize("name", SHARED)
-def test_units_that_share_parameters(name: str, device: torch.device) -> None:
-    """Catches a parameter at the wrong units, or one that is a copy: here it is changed after the layer was made."""
-    units = SHARED[name](device)
-    testing.check_units(units)
-    own = [each.detach().clone() for each in units.parameters()]
-    each_one = [each.repeat_interleave(units.size // len(each)) for each in own]
-    if name == "MaxPooled":
-        each_one = [each_one[0].reshape(4, 3)]
-    whole = type(units)(*each_one)
-    value = units.sample(torch.zeros(5, units.size).to(own[0]), torch.rand(5, units.num_uniforms).to(own[0]))
-    testing.check_close(units.energy(value), whole.energy(value), "energy")
-    with torch.no_grad():
-        for each in units.parameters():
-            each.fill_(0.3)
-    assert not torch.equal(units.log_partition(value), whole.log_partition(value))
-
-
-@pytest.mark.parametrize("name", CONVOLUTIONAL)
-def test_machines_of_feature_maps(name: str, device: torch.device) -> None:
-    """Catches a filter at the wrong position, a bias of another map, blocks in another order than their units."""
-    torch.manual_seed(len(name))
-    testing.check_machine(CONVOLUTIONAL[name](device))
 
 
 @pytest.mark.parametrize("name", COUPLINGS)

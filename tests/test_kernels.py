@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from feature_maps import feature_maps
 from torch import Tensor
 
 from ppgen import inference, models, testing
@@ -13,10 +14,8 @@ from ppgen.distributions import (
     Bernoulli,
     BoltzmannMachine,
     Categorical,
-    Convolutional,
     Dense,
     Gaussian,
-    MaxPooled,
     Multinomial,
 )
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
@@ -41,23 +40,10 @@ def held(sizes: tuple[int, ...], layer: str, values: list[Any]) -> BoltzmannMach
     return testing.boltzmann_machine(sizes).condition({layer: torch.tensor(values, dtype=torch.float64)})
 
 
-def feature_maps(pool: int, deep: bool = False) -> BoltzmannMachine:
-    """Filters of one column or one pixel over four pixels; in a deep machine the top hears pooling units."""
-    if pool == 1:
-        layers = {"below": Bernoulli(random(1), 4), "above": Bernoulli(random(2), 2)}
-        return BoltzmannMachine(layers, [Convolutional(random(2, 1, 2, 1), (2, 2))])
-    coupling = Convolutional(random(2, 1, 1, 1), (2, 2), pool=2)
-    layers = {"below": Bernoulli(random(1), 4), "above": MaxPooled(random(2), 4)}
-    if not deep:
-        return BoltzmannMachine(layers, [coupling])
-    top = Convolutional(random(1, 2, 1, 1), (1, 1), pool_below=2)
-    return BoltzmannMachine({**layers, "top": Bernoulli(random(1))}, [coupling, top])
-
-
 MACHINES = {
-    "feature maps": feature_maps(pool=1),
-    "pooled maps": feature_maps(pool=2),
-    "three layers of maps": feature_maps(pool=2, deep=True),
+    "feature maps": feature_maps((1, 2, 2), (2, 1), pool=1),
+    "pooled maps": feature_maps((1, 2, 2), (1, 1), pool=2),
+    "three layers of maps": feature_maps((1, 2, 2), (1, 1), pool=2, top=1),
     "two layers": testing.boltzmann_machine((4, 3)),
     "three layers": testing.boltzmann_machine((3, 2, 2)),
     "four layers": testing.boltzmann_machine((2, 2, 1, 2)),

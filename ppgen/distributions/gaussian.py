@@ -156,7 +156,7 @@ class Gaussian(Units):
 
     def to(self, *args: Any) -> "Gaussian":
         """The same units on another device or in another dtype."""
-        mean, *variance = (each.to(*args) for each in self.shared)
-        moved = Gaussian(mean, *variance, positions=self.positions)
+        shared = [each.to(*args) for each in self.shared]
+        moved = Gaussian(shared[0], shared[1] if len(shared) > 1 else None, self.positions)
         moved._offset = self._offset.to(*args) if isinstance(self._offset, Tensor) else self._offset
         return moved

@@ -59,7 +59,9 @@ class MaxPooled(Units):
     @property
     def _shape(self) -> tuple[int, int]:
         """Blocks and units of a block."""
-        return tuple(self.shared.shape) if self.block is None else (len(self.shared) * self.positions, self.block)
+        if self.block is None:
+            return self.shared.shape[0], self.shared.shape[1]
+        return len(self.shared) * self.positions, self.block
 
     @property
     def event_support(self) -> constraints.Constraint:
