@@ -12,9 +12,10 @@ from ppgen.distributions import Gaussian
 MACHINES: dict[str, dict[str, Any]] = {
     "bits": {"image": (1, 2, 4), "size": (2, 2), "pool": 1},
     "blocks": {"image": (1, 3, 3), "size": (2, 2), "pool": 2},
-    "channels and blocks in a row": {"image": (2, 2, 3), "size": (1, 2), "pool": 2},
+    "channels": {"image": (2, 2, 2), "size": (1, 1), "pool": 2},
+    "blocks in a row": {"image": (1, 2, 5), "size": (1, 2), "pool": 2, "maps": 1},
     "real values": {"image": (2, 1, 1), "size": (1, 1), "pool": 1, "maps": 3, "units": Gaussian},
-    "three layers": {"image": (1, 2, 3), "size": (1, 2), "pool": 2, "top": 2},
+    "three layers": {"image": (1, 2, 3), "size": (1, 2), "pool": 2, "maps": 1, "top": 2},
 }
 # Parameters that units next to each other share.
 SHARED = {
