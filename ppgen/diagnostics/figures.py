@@ -10,6 +10,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from ppgen.diagnostics.comparison_figure import comparison
 from ppgen.diagnostics.curves import curve
 from ppgen.diagnostics.free_energy_figure import free_energy_histogram
 from ppgen.diagnostics.gradient_figure import estimators
@@ -20,7 +21,16 @@ from ppgen.inference.layout import sites, unconditioned
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair, split_batch
 
-__all__ = ["curve", "estimators", "filters", "free_energy_histogram", "reconstructions", "samples", "write_all"]
+__all__ = [
+    "comparison",
+    "curve",
+    "estimators",
+    "filters",
+    "free_energy_histogram",
+    "reconstructions",
+    "samples",
+    "write_all",
+]
 
 _LOGGER = logging.getLogger(__name__)
 COLUMNS = 8
