@@ -20,8 +20,9 @@ def undirected_metrics(bound: Any, batch: Batch) -> dict[str, Tensor]:
 
     The free energy is minus the objective without log Z, so that in differences between two sets of rows log
     Z cancels. Where each row has a log Z of its own (lengths of documents, missing ratings) it would not, and the
-    free energy is taken above that of independent units of the same row, F(x) - F_A(x). The pseudo-log-likelihood stands in only where a log-weight is log p(x) + log Z exactly (the
-    guide is the exact posterior) and the data are one tensor of bits:
+    free energy is taken above that of independent units of the same row, F(x) - F_A(x). The
+    pseudo-log-likelihood stands in only where a log-weight is log p(x) + log Z exactly (the guide is the exact
+    posterior) and the data are one tensor of bits:
 
     .. math:: \sum_i \log p(x_i \mid x_{-i}) \approx F \log \sigma(\log p(x) - \log p(\tilde x))
 
