@@ -1,6 +1,7 @@
 """Contrastive divergence and persistent contrastive divergence."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -10,21 +11,54 @@ from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.distributions.samplers import base_rate_draw
 from ppgen.inference.centring import updated_offsets
 from ppgen.inference.negative_phase import NegativePhase, State, picked, swept_from_values
+from ppgen.inference.schedules import Schedule, Stages
 
 
 @dataclass(frozen=True)
 class _ChainPhase(NegativePhase):
     """What CD and PCD share: the surrogate of chains of the even side, and offsets for centring."""
 
-    k: int = 1
+    k: int | Stages | Mapping[int, int] = 1
     centred: bool = field(default=True, kw_only=True)
     offset_rate: float = field(default=0.01, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.k, int) or self.k < 1:
-            raise ValueError(f"k must be a number of Gibbs sweeps of at least 1, got {self.k!r}.")
+        if isinstance(self.k, Mapping):
+            object.__setattr__(self, "k", Stages(self.k))
+        elif isinstance(self.k, Schedule) and not isinstance(self.k, Stages):
+            raise ValueError(
+                f"k cannot follow {self.k!r}: each number of sweeps is a graph of its own, so there must be few. Give "
+                "stages, such as inference.Stages({0: 1, 1000: 5}): from which step on how many sweeps."
+            )
+        for k in [number for _, number in self.k.table] if isinstance(self.k, Stages) else [self.k]:
+            if not isinstance(k, int) or k < 1:
+                raise ValueError(f"k must be a number of Gibbs sweeps of at least 1, got {k!r}.")
         if not 0 < self.offset_rate <= 1:
             raise ValueError(f"offset_rate must lie in (0, 1], got {self.offset_rate!r}.")
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the number of sweeps changes."""
+        return isinstance(self.k, Stages)
+
+    def at(self, steps: int) -> NegativePhase:
+        """The phase with the sweeps that it makes after some steps."""
+        return replace(self, k=int(self.k.at(steps))) if isinstance(self.k, Stages) else self
+
+    def until_change(self, steps: int) -> float:
+        """Steps up to the next number of sweeps."""
+        return self.k.until_change(steps) if isinstance(self.k, Stages) else super().until_change(steps)
+
+    @property
+    def sweeps(self) -> int:
+        """Gibbs sweeps of a step.
+
+        Raises:
+            TypeError: If their number depends on the step.
+        """
+        if not isinstance(self.k, int):
+            raise TypeError(f"{type(self).__name__} makes {self.k!r} sweeps: say at which step, phase.at(steps).")
+        return self.k
 
     def observe(self, law: UndirectedDistribution, even: Tensor, odd: Tensor, state: State) -> State:
         """Offsets of centring moved towards the means of the positive phase, if centring is on."""
@@ -47,13 +81,16 @@ class CD(_ChainPhase):
 
     .. math:: \nabla \log Z \approx \frac{1}{B} \sum_b -\nabla F(v_b^{(k)}), \quad v^{(0)} = x
 
-    Its gradient is biased: it leaves out how the k-step reconstruction depends on the weights.
+    Its gradient is biased: it leaves out how the k-step reconstruction depends on the weights. As the weights grow the
+    chains mix more slowly, so k may grow in stages; each of them is traced, and compiled, anew.
 
     References:
         | Training Products of Experts by Minimizing Contrastive Divergence (Hinton, 2002)
+        | On the Quantitative Analysis of Deep Belief Networks (Salakhutdinov and Murray, 2008)
 
     Args:
-        k: Gibbs sweeps.
+        k: Gibbs sweeps: a number, or from which step on how many, as `{0: 1, 1000: 5, 5000: 25}` or
+            `inference.Stages` of that. Steps are counted on from one `fit` to the next.
         centred: Whether the gradient is that of the centred parameters (Montavon and Mueller, 2012).
         offset_rate: Rate at which the offsets of centring follow the data means.
 
@@ -64,6 +101,8 @@ class CD(_ChainPhase):
         >>> from ppgen import inference
         >>> inference.CD(k=5).k
         5
+        >>> inference.CD(k={0: 1, 1000: 5}).at(2000)
+        CD(k=5, centred=True, offset_rate=0.01)
     """
 
     def init(self, law: UndirectedDistribution, value: Tensor) -> State:
@@ -76,13 +115,13 @@ class CD(_ChainPhase):
         with torch.no_grad():
             start = law.even_side(value)
             # From the odd side, `even_side` was the second half of the first sweep.
-            sweeps = self.k - 1 if law.from_odd_side else self.k
+            sweeps = self.sweeps - 1 if law.from_odd_side else self.sweeps
             end = energy.gibbs(start, EVEN, sweeps)
         return self._expectation(law, end), state
 
     def fantasies(self, law: UndirectedDistribution, value: Tensor, state: State, count: int) -> Tensor:
         """The values after k sweeps: the contrastive form of wake-sleep (Hinton, Osindero and Teh, 2006)."""
-        return swept_from_values(law, value, count, self.k)
+        return swept_from_values(law, value, count, self.sweeps)
 
 
 @dataclass(frozen=True)
@@ -99,7 +138,7 @@ class PCD(_ChainPhase):
         | Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient (Tieleman, 2008)
 
     Args:
-        k: Gibbs sweeps each step.
+        k: Gibbs sweeps each step: a number, or from which step on how many, as in `CD`.
         num_chains: Persistent chains.
         centred: Whether the gradient is that of the centred parameters (Montavon and Mueller, 2012).
         offset_rate: Rate at which the offsets of centring follow the data means.
@@ -139,7 +178,7 @@ class PCD(_ChainPhase):
         with torch.no_grad():
             # The odd side is carried over, so that its input serves its draw and the free energy alike.
             odd = state["odd_chains"] if "odd_chains" in state else energy.sample_opposite(state["chains"], EVEN)
-            odd = energy.gibbs(odd, ODD, self.k - 1)
+            odd = energy.gibbs(odd, ODD, self.sweeps - 1)
             chains = energy.sample_opposite(odd, ODD)
             moved = {**state, "chains": chains, "odd_chains": energy.sample_opposite(chains, EVEN)}
         return self._expectation(law, chains), moved

@@ -1,5 +1,6 @@
 """Negative phases: how the gradient of an intractable log Z is supplied, as an effect handler."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from ppgen.inference.pyro_loss import PyroLoss
 
 State = dict[str, Tensor]
 
+PHASE = "negative_phase"  # under this name the steps of phases that follow a schedule are kept
+
 
 @dataclass(frozen=True)
 class NegativePhase(PyroLoss):
@@ -31,6 +34,19 @@ class NegativePhase(PyroLoss):
     """
 
     normalised: ClassVar[bool] = False
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether it is another one after some steps."""
+        return False
+
+    def at(self, steps: int) -> "NegativePhase":
+        """The phase after some steps, with Python numbers that a traced step freezes; itself by default."""
+        return self
+
+    def until_change(self, steps: int) -> float:
+        """Steps from that one on in which it stays as it is."""
+        return math.inf
 
     def check(self, law: UndirectedDistribution) -> None:
         """Raise ValueError, before the first step, if it cannot serve the law; it serves any by default."""

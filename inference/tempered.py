@@ -30,7 +30,8 @@ class TemperedPCD(PCD):
         | Parallel Tempering is Efficient for Learning Restricted Boltzmann Machines (Cho, Raiko and Ilin, 2010)
 
     Args:
-        k: Gibbs sweeps each step, each followed by a round of swaps.
+        k: Gibbs sweeps each step, each followed by a round of swaps: a number, or from which step on how many, as in
+            `CD`.
         num_chains: Persistent chains at beta = 1.
         num_temperatures: Replicas of each chain, itself included.
         ladder_rate: Rate at which the ladder follows the rejected swaps; 0 keeps its steps equal.
@@ -96,7 +97,7 @@ class TemperedPCD(PCD):
                 even = torch.cat([state["hot_chains"], state["chains"].unsqueeze(1)], 1).movedim(1, 0)
                 odd = replicas.sample_odd(replicas.inputs(even))
             rejected = []
-            for _ in range(self.k):
+            for _ in range(self.sweeps):
                 even = replicas.sample_even(odd)
                 inputs = replicas.inputs(even)
                 log_ratio = replicas.log_ratio(even, inputs)

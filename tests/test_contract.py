@@ -115,10 +115,10 @@ BASELINES = {
     "MovingAverage": [inference.MovingAverage(decay=0.8)],
     "InputDependent": [inference.InputDependent(hidden=3)],
 }
-SCHEDULES = {"Linear": [inference.Linear(steps=10)]}
+SCHEDULES = {"Linear": [inference.Linear(steps=10)], "Stages": [inference.Stages({0: 1, 10: 2})]}
 NEGATIVE_PHASES = {
     "ExactPartition": [inference.ExactPartition()],
-    "CD": [inference.CD(), inference.CD(k=3, centred=False)],
+    "CD": [inference.CD(), inference.CD(k=3, centred=False), inference.CD(k={0: 2, 2: 1})],
     "PCD": [inference.PCD(num_chains=30), inference.PCD(k=2, num_chains=7, centred=False)],
     "TemperedPCD": [
         inference.TemperedPCD(num_chains=30, num_temperatures=4),
