@@ -3,7 +3,7 @@
 import contextlib
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from ppgen.inference.layout import find_layout
 from ppgen.inference.legality import check_negative_phase
 from ppgen.inference.log_weights import LogWeights, log_weights
 from ppgen.inference.negative_phase import PHASE, NegativePhase, NegativePhaseHandler, State
+from ppgen.inference.online_partition import LOG_WEIGHTS, VARIANCES, log_weights_of
 from ppgen.inference.pairing import Pairing
 from ppgen.inference.plan import planned
 from ppgen.inference.score_function import ScoreFunction
@@ -180,19 +181,25 @@ class BoundInference:
         return StepResult(evaluation.value.detach(), found)
 
     @torch.no_grad()
-    def value(self, batch: Any) -> Tensor:
-        """Objective per datum of a batch, a scalar; nothing moves but the random state."""
-        with pyro.validation_enabled(False):
-            return self.evaluate(batch, training=False).value
+    def value(self, batch: Any, log_partitions: Mapping[str, float] | None = None) -> Tensor:
+        """Objective per datum of a batch, a scalar; nothing moves but the random state.
 
-    def evaluate(self, batch: Any, training: bool) -> Evaluation:
+        Args:
+            batch: A batch of data.
+            log_partitions: log Z by undirected site, by which the value is normalised where it is not by itself.
+        """
+        with pyro.validation_enabled(False):
+            return self.evaluate(batch, False, log_partitions).value
+
+    def evaluate(self, batch: Any, training: bool, log_partitions: Mapping[str, float] | None = None) -> Evaluation:
         """Objective per datum with its graph.
 
         Args:
             batch: A batch of data.
             training: Whether chains move and log Z has a gradient.
+            log_partitions: log Z by undirected site, without training.
         """
-        handler = NegativePhaseHandler(self.phases, self._states, training)
+        handler = NegativePhaseHandler(self.phases, self._states, training, log_partitions)
         objective = self.inference.objective
         no_grad = contextlib.nullcontext() if training else torch.no_grad()
         pairing = Pairing.of(self.plan) if training else None
@@ -265,6 +272,25 @@ class BoundInference:
                 with torch.no_grad():
                     return self._laws[site].base_energy.free_energy(state["chains"], EVEN)
         return None
+
+    @torch.no_grad()
+    def log_partition_weights(self, batch: Any) -> dict[str, tuple[Tensor, Tensor]]:
+        """By undirected site, log-weights and variances of the chains that follow log Z, under the present weights.
+
+        There are none before the first step, and none unless `log_partition_chains` says how many.
+
+        Args:
+            batch: A batch of data, with which the model is run.
+        """
+        tracked = [site for site, state in self._states.items() if LOG_WEIGHTS in state]
+        if not tracked:
+            return {}
+        with pyro.validation_enabled(False):
+            laws = self.evaluate(batch, training=False).laws
+        states = {site: self._states[site] for site in tracked}
+        return {
+            site: (log_weights_of(laws[site][0].base_energy, state), state[VARIANCES]) for site, state in states.items()
+        }
 
     def _gradients(self, loss: Tensor, parameters: Sequence[Tensor], evaluation: Evaluation) -> list[Tensor | None]:
         gradients: list[Tensor | None] = []

@@ -99,10 +99,18 @@ class NegativePhaseHandler(Messenger):
         phases: Negative phase by site name.
         states: State by site name; sites without one start afresh.
         training: Whether chains move and gradients are supplied; else values only.
+        log_partitions: log Z by site, where values shall be normalised by it.
     """
 
-    def __init__(self, phases: Mapping[str, NegativePhase], states: dict[str, State], training: bool) -> None:
+    def __init__(
+        self,
+        phases: Mapping[str, NegativePhase],
+        states: dict[str, State],
+        training: bool,
+        log_partitions: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__()
+        self.log_partitions = log_partitions or {}
         self.phases, self.states, self.training = phases, states, training
         self.laws: dict[str, tuple[UndirectedDistribution, Tensor]] = {}
         self._layers: list[tuple[LayerConditional, Tensor]] = []
@@ -147,7 +155,8 @@ class NegativePhaseHandler(Messenger):
                 "Observe it, or draw it in the guide."
             )
         if not self.training:
-            attached = law.with_surrogate(phase.value(law))
+            known = name in self.log_partitions
+            attached = law.with_surrogate(self.log_partitions[name] if known else phase.value(law))
         else:
             if name not in self.states:
                 self.states[name] = phase.init(law, value.detach())

@@ -37,6 +37,7 @@ class TemperedPCD(PCD):
         ladder_rate: Rate at which the ladder follows the rejected swaps; 0 keeps its steps equal.
         centred: Whether the gradient is that of the centred parameters (Montavon and Mueller, 2012).
         offset_rate: Rate at which offsets and base rates follow the means of the positive phase.
+        log_partition_chains: Weighted chains, not tempered, that follow log Z in training; 0 for none. See `PCD`.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -72,6 +73,7 @@ class TemperedPCD(PCD):
                 "ladder": between,
                 "rejections": like.new_zeros(count - 1),
                 "parity": torch.zeros((), dtype=torch.long, device=like.device),
+                **self._population(law),
             }
 
     @staticmethod
@@ -120,4 +122,4 @@ class TemperedPCD(PCD):
                     betas, state["rejections"], torch.stack(rejected).mean(0), self.ladder_rate
                 )
                 moved |= {"ladder": following[1:-1].clone(), "rejections": rejections}
-        return self._expectation(law, moved["chains"]), moved
+        return self._expectation(law, moved["chains"]), self._followed(law, moved)
