@@ -68,7 +68,7 @@ def test_resampling_keeps_log_z_and_follows_the_weights(monkeypatch: pytest.Monk
     before = summary(log_weights_of(energy, state), state[VARIANCES])
     after = followed(energy, state, 1)
     weights = log_weights_of(energy, after)
-    assert weights.std() == 0
+    assert weights.std() < 1e-12
     assert summary(weights, after[VARIANCES]) == pytest.approx(before)
     # The base rates are far from the machine; resampled and moved, the chains follow it.
     states = energy.states(0, 0, 16)
