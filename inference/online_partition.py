@@ -75,7 +75,7 @@ def followed(energy: LayeredEnergy, state: dict[str, Tensor], sweeps: int) -> di
         >>> energy = machine.base_energy
         >>> state = followed(energy, population(energy, 50), 1)
         >>> value, se, ess = summary(log_weights_of(energy, state), state[VARIANCES])
-        >>> abs(value - float(machine.exact_log_partition())) < 5 * se
+        >>> abs(value - machine.exact_log_partition().item()) < 5 * se
         True
     """
     values, log_weights, variances = state[VALUES], log_weights_of(energy, state), state[VARIANCES]
