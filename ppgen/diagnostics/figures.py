@@ -1,4 +1,4 @@
-"""Figures of a trained pair: its course of training, samples, reconstructions and filters."""
+"""Figures of a trained pair: its course of training, samples, completions, reconstructions and filters."""
 
 import logging
 from collections.abc import Sequence
@@ -10,7 +10,9 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from ppgen.diagnostics.completion_figure import completions
 from ppgen.diagnostics.curves import curve
+from ppgen.diagnostics.expert_figure import experts
 from ppgen.diagnostics.free_energy_figure import free_energy_histogram
 from ppgen.diagnostics.gradient_figure import estimators
 from ppgen.diagnostics.mosaic import DPI, as_images, columns_for, draw_rows, limits_of, within_unit
@@ -20,7 +22,17 @@ from ppgen.inference.layout import sites, unconditioned
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair, split_batch
 
-__all__ = ["curve", "estimators", "filters", "free_energy_histogram", "reconstructions", "samples", "write_all"]
+__all__ = [
+    "completions",
+    "curve",
+    "estimators",
+    "experts",
+    "filters",
+    "free_energy_histogram",
+    "reconstructions",
+    "samples",
+    "write_all",
+]
 
 _LOGGER = logging.getLogger(__name__)
 COLUMNS = 8
@@ -36,7 +48,7 @@ def samples(
 ) -> Any:
     """Return a figure of draws from the model, beside their means given what they were drawn from.
 
-    Under a Boltzmann machine the draws come from Gibbs chains, and their R-hat stands below the picture.
+    Under a Boltzmann machine the draws come from Gibbs chains, and their R-hat stands above the picture.
 
     Args:
         pair: A pair or a run.
