@@ -51,7 +51,6 @@ def _references(program: Any) -> Iterator[tuple[str, Any]]:
         yield type(owner).__name__.lower(), owner
         yield from vars(owner).items() if hasattr(owner, "__dict__") else ()
         program = program.__func__
-    # A function made by `exec` in a bare namespace has no module.
     if isinstance(program, FunctionType) and not (program.__module__ or "").startswith(("torch.", "pyro.")):
         variables = inspect.getclosurevars(program)
         yield from variables.nonlocals.items()
