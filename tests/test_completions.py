@@ -106,9 +106,7 @@ def test_deep_machines_and_no_state(rbm) -> None:
 
 def test_errors(rbm) -> None:
     """Catches draws that would come twice from a chain, and whole rows that are others."""
-    with pytest.raises(
-        ValueError, match="num_samples must be from 1 to num_chains=8, as each.*; got 9"
-    ):
+    with pytest.raises(ValueError, match="num_samples must be from 1 to num_chains=8, as each.*; got 9"):
         figures.completions(rbm, GIVEN, (2, 2), num_samples=9, **OPTIONS)
     for wrong in (0, True, 2.0):
         with pytest.raises(ValueError, match="num_samples must be from 1 to"):
