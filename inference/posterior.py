@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.inference.batch import as_batch
 from ppgen.inference.hmc import HMC, HMCInfo
 from ppgen.inference.latent_density import STARTS, LatentDensity, Start, frozen
 from ppgen.inference.support import check_support
@@ -72,7 +73,7 @@ def sample_posterior(
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run.
-        x: Data: a tensor, a tuple or a mapping, as the pair takes it.
+        x: Data: a tensor or an array, or a tuple or a mapping, as the pair takes it.
         num_samples: Draws kept of each chain, one a trajectory.
         warmup_steps: Trajectories before those.
         num_chains: Chains of each datum.
@@ -83,7 +84,7 @@ def sample_posterior(
     Raises:
         ValueError: If a number is not positive, data lie outside the support of their law, a latent site is
             discrete or outside the data plate, or there is none.
-        TypeError: If `pair` is none, or `kernel` is no HMC.
+        TypeError: If `pair` is none, `x` holds no data, or `kernel` is no HMC.
 
     References:
         Neal (2011), MCMC using Hamiltonian dynamics, arXiv:1206.1901.
@@ -105,6 +106,7 @@ def sample_posterior(
     kernel = HMC() if kernel is None else kernel
     if not isinstance(kernel, HMC):
         raise TypeError(f"kernel must be an inference.HMC, got {type(kernel).__name__}.")
+    x = as_batch(x, pair)
     pair.prepare(x)
     with frozen(pair, seed) as generator:
         density = LatentDensity(pair, x, num_chains)

@@ -15,8 +15,10 @@ MODELS: dict[str, str] = {
     "GaussianRBM": "ppgen.models.gaussian_rbm:GaussianRBM",
     "ReplicatedSoftmax": "ppgen.models.replicated_softmax:ReplicatedSoftmax",
     "RatingsRBM": "ppgen.models.ratings_rbm:RatingsRBM",
+    "ConvolutionalRBM": "ppgen.models.convolutional_rbm:ConvolutionalRBM",
     "DBM": "ppgen.models.dbm:DBM",
     "DBN": "ppgen.models.dbn:DBN",
+    "ConvolutionalDBN": "ppgen.models.convolutional_dbn:ConvolutionalDBN",
     "SigmoidBeliefNet": "ppgen.models.sigmoid_belief_net:SigmoidBeliefNet",
     "HelmholtzMachine": "ppgen.models.helmholtz:HelmholtzMachine",
     "StochasticFeedforward": "ppgen.models.stochastic_feedforward:StochasticFeedforward",
@@ -53,6 +55,7 @@ BASELINES: dict[str, str] = {
 
 SCHEDULES: dict[str, str] = {
     "Linear": "ppgen.inference.schedules:Linear",
+    "Stages": "ppgen.inference.schedules:Stages",
 }
 
 NEGATIVE_PHASES: dict[str, str] = {

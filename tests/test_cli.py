@@ -39,6 +39,8 @@ def rbm(bits: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> str:
 
 def needed(model: str) -> list[str]:
     """Values for the arguments of a model that have no default."""
+    if model == "ConvolutionalDBN":
+        return ["--filters", "2,2", "--filter-sizes", "2,1", "--pools", "2,1"]
     options = model_options(registry.lookup("model", model))
     return [word for each in options if each.default is REQUIRED for word in (f"--{each.name}", "3")]
 
