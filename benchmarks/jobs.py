@@ -164,7 +164,7 @@ def small_machine(hidden: int, dataset: str, binarize: str | None, loading: Mapp
         binarize=binarize,
         model=lambda: models.RBM(visible=784, hidden=hidden),
         inference=inference.PCD(k=5, num_chains=100),
-        training={**RBM_MNIST, "lr": 0.05, "optimizer": {"name": "sgd", "momentum": 0.5}},
+        training={**RBM_MNIST, "epochs": 12},
         evaluate=exact,
         published=published,
         loading=loading,
