@@ -1,7 +1,7 @@
 """Machines of words, ratings and real values beside what their users have instead, on real data.
 
     python benchmarks/undirected.py --data-dir ../shared/data            # writes record and page
-    python benchmarks/undirected.py words --data-dir ../shared/data      # one part again; the others of the record stay
+    python benchmarks/undirected.py patches --data-dir ../shared/data    # one part again; the others of the record stay
     python benchmarks/undirected.py --quick --data-dir ../shared/data    # a trial; writes to runs/benchmarks
     python benchmarks/undirected.py --check      # exit code 1 if docs/undirected.md is not what the record says
 
@@ -40,8 +40,10 @@ class Part:
 
 
 PARTS = {
-    "words": Part("wiki250.txt", undirected_words.measure),
+    "articles": Part("wiki250.txt", undirected_words.articles),
+    "passages": Part("wiki250.txt", undirected_words.passages),
     "ratings": Part("ml-100k/ml-100k.inter", undirected_ratings.measure),
+    "binary": Part("ml-100k/ml-100k.inter", undirected_ratings.binary),
     "patches": Part("faces25.npy", undirected_patches.measure),
 }
 

@@ -78,48 +78,51 @@ def write(found: Record, check: bool) -> int:
 
 def page(found: Record) -> str:
     """The page: a section for each part that was measured."""
-    sections = {"words": _words, "ratings": _ratings, "patches": _patches}
-    parts = [PREFACE.format(command=found["command"])]
-    parts += [sections[name](part) + "\n" + _budget(part) for name, part in found["parts"].items()]
-    return "\n".join(parts)
-
-
-def _words(part: Record) -> str:
-    text = [WORDS.format(**part)]
-    for name, each in part["documents"].items():
-        counts, mean = each["documents"], " on average" if name == "articles" else ""
-        text.append(
-            DOCUMENTS.format(
-                name={"articles": "Whole articles", "passages": "Passages"}.get(name, name),
-                **counts,
-                length=each["mean_length"],
-                mean=mean,
-                difference=value(each["difference"], 3),
-            )
-        )
-        cells = [
-            [
-                row["model"],
-                f"{row['perplexity']:.0f}" + (f" ({row['library']:.0f})" if "library" in row else ""),
-                f"{-row['mean']:.3f} ± {row['se']:.3f}",
-                f"{row['parameters']:,}",
-                row.get("setting", ""),
-            ]
-            for row in each["rows"]
-        ]
-        text.append(table(["model", "perplexity", "log p a word, nats", "parameters", "setting"], cells))
-        units = "; ".join(" ".join(words) for words in each["top_words"])
-        text.append(TOP_WORDS.format(units=units) + "\n")
+    measured = found["parts"]
+    text = [PREFACE.format(command=found["command"])]
+    documents = {name: measured[name] for name in ("articles", "passages") if name in measured}
+    if documents:
+        text.append(WORDS.format(**next(iter(documents.values()))))
+        text += [_documents(name, part) for name, part in documents.items()]
+    if "ratings" in measured:
+        text.append(_ratings(measured["ratings"], measured.get("binary")))
+    if "patches" in measured:
+        text.append(_patches(measured["patches"]))
     return "\n".join(text)
 
 
-def _ratings(part: Record) -> str:
+def _documents(name: str, part: Record) -> str:
+    text = DOCUMENTS.format(
+        name={"articles": "Whole articles", "passages": "Passages"}[name],
+        **part["documents"],
+        **part["annealing"],
+        length=part["mean_length"],
+        mean=" on average" if name == "articles" else "",
+        difference=value(part["difference"], 3),
+    )
+    cells = [
+        [
+            row["model"],
+            f"{row['perplexity']:.0f}" + (f" ({row['library']:.0f})" if "library" in row else ""),
+            f"{-row['mean']:.3f} ± {row['se']:.3f}",
+            f"{row['parameters']:,}",
+            row.get("setting", ""),
+        ]
+        for row in part["rows"]
+    ]
+    rows = table(["model", "perplexity", "log p a word, nats", "parameters", "setting"], cells)
+    units = "; ".join(" ".join(words) for words in part["top_words"])
+    return "\n".join([text, rows, TOP_WORDS.format(units=units) + "\n", _budget(part)])
+
+
+def _ratings(part: Record, binary: Record | None) -> str:
     text = RATINGS.format(**{**part, "difference": value(part["difference"], 4)})
     cells = [
         [row["model"], value(row, 4), ", ".join(f"{each:.4f}" for each in row["values"]), row["setting"]]
-        for row in part["rows"]
+        for row in [*part["rows"], *(binary["rows"] if binary else [])]
     ]
-    return text + "\n" + table(["model", "RMSE", "folds", "setting"], cells)
+    budgets = "\n".join(_budget(each) for each in (part, binary) if each)
+    return "\n".join([text, table(["model", "RMSE", "folds", "setting"], cells), budgets])
 
 
 def _patches(part: Record) -> str:
@@ -129,7 +132,8 @@ def _patches(part: Record) -> str:
         [row["model"], value(row, 2), apart.get(row["model"], ""), f"{row['parameters']:,}", row["setting"]]
         for row in part["rows"]
     ]
-    return text + "\n" + table(["model", "log p(x), test", "machine above it", "parameters", "setting"], cells)
+    head = ["model", "log p(x), test", "machine above it", "parameters", "setting"]
+    return "\n".join([text, table(head, cells), _budget(part)])
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

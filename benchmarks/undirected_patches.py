@@ -38,7 +38,6 @@ def measure(path: Path, quick: bool) -> dict[str, Any]:
         print(name, validation[name], scores[name].mean(), flush=True)
         rows.append(row(name, scores[name], parameters, setting=setting))
     return {
-        "title": "Patches of faces",
         "size": SIZE,
         "contrast": CONTRAST,
         "patches": {"train": len(train), "valid": len(valid), "test": len(test)},
@@ -75,7 +74,7 @@ def models_of(train: np.ndarray, size: int, quick: bool) -> Mapping[str, Mapping
     """What is compared: candidates by setting; mixtures have no fewer parameters than the machine."""
     visible = train.shape[1]
     diagonal, spherical = -(-size // (2 * visible + 1)), -(-size // (visible + 2))
-    epochs = (1,) if quick else (10, 30)
+    epochs = (1,) if quick else (8, 24)
     return {
         "Gaussian": {"full covariance": lambda: mixture(train, "full", 1)},
         "mixture, diagonal": {f"{diagonal} components": lambda: mixture(train, "diag", diagonal)},

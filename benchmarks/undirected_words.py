@@ -21,10 +21,12 @@ from ppgen import evaluation, inference, models
 VOCABULARY, TOPICS, PASSAGE, TEST_PASSAGES = 2000, 50, 50, 500
 SHARES = (0.68, 0.12)  # of the articles: training, validation
 MACHINES = {
-    "articles": {"50 epochs at 0.003": (50, 0.003, 10), "100 epochs at 0.003": (100, 0.003, 10)},
-    "passages": {"20 epochs at 0.003": (20, 0.003, 50), "40 epochs at 0.003": (40, 0.003, 50)},
+    "articles": {"40 epochs": (40, 0.003, 10), "80 epochs": (80, 0.003, 10)},
+    "passages": {"15 epochs": (15, 0.003, 50), "30 epochs": (30, 0.003, 50)},
 }
-PRIORS = (0.02, 0.1, 0.3)  # of a topic's words
+PRIORS = (0.02, 0.3)  # of a topic's words
+QUICK_ANNEALING = {"articles": (5, 50), "passages": (20, 200)}  # chains and levels: for validation
+ANNEALING = {"articles": (10, 200), "passages": (100, 1000)}  # and for the test
 SAMPLES = 2000  # topic proportions drawn for a document
 
 
@@ -36,17 +38,21 @@ class Split(NamedTuple):
     test: np.ndarray
 
 
-def measure(path: Path, quick: bool) -> dict[str, Any]:
-    """Test perplexities of all three models, articles and passages."""
-    articles = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    vocabulary, splits = counted(articles)
-    return {
-        "title": "Words",
-        "topics": 3 if quick else TOPICS,
-        "vocabulary": len(vocabulary),
-        "samples": SAMPLES,
-        "documents": {name: compare(name, split, vocabulary, quick) for name, split in splits.items()},
-    }
+def articles(path: Path, quick: bool) -> dict[str, Any]:
+    """Test perplexities of all three models of whole articles."""
+    return _measure("articles", path, quick)
+
+
+def passages(path: Path, quick: bool) -> dict[str, Any]:
+    """Test perplexities of all three models of passages."""
+    return _measure("passages", path, quick)
+
+
+def _measure(name: str, path: Path, quick: bool) -> dict[str, Any]:
+    texts = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    vocabulary, splits = counted(texts)
+    shared = {"topics": 3 if quick else TOPICS, "vocabulary": len(vocabulary), "samples": SAMPLES}
+    return {**shared, **compare(name, splits[name], vocabulary, quick)}
 
 
 def counted(articles: list[list[str]]) -> tuple[list[str], dict[str, Split]]:
@@ -79,21 +85,26 @@ def compare(name: str, split: Split, vocabulary: list[str], quick: bool) -> dict
     frequency = split.train.sum(0) + 0.1
     unigram = split.test @ np.log(frequency / frequency.sum())
     tried: dict[str, Any] = {
-        f"words {prior}": allocation(split.train, topics, prior) for prior in PRIORS[: 1 if quick else 3]
+        f"words {prior}": allocation(split.train, topics, prior) for prior in PRIORS[: 1 if quick else 2]
     }
     allocations = {key: perplexity(_evidence(model, split.valid), split.valid) for key, model in tried.items()}
     chosen = tried[best(allocations)]
     lda = _evidence(chosen, split.test)
     candidates = {"1 epoch": (1, 0.003, 10)} if quick else MACHINES[name]
     trained = {key: machine(split.train, topics, *how) for key, how in candidates.items()}
-    machines = {key: perplexity(_annealed(model, split.valid, True), split.valid) for key, model in trained.items()}
+    machines = {
+        key: perplexity(_annealed(model, split.valid, *QUICK_ANNEALING[name]), split.valid)
+        for key, model in trained.items()
+    }
     ours = trained[best(machines)]
-    found = _annealed(ours, split.test, quick)
+    annealing = (QUICK_ANNEALING if quick else ANNEALING)[name]
+    found = _annealed(ours, split.test, *annealing)
     lengths = split.test.sum(1)
     print(name, machines, allocations, flush=True)
     return {
         "documents": {part: len(rows) for part, rows in split._asdict().items()},
         "mean_length": float(lengths.mean()),
+        "annealing": {"chains": annealing[0], "betas": annealing[1]},
         "rows": [
             {**row("unigram", -unigram / lengths, len(vocabulary)), "perplexity": perplexity(unigram, split.test)},
             {
@@ -127,9 +138,8 @@ def machine(counts: np.ndarray, hidden: int, epochs: int, lr: float, batch_size:
     return made
 
 
-def _annealed(model: models.ReplicatedSoftmax, counts: np.ndarray, quick: bool) -> np.ndarray:
+def _annealed(model: models.ReplicatedSoftmax, counts: np.ndarray, chains: int, betas: int) -> np.ndarray:
     """log p of each document, log Z of each length by annealing."""
-    chains, betas = (10, 100) if quick else (20, 500)
     x = torch.as_tensor(counts).float()
     found: Any = evaluation.log_likelihood(model, x, method="ais", num_chains=chains, betas=betas)
     return np.asarray(found.per_datum["log_likelihood"])
