@@ -36,8 +36,9 @@ with nothing else.
 DOCUMENTS = """\
 ### {name}
 
-{train:,} for training, {valid:,} for validation and {test:,} for the test, of {length:.0f} words each{mean}. The
-difference to allocation is {difference} nats a word in log p, above zero where the machine is better.
+{train:,} for training, {valid:,} for validation and {test:,} for the test, of {length:.0f} words each{mean}; log Z by
+{chains} annealing runs of {betas:,} levels for each length. The difference to allocation is {difference} nats a word in
+log p, above zero where the machine is better.
 """
 
 TOP_WORDS = "Words that the first hidden units raise most, by stem: {units}."

@@ -204,7 +204,7 @@ MODELS = {
         "biases": _biases([(5, 2), (5, 5), (10, 5)]),
         RIVAL: _factorisations([(20, 0.1, 15), (50, 0.1, 15)]),
         "Gaussian hidden units, of users": _machines("gaussian", [(20, 2, 10, 0.02), (50, 2, 10, 0.02)]),
-        OURS: _machines("gaussian", [(20, 2, 12, 0.02), (40, 2, 15, 0.02)], by_item=True),
+        OURS: _machines("gaussian", [(20, 2, 12, 0.02), (40, 2, 12, 0.02)], by_item=True),
     },
     "binary": {
         USERS: _machines("binary", [(20, 1, 12, 0.01)]),

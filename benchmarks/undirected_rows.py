@@ -9,9 +9,9 @@ import numpy as np
 Row = dict[str, Any]
 
 
-def row(model: str, values: Sequence[float], parameters: int | None = None, **more: Any) -> Row:
-    """A model's figure: mean of the values of folds, documents or patches, and its standard error."""
-    numbers = np.asarray(values, dtype=np.float64)
+def row(model: str, figures: Sequence[float], parameters: int | None = None, **more: Any) -> Row:
+    """A model's figure: mean of the figures of folds, documents or patches, and its standard error."""
+    numbers = np.asarray(figures, dtype=np.float64)
     se = float(numbers.std(ddof=1)) / math.sqrt(len(numbers)) if len(numbers) > 1 else None
     return {"model": model, "mean": float(numbers.mean()), "se": se, "parameters": parameters, **more}
 
