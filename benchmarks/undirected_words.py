@@ -18,16 +18,16 @@ from undirected_rows import best, row
 import ppgen
 from ppgen import evaluation, inference, models
 
-VOCABULARY, TOPICS, PASSAGE, TEST_PASSAGES = 2000, 50, 50, 500
+VOCABULARY, TOPICS, PASSAGE, TEST_PASSAGES = 2000, 50, 50, 300
 SHARES = (0.68, 0.12)  # of the articles: training, validation
 MACHINES = {
-    "articles": {"40 epochs": (40, 0.003, 10), "80 epochs": (80, 0.003, 10)},
-    "passages": {"15 epochs": (15, 0.003, 50), "30 epochs": (30, 0.003, 50)},
+    "articles": {"60 epochs": (60, 0.003, 10)},
+    "passages": {"10 epochs": (10, 0.003, 50), "20 epochs": (20, 0.003, 50)},
 }
 PRIORS = (0.02, 0.3)  # of a topic's words
 QUICK_ANNEALING = {"articles": (5, 50), "passages": (20, 200)}  # chains and levels: for validation
-ANNEALING = {"articles": (10, 200), "passages": (100, 1000)}  # and for the test
-SAMPLES = 2000  # topic proportions drawn for a document
+ANNEALING = {"articles": (10, 100), "passages": (100, 1000)}  # and for the test
+SAMPLES = 1000  # topic proportions drawn for a document
 
 
 class Split(NamedTuple):
@@ -70,9 +70,13 @@ def counted(articles: list[list[str]]) -> tuple[list[str], dict[str, Split]]:
     ]
     cut[1], cut[2] = (_some(group) for group in cut[1:])
     return vocabulary, {
-        name: Split(*(np.stack([np.bincount(words, minlength=len(vocabulary)) for words in group]) for group in groups))
+        name: Split(*(_counts(group, len(vocabulary)) for group in groups))
         for name, groups in (("articles", known), ("passages", cut))
     }
+
+
+def _counts(documents: list[list[int]], size: int) -> np.ndarray:
+    return np.stack([np.bincount(words, minlength=size) for words in documents]).astype(np.float64)
 
 
 def _some(group: list[Any]) -> list[Any]:
@@ -148,7 +152,7 @@ def _annealed(model: models.ReplicatedSoftmax, counts: np.ndarray, chains: int, 
 def allocation(counts: np.ndarray, topics: int, prior: float) -> LatentDirichletAllocation:
     """scikit-learn's variational allocation."""
     made = LatentDirichletAllocation(
-        topics, topic_word_prior=prior, doc_topic_prior=1 / topics, max_iter=40, random_state=0
+        topics, topic_word_prior=prior, doc_topic_prior=1 / topics, max_iter=30, random_state=0
     )
     return made.fit(counts)
 
