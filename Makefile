@@ -26,7 +26,7 @@ $(STAMP): requirements.lock pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-demo: $(STAMP)  ## train, evaluate and draw a VAE and an RBM on the embedded digits
+demo: $(STAMP)  ## three models of the embedded digits under eight inferences, compared and drawn
 	$(BIN)/python -m ppgen demo
 
 test: $(STAMP)  ## the tests and the examples in docstrings

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ppgen.distributions import Dense, Replicated
+from ppgen.distributions import Convolutional, Dense, Replicated
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 
 State = dict[str, Tensor]
@@ -36,7 +36,8 @@ def centred_gradients(energy: LayeredEnergy, state: State, gradients: Mapping[in
               g_c' = g_c - g_W'^\top \mu
 
     for offsets mu below and lambda above each coupling, layer by layer in a deep machine. It is the map J J' of a
-    change of parameters, so it turns the gradient of anything into a descent direction of the same thing.
+    change of parameters, so it turns the gradient of anything into a descent direction of the same thing. Feature maps
+    have one offset each, at which every unit stands that hears or is heard by a whole filter.
 
     References:
         | Deep Boltzmann Machines and the Centering Trick (Montavon and Mueller, 2012)
@@ -50,27 +51,43 @@ def centred_gradients(energy: LayeredEnergy, state: State, gradients: Mapping[in
     Returns:
         Centred gradients under the same keys; empty if a coupling has no centred form or a gradient is missing.
     """
-    if not all(isinstance(coupling, (Dense, Replicated)) for coupling in energy.couplings):
+    if not all(isinstance(coupling, (Convolutional, Dense, Replicated)) for coupling in energy.couplings):
         return {}
     offsets = {**energy.split(state["even_offset"], EVEN), **energy.split(state["odd_offset"], ODD)}
     biases = [units.parameters()[0] for units in energy.units]
     weights = [coupling.parameters()[0] for coupling in energy.couplings]
+    pairs: list[tuple[Tensor, Tensor]] = []
     for layer, coupling in enumerate(energy.couplings):
+        below, above = offsets[layer], offsets[layer + 1]
         if isinstance(coupling, Replicated):
             # The bias above counts once for each word, so that words are centred one by one, at their frequencies.
             biases[layer + 1] = coupling.bias
-            offsets[layer] = offsets[layer] / offsets[layer].sum()
-    if any(id(parameter) not in gradients for parameter in (*biases, *weights)):
+            below = below / below.sum()
+        elif isinstance(coupling, Convolutional):
+            below, above = _map_offsets(coupling, below, above)
+        pairs.append((below, above))
+    fits = all(
+        (biases[layer].numel(), biases[layer + 1].numel()) == (len(below), len(above))
+        for layer, (below, above) in enumerate(pairs)
+    )
+    if not fits or any(id(parameter) not in gradients for parameter in (*biases, *weights)):
         return {}
     centred: dict[int, Tensor] = {}
     flat = [gradients[id(bias)].flatten() for bias in biases]
     shifts = [torch.zeros_like(gradient) for gradient in flat]
-    for layer, weight in enumerate(weights):
-        below, above = offsets[layer], offsets[layer + 1]
-        gradient = gradients[id(weight)] - torch.outer(flat[layer], above) - torch.outer(below, flat[layer + 1])
-        centred[id(weight)] = gradient
-        shifts[layer] += gradient @ above
-        shifts[layer + 1] += gradient.mT @ below
+    for layer, (weight, (below, above)) in enumerate(zip(weights, pairs, strict=True)):
+        # Filters as one matrix (channels, maps) for each of their places.
+        gradient = gradients[id(weight)].permute(2, 3, 1, 0) if weight.dim() == 4 else gradients[id(weight)]
+        gradient = gradient - torch.outer(flat[layer], above) - torch.outer(below, flat[layer + 1])
+        shifts[layer] += (gradient @ above).reshape(-1, len(below)).sum(0)
+        shifts[layer + 1] += (gradient.mT @ below).reshape(-1, len(above)).sum(0)
+        centred[id(weight)] = gradient.permute(3, 2, 0, 1) if weight.dim() == 4 else gradient
     for bias, gradient, shift in zip(biases, flat, shifts, strict=True):
         centred[id(bias)] = (gradient - shift).reshape(bias.shape)
     return centred
+
+
+def _map_offsets(coupling: Convolutional, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+    """Means over the positions of what each channel sends, (channels,), and of each map's units, (maps,)."""
+    channels, maps = coupling.image_shape[0], coupling.map_shape[0]
+    return below.reshape(channels, -1).mean(1) * coupling.pool_below**2, above.reshape(maps, -1).mean(1)

@@ -11,6 +11,7 @@ from ppgen.inference.layout import Layout
 from ppgen.inference.log_weights import LogWeights
 from ppgen.inference.objective import Objective
 from ppgen.inference.schedules import Schedule
+from ppgen.inference.sparsity import activity_penalty, sparse_sites
 
 
 @dataclass(frozen=True)
@@ -23,22 +24,32 @@ class ELBO(Objective):
     particles the bound is the same and its gradient less noisy.
 
     While training, the terms log p(z) - log q(z | x) of the latent sites may be weighted, and each site may keep some
-    nats free of charge; the value reported is always that of weight 1 without free bits.
+    nats free of charge; the value reported is always that of weight 1 without free bits. With `sparsity_target` the
+    mean activities of latent bits under the guide are drawn towards it,
+
+    .. math:: \mathcal{L} - \lambda \sum_j \Big(\rho - \frac{1}{B} \sum_b E_q[z_{bj} \mid x_b]\Big)^2
+
+    where units that share a bias share their mean activity, and of a machine only the biases are moved by it; this term
+    too is left out of the value reported.
 
     References:
         | Auto-Encoding Variational Bayes (Kingma and Welling, 2014), https://arxiv.org/abs/1312.6114
         | beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework (Higgins et al., 2017)
         | Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016),
           https://arxiv.org/abs/1606.04934
+        | Sparse Deep Belief Net Model for Visual Area V2 (Lee, Ekanadham and Ng, 2008)
 
     Args:
         num_particles: Draws of the guide for each datum.
         vectorize_particles: Whether they are drawn at once.
         kl_weight: Weight of the latent terms in training: a number, or a schedule such as `inference.Linear(1000)`.
         free_bits: Nats of each latent site, averaged over the batch, that cost nothing in training.
+        sparsity_target: Mean activity rho of latent bits; None leaves it free. Adam takes centred gradients apart, in
+            which weights and biases move together; train a machine by it with `centred=False`, or by SGD.
+        sparsity_weight: Weight lambda of their distance from it, in nats per datum.
 
     Raises:
-        ValueError: If there is no particle, or a weight or the free nats are negative.
+        ValueError: If there is no particle, a weight or the free nats are negative, or the target is no probability.
 
     Example:
         >>> from ppgen import inference
@@ -48,6 +59,8 @@ class ELBO(Objective):
 
     kl_weight: float | Schedule = 1.0
     free_bits: float = 0.0
+    sparsity_target: float | None = None
+    sparsity_weight: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,6 +68,10 @@ class ELBO(Objective):
             raise ValueError(f"kl_weight must be a schedule or a finite number of at least 0, got {self.kl_weight!r}.")
         if not _nats(self.free_bits):
             raise ValueError(f"free_bits must be a finite number of at least 0 nats, got {self.free_bits!r}.")
+        if self.sparsity_target is not None and not (_nats(self.sparsity_target) and 0 < self.sparsity_target < 1):
+            raise ValueError(f"sparsity_target must lie between 0 and 1, got {self.sparsity_target!r}.")
+        if not _nats(self.sparsity_weight):
+            raise ValueError(f"sparsity_weight must be a finite number of at least 0, got {self.sparsity_weight!r}.")
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
         """Mean log-weight per datum."""
@@ -63,10 +80,14 @@ class ELBO(Objective):
 
     def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
         """Raise where latent terms are to be weighted and are not known one by one."""
-        if self.weighted and layout.marginalised:
+        if self._weighs_terms and layout.marginalised:
             raise ValueError(
                 f"kl_weight and free_bits need the log-density of each latent site by itself, but site "
                 f"{layout.marginalised[0]!r} of the model is summed out. Leave them out, or draw it in the guide."
+            )
+        if self.sparsity_target is not None and not sparse_sites(layout):
+            raise ValueError(
+                "sparsity_target is the mean activity of latent bits, and the guide draws none. Leave it out."
             )
         auxiliary = [name for name in layout.latent if name not in layout.model_laws]
         if self.free_bits and auxiliary:
@@ -90,6 +111,10 @@ class ELBO(Objective):
     @property
     def weighted(self) -> bool:
         """Whether training climbs something else than the bound."""
+        return self._weighs_terms or self.sparsity_target is not None
+
+    @property
+    def _weighs_terms(self) -> bool:
         return isinstance(self.kl_weight, Schedule) or self.kl_weight != 1 or self.free_bits > 0
 
     def init(self, like: Tensor) -> dict[str, Tensor]:
@@ -110,7 +135,10 @@ class ELBO(Objective):
         if isinstance(weight, Schedule):
             weight, state = weight.value(state["steps"]), {"steps": state["steps"] + 1}
         change: dict[bool, Any] = {True: 0.0, False: 0.0}
-        for name in latent:
+        if self.sparsity_target is not None:
+            far = activity_penalty(weights.guide_traces, latent, self.sparsity_target)
+            change[True] = change[True] - self.sparsity_weight * far
+        for name in latent if self._weighs_terms else ():
             if name not in weights.guide_terms:  # an exact posterior that is summed out with its machine
                 continue
             term = weights.model_terms.get(name, 0.0) - weights.guide_terms[name]  # auxiliary: the guide's alone

@@ -113,12 +113,14 @@ class HMC:
     def __post_init__(self) -> None:
         if isinstance(self.num_steps, bool) or not isinstance(self.num_steps, int) or self.num_steps < 1:
             raise ValueError(f"num_steps must be an integer of at least 1, got {self.num_steps!r}.")
-        if not (self.step_size > 0 and math.isfinite(self.step_size)):
-            raise ValueError(f"step_size must be positive and finite, got {self.step_size!r}.")
-        if not 0 < self.target_accept < 1:
-            raise ValueError(f"target_accept must lie between 0 and 1, both excluded, got {self.target_accept!r}.")
-        if not 0 <= self.jitter < 1:
-            raise ValueError(f"jitter must lie in [0, 1), got {self.jitter!r}.")
+        for name, asked, holds in (
+            ("step_size", "be positive and finite", lambda number: number > 0 and math.isfinite(number)),
+            ("target_accept", "lie between 0 and 1, both excluded", lambda number: 0 < number < 1),
+            ("jitter", "lie in [0, 1)", lambda number: 0 <= number < 1),
+        ):
+            number = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, (int, float)) or not holds(number):
+                raise ValueError(f"{name} must {asked}, got {number!r}.")
         if self.share not in ("chain", "datum"):
             raise ValueError(f"share must be 'chain' or 'datum', got {self.share!r}.")
 

@@ -45,7 +45,7 @@ class _Site:
     """Place of a latent site in the flat vector: its plates' shape and its unconstrained event shape.
 
     `inner` are the sizes of the plates besides those of the chains and the data; where there is none, a dimension of
-    size 1 is no plate.
+    size 1 is no plate. `names` are those of the dimensions of a value with its rows first.
     """
 
     name: str
@@ -54,6 +54,7 @@ class _Site:
     event_shape: torch.Size
     first: int
     size: int
+    names: tuple[str | None, ...] = ()
 
 
 class LatentDensity:
@@ -203,6 +204,10 @@ class LatentDensity:
             found[site.name] = value.reshape(*value.shape[:2], *site.inner, *value.shape[plates:])
         return found
 
+    def dims(self) -> dict[str, tuple[str | None, ...]]:
+        """By site, names of the dimensions of `values` from the rows on: of plates, and of event dimensions if told."""
+        return {site.name: site.names for site in self.sites}
+
     def _find_sites(self, replayed: Callable[..., Any]) -> list[_Site]:
         found, first = [], 0
         for name, node in sites(self._trace(replayed)).items():
@@ -213,15 +218,27 @@ class LatentDensity:
             batch = shape[: len(shape) - node["fn"].event_dim]
             event = biject_to(node["fn"].support).inverse_shape(shape)[len(batch) :]
             size = math.prod((*batch, *event)) // (self.num_chains * batch[self.layout.data_dim])
-            found.append(_Site(name, batch, self._inner(node, batch), torch.Size(event), first, size))
+            names = self._names(node, batch)
+            found.append(_Site(name, batch, self._inner(node, batch), torch.Size(event), first, size, names))
             first += size
         return found
 
     def _inner(self, node: Any, batch: torch.Size) -> tuple[int, ...]:
-        plates = {frame.dim for frame in node["cond_indep_stack"] if frame.vectorized}
+        return tuple(batch[dim] for dim, _ in self._inner_dims(node, batch))
+
+    def _inner_dims(self, node: Any, batch: torch.Size) -> list[tuple[int, str | None]]:
+        """Dimensions besides those of chains and data, with the names of their plates."""
+        plates = {frame.dim: frame.name for frame in node["cond_indep_stack"] if frame.vectorized}
         others = {self.layout.data_dim, self.layout.particle_dim}
-        sizes = {dim: batch[dim] for dim in range(-len(batch), 0) if dim not in others}
-        return tuple(size for dim, size in sizes.items() if size != 1 or dim in plates)
+        inner = [dim for dim in range(-len(batch), 0) if dim not in others]
+        return [(dim, plates.get(dim)) for dim in inner if batch[dim] != 1 or dim in plates]
+
+    def _names(self, node: Any, batch: torch.Size) -> tuple[str | None, ...]:
+        event_dim = node["fn"].event_dim
+        told = node["infer"].get("event_dims") or ()
+        told = (told,) if isinstance(told, str) else tuple(told)
+        event = told if len(told) == event_dim else (None,) * event_dim
+        return (self.layout.plate, *(name for _, name in self._inner_dims(node, batch)), *event)
 
     def _rows_first(self, value: Tensor, site: _Site) -> Tensor:
         """Values at a site with the rows right of the chains: (num_chains, rows, inner plates, event)."""

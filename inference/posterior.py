@@ -1,12 +1,13 @@
 """Draws from the posterior of every datum at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ppgen.inference.hmc import HMC
+from ppgen.inference.batch import as_batch
+from ppgen.inference.hmc import HMC, HMCInfo
 from ppgen.inference.latent_density import STARTS, LatentDensity, Start, frozen
 from ppgen.inference.support import check_support
 from ppgen.pair import as_pair
@@ -16,19 +17,32 @@ from ppgen.pair import as_pair
 class PosteriorSamples:
     """Draws of Markov chains from p(z | x) of each datum, and how well the chains moved after warmup.
 
+    `diagnostics.from_chains` makes an ArviZ tree of them.
+
     Attributes:
         draws: By site, (num_chains, num_samples, rows, inner plates, event).
         log_density: log p(x, z) + log-Jacobian of z(u) of each draw, nats: (num_chains, num_samples, rows).
-        acceptance_rate: Mean over the draws: (num_chains, rows).
-        num_diverging: Trajectories whose energy error exceeded 1000 nats: (num_chains, rows).
+        info: What the kernel tells of each trajectory, all (num_chains, num_samples, rows).
         step_size: Step size that each chain kept: (num_chains, rows).
+        dims: By site, names of the dimensions from the rows on: those of plates, of event dimensions what the model
+            says in `infer={"event_dims": ...}`, else None.
     """
 
     draws: dict[str, Tensor]
     log_density: Tensor
-    acceptance_rate: Tensor
-    num_diverging: Tensor
+    info: HMCInfo
     step_size: Tensor
+    dims: dict[str, tuple[str | None, ...]] = field(default_factory=dict)
+
+    @property
+    def acceptance_rate(self) -> Tensor:
+        """Mean over the draws: (num_chains, rows)."""
+        return self.info.acceptance_rate.mean(1)
+
+    @property
+    def num_diverging(self) -> Tensor:
+        """Trajectories whose energy error exceeded 1000 nats: (num_chains, rows)."""
+        return self.info.diverging.sum(1)
 
     def __repr__(self) -> str:
         chains, samples, rows = self.log_density.shape
@@ -59,7 +73,7 @@ def sample_posterior(
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run.
-        x: Data: a tensor, a tuple or a mapping, as the pair takes it.
+        x: Data: a tensor or an array, or a tuple or a mapping, as the pair takes it.
         num_samples: Draws kept of each chain, one a trajectory.
         warmup_steps: Trajectories before those.
         num_chains: Chains of each datum.
@@ -70,7 +84,7 @@ def sample_posterior(
     Raises:
         ValueError: If a number is not positive, data lie outside the support of their law, a latent site is
             discrete or outside the data plate, or there is none.
-        TypeError: If `pair` is none, or `kernel` is no HMC.
+        TypeError: If `pair` is none, `x` holds no data, or `kernel` is no HMC.
 
     References:
         Neal (2011), MCMC using Hamiltonian dynamics, arXiv:1206.1901.
@@ -92,6 +106,7 @@ def sample_posterior(
     kernel = HMC() if kernel is None else kernel
     if not isinstance(kernel, HMC):
         raise TypeError(f"kernel must be an inference.HMC, got {type(kernel).__name__}.")
+    x = as_batch(x, pair)
     pair.prepare(x)
     with frozen(pair, seed) as generator:
         density = LatentDensity(pair, x, num_chains)
@@ -101,14 +116,13 @@ def sample_posterior(
             state, _ = kernel.step(density, state, generator, adapt=True)
         state = kernel.adapted(state)
         draws: dict[str, list[Tensor]] = {}
-        log_density, acceptance = [], torch.zeros_like(state.log_density)
-        diverging = torch.zeros_like(state.log_density, dtype=torch.long)
+        log_density, infos = [], []
         for _ in range(num_samples):
             state, info = kernel.step(density, state, generator)
             for name, value in density.values(state.position).items():
                 draws.setdefault(name, []).append(value)
             log_density.append(state.log_density)
-            acceptance += info.acceptance_rate / num_samples
-            diverging += info.diverging
+            infos.append(info)
     stacked = {name: torch.stack(values, 1) for name, values in draws.items()}
-    return PosteriorSamples(stacked, torch.stack(log_density, 1), acceptance, diverging, state.step_size)
+    info = HMCInfo(*(torch.stack(values, 1) for values in zip(*infos, strict=True)))
+    return PosteriorSamples(stacked, torch.stack(log_density, 1), info, state.step_size, density.dims())

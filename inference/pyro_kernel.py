@@ -24,6 +24,7 @@ class PyroKernel(MCMCKernel):
         self.transforms: dict[str, Any] = {}  # values are what they are: nothing is unconstrained
         self._state: Any = None
         self._info: Any = None
+        self._infos: list[Any] = []
         self._given: dict[str, Tensor] | None = None
         self._last: dict[str, Tensor] | None = None
         self._warming = False
@@ -40,7 +41,7 @@ class PyroKernel(MCMCKernel):
                 "machine.condition({'visible': x})."
             )
         self._state, self._info, self._last, self._warming = self.kernel.init(self.num_chains), None, None, True
-        self._left = warmup_steps
+        self._left, self._infos = warmup_steps, []
 
     @property
     def initial_params(self) -> dict[str, Tensor]:
@@ -56,6 +57,8 @@ class PyroKernel(MCMCKernel):
         if params is not self._last:
             self._place(params)
         self._state, self._info = self.kernel.step(self._state, adapt=self._left > 0)
+        if self._left <= 0:
+            self._infos.append(self._info)
         self._left -= 1
         self._last = self._shown()
         return self._last
@@ -63,6 +66,16 @@ class PyroKernel(MCMCKernel):
     def logging(self) -> dict[str, str]:
         """Mean energy of the chains, for the progress bar."""
         return {} if self._info is None else {"energy": f"{float(self._info.energy.mean()):.2f}"}
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """What the kernel told of each draw, (draws, num_chains, batch..., ...), for `diagnostics.from_pyro`."""
+        if not self._infos:
+            return {}
+        return {name: torch.stack([getattr(info, name) for info in self._infos]) for name in self._infos[0]._fields}
+
+    def coords(self) -> dict[str, Any]:
+        """Coordinates of the kernel's own dimensions; none before it has run."""
+        return {} if self._state is None else self.kernel.coords(self._state)
 
     def _shown(self) -> dict[str, Tensor]:
         values = self.kernel.values(self._state)

@@ -3,6 +3,8 @@
 if __name__ == "models":
     raise ImportError("Import this package as ppgen.models; a second copy of its classes would not be recognised.")
 
+from ppgen.models.convolutional_dbn import ConvolutionalDBN
+from ppgen.models.convolutional_rbm import ConvolutionalRBM
 from ppgen.models.dbm import DBM
 from ppgen.models.dbn import DBN
 from ppgen.models.discrete_vae import DiscreteVAE
@@ -21,6 +23,8 @@ __all__ = [
     "DBN",
     "RBM",
     "VAE",
+    "ConvolutionalDBN",
+    "ConvolutionalRBM",
     "DiscreteVAE",
     "GaussianRBM",
     "HelmholtzMachine",

@@ -71,6 +71,11 @@ class DBM(GenerativeModel):
         """Observed variables: the visible units."""
         return len(self.data_mean)
 
+    @property
+    def num_hidden_layers(self) -> int:
+        """Hidden layers."""
+        return len(self.weights)
+
     def machine(self) -> BoltzmannMachine:
         """The Boltzmann machine of the present weights: layers `visible`, `hidden1`, `hidden2`, ..."""
         names = ["visible", *(f"hidden{index}" for index in range(1, len(self.biases)))]

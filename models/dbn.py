@@ -75,6 +75,11 @@ class DBN(GenerativeModel):
         """Observed variables: the visible units."""
         return self.sizes[0]
 
+    @property
+    def num_hidden_layers(self) -> int:
+        """Hidden layers, that of the machine among them."""
+        return len(self.sizes) - 1
+
     def machine(self) -> BoltzmannMachine:
         """The Boltzmann machine at the top with its present weights: layers `lower` and `upper`."""
         layers = {"lower": Bernoulli(self.top_bias), "upper": Bernoulli(self.top_hidden_bias)}

@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ppgen import datasets, diagnostics, distributions, evaluation, inference, models, nn, training
+    from ppgen.diagnostics import compare_inferences
     from ppgen.pair import GenerativeModel, Pair
     from ppgen.training import Run, fit, load, sample  # type: ignore[no-redef]
 
@@ -27,6 +28,7 @@ _OBJECTS = {
     "GenerativeModel": "ppgen.pair",
     "Pair": "ppgen.pair",
     "Run": "ppgen.training",
+    "compare_inferences": "ppgen.diagnostics",
     "fit": "ppgen.training",
     "load": "ppgen.training",
     "sample": "ppgen.training",
@@ -37,6 +39,7 @@ __all__ = [
     "Pair",
     "Run",
     "__version__",
+    "compare_inferences",
     "datasets",
     "diagnostics",
     "distributions",

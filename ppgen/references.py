@@ -51,7 +51,7 @@ def _references(program: Any) -> Iterator[tuple[str, Any]]:
         yield type(owner).__name__.lower(), owner
         yield from vars(owner).items() if hasattr(owner, "__dict__") else ()
         program = program.__func__
-    if isinstance(program, FunctionType) and not program.__module__.startswith(("torch.", "pyro.")):
+    if isinstance(program, FunctionType) and not (program.__module__ or "").startswith(("torch.", "pyro.")):
         variables = inspect.getclosurevars(program)
         yield from variables.nonlocals.items()
         yield from variables.globals.items()

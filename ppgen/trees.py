@@ -23,6 +23,24 @@ class Group:
         self.arrays.setdefault(name, []).append(array)
         self.dims[name] = dims
 
+    def take(self, other: "Group") -> None:
+        """Add the variables of another group."""
+        self.arrays |= other.arrays
+        self.dims |= other.dims
+
+    def drop(self, dim: str) -> None:
+        """Take away a dimension of size one."""
+        for name, names in self.dims.items():
+            if dim in names:
+                axis = 1 + names.index(dim)
+                self.arrays[name] = [array.squeeze(axis) for array in self.arrays[name]]
+                self.dims[name] = [each for each in names if each != dim]
+
+    def remove(self, name: str) -> None:
+        """Take away a variable, if there is one of that name."""
+        self.arrays.pop(name, None)
+        self.dims.pop(name, None)
+
     def variables(self) -> dict[str, np.ndarray]:
         """Variables with all their draws."""
         joined = {name: np.concatenate(chunks) for name, chunks in self.arrays.items() if len(chunks) > 1}

@@ -60,6 +60,10 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.RatingsRBM(items=3, ratings=2, hidden=2), ratings(6, 3, 2)),
         lambda: (models.RatingsRBM(2, 3, 3), ratings(6, 2, 3)),
     ],
+    "ConvolutionalRBM": [
+        lambda: (models.ConvolutionalRBM(visible=9, filters=2, filter_size=2, pool=2), bits(6, 9)),
+        lambda: (models.ConvolutionalRBM(12, 1, 2, 1, (2, 3), 2, "gaussian", learn_variance=True), reals(6, 12)),
+    ],
     "DBM": [
         lambda: (models.DBM(visible=5, hidden=(3, 2)), bits(6, 5)),
         lambda: (models.DBM(4, (3, 2, 3), mean_field_sweeps=3), bits(6, 4)),
@@ -67,6 +71,11 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
     "DBN": [
         lambda: (models.DBN(visible=5, hidden=(3, 2)), bits(6, 5)),
         lambda: (models.DBN(4, (3, 2, 3)), bits(6, 4)),
+    ],
+    "ConvolutionalDBN": [
+        lambda: (models.ConvolutionalDBN(9, (2, 2), (2, 1), (2, 1)), bits(6, 9)),
+        lambda: (models.ConvolutionalDBN(18, (2, 1, 2), (2, 2, 1), None, (3, 3), 2, "gaussian", True), reals(6, 18)),
+        lambda: (models.ConvolutionalDBN(15, (2, 2, 1), (2, 1, 1), (2, 1, 1), (3, 5)), bits(6, 15)),
     ],
     "SigmoidBeliefNet": [
         lambda: (models.SigmoidBeliefNet((5, 3, 2)), bits(6, 5)),
@@ -148,6 +157,7 @@ UNITS = {
     "Gaussian": lambda device: distributions.Gaussian(parameter(3, device=device), parameter(3, device=device)),
     "Categorical": lambda device: distributions.Categorical(parameter(3, 4, device=device)),
     "Multinomial": lambda device: distributions.Multinomial(parameter(4, device=device), total=3),
+    "MaxPooled": lambda device: distributions.MaxPooled(parameter(3, 4, device=device)),
     "Clamped": lambda device: distributions.Clamped(
         distributions.Bernoulli(parameter(4, device=device)),
         torch.tensor([1.0, 0.0, 1.0, 1.0], dtype=torch.float64, device=device),
@@ -157,6 +167,11 @@ UNITS = {
 PARTLY = {
     "missing groups": lambda device: distributions.Categorical(
         parameter(3, 4, device=device), present=torch.tensor([True, False, True], device=device)
+    ),
+    "clamped blocks": lambda device: distributions.Clamped(
+        distributions.MaxPooled(parameter(2, device=device), block=2, positions=2),
+        torch.tensor([0.0, 1, 0, 0, 0, 0, 0, 0], dtype=torch.float64, device=device),
+        torch.tensor([True, True, False, False, False, False, True, True], device=device),
     ),
     "clamped groups": lambda device: distributions.Clamped(
         distributions.Categorical(parameter(3, 3, device=device)),
@@ -179,6 +194,7 @@ VISIBLE = {
 COUPLINGS = {
     "Dense": lambda device: distributions.Dense(parameter(4, 3, device=device)),
     "Replicated": lambda device: distributions.Replicated(parameter(4, 3, device=device), parameter(3, device=device)),
+    "Convolutional": lambda device: distributions.Convolutional(parameter(3, 1, 2, 2, device=device), (2, 2)),
 }
 
 

@@ -10,7 +10,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 import xarray as xr
-from pyro.infer.autoguide import AutoNormal
+from pyro.infer.autoguide import AutoLowRankMultivariateNormal, AutoMultivariateNormal, AutoNormal
 
 from ppgen import Pair, diagnostics, evaluation, models
 from ppgen.distributions.samplers import GibbsSampler
@@ -272,3 +272,58 @@ def test_data_outside_the_support_are_refused():
         diagnostics.from_pyro_svi(rbm, grey, num_samples=2)
     with pytest.raises(ValueError, match="'visible' must lie in.*Binarise"):
         diagnostics.from_pyro_svi(rbm, torch.ones(5, 6), predictions=grey, num_samples=2)
+
+
+def ratings(x):
+    """A global mean, effects of items and of raters, and a discrete type of each rater who gives a row of ratings."""
+    mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+    spread = pyro.sample("spread", dist.Gamma(2.0, 2.0))
+    shift = pyro.sample("shift", dist.Normal(torch.zeros(2), 1.0).to_event(1), infer={"event_dims": ["kind"]})
+    item = pyro.plate("item", 3, dim=-1)
+    with item:
+        effect = pyro.sample("effect", dist.Normal(0.0, spread))
+    with pyro.plate("rater", len(x), dim=-2):
+        kind = pyro.sample("type", dist.Bernoulli(0.3))
+        with item:
+            loc = mean + effect + torch.where(kind > 0, shift[..., 1], shift[..., 0])
+            pyro.sample("rating", dist.Normal(loc, 1.0), obs=x)
+
+
+class RatingsGuide(pyro.nn.PyroModule):
+    """An AutoGuide of what is common to all, and the type of each rater from their ratings."""
+
+    def __init__(self, auto):
+        super().__init__()
+        self.auto = auto(pyro.poutine.block(ratings, hide=["type"]))
+
+    def forward(self, x):
+        self.auto(x)
+        with pyro.plate("rater", len(x), dim=-2):
+            pyro.sample("type", dist.Bernoulli(torch.sigmoid(x.mean(-1, keepdim=True))))
+
+
+@pytest.mark.parametrize("auto", [AutoNormal, AutoMultivariateNormal, AutoLowRankMultivariateNormal])
+@pytest.mark.parametrize("chunk", [1, 20, 10_000])
+def test_several_plates_globals_types_and_an_autoguide(auto, chunk):
+    """Catches plates of another site, auxiliary draws exported, bits as floats, and a density that misses a site."""
+    x = torch.arange(12.0).reshape(4, 3) / 6 - 1
+    pair = Pair(ratings, RatingsGuide(auto), plate="rater")
+    tree = diagnostics.from_pyro_svi(pair, x, num_samples=6, chunk=chunk, coords={"kind": ["plain", "keen"]})
+    dims = {name: array.dims[2:] for name, array in tree.posterior.data_vars.items()}
+    assert dims == {"mean": (), "spread": (), "shift": ("kind",), "effect": ("item",), "type": ("rater",)}
+    assert tree.posterior["type"].dtype == np.int8
+    assert tree.observed_data["rating"].dims == ("rater", "item")
+    assert tree.prior_predictive["rating"].dims == ("chain", "draw", "rater", "item")
+    assert tree.prior["shift"]["kind"].values.tolist() == ["plain", "keen"]
+    assert tree.log_likelihood["rating"].dims == ("chain", "draw", "rater")
+    assert tree.sample_stats["log_p"].dims == tree.sample_stats["log_q"].dims == ("chain", "draw")
+    mean, spread, shift, effect, kind = (torch.as_tensor(tree.posterior[name].values[0]) for name in dims)
+    chosen = torch.where(kind > 0, shift[:, 1:], shift[:, :1])
+    loc = mean[:, None, None] + effect[:, None] + chosen[..., None]
+    log_lik = dist.Normal(loc, 1.0).log_prob(x).sum(-1)
+    np.testing.assert_allclose(tree.log_likelihood["rating"][0], log_lik, rtol=1e-4)
+    normal = dist.Normal(0.0, 1.0)
+    prior = normal.log_prob(mean) + dist.Gamma(2.0, 2.0).log_prob(spread) + normal.log_prob(shift).sum(-1)
+    prior = prior + dist.Normal(0.0, spread[:, None]).log_prob(effect).sum(-1)
+    prior = prior + dist.Bernoulli(0.3).log_prob(kind.float()).sum(-1)
+    np.testing.assert_allclose(tree.sample_stats["log_p"][0], prior + log_lik.sum(-1), rtol=1e-4)

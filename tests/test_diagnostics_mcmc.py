@@ -8,7 +8,7 @@ import pytest
 import torch
 from pyro.infer import HMC, MCMC, NUTS, Predictive, RandomWalkKernel
 
-from ppgen import diagnostics
+from ppgen import diagnostics, inference, models
 
 X = torch.tensor([[0.5, -1.0], [1.5, 2.0], [0.0, 1.0]])
 
@@ -106,3 +106,76 @@ def test_bad_arguments():
         diagnostics.from_pyro(torch.zeros(3))
     with pytest.raises(ValueError, match=r"mcmc.run"):
         diagnostics.from_pyro(MCMC(RandomWalkKernel(model), num_samples=2, disable_progbar=True))
+
+
+def test_computed_values_and_names_of_the_model():
+    """Catches deterministic sites left out, their plates taken for events, and names in `infer` that nobody reads."""
+
+    def named(x):
+        loc = pyro.sample("loc", dist.Normal(torch.zeros(2), 1.0).to_event(1), infer={"event_dims": ["component"]})
+        pyro.deterministic("total", loc.sum(-1))
+        with pyro.plate("data", 3):
+            z = pyro.sample("z", dist.Normal(loc, 1.0).to_event(1))
+            pyro.deterministic("twice", 2 * z, event_dim=1)
+            pyro.deterministic("first", z[..., 0])
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+
+    tree = diagnostics.from_pyro(run(NUTS(named)))
+    assert tree.posterior["loc"].dims == ("chain", "draw", "component")
+    assert tree.posterior["total"].dims == ("chain", "draw")
+    assert tree.posterior["first"].dims == ("chain", "draw", "data")
+    assert tree.posterior["twice"].dims == ("chain", "draw", "data", "twice_dim_0")
+    np.testing.assert_allclose(tree.posterior["twice"].values, 2 * tree.posterior["z"].values)
+    np.testing.assert_allclose(tree.posterior["first"], tree.posterior["z"][..., 0])
+    np.testing.assert_allclose(tree.posterior["total"], tree.posterior["loc"].sum("component"), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", [RandomWalkKernel, NUTS])
+def test_acceptance_of_each_chain(kernel):
+    """Catches an acceptance rate lost because Pyro has one number for all draws of a chain."""
+    mcmc = run(kernel(model))
+    (rate,) = diagnostics.from_pyro(mcmc).attrs["acceptance_rate"]
+    assert rate == pytest.approx(mcmc.diagnostics()["acceptance rate"]["chain 0"])
+
+
+def test_a_bare_potential():
+    """Catches a converter that cannot do without a model."""
+    potential = lambda values: ((values["z"] - 1.0) ** 2).sum() / 2
+    mcmc = MCMC(
+        HMC(potential_fn=potential),
+        num_samples=4,
+        warmup_steps=2,
+        initial_params={"z": torch.zeros(3)},
+        disable_progbar=True,
+    )
+    mcmc.run()
+    tree = diagnostics.from_pyro(mcmc, dims={"z": ["component"]})
+    assert tree.posterior["z"].dims == ("chain", "draw", "component")
+    assert set(tree.children) == {"posterior", "sample_stats"}
+    assert list(tree.sample_stats) == ["diverging"]
+
+
+@pytest.mark.parametrize("num_chains", [1, 4])
+def test_what_a_machines_kernel_tells(num_chains):
+    """Catches energies of other draws or chains than those beside them, and rows of data taken for units."""
+    rbm, x = models.RBM(visible=4, hidden=3), torch.eye(4)[:2]
+    torch.manual_seed(0)
+    machine = rbm.machine().condition({"visible": x})
+    mcmc = MCMC(inference.BlockGibbs(machine).to_pyro(num_chains), num_samples=5, warmup_steps=2, disable_progbar=True)
+    mcmc.run()
+    tree = diagnostics.from_pyro(mcmc)
+    assert dict(tree.posterior["hidden"].sizes) == {"chain": num_chains, "draw": 5, "data": 2, "hidden_dim_0": 3}
+    assert tree.posterior["hidden"].dtype == np.int8
+    assert tree.sample_stats["energy"].dims == ("chain", "draw", "data")
+    visible, hidden = (torch.as_tensor(tree.posterior[name].values).float() for name in ("visible", "hidden"))
+    with torch.no_grad():
+        expected = rbm.machine().energy(torch.cat([visible, hidden], -1))
+    moved = tree.sample_stats["energy"].values - expected.numpy()
+    np.testing.assert_allclose(moved, np.broadcast_to(moved[:1, :1], moved.shape), atol=1e-5)
+    tempered = MCMC(
+        inference.ParallelTempering(rbm, 3).to_pyro(num_chains), num_samples=4, warmup_steps=2, disable_progbar=True
+    )
+    tempered.run()
+    tree = diagnostics.from_pyro(tempered)
+    assert tree.sample_stats["replica"].dims == ("chain", "draw", "temperature")
+    assert float(tree.sample_stats["temperature"][-1]) == 1.0

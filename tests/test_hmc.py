@@ -362,12 +362,30 @@ def test_bad_arguments_are_refused(options, message):
 
 @pytest.mark.parametrize(
     "options",
-    [{"num_steps": 0}, {"step_size": 0.0}, {"target_accept": 1.0}, {"jitter": 1.0}, {"share": "all"}],
+    [
+        {"num_steps": 0},
+        {"step_size": 0.0},
+        {"step_size": "large"},
+        {"target_accept": 1.0},
+        {"target_accept": None},
+        {"jitter": 1.0},
+        {"share": "all"},
+    ],
 )
 def test_bad_kernels_are_refused(options):
     """Catches a kernel that could never move or never be accepted."""
     with pytest.raises(ValueError, match=next(iter(options))):
         inference.HMC(**options)
+
+
+def test_arrays_are_data_too():
+    """Catches NumPy data that fail inside a program with words about something else, or in another dtype."""
+    vae, x = models.VAE(features=4, latent=2, hidden=(3,)), torch.eye(4)
+    kept = {"num_samples": 3, "warmup_steps": 2}
+    expected = inference.sample_posterior(vae, x, **kept).draws["z"]
+    assert torch.equal(inference.sample_posterior(vae, x.double().numpy(), **kept).draws["z"], expected)
+    with pytest.raises(TypeError, match="x must be a tensor or an array"):
+        inference.sample_posterior(vae, [[0.0] * 4], **kept)
 
 
 def test_wrong_densities_are_refused():

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from feature_maps import feature_maps
 from torch import Tensor
 
 from ppgen import inference, models, testing
@@ -40,6 +41,9 @@ def held(sizes: tuple[int, ...], layer: str, values: list[Any]) -> BoltzmannMach
 
 
 MACHINES = {
+    "feature maps": feature_maps((1, 2, 2), (2, 1), pool=1),
+    "pooled maps": feature_maps((1, 2, 2), (1, 1), pool=2),
+    "three layers of maps": feature_maps((1, 2, 2), (1, 1), pool=2, top=1),
     "two layers": testing.boltzmann_machine((4, 3)),
     "three layers": testing.boltzmann_machine((3, 2, 2)),
     "four layers": testing.boltzmann_machine((2, 2, 1, 2)),

@@ -142,3 +142,12 @@ def test_discrete_latents_are_refused():
     """Catches a Normal fitted to bits."""
     with pytest.raises(ValueError, match="'hidden' is discrete"):
         training.refine(models.RBM(visible=4, hidden=3), torch.ones(2, 4))
+
+
+def test_arrays_are_data_too():
+    """Catches NumPy data that fail inside a program, and a step size that is no number."""
+    vae, x = models.VAE(features=4, latent=2, hidden=(3,)), torch.eye(4)
+    found = [training.refine(vae, data, steps=3, num_samples=10).elbo_refined for data in (x, x.double().numpy())]
+    assert torch.equal(*found)
+    with pytest.raises(ValueError, match="lr must be positive and finite"):
+        training.refine(vae, x, lr="fast")

@@ -271,3 +271,20 @@ def test_errors() -> None:
         model.top_words(1, ["a", "b"])
     with pytest.raises(ValueError, match="vocabulary must be at least 1"):
         models.ReplicatedSoftmax(0, 2)
+
+
+def test_free_energy_gap_does_not_grow_with_the_length_of_documents():
+    """Catches free energies that are compared across rows whose log Z differs: long validation documents would look
+    like overfitting by tens of nats."""
+    generator = torch.Generator().manual_seed(0)
+    words = torch.tensor([0.4, 0.3, 0.2, 0.05, 0.05])
+
+    def documents(count, length):
+        drawn = torch.multinomial(words.expand(count, -1), length, replacement=True, generator=generator)
+        return torch.nn.functional.one_hot(drawn, 5).sum(1).float().numpy()
+
+    data = datasets.load({"train": documents(400, 10), "valid": documents(100, 60)})
+    model = models.ReplicatedSoftmax(vocabulary=5, hidden=3)
+    run = ppgen.fit(model, data, inference.CD(), epochs=2, lr=1e-4, progress=False, compile=False)
+    # Independent units are the truth here, so that what is left is the machine's untrained difference from them.
+    assert abs(run.curve("free_energy_gap")[-1]) < 1.0

@@ -40,11 +40,18 @@ def _inferences() -> list[tuple[type, tuple, object]]:
     cases.append((models.HierarchicalVAE, (12, (4, 2), ((5,), (5,))), weighted))
     for objective in (inference.ELBO(2), inference.MaximumLikelihood()):
         cases.append((models.SigmoidBeliefNet, ((12, 4, 2),), inference.Inference(objective, inference.Enumerate())))
+    cases.append((models.ConvolutionalRBM, (12, 2, 1, 2, (2, 6)), inference.PCD(num_chains=5)))
+    sparse = inference.ELBO(sparsity_target=0.1)
+    cases.append((models.ConvolutionalRBM, (12, 2, 1, 2, (2, 6)), inference.Inference(sparse, "auto", inference.CD())))
+    cases.append((models.ConvolutionalDBN, (12, (2, 2), (1, 1), (2, 1), (2, 6)), inference.PCD(num_chains=5)))
+    dreaming = inference.Inference(inference.WakeSleep(), negative_phase=inference.CD())
+    cases.append((models.ConvolutionalDBN, (12, (2, 2), (1, 1), (2, 1), (2, 6)), dreaming))
     exact = inference.Inference(inference.MaximumLikelihood(), negative_phase=inference.ExactPartition())
     cases.append((models.RBM, (12, 4), exact))
     for name in registry.NEGATIVE_PHASES:
         phase = registry.lookup("negative phase", name)()
         cases.append((models.RBM, (12, 4), phase))
+        cases.append((models.ConvolutionalRBM, (12, 2, 2, 1, (3, 4)), phase))
         sleeping = inference.Inference(inference.WakeSleep(), negative_phase=phase)
         cases.append((models.DBN, (12, (5, 4)), sleeping))
     return cases

@@ -61,11 +61,11 @@ def _from_data(option: Option) -> Option:
     )
 
 
-def build_model(cls: type, values: Mapping[str, Any], num_features: int, seed: int) -> Any:
-    """The model with weights drawn from `seed`.
+def model_arguments(cls: type, values: Mapping[str, Any], num_features: int) -> dict[str, Any]:
+    """Arguments of the model's constructor, completed from the data.
 
     Raises:
-        ValueError: If an argument is out of its range, or its size is not that of the data.
+        UsageError: If a size is not that of the data.
     """
     arguments = {option.name: values[option.name] for option in model_options(cls)}
     for name in FROM_DATA:
@@ -76,6 +76,16 @@ def build_model(cls: type, values: Mapping[str, Any], num_features: int, seed: i
             arguments[name] = num_features
     if SIZES_FROM_DATA in arguments:
         arguments[SIZES_FROM_DATA] = _sizes(cls, arguments[SIZES_FROM_DATA], num_features)
+    return arguments
+
+
+def build_model(cls: type, values: Mapping[str, Any], num_features: int, seed: int) -> Any:
+    """The model with weights drawn from `seed`.
+
+    Raises:
+        ValueError: If an argument is out of its range, or its size is not that of the data.
+    """
+    arguments = model_arguments(cls, values, num_features)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return cls(**arguments)

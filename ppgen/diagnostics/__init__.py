@@ -1,14 +1,18 @@
 """Which fit to believe: results as ArviZ reads them, checks of guides and chains, inferences side by side, figures."""
 
+from typing import TYPE_CHECKING, Any
+
 from ppgen.diagnostics import figures
 from ppgen.diagnostics.approximation_gap import ApproximationGap, approximation_gap
 from ppgen.diagnostics.calibration import simulation_based_calibration
 from ppgen.diagnostics.calibration_result import Calibration
 from ppgen.diagnostics.check import check
 from ppgen.diagnostics.check_report import Check, Finding
+from ppgen.diagnostics.comparison import compare_inferences
 from ppgen.diagnostics.convergence import convergence
 from ppgen.diagnostics.convergence_report import Convergence
 from ppgen.diagnostics.free_energies import FreeEnergies, free_energies
+from ppgen.diagnostics.from_chains import from_chains
 from ppgen.diagnostics.from_pyro import from_pyro
 from ppgen.diagnostics.from_pyro_svi import from_pyro_svi
 from ppgen.diagnostics.gradients import compare_estimators, gradient_table
@@ -16,10 +20,14 @@ from ppgen.diagnostics.importance_weights import ImportanceWeights, importance_w
 from ppgen.diagnostics.latent_report import LatentUnits
 from ppgen.diagnostics.latent_units import latent_units
 
+if TYPE_CHECKING:
+    from ppgen.diagnostics.comparison_table import Comparison
+
 __all__ = [
     "ApproximationGap",
     "Calibration",
     "Check",
+    "Comparison",
     "Convergence",
     "Finding",
     "FreeEnergies",
@@ -28,9 +36,11 @@ __all__ = [
     "approximation_gap",
     "check",
     "compare_estimators",
+    "compare_inferences",
     "convergence",
     "figures",
     "free_energies",
+    "from_chains",
     "from_pyro",
     "from_pyro_svi",
     "gradient_table",
@@ -38,3 +48,11 @@ __all__ = [
     "latent_units",
     "simulation_based_calibration",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Comparison":  # a subclass of `xarray.Dataset`, which is imported when it is used
+        from ppgen.diagnostics.comparison_table import Comparison
+
+        return Comparison
+    raise AttributeError(f"module 'ppgen.diagnostics' has no attribute {name!r}")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
-from ppgen.diagnostics.from_pyro_svi import MAX_EXACT_STATES
+from ppgen.diagnostics.undirected import MAX_EXACT_STATES
 from ppgen.evaluation.bdmc import simulate
 from ppgen.evaluation.data import Rows
 from ppgen.inference.machines import undirected_sites

@@ -9,6 +9,7 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
+from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppgen import inference
@@ -17,6 +18,20 @@ from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout,
 from ppgen.inference.log_weights import PARTICLES
 from ppgen.pair import AnyPair, split_batch
 from ppgen.trees import Group, to_array
+
+CHUNK = 10_000  # draws x rows at once
+
+
+class EventNames(Messenger):
+    """Notes the `infer` mapping of each site as the model states it; under `poutine.replay` the guide's replaces it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.infer: dict[str, dict[str, Any]] = {}
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if "event_dims" in msg["infer"]:
+            self.infer[msg["name"]] = {"event_dims": msg["infer"]["event_dims"]}
 
 
 @dataclass
@@ -29,6 +44,7 @@ class Collector:
         chunk: Draws times rows that run at once.
         vectorize: False for programs that cannot broadcast over draws.
         dims: The user's names of dimensions, by site.
+        names: The model's own, filled by the first run.
     """
 
     pair: AnyPair
@@ -37,17 +53,24 @@ class Collector:
     vectorize: bool
     dims: Mapping[str, Sequence[str]] | None
     groups: dict[str, Group] = field(default_factory=dict)
+    names: EventNames = field(default_factory=EventNames)
 
     def posterior(self, batch: Any, *, predictive: bool, log_likelihood: bool) -> None:
         """Draws of the guide, their densities under both programs, and the data that the model observes."""
         layout = find_layout(self.pair, batch)
+        devices = [self.pair.device] if self.pair.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            self._reference_trace(batch, layout)
         for count, guide, model in self._pairs_of_traces(batch, layout):
-            self._add("posterior", model, _latents(model), count, layout)
+            self._add("posterior", model, latents(model), count, layout)
             self._add_densities(model, guide, count, layout, log_likelihood)
             if predictive:
                 self._add_predictive("posterior_predictive", batch, guide, model, count, layout)
-        for name in _observed(model):
-            self._add_observed(sites(model)[name], layout)
+        self._add_all_observed(model, layout)
+
+    def group(self, name: str) -> Group:
+        """The group of that name, made at the first call."""
+        return self.groups.setdefault(name, Group())
 
     def predictions(self, batch: Any) -> None:
         """Observed sites drawn anew, given draws of the guide."""
@@ -61,10 +84,14 @@ class Collector:
         for count in self._counts(batch):
             for part in [count] if self.vectorize else [1] * count:
                 trace = self._run(unconditioned(self.pair.model), batch, part, layout)
-                observed = [name for name, site in sites(trace).items() if _was_data(site)]
-                latent = [name for name in _latents(trace) if name not in observed]
-                self._add("prior", trace, latent, part, layout)
-                self._add("prior_predictive", trace, observed, part, layout)
+                self._add_prior(trace, part, layout)
+
+    def _add_prior(self, trace: poutine.Trace, count: int, layout: Layout) -> None:
+        """Draws of an unconditioned model."""
+        observed = [name for name, site in sites(trace).items() if _was_data(site)]
+        latent = [name for name in latents(trace) if name not in observed]
+        self._add("prior", trace, latent, count, layout)
+        self._add("prior_predictive", trace, observed, count, layout)
 
     def _pairs_of_traces(self, batch: Any, layout: Layout) -> Any:
         if layout.marginalised:
@@ -84,6 +111,11 @@ class Collector:
         most = max(1, self.chunk // max((len(value) for value in tensors), default=1))
         return [min(most, self.num_samples - first) for first in range(0, self.num_samples, most)]
 
+    def _reference_trace(self, batch: Any, layout: Layout) -> poutine.Trace:
+        """One run of the model against the guide, which notes what the model calls its event dimensions."""
+        guide = self._run(self.pair.guide, batch, 1, layout)
+        return self._run(poutine.replay(self.names(self.pair.model), trace=guide), batch, 1, layout)
+
     def _run(self, program: Any, batch: Any, count: int, layout: Layout) -> poutine.Trace:
         args, kwargs = split_batch(batch)
         draws: Any = pyro.plate(PARTICLES, count, dim=layout.particle_dim) if count > 1 else nullcontext()
@@ -91,7 +123,7 @@ class Collector:
             return poutine.trace(program).get_trace(*args, **kwargs)
 
     def _add(self, group: str, trace: poutine.Trace, names: Sequence[str], count: int, layout: Layout) -> None:
-        variables, found = self.groups.setdefault(group, Group()), sites(trace)
+        variables, found = self.group(group), sites(trace)
         for name in names:
             if found[name]["value"].numel():  # pyro.factor has none
                 variables.add(name, *self._variable(found[name], found[name]["value"], count, layout))
@@ -113,14 +145,14 @@ class Collector:
         if value.dim() - event_dim >= -layout.particle_dim:  # observed once, whatever the number of draws
             value = value.select(value.dim() - event_dim + layout.particle_dim, 0)
         if value.numel():
-            variables = self.groups.setdefault("observed_data", Group())
+            variables = self.group("observed_data")
             variables.add(site["name"], *self._variable(site, value, 1, layout))
 
     def _variable(self, site: Any, value: Tensor, count: int, layout: Layout) -> tuple[Any, list[str]]:
         frames = plates(site, [PARTICLES])
         event_dim = _event_dim(site, frames, count, layout)
         value, found = arrange(value, event_dim, frames, count, layout.particle_dim)
-        dims = name_dimensions(site["name"], found, self.dims, site["infer"])
+        dims = name_dimensions(site["name"], found, self.dims, self.names.infer.get(site["name"], site["infer"]))
         return to_array(value, site["fn"].support), dims
 
     def _add_densities(
@@ -131,8 +163,8 @@ class Collector:
         layout: Layout,
         log_likelihood: bool,
     ) -> None:
-        stats, plate = self.groups.setdefault("sample_stats", Group()), [layout.plate]
-        log_p, log_q = _log_density(model, count, layout), _log_density(guide, count, layout)
+        stats, plate = self.group("sample_stats"), [layout.plate]
+        log_p, log_q = log_density(model, count, layout), log_density(guide, count, layout)
         if layout.global_latents:
             values, dims = [inside.sum(1) + outside for inside, outside in (log_p, log_q)], []
         else:
@@ -142,11 +174,18 @@ class Collector:
             stats.add(name, to_array(value), dims)
         stats.add("lp", to_array(log_p[0].sum(1) + log_p[1]), [])
         if log_likelihood:
-            variables = self.groups.setdefault("log_likelihood", Group())
-            for name in _observed(model):
-                site = sites(model)[name]
-                if site["value"].numel() and data_frame(site, layout.plate) is not None:
-                    variables.add(name, to_array(_site_log_density(site, count, layout)), plate)
+            self._add_log_likelihood(model, count, layout)
+
+    def _add_log_likelihood(self, model: poutine.Trace, count: int, layout: Layout) -> None:
+        for name in _observed(model):
+            site = sites(model)[name]
+            if site["value"].numel() and data_frame(site, layout.plate) is not None:
+                value = to_array(site_log_density(site, count, layout))
+                self.group("log_likelihood").add(name, value, [layout.plate])
+
+    def _add_all_observed(self, model: poutine.Trace, layout: Layout) -> None:
+        for name in _observed(model):
+            self._add_observed(sites(model)[name], layout)
 
 
 def _event_dim(site: Any, frames: Mapping[int, Any], count: int, layout: Layout) -> int:
@@ -160,7 +199,7 @@ def _event_dim(site: Any, frames: Mapping[int, Any], count: int, layout: Layout)
     return max(value.dim() - batch, 0)
 
 
-def _latents(trace: poutine.Trace) -> list[str]:
+def latents(trace: poutine.Trace) -> list[str]:
     """Latent sites and deterministic ones."""
     return [
         name for name, site in sites(trace).items() if not site["is_observed"] or site["infer"].get("_deterministic")
@@ -177,19 +216,19 @@ def _was_data(site: Any) -> bool:
     return bool(site["infer"].get("was_observed")) and not site["infer"].get("_deterministic")
 
 
-def _log_density(trace: poutine.Trace, count: int, layout: Layout) -> tuple[Tensor, Tensor]:
+def log_density(trace: poutine.Trace, count: int, layout: Layout) -> tuple[Tensor, Tensor]:
     """Sums of the sites inside the data plate, (draws, rows), and outside of it, (draws,)."""
     inside: Any = torch.zeros(count, 1, dtype=torch.float64)
     outside: Any = torch.zeros(count, dtype=torch.float64)
     for site in sites(trace).values():
         if data_frame(site, layout.plate) is not None:
-            inside = inside + _site_log_density(site, count, layout)
+            inside = inside + site_log_density(site, count, layout)
         else:
-            outside = outside + _site_log_density(site, count, layout)
+            outside = outside + site_log_density(site, count, layout)
     return inside, outside
 
 
-def _site_log_density(site: Any, count: int, layout: Layout) -> Tensor:
+def site_log_density(site: Any, count: int, layout: Layout) -> Tensor:
     """Log-density of a site with its scale and mask, float64: (draws, rows), outside the plate (draws,)."""
     frame = data_frame(site, layout.plate)
     log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
@@ -197,3 +236,14 @@ def _site_log_density(site: Any, count: int, layout: Layout) -> Tensor:
     value, names = arrange(log_prob, 0, plates(site, [PARTICLES]), count, layout.particle_dim)
     others = [index for index, name in enumerate(names, start=1) if name != layout.plate]
     return (value.sum(others) if others else value).double().cpu()
+
+
+def check_counts(**counts: Any) -> None:
+    """Raise unless each number, named by its argument, is a positive integer.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a positive integer, got {value!r}.")

@@ -10,6 +10,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from ppgen.diagnostics.comparison_figure import comparison
 from ppgen.diagnostics.curves import curve
 from ppgen.diagnostics.free_energy_figure import free_energy_histogram
 from ppgen.diagnostics.gradient_figure import estimators
@@ -20,7 +21,16 @@ from ppgen.inference.layout import sites, unconditioned
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair, split_batch
 
-__all__ = ["curve", "estimators", "filters", "free_energy_histogram", "reconstructions", "samples", "write_all"]
+__all__ = [
+    "comparison",
+    "curve",
+    "estimators",
+    "filters",
+    "free_energy_histogram",
+    "reconstructions",
+    "samples",
+    "write_all",
+]
 
 _LOGGER = logging.getLogger(__name__)
 COLUMNS = 8
@@ -114,19 +124,24 @@ def reconstructions(
     )
 
 
-def filters(pair: Any, image_shape: Sequence[int] | None = None, *, num_features: int | None = None) -> Any:
+def filters(
+    pair: Any, image_shape: Sequence[int] | None = None, *, num_features: int | None = None, layer: int = 1
+) -> Any:
     """Return a figure of the weights between the data and the hidden units next to them, the largest first.
 
     For a Boltzmann machine that is the coupling of its two lowest layers, else the last linear layer that puts
-    out the data (of a decoder), or the first that takes them in. Colours are symmetric about zero.
+    out the data (of a decoder), or the first that takes them in. Filters that every position shares are drawn at their
+    own size; those of an upper layer of a convolutional network as what they lay down in the image. Colours are
+    symmetric about zero.
 
     Args:
         pair: A pair or a run.
         image_shape: Shape of a row as an image; without it the weights of a unit are a strip.
         num_features: Variables of a datum; by default those of the image or of the model.
+        layer: Hidden layer of a convolutional network, from 1.
 
     Raises:
-        ValueError: If no weights of that size are found.
+        ValueError: If no weights of that size are found, or there is no such layer.
 
     Example:
         >>> from ppgen import models
@@ -139,7 +154,12 @@ def filters(pair: Any, image_shape: Sequence[int] | None = None, *, num_features
     pair = as_pair(pair)
     if num_features is None:
         num_features = int(np.prod(image_shape)) if image_shape is not None else getattr(pair, "features", None)
-    weights, what = _weights(pair, num_features)
+    pictures = _pictures(pair, layer)
+    if pictures is not None:
+        weights, what = _rows(pictures), f"filters of layer {layer} of"
+        image_shape = (pictures.shape[1] * pictures.shape[2], pictures.shape[3])  # channels below each other
+    else:
+        weights, what = _weights(pair, num_features)
     order = np.linalg.norm(weights, axis=1).argsort()[::-1]
     shown = weights[order[:64]]
     top = float(np.abs(shown).max()) or 1.0
@@ -262,6 +282,15 @@ def _mean(site: Any) -> Tensor:
     except (NotImplementedError, AttributeError):
         return site["value"].to(torch.get_default_dtype())
     return mean if bool(torch.isfinite(mean).all()) else site["value"].to(torch.get_default_dtype())
+
+
+def _pictures(pair: Any, layer: int) -> Tensor | None:
+    """Filters of a convolutional model, (filters, channels, rows, columns); None for other models."""
+    if callable(getattr(pair, "filters", None)):
+        return pair.filters(layer)
+    if layer != 1:
+        raise ValueError(f"layer={layer} needs a convolutional model; of {type(pair).__name__} layer 1 can be drawn.")
+    return None
 
 
 def _weights(pair: Any, num_features: int | None) -> tuple[np.ndarray, str]:

@@ -7,10 +7,11 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
-from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates
+from ppgen.diagnostics.given_draws import Substitute
+from ppgen.inference.chains import batch_dims
 from ppgen.inference.layout import sites
 from ppgen.inference.pyro_kernel import PyroKernel
 from ppgen.trees import Group, make_tree, to_array
@@ -27,18 +28,22 @@ def from_pyro(
 ) -> Any:
     """Return the draws of a `pyro.infer.MCMC` run, with any kernel, as an `xarray.DataTree` for ArviZ.
 
-    Groups: `posterior`; `sample_stats` with `diverging` where the kernel tells it, and `lp`, log p(x, z) in
-    nats; `log_likelihood` of the observed sites and `observed_data`; and `prior`, `prior_predictive` and
-    `posterior_predictive` from draws of `pyro.infer.Predictive`, if given. Dimensions are chain, draw, the
-    plates by name, then `<site>_dim_0`, ... for event dimensions. Chains that a kernel of `ppgen.inference` moves
-    together (`kernel.to_pyro(num_chains=...)`) are chains here too.
+    Groups: `posterior`, with what the model computes from the draws (`pyro.deterministic`); `sample_stats` with
+    `diverging` where the kernel tells it, and `lp`, log p(x, z) in nats; `log_likelihood` of the observed sites and
+    `observed_data`; and `prior`, `prior_predictive` and `posterior_predictive` from draws of
+    `pyro.infer.Predictive`, if given. Dimensions are chain, draw, the plates by name, then `<site>_dim_0`, ... for
+    event dimensions, or the names in the site's `infer={"event_dims": ...}`. The acceptance rate, which Pyro keeps
+    for whole chains, is in `attrs["acceptance_rate"]`.
+
+    Chains that a kernel of `ppgen.inference` moves together (`kernel.to_pyro(num_chains=...)`) are chains here too,
+    and `sample_stats` holds what that kernel tells of each step.
 
     Args:
         mcmc: A run of `pyro.infer.MCMC` with the model as a program; of one with a bare potential function
             only the draws are exported.
         prior: Draws of the model without data, by site: (draws, ...).
         posterior_predictive: Draws of the observed sites, chain after chain: (chains x draws, ...).
-        log_likelihood: Whether to run the model once a draw for `log_likelihood` and `lp`.
+        log_likelihood: Whether to run the model once a draw for `log_likelihood`, `lp` and deterministic values.
         coords: Coordinates by dimension.
         dims: By site, names of its event dimensions, or of plates and event dimensions together.
 
@@ -66,11 +71,9 @@ def from_pyro(
     if getattr(mcmc, "_samples", None) is None:
         raise ValueError("mcmc has no draws yet; call mcmc.run(...) first.")
     samples = mcmc.get_samples(group_by_chain=True)
-    kernel = mcmc.kernel
-    if isinstance(kernel, PyroKernel):
-        if kernel.num_chains > 1:  # which Pyro takes for an event dimension: (runs, draws, chains, ...)
-            samples = {name: value.movedim(2, 1).flatten(0, 1) for name, value in samples.items()}
-        kernel = kernel.kernel
+    machine = mcmc.kernel if isinstance(mcmc.kernel, PyroKernel) else None
+    if machine is not None and machine.num_chains > 1:  # for Pyro an event dimension: (runs, draws, chains, ...)
+        samples = {name: value.movedim(2, 1).flatten(0, 1) for name, value in samples.items()}
     num_chains, num_draws = next(iter(samples.values())).shape[:2]
     flat = {name: value.flatten(0, 1) for name, value in samples.items()}
     model = getattr(mcmc.kernel, "model", None)
@@ -81,7 +84,10 @@ def from_pyro(
             first = {name: value[0] for name, value in flat.items()}
             known = _sites(_conditioned(model, first, args, kwargs))
     groups: dict[str, Group] = {}
-    _add_draws(groups, "posterior", flat, known, dims)
+    if machine is not None:
+        _add_machine(groups, mcmc, machine, flat, dims)
+    else:
+        _add_draws(groups, "posterior", flat, known, dims)
     _add_diverging(groups, mcmc, num_chains, num_draws)
     left_out = None
     marginalised = [name for name, site in known.items() if not site["is_observed"] and name not in samples]
@@ -89,7 +95,7 @@ def from_pyro(
         left_out = f"log_likelihood and lp, as the draws hold no values of {', '.join(marginalised)}"
     elif known and log_likelihood:
         with _quiet(mcmc):
-            _add_log_likelihood(groups, model, flat, args, kwargs)
+            _add_log_likelihood(groups, model, flat, args, kwargs, dims)
     for name, site in known.items():
         if site["is_observed"] and site["value"].numel():
             _add_value(groups, "observed_data", name, site["value"][None], site, dims)
@@ -99,27 +105,20 @@ def from_pyro(
             target = "prior_predictive" if group == "prior" and predictive else group
             _check_draws(group, name, value, num_chains * num_draws)
             _add_draws(groups, target, {name: value}, known, dims)
-    attrs = {"inference": "mcmc", "kernel": type(kernel).__name__}
+    kernel = mcmc.kernel if machine is None else machine.kernel
+    attrs: dict[str, Any] = {"inference": "mcmc", "kernel": type(kernel).__name__}
+    rates = [float(found["acceptance rate"]) for found in _told(mcmc) if "acceptance rate" in found]
+    if rates:
+        attrs["acceptance_rate"] = rates
     if left_out:
         attrs["left_out"] = left_out
+    coords = {**(machine.coords() if machine is not None else {}), **(coords or {})}
     return make_tree(groups, sample_dims=["chain", "draw"], coords=coords, attrs=attrs, num_chains=num_chains)
 
 
 def _conditioned(model: Any, values: Mapping[str, Tensor], args: Any, kwargs: Any) -> poutine.Trace:
     with torch.no_grad():
-        return poutine.trace(_Substitute(values)(model)).get_trace(*args, **kwargs)
-
-
-class _Substitute(Messenger):
-    """Handler that puts given values at latent sites and leaves them latent."""
-
-    def __init__(self, values: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.values = values
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if msg["name"] in self.values and not msg["is_observed"]:
-            msg["value"], msg["done"] = self.values[msg["name"]], True
+        return poutine.trace(Substitute(values)(model)).get_trace(*args, **kwargs)
 
 
 def _sites(trace: poutine.Trace) -> dict[str, Any]:
@@ -141,6 +140,9 @@ def _add_value(
     """A variable of shape (draws, plates..., event...)."""
     frames = plates(site) if site is not None else {}
     event_dim = site["fn"].event_dim if site is not None else value.dim() - 1
+    deterministic = site is not None and site["infer"].get("_deterministic")
+    if deterministic and event_dim >= value.dim() - 1:  # it takes all dimensions for events if it is not told
+        event_dim = max(value.dim() - 1 - max((-dim for dim in frames), default=0), 0)
     draw_dim = -(value.dim() - event_dim)
     draw_dim = min([draw_dim, *(dim - 1 for dim in frames)])
     batch = value.shape[1 : value.dim() - event_dim]
@@ -162,9 +164,34 @@ def _add_draws(
         _add_value(groups, group, name, torch.as_tensor(value), known.get(name), dims)
 
 
+def _told(mcmc: Any) -> list[dict[str, Any]]:
+    """What the kernel told at the end of each chain."""
+    return [found or {} for found in getattr(mcmc, "_diagnostics", [])]
+
+
+def _add_machine(
+    groups: dict[str, Group],
+    mcmc: Any,
+    machine: PyroKernel,
+    flat: Mapping[str, Tensor],
+    dims: Mapping[str, Sequence[str]] | None,
+) -> None:
+    """Layers of a machine, (draws, batch..., units), and what its kernel told of each draw."""
+    energy = machine.kernel.energy
+    rows = batch_dims(len(energy.batch_shape))
+    posterior, stats = groups.setdefault("posterior", Group()), groups.setdefault("sample_stats", Group())
+    for name, value in flat.items():
+        own = name_dimensions(name, [*rows, None], dims, {})
+        posterior.add(name, to_array(value, energy.layers[name].support), own)
+    told = _told(mcmc)
+    for name in told[0] if told else ():
+        value = torch.cat([found[name].movedim(1, 0) for found in told])  # (chains, draws, batch..., ...)
+        stats.add(name, to_array(value.flatten(0, 1)), [*rows, *machine.kernel.dims().get(name, [])])
+
+
 def _add_diverging(groups: dict[str, Group], mcmc: Any, num_chains: int, num_draws: int) -> None:
     """Which draws ended a divergent trajectory, for kernels whose diagnostics tell it (HMC and NUTS)."""
-    diagnostics = [found or {} for found in getattr(mcmc, "_diagnostics", [])]
+    diagnostics = _told(mcmc)
     if not diagnostics or any("divergences" not in found for found in diagnostics):
         return
     diverging = torch.zeros(num_chains, num_draws, dtype=torch.bool)
@@ -174,10 +201,15 @@ def _add_diverging(groups: dict[str, Group], mcmc: Any, num_chains: int, num_dra
 
 
 def _add_log_likelihood(
-    groups: dict[str, Group], model: Any, flat: Mapping[str, Tensor], args: Any, kwargs: Any
+    groups: dict[str, Group],
+    model: Any,
+    flat: Mapping[str, Tensor],
+    args: Any,
+    kwargs: Any,
+    dims: Mapping[str, Sequence[str]] | None,
 ) -> None:
     num_draws = len(next(iter(flat.values())))
-    found: dict[str, list[Tensor]] = {}
+    found, computed = dict[str, list[Tensor]](), dict[str, list[Tensor]]()
     lp, example = [], dict[str, Any]()
     for draw in range(num_draws):  # one by one: not every program broadcasts over draws
         trace = _conditioned(model, {name: value[draw] for name, value in flat.items()}, args, kwargs)
@@ -186,6 +218,11 @@ def _add_log_likelihood(
         example = {name: site for name, site in _sites(trace).items() if site["is_observed"] and site["value"].numel()}
         for name, site in example.items():
             found.setdefault(name, []).append(scale_and_mask(site["unscaled_log_prob"], mask=site["mask"]))
+        functions = {name: site for name, site in sites(trace).items() if site["infer"].get("_deterministic")}
+        for name, site in functions.items():
+            computed.setdefault(name, []).append(site["value"])
+    for name, values in computed.items():
+        _add_value(groups, "posterior", name, torch.stack(values), functions[name], dims)
     groups.setdefault("sample_stats", Group()).add("lp", to_array(torch.stack(lp)), [])
     for name, values in found.items():
         frames = plates(example[name])

@@ -1,22 +1,15 @@
 """Draws of a trained guide as an ArviZ tree."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ppgen import inference
-from ppgen.diagnostics.collect import Collector
-from ppgen.distributions.layered_energy import LayeredEnergy
-from ppgen.evaluation import log_partition as estimate_log_partition
-from ppgen.evaluation.data import Rows
+from ppgen.diagnostics.collect import CHUNK, Collector, check_counts
+from ppgen.diagnostics.undirected import add_prior, partitions, whole_batch
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.machines import undirected_sites
-from ppgen.inference.support import check_support
-from ppgen.pair import AnyPair, as_pair
+from ppgen.pair import as_pair
 from ppgen.trees import check_sample_dims, make_tree
-
-CHUNK = 10_000  # draws x rows at once
-MAX_EXACT_STATES = 2**16  # machines up to this size are enumerated unasked, in about a second
 
 
 def from_pyro_svi(
@@ -96,35 +89,18 @@ def from_pyro_svi(
     """
     pair = as_pair(pair)
     names = check_sample_dims(sample_dims)
-    for name, value in (("num_samples", num_samples), ("chunk", chunk)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}.")
-    batch = _batch(pair, x)
+    check_counts(num_samples=num_samples, chunk=chunk)
+    batch = whole_batch(pair, x)
     energies = undirected_sites(pair, batch)
-    partitions, normalised = _partitions(pair, energies, batch, log_partition)
+    known, unknown = partitions(pair, energies, batch, log_partition)
     collector = Collector(pair, num_samples, chunk, vectorize_particles, dims)
-    left_out = []
-    with evaluating(pair, seed), inference.attach(log_partition=partitions):
+    with evaluating(pair, seed), inference.attach(log_partition=known):
         collector.posterior(batch, predictive=posterior_predictive, log_likelihood=log_likelihood)
     if predictions is not None:
-        with evaluating(pair, seed + 1), inference.attach(log_partition=partitions):
-            collector.predictions(_batch(pair, predictions))
-    if prior and energies and sampler is None and not all(map(_small, energies.values())):
-        left_out.append(
-            f"prior and prior_predictive, as the Boltzmann machine at {', '.join(energies)} is too large to "
-            'be sampled exactly; give a sampler, such as sampler="gibbs"'
-        )
-    elif prior:
-        attached: AbstractContextManager[Any] = nullcontext()
-        if energies:
-            attached = inference.attach(sampler="exact" if sampler is None else sampler)
-        with evaluating(pair, seed + 2), attached:
-            collector.prior(batch)
-    if not normalised:
-        left_out.append(
-            f"log Z of {', '.join(energies)} in log_p, lp and log_weight, which hold up to a constant; "
-            "give log_partition=ppgen.evaluation.log_partition(pair, ...)"
-        )
+        with evaluating(pair, seed + 1), inference.attach(log_partition=known):
+            collector.predictions(whole_batch(pair, predictions))
+    left_out = add_prior(collector, batch, energies, sampler, seed + 2) if prior else []
+    left_out += unknown
     return make_tree(
         collector.groups,
         sample_dims=names,
@@ -136,36 +112,3 @@ def from_pyro_svi(
             **({"left_out": "; ".join(left_out)} if left_out else {}),
         },
     )
-
-
-def _batch(pair: AnyPair, x: Any) -> Any:
-    rows = Rows(x, pair)
-    batch = rows(0, len(rows))
-    with evaluating(pair):
-        pair.prepare(batch)
-    rows = Rows(x, pair)  # parameters made at the first run decide the dtype
-    batch = rows(0, len(rows))
-    with evaluating(pair):
-        check_support(pair, batch)
-    return batch
-
-
-def _small(energy: LayeredEnergy) -> bool:
-    return energy.num_states(energy.smaller_side) <= MAX_EXACT_STATES
-
-
-def _partitions(
-    pair: AnyPair, energies: Mapping[str, LayeredEnergy], batch: Any, given: Any
-) -> tuple[dict[str, Any], bool]:
-    """log Z by undirected site, 0 where it is not known, and whether all are known."""
-    if given is not None and not energies:
-        raise ValueError("log_partition was given, but the model has no undirected site (no BoltzmannMachine).")
-    partitions: dict[str, Any] = {}
-    normalised = True
-    for site, energy in energies.items():
-        value = given.get(site) if isinstance(given, Mapping) else given
-        if value is None and _small(energy):
-            value = estimate_log_partition(pair, site=site, method="exact", x=batch)
-        normalised &= value is not None
-        partitions[site] = 0.0 if value is None else value
-    return partitions, normalised

@@ -125,17 +125,17 @@ def compare_estimators(
         held = next((draws for reference, draws in known if reference == wanted), None)
         if held is None:
             count = 4 * num_draws if num_reference_draws is None else num_reference_draws
-            with _step_mode(pair, seed, 2 * index + 1):
+            with step_mode(pair, seed, 2 * index + 1):
                 exact = exact_gradient(pair, batch, wanted.objective, layout, num_data)
                 if exact is not None:
                     held = Draws({b: _flat(exact, names)[None] for b, names in blocks.items()}, {}, 0)
                 else:
-                    draw = _drawing(wanted.bind(pair, batch, num_data), batch, warmup_steps)
+                    draw = drawing(wanted.bind(pair, batch, num_data), batch, warmup_steps)
                     held = draw_in_batches(draw, blocks, count, num_batches)
             known.append((wanted, held))
         told.append(_told(wanted, held))
-        with _step_mode(pair, seed, 2 * index):
-            draws = draw_in_batches(_drawing(each, batch, warmup_steps), blocks, num_draws, num_batches)
+        with step_mode(pair, seed, 2 * index):
+            draws = draw_in_batches(drawing(each, batch, warmup_steps), blocks, num_draws, num_batches)
         measured = [statistics(draws.means[b], draws.variances[b], held.means[b]) for b in blocks]
         for key in measured[0]:
             found.setdefault(key, []).append([each[key] for each in measured])
@@ -239,7 +239,7 @@ def _module(name: str) -> str:
 
 
 @contextmanager
-def _step_mode(pair: AnyPair, seed: int, stream: int) -> Iterator[None]:
+def step_mode(pair: AnyPair, seed: int, stream: int) -> Iterator[None]:
     """Context of training steps: random state of its own; buffers, training flags and the caller's as before."""
     devices = [pair.device] if pair.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), keeping_modes(pair), keeping_buffers(pair):
@@ -248,7 +248,7 @@ def _step_mode(pair: AnyPair, seed: int, stream: int) -> Iterator[None]:
         yield
 
 
-def _drawing(bound: Any, batch: Any, warmup_steps: int) -> Callable[[], dict[str, Tensor]]:
+def drawing(bound: Any, batch: Any, warmup_steps: int) -> Callable[[], dict[str, Tensor]]:
     """Function that draws a gradient, always from the state that the warm-up left."""
     named = {name: tensor for name, tensor in bound.pair.named_parameters() if tensor.requires_grad}
     bound.step(batch)

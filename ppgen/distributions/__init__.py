@@ -6,8 +6,10 @@ from ppgen.distributions.boltzmann import BoltzmannMachine, BoltzmannMarginal
 from ppgen.distributions.categorical import Categorical
 from ppgen.distributions.clamped import Clamped
 from ppgen.distributions.conditional import LayerConditional
+from ppgen.distributions.convolutional import Convolutional
 from ppgen.distributions.couplings import Coupling, Dense, Replicated
 from ppgen.distributions.gaussian import Gaussian
+from ppgen.distributions.max_pooled import MaxPooled
 from ppgen.distributions.multinomial import Multinomial
 from ppgen.distributions.samplers import ExactSampler, GibbsSampler
 from ppgen.distributions.tempering import BaseRatePath
@@ -22,12 +24,14 @@ __all__ = [
     "BoltzmannMarginal",
     "Categorical",
     "Clamped",
+    "Convolutional",
     "Coupling",
     "Dense",
     "ExactSampler",
     "Gaussian",
     "GibbsSampler",
     "LayerConditional",
+    "MaxPooled",
     "Multinomial",
     "Replicated",
     "UndirectedDistribution",

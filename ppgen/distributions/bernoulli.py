@@ -7,7 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.nn.functional import softplus
 
-from ppgen.distributions.units import Units
+from ppgen.distributions.units import Units, at_positions
 
 
 class ThresholdBernoulli(dist.Bernoulli):
@@ -28,6 +28,8 @@ class Bernoulli(Units):
 
     Args:
         bias: Biases b, shape (size,).
+        positions: Units next to each other that share a bias, as the positions of an image do; then bias has shape
+            (size / positions,).
 
     Raises:
         ValueError: If the bias is not one-dimensional.
@@ -39,15 +41,20 @@ class Bernoulli(Units):
         torch.Size([3, 2])
     """
 
-    def __init__(self, bias: Tensor) -> None:
+    def __init__(self, bias: Tensor, positions: int = 1) -> None:
         if bias.dim() != 1:
             raise ValueError(f"bias must have shape (units,), got {tuple(bias.shape)}.")
-        self.bias = bias
+        self.shared, self.positions = bias, positions
+
+    @property
+    def bias(self) -> Tensor:
+        """Bias of every unit, (size,)."""
+        return at_positions(self.shared, self.positions)
 
     @property
     def size(self) -> int:
         """Number of units."""
-        return self.bias.shape[0]
+        return len(self.shared) * self.positions
 
     @property
     def num_states(self) -> int:
@@ -55,8 +62,8 @@ class Bernoulli(Units):
         return 2**self.size
 
     def parameters(self) -> list[Tensor]:
-        """The biases."""
-        return [self.bias]
+        """The biases, each once."""
+        return [self.shared]
 
     def energy_terms(self, value: Tensor) -> Tensor:
         """-b x of each unit, nats: (..., size)."""
@@ -127,4 +134,4 @@ class Bernoulli(Units):
 
     def to(self, *args: Any) -> "Bernoulli":
         """The same units on another device or in another dtype."""
-        return Bernoulli(self.bias.to(*args))
+        return Bernoulli(self.shared.to(*args), self.positions)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppgen.distributions.units import Units
+from ppgen.distributions.units import Units, at_positions
 
 _LOG_2PI = math.log(2 * math.pi)
 
@@ -28,6 +28,8 @@ class Gaussian(Units):
     Args:
         mean: Means a at input zero, shape (size,).
         log_variance: log sigma^2, shape (size,); zero by default.
+        positions: Units next to each other that share a mean and a variance, as the positions of an image do; then
+            both have shape (size / positions,).
 
     Raises:
         ValueError: If the shapes are not one and the same, of one dimension.
@@ -40,20 +42,31 @@ class Gaussian(Units):
 
     support = constraints.real
 
-    def __init__(self, mean: Tensor, log_variance: Tensor | None = None) -> None:
+    def __init__(self, mean: Tensor, log_variance: Tensor | None = None, positions: int = 1) -> None:
         if mean.dim() != 1:
             raise ValueError(f"mean must have shape (units,), got {tuple(mean.shape)}.")
         if log_variance is not None and log_variance.shape != mean.shape:
             raise ValueError(
                 f"log_variance must have the shape of mean, {tuple(mean.shape)}, got {tuple(log_variance.shape)}."
             )
-        self.bias, self.log_variance = mean, log_variance
+        self.shared = [mean] if log_variance is None else [mean, log_variance]
+        self.positions = positions
         self._offset: Tensor | float = 0.0  # energy that every value of a unit has beside
+
+    @property
+    def bias(self) -> Tensor:
+        """Mean of every unit at input zero, (size,)."""
+        return at_positions(self.shared[0], self.positions)
+
+    @property
+    def log_variance(self) -> Tensor | None:
+        """log sigma^2 of every unit, (size,), if it is given."""
+        return at_positions(self.shared[1], self.positions) if len(self.shared) > 1 else None
 
     @property
     def size(self) -> int:
         """Number of units."""
-        return self.bias.shape[0]
+        return len(self.shared[0]) * self.positions
 
     @property
     def num_states(self) -> float:
@@ -61,8 +74,8 @@ class Gaussian(Units):
         return math.inf
 
     def parameters(self) -> list[Tensor]:
-        """The means and, if it is given, log sigma^2."""
-        return [self.bias] if self.log_variance is None else [self.bias, self.log_variance]
+        """The means and, if it is given, log sigma^2, each once."""
+        return self.shared
 
     def _precision(self) -> Tensor | float:
         return 1.0 if self.log_variance is None else (-self.log_variance).exp()
@@ -143,6 +156,7 @@ class Gaussian(Units):
 
     def to(self, *args: Any) -> "Gaussian":
         """The same units on another device or in another dtype."""
-        moved = Gaussian(self.bias.to(*args), None if self.log_variance is None else self.log_variance.to(*args))
+        shared = [each.to(*args) for each in self.shared]
+        moved = Gaussian(shared[0], shared[1] if len(shared) > 1 else None, self.positions)
         moved._offset = self._offset.to(*args) if isinstance(self._offset, Tensor) else self._offset
         return moved

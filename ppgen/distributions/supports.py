@@ -48,3 +48,30 @@ class _Documents(constraints.Constraint):
 
 
 documents = _Documents()
+
+
+class AtMostOne(constraints.Constraint):
+    """Bits in groups after one another, at most one of each group on.
+
+    Args:
+        groups: Number of groups.
+        values: Bits of each.
+
+    Example:
+        >>> import torch
+        >>> AtMostOne(2, 2).check(torch.tensor([[0.0, 1, 0, 0], [1, 1, 0, 1]]))
+        tensor([ True, False])
+    """
+
+    event_dim = 1
+
+    def __init__(self, groups: int, values: int) -> None:
+        self.groups, self.values = groups, values
+
+    def check(self, value: Tensor) -> Tensor:
+        """Whether each row is of this kind: (..., groups x values) -> (...,)."""
+        bits = ((value == 0) | (value == 1)).all(-1)
+        return bits & (value.unflatten(-1, (self.groups, self.values)).sum(-1) <= 1).all(-1)
+
+    def __repr__(self) -> str:
+        return f"at most one of {self.values} bits in each of {self.groups} groups"

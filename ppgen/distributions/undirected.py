@@ -69,6 +69,11 @@ class UndirectedDistribution(TorchDistribution):
         lengths = [layer.size for layer in units]
         return constraints.independent(constraints.cat(kinds, -1, lengths), 0)
 
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the layers of which an event consists."""
+        return tuple(self.base_energy.names[layer] for layer in self._layers())
+
     def _layers(self) -> Sequence[int]:
         """Layers of which an event consists, in the order in which they stand there."""
         return range(len(self.base_energy.units))

@@ -146,6 +146,17 @@ class Units(ABC):
         return f"{type(self).__name__}({self.size})"
 
 
+def at_positions(shared: Tensor, positions: int) -> Tensor:
+    """Parameters of every unit of which `positions` next to each other share one: (n,) -> (n x positions,).
+
+    Example:
+        >>> import torch
+        >>> at_positions(torch.tensor([1.0, 2.0]), 3)
+        tensor([1., 1., 1., 2., 2., 2.])
+    """
+    return shared if positions == 1 else shared.unsqueeze(-1).expand(-1, positions).reshape(-1)
+
+
 def log2_states(units: list[Units]) -> float:
     """Base-2 logarithm of the number of joint states of several layers.
 

@@ -143,7 +143,7 @@ class Source:
     def to_config(self) -> dict[str, Any]:
         """What a checkpoint records, so that another data set is noticed."""
         if self.dataset is None:
-            checksum = _checksum(self.tensors)
+            checksum = checksum_of(self.tensors)
             return {
                 "name": None,
                 "description": self.describe(),
@@ -255,7 +255,8 @@ def _common_rows(tensors: Any) -> int:
     return sizes[0]
 
 
-def _checksum(tensors: Any) -> str:
+def checksum_of(tensors: Any) -> str:
+    """Hash of one tensor, or of a tuple or mapping of them: names, types, shapes and values."""
     digest = hashlib.sha256()
     names = list(tensors) if isinstance(tensors, Mapping) else []
     digest.update(repr(names).encode())

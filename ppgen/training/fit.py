@@ -226,6 +226,24 @@ def fit(
         return run
 
 
+def check_fit(pair: Any, source: Source, inference: Any, batch_size: int = 128) -> None:
+    """Raise what `fit` would raise before its first step; trains nothing, but prepares and initialises the pair.
+
+    Args:
+        pair: A pair that is made for this.
+        source: The data, on the CPU.
+        inference: The whole inference.
+        batch_size: Rows of a batch.
+
+    Raises:
+        ValueError: If data and pair do not fit, or the inference is not sound for this pair.
+    """
+    _check_features(pair, source)
+    with seeds.forked(0, source.device), keeping_modes(pair):
+        pair.train()
+        _bind(pair, source, inference, batch_size, World())
+
+
 def _bind(pair: Any, source: Source, inference: Any, batch_size: int, world: World) -> tuple[Any, Any]:
     """The inference bound to the pair, which is moved, prepared and initialised; and a first batch."""
     pair.to(source.device)

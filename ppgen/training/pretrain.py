@@ -59,7 +59,8 @@ def pretrain(
     r"""Train the layers of a deep belief network or a deep Boltzmann machine one after another, from the bottom up.
 
     Each layer is a restricted Boltzmann machine, trained by `ppgen.fit` on the hidden activities of the layer below:
-    on bits that every batch draws anew from p(h = 1 | below). What the pair held before is replaced.
+    on bits that every batch draws anew from p(h = 1 | below), those of the pooling units in a convolutional network.
+    What the pair held before is replaced.
 
     In a belief network a machine starts at the transposed weights and exchanged biases of the one below it where the
     sizes allow. Adding it then leaves the model as it is, and training it raises, in expectation,
@@ -73,8 +74,8 @@ def pretrain(
     trained on plain gradients, not on centred ones.
 
     Args:
-        pair: A `models.DBN` or `models.DBM`.
-        data: As for `ppgen.fit`: a data set, the name of one, or an array; bits.
+        pair: A `models.DBN`, `models.ConvolutionalDBN` or `models.DBM`.
+        data: As for `ppgen.fit`: a data set, the name of one, or an array; bits, or what the lowest layer takes.
         inference: How each machine is trained, as for `ppgen.fit`; persistent chains by default.
         epochs: Passes over the data for each layer; one number, or one for each.
         activities: What is sent up through a trained layer: `"sample"`, draws, or `"mean"`, probabilities.
@@ -106,10 +107,10 @@ def pretrain(
     pair = as_pair(pair)
     if not hasattr(pair, "layer_rbm") or not hasattr(pair, "compose"):
         raise ValueError(
-            f"pretrain trains a stack of layers, a models.DBN or models.DBM, got {type(pair).__name__}. "
-            "Use ppgen.fit, which trains any pair."
+            "pretrain trains a stack of layers, a models.DBN, models.ConvolutionalDBN or models.DBM, got "
+            f"{type(pair).__name__}. Use ppgen.fit, which trains any pair."
         )
-    lengths = _lengths(epochs, len(pair.config()["hidden"]))
+    lengths = _lengths(epochs, pair.num_hidden_layers)
     _check(activities, num_particles, num_chains, data)
     make_betas(betas)
     dataset = datasets.as_dataset(data)

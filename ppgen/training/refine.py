@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ppgen.inference.batch import as_batch
 from ppgen.inference.latent_density import LatentDensity, frozen
 from ppgen.inference.log_weights import log_weights
 from ppgen.inference.support import check_support
@@ -92,7 +93,7 @@ def refine(
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run, with continuous latents.
-        x: Data: a tensor, a tuple or a mapping, as the pair takes it.
+        x: Data: a tensor or an array, or a tuple or a mapping, as the pair takes it.
         steps: Steps of Adam.
         lr: Learning rate at the first step.
         family: `"normal"`: independent Normals; `"full-rank"`: one with any covariance.
@@ -103,7 +104,7 @@ def refine(
     Raises:
         ValueError: If an argument is out of its range, data lie outside the support of their law, a latent site is
             discrete or outside the data plate, there is none, or the fit met a bound that is not finite.
-        TypeError: If `pair` is none.
+        TypeError: If `pair` is none, or `x` holds no data.
 
     References:
         Cremer, Li and Duvenaud (2018), Inference suboptimality in variational autoencoders, arXiv:1801.03558.
@@ -118,6 +119,7 @@ def refine(
     """
     pair = as_pair(pair)
     check_settings(steps, lr, family, num_particles, num_samples)
+    x = as_batch(x, pair)
     pair.prepare(x)
     with frozen(pair, seed), _without_gradients(pair):
         density = LatentDensity(pair, x, num_particles)
@@ -226,7 +228,7 @@ def check_settings(steps: int, lr: float, family: str, num_particles: int, num_s
     ):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
-    if not (lr > 0 and math.isfinite(lr)):
+    if not isinstance(lr, (int, float)) or isinstance(lr, bool) or not (lr > 0 and math.isfinite(lr)):
         raise ValueError(f"lr must be positive and finite, got {lr!r}.")
     if family not in FAMILIES:
         raise ValueError(f"family must be one of {', '.join(map(repr, FAMILIES))}, got {family!r}.")

@@ -22,7 +22,8 @@ class Run:
         metrics: One mapping an epoch: `epoch`, `step`, `seconds`, `lr`, and in nats per datum `train_value`
             (mean over the epoch's rows) and `valid_value`. Under a negative phase whose log Z is unknown
             these two are replaced by `pseudo_log_likelihood`, `free_energy_gap` (validation minus training;
-            grows with overfitting) and `rhat` of the persistent chains.
+            grows with overfitting; above independent units, where each row has a log Z of its own) and `rhat` of the
+            persistent chains.
         state: Where the run stands: `epoch`, `step`, `finished`, `stopped_by`, `monitor`, `best_epoch`,
             `best_value` and `restored_best`; and `execution`, how steps were run and what that took.
         seconds: Time spent in training, over all its continuations.

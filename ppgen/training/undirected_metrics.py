@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
+from ppgen.distributions import BaseRatePath
+from ppgen.distributions.layered_energy import EVEN
 from ppgen.inference.layout import sites
+from ppgen.inference.machines import base_mean, undirected_sites
 from ppgen.inference.support import takes_bits
 from ppgen.training.batches import Batch
 
@@ -16,8 +19,10 @@ def undirected_metrics(bound: Any, batch: Batch) -> dict[str, Tensor]:
     r"""Means over a batch, both in nats per datum.
 
     The free energy is minus the objective without log Z, so that in differences between two sets of rows log
-    Z cancels. The pseudo-log-likelihood stands in only where a log-weight is log p(x) + log Z exactly (the
-    guide is the exact posterior) and the data are one tensor of bits:
+    Z cancels. Where each row has a log Z of its own (lengths of documents, missing ratings) it would not, and the
+    free energy is taken above that of independent units of the same row, F(x) - F_A(x). The
+    pseudo-log-likelihood stands in only where a log-weight is log p(x) + log Z exactly (the guide is the exact
+    posterior) and the data are one tensor of bits:
 
     .. math:: \sum_i \log p(x_i \mid x_{-i}) \approx F \log \sigma(\log p(x) - \log p(\tilde x))
 
@@ -32,7 +37,7 @@ def undirected_metrics(bound: Any, batch: Batch) -> dict[str, Tensor]:
         | Inductive Principles for Restricted Boltzmann Machine Learning (Marlin et al., 2010)
     """
     if not (isinstance(batch, Tensor) and bound.layout.exact_posterior and _are_bits(batch)):
-        return {"free_energy": -bound.value(batch)}
+        return {"free_energy": _independent(bound, batch) - bound.value(batch)}
     flipped = batch.clone()
     rows = torch.arange(len(batch), device=batch.device)
     drawn = torch.randint(batch.shape[1], (len(batch),)).to(batch.device)
@@ -41,9 +46,19 @@ def undirected_metrics(bound: Any, batch: Batch) -> dict[str, Tensor]:
         found = inference.log_weights(bound.pair, torch.cat([batch, flipped]), layout=bound.layout)
     given, other = found.local[0].split(len(batch))
     if not _observes_bits(found):
-        return {"free_energy": -given.mean()}
+        return {"free_energy": _independent(bound, batch) - given.mean()}
     pseudo = batch.shape[1] * torch.nn.functional.logsigmoid(given - other).mean()
     return {"pseudo_log_likelihood": pseudo, "free_energy": -given.mean()}
+
+
+def _independent(bound: Any, batch: Batch) -> Tensor:
+    """Mean log-density of independent units, not normalised, where each row has a log Z of its own; 0 elsewhere."""
+    total = torch.zeros((), dtype=torch.float64)
+    for energy in undirected_sites(bound.pair, batch).values():
+        if energy.batch_shape and isinstance(batch, Tensor) and batch.shape[-1] == energy.size(EVEN):
+            path = BaseRatePath(energy, base_mean(bound.pair, energy))
+            total = total + path.log_density(batch, 0.0).mean().double().cpu()
+    return total
 
 
 def _observes_bits(found: inference.LogWeights) -> bool:

@@ -1,0 +1,132 @@
+"""The process that starts those of the cells: `python -m ppgen.diagnostics.comparison_server`, by `run_in_processes`.
+
+It reads a line of JSON and the pickled cells from the pipe at its input, and writes a line of JSON for each cell that
+ended. When its input ends, because all is done or because the process at the other end is gone, it stops what runs.
+"""
+
+import importlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from multiprocessing.connection import Connection, wait
+from typing import Any, TextIO
+
+PRELOADED = (
+    "ppgen.diagnostics.comparison_cell",
+    "ppgen.diagnostics.gradient_noise",
+    "ppgen.evaluation",
+    "ppgen.models",
+    "ppgen.training",
+    "arviz_stats",
+    "filelock",
+    "safetensors.torch",
+    "torch._dynamo",  # which every optimiser imports
+    "torch.fx.experimental.proxy_tensor",
+    "torch.utils.tensorboard",
+)
+PATIENCE = 45.0  # seconds that a cell has for its last step and checkpoint
+
+
+def main() -> int:
+    """Serve one comparison."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a user's model prints is not taken for an answer
+    source = sys.stdin.buffer
+    head = json.loads(source.readline())
+    payload = source.read(head["bytes"])
+    for name in PRELOADED:  # nothing is computed here, so no thread of torch is there when processes fork
+        importlib.import_module(name)
+    Server(payload, head["cells"], head["processes"], channel).run()
+    return 0
+
+
+class Server:
+    """Runs cells, several at a time, each in a process of its own.
+
+    Args:
+        payload: Pickled cells and study.
+        num_cells: Cells in it.
+        processes: How many run at the same time.
+        channel: Where results go.
+    """
+
+    def __init__(self, payload: bytes, num_cells: int, processes: int, channel: TextIO) -> None:
+        self.payload, self.processes, self.channel = payload, processes, channel
+        self.waiting = deque(range(num_cells))
+        self.running: dict[Connection, tuple[Any, int]] = {}
+        # Elsewhere than on Linux a process that has imported everything cannot be forked safely.
+        self.context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+
+    def run(self) -> None:
+        """Run all cells, or those that there is time for."""
+        told: list[Any] = [sys.stdin.buffer] if os.name == "posix" else []  # pipes are waited for on POSIX alone
+        while self.waiting or self.running:
+            while self.waiting and len(self.running) < self.processes:
+                self._start(self.waiting.popleft())
+            ready = wait([*self.running, *told])
+            if any(each in ready for each in told):
+                self._stop()
+                return
+            for connection in ready:
+                self._finish(connection)
+
+    def _start(self, index: int) -> None:
+        receiver, sender = self.context.Pipe(duplex=False)
+        process = self.context.Process(target=work, args=(self.payload, index, sender))
+        process.start()
+        sender.close()  # so that the end of the process is the end of the pipe
+        self.running[receiver] = (process, index)
+
+    def _finish(self, connection: Any) -> None:
+        process, index = self.running.pop(connection)
+        try:
+            result, error = connection.recv(), None
+        except EOFError:
+            result, error = None, ""
+        connection.close()
+        process.join()
+        if result is None:
+            code = process.exitcode
+            killed = f"was killed by signal {-code}, as for want of memory" if code < 0 else f"ended with code {code}"
+            error = f"its process {killed}"
+        print(json.dumps({"cell": index, "result": result, "error": error}), file=self.channel, flush=True)
+
+    def _stop(self) -> None:
+        for process, _ in self.running.values():
+            process.terminate()
+        for process, _ in self.running.values():
+            process.join(PATIENCE)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+
+def work(payload: bytes, index: int, sender: Any) -> None:
+    """Run one cell and send its result; ends when the server is gone."""
+    import pickle
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        cells, study = pickle.loads(payload)
+    except Exception as error:  # a module that is not found, a class that cannot be made again
+        sender.send({"status": "failed", "error": f"{type(error).__name__}: {error}", "traceback": ""})
+        return
+    from ppgen.diagnostics.comparison_cell import run_cell
+
+    sender.send(run_cell(cells[index], study))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)  # training writes a checkpoint first
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
