@@ -119,11 +119,11 @@ def factorised(ratings: Ratings, shape: Shape, factors: int, decay: float, epoch
     a, b = (nn.Embedding(size, 1) for size in (users, items))
     for each, scale in ((p, 0.05), (q, 0.05), (a, 0.0), (b, 0.0)):
         nn.init.normal_(each.weight, std=scale)
-    optimizer = torch.optim.Adam([each.weight for each in (p, q, a, b)], lr=0.005)
-    steps = epochs * math.ceil(len(ratings.user) / 1000)
+    optimizer = torch.optim.Adam([each.weight for each in (p, q, a, b)], lr=0.01)
+    steps = epochs * math.ceil(len(ratings.user) / 2000)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     for _ in range(epochs):
-        for index in torch.randperm(len(ratings.user)).split(1000):
+        for index in torch.randperm(len(ratings.user)).split(2000):
             batch = ratings.at(index)
             parts = [p(batch.user), q(batch.item), a(batch.user), b(batch.item)]
             predicted = mean + (parts[0] * parts[1]).sum(-1) + (parts[2] + parts[3]).squeeze(-1)
@@ -202,13 +202,13 @@ USERS, FILMS = "RatingsRBM, of users", "RatingsRBM, of films"
 MODELS = {
     "ratings": {
         "biases": _biases([(5, 2), (5, 5), (10, 5)]),
-        RIVAL: _factorisations([(20, 0.1, 15), (50, 0.1, 15)]),
-        "Gaussian hidden units, of users": _machines("gaussian", [(20, 2, 10, 0.02), (50, 2, 10, 0.02)]),
-        OURS: _machines("gaussian", [(20, 2, 12, 0.02), (40, 2, 12, 0.02)], by_item=True),
+        RIVAL: _factorisations([(20, 0.1, 12), (50, 0.1, 12)]),
+        OURS: _machines("gaussian", [(20, 2, 12, 0.02)], by_item=True),
+        "Gaussian hidden units, of users": _machines("gaussian", [(50, 2, 10, 0.02)]),
     },
     "binary": {
-        USERS: _machines("binary", [(20, 1, 12, 0.01)]),
-        FILMS: _machines("binary", [(20, 1, 12, 0.01)], by_item=True),
+        USERS: _machines("binary", [(20, 1, 6, 0.02)]),
+        FILMS: _machines("binary", [(20, 1, 6, 0.02)], by_item=True),
     },
 }
 QUICK = {
