@@ -48,7 +48,9 @@ RATINGS = """\
 
 RMSE on MovieLens 100k ({ratings:,} ratings of {items:,} films by {users} users), lower is better: mean over five
 folds of a random order, which are not its `u1` to `u5`. Settings were chosen on a tenth of the first fold's
-training ratings. Only a user's training ratings enter a prediction, which is the expected rating, cut at 1 and 5.
+training ratings: among the candidates in the record, and those of the Gaussian machines in trials before it;
+`RatingsRBM` has one setting that was not tuned. Only a user's training ratings enter a prediction, which is the
+expected rating, cut at 1 and 5.
 
 - {{py:class}}`~ppgen.models.RatingsRBM` has a softmax of five values and five weights for each film and hidden
   unit; of items, it is the same machine with a film's ratings by users as its datum.
@@ -69,6 +71,8 @@ sqrt(variance + {contrast}^2), and whitened to 63 numbers by the training patche
 densities of all models are of those. Mixtures (scikit-learn's) have the fewest components that give them no fewer
 parameters than the machine with learned variances; the full one has at least two. A
 {{py:class}}`~ppgen.models.GaussianRBM` is a mixture of 2^16 Gaussians of one covariance, and its log p is exact.
+All that second moments say is taken out by whitening, so that it can gain by skew and tails only, while mixtures
+gain by variances that differ: what is left after the contrast is divided out is mostly that.
 """
 
 
