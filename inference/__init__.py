@@ -37,7 +37,7 @@ from ppgen.inference.pathwise import Pathwise
 from ppgen.inference.posterior import PosteriorSamples, sample_posterior
 from ppgen.inference.relaxed import Relaxed
 from ppgen.inference.renyi import Renyi
-from ppgen.inference.schedules import Linear
+from ppgen.inference.schedules import Linear, Stages
 from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
 from ppgen.inference.specification import Inference, describe, from_config, resolve, to_config
 from ppgen.inference.stick_the_landing import DoublyReparameterized, StickTheLanding
@@ -92,6 +92,7 @@ __all__ = [
     "Rule",
     "STL",
     "ScoreFunction",
+    "Stages",
     "StepResult",
     "StraightThrough",
     "StickTheLanding",

@@ -1,8 +1,9 @@
 """An inference bound to a pair: the state it needs, and the step that gives value and gradients."""
 
 import contextlib
+import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -21,7 +22,8 @@ from ppgen.inference.joining import joined
 from ppgen.inference.layout import find_layout
 from ppgen.inference.legality import check_negative_phase
 from ppgen.inference.log_weights import LogWeights, log_weights
-from ppgen.inference.negative_phase import NegativePhaseHandler, State
+from ppgen.inference.negative_phase import PHASE, NegativePhase, NegativePhaseHandler, State
+from ppgen.inference.online_partition import LOG_WEIGHTS, VARIANCES, log_weights_of
 from ppgen.inference.pairing import Pairing
 from ppgen.inference.plan import planned
 from ppgen.inference.score_function import ScoreFunction
@@ -92,6 +94,7 @@ class BoundInference:
         if inference.objective.dreams:
             check_fantasies(pair, batch, self.layout, getattr(inference.objective, "fantasy", None))
         self._phases = dict.fromkeys(self.layout.undirected, inference.negative_phase)
+        self._steps = 0  # as the state counts them: a schedule of Python numbers is read without waiting for the device
         self._states: dict[str, State] = {}  # by undirected site, or by the part of the inference that keeps it
         self._laws: dict[str, UndirectedDistribution] = {}
         self._warned = False
@@ -107,6 +110,21 @@ class BoundInference:
         return self.layout.undirected
 
     @property
+    def scheduled(self) -> bool:
+        """Whether a negative phase follows a schedule, so that steps are traced anew now and then."""
+        return any(phase.scheduled for phase in self._phases.values() if phase is not None)
+
+    @property
+    def phases(self) -> dict[str, NegativePhase]:
+        """Negative phases of the next step, by undirected site."""
+        return {site: phase.at(self._steps) for site, phase in self._phases.items() if phase is not None}
+
+    def until_change(self) -> float:
+        """Steps for which those stay as they are."""
+        known = [phase.until_change(self._steps) for phase in self._phases.values() if phase is not None]
+        return min(known, default=math.inf)
+
+    @property
     def state(self) -> dict[str, Tensor]:
         """Chains and offsets under the names `site.key`."""
         return {f"{site}.{key}": value for site, state in self._states.items() for key, value in state.items()}
@@ -117,10 +135,16 @@ class BoundInference:
         Raises:
             ValueError: If it belongs to other sites than this pair's undirected ones.
         """
+        self.carry(state, 0)
+        self._steps = int(self._states[PHASE]["steps"]) if self.scheduled and PHASE in self._states else 0
+
+    def carry(self, state: dict[str, Tensor], steps: int) -> None:
+        """The same for a state that some steps from here led to, without reading a tensor's value."""
+        self._steps += steps
         states: dict[str, State] = {}
         for name, value in state.items():
             site, _, key = name.rpartition(".")
-            own = site in (OBJECTIVE, TEMPERATURE) or site.partition(".")[0] == BASELINE
+            own = site in (OBJECTIVE, TEMPERATURE, PHASE) or site.partition(".")[0] == BASELINE
             if site not in self._phases and not own:
                 raise ValueError(f"The state holds {name!r}, but the undirected sites are {list(self._phases)}.")
             states.setdefault(site, {})[key] = value
@@ -137,11 +161,11 @@ class BoundInference:
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
         """Context after which chains, offsets and the laws last met are what they were before."""
-        states, laws = dict(self._states), self._laws
+        states, laws, steps = dict(self._states), self._laws, self._steps
         try:
             yield
         finally:
-            self._states, self._laws = states, laws
+            self._states, self._laws, self._steps = states, laws, steps
 
     def step(self, batch: Any) -> StepResult:
         """Value and gradients of one batch; chains move.
@@ -157,19 +181,25 @@ class BoundInference:
         return StepResult(evaluation.value.detach(), found)
 
     @torch.no_grad()
-    def value(self, batch: Any) -> Tensor:
-        """Objective per datum of a batch, a scalar; nothing moves but the random state."""
-        with pyro.validation_enabled(False):
-            return self.evaluate(batch, training=False).value
+    def value(self, batch: Any, log_partitions: Mapping[str, float] | None = None) -> Tensor:
+        """Objective per datum of a batch, a scalar; nothing moves but the random state.
 
-    def evaluate(self, batch: Any, training: bool) -> Evaluation:
+        Args:
+            batch: A batch of data.
+            log_partitions: log Z by undirected site, by which the value is normalised where it is not by itself.
+        """
+        with pyro.validation_enabled(False):
+            return self.evaluate(batch, False, log_partitions).value
+
+    def evaluate(self, batch: Any, training: bool, log_partitions: Mapping[str, float] | None = None) -> Evaluation:
         """Objective per datum with its graph.
 
         Args:
             batch: A batch of data.
             training: Whether chains move and log Z has a gradient.
+            log_partitions: log Z by undirected site, without training.
         """
-        handler = NegativePhaseHandler(self._phases, self._states, training)  # type: ignore[arg-type]
+        handler = NegativePhaseHandler(self.phases, self._states, training, log_partitions)
         objective = self.inference.objective
         no_grad = contextlib.nullcontext() if training else torch.no_grad()
         pairing = Pairing.of(self.plan) if training else None
@@ -185,6 +215,10 @@ class BoundInference:
             value = objective.value(weights, num_data)
             if not training:
                 return Evaluation(value, num_data, value, handler.laws)
+            if self.scheduled:
+                taken = self._states.get(PHASE, {}).get("steps", torch.zeros((), dtype=torch.long, device=value.device))
+                self._states[PHASE] = {"steps": taken + 1}
+                self._steps += 1
             if drawn.steps is not None:
                 self._states[TEMPERATURE] = {"steps": drawn.steps + 1}
             # The first batch was checked before; a later one can be another part of the data.
@@ -238,6 +272,25 @@ class BoundInference:
                 with torch.no_grad():
                     return self._laws[site].base_energy.free_energy(state["chains"], EVEN)
         return None
+
+    @torch.no_grad()
+    def log_partition_weights(self, batch: Any) -> dict[str, tuple[Tensor, Tensor]]:
+        """By undirected site, log-weights and variances of the chains that follow log Z, under the present weights.
+
+        There are none before the first step, and none unless `log_partition_chains` says how many.
+
+        Args:
+            batch: A batch of data, with which the model is run.
+        """
+        tracked = [site for site, state in self._states.items() if LOG_WEIGHTS in state]
+        if not tracked:
+            return {}
+        with pyro.validation_enabled(False):
+            laws = self.evaluate(batch, training=False).laws
+        states = {site: self._states[site] for site in tracked}
+        return {
+            site: (log_weights_of(laws[site][0].base_energy, state), state[VARIANCES]) for site, state in states.items()
+        }
 
     def _gradients(self, loss: Tensor, parameters: Sequence[Tensor], evaluation: Evaluation) -> list[Tensor | None]:
         gradients: list[Tensor | None] = []

@@ -1,5 +1,6 @@
 """Negative phases: how the gradient of an intractable log Z is supplied, as an effect handler."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from ppgen.inference.pyro_loss import PyroLoss
 
 State = dict[str, Tensor]
 
+PHASE = "negative_phase"  # under this name the steps of phases that follow a schedule are kept
+
 
 @dataclass(frozen=True)
 class NegativePhase(PyroLoss):
@@ -31,6 +34,19 @@ class NegativePhase(PyroLoss):
     """
 
     normalised: ClassVar[bool] = False
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether it is another one after some steps."""
+        return False
+
+    def at(self, steps: int) -> "NegativePhase":
+        """The phase after some steps, with Python numbers that a traced step freezes; itself by default."""
+        return self
+
+    def until_change(self, steps: int) -> float:
+        """Steps from that one on in which it stays as it is."""
+        return math.inf
 
     def check(self, law: UndirectedDistribution) -> None:
         """Raise ValueError, before the first step, if it cannot serve the law; it serves any by default."""
@@ -83,10 +99,18 @@ class NegativePhaseHandler(Messenger):
         phases: Negative phase by site name.
         states: State by site name; sites without one start afresh.
         training: Whether chains move and gradients are supplied; else values only.
+        log_partitions: log Z by site, where values shall be normalised by it.
     """
 
-    def __init__(self, phases: Mapping[str, NegativePhase], states: dict[str, State], training: bool) -> None:
+    def __init__(
+        self,
+        phases: Mapping[str, NegativePhase],
+        states: dict[str, State],
+        training: bool,
+        log_partitions: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__()
+        self.log_partitions = log_partitions or {}
         self.phases, self.states, self.training = phases, states, training
         self.laws: dict[str, tuple[UndirectedDistribution, Tensor]] = {}
         self._layers: list[tuple[LayerConditional, Tensor]] = []
@@ -131,7 +155,8 @@ class NegativePhaseHandler(Messenger):
                 "Observe it, or draw it in the guide."
             )
         if not self.training:
-            attached = law.with_surrogate(phase.value(law))
+            known = name in self.log_partitions
+            attached = law.with_surrogate(self.log_partitions[name] if known else phase.value(law))
         else:
             if name not in self.states:
                 self.states[name] = phase.init(law, value.detach())

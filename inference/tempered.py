@@ -30,12 +30,14 @@ class TemperedPCD(PCD):
         | Parallel Tempering is Efficient for Learning Restricted Boltzmann Machines (Cho, Raiko and Ilin, 2010)
 
     Args:
-        k: Gibbs sweeps each step, each followed by a round of swaps.
+        k: Gibbs sweeps each step, each followed by a round of swaps: a number, or from which step on how many, as in
+            `CD`.
         num_chains: Persistent chains at beta = 1.
         num_temperatures: Replicas of each chain, itself included.
         ladder_rate: Rate at which the ladder follows the rejected swaps; 0 keeps its steps equal.
         centred: Whether the gradient is that of the centred parameters (Montavon and Mueller, 2012).
         offset_rate: Rate at which offsets and base rates follow the means of the positive phase.
+        log_partition_chains: Weighted chains, not tempered, that follow log Z in training; 0 for none. See `PCD`.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -71,6 +73,7 @@ class TemperedPCD(PCD):
                 "ladder": between,
                 "rejections": like.new_zeros(count - 1),
                 "parity": torch.zeros((), dtype=torch.long, device=like.device),
+                **self._population(law),
             }
 
     @staticmethod
@@ -96,7 +99,7 @@ class TemperedPCD(PCD):
                 even = torch.cat([state["hot_chains"], state["chains"].unsqueeze(1)], 1).movedim(1, 0)
                 odd = replicas.sample_odd(replicas.inputs(even))
             rejected = []
-            for _ in range(self.k):
+            for _ in range(self.sweeps):
                 even = replicas.sample_even(odd)
                 inputs = replicas.inputs(even)
                 log_ratio = replicas.log_ratio(even, inputs)
@@ -119,4 +122,4 @@ class TemperedPCD(PCD):
                     betas, state["rejections"], torch.stack(rejected).mean(0), self.ladder_rate
                 )
                 moved |= {"ladder": following[1:-1].clone(), "rejections": rejections}
-        return self._expectation(law, moved["chains"]), moved
+        return self._expectation(law, moved["chains"]), self._followed(law, moved)

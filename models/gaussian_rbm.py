@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
@@ -70,6 +71,43 @@ class GaussianRBM(RestrictedMachine):
         """The Boltzmann machine of the present weights."""
         layers = {"visible": Gaussian(self.visible_mean, self.log_variance), "hidden": Bernoulli(self.hidden_bias)}
         return BoltzmannMachine(layers, [Dense(self.weight)])
+
+    def mixture(self, max_states: int = 2**16) -> dist.MixtureSameFamily:
+        r"""Law of the visible units as the mixture that it is: one Gaussian for each hidden state.
+
+        .. math:: p(v) = \sum_h \pi_h \, N(v;\, a + W h,\, \mathrm{diag}(\sigma^2)), \qquad
+                  \log \pi_h = c \cdot h + \sum_i \frac{(a + W h)_i^2 - a_i^2}{2 \sigma_i^2} + \text{const}
+
+        It is normalised and draws independently, without chains. States count in binary, the first hidden unit the
+        highest digit. Gradients pass through it.
+
+        Args:
+            max_states: Largest number of hidden states.
+
+        Returns:
+            A distribution over (visible,) of 2^H components.
+
+        Raises:
+            ValueError: If there are more hidden states.
+
+        Example:
+            >>> from ppgen import models
+            >>> law = models.GaussianRBM(visible=2, hidden=3).mixture()
+            >>> law.mixture_distribution.probs.shape, law.sample((5,)).shape
+            (torch.Size([8]), torch.Size([5, 2]))
+        """
+        hidden = len(self.hidden_bias)
+        if 2**hidden > max_states:
+            raise ValueError(
+                f"The mixture of {hidden} hidden units has 2^{hidden} components, more than max_states={max_states}. "
+                "Use machine() and an estimate of its log Z (evaluation.log_partition)."
+            )
+        states = Bernoulli(self.hidden_bias).states(torch.arange(2**hidden, device=self.weight.device))
+        means = self.visible_mean + states @ self.weight.mT  # (states, visible)
+        scale = torch.ones_like(self.visible_mean) if self.log_variance is None else (self.log_variance / 2).exp()
+        squares = (means / scale).square().sum(-1) - (self.visible_mean / scale).square().sum()
+        weights = dist.Categorical(logits=states @ self.hidden_bias + squares / 2)
+        return dist.MixtureSameFamily(weights, dist.Normal(means, scale).to_event(1))
 
     @torch.no_grad()
     def initialise(self, data: Any) -> None:

@@ -55,6 +55,7 @@ BASELINES: dict[str, str] = {
 
 SCHEDULES: dict[str, str] = {
     "Linear": "ppgen.inference.schedules:Linear",
+    "Stages": "ppgen.inference.schedules:Stages",
 }
 
 NEGATIVE_PHASES: dict[str, str] = {

@@ -124,11 +124,11 @@ BASELINES = {
     "MovingAverage": [inference.MovingAverage(decay=0.8)],
     "InputDependent": [inference.InputDependent(hidden=3)],
 }
-SCHEDULES = {"Linear": [inference.Linear(steps=10)]}
+SCHEDULES = {"Linear": [inference.Linear(steps=10)], "Stages": [inference.Stages({0: 1, 10: 2})]}
 NEGATIVE_PHASES = {
     "ExactPartition": [inference.ExactPartition()],
-    "CD": [inference.CD(), inference.CD(k=3, centred=False)],
-    "PCD": [inference.PCD(num_chains=30), inference.PCD(k=2, num_chains=7, centred=False)],
+    "CD": [inference.CD(), inference.CD(k=3, centred=False), inference.CD(k={0: 2, 2: 1})],
+    "PCD": [inference.PCD(num_chains=30), inference.PCD(k=2, num_chains=7, centred=False, log_partition_chains=9)],
     "TemperedPCD": [
         inference.TemperedPCD(num_chains=30, num_temperatures=4),
         inference.TemperedPCD(k=3, num_chains=7, num_temperatures=2, centred=False, ladder_rate=0.5),

@@ -49,6 +49,49 @@ def test_the_marginal_is_a_mixture_of_gaussians(hidden, learn_variance) -> None:
     np.testing.assert_allclose(found.per_datum["log_likelihood"], expected, atol=1e-10)
 
 
+@pytest.mark.parametrize("learn_variance", [False, True])
+def test_the_mixture_as_a_distribution(learn_variance) -> None:
+    """Catches components in another order than their weights, a scale that is a variance, a lost gradient."""
+    machine = random_machine(3, 3, learn_variance)
+    weights, means, variance, _ = mixture(machine)
+    law = machine.mixture()
+    np.testing.assert_allclose(law.mixture_distribution.probs.detach(), weights, atol=1e-12)
+    np.testing.assert_allclose(law.component_distribution.mean.detach(), means, atol=1e-12)
+    np.testing.assert_allclose(law.component_distribution.variance[0].detach(), variance, atol=1e-12)
+    x = torch.randn(9, 3, dtype=torch.float64)
+    exact = evaluation.log_likelihood(machine, x)
+    np.testing.assert_allclose(law.log_prob(x).detach(), exact.per_datum["log_likelihood"], atol=1e-10)
+    values = machine.machine().free_energy(x)
+    partition = machine.machine().exact_log_partition()
+    for found, expected in zip(
+        torch.autograd.grad(law.log_prob(x).sum(), list(machine.parameters())),
+        torch.autograd.grad((-values - partition).sum(), list(machine.parameters())),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, expected)
+
+
+def test_two_units_make_a_parallelogram() -> None:
+    """Catches means that do not share the columns of W, and units whose weights are independent of each other."""
+    machine = random_machine(2, 2)
+    law = machine.mixture()
+    none, second, first, both = law.component_distribution.mean.detach()
+    torch.testing.assert_close(first - none, machine.weight[:, 0].detach())
+    torch.testing.assert_close(both - second, first - none)
+    log_weights = law.mixture_distribution.logits.detach()
+    # The columns' scalar product is what the two units gain by being on together.
+    gained = log_weights[3] - log_weights[2] - log_weights[1] + log_weights[0]
+    torch.testing.assert_close(gained, (machine.weight[:, 0] * machine.weight[:, 1]).sum().detach())
+
+
+def test_a_mixture_of_too_many_components_raises() -> None:
+    """Catches a machine of forty units that fills the memory."""
+    with pytest.raises(ValueError, match=r"2\^40 components, more than max_states=65536.*evaluation.log_partition"):
+        models.GaussianRBM(3, 40).mixture()
+    with pytest.raises(ValueError, match="max_states=4"):
+        models.GaussianRBM(3, 3).mixture(max_states=4)
+
+
 def test_chains_draw_from_the_mixture() -> None:
     """Catches noise of the wrong size, and hidden units that see v where they should see v / sigma^2."""
     machine = random_machine(2, 2, learn_variance=True)

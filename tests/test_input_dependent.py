@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import ppgen
-from ppgen import inference, models
+from ppgen import inference, models, testing
+from ppgen.diagnostics.gradient_reference import exact_gradient
+from ppgen.inference.layout import find_layout
 from ppgen.training.callbacks import Event
 
 BITS = torch.rand(40, 6, generator=torch.Generator().manual_seed(0)).lt(0.4).float()
@@ -97,6 +99,38 @@ def test_a_module_learns_the_signal() -> None:
     for _ in range(300):
         residual, state = baseline.centred(signal, BITS, state)
     assert float(residual.square().mean()) < 0.01 * float(signal.var())
+
+
+def test_normalisation_divides_the_gradient_of_the_guide_alone() -> None:
+    """Catches a variance that reaches the model's gradient, one that counts the signal of this step (a bias that theory
+    does not give), or a deviation that is not the square root: the guide's gradient is the exact one over 3."""
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        pair = models.SigmoidBeliefNet((6, 3)).double()
+        for parameter in pair.parameters():
+            torch.nn.init.normal_(parameter, std=0.7)
+    few = BITS[:4].double()
+    x = few.repeat(500, 1)
+    baseline = inference.InputDependent(lr=1e-9)
+    bound = inference.Inference(inference.ELBO(), inference.ScoreFunction(baseline)).bind(pair, x, len(x))
+    bound.step(x)
+    state = dict(bound.state)
+    for name, number in (("variance", 9.0), ("mean", 0.0), ("steps", 1e4)):
+        keys = [key for key in state if key.endswith(name)]
+        assert keys, f"the state has no {name}: {list(state)}"
+        state |= {key: torch.full_like(state[key], number) for key in keys}
+    exact = exact_gradient(pair, few, inference.ELBO(), find_layout(pair, few), len(few))
+    assert exact is not None
+    draws: dict[str, list[Tensor]] = {name: [] for name in exact}
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        for _ in range(60):
+            bound.load_state(state)
+            for name, gradient in bound.step(x).gradients.items():
+                draws[name].append(gradient)
+    for name, found in draws.items():
+        expected = exact[name] / 3 if name.startswith("encoders") else exact[name]
+        testing.check_mean(torch.stack(found), expected, f"gradient of {name}")
 
 
 def test_a_run_goes_on_with_its_module(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ CASES = {
     "vae": (_vae, _DIGITS, inference.IWAE(num_particles=2), {}),
     "pcd": (_rbm, _DIGITS, inference.PCD(num_chains=10), {}),
     "tempered": (_rbm, _DIGITS, inference.TemperedPCD(num_chains=10, num_temperatures=3), {}),
+    "online": (_rbm, _DIGITS, inference.PCD(num_chains=10, log_partition_chains=8), {}),
+    "stages": (_rbm, _DIGITS, inference.PCD(k={0: 1, 9: 3, 14: 2}, num_chains=10), {}),
     "momentum": (
         _rbm,
         _DIGITS,

@@ -1,4 +1,4 @@
-"""Figures of a trained pair: its course of training, samples, reconstructions and filters."""
+"""Figures of a trained pair: its course of training, samples, completions, reconstructions and filters."""
 
 import logging
 from collections.abc import Sequence
@@ -11,7 +11,9 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from ppgen.diagnostics.comparison_figure import comparison
+from ppgen.diagnostics.completion_figure import completions
 from ppgen.diagnostics.curves import curve
+from ppgen.diagnostics.expert_figure import experts
 from ppgen.diagnostics.free_energy_figure import free_energy_histogram
 from ppgen.diagnostics.gradient_figure import estimators
 from ppgen.diagnostics.mosaic import DPI, as_images, columns_for, draw_rows, limits_of, within_unit
@@ -23,8 +25,10 @@ from ppgen.pair import as_pair, split_batch
 
 __all__ = [
     "comparison",
+    "completions",
     "curve",
     "estimators",
+    "experts",
     "filters",
     "free_energy_histogram",
     "reconstructions",
@@ -46,7 +50,7 @@ def samples(
 ) -> Any:
     """Return a figure of draws from the model, beside their means given what they were drawn from.
 
-    Under a Boltzmann machine the draws come from Gibbs chains, and their R-hat stands below the picture.
+    Under a Boltzmann machine the draws come from Gibbs chains, and their R-hat stands above the picture.
 
     Args:
         pair: A pair or a run.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 DPI = 200
-GAP = "#b5b5b5"
+GAP, GAP_AMONG_GREYS = "#b5b5b5", "#9fc0e0"  # the second where the mean of the colours, a grey, is a common value
 FINE = 24  # pixels that an image is magnified to at least, so that gaps of one pixel are thin
 MAX_STRIPS = 64
 
@@ -92,7 +92,7 @@ def draw_rows(
         whole = (whole - limits[0]) / ((limits[1] - limits[0]) or 1.0)
         whole = np.where(np.isnan(whole), 1.0, whole.clip(0, 1))
     palette = mpl.colormaps[colours].copy()
-    palette.set_bad(GAP)
+    palette.set_bad(GAP if colours != "gray_r" or within_unit(limits) else GAP_AMONG_GREYS)
     drawn = axes.imshow(whole, interpolation="nearest", cmap=palette, vmin=limits[0], vmax=limits[1])
     axes.set_axis_off()
     return drawn

@@ -68,6 +68,7 @@ def _check_stationary(
     num_rows: int,
     num_draws: int,
 ) -> None:
+    phase = phase.at(0)  # of a schedule, its beginning
     states, log_weights = enumerated(machine)
     parameters = machine.parameters()
     log_partition = torch.logsumexp(log_weights, 0)

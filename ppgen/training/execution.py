@@ -1,5 +1,6 @@
 """How steps are executed: eagerly, as a traced graph, or compiled; and when it pays to go from one to the next."""
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -30,7 +31,8 @@ class Execution:
     the first steps run eagerly and are timed; the step is traced when the steps that remain are expected to win the
     time back, kept if it is measured to be faster, and then compiled by the same rule. A graph, traced but not
     compiled, gives the same numbers as the program. At the start of an epoch the graph is compared with the program;
-    a difference, or a step that cannot be traced, is one warning, and training goes on eagerly.
+    a difference, or a step that cannot be traced, is one warning, and training goes on eagerly. A negative phase that
+    changes in stages has a graph for each; it is compiled too, under `"auto"` if the stage is long enough for that.
 
     Args:
         bound: An inference, bound to its pair.
@@ -63,6 +65,9 @@ class Execution:
         self._times: list[float] = []
         self._taken = 0
         self._unchecked = CHECK_STEPS
+        self._codes = 0  # graphs that were compiled
+        self._declined = False  # to compile the present stage of the negative phase
+        self._phases: Any = None  # of the step before, if they follow a schedule
 
     def step(self, batch: Batch | Selection, remaining: int, usual: bool = True) -> StepResult:
         """One step; compiled steps gather a selection themselves.
@@ -80,6 +85,15 @@ class Execution:
             else:
                 self._go("graph", batch)
         self._taken += 1
+        if getattr(self.bound, "scheduled", False) and self.bound.phases != self._phases:
+            self._phases = self.bound.phases
+            # What was measured is of another number of sweeps; which way is the fastest, once settled, stays.
+            self._times.clear()
+            if not self.settled:
+                self.step_seconds.clear()
+            self._declined = False
+        if self.stage == "compiled" and usual and self._phases is not None and not self._declined:
+            self._compile_stage(batch, remaining)
         if self.settled or self.wanted is not None or not usual:
             return self._execute(batch)
         start = self.clock()
@@ -143,6 +157,18 @@ class Execution:
         else:
             self.settled = True
 
+    def _compile_stage(self, batch: Batch | Selection, remaining: int) -> None:
+        """Make machine code for a stage of the negative phase that has none, if the steps in it win that back."""
+        if self.traced.has_code(batch):
+            return
+        saving = self.step_seconds.get("graph", math.inf) - self.step_seconds.get("compiled", 0.0)
+        steps = min(remaining, self.bound.until_change())
+        self._declined = self.compile is not True and saving * steps < self.costs.get("compile_seconds", 0.0) / max(
+            1, self._codes
+        )
+        if not self._declined:
+            self._go("compiled", batch)
+
     def _go(self, stage: str, batch: Batch | Selection) -> None:
         start = self.clock()
         try:
@@ -160,7 +186,8 @@ class Execution:
                 reason = f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
                 warnings.warn(f"The traced step could not be compiled, so it runs uncompiled: {reason}", stacklevel=4)
                 return
-            self.costs["compile_seconds"] = self.clock() - start
+            self._codes += 1
+            self.costs["compile_seconds"] = self.costs.get("compile_seconds", 0.0) + self.clock() - start
         self.stage = stage
 
     def _give_up(self, reason: str) -> None:

@@ -83,15 +83,19 @@ class World:
             ValueError: If the chains cannot be divided evenly.
         """
         phase = inference.negative_phase
-        total = getattr(phase, "num_chains", None)
-        if self.size == 1 or total is None:
+        names = ("num_chains", "log_partition_chains")
+        totals = {name: getattr(phase, name) for name in names if getattr(phase, name, 0)}
+        if self.size == 1 or not totals:
             return inference
-        if total % self.size:
-            raise ValueError(
-                f"num_chains must be a multiple of the number of processes, which share the chains; got {total} chains "
-                f"for {self.size} processes. Take {-(-total // self.size) * self.size}."
-            )
-        return dataclasses.replace(inference, negative_phase=dataclasses.replace(phase, num_chains=total // self.size))
+        for name, total in totals.items():
+            if total % self.size or total == self.size and name != "num_chains":
+                least = max(-(-total // self.size), 1 if name == "num_chains" else 2)
+                raise ValueError(
+                    f"{name} must be a multiple of the number of processes, which share the chains; got {total} chains "
+                    f"for {self.size} processes. Take {least * self.size}."
+                )
+        own = {name: total // self.size for name, total in totals.items()}
+        return dataclasses.replace(inference, negative_phase=dataclasses.replace(phase, **own))
 
     def average(self, tensors: Sequence[Tensor], weight: float) -> list[Tensor]:
         """Weighted sums over the processes, by one reduction of all tensors together.

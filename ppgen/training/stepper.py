@@ -168,7 +168,7 @@ class Stepper:
         dtype = next(iter(gradients.values())).dtype
         tensors = [result.value.to(dtype), *gradients.values(), *shared.values()]
         value, *rest = self.world.average(tensors, self.world.weight(num_rows))
-        self.bound.load_state(state | dict(zip(shared, rest[len(gradients) :], strict=True)))
+        self.bound.carry(state | dict(zip(shared, rest[len(gradients) :], strict=True)), 0)
         return StepResult(value, dict(zip(gradients, rest[: len(gradients)], strict=True)))
 
     def share_buffers(self) -> None:

@@ -87,7 +87,7 @@ class TracedStep:
         else:
             gathered = batch.batch() if isinstance(batch, Selection) else batch
             value, gradients, moved = self._run(graph.products, graph, gathered)
-        self.bound.load_state(dict(zip(graph.state, moved, strict=True)))
+        self.bound.carry(dict(zip(graph.state, moved, strict=True)), 1)
         return StepResult(value, {} if updated else dict(zip(graph.gradients, gradients, strict=True)), updated)
 
     def graph(self, batch: Batch) -> Graph:
@@ -102,6 +102,11 @@ class TracedStep:
             self.graphs[key] = self._trace(batch)
             self.num_traces += 1
         return self.graphs[key]
+
+    def has_code(self, batch: Batch | Selection) -> bool:
+        """Whether there is machine code for batches of this shape and the present negative phases."""
+        graph = self.graphs.get(self._key(batch))
+        return graph is not None and graph.compiled is not None
 
     def gathers(self, selection: Selection) -> bool:
         """Whether there is a compiled graph for batches of this shape that gathers its rows itself."""
@@ -212,7 +217,8 @@ class TracedStep:
         else:
             shapes = tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in _flatten(batch))
         flags = tuple(module.training for module in self.bound.pair.modules())
-        return shapes, flags, _hashable(self.bound.inference)
+        phases = tuple(_hashable(phase) for phase in self.bound.phases.values())
+        return shapes, flags, _hashable(self.bound.inference), phases
 
     def _trace(self, batch: Batch) -> Graph:
         foreign = getattr(getattr(self.bound.pair, "captured", None), "foreign", ())
@@ -230,7 +236,7 @@ class TracedStep:
                     self.bound.pair, dict(zip(names, values, strict=True)), tie_weights=True, stack_weights=True
                 ),
             ):
-                self.bound.load_state(dict(zip(state_names, state_values, strict=True)))
+                self.bound.carry(dict(zip(state_names, state_values, strict=True)), 0)
                 result = self.bound.step(_unflatten(batch, leaves))
                 moved = self.bound.state
             found[:] = list(result.gradients)

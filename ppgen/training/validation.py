@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.inference.online_partition import summary
 from ppgen.modes import keeping_modes
 from ppgen.training import seeds
 from ppgen.training.batches import Batch, Source, chunks, fixed_subset, rows
@@ -78,7 +79,8 @@ class Validation:
 
     def names(self) -> list[str]:
         """Metrics that can choose the best epoch."""
-        measured = [name for name in self.metrics() if name not in ("rhat", "chain_ess")]
+        beside = ("rhat", "chain_ess")
+        measured = [name for name in self.metrics() if name not in beside and not name.startswith("online_")]
         return [*(["train_value"] if self.bound.normalised else []), *measured]
 
     def _normalised(self) -> dict[str, float]:
@@ -95,6 +97,26 @@ class Validation:
         if self.energies:
             energies = self.world.gather(torch.stack(list(self.energies), -1))
             metrics |= {"rhat": split_rhat(energies), "chain_ess": effective_sample_size(energies)}
+        return metrics | self._online()
+
+    def _online(self) -> dict[str, float]:
+        """log Z as chains of their own have followed it, and the objective's value by it; empty if there are none."""
+        generator = seeds.generator(0, "validation", "train")
+        first: Batch = self.source.batch("train", next(iter(chunks(self.train_rows, self.batch_size))), generator)
+        metrics: dict[str, float] = {}
+        found: dict[str, float] = {}
+        for site, weighted in self.bound.log_partition_weights(first).items():
+            found[site], se, ess = summary(*map(self.world.gather, weighted))
+            name = "online_log_partition" + (f"_{site}" if len(self.bound.undirected) > 1 else "")
+            metrics |= {name: found[site], f"{name}_se": se, f"{name}_ess": ess}
+        if not found:
+            return {}
+        # A log-weight is log p(x) only where the guide is the exact posterior.
+        what = "log_likelihood" if self.bound.layout.exact_posterior else "value"
+        for split, index in (("train", self.train_rows), ("valid", self.valid_rows)):
+            if len(index):
+                name = f"online_{split}_{what}"
+                metrics |= self._mean(split, index, lambda batch, name=name: {name: self.bound.value(batch, found)})
         return metrics
 
     def _measure(self, batch: Batch) -> dict[str, Tensor]:
