@@ -26,11 +26,11 @@ WORDS = """\
 Perplexity of a word of held-out text, lower is better: exp of the mean over documents of -log p(document) / words,
 the vocabulary being the {vocabulary:,} commonest words of the training articles.
 {{py:class}}`~ppgen.models.ReplicatedSoftmax` has {topics} hidden units and CD-1, and log Z of each length by
-annealing, which errs low in log Z and so flatters it; scikit-learn's `LatentDirichletAllocation` has as many
-topics, and log p by importance sampling of the topic proportions of each document ({samples:,} draws of its
-variational posterior), which errs low in log p and so does not. scikit-learn's own `perplexity` is a variational
-bound that charges the test documents with the whole uncertainty of the topics; it stands in brackets and compares
-with nothing else.
+annealing, which errs low in log Z and so flatters it, the more the longer the documents and the shorter the ladder:
+what it gains is an upper limit; scikit-learn's `LatentDirichletAllocation` has as many topics, and log p by
+importance sampling of the topic proportions of each document ({samples:,} draws of its variational posterior),
+which errs low in log p and so does not. scikit-learn's own `perplexity` is a variational bound that charges the
+test documents with the whole uncertainty of the topics; it stands in brackets and compares with nothing else.
 """
 
 DOCUMENTS = """\
