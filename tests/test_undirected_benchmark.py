@@ -35,7 +35,9 @@ def test_evidence_of_a_document_is_the_integral_over_its_topics(modules: Any, mo
     law = topics / topics.sum(1, keepdims=True)
     mixed = share[:, None] * law[0] + (1 - share[:, None]) * law[1]
     expected = [np.log(np.mean(beta * np.prod(mixed**n, axis=1))) for n in counts]
-    np.testing.assert_allclose(values, expected, atol=0.01)  # four errors of 200,000 weights that deviate by less than 1
+    np.testing.assert_allclose(
+        values, expected, atol=0.01
+    )  # four errors of 200,000 weights, whose deviation is below 1
 
 
 def test_documents_are_held_out_whole(modules: Any) -> None:
