@@ -156,6 +156,21 @@ RBM_MNIST: dict[str, Any] = {
 }
 
 
+def small_machine(hidden: int, dataset: str, binarize: str | None, loading: Mapping[str, Any], *published: str) -> Job:
+    """A machine of so few hidden units that its log Z is a sum."""
+    return Job(
+        title=f"RBM 784-{hidden}, PCD-5",
+        dataset=dataset,
+        binarize=binarize,
+        model=lambda: models.RBM(visible=784, hidden=hidden),
+        inference=inference.PCD(k=5, num_chains=100),
+        training={**RBM_MNIST, "epochs": 12},
+        evaluate=exact,
+        published=published,
+        loading=loading,
+    )
+
+
 def published_iwae_schedule(last: int) -> tuple[int, Callable[[float], float]]:
     """Epochs and step-size factors of the IWAE paper's first stages: 3^i epochs at 10^(-i/7) for i = 0 to `last`.
 
@@ -231,6 +246,7 @@ BELIEF_NETS: Mapping[str, Job] = {
     "sbn-200-200-200-disarm": belief_net(THREE, "disarm", 48),
 }
 """About 15 minutes each on one core, the third an hour."""
+
 
 IWAE_EPOCHS, IWAE_SCHEDULE = published_iwae_schedule(last=5)
 
@@ -338,6 +354,9 @@ JOBS: dict[str, Job] = {
         evaluate=sandwiched(20_000),
         loading=SBN_LOADING,
     ),
+    "rbm-16-threshold": small_machine(16, "mnist", "threshold", {}, "pydeep-rbm-16-centred"),
+    "rbm-16": small_machine(16, SBN_DATA, None, SBN_LOADING),
+    "rbm-20": small_machine(20, SBN_DATA, None, SBN_LOADING),
     **BELIEF_NETS,
 }
 # The same again with matrix products in bfloat16: what that costs in nats.
