@@ -33,7 +33,7 @@ WARN_SHARE = 0.1  # share of rows with a Pareto k above the limit from which the
 
 _DOUBTFUL_GUIDE = (
     "the guide is too narrow or too far off for its weights, and the value errs low by "
-    "more than the error bar says; use more particles or a better guide"
+    "more than the error bar says; use a better guide, as more particles help little"
 )
 _DOUBTFUL_LADDER = (
     "a few annealing runs carry the estimate of many rows, and the value errs low by more than the error bar says; "
