@@ -215,7 +215,7 @@ def test_errors_before_any_layer_is_trained() -> None:
     x, dbn = structured(20), models.DBN(6, (4, 3))
     before = dbn.top_weight.clone()
     for pair, data, options, error, message in (
-        (models.VAE(6, 2, (3,)), x, {}, ValueError, "models.DBN or models.DBM, got VAE. Use ppgen.fit"),
+        (models.VAE(6, 2, (3,)), x, {}, ValueError, "models.ConvolutionalDBN or models.DBM, got VAE. Use ppgen.fit"),
         (models.RBM(6, 2), x, {}, ValueError, "got RBM"),
         (torch.nn.Linear(2, 2), x, {}, TypeError, "Linear"),
         (dbn, x, {"epochs": (1, 2, 3)}, ValueError, "one number, or 2"),
