@@ -33,7 +33,7 @@ class _ChainPhase(NegativePhase):
                 "stages, such as inference.Stages({0: 1, 1000: 5}): from which step on how many sweeps."
             )
         for k in [number for _, number in self.k.table] if isinstance(self.k, Stages) else [self.k]:
-            if not isinstance(k, int) or k < 1:
+            if isinstance(k, bool) or not isinstance(k, int) or k < 1:
                 raise ValueError(f"k must be a number of Gibbs sweeps of at least 1, got {k!r}.")
         if not 0 < self.offset_rate <= 1:
             raise ValueError(f"offset_rate must lie in (0, 1], got {self.offset_rate!r}.")

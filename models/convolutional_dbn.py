@@ -14,7 +14,14 @@ from ppgen.distributions import Bernoulli, BoltzmannMachine, Convolutional
 from ppgen.distributions.units import at_positions
 from ppgen.models.arguments import positive_sizes
 from ppgen.models.convolutional_layers import MapLayer
-from ppgen.models.convolutional_rbm import ConvolutionalRBM, check_units, image_shape, map_units, random_filters
+from ppgen.models.convolutional_rbm import (
+    ConvolutionalRBM,
+    check_images,
+    check_units,
+    image_shape,
+    map_units,
+    random_filters,
+)
 from ppgen.models.sigmoid_layers import sigmoid_law
 from ppgen.models.vae import rows
 from ppgen.pair import GenerativeModel
@@ -55,7 +62,7 @@ class ConvolutionalDBN(GenerativeModel):
 
     Raises:
         ValueError: If a size is not positive, there is one layer only, or images, filters and blocks do not fit.
-        TypeError: If `learn_variance` is no truth value.
+        TypeError: If `learn_variance` is no truth value, or `shape` no pair of whole numbers.
 
     Example:
         >>> from ppgen import models
@@ -175,7 +182,12 @@ class ConvolutionalDBN(GenerativeModel):
 
     @torch.no_grad()
     def initialise(self, data: Any) -> None:
-        """Start the bias of the pixels, if it is still zero, and a learned variance as `ConvolutionalRBM` does."""
+        """Start the bias of the pixels, if it is still zero, and a learned variance as `ConvolutionalRBM` does.
+
+        Raises:
+            ValueError: If the data are images of another shape.
+        """
+        check_images(data, self.image_shape)
         first = self._layer(0)
         if first.bias.any():
             return

@@ -51,7 +51,7 @@ class ConvolutionalRBM(RestrictedMachine):
 
     Raises:
         ValueError: If a size is not positive, or image, filters and blocks do not fit each other.
-        TypeError: If `learn_variance` is no truth value.
+        TypeError: If `learn_variance` is no truth value, or `shape` no pair of whole numbers.
 
     Example:
         >>> from ppgen import models
@@ -139,7 +139,11 @@ class ConvolutionalRBM(RestrictedMachine):
         """Note the training mean, and start the visible biases, and variances that are learned, from each channel's.
 
         What is not zero any more because it was loaded or trained stays.
+
+        Raises:
+            ValueError: If the data are images of another shape.
         """
+        check_images(data, self.image_shape)
         self.data_mean.copy_(data.mean)
         channels = self.image_shape[0]
         if not self.visible_bias.any():
@@ -158,6 +162,7 @@ def image_shape(visible: int, channels: int, shape: Sequence[int] | None) -> tup
 
     Raises:
         ValueError: If they do not fit.
+        TypeError: If `shape` is no pair of whole numbers.
 
     Example:
         >>> image_shape(64, 1, None)
@@ -172,11 +177,30 @@ def image_shape(visible: int, channels: int, shape: Sequence[int] | None) -> tup
                 "give shape=(rows, columns)."
             )
         return channels, side, side
+    if isinstance(shape, str) or not isinstance(shape, Sequence):
+        raise TypeError(f"shape must be (rows, columns), such as (28, 28), got {shape!r}.")
     if len(shape) != 2 or channels * math.prod(shape) != visible:
         raise ValueError(
             f"shape must be (rows, columns) of images of {channels} x rows x columns = {visible} pixels, got {shape!r}."
         )
     return channels, positive_size("each number in shape", shape[0]), positive_size("each number in shape", shape[1])
+
+
+def check_images(data: Any, expected: tuple[int, int, int]) -> None:
+    """Raise if the data say what shape their images have, and it is not (channels, rows, columns) of the model.
+
+    As many numbers in another order would be trained on as noise: channels last, or rows of another length.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    given = getattr(data, "image_shape", None)
+    if given is not None and [n for n in given if n > 1] != [n for n in expected if n > 1]:
+        raise ValueError(
+            f"The images of the data have shape {tuple(given)}, the model takes {expected}: channels, rows, columns, "
+            "in this order. Give the model the shape and channels of the data, and images of several channels with "
+            "the channels first."
+        )
 
 
 def check_units(units: str, learn_variance: bool) -> None:

@@ -178,3 +178,38 @@ def test_errors(make: object, message: str) -> None:
     """Catches sizes that do not fit and are found out deep inside, or not at all."""
     with pytest.raises(ValueError, match=message):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("shape", [4, "44"])
+def test_a_shape_is_a_pair_of_numbers(shape: object) -> None:
+    """Catches a side given in place of the shape, which Python's own words about len() or products answer."""
+    with pytest.raises(TypeError, match=r"shape must be \(rows, columns\), such as \(28, 28\), got"):
+        models.ConvolutionalRBM(16, 2, 2, shape=shape)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("images", "channels", "shape"), [((6, 6, 3), 3, (6, 6)), ((4, 6), 1, (6, 4)), ((4, 4), 4, (2, 2))]
+)
+@pytest.mark.parametrize("deep", [False, True])
+def test_images_of_another_shape_are_refused(
+    images: tuple[int, ...], channels: int, shape: tuple[int, int], deep: bool
+) -> None:
+    """Catches channels that come last, or rows of another length, on which filters would be trained as on noise."""
+    rows, size = np.zeros((20, *images), np.float32), math.prod(images)
+    rows[::2] = 1
+    pair = (
+        models.ConvolutionalDBN(size, (2, 2), (2, 1), shape=shape, channels=channels)
+        if deep
+        else models.ConvolutionalRBM(size, 2, 2, shape=shape, channels=channels)
+    )
+    with pytest.raises(ValueError, match="The images of the data have shape .*, the model takes .*channels first"):
+        ppgen.fit(pair, rows, steps=1, compile=False)
+
+
+def test_images_of_the_shape_of_the_model_are_taken() -> None:
+    """Catches a check of shapes that refuses one channel, channels that come first, or rows of no known shape."""
+    for images, channels in ((4, 4), 1), ((4, 4, 1), 1), ((3, 4, 4), 3), ((48,), 3):
+        rows = np.zeros((20, *images), np.float32)
+        rows[::2] = 1
+        pair = models.ConvolutionalRBM(math.prod(images), 2, 2, shape=(4, 4), channels=channels)
+        assert ppgen.fit(pair, rows, inference.CD(), steps=1, compile=False).pair is pair

@@ -191,6 +191,7 @@ def test_a_schedule_is_a_number_and_a_tensor() -> None:
         (lambda: inference.Stages({0: -1}), "at least 0, got -1"),
         (lambda: inference.CD(k={0: 0}), "at least 1, got 0"),
         (lambda: inference.CD(k={0: 1, 9: 1.5}), "at least 1, got 1.5"),
+        (lambda: inference.CD(k=True), "at least 1, got True"),
         (lambda: inference.PCD(k=inference.Linear(9)), r"k cannot follow Linear.*inference.Stages"),
     ],
 )
