@@ -10,7 +10,7 @@ from torch import Tensor
 
 import ppgen
 from ppgen import evaluation, inference, models, testing
-from ppgen.distributions import Convolutional, MaxPooled
+from ppgen.distributions import Categorical, Convolutional, MaxPooled, Multinomial
 from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.inference.centring import centred_gradients
 
@@ -213,3 +213,13 @@ def test_images_of_the_shape_of_the_model_are_taken() -> None:
         rows[::2] = 1
         pair = models.ConvolutionalRBM(math.prod(images), 2, 2, shape=(4, 4), channels=channels)
         assert ppgen.fit(pair, rows, inference.CD(), steps=1, compile=False).pair is pair
+
+
+def test_blocks_groups_and_counts_are_discrete() -> None:
+    """Catches units that pass for continuous ones, whose energy Hamiltonian Monte Carlo would follow between states."""
+    for units in (
+        MaxPooled(torch.zeros(2, 4)),
+        Categorical(torch.zeros(2, 3)),
+        Multinomial(torch.zeros(5), torch.ones(1)),
+    ):
+        assert units.event_support.is_discrete

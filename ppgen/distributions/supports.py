@@ -18,6 +18,7 @@ class OneHotGroups(constraints.Constraint):
         tensor([ True, False])
     """
 
+    is_discrete = True
     event_dim = 1
 
     def __init__(self, groups: int, values: int, *, missing: bool) -> None:
@@ -37,6 +38,7 @@ class OneHotGroups(constraints.Constraint):
 class _Documents(constraints.Constraint):
     """Counts of the words of a document that is not empty."""
 
+    is_discrete = True
     event_dim = 1
 
     def check(self, value: Tensor) -> Tensor:
@@ -63,6 +65,7 @@ class AtMostOne(constraints.Constraint):
         tensor([ True, False])
     """
 
+    is_discrete = True
     event_dim = 1
 
     def __init__(self, groups: int, values: int) -> None:
