@@ -8,11 +8,11 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.distributions import Unit
-from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppgen import inference
 from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates
+from ppgen.inference.latent_density import Given
 from ppgen.inference.layout import Layout, data_frame, find_layout, sites, unmasked
 from ppgen.inference.log_weights import PARTICLES, summed_log_prob
 from ppgen.pair import AnyPair, split_batch
@@ -106,23 +106,11 @@ class Sites:
             drawn = poutine.trace(self.pair.guide)
             with self.pair.running():
                 program = poutine.replay(program, trace=drawn.get_trace(*args, **kwargs))
-        with pyro.validation_enabled(False), self.pair.running(), _Given(values), inference.attach(log_partition=0.0):
+        with pyro.validation_enabled(False), self.pair.running(), Given(values), inference.attach(log_partition=0.0):
             if draws == 1:
                 return poutine.trace(program).get_trace(*args, **kwargs)
             with pyro.plate(PARTICLES, draws, dim=self.layout.particle_dim):
                 return poutine.trace(program).get_trace(*args, **kwargs)
-
-
-class _Given(Messenger):
-    """Puts values at latent sites, without making them observed."""
-
-    def __init__(self, values: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.values = values
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if msg["name"] in self.values:
-            msg["value"], msg["done"] = self.values[msg["name"]], True
 
 
 def _place(site: Any, layout: Layout) -> Place:

@@ -92,6 +92,7 @@ def check(
     common: dict[str, Any] = {"seed": seed}
     inexact, latents = bool(program.inexact_sites), latents_of(program)
     own = any(energy.batch_shape for energy in program.energies.values())  # each row has a log Z of its own
+    known = partitions is not None or not program.energies
     if program.energies and not own:
         if partitions is None:
             found = program.energies.items()
@@ -104,7 +105,7 @@ def check(
     findings.insert(0, _likelihood_finding(estimate))
     if inexact:
         elbo = estimate_log_likelihood(given, rows, method="elbo", num_particles=_ELBO_PARTICLES, **common)
-        same = log_likelihood is None or not (some or program.energies)  # the same rows and the same log Z
+        same = log_likelihood is None or (known and not some)  # the same rows and the same log Z
         beside = estimate if same else estimate_log_likelihood(given, rows, num_particles=num_particles, **common)
         findings.append(_gap_finding(beside, elbo, latents))
     if estimate.num_bad_pareto_k is not None:

@@ -61,8 +61,9 @@ def conditioned(pair: AnyPair, given: Tensor) -> tuple[BoltzmannMachine, int]:
     else:
         raise ValueError(
             f"given is for Boltzmann machines, whose data are one of their layers (models.RBM, models.DBM); "
-            f"{type(pair).__name__} is directed where it draws its data. Draw latents from p(z | observed part) by "
-            "inference.sample_posterior, with the missing entries masked (pyro.poutine.mask), and the rest from them."
+            f"{type(pair).__name__} is directed where it draws its data. Where its latents are continuous, "
+            "draw them from p(z | observed part) by inference.sample_posterior, with the missing entries masked "
+            "(pyro.poutine.mask), and the rest from them."
         )
     if len(collect.energies) > 1 or set(drawn) - set(collect.energies) - set(data):
         raise ValueError(f"given is for models that are one Boltzmann machine; this one has the sites {list(drawn)}.")
