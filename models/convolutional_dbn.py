@@ -22,6 +22,7 @@ from ppgen.models.convolutional_rbm import (
     map_units,
     random_filters,
 )
+from ppgen.models.pooled_features import PooledFeatures, PooledMaps
 from ppgen.models.sigmoid_layers import sigmoid_law
 from ppgen.models.vae import rows
 from ppgen.pair import GenerativeModel
@@ -196,6 +197,23 @@ class ConvolutionalDBN(GenerativeModel):
         first.bias.copy_(machine.visible_bias)
         if self.log_variance is not None and machine.log_variance is not None:
             self.log_variance.copy_(machine.log_variance)
+
+    @torch.no_grad()
+    def recognition_network(self) -> PooledFeatures:
+        """Probabilities of the uppermost pooling units, each layer given those below: the guide, and the machine."""
+        upwards = [self._layer(index) for index in range(len(self.layers))]
+        maps = [PooledMaps(each.up_weight, each.up_bias, each.image_shape[1:], each.pool) for each in upwards]
+        return PooledFeatures(
+            *maps, PooledMaps(self.top_weight, self.top_hidden_bias, self.lower_shape[1:], self.top_pool)
+        )
+
+    def check_data(self, data: Any) -> None:
+        """Raise if the images of a data set have another shape than the model's.
+
+        Raises:
+            ValueError: If they say so.
+        """
+        check_images(data, self.image_shape)
 
     def filters(self, layer: int = 1) -> Tensor:
         """Filters as they look in the image, (filters, channels, rows, columns).

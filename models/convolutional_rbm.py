@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Convolutional, Gaussian, MaxPooled, Units
 from ppgen.distributions.convolutional import in_maps
 from ppgen.models.arguments import positive_size
+from ppgen.models.pooled_features import PooledFeatures, PooledMaps
 from ppgen.models.restricted import RestrictedMachine
 
 _LOOKED_AT = 10_000  # training rows from which the variances are taken
@@ -115,6 +116,21 @@ class ConvolutionalRBM(RestrictedMachine):
         """P(p = 1 | v) of each pooling unit, what a layer above sees: (rows, pixels) -> (rows, filters x blocks)."""
         energy = self.machine().base_energy
         return energy.mean_opposite(x, 0).unflatten(-1, (-1, self.pool**2)).sum(-1)
+
+    @torch.no_grad()
+    def recognition_network(self) -> PooledFeatures:
+        """P(p = 1 | v) of each pooling unit as a network of its own, with copies of filters and biases."""
+        # Machines hear v / sigma^2.
+        hears = 1.0 if self.log_variance is None else (-self.log_variance).exp().reshape(1, -1, 1, 1)
+        return PooledFeatures(PooledMaps(hears * self.weight, self.hidden_bias, self.image_shape[1:], self.pool))
+
+    def check_data(self, data: Any) -> None:
+        """Raise if the images of a data set have another shape than the model's.
+
+        Raises:
+            ValueError: If they say so.
+        """
+        check_images(data, self.image_shape)
 
     def filters(self, layer: int = 1) -> Tensor:
         """Filters, (filters, channels, rows, columns).

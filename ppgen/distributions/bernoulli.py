@@ -97,6 +97,10 @@ class Bernoulli(Units):
         """sigmoid(b + input): (..., size)."""
         return torch.sigmoid(self.bias + input)
 
+    def mode(self, input: Tensor) -> Tensor:
+        """1 where b + input is above zero: (..., size)."""
+        return (self.bias + input > 0).to(input.dtype)
+
     def variance(self, input: Tensor) -> Tensor:
         """p (1 - p): (..., size)."""
         mean = self.mean(input)

@@ -13,6 +13,7 @@ from ppgen.distributions.couplings import Coupling
 from ppgen.distributions.enumeration import exact_log_partition
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.mean_field import mean_field_inputs
+from ppgen.distributions.modes import ascended, enumerated_mode, lowest_of_starts
 from ppgen.distributions.undirected import UndirectedDistribution
 from ppgen.distributions.units import Units
 
@@ -176,6 +177,74 @@ class BoltzmannMachine(UndirectedDistribution):
         known = {self._layer(name): value for name, value in given.items()}
         inputs = mean_field_inputs(self.base_energy, known, sweeps)
         return {self.names[layer]: self.base_energy.units[layer].mean(input) for layer, input in sorted(inputs.items())}
+
+    def find_mode(
+        self,
+        start: Tensor | None = None,
+        *,
+        num_starts: int = 100,
+        max_sweeps: int = 1000,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        r"""A local mode of p(x): all even layers at their most probable values, then all odd ones, until none changes.
+
+        .. math:: x_{\text{even}} \leftarrow \arg\max_x p(x \mid x_{\text{odd}}), \quad
+                  x_{\text{odd}} \leftarrow \arg\max_x p(x \mid x_{\text{even}})
+
+        The energy never rises (iterated conditional modes); it needs no log Z. The global mode may be missed: `mode`
+        has it for small machines, and draws of a chain are better starts than those that are made here. For the mode
+        of some units given others use `machine.condition(...).find_mode()`.
+
+        Args:
+            start: Events to start from, (..., all units), of which the odd layers count. By default starts are drawn
+                far apart, and the lowest energy that is reached from them wins.
+            num_starts: How many, if `start` is None.
+            max_sweeps: Largest number of sweeps; a warning tells if the energy still falls then.
+            generator: Source of the starts; torch's global one by default.
+
+        Returns:
+            An event for each start, of shape (..., all units) with the machine's batch shape; without starts one, of
+            shape batch shape + (all units,). It carries no gradient.
+
+        Raises:
+            ValueError: If a shape, a value of `start` or a number does not fit, or the energy has no minimum.
+
+        References:
+            | On the Statistical Analysis of Dirty Pictures (Besag, 1986)
+
+        Example:
+            >>> from ppgen import testing
+            >>> machine = testing.boltzmann_machine((3, 2, 2))
+            >>> found = machine.find_mode()
+            >>> found, torch.equal(found, machine.mode)
+            (tensor([1., 0., 1., 1., 1., 1., 1.], dtype=torch.float64), True)
+        """
+        for name, number in (("num_starts", num_starts), ("max_sweeps", max_sweeps)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {number!r}.")
+        energy = self.base_energy
+        if start is None:
+            return self._event(*lowest_of_starts(energy, num_starts, max_sweeps, generator))
+        units = self.event_shape[0]
+        if start.shape[-1:] != (units,):
+            raise ValueError(f"start must be events of {units} units, (..., {units}), got shape {tuple(start.shape)}.")
+        if not bool(self.support.check(start).all()):
+            raise ValueError("start holds values that the units cannot have, NaN perhaps; give whole events.")
+        shape = torch.broadcast_shapes(start.shape[:-1], energy.batch_shape)
+        return self._event(*ascended(energy, self._side(start.expand(*shape, units), ODD), max_sweeps))
+
+    @property
+    def mode(self) -> Tensor:
+        r"""The most probable event by enumeration of the smaller side: batch shape + (all units,).
+
+        .. math:: \arg\max_x p(x) = \arg\min_x E(x)
+
+        Of several such events it is one. It carries no gradient.
+
+        Raises:
+            ValueError: If the smaller side has more than 2^20 states; `find_mode` searches then.
+        """
+        return self._event(*enumerated_mode(self.base_energy))
 
     def condition(self, given: Mapping[str, Tensor]) -> "BoltzmannMachine":
         r"""The machine with some units held at values: the law of the others given them.

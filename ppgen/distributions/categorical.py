@@ -124,6 +124,11 @@ class Categorical(Units):
         """softmax(b_g + input_g) in each group: (..., size)."""
         return self._flat((self.bias + self._groups(input)).softmax(-1))
 
+    def mode(self, input: Tensor) -> Tensor:
+        """The value of largest b_g + input_g in each group that is there: (..., size)."""
+        values = (self.bias + self._groups(input)).argmax(-1)
+        return self._flat(torch.nn.functional.one_hot(values, self.bias.shape[1]).to(input.dtype))
+
     def variance(self, input: Tensor) -> Tensor:
         """p (1 - p): (..., size)."""
         mean = self.mean(input)

@@ -133,6 +133,10 @@ class Clamped(Units):
         """Means of free units, values of held ones: (..., size)."""
         return self._set(self.units.mean(input))
 
+    def mode(self, input: Tensor) -> Tensor:
+        """The most probable values of free units, values of held ones: (..., size)."""
+        return self._set(self.units.mode(input))
+
     def variance(self, input: Tensor) -> Tensor:
         """Variances of free units, 0 of held ones: (..., size)."""
         return torch.where(self.held, 0.0, self.units.variance(input))

@@ -42,6 +42,13 @@ class LayerConditional(TorchDistribution):
         return self.law.mean
 
     @property
+    def mode(self) -> Tensor:
+        """The most probable values: (..., units)."""
+        energy, heard = self.machine_energy, self.given.items()
+        inputs = [energy.sent(index, self.layer, energy.units[index].statistic(value)) for index, value in heard]
+        return energy.units[self.layer].mode(sum(inputs[1:], inputs[0])).expand(*self.batch_shape, -1)
+
+    @property
     def variance(self) -> Tensor:
         """Variance of each unit: (..., units)."""
         return self.law.variance

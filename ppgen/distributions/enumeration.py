@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ppgen.distributions.layered_energy import LayeredEnergy
 
-_CHUNK = 2**14  # states (of each row) summed at once: 16,384 states x 500 units of float64 are 64 MiB
+CHUNK = 2**14  # states (of each row) summed at once: 16,384 states x 500 units of float64 are 64 MiB
 
 
 def smaller_side_states(energy: LayeredEnergy, max_states: int) -> int:
@@ -37,7 +37,7 @@ def exact_log_partition(energy: LayeredEnergy, max_states: int = 2**20) -> Tenso
     """
     total = smaller_side_states(energy, max_states)
     exact, side = energy.to(torch.float64), energy.smaller_side
-    chunk = max(1, _CHUNK // energy.batch_shape.numel())
+    chunk = max(1, CHUNK // energy.batch_shape.numel())
     pieces = [
         torch.logsumexp(-exact.free_energy(exact.states(side, start, min(start + chunk, total)), side), 0)
         for start in range(0, total, chunk)
@@ -60,7 +60,7 @@ def exact_probabilities(energy: LayeredEnergy, side: int, max_states: int = 2**2
     total = int(total)
     exact = energy.to(torch.float64)
     logits = [
-        -exact.free_energy(exact.states(side, start, min(start + _CHUNK, total)), side)
-        for start in range(0, total, _CHUNK)
+        -exact.free_energy(exact.states(side, start, min(start + CHUNK, total)), side)
+        for start in range(0, total, CHUNK)
     ]
     return torch.softmax(torch.cat(logits), 0)

@@ -100,6 +100,10 @@ class Gaussian(Units):
         """a + input: (..., size)."""
         return self.bias + input
 
+    def mode(self, input: Tensor) -> Tensor:
+        """The mean: (..., size)."""
+        return self.mean(input)
+
     def variance(self, input: Tensor) -> Tensor:
         """sigma^2: (..., size)."""
         return torch.ones_like(input) if self.log_variance is None else self.log_variance.exp().expand_as(input)

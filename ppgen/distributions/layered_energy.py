@@ -128,6 +128,11 @@ class LayeredEnergy:
         inputs = self.inputs(values, side)
         return join_layers([units.mean(input) for units, input in zip(self.opposite(side), inputs, strict=True)])
 
+    def mode_opposite(self, values: Tensor, side: int) -> Tensor:
+        """The other side of least energy given values of `side`: (..., units of the other side)."""
+        inputs = self.inputs(values, side)
+        return join_layers([units.mode(input) for units, input in zip(self.opposite(side), inputs, strict=True)])
+
     def sample_opposite(self, values: Tensor, side: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw of the other side given values of `side`, each unit from a uniform of its own."""
         return draw_layers(self.opposite(side), self.inputs(values, side), generator=generator)

@@ -97,6 +97,12 @@ class Multinomial(Units):
         """D softmax(b + input): (..., size)."""
         return self.total.unsqueeze(-1) * (self.bias + input).softmax(-1)
 
+    def mode(self, input: Tensor) -> Tensor:
+        """D times the most probable word: documents are ordered words, each of which has its mode: (..., size)."""
+        word = (self.bias + input).argmax(-1)
+        counts = self.total.unsqueeze(-1) * torch.nn.functional.one_hot(word, self.size)
+        return counts.to(input.dtype)
+
     def variance(self, input: Tensor) -> Tensor:
         """D p (1 - p): (..., size)."""
         law = (self.bias + input).softmax(-1)

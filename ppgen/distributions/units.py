@@ -105,6 +105,10 @@ class Units(ABC):
         """Mean value given the input: (..., size) -> (..., size)."""
 
     @abstractmethod
+    def mode(self, input: Tensor) -> Tensor:
+        """The most probable value given the input, of ties one that is always the same: (..., size) -> (..., size)."""
+
+    @abstractmethod
     def variance(self, input: Tensor) -> Tensor:
         """Variance of each variable given the input: (..., size) -> (..., size)."""
 

@@ -44,6 +44,11 @@ class UnitsLaw(dist.TorchDistribution):
         return self.units.mean(self.input)
 
     @property
+    def mode(self) -> Tensor:
+        """The most probable value: (..., size)."""
+        return self.units.mode(self.input)
+
+    @property
     def variance(self) -> Tensor:
         """Variance of each variable: (..., size)."""
         return self.units.variance(self.input)

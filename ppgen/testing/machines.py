@@ -44,7 +44,7 @@ def check_machine(machine: BoltzmannMachine, *, num_draws: int = _DRAWS) -> None
     """Raise unless the parts of a small machine agree with each other, by sums over all states.
 
     Free energies and marginals of both sides, conditionals of every layer, log Z and the gradient of the exact
-    log-likelihood; exact draws, and one block Gibbs sweep from exact draws, which must leave the law unchanged; the
+    log-likelihood; the mode, and modes that are found from every state of a side; exact draws, and one block Gibbs sweep from exact draws, which must leave the law unchanged; the
     ends and the sweeps of the tempered path, and the mean weight of annealing upwards and downwards. A side of
     continuous units stands on a grid, whose sums are integrals to many digits.
 
@@ -74,6 +74,7 @@ def check_machine(machine: BoltzmannMachine, *, num_draws: int = _DRAWS) -> None
         check_close(marginal.log_prob(own.values), log_law, f"log_prob of marginal({names})", atol=atol)
         _check_side_draws(machine, side, own, (log_law + own.log_measure).exp().detach(), num_draws)
     _check_conditionals(machine, sides)
+    _check_modes(machine, sides, joint.detach())
     _check_gradient(machine, even)
     _check_tempering(machine, even, float(log_partition.detach()), num_draws)
 
@@ -162,6 +163,36 @@ def _check_conditionals(machine: Any, sides: Sequence[_Side]) -> None:
         given = {machine.names[i]: v for i, v in values.items() if abs(i - layer) == 1}
         name = machine.names[layer]
         check_close(machine.conditional(name, given).log_prob(states), log_law, f"conditional({name!r})")
+
+
+@torch.no_grad()
+def _check_modes(machine: Any, sides: Sequence[_Side], joint: Tensor) -> None:
+    """Modes are states at which no other side is better; from every start the energy falls, and to the lowest of all."""
+    energy, (even, odd) = machine.base_energy, sides
+    on_grid = any(side.continuous for side in sides)
+
+    def check_least(found: Tensor, least: Tensor, what: str) -> None:
+        check_close(machine.energy(found).maximum(least) if on_grid else machine.energy(found), least, what)
+        if not bool(machine.support.check(found).all()):
+            fail(f"{what}: values that the units cannot have, {found.flatten()[:8].tolist()}.")
+
+    if energy.num_states(energy.smaller_side) < math.inf:
+        check_least(machine.mode, -joint.max(), "energy of mode")
+    chosen = odd.values[:: max(len(odd.values) // 64, 1)] if odd.continuous else odd.values
+    index = torch.arange(len(chosen), device=chosen.device) % len(even.values)
+    starts = machine._event(even.values[index], chosen)
+    found = machine.find_mode(starts)
+    reached = machine.energy(found)
+    if not bool((reached <= machine.energy(starts) + 1e-9).all()):
+        fail("find_mode: the energy rose.")
+    own = [torch.cat([machine.split(found)[machine.names[i]] for i in energy.sides[side]], -1) for side in (EVEN, ODD)]
+    for states, args in ((even, lambda each: (each, own[ODD])), (odd, lambda each: (own[EVEN], each))):
+        kept = states.values[:: max(len(states.values) // 4000, 1)].unsqueeze(1)
+        least = energy.energy(*(side.expand(len(kept), len(found), -1) for side in args(kept))).amin(0)
+        if not bool((reached <= least + 1e-9).all()):
+            fail("find_mode: a side that is more probable given the other was missed.")
+    if not odd.continuous:
+        check_least(found[reached.argmin()], -joint.max(), "lowest energy of find_mode from every odd state")
 
 
 def _check_gradient(machine: Any, even: _Side) -> None:

@@ -14,7 +14,7 @@ _DRAWS = 20_000
 def check_units(units: Units, *, max_states: int = 2**12) -> None:
     """Raise unless a layer of units is the exponential family that its energy says it is.
 
-    Log-partition function, mean, variance, law, samples, tempering and base rates are compared with the sum over
+    Log-partition function, mean, mode, variance, law, samples, tempering and base rates are compared with the sum over
     every state; of continuous units, with quadrature.
 
     Args:
@@ -61,6 +61,7 @@ def check_units(units: Units, *, max_states: int = 2**12) -> None:
     check_close(slope, (law @ units.statistic(states)).detach(), f"gradient of {name}.log_partition in the input")
     check_close(units.mean(input), mean, f"{name}.mean")
     check_close(units.variance(input), law @ (states - mean).square(), f"{name}.variance")
+    _check_mode(units, input.detach(), states, single.detach())
     check_close(units.distribution(input).log_prob(states), single - log_partition, f"{name}.distribution.log_prob")
     _check_draws(units, input.detach(), law.detach(), states)
     _check_tempering(units, input.detach(), states, counts)
@@ -83,6 +84,9 @@ def _check_continuous(units: Units, input: Tensor, values: Tensor, log_spacing: 
     check_close(units.mean(input), mean, f"{name}.mean", atol=1e-8)
     variance = (law * (values - mean).square()).sum(0)
     check_close(units.variance(input), variance, f"{name}.variance", atol=1e-8)
+    mode = units.mode(input)
+    if not bool((-units.energy_terms(mode) + units.statistic(mode) * input >= terms.amax(0)).all()):
+        fail(f"{name}.mode: the density is larger elsewhere.")
     density = units.distribution(input).log_prob(values[::4000])
     check_close(density, (terms[::4000] - log_partition).sum(-1), f"{name}.distribution.log_prob", atol=1e-6)
     inputs = input.detach().expand(_DRAWS, -1)
@@ -96,6 +100,18 @@ def _check_continuous(units: Units, input: Tensor, values: Tensor, log_spacing: 
     shifted = -between.energy_terms(values) + between.statistic(values) * input
     expected = shifted.logsumexp(0) + log_spacing
     check_close(between.log_partition_terms(input), expected, f"log_partition of {name}.interpolated", atol=1e-8)
+
+
+def _check_mode(units: Units, input: Tensor, states: Tensor, single: Tensor) -> None:
+    """The mode is a state, of the largest density, for each row of a batch."""
+    name = type(units).__name__
+    for sign in (1.0, -1.0):
+        found = units.mode(sign * input.expand(2, 3, -1))
+        matches = (found.unsqueeze(-2) == states).all(-1)
+        if found.dtype != input.dtype or not bool(matches.any(-1).all()):
+            fail(f"{name}.mode must be a state of the layer in the dtype of the input, got {found[0, 0].tolist()}.")
+        terms = single + (sign - 1) * (units.statistic(states) @ input)
+        check_close(terms[matches.long().argmax(-1)], terms.max().expand(2, 3), f"density at {name}.mode")
 
 
 def _check_draws(units: Units, input: Tensor, law: Tensor, states: Tensor) -> None:

@@ -18,7 +18,7 @@ from ppgen.training.run import Run
 
 
 class Classifier(nn.Module):
-    r"""Layers of sigmoid units, and a softmax over classes on top.
+    r"""Layers of sigmoid units, or of pooled feature maps, and a softmax over classes on top.
 
     .. math:: h_l = \sigma(W_l^\top h_{l-1} + c_l), \quad h_0 = x, \quad
               p(y = k \mid x) = \mathrm{softmax}_k(V^\top h_L + d)
@@ -28,6 +28,7 @@ class Classifier(nn.Module):
     Args:
         sizes: Units of the input and of every hidden layer.
         classes: Labels, one for each output: (classes,) whole numbers.
+        hidden: Network from the first of the sizes to the last, in the place of sigmoid layers.
 
     Attributes:
         run: Record of its training; None before.
@@ -40,9 +41,9 @@ class Classifier(nn.Module):
 
     run: Run | None = None
 
-    def __init__(self, sizes: Sequence[int], classes: Sequence[int]) -> None:
+    def __init__(self, sizes: Sequence[int], classes: Sequence[int], hidden: nn.Module | None = None) -> None:
         super().__init__()
-        self.hidden = MLP(sizes, activation=nn.Sigmoid, activate_last=True)
+        self.hidden = MLP(sizes, activation=nn.Sigmoid, activate_last=True) if hidden is None else hidden
         self.output = MLP((sizes[-1], len(classes)))
         self.classes: Tensor
         self.register_buffer("classes", torch.as_tensor(classes, dtype=torch.int64))
@@ -87,10 +88,11 @@ def finetune_classifier(
 
     A `models.RBM` gives its weights and hidden biases, a `models.DBN` its recognition network and the uppermost layer,
     a `models.DBM` the first pass of its mean field, in which a layer with another above takes its input from below
-    twice. The softmax starts at random. The pair is left as it is.
+    twice. A `models.ConvolutionalRBM` or `models.ConvolutionalDBN` gives its filters upwards: the softmax sees the
+    probabilities of the uppermost pooling units. The softmax starts at random. The pair is left as it is.
 
     Args:
-        pair: An `RBM`, `DBN` or `DBM`, or a run that trained one.
+        pair: An `RBM`, `DBN`, `DBM`, `ConvolutionalRBM` or `ConvolutionalDBN`, or a run that trained one.
         data: A data set, the name of one, or an array; its training rows, as they are stored, are learnt from.
         labels: Class of each training row, whole numbers (rows,); by default those of the data set.
         initialise: Where the layers start: `"recognition"`, or `"random"` to compare with.
@@ -99,13 +101,15 @@ def finetune_classifier(
         **options: Other arguments of `ppgen.fit`, such as `lr`, `batch_size` and `folder`.
 
     Raises:
-        ValueError: If the pair has no recognition weights, there are no labels or not one for each row, or they are of
-            one class only.
+        ValueError: If the pair has no recognition weights, the data are images of another shape, there are no labels or
+            not one for each row, or they are of one class only.
         TypeError: If `pair` is none, or labels are no whole numbers.
 
     References:
         | Reducing the Dimensionality of Data with Neural Networks (Hinton and Salakhutdinov, 2006)
         | Deep Boltzmann Machines (Salakhutdinov and Hinton, 2009)
+        | Convolutional Deep Belief Networks for Scalable Unsupervised Learning of Hierarchical Representations (Lee,
+          Grosse, Ranganath and Ng, 2009)
 
     Example:
         >>> from ppgen import datasets, models, training
@@ -116,10 +120,11 @@ def finetune_classifier(
         (torch.Size([300]), True)
     """
     pair = as_pair(pair)
-    if not hasattr(pair, "recognition_layers"):
+    of_maps = hasattr(pair, "recognition_network")
+    if not of_maps and not hasattr(pair, "recognition_layers"):
         raise ValueError(
-            "finetune_classifier starts from a stack of sigmoid layers, a models.RBM, models.DBN or models.DBM; "
-            f"got {type(pair).__name__}."
+            "finetune_classifier starts from a stack of sigmoid layers, a models.RBM, models.DBN or models.DBM; or of "
+            f"feature maps, a models.ConvolutionalRBM or models.ConvolutionalDBN; got {type(pair).__name__}."
         )
     if initialise not in ("recognition", "random"):
         raise ValueError(f'initialise must be "recognition" or "random", got {initialise!r}.')
@@ -129,6 +134,8 @@ def finetune_classifier(
             f"data must have {pair.num_features} features, as {type(pair).__name__} does; got {dataset.num_features} "
             f"({dataset.describe()})."
         )
+    if of_maps:
+        pair.check_data(dataset)
     if labels is None:
         if dataset.labels is None or "train" not in dataset.labels:
             raise ValueError(f"labels are needed: the data ({dataset.describe()}) have none of their own.")
@@ -137,18 +144,34 @@ def finetune_classifier(
     classes, index = given.unique(return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"labels must be of two classes or more; all are {int(classes[0])}.")
-    layers = pair.recognition_layers()
-    sizes = [len(layers[0][0]), *(len(bias) for _, bias in layers)]
     with seeds.forked(seeds.derive(seed, "classifier"), torch.device("cpu")), torch.no_grad():
-        classifier = Classifier(sizes, classes.tolist()).to(pair.device, layers[0][0].dtype)
-        if initialise == "recognition":
-            linear = [module for module in classifier.hidden if isinstance(module, nn.Linear)]
-            for module, (weight, bias) in zip(linear, layers, strict=True):
-                module.weight.copy_(weight.mT)
-                module.bias.copy_(bias)
-    program, x = _program(classifier), dataset.train[:].to("cpu", layers[0][0].dtype)
+        build = _on_maps if of_maps else _on_sigmoids
+        classifier = build(pair, classes.tolist(), initialise == "random").to(pair.device)
+    program, x = _program(classifier), dataset.train[:].to("cpu", next(classifier.parameters()).dtype)
     classifier.run = fit(program, (x, index), epochs=epochs, seed=seed, **options)
     return classifier
+
+
+def _on_sigmoids(pair: Any, classes: list[int], random: bool) -> Classifier:
+    """Layers of sigmoid units with the recognition weights of the pair, or with random ones."""
+    layers = pair.recognition_layers()
+    sizes = [len(layers[0][0]), *(len(bias) for _, bias in layers)]
+    classifier = Classifier(sizes, classes).to(layers[0][0].dtype)
+    linear = [module for module in classifier.hidden if isinstance(module, nn.Linear)]  # type: ignore[union-attr]
+    for module, (weight, bias) in zip(linear, layers, strict=True):
+        if not random:
+            module.weight.copy_(weight.mT)
+            module.bias.copy_(bias)
+    return classifier
+
+
+def _on_maps(pair: Any, classes: list[int], random: bool) -> Classifier:
+    """Feature maps with the filters of the pair, or with random ones."""
+    maps = pair.recognition_network()
+    classifier = Classifier((pair.num_features, maps.num_features), classes, maps)
+    if random:
+        maps.reset_parameters()
+    return classifier.to(next(maps.parameters()).dtype)
 
 
 def _program(classifier: Classifier) -> Pair:
