@@ -209,9 +209,6 @@ class BoltzmannMachine(UndirectedDistribution):
         Raises:
             ValueError: If a shape, a value of `start` or a number does not fit, or the energy has no minimum.
 
-        References:
-            | On the Statistical Analysis of Dirty Pictures (Besag, 1986)
-
         Example:
             >>> from ppgen import testing
             >>> machine = testing.boltzmann_machine((3, 2, 2))

@@ -95,9 +95,9 @@ def enumerated_mode(energy: LayeredEnergy, max_states: int = 2**20) -> tuple[Ten
     total = energy.num_states(side)
     if total > max_states:
         raise ValueError(
-            f"The mode is found by enumeration, which needs the smaller side of the machine to have at most {max_states} "
-            f"states; it has 2^{math.log2(total):.0f} ({energy.size(side)} units). machine.find_mode() searches from many "
-            "starts, machine.find_mode(start) from those that are given."
+            "The mode is found by enumeration, which needs the smaller side of the machine to have at most "
+            f"{max_states} states; it has 2^{math.log2(total):.0f} ({energy.size(side)} units). machine.find_mode() "
+            "searches from many starts, machine.find_mode(start) from those that are given."
         )
     total = int(total)
     exact, dtype = energy.to(torch.float64), energy.parameters()[0].dtype

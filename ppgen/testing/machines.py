@@ -44,9 +44,10 @@ def check_machine(machine: BoltzmannMachine, *, num_draws: int = _DRAWS) -> None
     """Raise unless the parts of a small machine agree with each other, by sums over all states.
 
     Free energies and marginals of both sides, conditionals of every layer, log Z and the gradient of the exact
-    log-likelihood; the mode, and modes that are found from every state of a side; exact draws, and one block Gibbs sweep from exact draws, which must leave the law unchanged; the
-    ends and the sweeps of the tempered path, and the mean weight of annealing upwards and downwards. A side of
-    continuous units stands on a grid, whose sums are integrals to many digits.
+    log-likelihood; the mode, and modes found from every state of the odd side; exact draws, and one block Gibbs sweep
+    from exact draws, which must leave the law unchanged; the ends and the sweeps of the tempered path, and the mean
+    weight of annealing upwards and downwards. A side of continuous units stands on a grid, whose sums are integrals to
+    many digits.
 
     Args:
         machine: A machine in float64 with at most 2^16 joint states, its parameters leaves that require a gradient. A
@@ -167,7 +168,7 @@ def _check_conditionals(machine: Any, sides: Sequence[_Side]) -> None:
 
 @torch.no_grad()
 def _check_modes(machine: Any, sides: Sequence[_Side], joint: Tensor) -> None:
-    """Modes are states at which no other side is better; from every start the energy falls, and to the lowest of all."""
+    """At a mode no other side is better; from every start the energy falls, and somewhere to the lowest of all."""
     energy, (even, odd) = machine.base_energy, sides
     on_grid = any(side.continuous for side in sides)
 

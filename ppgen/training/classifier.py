@@ -123,8 +123,9 @@ def finetune_classifier(
     of_maps = hasattr(pair, "recognition_network")
     if not of_maps and not hasattr(pair, "recognition_layers"):
         raise ValueError(
-            "finetune_classifier starts from a stack of sigmoid layers, a models.RBM, models.DBN or models.DBM; or of "
-            f"feature maps, a models.ConvolutionalRBM or models.ConvolutionalDBN; got {type(pair).__name__}."
+            "finetune_classifier starts from a stack of layers: of feature maps, a models.ConvolutionalRBM or "
+            "models.ConvolutionalDBN, or of sigmoid units, a models.RBM, models.DBN or models.DBM; got "
+            f"{type(pair).__name__}."
         )
     if initialise not in ("recognition", "random"):
         raise ValueError(f'initialise must be "recognition" or "random", got {initialise!r}.')
