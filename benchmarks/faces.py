@@ -31,8 +31,8 @@ KIND, NAME, DATA = "features of faces", "faces", "faces25.npy"
 IMAGES = {"cutoff": 0.3, "spread": 4.0, "scale": 3.0}
 NETWORK: dict[str, Any] = {"filters": (24, 24), "filter_sizes": (6, 5), "pools": (2, 2)}
 LAYERS: tuple[dict[str, Any], ...] = (  # target and weight: of the mean activity of a unit
-    {"target": 0.004, "weight": 300.0, "lr": 0.03, "epochs": 150},
-    {"target": 0.01, "weight": 300.0, "lr": 0.01, "epochs": 250},
+    {"target": 0.004, "weight": 300.0, "lr": 0.03, "epochs": 120},
+    {"target": 0.01, "weight": 300.0, "lr": 0.01, "epochs": 160},
 )
 TRAINING: dict[str, Any] = {"batch_size": 20, "optimizer": "adam", "lr_schedule": "linear"}
 

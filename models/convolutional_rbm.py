@@ -115,7 +115,8 @@ class ConvolutionalRBM(RestrictedMachine):
     def hidden_means(self, x: Tensor) -> Tensor:
         """P(p = 1 | v) of each pooling unit, what a layer above sees: (rows, pixels) -> (rows, filters x blocks)."""
         energy = self.machine().base_energy
-        return energy.mean_opposite(x, 0).unflatten(-1, (-1, self.pool**2)).sum(-1)
+        on = energy.mean_opposite(x, 0).unflatten(-1, (-1, self.pool**2)).sum(-1)
+        return on.clamp(max=1.0)  # rounding may leave a sum of probabilities above 1, from which no bits are drawn
 
     @torch.no_grad()
     def recognition_network(self) -> PooledFeatures:

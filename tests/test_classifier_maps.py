@@ -56,7 +56,8 @@ def test_features_are_those_of_the_stack(kind: str) -> None:
     assert all(torch.equal(value, before[name]) for name, value in pair.named_parameters())
     random = training.finetune_classifier(pair, x, labels, initialise="random", epochs=1, lr=1e-12, **QUIET)
     assert not torch.allclose(random.hidden(x), features(pair, x), atol=0.05)
-    assert torch.equal(random.output.output.weight, found.output.output.weight)  # one softmax, two starts below it
+    # One softmax, two starts below it.
+    assert torch.allclose(random.output.output.weight, found.output.output.weight, atol=1e-9)
 
 
 def bars(rows: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -92,9 +93,9 @@ def test_trained_filters_need_fewer_labels() -> None:
             ).score(test, truth)
             for start in ("recognition", "random")
         ]
-        print(scores)
         gains.append(scores[0] - scores[1])
-    assert sum(gains) / 3 > 0.05 and min(gains) > 0
+    # Measured: 0.98, 0.83 and 0.89 of the test images against 0.60, 0.52 and 0.64.
+    assert sum(gains) / 3 > 0.1 and min(gains) > 0
 
 
 def test_wrong_arguments_are_named() -> None:
