@@ -114,7 +114,7 @@ def trained(images: np.ndarray, epochs: int | None, seed: int) -> tuple[models.C
         told.append({**layer, "epochs": count, "inference": "CD(1)", "activity": activity, "seconds": run.seconds})
         print(f"layer {number}: mean activity of a unit {activity:.4f}, {run.seconds:.0f} s", flush=True)
         machines.append(machine)
-        data = datasets.load({"train": rows}, binarize="dynamic")  # bits of the pooling units, drawn anew
+        data = datasets.as_dataset(rows, binarize="dynamic")  # bits of the pooling units, drawn anew
     dbn.compose(machines)
     return dbn, told
 
