@@ -10,7 +10,6 @@ learnt from, without labels; on the other 20, and on what are no faces, it is me
 
 import argparse
 import json
-import math
 import sys
 import time
 from pathlib import Path
@@ -71,7 +70,7 @@ def measure(path: Path, epochs: int | None, seed: int, figure: Path) -> dict[str
     seen = features.seen_by(dbn, own, images.grey)
     faces_page.draw(figure, images.train, dbn.filters(1)[:, 0].numpy(), dbn.filters(2)[:, 0].numpy(), seen)
     filters, start_filters = dbn.filters(1)[:, 0].numpy(), np.random.default_rng(seed).normal(size=(1000, 6, 6))
-    step = math.prod(NETWORK["pools"])  # pixels between uppermost pooling units
+    step = NETWORK["pools"][0]  # pixels between units of the second layer
     places = {
         name: features.scatter(features.responses(dbn, each))
         for name, each in (("training faces", images.train), ("other faces", images.faces), ("no faces", images.others))

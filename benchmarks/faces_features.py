@@ -27,13 +27,14 @@ def orientation(filters: np.ndarray) -> np.ndarray:
 
 
 def responses(dbn: Any, images: np.ndarray) -> np.ndarray:
-    """P(p = 1 | image) of the uppermost pooling units: (images, filters, rows, columns)."""
-    network = dbn.recognition_network()
+    """Inputs of the uppermost units, before pooling: (images, filters, rows, columns).
+
+    Their probabilities are often 1 to all digits, so that the largest could not be told.
+    """
+    *below, top = dbn.recognition_network()
     with torch.no_grad():
-        pooled = network(torch.as_tensor(images).flatten(1))
-    filters, size, pool = dbn.specification[-1]
-    side = (dbn.lower_shape[1] - size + 1) // pool
-    return pooled.reshape(-1, filters, side, side).numpy()
+        pooled = torch.nn.Sequential(*below)(torch.as_tensor(images).flatten(1)).unflatten(-1, top.image_shape)
+        return torch.nn.functional.conv2d(pooled, top.weight, top.bias).numpy()
 
 
 def scatter(found: np.ndarray) -> np.ndarray:
@@ -56,8 +57,8 @@ def seen_by(dbn: Any, found: np.ndarray, grey: np.ndarray) -> np.ndarray:
         found: Responses to the images, (images, filters, rows, columns).
         grey: The images, (images, rows, columns), each of mean 0 and variance 1 then.
     """
-    (_, lower, first), (_, upper, second) = dbn.specification
-    step, side = first * second, first * (second + upper - 1) + lower - 1  # pixels, of all units of a block
+    (_, lower, step), (_, upper, _) = dbn.specification
+    side = step * upper + lower - 1  # pixels
     grey = (grey - grey.mean((1, 2), keepdims=True)) / grey.std((1, 2), keepdims=True)
     pictures = []
     for unit in range(found.shape[1]):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pages
 import record
+from faces_features import STRONGEST
 
 PAGE = record.ROOT / "docs" / "faces.md"
 Record = Mapping[str, Any]
@@ -18,10 +19,33 @@ TEXT = """\
 
 A {{py:class}}`~ppgen.models.ConvolutionalDBN` of two layers on {train} grey images of 25 x 25 pixels, 80 faces and
 their mirror images, without labels: the experiment of Lee, Grosse, Ranganath and Ng (2009) at the size of a stamp.
-`{command}` trains it in {minutes:.1f} minutes of one core ({processor:.0f} s of processor time) and draws the figure.
+`{command}` trains it in {processor:.0f} s of processor time on one core and draws the figure.
 
-![Images, filters of the first layer, filters of the second in the image, and patches](../benchmarks/results/faces.png)
+![Images, filters of the first layer, those of the second in the image, and patches](../benchmarks/results/faces.png)
+
+- The first layer has {maps[0]} filters of {sizes[0]} x {sizes[0]} pixels. Median share of a filter's power that has
+  one orientation: {own:.2f} (quartiles {own_range}); of filters of white noise {noise:.2f} ({noise_range}).
+- The second layer has {maps[1]} filters, each of which sees {side} x {side} pixels. They are drawn as Lee and others
+  do, as sums of the first layer's filters by its weights, and below as what they answer to most: the mean of the
+  {strongest} patches of the training faces with the strongest responses, before whitening.
+- A part of a face has its place, as these faces are aligned. The place of a unit's strongest response in an image
+  has a standard deviation over images of {training:.1f} pixels on the training faces, {faces:.1f} on {held_out} other
+  faces, and {others:.1f} on {other} images of other things (medians over units; {even:.1f} if all places were equally
+  likely).
+
+{seen}
+
+## How
+
+- Images are whitened (frequencies f weighted by f exp(-(f / {cutoff})^4), in cycles a pixel), divided by the contrast
+  in a window of {spread:g} pixels, and scaled to {scale:g} times the standard deviation of the machine's own noise.
+- Each layer is a {{py:class}}`~ppgen.models.ConvolutionalRBM` trained by CD-1 with Adam, step sizes {rates} falling to
+  zero, {epochs} epochs of batches of {batch}, centring off, and sparsity targets {targets} of weight {weights} in
+  `inference.ELBO(sparsity_target=..., sparsity_weight=...)`. The targets pull and are not reached: the mean activity
+  of a unit is {activities} at the end.
+- The second layer learns from bits of the first one's pooling units, drawn anew for each batch.
 """
+SEEN = ""
 
 
 def write(found: Record, check: bool) -> int:
@@ -31,12 +55,43 @@ def write(found: Record, check: bool) -> int:
 
 def page(found: Record) -> str:
     """The page."""
+    data, network, layers = found["data"], found["network"], found["layers"]
+    (lower, upper), step = network["filter_sizes"], network["pools"][0]
+    places = (25 - lower + 1) // step - upper + 1
     return TEXT.format(
-        train=found["data"]["train"],
+        **{name: data[name] for name in ("train", "cutoff", "spread", "scale")},
         command=found["command"],
-        minutes=found["time"]["seconds"] / 60,
         processor=found["time"]["processor"],
+        maps=network["filters"],
+        sizes=network["filter_sizes"],
+        own=found["orientation"]["filters"][1],
+        own_range=_range(found["orientation"]["filters"]),
+        noise=found["orientation"]["noise"][1],
+        noise_range=_range(found["orientation"]["noise"]),
+        side=step * upper + lower - 1,
+        strongest=STRONGEST,
+        training=found["scatter"]["training faces"][1],
+        faces=found["scatter"]["other faces"][1],
+        others=found["scatter"]["no faces"][1],
+        held_out=data["faces"],
+        other=data["others"],
+        even=step * ((places**2 - 1) / 12) ** 0.5,
+        seen=SEEN,
+        rates=_listed(layers, "lr"),
+        epochs=_listed(layers, "epochs"),
+        batch=found["training"]["batch_size"],
+        targets=_listed(layers, "target"),
+        weights=_listed(layers, "weight"),
+        activities=" and ".join(f"{each['activity']:.3f}" for each in layers),
     )
+
+
+def _range(quartiles: list[float]) -> str:
+    return f"{quartiles[0]:.2f} to {quartiles[2]:.2f}"
+
+
+def _listed(layers: list[Record], name: str) -> str:
+    return " and ".join(dict.fromkeys(f"{each[name]:g}" for each in layers))
 
 
 def draw(path: Path, images: np.ndarray, lower: np.ndarray, upper: np.ndarray, seen: np.ndarray) -> None:

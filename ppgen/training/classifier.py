@@ -158,7 +158,7 @@ def _on_sigmoids(pair: Any, classes: list[int], random: bool) -> Classifier:
     layers = pair.recognition_layers()
     sizes = [len(layers[0][0]), *(len(bias) for _, bias in layers)]
     classifier = Classifier(sizes, classes).to(layers[0][0].dtype)
-    linear = [module for module in classifier.hidden if isinstance(module, nn.Linear)]  # type: ignore[union-attr]
+    linear = [module for module in classifier.hidden.modules() if isinstance(module, nn.Linear)]
     for module, (weight, bias) in zip(linear, layers, strict=True):
         if not random:
             module.weight.copy_(weight.mT)
