@@ -179,7 +179,12 @@ RBM_MNIST: dict[str, Any] = {
     "lr": 0.1,
     "lr_schedule": "linear",
 }
-RBM_500: dict[str, Any] = {**RBM_MNIST, "lr": 0.05, "optimizer": {"name": "sgd", "momentum": 0.5}}
+RBM_500: dict[str, Any] = {
+    **RBM_MNIST,
+    "lr": 0.05,
+    "optimizer": {"name": "sgd", "momentum": 0.5, "weight_decay": 3e-4},
+}
+"""Without weight decay such a machine is better by 3.6 nats on training rows than on test rows."""
 
 
 def small_machine(hidden: int, dataset: str, binarize: str | None, loading: Mapping[str, Any], *published: str) -> Job:
@@ -217,6 +222,9 @@ def published_iwae_schedule(last: int) -> tuple[int, Callable[[float], float]]:
 
 SBN_DATA = "mnist_fixed_binarized.npz"
 SBN_LOADING: dict[str, Any] = {"packed": True, "num_features": 784, "image_shape": (28, 28), "valid_size": 10_000}
+MACHINE_LOADING = {**SBN_LOADING, "valid_size": 1_000}
+"""59,000 rows for training: papers on Boltzmann machines had all 60,000, those on belief networks 50,000."""
+
 ALGORITHMS: Mapping[str, tuple[str, inference.Inference]] = {
     "nvil": ("NVIL", inference.NVIL()),
     "vimco": ("VIMCO K=10", inference.VIMCO(num_particles=10)),
@@ -366,9 +374,9 @@ JOBS: dict[str, Job] = {
         binarize=None,
         model=lambda: models.RBM(visible=784, hidden=500),
         inference=inference.PCD(k=5, num_chains=100),
-        training={**RBM_500, "epochs": 60},
+        training={**RBM_500, "epochs": 150},
         evaluate=sandwiched("salakhutdinov-2008"),
-        loading=SBN_LOADING,
+        loading=MACHINE_LOADING,
     ),
     "dbm-500-1000": Job(
         title="DBM 784-500-1000, PCD-5",
@@ -378,7 +386,7 @@ JOBS: dict[str, Job] = {
         inference=inference.PCD(k=5, num_chains=100),
         training={**RBM_MNIST, "epochs": 60, "lr": 0.03, "optimizer": {"name": "sgd", "momentum": 0.5}},
         evaluate=sandwiched(20_000),
-        loading=SBN_LOADING,
+        loading=MACHINE_LOADING,
     ),
     "dbn-500-500": Job(
         title="DBN 784-500-500, layers by PCD-5, then up-down",
@@ -394,7 +402,7 @@ JOBS: dict[str, Job] = {
             "betas": 10_000,
         },
         evaluate=belief_net_of_machines(20_000),
-        loading=SBN_LOADING,
+        loading=MACHINE_LOADING,
     ),
     "rbm-16-threshold": small_machine(16, "mnist", "threshold", {}, "pydeep-rbm-16-centred"),
     "rbm-16": small_machine(16, SBN_DATA, None, SBN_LOADING),
