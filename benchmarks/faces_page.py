@@ -28,10 +28,9 @@ their mirror images, without labels: the experiment of Lee, Grosse, Ranganath an
 - The second layer has {maps[1]} filters, each of which sees {side} x {side} pixels. They are drawn as Lee and others
   do, as sums of the first layer's filters by its weights, and below as what they answer to most: the mean of the
   {strongest} patches of the training faces with the strongest responses, before whitening.
-- A part of a face has its place, as these faces are aligned. The place of a unit's strongest response in an image
-  has a standard deviation over images of {training:.1f} pixels on the training faces, {faces:.1f} on {held_out} other
-  faces, and {others:.1f} on {other} images of other things (medians over units; {even:.1f} if all places were equally
-  likely).
+- The place of a unit's strongest response in an image has a standard deviation over images of {training:.1f} pixels
+  on the training faces, which are aligned, {faces:.1f} on {held_out} other faces, and {others:.1f} on {other} images
+  of other things (medians over units; {even:.1f} if all places were equally likely).
 
 {seen}
 
@@ -40,12 +39,20 @@ their mirror images, without labels: the experiment of Lee, Grosse, Ranganath an
 - Images are whitened (frequencies f weighted by f exp(-(f / {cutoff})^4), in cycles a pixel), divided by the contrast
   in a window of {spread:g} pixels, and scaled to {scale:g} times the standard deviation of the machine's own noise.
 - Each layer is a {{py:class}}`~ppgen.models.ConvolutionalRBM` trained by CD-1 with Adam, step sizes {rates} falling to
-  zero, {epochs} epochs of batches of {batch}, centring off, and sparsity targets {targets} of weight {weights} in
+  zero, {epochs} epochs of batches of {batch}, centring off, and sparsity targets {targets}, of weight {weights}, in
   `inference.ELBO(sparsity_target=..., sparsity_weight=...)`. The targets pull and are not reached: the mean activity
-  of a unit is {activities} at the end.
+  of a unit is {activities} at the end. Hidden biases start at {biases}.
 - The second layer learns from bits of the first one's pooling units, drawn anew for each batch.
 """
-SEEN = ""
+# Of the figure that is kept: whoever draws it anew looks again.
+SEEN = """\
+What a look at the figure says, which no number here does: the first layer has edges and bars of several orientations,
+upright and slanted ones more often than lying ones, and a few blobs and corners. About half of the second layer's units
+are parts of faces: eyes (patches 2, 3, 18 and 24), a forehead over its brows (9), the bridge of a nose between two
+eyes (15), a nose with brows above and a mouth below (17), sides of a face (1, 5, 14, 21 and 23). The others are
+contours that nobody would name. The units are detectors of such shapes anywhere, not of faces: the places of their
+strongest responses hardly tell a face from other things, an eye being at two places to begin with. With 80 faces to
+learn from, trials of other settings gave other parts."""
 
 
 def write(found: Record, check: bool) -> int:
@@ -82,6 +89,7 @@ def page(found: Record) -> str:
         batch=found["training"]["batch_size"],
         targets=_listed(layers, "target"),
         weights=_listed(layers, "weight"),
+        biases=_listed(layers, "bias"),
         activities=" and ".join(f"{each['activity']:.3f}" for each in layers),
     )
 
