@@ -58,9 +58,10 @@ def legality() -> list[Rule]:
         )
         latent = _rule(objective, "auto", DISCRETE)
         rules.append(Rule(objective, "none", RECOGNISED, False, latent.instead or _NEEDS_PHASE))
-        rules.extend(
-            Rule(objective, phase, RECOGNISED, latent.legal, latent.instead) for phase in registry.NEGATIVE_PHASES
-        )
+        for phase in registry.NEGATIVE_PHASES:
+            alone = latent.legal and registry.lookup("negative phase", phase).of_values
+            advice = _NOT_DATA if alone else latent.instead
+            rules.append(Rule(objective, phase, RECOGNISED, not advice, advice))
     return rules
 
 
@@ -88,6 +89,12 @@ def check_negative_phase(phase: NegativePhase | None, layout: Layout, dreams: bo
     if unrecognised and dreams:
         site = unrecognised[0]
         raise ValueError(f"Fantasies cannot be drawn through the undirected site {site!r}. {_NO_DREAMS}")
+    drawn = [site for site in layout.undirected if layout.latent.get(site, EXACT_POSTERIOR) != EXACT_POSTERIOR]
+    if phase is not None and phase.of_values and drawn:
+        raise ValueError(
+            f"{type(phase).__name__} needs data at the machine, but the units at site {drawn[0]!r} are drawn by the "
+            f"guide, and not from their exact posterior. {_NOT_DATA}"
+        )
     if phase is not None and not layout.undirected:
         raise ValueError(
             f"negative_phase={phase!r} was given, but the model has no undirected site whose log Z is unknown. "
@@ -96,6 +103,7 @@ def check_negative_phase(phase: NegativePhase | None, layout: Layout, dreams: bo
 
 
 _NO_DREAMS = "Use an objective without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."
+_NOT_DATA = "Use a negative phase for machines of latent units: inference.PCD() or inference.CD(k=1)."
 _NEEDS_PHASE = (
     "Give a negative phase: inference.PCD(), inference.CD(k=1), or inference.ExactPartition() for a small machine."
 )
