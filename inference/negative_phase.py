@@ -132,6 +132,8 @@ class NegativePhaseHandler(Messenger):
         if not self.training:
             return
         for name, (law, value) in self.laws.items():
+            if self.phases[name].of_values:
+                continue  # nothing is observed beside the values
             energy = law.base_energy
             side = EVEN if law.from_odd_side else ODD
             known = {fn.layer: layer for fn, layer in self._layers if fn.machine_energy is energy}

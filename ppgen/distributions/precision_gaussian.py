@@ -64,8 +64,8 @@ class PrecisionGaussian(Units):
         return Size() if self.count is None else self.count.shape
 
     def conditions(self) -> list[Tensor]:
-        """The counts, if there are any."""
-        return [] if self.count is None else [self.count.unsqueeze(-1)]
+        """The counts, if each datum has its own."""
+        return [self.count.unsqueeze(-1)] if self.count is not None and self.batch_shape else []
 
     def rows(self, index: Tensor) -> "PrecisionGaussian":
         """The units of the data of given index."""

@@ -9,6 +9,7 @@ from ppgen.distributions.categorical import Categorical
 from ppgen.distributions.couplings import matrix_of
 from ppgen.distributions.gaussian import Gaussian
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.ordinal import Ordinal
 from ppgen.distributions.undirected import UndirectedDistribution
 from ppgen.distributions.units import Units
 
@@ -94,13 +95,21 @@ def log_rises(energy: LayeredEnergy, value: Tensor, layer: int) -> Tensor:
     own, units = energy.split(value, side)[layer], energy.units[layer]
     inputs = dict(zip(energy.sides[1 - side], energy.inputs(value, side), strict=True))
     neighbours = [other for other in (layer - 1, layer + 1) if other in inputs]
-    moves = [(energy.units[other], inputs[other], _moves(energy, layer, other)) for other in neighbours]
     if isinstance(units, Categorical):
         chosen = units.statistic(own).unflatten(-1, units.bias.shape)
         rise = units.bias - (chosen * units.bias).sum(-1, keepdim=True)
-        return sum((_of_choices(each, input, move, chosen) for each, input, move in moves), rise)
-    sign = 1 - 2 * own
-    return sum((_of_flips(each, input, move, sign) for each, input, move in moves), sign * units.bias)  # type: ignore[attr-defined]
+    else:
+        chosen = 1 - 2 * own
+        rise = chosen * units.bias  # type: ignore[attr-defined]
+    for other in neighbours:
+        beside, coupling = energy.units[other], energy.couplings[min(layer, other)]
+        if isinstance(coupling, Ordinal) and other > layer and beside.curvature is not None:
+            rise = rise + _of_scores(beside, beside.curvature, inputs[other], coupling, chosen)
+        elif isinstance(units, Categorical):
+            rise = rise + _of_choices(beside, inputs[other], _moves(energy, layer, other), chosen)
+        else:
+            rise = rise + _of_flips(beside, inputs[other], _moves(energy, layer, other), chosen)
+    return rise
 
 
 def _moves(energy: LayeredEnergy, layer: int, other: int) -> Tensor:
@@ -152,6 +161,16 @@ def _of_choices(units: Units, input: Tensor, moves: Tensor, chosen: Tensor) -> T
     vectors = groups.reshape(*shape, *ones, -1)
     moved = units.log_partition((input - present).unsqueeze(1) + vectors)
     return (moved - units.log_partition(input)).movedim((0, 1), (-2, -1))
+
+
+def _of_scores(units: Units, curvature: Tensor, input: Tensor, coupling: Ordinal, chosen: Tensor) -> Tensor:
+    """`_of_choices` of ordered values above which stand real units: a parabola of the score, (..., groups, K)."""
+    slope, missing = units.statistic(units.mean(input)), 1 - chosen.sum(-1)
+    step = coupling.scores - (chosen * coupling.scores).sum(-1, keepdim=True)
+    pull = slope @ coupling.loading.mT + missing * (curvature @ (coupling.loading * coupling.offset).mT)
+    bend = curvature @ coupling.loading.square().mT
+    level = missing * (slope @ coupling.offset.mT + curvature @ coupling.offset.square().mT / 2)
+    return level.unsqueeze(-1) + step * pull.unsqueeze(-1) + step.square() * bend.unsqueeze(-1) / 2
 
 
 def _joint(law: UndirectedDistribution, value: Tensor) -> Tensor:
