@@ -195,7 +195,7 @@ def _biases(choices: list[tuple[float, float]]) -> dict[str, Train]:
 OPTIONS = {"gaussian": {"hidden_units": "gaussian", "weights": "ordinal"}, "binary": {}}
 HOW = {"gaussian": inference.PseudoLikelihood(), "binary": inference.CD(1)}
 OURS, RIVAL = "RatingsRBM, real hidden units, of films", "biased matrix factorisation"
-USERS, FILMS = "RatingsRBM, binary hidden units, of users", "RatingsRBM, binary hidden units, of films"
+USERS, FILMS = "RatingsRBM, of users", "RatingsRBM, of films"
 MODELS = {
     "ratings": {
         "biases": _biases([(5, 2), (5, 5), (10, 5)]),

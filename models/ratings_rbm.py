@@ -46,7 +46,7 @@ class RatingsRBM(RestrictedMachine):
     for the mean m of an item's ratings: a of how high it is, d of its being rated at all.
 
     The guide is the exact posterior p(h | v). Training is contrastive divergence, as persistent chains would be users
-    with ratings of their own; real hidden units are trained by `inference.PseudoLikelihood()`, which they have in
+    with ratings of their own; real hidden units are best trained by `inference.PseudoLikelihood()`, which they have in
     closed form. Sites: `hidden` and `visible`, in the plate `data`. Weights start at N(0, 0.01^2), those of real hidden
     units at N(0, 0.1^2), the biases of the ratings, at the first `fit`, at the logarithms of their frequencies.
 
@@ -109,7 +109,6 @@ class RatingsRBM(RestrictedMachine):
             self.log_precision = nn.Parameter(torch.full((hidden,), _LOG_PRECISION))
             with torch.no_grad():
                 self.log_precision[0] = _USER_LOG_PRECISION
-            self.default_inference = "pseudo-likelihood"
 
     @property
     def num_features(self) -> int:

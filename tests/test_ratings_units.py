@@ -144,11 +144,11 @@ def tastes(users: int, seed: int) -> Tensor:
 
 
 def test_training_predicts_held_out_ratings(tmp_path) -> None:
-    """Catches a default that does not learn, and a machine that is another one when it is read back."""
+    """Catches a name that trains something else, and a machine that is another one when it is read back."""
     train, test = tastes(400, 0), tastes(200, 1)
     model = models.RatingsRBM(12, 5, 3, hidden_units="gaussian", weights="ordinal")
     options = {"epochs": 15, "batch_size": 50, "lr": 0.02, "compile": False, "progress": False}
-    run = ppgen.fit(model, model.encode(train), folder=tmp_path / "run", **options)
+    run = ppgen.fit(model, model.encode(train), "pseudo-likelihood", folder=tmp_path / "run", **options)
     assert isinstance(run.inference.negative_phase, inference.PseudoLikelihood)
     held = (test > 0) & (torch.arange(12) % 3 == 1)
     x = model.encode(test * ~held)
@@ -166,7 +166,7 @@ def test_the_first_real_unit_is_the_mean_of_the_user() -> None:
     for weights in ("categorical", "ordinal"):
         model = models.RatingsRBM(12, 5, 2, hidden_units="gaussian", weights=weights)
         x = model.encode(tastes(100, 0))
-        ppgen.fit(model, x, epochs=1, lr=1e-6, compile=False, progress=False)
+        ppgen.fit(model, x, "pseudo-likelihood", epochs=1, lr=1e-6, compile=False, progress=False)
         low, high = (model.predict(model.encode(torch.full((1, 12), rating)))[0] for rating in (1, 5))
         assert (high > low + 0.3).all()
     before = model.item_mean.clone()
@@ -181,7 +181,7 @@ def test_the_step_can_be_traced() -> None:
     model = models.RatingsRBM(12, 5, 2, hidden_units="gaussian", weights="ordinal")
     x = model.encode(tastes(40, 0))
     model.prepare(x)
-    bound = inference.resolve(None, model).bind(model, x[:20], 40)
+    bound = inference.resolve("pseudo-likelihood", model).bind(model, x[:20], 40)
     bound.step(x[:20])
     traced = TracedStep(bound, dict(model.named_parameters()))
     assert traced.check(x[:20]) is None and traced.check(x[20:]) is None and traced.num_traces == 1
