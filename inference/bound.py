@@ -86,7 +86,8 @@ class BoundInference:
         self.plan = planned(inference, pair, batch, self.layout)
         self._joint = enumerated_states(self.plan, self.layout)
         marginal_states(self.layout)  # raises if there are too many
-        check_negative_phase(inference.negative_phase, self.layout, inference.objective.dreams)
+        objective = inference.objective
+        check_negative_phase(inference.negative_phase, self.layout, objective.dreams, objective.own_gradient)
         for site, law in self.layout.laws.items():
             if inference.negative_phase is not None:
                 summed_out = site in self.layout.latent and inference.negative_phase.of_values

@@ -9,6 +9,7 @@ from torch import Tensor
 import ppgen
 from ppgen import evaluation, inference, models, testing
 from ppgen.distributions import PrecisionGaussian
+from ppgen.inference.centring import centred_gradients
 from ppgen.training.traced_step import TracedStep
 
 RATINGS = torch.tensor([[1, 0, 3, 2], [0, 2, 0, 0], [3, 1, 1, 0], [0, 0, 2, 2], [2, 3, 1, 1]])
@@ -129,6 +130,32 @@ def test_gibbs_chains_with_real_hidden_units() -> None:
     law = torch.stack([log_weight(model, dict(zip(known, each, strict=True))) for each in states]).softmax(0)
     testing.check_frequencies(3 * (drawn[:, 0] - 1) + drawn[:, 3] - 1, law, "ratings after 30 sweeps")
     assert not drawn[:, 1:3].any()
+
+
+def test_the_centred_gradient_of_ordinal_weights() -> None:
+    """Catches a map that is none: it must be J J' of the change to centred parameters, found by differentiation."""
+    model = random_model("bernoulli", "ordinal")
+    energy = model.machine().base_energy
+    generator = torch.Generator().manual_seed(0)
+    state = {
+        name: torch.rand(size, generator=generator, dtype=torch.float64)
+        for name, size in (("even_offset", 12), ("odd_offset", 3))
+    }
+    below, above = state["even_offset"].reshape(4, 3), state["odd_offset"]
+    parameters = [model.weight, model.rated_weight, model.visible_bias, model.hidden_bias]
+
+    def plain(a: Tensor, d: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        scores = torch.arange(1.0, 4.0, dtype=torch.float64) - model.item_mean.unsqueeze(-1)
+        weight = scores.unsqueeze(-1) * a.unsqueeze(1) + d.unsqueeze(1)
+        return a, d, b - weight @ above, c - torch.einsum("ik,ikj->j", below, weight)
+
+    given = [torch.randn(each.shape, generator=generator, dtype=torch.float64) for each in parameters]
+    values = tuple(each.detach() for each in parameters)
+    _, pulled = torch.autograd.functional.vjp(plain, values, tuple(given))
+    _, expected = torch.autograd.functional.jvp(plain, values, pulled)
+    found = centred_gradients(energy, state, {id(p): g for p, g in zip(parameters, given, strict=True)})
+    for parameter, each in zip(parameters, expected, strict=True):
+        testing.check_close(found[id(parameter)], each, "centred gradient")
 
 
 def tastes(users: int, seed: int) -> Tensor:
