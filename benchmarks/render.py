@@ -180,6 +180,15 @@ def _section(each: Record, published: Mapping[str, Record]) -> str:
             f"{entry['estimator']}; {entry['budget']}), read {entry['read']}: "
             f"[{entry['source']}]({entry['link']})."
         )
+    drawn = {
+        "samples": f"Samples of the {each['model']}",
+        "completions": f"Test digits whose lower half the {each['model']} draws",
+    }
+    shown = [what for what in drawn if (record.RESULTS / f"{what}-{each['name']}.png").exists()]
+    if shown:
+        lines += ["", f"`python benchmarks/pictures.py {each['name']} --data-dir ../shared/data` draws:"]
+    for what in shown:
+        lines += ["", f"![{drawn[what]}](../benchmarks/results/{what}-{each['name']}.png)"]
     return "\n".join([*lines, ""])
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import record
 import torch
 from jobs import JOBS, Job
+from pretraining import OutOfTimeError, bounds, pretrain
 
 import ppgen
 from ppgen import datasets, inference
@@ -61,13 +62,17 @@ def _measure(name: str, job: Job, given: argparse.Namespace) -> None:
         run = ppgen.load(folder)
         run.pair.to(device)
     else:
-        run = _train(job, data, folder, given)
+        try:
+            run = _train(job, data, folder, given)
+        except OutOfTimeError:
+            print(f"{name}: within the training of its layers; the same command goes on.")
+            return
     if not (run.state["finished"] or given.evaluate):
         done, target = run.state["epoch"], job.training["epochs"]
         print(f"{name}: {done} of {target} epochs in {run.seconds / 60:.1f} minutes; the same command goes on.")
         return
     start = time.perf_counter()
-    figures = job.evaluate(run, data, given.seed)
+    figures = job.evaluate(run, data, given.seed) | bounds(layers_of(folder))
     seconds = time.perf_counter() - start
     for label, estimate in figures.items():
         print(f"{name}: {label}: {estimate}")
@@ -92,8 +97,12 @@ def load_data(job: Job, data_dir: str | None) -> datasets.Dataset:
 
 def _train(job: Job, data: datasets.Dataset, folder: Path, given: argparse.Namespace) -> Run:
     torch.manual_seed(given.seed)  # initial weights; everything else that is drawn in training has fit's seed
+    model = job.model()
+    if job.pretraining and not (folder / "checkpoint").exists():
+        seconds = pretrain(job, model, data, layers_of(folder), given)
+        print(f"The layers are trained, in {seconds / 60:.1f} minutes.")
     return ppgen.fit(
-        job.model(),
+        model,
         data,
         job.inference,
         **job.training,
@@ -104,6 +113,11 @@ def _train(job: Job, data: datasets.Dataset, folder: Path, given: argparse.Names
         checkpoint_minutes=min(2.0, given.minutes),
         callbacks=[stop_after(60 * given.minutes)],
     )
+
+
+def layers_of(folder: Path) -> Path:
+    """Where the runs of a stack's layers are kept, beside the folder of its own."""
+    return folder.with_name(f"{folder.name}-layers")
 
 
 def stop_after(seconds: float) -> Callable[[Event], None]:

@@ -67,6 +67,8 @@ class BlockGibbs(MachineKernel[BlockGibbsState]):
         (torch.Size([1000, 3]), torch.Size([1000]))
     """
 
+    adaptive = False
+
     @torch.no_grad()
     def init(self, num_chains: int, generator: torch.Generator | None = None) -> BlockGibbsState:
         """Chains at independent units."""

@@ -1,11 +1,12 @@
 """Draws of a kernel's chains as ArviZ reads them: `inference.sample`."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ppgen.inference.compiled_kernel import make_step
 from ppgen.inference.machine_kernel import MachineKernel, check_count
 from ppgen.progress import progress_bar
 from ppgen.trees import Group, make_tree, to_array
@@ -20,6 +21,7 @@ def sample(
     num_superchains: int | None = None,
     warmup_steps: int = 500,
     seed: int = 0,
+    compile: bool | Literal["auto"] = "auto",
     progress: bool = False,
 ) -> Any:
     """Run the chains of a kernel and return their draws as an `xarray.DataTree` for ArviZ.
@@ -36,11 +38,15 @@ def sample(
             (`diagnostics.convergence`); `num_chains` must be a multiple of it. None starts every chain by itself.
         warmup_steps: Steps before those, in which the kernel adapts what it can.
         seed: Seed of all randomness.
+        compile: Whether steps run as machine code. `"auto"` does it for long runs of large machines, by their size and
+            not by the clock. Compiled steps draw uniforms of their own: they follow from the seed, but agree with those
+            of the program only in law. Where there is no compiler, a warning says why and the program runs.
         progress: Whether to show a progress bar.
 
     Raises:
         TypeError: If the kernel is none of a machine.
-        ValueError: If a number is out of its range, or the groups of chains are not of one size.
+        ValueError: If a number is out of its range, the groups of chains are not of one size, or `compile` is none of
+            its values.
 
     Example:
         >>> from ppgen import inference, models
@@ -65,6 +71,8 @@ def sample(
             f"num_chains must be a multiple of num_superchains={num_superchains}, so that all groups are of one size, "
             f"got {num_chains}."
         )
+    if compile not in (True, False, "auto"):
+        raise ValueError(f'compile must be True, False or "auto", got {compile!r}.')
     energy = kernel.energy
     generator = torch.Generator(device=energy.parameters()[0].device).manual_seed(seed)
     arrays: dict[str, dict[str, np.ndarray]] = {"posterior": {}, "sample_stats": {}}
@@ -77,17 +85,27 @@ def sample(
             kept[name] = np.empty((num_chains, num_samples, *array.shape[1:]), array.dtype)
         kept[name][:, draw] = array
 
-    with progress_bar(f"{type(kernel).__name__} steps", warmup_steps + num_samples, progress) as advance:
+    phases = [(True, warmup_steps), (False, num_samples)] if kernel.adaptive else [(False, warmup_steps + num_samples)]
+    devices = [generator.device] if generator.device.type == "cuda" else []
+    with (
+        torch.random.fork_rng(devices=devices),  # which machine code draws from
+        progress_bar(f"{type(kernel).__name__} steps", warmup_steps + num_samples, progress) as advance,
+    ):
         state = kernel.repeated(kernel.init(num_chains // together, generator), together)
-        for done in range(warmup_steps + num_samples):
-            state, info = kernel.step(state, generator, adapt=done < warmup_steps)
-            if done >= warmup_steps:
-                for name, value in kernel.values(state).items():
-                    keep("posterior", name, value, done - warmup_steps)
-                for name, value in info._asdict().items():
-                    keep("sample_stats", name, value, done - warmup_steps)
-            if advance is not None:
-                advance(done + 1)
+        torch.manual_seed(seed)
+        done = 0
+        for adapt, steps in phases:
+            step = make_step(kernel, state, steps, adapt=adapt, generator=generator, compile=compile)
+            for _ in range(steps):
+                state, info = step(state)
+                if done >= warmup_steps:
+                    for name, value in kernel.values(state).items():
+                        keep("posterior", name, value, done - warmup_steps)
+                    for name, value in info._asdict().items():
+                        keep("sample_stats", name, value, done - warmup_steps)
+                done += 1
+                if advance is not None:
+                    advance(done)
     rows = batch_dims(len(energy.batch_shape))
     groups = {}
     for group, variables in arrays.items():

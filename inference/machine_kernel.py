@@ -29,6 +29,8 @@ class MachineKernel(ABC, Generic[S]):
         ValueError: If the pair has no undirected site, or `sweeps` is not positive.
     """
 
+    adaptive = True  # whether steps of the warm-up differ from later ones
+
     def __init__(self, target: Any, sweeps: int = 1, *, site: str | None = None) -> None:
         self.energy, self.sweeps = energy_of(target, site), check_count("sweeps", sweeps)
 

@@ -200,6 +200,38 @@ def test_a_run_goes_on_where_it_stopped_and_is_recorded(
     assert again["budget"]["updates"] == 2 * steps
 
 
+def test_layers_are_trained_before_the_run_and_their_bounds_recorded(
+    modules: dict[str, ModuleType],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Sees layers that a stopped call loses, layers trained again under a run that has begun, bounds left out."""
+    run, jobs = modules["run"], modules["jobs"]
+    job = replace(
+        run.JOBS["dbn-500-500"],
+        dataset="digits",
+        binarize="threshold",
+        model=lambda: jobs.models.DBN(visible=64, hidden=(8, 6)),
+        training={"epochs": 1, "batch_size": 100, "lr": 1e-4},
+        pretraining={"epochs": 1, "batch_size": 100, "betas": 100},
+        evaluate=jobs.belief_net_of_machines(100, sweeps=20),
+        loading={},
+    )
+    monkeypatch.setitem(run.JOBS, "dbn-500-500", job)
+    where = ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path), "--device", "cpu"]
+    assert run.main(["dbn-500-500", "--minutes", "1e-6", *where]) == 0
+    assert "within the training of its layers" in capsys.readouterr().out
+    assert run.main(["dbn-500-500", "--minutes", "60", *where]) == 0
+    assert "The layers are trained" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "dbn-500-500.json").read_text(encoding="utf-8"))["figures"]
+    first, second = (figures[label]["value"] for label in figures if label.startswith("bound on training rows"))
+    assert -45 < first < second + 5
+    assert figures["bound of log p(x), test"]["value"] <= figures["log p(x), test"]["value"]
+    assert run.main(["dbn-500-500", "--minutes", "60", *where]) == 0
+    assert "The layers are trained" not in capsys.readouterr().out
+
+
 def test_curves_are_thinned_and_drawn_together(modules: dict[str, ModuleType], tmp_path: Path) -> None:
     """Sees the first or last epoch lost by thinning, one model on several panels, records without curves."""
 

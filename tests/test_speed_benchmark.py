@@ -181,11 +181,28 @@ def test_slopes_find_what_grows_faster_than_linear() -> None:
 def test_the_figure_of_growth_is_drawn(tmp_path: Path) -> None:
     """Sees a figure that cannot be drawn when a point is missing, and a sentence without its warning."""
     points = [{"size": s, "ms": 0.1 * s**2, "peak_mib": 500.0 + s} for s in (1, 10)] + [{"size": 100, "missing": "x"}]
-    curve = {"title": "t", "label": "rows", "points": points, **scaling.slopes(points)}
-    found = {"curves": {"rows": curve}, "date": "d", "commit": None}
+    curve = {"title": "t", "label": "rows", "points": points, **scaling.slopes(points), "date": "d", "commit": None}
+    found = {"curves": {"rows": curve}}
     scaling.draw(found, tmp_path / "scaling.png")
     assert (tmp_path / "scaling.png").stat().st_size > 1000
     assert "faster than linear: time" in scaling.sentences(found)[0]
+
+
+def test_curves_that_are_not_named_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sees a curve lost when another one is measured, and one that was not asked for measured again."""
+    asked: list[str] = []
+
+    def point(curve: scaling.Curve, size: int, options: measure.Options) -> dict[str, Any]:
+        asked.append(curve.job)
+        return {"size": size, "ms": float(size), "peak_mib": 500.0}
+
+    monkeypatch.setattr(scaling, "measure_point", point)
+    options = measure.quick(measure.Options(Path("python"), 7, 1.0, 2))
+    path = tmp_path / "scaling.json"
+    scaling.measure(path, options, ["rows"])
+    scaling.measure(path, options, ["betas"])
+    assert asked == ["vae_step"] * 2 + ["annealing"] * 2
+    assert list(scaling.read(path)["curves"]) == ["betas", "rows"]
 
 
 def test_records_of_speed_and_of_quality_are_told_apart(tmp_path: Path) -> None:

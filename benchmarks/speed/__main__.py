@@ -29,7 +29,7 @@ IMPORT = "import"
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", help="rows to measure; all by default")
+    parser.add_argument("rows", nargs="*", help="rows, or curves with --scaling, to measure; all by default")
     parser.add_argument("--quick", action="store_true", help="short turns, two repeats; writes to runs/benchmarks")
     parser.add_argument("--scaling", action="store_true", help="measure how cost grows instead of the rows")
     parser.add_argument("--repeats", type=int, default=7, help="undisturbed pairs of each comparison (default: 7)")
@@ -44,14 +44,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = Options(given.peers_python, given.repeats, given.turn, given.threads)
     options = quick(options) if given.quick else options
     available = rows(options.quick) | (rows(options.quick, "cuda") if torch.cuda.is_available() else {})
-    names = given.rows or [*available, IMPORT]
-    unknown = [name for name in names if name not in (*available, IMPORT)]
+    known = list(scaling.CURVES) if given.scaling else [*available, IMPORT]
+    names = given.rows or known
+    unknown = [name for name in names if name not in known]
     if unknown:
-        parser.error(f"rows must be among {', '.join((*available, IMPORT))}; got {', '.join(unknown)}.")
+        what = "curves" if given.scaling else "rows"
+        parser.error(f"{what} must be among {', '.join(known)}; got {', '.join(unknown)}.")
     confine(options.threads)
     folder = record.ROOT / "runs" / "benchmarks" if options.quick else record.RESULTS
     if given.scaling:
-        scaling.measure(given.output or folder / "scaling.json", options)
+        scaling.measure(given.output or folder / "scaling.json", options, names)
         return 0 if options.quick else table.main([])
     path = given.output or folder / report.PATH.name
     found = report.begin(path, options.threads)

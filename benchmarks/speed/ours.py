@@ -75,9 +75,10 @@ def dbm_step(
     precision: str = "ieee",
     device: str = "cpu",
     compile: bool = True,
+    hidden: int = synthetic.UNITS,
 ) -> Run:
     """Steps of a deep Boltzmann machine under mean field and PCD; gradient descent with momentum."""
-    pair = models.DBM(synthetic.FEATURES, (synthetic.UNITS, synthetic.UPPER), mean_field_sweeps=mean_field)
+    pair = models.DBM(synthetic.FEATURES, (hidden, 2 * hidden), mean_field_sweeps=mean_field)
     phase = inference.PCD(k=sweeps, num_chains=num_chains)
     optimizer = {"name": "sgd", "momentum": synthetic.MOMENTUM}
     table = synthetic.bits(synthetic.BATCHES * batch_size)

@@ -54,6 +54,25 @@ CURVES = {
         (100, 250, 500, 1_000, 2_000, 4_000),
         {},
     ),
+    "deep_chains": Curve(
+        "DBM 784-500-1000, PCD-5, batch 100", "chains", "dbm_step", "num_chains", (100, 300, 1_000, 3_000, 10_000), {}
+    ),
+    "deep_hidden": Curve(
+        "DBM 784-n-2n, PCD-5, batch 100, 100 chains",
+        "hidden units n",
+        "dbm_step",
+        "hidden",
+        (125, 250, 500, 1_000, 2_000),
+        {},
+    ),
+    "betas": Curve(
+        "AIS of RBM 784-500, 100 runs",
+        "betas",
+        "annealing",
+        "betas",
+        (100, 300, 1_000, 3_000, 10_000),
+        {"num_chains": 100},
+    ),
     "rows": Curve(
         "VAE 100-200-200-50, ELBO, batch 128",
         "rows of data",
@@ -65,24 +84,42 @@ CURVES = {
 }
 
 
-def measure(path: Path, options: Options) -> dict[str, Any]:
-    """Measure every point in a process of its own; write the record, and the figure beside it."""
+def measure(path: Path, options: Options, names: Sequence[str] = ()) -> dict[str, Any]:
+    """Measure every point in a process of its own; write the record, and the figure beside it.
+
+    Args:
+        path: The record. Its curves that are not measured now are kept, if it is of the same kind of run.
+        options: How to measure.
+        names: Curves to measure; all by default.
+    """
+    before = read(path) or {}
     found: dict[str, Any] = {
         "kind": KIND,
         "hardware": report.new(options.threads)["hardware"],
         "versions": record.versions(),
-        "commit": record.commit(),
-        "date": now(),
         "quick": options.quick,
         "curves": {},
     }
+    alike = all(before.get(key) == found[key] for key in ("hardware", "versions", "quick"))
+    kept = before["curves"] if alike else {}
     for name, curve in CURVES.items():
+        if names and name not in names:
+            if name in kept:
+                found["curves"][name] = kept[name]
+            continue
         points = []
         for size in curve.sizes[:: max(1, len(curve.sizes) - 1)] if options.quick else curve.sizes:
             points.append({"size": size, **measure_point(curve, size, options)})
             shown = {key: round(number, 3) for key, number in points[-1].items() if isinstance(number, float)}
             print(f"{name} {size:,}: {points[-1].get('missing') or shown}", flush=True)
-        found["curves"][name] = {"title": curve.title, "label": curve.label, "points": points, **slopes(points)}
+        found["curves"][name] = {
+            "title": curve.title,
+            "label": curve.label,
+            "points": points,
+            **slopes(points),
+            "commit": record.commit(),
+            "date": now(),
+        }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     draw(found, path.with_suffix(".png"))
@@ -147,7 +184,8 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
             if curve[key] is not None
         ]
         verdict = f"; **faster than linear: {' and '.join(curve['steep'])}**" if curve["steep"] else ""
-        said.append(f"{curve['label']} ({curve['title']}): {', '.join(numbers) or 'no slope'}{verdict}.")
+        measured = f"{curve['date']}, commit {curve['commit'] or 'unknown'}"
+        said.append(f"{curve['label']} ({curve['title']}): {', '.join(numbers) or 'no slope'}{verdict} ({measured}).")
     return said
 
 
@@ -163,7 +201,8 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, len(found["curves"]), figsize=(12, 5.5), sharex="col", squeeze=False)
+    count = len(found["curves"])
+    figure, axes = pyplot.subplots(2, count, figsize=(3 * count, 5.5), sharex="col", squeeze=False)
     for column, curve in enumerate(found["curves"].values()):
         points = [point for point in curve["points"] if "ms" in point]
         sizes = [point["size"] for point in points]

@@ -174,8 +174,8 @@ def _growth(grown: Record) -> str:
         lines += [f"![Time and memory of a step]({os.path.relpath(FIGURE, PAGE.parent)})", ""]
     lines += [
         "Powers are slopes in log-log over the upper half of the sizes; 1 is linear. Memory is what the peak of the "
-        "process has grown by since the smallest size. "
-        f"{grown['date']}, commit {grown['commit'] or 'unknown'}.",
+        "process has grown by since the smallest size. `python -m benchmarks.speed --scaling` measures all curves, or "
+        "those that are named: " + ", ".join(f"`{name}`" for name in scaling.CURVES) + ".",
         "",
         *(f"- {sentence}" for sentence in scaling.sentences(grown)),
     ]

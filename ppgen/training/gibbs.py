@@ -11,11 +11,7 @@ from ppgen.distributions.drawing import draw_layers
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.graphs.compiler import compiled
 from ppgen.graphs.threefry import make_key
-
-# Multiply-adds of a run, couplings times chains times sweeps, from which on it is compiled. On one core a sweep of a
-# 784-500 machine takes 75 picoseconds each as a program and 50 as machine code, which takes 6 seconds to make: it pays
-# from 3e11 on, after some twenty seconds. A CUDA device does the work about a hundred times as fast.
-WORTH_COMPILING, WORTH_COMPILING_CUDA = 3e11, 3e13
+from ppgen.inference.compiled_kernel import worth_compiling
 
 Moved = tuple[Tensor, list[Tensor], Tensor]
 
@@ -139,9 +135,3 @@ def compiled_sweep(sweep: Sweep, inputs: list[Tensor]) -> Callable[[list[Tensor]
         return values, following, free_energy
 
     return run
-
-
-def worth_compiling(energy: LayeredEnergy, num_moves: int) -> bool:
-    """Whether so many sweeps of single chains make up a run that pays for compiling it."""
-    multiplications = num_moves * energy.size(EVEN) * energy.size(ODD)
-    return multiplications >= (WORTH_COMPILING_CUDA if energy.parameters()[0].is_cuda else WORTH_COMPILING)
