@@ -70,14 +70,17 @@ CASES: Mapping[str, Case] = {
 }
 
 
+EPOCHS, DRAWS, ROWS = 5, 200, 100
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", help=f"what to measure, of {', '.join(CASES)}; all by default")
     parser.add_argument("--data-dir", help="folder with the data sets")
-    parser.add_argument("--epochs", type=int, default=5, help="epochs of training before (default: 5)")
-    parser.add_argument("--draws", type=int, default=200, help="gradients of each inference (default: 200)")
-    parser.add_argument("--rows", type=int, default=100, help="data in the batch (default: 100)")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="epochs of training before (default: 5)")
+    parser.add_argument("--draws", type=int, default=DRAWS, help="gradients of each inference (default: 200)")
+    parser.add_argument("--rows", type=int, default=ROWS, help="data in the batch (default: 100)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all of it (default: 0)")
     parser.add_argument("--quick", action="store_true", help="digits, one epoch, few draws; writes to runs/benchmarks")
     parser.add_argument("--results", type=Path, help="where record and figure are written")
@@ -92,6 +95,14 @@ def main(arguments: list[str] | None = None) -> int:
     for name in given.cases or CASES:
         _measure(name, CASES[name], given, folder)
     return 0
+
+
+def _options(given: argparse.Namespace) -> str:
+    """What must be added to the command to measure the same again."""
+    if given.quick:
+        return " --quick"
+    usual = {"epochs": EPOCHS, "draws": DRAWS, "rows": ROWS, "seed": 0}
+    return "".join(f" --{name} {getattr(given, name)}" for name in usual if getattr(given, name) != usual[name])
 
 
 def _measure(name: str, case: Case, given: argparse.Namespace, folder: Path) -> None:
@@ -116,7 +127,7 @@ def _measure(name: str, case: Case, given: argparse.Namespace, folder: Path) -> 
         "data": data.describe(),
         "training": {"inference": inference.describe(case.training), "epochs": given.epochs},
         "comparison": found.to_dict(),
-        "command": f"python benchmarks/gradients.py {name}{where}{' --quick' if given.quick else ''}",
+        "command": f"python benchmarks/gradients.py {name}{where}{_options(given)}",
         "seconds": round(time.perf_counter() - start, 1),
         "hardware": record.hardware(torch.device("cpu")),
         "versions": record.versions(),

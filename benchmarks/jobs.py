@@ -1,18 +1,14 @@
 """What is measured: each job is a model, its data, how it is trained and how it is evaluated."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
+from evaluations import Figures, annealed, belief_net_of_machines, between, exact, importance, sandwiched
 
-from ppgen import evaluation, inference, models
+from ppgen import inference, models
 from ppgen.datasets import Dataset
-from ppgen.evaluation import Estimate
 from ppgen.training import Run
-
-Figures = dict[str, Estimate]
 
 
 @dataclass(frozen=True)
@@ -47,128 +43,6 @@ class Job:
     def binarization(self) -> str:
         """Binarisation as the data set will name it."""
         return self.binarize or "binary"
-
-
-def importance(num_particles: int) -> Callable[[Run, Dataset, int], Figures]:
-    """L_K of the IWAE paper on the test rows, and the ELBO."""
-
-    def evaluate(run: Run, data: Dataset, seed: int) -> Figures:
-        bound = evaluation.log_likelihood(
-            run, data.test, method="importance", num_particles=num_particles, seed=seed, progress=True
-        )
-        return {"log p(x), test": bound, "ELBO, test": _elbo(run, data, seed)}
-
-    return evaluate
-
-
-def exact(run: Run, data: Dataset, seed: int) -> Figures:
-    """Exact log-likelihoods, and annealing beside the exact log Z."""
-    log_z = evaluation.log_partition(run, method="exact")
-    annealed = evaluation.log_partition(run, method="ais", num_chains=100, betas=1000, seed=seed)
-    return _likelihoods(run, data, log_z) | {"log Z": log_z, "log Z, annealed": annealed}
-
-
-def annealed(betas: int | str) -> Callable[[Run, Dataset, int], Figures]:
-    """Log-likelihoods with log Z by 100 annealing runs."""
-
-    def evaluate(run: Run, data: Dataset, seed: int) -> Figures:
-        log_z = evaluation.log_partition(run, method="ais", num_chains=100, betas=betas, seed=seed, progress=True)
-        return _likelihoods(run, data, log_z) | {"log Z": log_z}
-
-    return evaluate
-
-
-def sandwiched(betas: int | str, sweeps: int = 2000) -> Callable[[Run, Dataset, int], Figures]:
-    """Log-likelihoods of a machine with log Z from both sides; of a deep one its classical bound as well.
-
-    The headline has log Z from annealing upwards, which errs high in log p(x); "with the upper log Z" errs low.
-    """
-
-    def evaluate(run: Run, data: Dataset, seed: int) -> Figures:
-        log_z = evaluation.log_partition(
-            run, method="sandwich", num_chains=100, betas=betas, sweeps=sweeps, seed=seed, progress=True
-        )
-        deep = isinstance(run.pair, models.DBM)
-        method, name = ("bound", "bound of log p(x)") if deep else ("auto", "log p(x)")
-
-        def value(rows: Any, estimate: Any, **how: Any) -> Estimate:
-            return evaluation.log_likelihood(run, rows, log_partition=estimate, seed=seed, **how)
-
-        figures = {
-            f"{name}, test": value(data.test, log_z, method=method),
-            f"{name}, test, with the upper log Z": value(data.test, log_z.upper, method=method),
-            f"{name}, train": value(data.train, log_z, method=method),
-        }
-        if deep:
-            figures["log p(x), test"] = value(data.test, log_z, method="importance", num_particles=1000)
-        return figures | {"log Z, upwards": log_z.lower, "log Z, downwards": log_z.upper}
-
-    return evaluate
-
-
-def belief_net_of_machines(betas: int | str, sweeps: int = 2000) -> Callable[[Run, Dataset, int], Figures]:
-    """Variational bound and importance sampling of a deep belief network, with log Z of its machine from both sides."""
-
-    def evaluate(run: Run, data: Dataset, seed: int) -> Figures:
-        log_z = evaluation.log_partition(
-            run, method="sandwich", num_chains=100, betas=betas, sweeps=sweeps, seed=seed, progress=True
-        )
-
-        def value(rows: Any, estimate: Any, **how: Any) -> Estimate:
-            return evaluation.log_likelihood(run, rows, log_partition=estimate, seed=seed, **how)
-
-        weighed = {"method": "importance", "num_particles": 1000}
-        return {
-            "log p(x), test": value(data.test, log_z, **weighed),
-            "log p(x), test, with the upper log Z": value(data.test, log_z.upper, **weighed),
-            "bound of log p(x), test": value(data.test, log_z, method="elbo"),
-            "log Z, upwards": log_z.lower,
-            "log Z, downwards": log_z.upper,
-        }
-
-    return evaluate
-
-
-def between(num_chains: int, betas: int, num_data: int = 100) -> Callable[[Run, Dataset, int], Figures]:
-    """log p(x) of data simulated from the model between annealing upwards and downwards, and by importance sampling."""
-
-    def evaluate(run: Run, data: Dataset, seed: int) -> Figures:
-        found = evaluation.bdmc(run, num_data=num_data, num_chains=num_chains, betas=betas, seed=seed, progress=True)
-
-        def bound(value: float, se: float, kind: str) -> Estimate:
-            return Estimate(value, se, kind, found.method, num_data=num_data)
-
-        inside = evaluation.log_likelihood(run, found.x, method="importance", num_particles=5000, seed=seed)
-        return {
-            "log p(x), simulated, annealing upwards": bound(found.lower, found.lower_se, "lower bound"),
-            "log p(x), simulated, annealing downwards": bound(found.upper, found.upper_se, "upper bound"),
-            "log p(x), simulated, importance sampling": inside,
-        }
-
-    return evaluate
-
-
-def _elbo(run: Run, data: Dataset, seed: int) -> Estimate:
-    """Mean log-weight on the test rows: its error is that of ten repetitions with one particle a row."""
-    seeds = range(seed + 1, seed + 11)
-    repeated = [evaluation.log_likelihood(run, data.test, num_particles=1, seed=each) for each in seeds]
-    values = np.array([float(each) for each in repeated])
-    spread = np.mean([each.pointwise.values for each in repeated], 0).std(ddof=1) / math.sqrt(len(data.test))
-    return Estimate(
-        float(values.mean()),
-        float(values.std(ddof=1) / math.sqrt(len(values))),
-        "lower bound",
-        f"ELBO ({len(values)} draws)",
-        num_data=len(data.test),
-        data_se=float(spread),
-    )
-
-
-def _likelihoods(run: Run, data: Dataset, log_z: Estimate) -> Figures:
-    return {
-        f"log p(x), {split}": evaluation.log_likelihood(run, rows, log_partition=log_z)
-        for split, rows in (("test", data.test), ("train", data.train))
-    }
 
 
 VAE_MNIST: dict[str, Any] = {"epochs": 50, "batch_size": 50, "lr": 3e-3, "lr_schedule": "linear"}

@@ -5,6 +5,7 @@ python benchmarks/render.py --check    # exit code 1 if they are out of date
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -37,13 +38,13 @@ different bounds, so that heights compare only within one algorithm. `python ben
 """
 
 GRADIENTS = """\
-## Gradients of one step
+## Gradients of one step: {model}
 
 ![Signal-to-noise ratio and variance of the gradient by block](../benchmarks/results/gradients-{name}.png)
 
-`python benchmarks/gradients.py {name} --data-dir ../shared/data` trains the model for some epochs, then draws the
-gradient of one step again and again under each inference. Open marks are biased. The numbers are in
-`benchmarks/results/gradients-{name}.json`.
+`{command}` trains the model for some epochs ({epochs} here), then draws the
+gradient of one step again and again under each inference: {draws} draws on {rows} rows of {data}.
+Open marks are biased. The numbers are in `benchmarks/results/gradients-{name}.json`.
 """
 
 
@@ -85,8 +86,23 @@ def page(records: Mapping[str, Record], published: Mapping[str, Record]) -> str:
         parts.append(CURVES)
     parts += [_section(each, published) for each in ordered(records)]
     drawn = sorted(path.stem.removeprefix("gradients-") for path in record.RESULTS.glob("gradients-*.png"))
-    parts += [GRADIENTS.format(name=name) for name in drawn]
+    parts += [_gradients(name) for name in drawn]
     return "\n".join(parts)
+
+
+def _gradients(name: str) -> str:
+    """The section of a comparison of gradients."""
+    found = json.loads((record.RESULTS / f"gradients-{name}.json").read_text(encoding="utf-8"))
+    counts = found["comparison"]["attrs"]
+    return GRADIENTS.format(
+        name=name,
+        model=found["model"],
+        command=found["command"],
+        data=found["data"],
+        epochs=found["training"]["epochs"],
+        draws=counts["num_draws"],
+        rows=counts["num_rows"],
+    )
 
 
 def ordered(records: Mapping[str, Record]) -> list[Record]:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from ratings_machine import GaussianRatings
 from torch import Tensor, nn
 from undirected_rows import best, row
 
@@ -46,14 +45,14 @@ Train = Callable[[Ratings, Shape], Predict]
 
 
 def measure(path: Path, quick: bool) -> dict[str, Any]:
-    """Test RMSE of biases, factorisation and machines with Gaussian hidden units."""
+    """Test RMSE of biases, factorisation and machines with real hidden units."""
     found = compare(path, (QUICK if quick else MODELS)["ratings"], quick)
     values = {each["model"]: np.array(each["values"]) for each in found["rows"]}
     return {**found, "difference": row("machine below factorisation", values[RIVAL] - values[OURS])}
 
 
 def binary(path: Path, quick: bool) -> dict[str, Any]:
-    """Test RMSE of the machines of the library."""
+    """Test RMSE of machines with binary hidden units."""
     return compare(path, (QUICK if quick else MODELS)["binary"], quick)
 
 
@@ -151,12 +150,8 @@ def machine(
     table = torch.zeros(rows, columns)
     table[given.user, given.item] = given.rating
     known = table.any(-1)  # a row without ratings is no datum
-    encoded = models.RatingsRBM(columns, 5, 1).encode(table[known])
-    made: Any
-    if kind == "binary":
-        made, how = models.RatingsRBM(columns, 5, hidden), inference.CD(1)
-    else:
-        made, how = GaussianRatings(columns, 5, hidden), inference.Inference(inference.MaximumLikelihood())
+    made, how = models.RatingsRBM(columns, 5, hidden, **OPTIONS[kind]), HOW[kind]
+    encoded = made.encode(table[known])
     # Half a ridge of `decay` on the sum over rows; `fit` maximises the mean.
     optimizer = {"name": "adam", "weight_decay": decay / len(encoded)}
     schedule = {"lr": lr, "lr_schedule": "linear", "batch_size": 100}
@@ -197,14 +192,16 @@ def _biases(choices: list[tuple[float, float]]) -> dict[str, Train]:
     return {f"ridges {users:g} and {items:g}": one(users, items) for users, items in choices}
 
 
-OURS, RIVAL = "Gaussian hidden units, of films", "biased matrix factorisation"
+OPTIONS = {"gaussian": {"hidden_units": "gaussian", "weights": "ordinal"}, "binary": {}}
+HOW = {"gaussian": inference.PseudoLikelihood(), "binary": inference.CD(1)}
+OURS, RIVAL = "RatingsRBM, real hidden units, of films", "biased matrix factorisation"
 USERS, FILMS = "RatingsRBM, of users", "RatingsRBM, of films"
 MODELS = {
     "ratings": {
         "biases": _biases([(5, 2), (5, 5), (10, 5)]),
         RIVAL: _factorisations([(20, 0.1, 12), (50, 0.1, 12)]),
         OURS: _machines("gaussian", [(20, 2, 12, 0.02)], by_item=True),
-        "Gaussian hidden units, of users": _machines("gaussian", [(50, 2, 10, 0.02)]),
+        "RatingsRBM, real hidden units, of users": _machines("gaussian", [(50, 2, 10, 0.02)]),
     },
     "binary": {
         USERS: _machines("binary", [(20, 1, 6, 0.02)]),

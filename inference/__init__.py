@@ -35,6 +35,7 @@ from ppgen.inference.parallel_tempering import (
 )
 from ppgen.inference.pathwise import Pathwise
 from ppgen.inference.posterior import PosteriorSamples, sample_posterior
+from ppgen.inference.pseudo_likelihood import PseudoLikelihood
 from ppgen.inference.relaxed import Relaxed
 from ppgen.inference.renyi import Renyi
 from ppgen.inference.schedules import Linear, Stages
@@ -84,6 +85,7 @@ __all__ = [
     "ParallelTemperingState",
     "Pathwise",
     "PosteriorSamples",
+    "PseudoLikelihood",
     "RLOO",
     "RWS",
     "Relaxed",

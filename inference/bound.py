@@ -15,6 +15,7 @@ from torch import Tensor
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.layered_energy import EVEN
 from ppgen.inference.centring import centred_gradients
+from ppgen.inference.collapse import observed_side
 from ppgen.inference.draws import Draws
 from ppgen.inference.enumerate import enumerated_states, shared_sites
 from ppgen.inference.fantasy import check_fantasies
@@ -85,10 +86,12 @@ class BoundInference:
         self.plan = planned(inference, pair, batch, self.layout)
         self._joint = enumerated_states(self.plan, self.layout)
         marginal_states(self.layout)  # raises if there are too many
-        check_negative_phase(inference.negative_phase, self.layout, inference.objective.dreams)
-        for law in self.layout.laws.values():
+        objective = inference.objective
+        check_negative_phase(inference.negative_phase, self.layout, objective.dreams, objective.own_gradient)
+        for site, law in self.layout.laws.items():
             if inference.negative_phase is not None:
-                inference.negative_phase.check(law)
+                summed_out = site in self.layout.latent and inference.negative_phase.of_values
+                inference.negative_phase.check(observed_side(law) if summed_out else law)
         check_support(pair, batch)
         self._check_baselines(batch, num_rows)
         if inference.objective.dreams:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ppgen.distributions import Convolutional, Dense, Replicated
+from ppgen.distributions import Convolutional, Dense, Ordinal, Replicated
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 
 State = dict[str, Tensor]
@@ -51,6 +51,8 @@ def centred_gradients(energy: LayeredEnergy, state: State, gradients: Mapping[in
     Returns:
         Centred gradients under the same keys; empty if a coupling has no centred form or a gradient is missing.
     """
+    if len(energy.couplings) == 1 and isinstance(energy.couplings[0], Ordinal):
+        return _centred_scores(energy, energy.couplings[0], state, gradients)
     if not all(isinstance(coupling, (Convolutional, Dense, Replicated)) for coupling in energy.couplings):
         return {}
     offsets = {**energy.split(state["even_offset"], EVEN), **energy.split(state["odd_offset"], ODD)}
@@ -85,6 +87,26 @@ def centred_gradients(energy: LayeredEnergy, state: State, gradients: Mapping[in
     for bias, gradient, shift in zip(biases, flat, shifts, strict=True):
         centred[id(bias)] = (gradient - shift).reshape(bias.shape)
     return centred
+
+
+def _centred_scores(
+    energy: LayeredEnergy, coupling: Ordinal, state: State, gradients: Mapping[int, Tensor]
+) -> dict[int, Tensor]:
+    """The same for ordered values, each of whose weights (K of a group) is made of the same two."""
+    scores, parts = coupling.scores, coupling.parameters()
+    below, above = state["even_offset"].reshape(scores.shape), state["odd_offset"]
+    biases = [units.parameters()[0] for units in energy.units]
+    if any(id(parameter) not in gradients for parameter in (*biases, *parts)):
+        return {}
+    lower, upper = (gradients[id(bias)] for bias in biases)
+    centred, shift = {}, torch.zeros_like(lower)
+    total = torch.zeros_like(upper)
+    for part, factor in zip(parts, (scores, torch.ones_like(scores)), strict=True):
+        mean = (factor * below).sum(1)
+        gradient = gradients[id(part)] - torch.outer((factor * lower).sum(1), above) - torch.outer(mean, upper)
+        shift, total = shift + factor * (gradient @ above).unsqueeze(-1), total + mean @ gradient
+        centred[id(part)] = gradient
+    return {**centred, id(biases[0]): lower - shift, id(biases[1]): upper - total}
 
 
 def _map_offsets(coupling: Convolutional, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from typing import Any
 from pyro.distributions import Independent, MaskedDistribution
 from torch import Tensor
 
-from ppgen.distributions import BoltzmannMarginal, LayerConditional
+from ppgen.distributions import BoltzmannMarginal, LayerConditional, UndirectedDistribution
 from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.inference.layout import undirected_law
 
@@ -46,9 +46,13 @@ def collapsed(model_sites: dict[str, Any], guide_sites: dict[str, Any]) -> dict[
         values = [partners[layer]["value"] for layer in layers]
         if any(posterior.given.get(layer) is not partners[layer]["value"] for layer in layers) or len(values) != 1:
             continue
-        summed_out = BoltzmannMarginal(energy, other, law.attached, law.sampler, law._validate_args)
-        found[name] = (summed_out.log_prob(values[0]), {partners[layer]["name"] for layer in layers})
+        found[name] = (law.other_side().log_prob(values[0]), {partners[layer]["name"] for layer in layers})
     return found
+
+
+def observed_side(law: UndirectedDistribution) -> UndirectedDistribution:
+    """The law of what is observed of a machine whose latent side stands at a site."""
+    return law.other_side() if isinstance(law, BoltzmannMarginal) else law
 
 
 def conditional_law(fn: Any) -> LayerConditional | None:

@@ -14,7 +14,7 @@ from pyro.poutine.util import site_is_subsample
 from pyro.util import check_site_shape
 
 from ppgen.distributions import UndirectedDistribution
-from ppgen.pair import Pair, keeping_buffers, split_batch
+from ppgen.pair import Pair, fitting_plates, keeping_buffers, split_batch
 
 REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR, UNDIRECTED, RECOGNISED = (
     "reparameterised",
@@ -164,7 +164,14 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
     tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
     devices = [tensor.device for tensor in tensors if tensor.device.type == "cuda"][:1]
     watch = _OwnSubsampling(pair.plate)
-    with torch.random.fork_rng(devices=devices), torch.no_grad(), pair.running(), watch, keeping_buffers(pair):
+    with (
+        torch.random.fork_rng(devices=devices),
+        torch.no_grad(),
+        pair.running(),
+        watch,
+        keeping_buffers(pair),
+        fitting_plates(),
+    ):
         guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
         model_trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(*args, **kwargs)
     if watch.subsamples and not allow_subsampling:

@@ -51,16 +51,18 @@ def legality() -> list[Rule]:
             for kind in (REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR):
                 rules.append(_rule(objective, estimator, kind))
         rules.append(Rule(objective, "none", UNDIRECTED, False, _NEEDS_PHASE))
-        dreams = registry.lookup("objective", objective)().dreams
-        rules.extend(
-            Rule(objective, phase, UNDIRECTED, not dreams, _NO_DREAMS if dreams else "")
-            for phase in registry.NEGATIVE_PHASES
-        )
+        known = registry.lookup("objective", objective)
+        for phase in registry.NEGATIVE_PHASES:
+            advice = _NO_DREAMS if known().dreams else ""
+            if not advice and known.own_gradient and registry.lookup("negative phase", phase).of_values:
+                advice = _NOT_SUMMED_OUT
+            rules.append(Rule(objective, phase, UNDIRECTED, not advice, advice))
         latent = _rule(objective, "auto", DISCRETE)
         rules.append(Rule(objective, "none", RECOGNISED, False, latent.instead or _NEEDS_PHASE))
-        rules.extend(
-            Rule(objective, phase, RECOGNISED, latent.legal, latent.instead) for phase in registry.NEGATIVE_PHASES
-        )
+        for phase in registry.NEGATIVE_PHASES:
+            alone = latent.legal and registry.lookup("negative phase", phase).of_values
+            advice = _NOT_DATA if alone else latent.instead
+            rules.append(Rule(objective, phase, RECOGNISED, not advice, advice))
     return rules
 
 
@@ -73,11 +75,13 @@ def _rule(objective: str, estimator: str, kind: str) -> Rule:
     return Rule(objective, estimator, kind, legal, "" if legal else instead(*parts))
 
 
-def check_negative_phase(phase: NegativePhase | None, layout: Layout, dreams: bool = False) -> None:
+def check_negative_phase(
+    phase: NegativePhase | None, layout: Layout, dreams: bool = False, own_gradient: bool = False
+) -> None:
     """Raise unless undirected sites have a negative phase, and only they, and the guide learns from fantasies there.
 
     A guide that is the exact or the mean-field posterior has no parameters of its own that could, and an observed
-    machine no guide.
+    machine no guide. A phase that is a function of values needs the latent ones summed out.
 
     Raises:
         ValueError: Names the site and says what to use.
@@ -88,6 +92,17 @@ def check_negative_phase(phase: NegativePhase | None, layout: Layout, dreams: bo
     if unrecognised and dreams:
         site = unrecognised[0]
         raise ValueError(f"Fantasies cannot be drawn through the undirected site {site!r}. {_NO_DREAMS}")
+    drawn = [site for site in layout.undirected if layout.latent.get(site, EXACT_POSTERIOR) != EXACT_POSTERIOR]
+    if phase is not None and phase.of_values and drawn:
+        raise ValueError(
+            f"{type(phase).__name__} needs data at the machine, but the units at site {drawn[0]!r} are drawn by the "
+            f"guide, and not from their exact posterior. {_NOT_DATA}"
+        )
+    if phase is not None and phase.of_values and own_gradient and set(layout.undirected) & set(layout.latent):
+        raise ValueError(
+            f"{type(phase).__name__} needs the latent units at site {layout.undirected[0]!r} to be summed out, and the "
+            f"objective draws them. {_NOT_SUMMED_OUT}"
+        )
     if phase is not None and not layout.undirected:
         raise ValueError(
             f"negative_phase={phase!r} was given, but the model has no undirected site whose log Z is unknown. "
@@ -96,6 +111,8 @@ def check_negative_phase(phase: NegativePhase | None, layout: Layout, dreams: bo
 
 
 _NO_DREAMS = "Use an objective without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."
+_NOT_SUMMED_OUT = "Use inference.ELBO(), under which hidden units of an exact posterior are summed out."
+_NOT_DATA = "Use a negative phase for machines of latent units: inference.PCD() or inference.CD(k=1)."
 _NEEDS_PHASE = (
     "Give a negative phase: inference.PCD(), inference.CD(k=1), or inference.ExactPartition() for a small machine."
 )

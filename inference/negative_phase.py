@@ -14,7 +14,7 @@ from torch import Size, Tensor
 from ppgen.distributions import LayerConditional, UndirectedDistribution
 from ppgen.distributions.drawing import join_layers
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.undirected import Sampler
+from ppgen.distributions.undirected import Sampler, Surrogate
 from ppgen.inference.layout import undirected_law
 from ppgen.inference.pyro_loss import PyroLoss
 
@@ -31,9 +31,12 @@ class NegativePhase(PyroLoss):
 
     Attributes:
         normalised: Whether objective values are normalised: True if log Z itself is known.
+        of_values: Whether what stands in the place of log Z is a function of each value, `normaliser`. Then the machine
+            must be observed, or its latent side summed out: values that a guide draws are no data.
     """
 
     normalised: ClassVar[bool] = False
+    of_values: ClassVar[bool] = False
 
     @property
     def scheduled(self) -> bool:
@@ -87,6 +90,10 @@ class NegativePhase(PyroLoss):
         """
         return swept_from_values(law, value, count, 1)
 
+    def normaliser(self, law: UndirectedDistribution, value: Tensor) -> Tensor:
+        """What stands in the place of log Z for each value, (..., units) -> (...,), nats, if that depends on them."""
+        raise TypeError(f"{type(self).__name__} has one log Z for all values.")
+
     def value(self, law: UndirectedDistribution) -> Tensor | float:
         """What is attached when a value is wanted and no gradient: log Z if it is known, else 0."""
         return 0.0
@@ -125,6 +132,8 @@ class NegativePhaseHandler(Messenger):
         if not self.training:
             return
         for name, (law, value) in self.laws.items():
+            if self.phases[name].of_values:
+                continue  # nothing is observed beside the values
             energy = law.base_energy
             side = EVEN if law.from_odd_side else ODD
             known = {fn.layer: layer for fn, layer in self._layers if fn.machine_energy is energy}
@@ -154,7 +163,10 @@ class NegativePhaseHandler(Messenger):
                 f"Site {name!r} is undirected and neither observed nor drawn by the guide, so it cannot be trained. "
                 "Observe it, or draw it in the guide."
             )
-        if not self.training:
+        if phase.of_values and name not in self.log_partitions:
+            self.states.setdefault(name, {})
+            attached = law.with_surrogate(_for_values(name, phase, law, bool(msg["is_observed"])))
+        elif not self.training:
             known = name in self.log_partitions
             attached = law.with_surrogate(self.log_partitions[name] if known else phase.value(law))
         else:
@@ -182,6 +194,21 @@ class NegativePhaseHandler(Messenger):
             fn = fn.base_dist
         if isinstance(fn, LayerConditional) and msg["value"] is not None:
             self._layers.append((fn, msg["value"].detach()))
+
+
+def _for_values(name: str, phase: NegativePhase, law: UndirectedDistribution, observed: bool) -> Surrogate:
+    """The normaliser of a phase at a site, for observed values only."""
+
+    def normaliser(asked: UndirectedDistribution, value: Tensor) -> Tensor:
+        if not observed and asked.layer_names == law.layer_names:
+            raise ValueError(
+                f"{type(phase).__name__} needs the latent units at site {name!r} to be summed out, and they were not: "
+                "the guide must draw them by machine.conditional(...) of the same weights from the very values that "
+                "the model observes, in the same plates, without masks. Use inference.CD() or inference.PCD()."
+            )
+        return phase.normaliser(asked, value)
+
+    return normaliser
 
 
 def replace_law(fn: Any, law: UndirectedDistribution) -> Any:

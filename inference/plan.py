@@ -176,9 +176,11 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
     _check_alone(plan, layout)
     if enumerated_states(plan, layout) is not None and paired:
         summed = next(site for site, estimator in plan.items() if estimator is not None and estimator.sums)
+        coupled = next(site for site, estimator in plan.items() if estimator is not None and estimator.paired)
         raise ValueError(
-            f"Site {summed!r} is summed over and other sites are drawn in antithetic pairs, which cannot both decide "
-            "what a particle is. Use inference.Enumerate() or inference.DisARM() at all of them."
+            f"Site {summed!r} is summed over and site {coupled!r} is drawn in antithetic pairs, which cannot both "
+            f"decide what a particle is. Give {summed!r} inference.ScoreFunction(), or {coupled!r} "
+            "inference.LeaveOneOut() with two particles or more or inference.Enumerate()."
         )
     return plan
 

@@ -61,6 +61,25 @@ def keeping_buffers(pair: Any) -> Iterator[None]:
         kept.clear()
 
 
+@contextmanager
+def fitting_plates() -> Iterator[None]:
+    """Context in which a law that does not fit its plates is told with what to do, and without Pyro's table of shapes.
+
+    Raises:
+        ValueError: Names plate, site, dimension and the two sizes.
+    """
+    try:
+        yield
+    except ValueError as error:
+        told = str(error).partition("\n")[0]
+        if not told.startswith("Shape mismatch inside plate"):
+            raise
+        raise ValueError(
+            f"{told} of its law. Give the plate the rows of the batch, as pyro.plate(name, len(x)), and make what is "
+            "no plate an event with .to_event(1)."
+        ) from error
+
+
 class _PairMethods(nn.Module):
     """What the training loop and the estimators ask of every pair."""
 
@@ -92,12 +111,19 @@ class _PairMethods(nn.Module):
         """Run model and guide once, so that parameters made at the first call exist; the random state is restored.
 
         Raises:
-            ValueError: If an AutoGuide holds a latent site of the data plate: its size would be that of one batch.
+            ValueError: If an AutoGuide holds a latent site of the data plate: its size would be that of one batch; if a
+                law does not fit its plates.
         """
         prepare_modules(self)
         args, kwargs = split_batch(batch)
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), torch.no_grad(), self.running(), keeping_buffers(self):
+        with (
+            torch.random.fork_rng(devices=devices),
+            torch.no_grad(),
+            self.running(),
+            keeping_buffers(self),
+            fitting_plates(),
+        ):
             guide_trace = poutine.trace(self.guide).get_trace(*args, **kwargs)  # type: ignore[arg-type]
             poutine.trace(poutine.replay(self.model, trace=guide_trace)).get_trace(*args, **kwargs)  # type: ignore[arg-type]
         prepare_modules(self)  # an AutoGuide makes its modules at the first call

@@ -63,6 +63,7 @@ NEGATIVE_PHASES: dict[str, str] = {
     "CD": "ppgen.inference.contrastive_divergence:CD",
     "PCD": "ppgen.inference.contrastive_divergence:PCD",
     "TemperedPCD": "ppgen.inference.tempered:TemperedPCD",
+    "PseudoLikelihood": "ppgen.inference.pseudo_likelihood:PseudoLikelihood",
 }
 
 ALGORITHMS: dict[str, str] = {

@@ -1,5 +1,6 @@
 """Benchmarks: complete records, tables that are what the records say, runs that go on where they stopped."""
 
+import argparse
 import copy
 import importlib
 import json
@@ -112,7 +113,9 @@ def test_a_section_says_each_thing_once(modules: dict[str, ModuleType]) -> None:
     example["training"]["seed"] = 0
     example["hardware"]["threads"] = 1
     example["figures"]["log p(x), test"] |= {"kind": "exact", "method": "auto: exact"}
-    text = modules["render"].page({"vae-digits": example}, {})
+    text = (
+        modules["render"].page({"vae-digits": example}, {}).partition("## Gradients")[0]
+    )  # those are records of their own
     assert text.count("seed 0") == 1 and "1 thread;" in text
     assert "| exact | exact |" in text
 
@@ -320,6 +323,14 @@ def test_gradients_of_several_inferences_are_recorded(
     assert written["command"] == f"python benchmarks/gradients.py {case} --quick"
     assert (tmp_path / f"gradients-{case}.png").stat().st_size > 1000
     assert modules["record"].read_all(tmp_path) == {}
+
+
+def test_the_command_of_a_smaller_comparison_says_so(modules: dict[str, ModuleType]) -> None:
+    """Sees a record of few draws whose command would make another one."""
+    gradients = importlib.import_module("gradients")
+    usual = {"quick": False, "epochs": gradients.EPOCHS, "draws": gradients.DRAWS, "rows": gradients.ROWS, "seed": 0}
+    assert gradients._options(argparse.Namespace(**usual)) == ""
+    assert gradients._options(argparse.Namespace(**{**usual, "draws": 50, "seed": 3})) == " --draws 50 --seed 3"
 
 
 def test_pyros_failures_are_measured_beside_ours(modules: dict[str, ModuleType], tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def scaled() -> ppgen.Pair:
 
 
 ELBO, SUM = inference.ELBO(), inference.Enumerate()
+PAIRS = {"top": SUM, "low": inference.DisARM()}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,12 @@ ELBO, SUM = inference.ELBO(), inference.Enumerate()
         (lambda: Mixture(drawn="z"), inference.MaximumLikelihood(), "auto", "MaximumLikelihood.*'z'.*continuous"),
         (lambda: Mixture(drawn="z"), ELBO, inference.AnalyticKL(), "AnalyticKL at site 'z': site 'c'.*summed out"),
         (lambda: Mixture(drawn="z"), inference.ELBO(kl_weight=0.5), "auto", "kl_weight.*'c'.*summed out"),
+        (
+            lambda: Structure("inner", False),
+            ELBO,
+            PAIRS,
+            "'top' is summed over and site 'low'.*Give 'top' .*Score",
+        ),
         (lambda: Structure("scale", False), inference.MaximumLikelihood(), SUM, "'low' carries a scale.*ELBO"),
         (lambda: Structure("global", False), inference.MaximumLikelihood(), SUM, "'top' lies outside plate 'data'"),
     ],

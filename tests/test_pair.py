@@ -11,6 +11,7 @@ from pyro.infer.autoguide import AutoDelta, AutoGuideList, AutoMultivariateNorma
 from pyro.nn import PyroModule, PyroParam, pyro_method
 from torch import Tensor, nn
 
+import ppgen
 from ppgen import inference, testing
 from ppgen.pair import Pair, as_pair, split_batch
 
@@ -230,3 +231,36 @@ def test_what_is_no_pair() -> None:
         as_pair(nn.Linear(2, 2))
     with pytest.raises(TypeError, match="guide must be a callable"):
         Pair(regression, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rows", "latents", "as_event", "message"),
+    [
+        (0, 5, True, r"plate\('data'\) at site z dim -1, 3 vs 5 of its law. Give the plate the rows of the batch"),
+        (0, 1, False, r"plate\('data'\) at site x dim -1, 3 vs 2 of its law.*\.to_event\(1\)\.$"),
+        (1, 1, True, "Site 'x' of the model does not fit its plates"),
+    ],
+    ids=["latents", "observations", "rows"],
+)
+@pytest.mark.uses_pyro_store
+@pytest.mark.parametrize("prepared", [True, False], ids=["fit", "SVI"])
+def test_shapes_that_do_not_fit_the_plate(
+    rows: int, latents: int, as_event: bool, message: str, prepared: bool
+) -> None:
+    """Catches an error in Pyro's words with a table of shapes, which says nothing of what to do."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x) + rows):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            law = dist.Normal(z.unsqueeze(-1).expand(*z.shape, 2), 1.0)
+            pyro.sample("x", law.to_event(1) if as_event else law, obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x) + rows):
+            pyro.sample("z", dist.Normal(pyro.param("m", torch.tensor(0.2)) * torch.ones(latents), 1.0))
+
+    with pyro.validation_enabled(True), pytest.raises(ValueError, match=message):
+        if prepared:
+            ppgen.fit(Pair(model, guide), X, "elbo", steps=1, seed=0, progress=False)
+        else:
+            pyro.infer.SVI(model, guide, pyro.optim.Adam({"lr": 0.01}), loss=inference.ELBO()).step(X)

@@ -52,52 +52,6 @@ def test_documents_are_held_out_whole(modules: Any) -> None:
     assert (splits["passages"].train.sum(1) == words.PASSAGE).all()
 
 
-def _ratings_machine(modules: Any) -> Any:
-    torch.manual_seed(0)
-    made = modules("ratings_machine").GaussianRatings(items=4, ratings=3, hidden=2).double()
-    with torch.no_grad():
-        made.base.copy_(torch.randn(4, 3).log_softmax(-1))
-        for parameter in made.parameters():
-            parameter.copy_(torch.randn_like(parameter) / 2)
-    return made
-
-
-def test_the_law_of_a_rating_is_that_of_the_joint_density(modules: Any) -> None:
-    """Sees a rating that is its own evidence, an item asked for that does not count as rated, a lost curvature."""
-    made = _ratings_machine(modules)
-    scale = torch.arange(1.0, 4.0, dtype=torch.float64)
-    score = scale - (made.base.exp() * scale).sum(-1, keepdim=True)
-
-    def joint(ratings: dict[int, int]) -> torch.Tensor:
-        """Logarithm of the density with the hidden units integrated out."""
-        bias = sum((made.base + made.change)[i, k] for i, k in ratings.items())
-        theta = sum(score[i, k] * made.loading[i] + made.rated[i] for i, k in ratings.items())
-        total = sum(score[i, k] for i, k in ratings.items())
-        units, mean = (len(ratings) + each.exp() for each in made.log_precision)
-        return bias + theta.square().sum() / units / 2 + made.log_tilt.exp() * total**2 / mean / 2
-
-    known = {0: 2, 2: 0, 3: 1}
-    x = torch.zeros(4, 3, dtype=torch.float64)
-    for item, rating in known.items():
-        x[item, rating] = 1
-    found = made.law(x.flatten().unsqueeze(0))[0].log_softmax(-1)
-    for item in range(4):
-        expected = torch.stack([joint({**known, item: k}) for k in range(3)]).log_softmax(0)
-        torch.testing.assert_close(found[item], expected)
-
-
-def test_what_the_ratings_program_observes_is_the_pseudo_likelihood(modules: Any) -> None:
-    """Sees items that were not rated in the value."""
-    from ppgen import inference
-
-    made = _ratings_machine(modules)
-    x = torch.zeros(1, 4, 3, dtype=torch.float64)
-    x[0, 1, 2] = x[0, 3, 0] = 1
-    expected = float((made.law(x.flatten(1)).log_softmax(-1) * x).sum().detach())
-    bound = inference.Inference(inference.MaximumLikelihood()).bind(made, x.flatten(1), num_data=1)
-    assert float(bound.value(x.flatten(1)).detach()) == pytest.approx(expected)
-
-
 def test_rivals_of_ratings_learn_what_is_there(modules: Any) -> None:
     """Sees offsets of the wrong side, and a factorisation whose embeddings are not trained."""
     ratings = modules("undirected_ratings")

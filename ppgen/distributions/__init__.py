@@ -11,6 +11,9 @@ from ppgen.distributions.couplings import Coupling, Dense, Replicated
 from ppgen.distributions.gaussian import Gaussian
 from ppgen.distributions.max_pooled import MaxPooled
 from ppgen.distributions.multinomial import Multinomial
+from ppgen.distributions.ordinal import Ordinal
+from ppgen.distributions.precision_gaussian import PrecisionGaussian
+from ppgen.distributions.pseudo_likelihood import pseudo_log_likelihood
 from ppgen.distributions.samplers import ExactSampler, GibbsSampler
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.distributions.undirected import UndirectedDistribution
@@ -33,7 +36,10 @@ __all__ = [
     "LayerConditional",
     "MaxPooled",
     "Multinomial",
+    "Ordinal",
+    "PrecisionGaussian",
     "Replicated",
     "UndirectedDistribution",
     "Units",
+    "pseudo_log_likelihood",
 ]

@@ -324,6 +324,10 @@ class BoltzmannMarginal(UndirectedDistribution):
         self.side = side
         super().__init__(energy, energy.size(side), attached=attached, sampler=sampler, validate_args=validate_args)
 
+    def other_side(self) -> "BoltzmannMarginal":
+        """Law of the other side, with this one summed out and the same log Z."""
+        return BoltzmannMarginal(self.base_energy, 1 - self.side, self.attached, self.sampler, self._validate_args)
+
     def unnormalised(self, value: Tensor) -> Tensor:
         """-F(x)."""
         return -self.base_energy.free_energy(value, self.side)

@@ -100,7 +100,7 @@ class Categorical(Units):
     def _groups(self, value: Tensor) -> Tensor:
         return value.unflatten(-1, self.bias.shape)
 
-    def _kept(self, terms: Tensor) -> Tensor:
+    def kept(self, terms: Tensor) -> Tensor:
         """Terms (..., groups) of the groups that are there, zero elsewhere."""
         return terms if self.present is None else terms.masked_fill(~self.present, 0.0)
 
@@ -114,11 +114,11 @@ class Categorical(Units):
 
     def energy_terms(self, value: Tensor) -> Tensor:
         """-b_g.x_g of each group, nats: (..., groups)."""
-        return self._kept(-(self._groups(value) * self.bias).sum(-1))
+        return self.kept(-(self._groups(value) * self.bias).sum(-1))
 
     def log_partition_terms(self, input: Tensor) -> Tensor:
         """logsumexp(b_g + input_g) of each group, nats: (..., groups)."""
-        return self._kept((self.bias + self._groups(input)).logsumexp(-1))
+        return self.kept((self.bias + self._groups(input)).logsumexp(-1))
 
     def mean(self, input: Tensor) -> Tensor:
         """softmax(b_g + input_g) in each group: (..., size)."""

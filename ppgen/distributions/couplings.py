@@ -30,6 +30,21 @@ class Coupling(Protocol):
         ...
 
 
+def matrix_of(coupling: Coupling, lower_size: int) -> Tensor:
+    """A coupling as weights between single units: (lower size, upper size).
+
+    Example:
+        >>> import torch
+        >>> matrix_of(Replicated(torch.ones(3, 2), torch.tensor([0.5, -1.0])), 3)[0]
+        tensor([1.5000, 0.0000])
+    """
+    known = getattr(coupling, "matrix", None)
+    if known is not None:
+        return known()
+    like = coupling.parameters()[0]
+    return coupling.forward(torch.eye(lower_size, dtype=like.dtype, device=like.device))
+
+
 class Dense:
     """Every lower unit joined to every upper unit.
 
@@ -61,6 +76,10 @@ class Dense:
     def backward(self, upper: Tensor) -> Tensor:
         """upper W': (..., upper units) -> (..., lower units)."""
         return upper @ self.weight.mT
+
+    def matrix(self) -> Tensor:
+        """The weights."""
+        return self.weight
 
     def check(self, lower_size: int, upper_size: int, names: tuple[str, str]) -> None:
         """Raise ValueError unless the weights have shape (lower_size, upper_size)."""

@@ -96,6 +96,11 @@ class Gaussian(Units):
         grown = (self.bias + input / 2) * input * self._precision()
         return grown + (_LOG_2PI if self.log_variance is None else _LOG_2PI + self.log_variance) / 2 - self._offset
 
+    @property
+    def curvature(self) -> Tensor:
+        """1 / sigma^2 of each unit: (size,)."""
+        return torch.ones_like(self.bias) * self._precision()
+
     def mean(self, input: Tensor) -> Tensor:
         """a + input: (..., size)."""
         return self.bias + input

@@ -1,7 +1,7 @@
 """Pyro distributions known up to their normaliser: what they share, whatever their energy."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,11 +21,17 @@ class Sampler(Protocol):
         ...
 
 
+Surrogate = Callable[["UndirectedDistribution", Tensor], Tensor]
+
+
 @dataclass(frozen=True)
 class Attached:
-    """A log-partition function and the versions of the weights that it was attached for; none for a surrogate."""
+    """A log-partition function and the versions of the weights that it was attached for; none for a surrogate.
 
-    value: Tensor | float
+    A surrogate may be a function of the law and the value whose density is asked for.
+    """
+
+    value: Tensor | float | Surrogate
     versions: tuple[tuple[int, int], ...] | None
 
 
@@ -133,8 +139,13 @@ class UndirectedDistribution(TorchDistribution):
             value = torch.as_tensor(log_partition.per_datum["log_partition"], device=weight.device)
         return self._copy(attached=Attached(value, self.base_energy.versions()))
 
-    def with_surrogate(self, surrogate: Tensor | float) -> "UndirectedDistribution":
-        """The same law with a tensor in the place of log Z of which only the gradient counts."""
+    def with_surrogate(self, surrogate: Tensor | float | Surrogate) -> "UndirectedDistribution":
+        """The same law with a tensor in the place of log Z of which only the gradient counts, or a function.
+
+        Args:
+            surrogate: The tensor; or from the law and a value, (..., event), what stands there in the place of log Z,
+                (...,).
+        """
         return self._copy(attached=Attached(surrogate, None))
 
     def with_sampler(self, sampler: "Sampler | str") -> "UndirectedDistribution":
@@ -165,6 +176,8 @@ class UndirectedDistribution(TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         log_partition = self.attached.value
+        if callable(log_partition):
+            log_partition = log_partition(self, value)
         log_prob = self.unnormalised(value)
         log_prob = log_prob - (log_partition.to(log_prob) if isinstance(log_partition, Tensor) else log_partition)
         return log_prob.expand(torch.broadcast_shapes(log_prob.shape, self.batch_shape))

@@ -100,6 +100,11 @@ class Units(ABC):
         """Sum of the terms of the log-partition's growth between two inverse temperatures, in nats: (...,)."""
         return self.log_partition_ratio_terms(input, before, after).sum(-1)
 
+    @property
+    def curvature(self) -> Tensor | None:
+        """Second derivative of each unit's log-partition where no input changes it: (..., size); None for most."""
+        return None
+
     @abstractmethod
     def mean(self, input: Tensor) -> Tensor:
         """Mean value given the input: (..., size) -> (..., size)."""

@@ -26,7 +26,8 @@ def undirected_metrics(bound: Any, batch: Batch) -> dict[str, Tensor]:
 
     .. math:: \sum_i \log p(x_i \mid x_{-i}) \approx F \log \sigma(\log p(x) - \log p(\tilde x))
 
-    with one bit of F, drawn uniformly for each row, flipped in :math:`\tilde x`. log Z cancels here too.
+    with one bit of F, drawn uniformly for each row, flipped in :math:`\tilde x`. log Z cancels here too. Under
+    `inference.PseudoLikelihood` it is what is trained, and known exactly, of one-hot groups too.
 
     Args:
         bound: An inference, bound to a pair.
@@ -36,6 +37,9 @@ def undirected_metrics(bound: Any, batch: Batch) -> dict[str, Tensor]:
         | Statistical Analysis of Non-Lattice Data (Besag, 1975)
         | Inductive Principles for Restricted Boltzmann Machine Learning (Marlin et al., 2010)
     """
+    if any(phase.of_values for phase in bound.phases.values()):
+        unnormalised = bound.value(batch, dict.fromkeys(bound.undirected, 0.0))
+        return {"pseudo_log_likelihood": bound.value(batch), "free_energy": _independent(bound, batch) - unnormalised}
     if not (isinstance(batch, Tensor) and bound.layout.exact_posterior and _are_bits(batch)):
         return {"free_energy": _independent(bound, batch) - bound.value(batch)}
     flipped = batch.clone()
