@@ -26,6 +26,7 @@ class Job:
         published: Ids of entries in `published.json` that stand beside the headline.
         loading: Other arguments of `ppgen.datasets.load`.
         pretraining: Arguments of `ppgen.training.pretrain`, of a stack whose layers are trained before it.
+        continues: Name of a job whose trained model this one starts from; it is run first if need be.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Job:
     published: tuple[str, ...] = field(default=())
     loading: Mapping[str, Any] = field(default_factory=dict)
     pretraining: Mapping[str, Any] = field(default_factory=dict)
+    continues: str | None = None
 
     @property
     def binarization(self) -> str:
@@ -231,6 +233,27 @@ JOBS: dict[str, Job] = {
         training={"epochs": 120, "batch_size": 50, "lr": 2e-3, "lr_schedule": "linear", "matmul_precision": "bf16"},
         evaluate=importance(5000),
         published=("iwae-2016-iwae-1l",),
+    ),
+    "vae-mnist-long": Job(
+        title="VAE 784-200-200-50, products in bf16",
+        dataset="mnist",
+        binarize="dynamic",
+        model=lambda: models.VAE(features=784, latent=50, hidden=(200, 200)),
+        inference=inference.ELBO(),
+        training={**VAE_MNIST, "epochs": 400, "matmul_precision": "bf16"},
+        evaluate=importance(5000),
+        published=("iwae-2016-vae-1l",),
+    ),
+    "iwae-mnist-continued": Job(
+        title="VAE 784-200-200-50 of 400 epochs, continued as IWAE K=50, products in bf16",
+        dataset="mnist",
+        binarize="dynamic",
+        model=lambda: models.VAE(features=784, latent=50, hidden=(200, 200)),
+        inference=inference.IWAE(num_particles=50),
+        training={"epochs": 60, "batch_size": 50, "lr": 1e-3, "lr_schedule": "linear", "matmul_precision": "bf16"},
+        evaluate=importance(5000),
+        published=("iwae-2016-vae-then-iwae-1l", "iwae-2016-iwae-1l"),
+        continues="vae-mnist-long",
     ),
     "iwae-2l-mnist": Job(
         title="IWAE K=50, two layers, 784-200-200-100-100-100-50",

@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _measure(name: str, job: Job, given: argparse.Namespace) -> None:
-    folder = given.runs / (name if given.seed == 0 else f"{name}-seed{given.seed}")
+    folder = folder_of(name, given)
     device = resolve_device(given.device)
     data = load_data(job, given.data_dir)
     reset_peak_memory(device)
@@ -63,9 +63,12 @@ def _measure(name: str, job: Job, given: argparse.Namespace) -> None:
         run.pair.to(device)
     else:
         try:
-            run = _train(job, data, folder, given)
+            run = _train(job, data, folder, given, time.monotonic() + 60 * given.minutes)
         except OutOfTimeError:
             print(f"{name}: within the training of its layers; the same command goes on.")
+            return
+        if run is None:
+            print(f"{name}: within the training of {job.continues}, from which it starts; the same command goes on.")
             return
     if not (run.state["finished"] or given.evaluate):
         done, target = run.state["epoch"], job.training["epochs"]
@@ -77,7 +80,7 @@ def _measure(name: str, job: Job, given: argparse.Namespace) -> None:
     for label, estimate in figures.items():
         print(f"{name}: {label}: {estimate}")
     content = _record(name, job, data, run, figures, given)
-    content["seconds"] = {"training": round(run.seconds, 1), "evaluation": round(seconds, 1)}
+    content["seconds"] = {"training": round(60 * content["budget"]["minutes"], 1), "evaluation": round(seconds, 1)}
     content["peak_memory_mib"] = {"training": _round(run.peak_memory), "whole": _round(peak_memory(device))}
     content["hardware"] = record.hardware(device)
     print(f"{name}: written to {record.write(content, given.results)}")
@@ -95,9 +98,17 @@ def load_data(job: Job, data_dir: str | None) -> datasets.Dataset:
     return datasets.load(found, binarize=job.binarize, **job.loading)
 
 
-def _train(job: Job, data: datasets.Dataset, folder: Path, given: argparse.Namespace) -> Run:
+def _train(job: Job, data: datasets.Dataset, folder: Path, given: argparse.Namespace, end: float) -> Run | None:
+    """The run, trained as far as the time allows; None if that did not suffice for the one from which it starts."""
+    before = None
+    if job.continues is not None and not (folder / "checkpoint").exists():
+        before = _train(JOBS[job.continues], data, folder_of(job.continues, given), given, end)
+        if before is None or not before.state["finished"]:
+            return None
     torch.manual_seed(given.seed)  # initial weights; everything else that is drawn in training has fit's seed
     model = job.model()
+    if before is not None:
+        model.load_state_dict(before.pair.state_dict())
     if job.pretraining and not (folder / "checkpoint").exists():
         seconds = pretrain(job, model, data, layers_of(folder), given)
         print(f"The layers are trained, in {seconds / 60:.1f} minutes.")
@@ -111,8 +122,20 @@ def _train(job: Job, data: datasets.Dataset, folder: Path, given: argparse.Names
         folder=folder,
         resume="auto",
         checkpoint_minutes=min(2.0, given.minutes),
-        callbacks=[stop_after(60 * given.minutes)],
+        callbacks=[stop_at(end)],
     )
+
+
+def folder_of(name: str, given: argparse.Namespace) -> Path:
+    """Where the run of a job is kept."""
+    return given.runs / (name if given.seed == 0 else f"{name}-seed{given.seed}")
+
+
+def runs_before(job: Job, given: argparse.Namespace) -> list[Run]:
+    """The run from which a job's starts, and so on; none if it starts anew."""
+    if job.continues is None:
+        return []
+    return [ppgen.load(folder_of(job.continues, given)), *runs_before(JOBS[job.continues], given)]
 
 
 def layers_of(folder: Path) -> Path:
@@ -120,9 +143,8 @@ def layers_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}-layers")
 
 
-def stop_after(seconds: float) -> Callable[[Event], None]:
-    """Callback that ends training at the first epoch or checkpoint after that time."""
-    end = time.monotonic() + seconds
+def stop_at(end: float) -> Callable[[Event], None]:
+    """Callback that ends training at the first epoch or checkpoint after that time of `time.monotonic`."""
 
     def callback(event: Event) -> None:
         if event.kind in ("epoch", "checkpoint") and time.monotonic() >= end:
@@ -134,6 +156,7 @@ def stop_after(seconds: float) -> Callable[[Event], None]:
 def _record(
     name: str, job: Job, data: datasets.Dataset, run: Run, figures: dict[str, Any], given: argparse.Namespace
 ) -> dict[str, Any]:
+    runs = [run, *runs_before(job, given)]
     return {
         "name": name,
         "model": job.title,
@@ -149,8 +172,8 @@ def _record(
         "budget": {
             "epochs": run.state["epoch"],
             "target_epochs": job.training["epochs"],
-            "updates": run.state["step"],
-            "minutes": round(run.seconds / 60, 2),
+            "updates": sum(each.state["step"] for each in runs),
+            "minutes": round(sum(each.seconds for each in runs) / 60, 2),
         },
         "headline": next(iter(figures)),
         "figures": {label: record.figure(estimate) for label, estimate in figures.items()},

@@ -235,6 +235,33 @@ def test_layers_are_trained_before_the_run_and_their_bounds_recorded(
     assert "The layers are trained" not in capsys.readouterr().out
 
 
+def test_a_run_starts_from_the_one_that_it_continues(
+    modules: dict[str, ModuleType],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Sees a start from new weights, one from a run that is not done, and time and updates that are not counted."""
+    run = modules["run"]
+    first = run.JOBS["rbm-digits"]
+    first = replace(first, training={**first.training, "epochs": 2})
+    second = replace(first, training={**first.training, "lr": 1e-9}, continues="rbm-digits")
+    monkeypatch.setitem(run.JOBS, "rbm-digits", first)
+    monkeypatch.setitem(run.JOBS, "rbm-mnist", second)
+    where = ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path), "--device", "cpu"]
+    assert run.main(["rbm-mnist", "--minutes", "1e-6", *where]) == 0
+    assert "within the training of rbm-digits" in capsys.readouterr().out
+    assert run.main(["rbm-mnist", "--minutes", "60", *where]) == 0
+    assert run.main(["rbm-digits", "--minutes", "60", *where]) == 0
+    before, after = (
+        json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8")) for name in ("rbm-digits", "rbm-mnist")
+    )
+    one, other = (each["figures"]["log p(x), test"]["value"] for each in (before, after))
+    assert one == pytest.approx(other, abs=1e-3)
+    assert after["budget"]["updates"] == 2 * before["budget"]["updates"]
+    assert after["budget"]["minutes"] >= before["budget"]["minutes"]
+
+
 def test_curves_are_thinned_and_drawn_together(modules: dict[str, ModuleType], tmp_path: Path) -> None:
     """Sees the first or last epoch lost by thinning, one model on several panels, records without curves."""
 
