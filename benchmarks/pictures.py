@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data-dir", help="folder with the public data sets")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
     parser.add_argument("--warmup", type=int, default=5_000, help="Gibbs sweeps before the draws (default: 5000)")
+    parser.add_argument("--sweeps", type=int, default=2_000, help="sweeps to each draw, of R-hat too (default: 2000)")
     parser.add_argument("--runs", type=Path, default=record.ROOT / "runs" / "benchmarks", help="where runs are kept")
     parser.add_argument("--results", type=Path, default=record.RESULTS, help="where the pictures are written")
     given = parser.parse_args(arguments)
@@ -40,9 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
     shape = data.image_shape or IMAGE
     half = whole.clone()
     half[:, half.shape[1] // 2 :] = torch.nan  # of an image, the lower half
+    chains = {"seed": given.seed, "warmup_steps": given.warmup, "sweeps": given.sweeps}
     drawn = {
-        "samples": figures.samples(run, shape, num_samples=100, seed=given.seed, warmup_steps=given.warmup),
-        "completions": figures.completions(run, half, shape, whole=whole, seed=given.seed),
+        "samples": figures.samples(run, shape, num_samples=100, **chains),
+        "completions": figures.completions(run, half, shape, whole=whole, **chains),
     }
     for what, figure in drawn.items():
         path = given.results / f"{what}-{given.name}.png"
