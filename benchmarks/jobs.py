@@ -55,12 +55,7 @@ RBM_MNIST: dict[str, Any] = {
     "lr": 0.1,
     "lr_schedule": "linear",
 }
-RBM_500: dict[str, Any] = {
-    **RBM_MNIST,
-    "lr": 0.05,
-    "optimizer": {"name": "sgd", "momentum": 0.5, "weight_decay": 3e-4},
-}
-"""Without weight decay such a machine is better by 3.6 nats on training rows than on test rows."""
+RBM_500: dict[str, Any] = {**RBM_MNIST, "lr": 0.1, "optimizer": {"name": "sgd", "momentum": 0.5}}
 
 
 def small_machine(hidden: int, dataset: str, binarize: str | None, loading: Mapping[str, Any], *published: str) -> Job:
@@ -271,7 +266,7 @@ JOBS: dict[str, Job] = {
         binarize=None,
         model=lambda: models.RBM(visible=784, hidden=500),
         inference=inference.PCD(k=5, num_chains=100),
-        training={**RBM_500, "epochs": 150},
+        training={**RBM_500, "epochs": 120},
         evaluate=sandwiched("salakhutdinov-2008"),
         loading=MACHINE_LOADING,
     ),
