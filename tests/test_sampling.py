@@ -14,6 +14,7 @@ from ppgen import inference, models
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
 from ppgen.distributions.layered_energy import EVEN
 from ppgen.graphs.threefry import make_key
+from ppgen.inference import compiled_kernel
 from ppgen.training import gibbs
 from ppgen.training.convergence import effective_sample_size, split_rhat
 from ppgen.training.gibbs import Sweep, gibbs_chains
@@ -164,7 +165,7 @@ def test_sampling_without_a_compiler_warns_once(monkeypatch):
 
 def test_only_long_runs_of_large_machines_are_compiled(uncompiled, monkeypatch):
     """Catches a rule that leaves out the chains, the sweeps, the warm-up or the size of the machine."""
-    monkeypatch.setattr(gibbs, "WORTH_COMPILING", 10 * (3 + 2 * 4) * 6)
+    monkeypatch.setattr(compiled_kernel, "WORTH_COMPILING", 10 * (3 + 2 * 4) * 6)
     for chains, sweeps, warmup, expected in ((9, 4, 3, 0), (10, 3, 3, 0), (10, 4, 2, 0), (10, 4, 3, 1)):
         ppgen.sample(_rbm(), 2 * chains, num_chains=chains, sweeps=sweeps, warmup_steps=warmup)
         assert len(uncompiled) == expected
