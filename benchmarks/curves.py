@@ -15,6 +15,8 @@ import record
 PICTURE = record.RESULTS / "curves.png"
 _SHOWN = 60.0  # nats below the best value at which a panel ends: the first minutes would press the rest flat
 
+MEANING = {"pseudo_log_likelihood": "pseudo-log-likelihood of validation rows"}
+
 Record = Mapping[str, Any]
 
 
@@ -52,7 +54,7 @@ def draw(records: Mapping[str, Record], path: Path = PICTURE) -> Path | None:
         shown = min(_SHOWN, best - lowest)
         axis.set_ylim(best - shown, best + 0.05 * shown)
         axis.set_xlabel("minutes of training")
-        axis.set_ylabel("validation value, nats per image")
+        axis.set_ylabel(f"{MEANING.get(_metric(group[0]), 'bound on validation rows')}, nats per image", fontsize=9)
         axis.legend(fontsize=8, loc="lower right")
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -220,7 +220,7 @@ JOBS: dict[str, Job] = {
         published=("iwae-2016-vae-2l",),
     ),
     "iwae-mnist": Job(
-        title="IWAE K=50, 784-200-200-50, products in bf16",
+        title="VAE 784-200-200-50, IWAE K=50, products in bf16",
         dataset="mnist",
         binarize="dynamic",
         model=lambda: models.VAE(features=784, latent=50, hidden=(200, 200)),
@@ -240,7 +240,7 @@ JOBS: dict[str, Job] = {
         published=("iwae-2016-vae-1l",),
     ),
     "iwae-mnist-continued": Job(
-        title="VAE 784-200-200-50 of 400 epochs, continued as IWAE K=50, products in bf16",
+        title="VAE 784-200-200-50, 400 epochs of ELBO, then IWAE K=50, products in bf16",
         dataset="mnist",
         binarize="dynamic",
         model=lambda: models.VAE(features=784, latent=50, hidden=(200, 200)),
@@ -251,7 +251,7 @@ JOBS: dict[str, Job] = {
         continues="vae-mnist-long",
     ),
     "iwae-2l-mnist": Job(
-        title="IWAE K=50, two layers, 784-200-200-100-100-100-50",
+        title="hierarchical VAE 784-200-200-100-100-100-50, IWAE K=50",
         dataset="mnist",
         binarize="dynamic",
         model=lambda: models.HierarchicalVAE(features=784, latents=(100, 50), hidden=((200, 200), (100, 100))),

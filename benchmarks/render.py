@@ -33,8 +33,9 @@ different data sets, whose figures differ by several nats.
 CURVES = """\
 ![Validation value against minutes of training](../benchmarks/results/curves.png)
 
-The validation value is the bound that a run maximises, on validation rows; runs by different algorithms report
-different bounds, so that heights compare only within one algorithm. `python benchmarks/curves.py` draws the figure.
+The bound is the one that a run maximises, on validation rows; runs by different algorithms report different ones, so
+that heights compare only within one algorithm. Of a Boltzmann machine whose log Z is not known in training it is the
+pseudo-log-likelihood, estimated from one flipped bit a row. Minutes are wall time, compilation included. `python benchmarks/curves.py` draws the figure.
 """
 
 GRADIENTS = """\
