@@ -10,7 +10,7 @@ from torch import Tensor
 from ppgen.distributions.drawing import draw_layers
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
-from ppgen.graphs.compiler import compiled
+from ppgen.graphs.compiler import compiled, in_a_line
 from ppgen.graphs.threefry import make_key
 
 WORTH_COMPILING = 3e11  # multiply-adds of a run, some ten seconds on two cores, from which on it is compiled
@@ -214,7 +214,7 @@ def compiled_level(level: Level, values: Tensor, log_weights: Tensor) -> Callabl
         machine_code = compiled(level, inputs)
         machine_code(*inputs)
     except Exception as error:  # no compiler, or one that cannot do with this graph
-        reason = f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
+        reason = in_a_line(error)
         warnings.warn(f"Annealing could not be compiled, so it runs uncompiled: {reason}", stacklevel=3)
         return level
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.graphs.compiler import compiled
+from ppgen.graphs.compiler import compiled, in_a_line
 from ppgen.inference.machine_kernel import MachineKernel
 
 # Multiply-adds of a run, couplings times chains times sweeps, from which on it is compiled. On one core a sweep of a
@@ -76,7 +76,7 @@ def make_step(
             machine_code = compiled(program, leaves)  # the weights are constants of the graph
             machine_code(*leaves)
     except Exception as error:  # no compiler, or one that cannot do with this graph
-        reason = f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
+        reason = in_a_line(error)
         warnings.warn(f"The chains could not be compiled, so they run uncompiled: {reason}", stacklevel=3)
         return by_program
 

@@ -47,3 +47,13 @@ def compiled(
             return list(machine_code(*tree_leaves(arguments)))
 
     return run
+
+
+def in_a_line(error: Exception) -> str:
+    r"""Kind of an error and the first line of what it says, for a warning.
+
+    Example:
+        >>> in_a_line(RuntimeError("no compiler\nlong story"))
+        'RuntimeError: no compiler'
+    """
+    return f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"

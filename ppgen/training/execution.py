@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from ppgen.graphs.compiler import in_a_line
 from ppgen.inference import StepResult
 from ppgen.training.batches import Batch
 from ppgen.training.selection import Selection
@@ -183,7 +184,7 @@ class Execution:
                 self.traced.compile(batch)
             except Exception as error:  # no compiler, or one that cannot do with this graph
                 self.stage, self.settled = "graph", True
-                reason = f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
+                reason = in_a_line(error)
                 warnings.warn(f"The traced step could not be compiled, so it runs uncompiled: {reason}", stacklevel=4)
                 return
             self._codes += 1

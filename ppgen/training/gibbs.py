@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ppgen.distributions.drawing import draw_layers
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.graphs.compiler import compiled
+from ppgen.graphs.compiler import compiled, in_a_line
 from ppgen.graphs.threefry import make_key
 from ppgen.inference.compiled_kernel import worth_compiling
 
@@ -126,7 +126,7 @@ def compiled_sweep(sweep: Sweep, inputs: list[Tensor]) -> Callable[[list[Tensor]
             machine_code = compiled(sweep, [inputs, key])
             machine_code(inputs, key)
     except Exception as error:  # no compiler, or one that cannot do with this graph
-        reason = f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
+        reason = in_a_line(error)
         warnings.warn(f"Gibbs sampling could not be compiled, so it runs uncompiled: {reason}", stacklevel=3)
         return sweep
 
