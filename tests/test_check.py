@@ -1,5 +1,6 @@
 """The report on a fit: what is right passes, and each known fault is named with what to do."""
 
+import importlib
 import json
 import math
 
@@ -215,6 +216,22 @@ def test_fit_ends_with_the_report(tmp_path, capsys: pytest.CaptureFixture) -> No
     assert "Check of RBM on 300 rows" in printed and "R-hat of the chains" in printed
     written = json.loads((tmp_path / "evaluation.json").read_text())["check"]
     assert [each["name"] for each in written["findings"]][:2] == ["log-likelihood", "latent units"]
+
+
+def test_a_large_machine_is_annealed_once_from_both_sides(tmp_path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
+    """Catches a report that anneals twice, for its likelihood and for its check, and may contradict itself."""
+    runs = []
+    log_partition = evaluation.log_partition
+    monkeypatch.setattr(evaluation, "log_partition", lambda *a, **k: runs.append(k["method"]) or log_partition(*a, **k))
+    monkeypatch.setattr(importlib.import_module("ppgen.diagnostics.check"), "log_partition", evaluation.log_partition)
+    line = "fit RBM --hidden 21 --data digits --binarize threshold --epochs 1 --quiet --compile false --folder"
+    assert main([*line.split(), str(tmp_path)]) == 0
+    assert runs == ["sandwich"] and " <= log Z <= " in capsys.readouterr().out
+    written = json.loads((tmp_path / "evaluation.json").read_text())
+    log_z = written["estimates"]["log Z"]
+    assert log_z["lower"]["value"] == log_z["value"]
+    (finding,) = [each for each in written["check"]["findings"] if each["name"] == "log Z"]
+    assert finding["values"]["gap"] == pytest.approx(log_z["upper"]["value"] - log_z["lower"]["value"])
 
 
 def test_run_checks_itself() -> None:

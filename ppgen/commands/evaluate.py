@@ -15,6 +15,7 @@ from ppgen.commands.parser import Parser
 from ppgen.datasets import Dataset
 from ppgen.evaluation import Estimate
 from ppgen.evaluation.likelihood_methods import METHODS
+from ppgen.evaluation.partition import enumerable
 from ppgen.inference.machines import undirected_sites
 from ppgen.training import checkpoint
 from ppgen.training.environment import resolve_device
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def evaluate(
-    pair: Any, rows: Any, *, method: str = "auto", progress: bool = False, **options: Any
+    pair: Any, rows: Any, *, method: str = "auto", progress: bool = False, both_sides: bool = False, **options: Any
 ) -> dict[str, Estimate]:
     """log Z of each undirected site, and the mean log-likelihood of rows computed with it.
 
@@ -49,6 +50,7 @@ def evaluate(
         rows: Data, (rows, features).
         method: As for `ppgen.evaluation.log_likelihood`.
         progress: Whether to show progress bars.
+        both_sides: Whether a log Z that is one for all rows, and is not enumerated, is estimated from both sides.
         **options: Other arguments of `ppgen.evaluation.log_likelihood`.
 
     Returns:
@@ -67,7 +69,7 @@ def evaluate(
         site: evaluation.log_partition(
             pair,
             site=site,
-            method=method if method in ("exact", "ais") else "auto",
+            method=_method_of_partition(method, energy, both_sides),
             x=rows[:] if energy.batch_shape else rows[:1],  # each row may have a log Z of its own
             progress=progress,
             **annealing,
@@ -79,6 +81,12 @@ def evaluate(
         pair, rows, method=method, log_partition=partitions or None, progress=progress, **options
     )
     return {**named, "log-likelihood": likelihood}
+
+
+def _method_of_partition(method: str, energy: Any, both_sides: bool) -> str:
+    if method in ("exact", "ais"):
+        return method
+    return "sandwich" if both_sides and not energy.batch_shape and not enumerable(energy) else "auto"
 
 
 def show(estimates: Mapping[str, Estimate]) -> None:

@@ -8,7 +8,7 @@ from ppgen.commands import evaluate
 from ppgen.commands.data import rows_of
 from ppgen.commands.folders import FIGURES, POSTERIOR, watched
 from ppgen.datasets import Dataset
-from ppgen.evaluation import Estimate
+from ppgen.evaluation import Estimate, PartitionSandwich
 
 BUDGET = 1_000_000  # log-weights: a few seconds for a small model, some minutes for a large one on CPU
 MOST_PARTICLES, FEWEST_PARTICLES = 1000, 50
@@ -34,7 +34,9 @@ def report(
     if num_particles is None:
         num_particles = max(FEWEST_PARTICLES, min(MOST_PARTICLES, BUDGET // len(rows)))
     print(f"evaluating the {split} rows of {data.describe()}", flush=True)
-    estimates = evaluate.evaluate(run.pair, rows, num_particles=num_particles, progress=watched(quiet), **options)
+    estimates = evaluate.evaluate(
+        run.pair, rows, num_particles=num_particles, progress=watched(quiet), both_sides=True, **options
+    )
     evaluate.show(estimates)
     folder = Path(run.folder)
     checked = _check(run, data, rows, split, estimates, num_particles, options.get("seed", 0))
@@ -60,13 +62,14 @@ def _check(
     """How far the fit can be believed, with the estimates that are there already."""
     from ppgen import diagnostics
 
-    exact = estimates.get("log Z")
+    log_z = estimates.get("log Z")
+    known = log_z is not None and (log_z.kind == "exact" or isinstance(log_z, PartitionSandwich))
     return diagnostics.check(
         run,
         rows[:],
         train=None if split == "train" else data.train[:CHECKED_ROWS],
         log_likelihood=estimates["log-likelihood"],
-        partitions=exact if exact is not None and exact.kind == "exact" else None,  # else from both sides
+        partitions=log_z if known else None,  # else from both sides
         num_particles=num_particles,
         seed=seed,
     )
