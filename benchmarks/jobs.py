@@ -27,6 +27,7 @@ class Job:
         loading: Other arguments of `ppgen.datasets.load`.
         pretraining: Arguments of `ppgen.training.pretrain`, of a stack whose layers are trained before it.
         continues: Name of a job whose trained model this one starts from; it is run first if need be.
+        tested_on: File in the data folder whose test rows, of the same images, stand for those of `dataset`.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Job:
     loading: Mapping[str, Any] = field(default_factory=dict)
     pretraining: Mapping[str, Any] = field(default_factory=dict)
     continues: str | None = None
+    tested_on: str | None = None
 
     @property
     def binarization(self) -> str:
@@ -55,7 +57,7 @@ RBM_MNIST: dict[str, Any] = {
     "lr": 0.1,
     "lr_schedule": "linear",
 }
-RBM_500: dict[str, Any] = {**RBM_MNIST, "lr": 0.1, "optimizer": {"name": "sgd", "momentum": 0.5}}
+RBM_500: dict[str, Any] = {**RBM_MNIST, "optimizer": {"name": "sgd", "momentum": 0.5}}
 
 
 def small_machine(hidden: int, dataset: str, binarize: str | None, loading: Mapping[str, Any], *published: str) -> Job:
@@ -95,6 +97,13 @@ SBN_DATA = "mnist_fixed_binarized.npz"
 SBN_LOADING: dict[str, Any] = {"packed": True, "num_features": 784, "image_shape": (28, 28), "valid_size": 10_000}
 MACHINE_LOADING = {**SBN_LOADING, "valid_size": 1_000}
 """59,000 rows for training: papers on Boltzmann machines had all 60,000, those on belief networks 50,000."""
+FRESH_BITS: dict[str, Any] = {
+    "dataset": "mnist",
+    "binarize": "dynamic",
+    "loading": {"valid_size": 1_000},
+    "tested_on": SBN_DATA,
+}
+"""Each batch draws the bits of its images anew, as the authors of the RBM and DBM of 2008 and 2009 did."""
 
 ALGORITHMS: Mapping[str, tuple[str, inference.Inference]] = {
     "nvil": ("NVIL", inference.NVIL()),
@@ -266,19 +275,27 @@ JOBS: dict[str, Job] = {
         binarize=None,
         model=lambda: models.RBM(visible=784, hidden=500),
         inference=inference.PCD(k=5, num_chains=100),
-        training={**RBM_500, "epochs": 120},
+        training={**RBM_500, "epochs": 120, "optimizer": {"name": "sgd", "momentum": 0.5, "weight_decay": 1e-4}},
         evaluate=sandwiched("salakhutdinov-2008"),
         loading=MACHINE_LOADING,
     ),
+    "rbm-500-fresh-bits": Job(
+        title="RBM 784-500, PCD-5, training bits drawn anew",
+        model=lambda: models.RBM(visible=784, hidden=500),
+        inference=inference.PCD(k=5, num_chains=100),
+        training={**RBM_500, "epochs": 120},
+        evaluate=sandwiched("salakhutdinov-2008"),
+        published=("salakhutdinov-2008-cd25",),
+        **FRESH_BITS,
+    ),
     "dbm-500-1000": Job(
-        title="DBM 784-500-1000, PCD-5",
-        dataset=SBN_DATA,
-        binarize=None,
+        title="DBM 784-500-1000, PCD-5, training bits drawn anew",
         model=lambda: models.DBM(visible=784, hidden=(500, 1000)),
         inference=inference.PCD(k=5, num_chains=100),
-        training={**RBM_MNIST, "epochs": 60, "lr": 0.03, "optimizer": {"name": "sgd", "momentum": 0.5}},
+        training={**RBM_500, "epochs": 75, "optimizer": {"name": "sgd", "momentum": 0.5, "weight_decay": 2e-5}},
         evaluate=sandwiched(20_000),
-        loading=MACHINE_LOADING,
+        published=("salakhutdinov-2009-dbm",),
+        **FRESH_BITS,
     ),
     "dbn-500-500": Job(
         title="DBN 784-500-500, layers by PCD-5, then up-down",
@@ -290,7 +307,7 @@ JOBS: dict[str, Job] = {
         pretraining={
             **RBM_500,
             "inference": inference.PCD(k=5, num_chains=100),
-            "epochs": (20, 10),
+            "epochs": (20, 40),
             "betas": 10_000,
         },
         evaluate=belief_net_of_machines(20_000),

@@ -10,12 +10,13 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import record
 import torch
-from jobs import JOBS, Job
+from jobs import JOBS, SBN_LOADING, Job
 from pretraining import OutOfTimeError, bounds, pretrain
 
 import ppgen
@@ -88,14 +89,23 @@ def _measure(name: str, job: Job, given: argparse.Namespace) -> None:
 
 def load_data(job: Job, data_dir: str | None) -> datasets.Dataset:
     """The data of a job: registered ones by name, a file from the first data folder that holds it."""
-    if not job.dataset.endswith(SUFFIXES):
-        return datasets.load(job.dataset, binarize=job.binarize, root=data_dir, **job.loading)
-    searched = [folder / job.dataset for folder in search_folders(data_dir)]
+    if job.tested_on is not None:
+        drawn = _loaded(job.dataset, data_dir, binarize=job.binarize, **job.loading)
+        fixed = _loaded(job.tested_on, data_dir, binarize=None, **SBN_LOADING)
+        name, checksum = f"{drawn.name}, tested on {fixed.name}", f"{drawn.checksum}, {fixed.checksum}"
+        return replace(drawn, name=name, test=fixed.test, checksum=checksum)
+    return _loaded(job.dataset, data_dir, binarize=job.binarize, **job.loading)
+
+
+def _loaded(dataset: str, data_dir: str | None, **how: Any) -> datasets.Dataset:
+    if not dataset.endswith(SUFFIXES):
+        return datasets.load(dataset, root=data_dir, **how)
+    searched = [folder / dataset for folder in search_folders(data_dir)]
     found = next((path for path in searched if path.is_file()), None)
     if found is None:
         folders = ", ".join(str(path.parent) for path in searched)
-        raise SystemExit(f"{job.dataset} is in none of {folders}: name its folder by --data-dir or PPGEN_DATA.")
-    return datasets.load(found, binarize=job.binarize, **job.loading)
+        raise SystemExit(f"{dataset} is in none of {folders}: name its folder by --data-dir or PPGEN_DATA.")
+    return datasets.load(found, **how)
 
 
 def _train(job: Job, data: datasets.Dataset, folder: Path, given: argparse.Namespace, end: float) -> Run | None:

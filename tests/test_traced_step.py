@@ -1,6 +1,7 @@
 """A traced step does what the program does, is traced once a shape, and notices what a graph cannot hold."""
 
 import dataclasses
+import itertools
 import warnings
 
 import pyro
@@ -187,6 +188,33 @@ def test_what_cannot_be_traced_runs_eagerly_with_one_warning() -> None:
         run = ppgen.fit(pair, BITS, "elbo", steps=5, compile=True, progress=False)
     assert len(caught) == 1
     assert run.state["execution"]["stage"] == "eager"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kept"),
+    [
+        ({"eager": 1.0, "graph": 1.05, "compiled": 0.7}, "compiled"),
+        ({"eager": 1.0, "graph": 0.9, "compiled": 1.3}, "graph"),
+        ({"eager": 1.0, "graph": 1.2, "compiled": 1.1}, "eager"),
+    ],
+)
+def test_the_fastest_way_is_kept_of_all_that_pay_to_try(seconds, kept, monkeypatch) -> None:
+    """Catches a graph as slow as the program that keeps its code from being tried; and a burst of other load."""
+    runner = execution.Execution(None, {}, clock=lambda: next(ticks))
+
+    def passing():
+        now = 0.0
+        for count in itertools.count():
+            yield now
+            now += seconds[runner.stage] * (5.0 if count % 7 < 2 else 1.0)  # most steps are disturbed
+
+    ticks = passing()
+    monkeypatch.setattr(runner, "_go", lambda stage, batch: setattr(runner, "stage", stage))
+    monkeypatch.setattr(runner, "_execute", lambda batch: None)
+    for _ in range(100):
+        runner.step(BITS, remaining=10**6)
+    assert runner.settled and runner.stage == kept
+    assert runner.step_seconds == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("what", ["iwae", "pcd"])

@@ -30,10 +30,11 @@ class Execution:
 
     With `compile=False` the program runs as it is. With `True` the second step is traced and compiled. With `"auto"`
     the first steps run eagerly and are timed; the step is traced when the steps that remain are expected to win the
-    time back, kept if it is measured to be faster, and then compiled by the same rule. A graph, traced but not
-    compiled, gives the same numbers as the program. At the start of an epoch the graph is compared with the program;
-    a difference, or a step that cannot be traced, is one warning, and training goes on eagerly. A negative phase that
-    changes in stages has a graph for each; it is compiled too, under `"auto"` if the stage is long enough for that.
+    time back, and its graph is timed and compiled by the same rule; of the ways that were tried, the fastest is kept.
+    A graph, traced but not compiled, gives the same numbers as the program. At the start of an epoch the graph is
+    compared with the program; a difference, or a step that cannot be traced, is one warning, and training goes on
+    eagerly. A negative phase that changes in stages has a graph for each; it is compiled too, under `"auto"` if the
+    stage is long enough for that.
 
     Args:
         bound: An inference, bound to its pair.
@@ -143,20 +144,18 @@ class Execution:
             return self.bound.step(batch)
 
     def _consider(self, batch: Batch | Selection, remaining: int) -> None:
-        times = sorted(self._times[1:])  # the first one in a new way warms up
-        self.step_seconds[self.stage] = times[len(times) // 2]
+        # The first one in a new way warms up; of the others the shortest, as what else the machine does only adds.
+        self.step_seconds[self.stage] = min(self._times[1:])
         self._times.clear()
         fastest = min(self.step_seconds, key=lambda stage: self.step_seconds[stage])
-        if fastest != self.stage:
-            self.stage, self.settled = fastest, True
-            return
-        at_stake = EXPECTED_SAVING * remaining * self.step_seconds[self.stage]
+        at_stake = EXPECTED_SAVING * remaining * self.step_seconds[fastest]
         if self.stage == "eager" and at_stake > TRACE_SECONDS:
             self._go("graph", batch)
         elif self.stage == "graph" and at_stake > COMPILE_SECONDS:
+            # A graph as slow as the program, where matrix products dominate, says nothing of what its code saves.
             self._go("compiled", batch)
         else:
-            self.settled = True
+            self.stage, self.settled = fastest, True
 
     def _compile_stage(self, batch: Batch | Selection, remaining: int) -> None:
         """Make machine code for a stage of the negative phase that has none, if the steps in it win that back."""
@@ -183,7 +182,9 @@ class Execution:
             try:
                 self.traced.compile(batch)
             except Exception as error:  # no compiler, or one that cannot do with this graph
-                self.stage, self.settled = "graph", True
+                # Of the two that are left, the faster; the graph if none was measured.
+                self.stage = min(STAGES[1::-1], key=lambda name: self.step_seconds.get(name, math.inf))
+                self.settled = True
                 reason = in_a_line(error)
                 warnings.warn(f"The traced step could not be compiled, so it runs uncompiled: {reason}", stacklevel=4)
                 return
