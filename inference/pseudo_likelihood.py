@@ -22,9 +22,10 @@ class PseudoLikelihood(NegativePhase):
     out exactly, groups of one-hot units are one variable, and those that are missing say nothing. The value is the
     pseudo-log-likelihood per datum, in nats, which is no bound on log p(v) and often above it.
 
-    A step holds rows x visible x hidden numbers for binary hidden units (5 million for 100 rows of 784-64), and rows x
-    visible for real ones. The machine must be observed, or have its hidden side drawn from the exact posterior, as in
-    any restricted machine of the zoo; its visible units are bits or one-hot groups.
+    A step computes rows x visible x hidden numbers for binary hidden units (39 million for 100 rows of 784-500), four
+    million of them at a time and once more for the gradient, and rows x visible for real ones. The machine must be
+    observed, or have its hidden side drawn from the exact posterior, as in any restricted machine of the zoo; its
+    visible units are bits or one-hot groups.
 
     References:
         | Statistical Analysis of Non-Lattice Data (Besag, 1975)

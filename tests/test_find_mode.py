@@ -11,7 +11,7 @@ from feature_maps import feature_maps
 from torch import Size, Tensor
 
 from ppgen import models, testing
-from ppgen.distributions import Bernoulli, BoltzmannMachine, Categorical, Dense, Gaussian, Multinomial
+from ppgen.distributions import Bernoulli, BoltzmannMachine, Categorical, Dense, Gaussian, Multinomial, modes
 
 
 def best_of(machine: BoltzmannMachine) -> tuple[Tensor, float]:
@@ -154,3 +154,55 @@ def test_wrong_arguments_are_named() -> None:
                 machine.find_mode(**{name: value})
     with pytest.raises(ValueError, match=r"2\^21 \(21 units\).*machine\.find_mode\(\)"):
         _ = testing.boltzmann_machine((22, 21)).mode
+
+
+@pytest.mark.parametrize("sizes", [(4, 3), (3, 2, 2)])
+def test_one_side_has_a_mode_of_its_own(sizes: tuple[int, ...]) -> None:
+    """Catches a marginal without a mode, and one that takes its part of the joint mode, which is another state."""
+    machine = testing.boltzmann_machine(sizes)
+    for side in (0, 1):
+        names = machine.names[side::2]
+        law = machine.marginal(names)
+        states = machine.base_energy.states(side, 0, int(machine.base_energy.num_states(side)))
+        assert torch.equal(law.mode, states[law.unnormalised(states).argmax()]), names
+        assert not law.mode.requires_grad
+    # With a = 1 one state of weight 403 / 300 and hardly more; with a = 0 four states of weight 1.
+    layers = {"a": Bernoulli(torch.tensor([-math.log(300.0)]).double()), "b": Bernoulli(torch.zeros(2).double())}
+    machine = BoltzmannMachine(layers, [Dense(torch.full((1, 2), 3.0).double())])
+    assert machine.mode.tolist() == [1, 1, 1] and machine.marginal("a").mode.tolist() == [0]
+
+
+def test_one_side_given_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches one mode for all rows, and the best state of the last part of those that are enumerated."""
+    machine = testing.boltzmann_machine((4, 3))
+    given = torch.tensor([[1.0, math.nan, 0.0], [0.0, math.nan, math.nan]], dtype=torch.float64)
+    law = machine.condition({"layer1": given}).marginal("layer0")
+    states = machine.base_energy.states(0, 0, 16)
+    expected = states[law.unnormalised(states.unsqueeze(1)).argmax(0)]
+    monkeypatch.setattr(modes, "CHUNK", 6)
+    assert torch.equal(law.mode, expected)
+    with pytest.raises(ValueError, match=r"2\^21 \(21 units\).*find_mode\(\)"):
+        _ = testing.boltzmann_machine((21, 2)).marginal("layer0").mode
+    with pytest.raises(ValueError, match=r"infinitely many \(4 units\).*find_mode\(\)"):
+        _ = models.GaussianRBM(4, 2).machine().marginal("visible").mode
+
+
+def test_starts_without_rows_and_of_another_number_of_rows() -> None:
+    """Catches errors of tensor shapes, and a list that is taken for a tensor."""
+    machine = testing.boltzmann_machine((3, 2))
+    assert machine.find_mode(torch.zeros(0, 5).double()).shape == (0, 5)
+    with pytest.raises(TypeError, match=r"start must be a tensor of events, \(..., 5\), got list"):
+        machine.find_mode([0.0] * 5)  # type: ignore[arg-type]
+    clamped = machine.condition({"layer0": torch.tensor([[1.0], [0.0], [1.0]]).expand(3, 3).double()})
+    with pytest.raises(ValueError, match=r"start must have one event for each row.*\(3,\).*got shape \(4, 5\)"):
+        clamped.find_mode(torch.zeros(4, 5).double())
+
+
+def test_weights_that_are_no_numbers_have_no_mode() -> None:
+    """Catches zeros that are given as the mode because NaN is below everything."""
+    rbm = models.RBM(3, 2)
+    with torch.no_grad():
+        rbm.weight[0, 0] = math.nan
+    for law in (rbm.machine(), rbm.machine().marginal("visible")):
+        with pytest.raises(ValueError, match="a weight is not finite"):
+            _ = law.mode

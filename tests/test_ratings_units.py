@@ -132,6 +132,28 @@ def test_gibbs_chains_with_real_hidden_units() -> None:
     assert not drawn[:, 1:3].any()
 
 
+@pytest.mark.parametrize(("hidden_units", "weights"), KINDS)
+def test_a_rating_that_is_asked_for_is_drawn(hidden_units: str, weights: str) -> None:
+    """Catches NaN taken for an item that was not rated, of which every draw is then no rating at all."""
+    model = random_model(hidden_units, weights)
+    given = model.encode(RATINGS[:2])
+    given[0, 3:6] = float("nan")  # item 1 is asked of the first user, who did not rate it; item 3 of both
+    given[:, 9:] = float("nan")
+    drawn = ppgen.sample(model, 2000, num_chains=2000, given=given, warmup_steps=30, sweeps=1).samples
+    ratings = model.decode(drawn.flatten(0, 1)).reshape(2000, 2, 4)
+    for user, known in ((0, {0: 1, 2: 3}), (1, {1: 2})):
+        free = (1, 3) if user == 0 else (3,)
+        states = list(itertools.product((1, 2, 3), repeat=len(free)))
+        each = [log_weight(model, {**known, **dict(zip(free, state, strict=True))}) for state in states]
+        index = sum(3 ** (len(free) - 1 - place) * (ratings[:, user, item] - 1) for place, item in enumerate(free))
+        testing.check_frequencies(index, torch.stack(each).softmax(0), f"user {user}")
+        others = [item for item in range(4) if item not in free]
+        assert (ratings[:, user, others] == torch.tensor([known.get(item, 0) for item in others])).all()
+    given[0, 3] = 1.0
+    with pytest.raises(ValueError, match=r"given has groups of which a part is NaN; put NaN at all 3 values"):
+        ppgen.sample(model, 2, given=given)
+
+
 def test_the_centred_gradient_of_ordinal_weights() -> None:
     """Catches a map that is none: it must be J J' of the change to centred parameters, found by differentiation."""
     model = random_model("bernoulli", "ordinal")

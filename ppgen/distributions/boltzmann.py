@@ -13,7 +13,7 @@ from ppgen.distributions.couplings import Coupling
 from ppgen.distributions.enumeration import exact_log_partition
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.mean_field import mean_field_inputs
-from ppgen.distributions.modes import ascended, enumerated_mode, lowest_of_starts
+from ppgen.distributions.modes import ascended, enumerated_mode, enumerated_side_mode, lowest_of_starts
 from ppgen.distributions.undirected import UndirectedDistribution
 from ppgen.distributions.units import Units
 
@@ -207,6 +207,7 @@ class BoltzmannMachine(UndirectedDistribution):
             shape batch shape + (all units,). It carries no gradient.
 
         Raises:
+            TypeError: If `start` is no tensor.
             ValueError: If a shape, a value of `start` or a number does not fit, or the energy has no minimum.
 
         Example:
@@ -222,12 +223,20 @@ class BoltzmannMachine(UndirectedDistribution):
         energy = self.base_energy
         if start is None:
             return self._event(*lowest_of_starts(energy, num_starts, max_sweeps, generator))
-        units = self.event_shape[0]
+        units, batch = self.event_shape[0], tuple(energy.batch_shape)
+        if not isinstance(start, Tensor):
+            raise TypeError(f"start must be a tensor of events, (..., {units}), got {type(start).__name__}.")
         if start.shape[-1:] != (units,):
             raise ValueError(f"start must be events of {units} units, (..., {units}), got shape {tuple(start.shape)}.")
-        if not bool(self.support.check(start).all()):
+        if start.numel() and not bool(self.support.check(start).all()):
             raise ValueError("start holds values that the units cannot have, NaN perhaps; give whole events.")
-        shape = torch.broadcast_shapes(start.shape[:-1], energy.batch_shape)
+        try:
+            shape = torch.broadcast_shapes(start.shape[:-1], batch)
+        except RuntimeError as error:
+            raise ValueError(
+                f"start must have one event for each row of the machine's batch shape {batch}, or one for all, after "
+                f"any number of starts, (..., {', '.join(map(str, (*batch, units)))}); got shape {tuple(start.shape)}."
+            ) from error
         return self._event(*ascended(energy, self._side(start.expand(*shape, units), ODD), max_sweeps))
 
     @property
@@ -340,6 +349,24 @@ class BoltzmannMarginal(UndirectedDistribution):
         """The value and the mean of the other side given it."""
         other = self.base_energy.mean_opposite(value, self.side)
         return (value, other) if self.side == EVEN else (other, value)
+
+    @property
+    def mode(self) -> Tensor:
+        r"""The most probable values of the side, with the other summed out: batch shape of the energy + (units,).
+
+        .. math:: \arg\max_x p(x) = \arg\min_x F(x)
+
+        By enumeration of the side; it need not be what stands there in the machine's mode. It carries no gradient.
+
+        Raises:
+            ValueError: If the side has more than 2^20 states, as real units have.
+
+        Example:
+            >>> from ppgen import testing
+            >>> testing.boltzmann_machine((3, 2)).marginal("layer0").mode.shape
+            torch.Size([3])
+        """
+        return enumerated_side_mode(self.base_energy, self.side)
 
     @property
     def from_odd_side(self) -> bool:

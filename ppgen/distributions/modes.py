@@ -64,12 +64,16 @@ def _swept(energy: LayeredEnergy, odd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     even = energy.mode_opposite(odd, ODD)
     odd = energy.mode_opposite(even, EVEN)
     found = energy.energy(even, odd)
-    if not bool(found.isfinite().all()):
+    _check_finite(found)
+    return even, odd, found
+
+
+def _check_finite(energy: Tensor) -> None:
+    if not bool(energy.isfinite().all()):
         raise ValueError(
             "The energy has no minimum: layers of real units next to each other are coupled too strongly for any law, "
             "or a weight is not finite."
         )
-    return even, odd, found
 
 
 @torch.no_grad()
@@ -89,7 +93,7 @@ def enumerated_mode(energy: LayeredEnergy, max_states: int = 2**20) -> tuple[Ten
     """Both sides at the lowest energy of all, by the best other side of every state of the smaller one.
 
     Raises:
-        ValueError: If the smaller side has more than `max_states` states.
+        ValueError: If the smaller side has more than `max_states` states, or a weight is not finite.
     """
     side = energy.smaller_side
     total = energy.num_states(side)
@@ -108,6 +112,7 @@ def enumerated_mode(energy: LayeredEnergy, max_states: int = 2**20) -> tuple[Ten
         other = exact.mode_opposite(own, side)
         own = own.expand(*other.shape[:-1], -1)
         found = exact.energy(*((own, other) if side == EVEN else (other, own)))
+        _check_finite(found)
         index = found.argmin(0, keepdim=True).unsqueeze(-1)
         new = [each.gather(0, index.expand(1, *each.shape[1:]))[0] for each in (own, other)]
         least = found.amin(0).unsqueeze(-1)
@@ -118,3 +123,37 @@ def enumerated_mode(energy: LayeredEnergy, max_states: int = 2**20) -> tuple[Ten
         best = [*new, least]
     own, other = best[0].to(dtype), best[1].to(dtype)
     return (own, other) if side == EVEN else (other, own)
+
+
+@torch.no_grad()
+def enumerated_side_mode(energy: LayeredEnergy, side: int, max_states: int = 2**20) -> Tensor:
+    """Values of a side at the lowest free energy of all, the other side summed out: batch shape + (units,).
+
+    Raises:
+        ValueError: If that side has more than `max_states` states, or a weight is not finite.
+    """
+    total = energy.num_states(side)
+    if total > max_states:
+        count = "infinitely many" if math.isinf(total) else f"2^{math.log2(total):.0f}"
+        raise ValueError(
+            f"The mode of one side, the other summed out, is found by enumeration, which needs it to have at most "
+            f"{max_states} states; it has {count} ({energy.size(side)} units). The machine's own find_mode() searches "
+            "for the most probable state of both sides together."
+        )
+    exact, dtype = energy.to(torch.float64), energy.parameters()[0].dtype
+    chunk = max(1, CHUNK // max(1, energy.batch_shape.numel()))
+    values: list[Tensor] = []
+    lowest: list[Tensor] = []
+    for start in range(0, int(total), chunk):
+        states = exact.states(side, start, min(start + chunk, int(total)))
+        found = exact.free_energy(states, side)
+        _check_finite(found)
+        least, index = found.min(0)
+        values.append(_picked(states.expand(*found.shape, -1), index))
+        lowest.append(least)
+    return _picked(torch.stack(values), torch.stack(lowest).argmin(0)).to(dtype)
+
+
+def _picked(values: Tensor, index: Tensor) -> Tensor:
+    """One of n values for each datum: (n, ..., units) by (...,) -> (..., units)."""
+    return values.gather(0, index[None, ..., None].expand(1, *values.shape[1:]))[0]

@@ -1,8 +1,11 @@
 """Pseudo-likelihood of Boltzmann machines: each unit given all others, without log Z."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
+from torch.utils.checkpoint import checkpoint
 
 from ppgen.distributions.bernoulli import Bernoulli
 from ppgen.distributions.categorical import Categorical
@@ -12,6 +15,8 @@ from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.ordinal import Ordinal
 from ppgen.distributions.undirected import UndirectedDistribution
 from ppgen.distributions.units import Units
+
+_AT_ONCE = 2**22  # numbers of changed inputs that are held together: 16 MiB in float32
 
 
 def pseudo_log_likelihood(law: UndirectedDistribution, value: Tensor) -> Tensor:
@@ -34,7 +39,8 @@ def pseudo_log_likelihood(law: UndirectedDistribution, value: Tensor) -> Tensor:
         (...,), in nats.
 
     Raises:
-        ValueError: If the units of the event are of a kind whose conditional law is not known.
+        TypeError: If `law` is none of a machine.
+        ValueError: If the units of the event are of a kind whose conditional law is not known, or values do not fit.
 
     Example:
         >>> from ppgen import testing
@@ -42,9 +48,22 @@ def pseudo_log_likelihood(law: UndirectedDistribution, value: Tensor) -> Tensor:
         >>> pseudo_log_likelihood(law, torch.ones(5, 3, dtype=torch.float64)).shape
         torch.Size([5])
     """
+    if not isinstance(law, UndirectedDistribution):
+        raise TypeError(
+            f"law must be a BoltzmannMachine or a marginal of one, got {type(law).__name__}; a model of the zoo has "
+            "model.machine().marginal('visible')."
+        )
     check_conditionals(law)
+    if value.shape[-1:] != law.event_shape:
+        raise ValueError(
+            f"value must have {law.event_shape[0]} units in the last dimension, as {law!r} has, got shape "
+            f"{tuple(value.shape)}."
+        )
     if not law.holds_one_side:
         return _joint(law, value)
+    # Once for each datum of the energy, which would otherwise be taken for the changes of a single value.
+    rows = torch.broadcast_shapes(value.shape[:-1], law.base_energy.batch_shape)
+    value = value.expand(*rows, -1)
     side = ODD if law.from_odd_side else EVEN
     energy, total = law.base_energy, value.new_zeros(())
     for layer in energy.sides[side]:
@@ -131,9 +150,14 @@ def _of_flips(units: Units, input: Tensor, moves: Tensor, sign: Tensor) -> Tenso
     if units.curvature is not None:
         slope = units.statistic(units.mean(input))
         return sign * (slope @ moves.mT) + units.curvature @ moves.square().mT / 2
-    vectors = moves.reshape(len(moves), *(1,) * (input.dim() - 1), -1)
-    moved = units.log_partition(input + sign.movedim(-1, 0).unsqueeze(-1) * vectors)
-    return (moved - units.log_partition(input)).movedim(0, -1)
+    ones, present = (1,) * (input.dim() - 1), units.log_partition_terms(input)
+
+    def growth(sign: Tensor, moves: Tensor) -> Tensor:
+        moved = torch.addcmul(input, sign.unsqueeze(-1), moves.reshape(len(moves), *ones, -1))
+        # Term by term: the sums of all terms may be so large that what they differ by is lost.
+        return (units.log_partition_terms(moved) - present).sum(-1)
+
+    return _few_at_once(growth, sign.movedim(-1, 0), moves, input.numel()).movedim(0, -1)
 
 
 def _of_choices(units: Units, input: Tensor, moves: Tensor, chosen: Tensor) -> Tensor:
@@ -156,11 +180,33 @@ def _of_choices(units: Units, input: Tensor, moves: Tensor, chosen: Tensor) -> T
         missing = 1 - chosen.sum(-1, keepdim=True)
         bend = (chosen.unsqueeze(-1) * bends).sum(-2) + missing * first
         return slope - (slope * chosen).sum(-1, keepdim=True) + bend / 2
-    ones = (1,) * (input.dim() - 1)
-    present = torch.einsum("...gk,gkh->g...h", chosen, groups)
-    vectors = groups.reshape(*shape, *ones, -1)
-    moved = units.log_partition((input - present).unsqueeze(1) + vectors)
-    return (moved - units.log_partition(input)).movedim((0, 1), (-2, -1))
+    ones, terms = (1,) * (input.dim() - 1), units.log_partition_terms(input)
+
+    def growth(chosen: Tensor, groups: Tensor) -> Tensor:
+        present = torch.einsum("g...k,gkh->g...h", chosen, groups)
+        moved = (input - present).unsqueeze(1) + groups.reshape(len(groups), shape[1], *ones, -1)
+        return (units.log_partition_terms(moved) - terms).sum(-1)
+
+    grown = _few_at_once(growth, chosen.movedim(-2, 0), groups, shape[1] * input.numel())
+    return grown.movedim((0, 1), (-2, -1))
+
+
+def _few_at_once(
+    growth: Callable[[Tensor, Tensor], Tensor], values: Tensor, moves: Tensor, numbers_of_one: int
+) -> Tensor:
+    """`growth` of n changes, (n, ...), so few of them together that memory is bounded, and again for the gradient.
+
+    Args:
+        growth: From the present values and the moves of some changes.
+        values: (n, ...).
+        moves: (n, ...).
+        numbers_of_one: Numbers that one change takes.
+    """
+    count = max(1, _AT_ONCE // max(1, numbers_of_one))
+    if len(moves) <= count:
+        return growth(values, moves)
+    parts = zip(values.split(count), moves.split(count), strict=True)
+    return torch.cat([checkpoint(growth, *part, use_reentrant=False, preserve_rng_state=False) for part in parts])
 
 
 def _of_scores(units: Units, curvature: Tensor, input: Tensor, coupling: Ordinal, chosen: Tensor) -> Tensor:

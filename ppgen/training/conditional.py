@@ -7,7 +7,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from ppgen.distributions import BoltzmannMachine, BoltzmannMarginal, LayerConditional
+from ppgen.distributions import BoltzmannMachine, BoltzmannMarginal, Categorical, LayerConditional
 from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.distributions.samplers import base_rate_draw
 from ppgen.inference.layout import base_law, sites
@@ -33,17 +33,18 @@ def as_rows(given: Any, pair: AnyPair) -> Tensor:
     return given.to(like.device, like.dtype)
 
 
-def conditioned(pair: AnyPair, given: Tensor) -> tuple[BoltzmannMachine, int]:
+def conditioned(pair: AnyPair, given: Tensor, filled: Tensor | None = None) -> tuple[BoltzmannMachine, int]:
     """Machine of a model, conditioned on rows of its data, and the index of the layer where the data stand.
 
     Args:
         pair: A pair, in the state in which it is run.
         given: Rows of data, (rows, features), NaN at what is free.
+        filled: The same with numbers in the place of NaN, which the model is run with; zeros by default.
 
     Raises:
         ValueError: If the model is anything but a Boltzmann machine with data at one layer, or rows do not fit.
     """
-    filled = given.nan_to_num(0.0)
+    filled = given.nan_to_num(0.0) if filled is None else filled
     collect = CollectSites()
     try:
         with collect:
@@ -63,13 +64,26 @@ def conditioned(pair: AnyPair, given: Tensor) -> tuple[BoltzmannMachine, int]:
             f"given is for Boltzmann machines, whose data are one of their layers (models.RBM, models.DBM); "
             f"{type(pair).__name__} is directed where it draws its data. Where its latents are continuous, "
             "draw them from p(z | observed part) by inference.sample_posterior, with the missing entries masked "
-            "(pyro.poutine.mask), and the rest from them."
+            "(pyro.poutine.mask), and the rest from them. Where they are bits (models.DBN, models.SigmoidBeliefNet), "
+            "train a models.RBM or a models.DBM of the same sizes on the same data instead."
         )
     if len(collect.energies) > 1 or set(drawn) - set(collect.energies) - set(data):
         raise ValueError(f"given is for models that are one Boltzmann machine; this one has the sites {list(drawn)}.")
     units = energy.units[layer]
     if given.shape[1] != units.size:
         raise ValueError(f"given must have {units.size} features, as the data have, got {given.shape[1]}.")
+    if isinstance(units, Categorical):
+        asked = given.isnan().unflatten(-1, units.bias.shape)
+        if (asked.any(-1) & ~asked.all(-1)).any():
+            raise ValueError(
+                f"given has groups of which a part is NaN; put NaN at all {units.bias.shape[1]} values of a group that "
+                "is to be simulated."
+            )
+        if units.present is not None and (asked.all(-1) & ~units.present).any():
+            # Zeros say that a group is missing. Where one is to be drawn it is there, with whatever value.
+            first = torch.zeros_like(asked)
+            first[..., 0] = asked.all(-1)
+            return conditioned(pair, given, filled.masked_fill(first.flatten(-2), 1.0))
     return BoltzmannMachine(energy.layers, energy.couplings).condition({energy.names[layer]: given}), layer
 
 
