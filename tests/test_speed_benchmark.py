@@ -174,6 +174,8 @@ def test_slopes_find_what_grows_faster_than_linear() -> None:
     assert scaling.slopes(points)["steep"] == ["time"]
     points = [{"size": s, "ms": s + 1.0, "peak_mib": 500.0 + s**1.5} for s in (1, 10, 100, 1_000, 10_000)]
     assert scaling.slopes(points)["steep"] == ["memory"]
+    offset = [{"size": s, "ms": 1.0, "peak_mib": 500.0 + s} for s in (100, 200, 400, 800)]
+    assert scaling.slopes(offset)["memory_slope"] == pytest.approx(1.0)
     linear = [{"size": s, "ms": 3.0 * s, "peak_mib": 500.0} for s in (1, 10, 100)]
     assert scaling.slopes(linear) == {"time_slope": pytest.approx(1.0), "memory_slope": None, "steep": []}
 
@@ -203,6 +205,22 @@ def test_curves_that_are_not_named_are_kept(tmp_path: Path, monkeypatch: pytest.
     scaling.measure(path, options, ["betas"])
     assert asked == ["vae_step"] * 2 + ["annealing"] * 2
     assert list(scaling.read(path)["curves"]) == ["betas", "rows"]
+
+
+def test_curves_that_are_done_outlive_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sees minutes of measurement lost because a later curve was interrupted."""
+
+    def point(curve: scaling.Curve, size: int, options: measure.Options) -> dict[str, Any]:
+        if curve.job == "vae_step":
+            raise KeyboardInterrupt
+        return {"size": size, "ms": float(size), "peak_mib": 500.0}
+
+    monkeypatch.setattr(scaling, "measure_point", point)
+    options = measure.quick(measure.Options(Path("python"), 7, 1.0, 2))
+    path = tmp_path / "scaling.json"
+    with pytest.raises(KeyboardInterrupt):
+        scaling.measure(path, options, ["betas", "rows"])
+    assert list(scaling.read(path)["curves"]) == ["betas"]
 
 
 def test_records_of_speed_and_of_quality_are_told_apart(tmp_path: Path) -> None:

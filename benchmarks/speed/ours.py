@@ -78,7 +78,7 @@ def dbm_step(
     hidden: int = synthetic.UNITS,
 ) -> Run:
     """Steps of a deep Boltzmann machine under mean field and PCD; gradient descent with momentum."""
-    pair = models.DBM(synthetic.FEATURES, (hidden, 2 * hidden), mean_field_sweeps=mean_field)
+    pair = models.DBM(synthetic.FEATURES, (hidden, synthetic.UPPER), mean_field_sweeps=mean_field)
     phase = inference.PCD(k=sweeps, num_chains=num_chains)
     optimizer = {"name": "sgd", "momentum": synthetic.MOMENTUM}
     table = synthetic.bits(synthetic.BATCHES * batch_size)

@@ -58,7 +58,7 @@ CURVES = {
         "DBM 784-500-1000, PCD-5, batch 100", "chains", "dbm_step", "num_chains", (100, 300, 1_000, 3_000, 10_000), {}
     ),
     "deep_hidden": Curve(
-        "DBM 784-n-2n, PCD-5, batch 100, 100 chains",
+        "DBM 784-n-1000, PCD-5, batch 100, 100 chains",
         "hidden units n",
         "dbm_step",
         "hidden",
@@ -120,8 +120,10 @@ def measure(path: Path, options: Options, names: Sequence[str] = ()) -> dict[str
             "commit": record.commit(),
             "date": now(),
         }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        # After each curve, as all of them take long; those still to come are kept as they were.
+        later = {each: points for each, points in kept.items() if each not in found["curves"]}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found | {"curves": found["curves"] | later}, indent=1) + "\n", encoding="utf-8")
     draw(found, path.with_suffix(".png"))
     for sentence in sentences(found):
         print(sentence)
@@ -152,13 +154,15 @@ def measure_point(curve: Curve, size: int, options: Options) -> dict[str, Any]:
 def slopes(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Slopes of time and memory in log-log over the upper half of the sizes, where fixed costs weigh least.
 
-    Memory is what the peak has grown by since the smallest size, or libraries and compiler would hide its growth.
+    Memory is what the peak has grown by since the smallest size, or libraries and compiler would hide its growth; it is
+    held against what the size has grown by.
     """
     measured = [point for point in points if "ms" in point]
     upper = measured[min(len(measured) // 2, max(0, len(measured) - 2)) :]
     time = slope([point["size"] for point in upper], [point["ms"] for point in upper])
     grown = [(point["peak_mib"] or 0.0) - (measured[0]["peak_mib"] or 0.0) for point in upper]
-    memory = slope([point["size"] for point in upper], grown) if min(grown, default=0) > SMALLEST else None
+    further = [point["size"] - measured[0]["size"] for point in upper]  # against the same size, or lines look steeper
+    memory = slope(further, grown) if min(grown, default=0) > SMALLEST else None
     steep = [name for name, number in (("time", time), ("memory", memory)) if number is not None and number > STEEP]
     return {"time_slope": time, "memory_slope": memory, "steep": steep}
 
