@@ -148,6 +148,11 @@ def runs_before(job: Job, given: argparse.Namespace) -> list[Run]:
     return [ppgen.load(folder_of(job.continues, given)), *runs_before(JOBS[job.continues], given)]
 
 
+def layers_before(job: Job, folder: Path) -> list[Run]:
+    """The runs of a stack's layers, which a job trains first; none if it has no such layers."""
+    return [ppgen.load(path) for path in sorted(layers_of(folder).glob("layer*"))] if job.pretraining else []
+
+
 def layers_of(folder: Path) -> Path:
     """Where the runs of a stack's layers are kept, beside the folder of its own."""
     return folder.with_name(f"{folder.name}-layers")
@@ -166,7 +171,7 @@ def stop_at(end: float) -> Callable[[Event], None]:
 def _record(
     name: str, job: Job, data: datasets.Dataset, run: Run, figures: dict[str, Any], given: argparse.Namespace
 ) -> dict[str, Any]:
-    runs = [run, *runs_before(job, given)]
+    runs = [run, *runs_before(job, given), *layers_before(job, folder_of(name, given))]
     return {
         "name": name,
         "model": job.title,

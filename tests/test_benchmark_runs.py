@@ -72,7 +72,9 @@ def test_layers_are_trained_before_the_run_and_their_bounds_recorded(
     assert "within the training of its layers" in capsys.readouterr().out
     assert run.main(["dbn-500-500", "--minutes", "60", *where]) == 0
     assert "The layers are trained" in capsys.readouterr().out
-    figures = json.loads((tmp_path / "dbn-500-500.json").read_text(encoding="utf-8"))["figures"]
+    record = json.loads((tmp_path / "dbn-500-500.json").read_text(encoding="utf-8"))
+    figures = record["figures"]
+    assert record["budget"]["updates"] == 3 * 13  # two layers and the whole, 1,297 rows each
     first, second = (figures[label]["value"] for label in figures if label.startswith("bound on training rows"))
     assert -45 < first < second + 5
     assert figures["bound of log p(x), test"]["value"] <= figures["log p(x), test"]["value"]
