@@ -68,7 +68,7 @@ def small_machine(hidden: int, dataset: str, binarize: str | None, loading: Mapp
         binarize=binarize,
         model=lambda: models.RBM(visible=784, hidden=hidden),
         inference=inference.PCD(k=5, num_chains=100),
-        training={**RBM_MNIST, "epochs": 12},
+        training={**RBM_MNIST, "epochs": 100},
         evaluate=exact,
         published=published,
         loading=loading,
