@@ -139,6 +139,16 @@ def test_state_of_another_site_is_refused() -> None:
         bound.load_state({"prior.chains": torch.zeros(3, 4)})
 
 
+@pytest.mark.parametrize("shape", [(3, 5), (0, 4), (4,)])
+def test_chains_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
+    """Catches chains of a machine of another size, which end in an error of tensor shapes at the next step."""
+    bound = bind(make_rbm(), inference.PCD(num_chains=3), X)
+    with pytest.raises(ValueError, match=r"chains of shape \(.*site 'hidden'.*needs \(chains, 4\).*another machine"):
+        bound.load_state({"hidden.chains": torch.zeros(shape)})
+    bound.load_state({"hidden.chains": torch.zeros(2, 4, dtype=torch.float64)})
+    bound.step(X)
+
+
 def plain_biases(
     weights: Sequence[Tensor], centred_biases: Sequence[Tensor], offsets: Sequence[Tensor]
 ) -> list[Tensor]:
