@@ -35,8 +35,9 @@ CURVES = """\
 
 The bound is the one that a run maximises, on validation rows; runs by different algorithms report different ones, so
 that heights compare only within one algorithm. Of a Boltzmann machine whose log Z is not known in training it is the
-pseudo-log-likelihood, estimated from one flipped bit a row. Minutes are wall time, compilation included.
-`python benchmarks/curves.py` draws the figure.
+pseudo-log-likelihood, estimated from one flipped bit a row; of a deep one, and of a belief network above one, the free
+energy of validation rows less that of training rows, which tells overfitting and no likelihood. Minutes are wall time,
+compilation included. `python benchmarks/curves.py` draws the figure.
 """
 
 GRADIENTS = """\

@@ -136,8 +136,18 @@ class BoundInference:
         """Continue from a state as `state` gave it.
 
         Raises:
-            ValueError: If it belongs to other sites than this pair's undirected ones.
+            ValueError: If it belongs to other sites than this pair's undirected ones, or to another machine.
         """
+        for site in self._phases:
+            chains, law = state.get(f"{site}.chains"), self.layout.laws.get(site)
+            if chains is None or law is None:
+                continue
+            units = [law.base_energy.units[layer].size for layer in law.base_energy.sides[EVEN]]
+            if chains.dim() < 2 or not len(chains) or chains.shape[-1] != sum(units):
+                raise ValueError(
+                    f"The state holds chains of shape {tuple(chains.shape)} at site {site!r}, whose machine needs "
+                    f"(chains, {sum(units)}): it was left by another machine. Load the state of this one, or none."
+                )
         self.carry(state, 0)
         self._steps = int(self._states[PHASE]["steps"]) if self.scheduled and PHASE in self._states else 0
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ppgen
-from ppgen import evaluation, models
+from ppgen import evaluation, models, testing
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
 from ppgen.evaluation.partition import summarise
 from ppgen.inference.annealing import AnnealedWeights
@@ -173,3 +173,49 @@ def test_pairs_without_a_machine_are_refused():
         evaluation.log_partition(models.VAE(features=4, latent=2, hidden=(3,)))
     with pytest.raises(TypeError, match=r"ppgen\.Pair"):
         evaluation.log_partition(torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("sizes", [(6, 4), (4, 3, 3)])
+@pytest.mark.parametrize("method", ["exact", "ais", "sandwich"])
+def test_probability_of_a_part_given_the_rest(sizes, method):
+    """Catches a row annealed under what another row is given, units that are moved though they are given, and a base
+    model whose log Z counts those units as free."""
+    machine = testing.boltzmann_machine(sizes)
+    visible = sizes[0]
+    x = torch.tensor([[1.0, 0, 1, 1, 0, 1], [0, 0, 1, 0, 1, 1], [1, 1, 0, 1, 0, 0]], dtype=torch.float64)[:, :visible]
+    rest = x.clone()
+    rest[0, 2:], rest[1, :1], rest[2, :] = math.nan, math.nan, math.nan
+    states, log_weights = testing.enumerated(machine)
+    expected = []
+    for given in (x, rest):
+        fits = ((states[:, :visible] == given.unsqueeze(1)) | given.isnan().unsqueeze(1)).all(-1)
+        expected.append(log_weights.detach().masked_fill(~fits, -math.inf).logsumexp(1).numpy())
+    exact = expected[0] - expected[1]
+    if method == "exact":  # rows with other missing units are not enumerated together
+        for row, log_p in enumerate(exact):
+            whole, part = (machine.condition({"layer0": given[row]}) for given in (x, rest))
+            found = evaluation.log_partition(whole).value - evaluation.log_partition(part).value
+            assert found == pytest.approx(log_p, abs=1e-10)
+        return
+    found = [
+        evaluation.log_partition(machine.condition({"layer0": given}), method=method, num_chains=400, betas=100)
+        for given in (x, rest)
+    ]
+    values, errors = (np.stack([each.per_datum[name] for each in found]) for name in ("log_partition", "se"))
+    log_p = values[0] - values[1]
+    assert (exact < 0).all()
+    np.testing.assert_array_less(np.abs(log_p - exact), 4 * np.hypot(*errors) + 1e-9)
+    if method == "sandwich":
+        upper = found[1].upper
+        np.testing.assert_array_less(
+            np.abs(upper.per_datum["log_partition"] - expected[1]), 4 * upper.per_datum["se"] + 1e-9
+        )
+
+
+def test_a_machine_is_its_own_site():
+    """Catches arguments that find the machine of a pair and are ignored where a machine is given."""
+    machine = testing.boltzmann_machine((3, 2))
+    assert evaluation.log_partition(machine).value == pytest.approx(float(machine.exact_log_partition().detach()))
+    for argument in ({"x": torch.zeros(1, 3)}, {"site": "layer0"}):
+        with pytest.raises(ValueError, match="a machine itself takes neither: condition it"):
+            evaluation.log_partition(machine, **argument)

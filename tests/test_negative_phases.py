@@ -139,6 +139,16 @@ def test_state_of_another_site_is_refused() -> None:
         bound.load_state({"prior.chains": torch.zeros(3, 4)})
 
 
+@pytest.mark.parametrize("shape", [(3, 5), (0, 4), (4,)])
+def test_chains_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
+    """Catches chains of a machine of another size, which end in an error of tensor shapes at the next step."""
+    bound = bind(make_rbm(), inference.PCD(num_chains=3), X)
+    with pytest.raises(ValueError, match=r"chains of shape \(.*site 'hidden'.*needs \(chains, 4\).*another machine"):
+        bound.load_state({"hidden.chains": torch.zeros(shape)})
+    bound.load_state({"hidden.chains": torch.zeros(2, 4, dtype=torch.float64)})
+    bound.step(X)
+
+
 def plain_biases(
     weights: Sequence[Tensor], centred_biases: Sequence[Tensor], offsets: Sequence[Tensor]
 ) -> list[Tensor]:
@@ -200,6 +210,57 @@ def test_centred_gradient_is_that_of_centred_parameters() -> None:
         assert along > 0  # J J' is positive: a step uphill stays a step uphill
         still = centred_gradients(machine.base_energy, state, {i: torch.zeros_like(g) for i, g in by_id.items()})
         assert all(not each.any() for each in still.values())
+
+
+@pytest.mark.parametrize("flipped", [0, 1, 2])
+def test_flipped_bits_change_nothing(flipped: int) -> None:
+    """Catches a centred step that depends on which of two values is called 1: the plain gradient's step does."""
+    generator = torch.Generator().manual_seed(3)
+    sizes = (3, 2, 4)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    weights, biases = [random(3, 2), random(2, 4)], [random(size) for size in sizes]
+    offsets = [torch.rand(size, generator=generator, dtype=torch.float64) for size in sizes]
+    # x = 1 - x' in one layer: the same law in other bits.
+    others = [-w if flipped in (index, index + 1) else w for index, w in enumerate(weights)]
+    shifted = list(biases)
+    shifted[flipped] = -biases[flipped]
+    for index, weight in enumerate(weights):
+        if index == flipped:
+            shifted[index + 1] = biases[index + 1] + weight.sum(0)
+        if index + 1 == flipped:
+            shifted[index] = biases[index] + weight.sum(1)
+    moved = [1 - each if index == flipped else each for index, each in enumerate(offsets)]
+    cases = [(weights, biases, offsets), (others, shifted, moved)]
+    states, _ = testing.enumerated(build(weights, biases))
+    mirrored = states.clone()
+    columns = slice(sum(sizes[:flipped]), sum(sizes[: flipped + 1]))
+    mirrored[:, columns] = 1 - mirrored[:, columns]
+    place = state_index(mirrored)  # where the state with flipped bits stands
+    target = torch.rand(len(states), generator=generator, dtype=torch.float64).softmax(0)
+
+    def laws(centred: bool) -> list[Tensor]:
+        """Law after one step of each of the two machines, in the bits of the first one."""
+        found = []
+        for own, (each_weights, each_biases, each_offsets) in enumerate(cases):
+            parameters = [each.clone().requires_grad_() for each in (*each_weights, *each_biases)]
+            machine = build(parameters[:2], parameters[2:])
+            log_law = testing.enumerated(machine)[1].log_softmax(0)
+            gradients = torch.autograd.grad((log_law[place] if own else log_law) @ target, parameters)
+            steps = {id(p): g for p, g in zip(parameters, gradients, strict=True)}
+            if centred:
+                state = {"even_offset": torch.cat(each_offsets[0::2]), "odd_offset": each_offsets[1]}
+                steps = centred_gradients(machine.base_energy, state, steps)
+            after = [(p + 0.5 * steps[id(p)]).detach() for p in parameters]
+            law = testing.enumerated(build(after[:2], after[2:]))[1].log_softmax(0)
+            found.append(law[place] if own else law)
+        return found
+
+    testing.check_close(*laws(centred=True), "the law after a centred step")
+    plain, other = laws(centred=False)
+    assert float((plain - other).abs().max()) > 1e-3
 
 
 def build(weights: list[Tensor], biases: list[Tensor]) -> BoltzmannMachine:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ppgen.distributions.enumeration import exact_log_partition
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
+from ppgen.distributions.undirected import UndirectedDistribution
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.per_row import each_row, over_rows
 from ppgen.evaluation.processes import gathered, own_seed, world_size
@@ -25,6 +26,7 @@ from ppgen.progress import progress_bar
 METHODS = ("auto", "exact", "ais", "reverse_ais", "sandwich")
 MAX_EXACT_STATES = 2**20  # about ten seconds for a machine with 500 units on the other side
 ADAPTIVE = "adaptive"
+_ITSELF = "machine"  # stands for the site where a machine is given without a pair
 _REFINEMENTS = 4  # times that an adaptive ladder is made twice as fine
 LOW_ESS = 0.1  # share of the chains below which a few runs carry the whole estimate
 
@@ -58,10 +60,13 @@ def log_partition(
     Gibbs sweeps. The error bar is that of the delta method, sd(w) / (mean(w) sqrt(M)).
 
     Where the energy depends on the datum (lengths of documents, missing ratings) every row of `x` has a log Z of its
-    own: they are in `per_datum["log_partition"]`, found once for rows that are alike, and the value is their mean.
+    own: they are in `per_datum["log_partition"]`, found once for rows that are alike, and the value is their mean. So
+    it is for a machine conditioned on rows, of which two log Z make the probability of a part given the rest:
+
+    .. math:: \log p(x_a \mid x_b) = \log Z(x_a, x_b) - \log Z(x_b)
 
     Args:
-        pair: A model of the zoo, a `ppgen.Pair` or a run.
+        pair: A model of the zoo, a `ppgen.Pair` or a run; or a machine itself, as `machine.condition` gives it.
         site: Name of the undirected site; not needed if there is one only.
         method: `"exact"` sums over the states of the smaller side, at most 2^20; `"ais"` anneals upwards, from
             base rates to the machine, `"reverse_ais"` downwards, `"sandwich"` both ways; `"auto"` sums where that is
@@ -111,8 +116,9 @@ def log_partition(
         'AIS (200 chains x 100 betas)'
         >>> abs(evaluation.log_partition(rbm, method="sandwich", num_chains=200, betas=100).gap) < 0.1
         True
+        >>> evaluation.log_partition(rbm.machine().condition({"visible": torch.tensor([1.0, 0.0, float("nan")])}))
+        4.4332 nats, exact, enumeration (2^1 states)
     """
-    pair = as_pair(pair)
     _check(method, num_chains, sweeps, chunk, compile)
     if not 0 < target_ess < 1:
         raise ValueError(f"target_ess must lie between 0 and 1, both excluded, got {target_ess!r}.")
@@ -120,7 +126,13 @@ def log_partition(
     if num_chains < size:
         raise ValueError(f"num_chains must be at least the number of processes, {size}, got {num_chains}.")
     ladder = [] if betas == ADAPTIVE else make_betas(betas)
-    energies = undirected_sites(pair, x)
+    if isinstance(pair, UndirectedDistribution):
+        if x is not None or site is not None:
+            raise ValueError("x and site find the machine of a pair; a machine itself takes neither: condition it.")
+        energies = {_ITSELF: pair.base_energy}
+    else:
+        pair = as_pair(pair)
+        energies = undirected_sites(pair, x)
     site = choose_site(energies, site)
     energy = energies[site]
     if method in ("auto", "exact"):
