@@ -1,5 +1,6 @@
 """Annealing down from each datum: unbiased for the annealing model, and conservative for the machine."""
 
+import itertools
 import math
 
 import numpy as np
@@ -73,6 +74,44 @@ def test_it_climbs_to_log_p_and_stays_below(kind: str) -> None:
     error = math.sqrt(float(law**2 @ long.per_datum["se"] ** 2))
     assert abs(means[1] - exact) < 4 * error + 0.01
     assert "annealing model" in str(long.note) and long.log_partition_se is None
+
+
+def documents() -> tuple[models.ReplicatedSoftmax, torch.Tensor, list[slice]]:
+    """A model of three words, and all documents of one and of three words in all their orders."""
+    orders = [*itertools.product(range(3), repeat=1), *itertools.product(range(3), repeat=3)]
+    counts = [torch.bincount(torch.tensor(each), minlength=3) for each in orders]
+    return models.ReplicatedSoftmax(3, 2), torch.stack(counts).double(), [slice(0, 3), slice(3, 30)]
+
+
+def ratings() -> tuple[models.RatingsRBM, torch.Tensor, list[slice]]:
+    """A model of two items on a scale of three, and all ratings of the first item alone and of both."""
+    pair = models.RatingsRBM(items=2, ratings=3, hidden=2)
+    one = torch.eye(3)
+    alone = [torch.cat([each, torch.zeros(3)]) for each in one]
+    both = [torch.cat(each) for each in itertools.product(one, repeat=2)]
+    return pair, torch.stack([*alone, *both]).double(), [slice(0, 3), slice(3, 12)]
+
+
+@pytest.mark.parametrize("kind", [documents, ratings])
+def test_machines_of_each_datum_are_annealed_by_themselves(kind) -> None:
+    """Catches a base model of another length, absent ratings that are drawn, and rows under each other's machine."""
+    torch.manual_seed(0)
+    pair, x, alike = kind()
+    with torch.no_grad():
+        for parameter in pair.parameters():
+            parameter.copy_(torch.randn(parameter.shape))
+    pair = pair.double()
+    exact = evaluation.log_likelihood(pair, x, method="exact").per_datum["log_likelihood"]
+    short, long = (
+        evaluation.log_likelihood(pair, x, method="raise", num_chains=chains, betas=betas, chunk=20_000).per_datum
+        for chains, betas in ((20_000, 2), (1000, 500))
+    )
+    for part in alike:  # the annealing model is a law, on all that have the same length or the same items
+        weights = np.exp(short["log_likelihood"][part])
+        assert abs(weights.sum() - 1) < 4 * math.sqrt(((weights * short["se"][part]) ** 2).sum())
+        assert float(np.exp(exact[part]).sum()) == pytest.approx(1.0)
+    np.testing.assert_array_less(np.abs(long["log_likelihood"] - exact), 4 * long["se"] + 0.02)
+    assert np.abs(short["log_likelihood"] - exact).max() > 0.02
 
 
 def test_directed_models_are_refused() -> None:

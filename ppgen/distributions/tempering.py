@@ -26,7 +26,7 @@ class BaseRatePath:
     """
 
     def __init__(self, energy: LayeredEnergy, mean: Tensor | None = None) -> None:
-        self.energy = energy
+        self.energy, self.mean = energy, mean
         even = [energy.units[layer] for layer in energy.sides[EVEN]]
         means: list[Tensor | None] = [None] * len(even)
         if mean is not None:
@@ -34,6 +34,10 @@ class BaseRatePath:
         self.even = even
         self.base: list[Units] = [units.base_rate(each) for units, each in zip(even, means, strict=True)]
         self.odd = energy.opposite(EVEN)
+
+    def rows(self, index: Tensor) -> "BaseRatePath":
+        """The path of the data of given index, where the energy has a batch shape of one dimension."""
+        return BaseRatePath(self.energy.rows(index), self.mean)
 
     def log_base_partition(self) -> Tensor:
         """log Z at beta = 0, in nats: float64, a scalar or one for each datum that the energy depends on."""

@@ -136,16 +136,17 @@ def log_likelihood(
     chosen = choose(method, program, len(rows))
     chunk = chunk or (CHUNK_CUDA if pair.device.type == "cuda" else CHUNK_CPU)
     options = {"num_chains": num_chains, "betas": betas, "seed": seed, "progress": progress, "x": rows(0, 1)}
-    energies = {} if chosen == "raise" else program.energies
+    energies = program.energies
     if any(energy.batch_shape for energy in program.energies.values()):  # each row has a log Z of its own
-        if chosen in ("raise", "hidden annealing"):
+        if chosen == "hidden annealing":
             raise ValueError(
                 f"method={method!r} needs a machine with one log Z; the energy of this one depends on the datum, so "
-                "each row has its own. Use method='auto', 'exact' or 'ais'."
+                "each row has its own. Use method='auto', 'exact' or 'raise'."
             )
         options["x"] = rows(0, len(rows))
         energies = undirected_sites(pair, options["x"])
-    partitions = partitions_of(pair, energies, log_partition, method, options)
+    # Annealing down from the data needs no log Z.
+    partitions = partitions_of(pair, {} if chosen == "raise" else energies, log_partition, method, options)
     # What differs from row to row is subtracted at the end, where rows are not in batches.
     common = {site: each.value if own_partitions(each) is None else 0.0 for site, each in partitions.items()}
     log_partitions = sum(
@@ -169,7 +170,7 @@ def log_likelihood(
                 advance=advance,
             )
         elif chosen == "raise" and program.machine is not None:
-            energy = program.energies[program.machine.site]
+            energy = energies[program.machine.site]
             found = raised(
                 BaseRatePath(energy, base_mean(pair, energy)),
                 program.machine,

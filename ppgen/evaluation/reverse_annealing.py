@@ -48,7 +48,8 @@ def raised(
         annealing, arXiv:1412.8566.
 
     Args:
-        path: Tempered laws from independent units to the machine.
+        path: Tempered laws from independent units to the machine; its energy may depend on the datum, in a batch shape
+            of all data.
         machine: Where the data stand in it: an even layer.
         rows: Batch of the data from a first up to a last index.
         num_data: Number of data.
@@ -59,21 +60,20 @@ def raised(
         compile: Whether the level that is repeated is compiled.
         advance: Called with the number of data done.
     """
-    energy = path.energy
-    generator = torch.Generator(device=energy.parameters()[0].device).manual_seed(seed)
-    exact = energy.to(torch.float64)
-    log_base = float(path.log_base_partition())
+    like, own = path.energy.parameters()[0], bool(path.energy.batch_shape)
+    generator = torch.Generator(device=like.device).manual_seed(seed)
     block = max(1, min(chunk // num_chains, num_data))
     found = np.empty((3, num_data))
     for start in range(0, num_data, block):
         stop = min(start + block, num_data)
         args, kwargs = split_batch(rows(start, stop))
-        x = [*args, *kwargs.values()][machine.argument].to(energy.parameters()[0])
-        even, log_q = _even_side(energy, machine.layer, x.expand(num_chains, *x.shape), generator)
-        flat = even.flatten(0, 1)
-        first = path.move(flat, 1.0, generator)
-        runs = anneal(path, betas, len(first), generator, start=first, compile=compile)
-        log_weights = runs.log_weights.view(num_chains, -1) - exact.free_energy(even.double(), EVEN) - log_base - log_q
+        x = [*args, *kwargs.values()][machine.argument].to(like)
+        part = path.rows(torch.arange(start, stop, device=like.device)) if own else path
+        even, log_q = _even_side(part.energy, machine.layer, x.expand(num_chains, *x.shape), generator)
+        first = part.move(even if own else even.flatten(0, 1), 1.0, generator)
+        runs = anneal(part, betas, len(first), generator, start=first, compile=compile)
+        log_f = -part.energy.to(torch.float64).free_energy(even.double(), EVEN)
+        log_weights = runs.log_weights.view(num_chains, -1) + log_f - part.log_base_partition() - log_q
         found[:, start:stop] = np.stack(summarise(log_weights, pareto=False)[:3])
         if advance is not None:
             advance(stop)
