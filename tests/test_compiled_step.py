@@ -3,6 +3,7 @@
 import copy
 import warnings
 from collections import Counter
+from functools import partial
 
 import pyro
 import pytest
@@ -204,6 +205,53 @@ def test_two_draws_are_never_one() -> None:
     expected = program(torch.ones(5))
     torch.manual_seed(0)
     assert torch.equal(module(torch.ones(5)), expected)
+
+
+def test_products_in_bfloat16_move_the_chains_as_float64_does(monkeypatch) -> None:
+    """Catches steps in bfloat16 that stray from float64 by more than their products are rounded: on the same uniforms
+    a unit differs with a probability of at most |input| / 4 times 2^-9."""
+    torch.manual_seed(2)
+    pair = models.RBM(12, 4)
+    with torch.no_grad():
+        for parameter in pair.parameters():  # as the factors of a product are rounded
+            parameter.copy_(torch.randn(parameter.shape).bfloat16())
+    exact = copy.deepcopy(pair).double()
+    rand, sweeps, num_chains = torch.rand, 2, 2000
+
+    def same(*shape, dtype=None, **options) -> Tensor:
+        return rand(*shape, dtype=torch.float32, **options).to(dtype)
+
+    results = []
+    for each in (pair, exact):
+        monkeypatch.setattr(torch, "rand", same if each is exact else rand)
+        like = next(each.parameters())
+        torch.manual_seed(3)
+        each.prepare(BITS.to(like))
+        phase = inference.PCD(k=sweeps, num_chains=num_chains, centred=False)
+        bound = inference.resolve(phase, each).bind(each, BITS.to(like), len(BITS))
+        bound.step(BITS.to(like))  # makes the chains
+        if each is pair:
+            state = dict(bound.state)
+        bound.load_state({name: value.to(like) for name, value in state.items()})
+        step = bound.step
+        if each is pair:
+            traced = TracedStep(bound, dict(each.named_parameters()), bfloat16=True)
+            traced.faithful = True
+            step = partial(traced, compiled=True)
+        with torch._inductor.config.patch(fallback_random=True), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the compiler's own imports
+            if each is pair:
+                traced.compile(BITS)
+            torch.manual_seed(4)
+            results.append((step(BITS.to(like)), bound.state["hidden.chains"]))
+    (rough, moved), (fine, expected) = results
+    differing = int((moved.double() != expected).any(1).sum())
+    inputs = sum(float(2 * each.detach().abs().sum()) for each in pair.parameters() if each.dim() == 2)
+    most = num_chains * sweeps * inputs / 4 * 2**-9
+    assert differing < most + 4 * most**0.5
+    for name, gradient in fine.gradients.items():
+        noise = 4 * (0.25 * 2 * differing) ** 0.5 / num_chains  # of chains that moved elsewhere
+        torch.testing.assert_close(rough.gradients[name].double(), gradient, rtol=0.0, atol=2**-8 + noise)
 
 
 def test_products_in_bfloat16() -> None:

@@ -1,10 +1,8 @@
 """A traced step does what the program does, is traced once a shape, and notices what a graph cannot hold."""
 
-import copy
 import dataclasses
 import itertools
 import warnings
-from functools import partial
 
 import pyro
 import pyro.distributions as dist
@@ -234,50 +232,6 @@ def test_a_run_by_graph_equals_an_eager_one(what, monkeypatch) -> None:
     assert "graph" in run.state["execution"]["step_seconds"]
     for eager, traced in zip(*weights, strict=True):
         torch.testing.assert_close(traced, eager, rtol=1e-5, atol=1e-6, equal_nan=True)
-
-
-def test_products_in_bfloat16_move_the_chains_as_float64_does(monkeypatch) -> None:
-    """Catches steps in bfloat16 that stray from float64 by more than their products are rounded: on the same uniforms
-    a unit differs with a probability of at most |input| / 4 times 2^-9."""
-    torch.manual_seed(2)
-    pair = models.RBM(12, 4)
-    with torch.no_grad():
-        for parameter in pair.parameters():  # as the factors of a product are rounded
-            parameter.copy_(torch.randn(parameter.shape).bfloat16())
-    exact = copy.deepcopy(pair).double()
-    rand, sweeps, num_chains = torch.rand, 2, 2000
-
-    def same(*shape, dtype=None, **options) -> Tensor:
-        return rand(*shape, dtype=torch.float32, **options).to(dtype)
-
-    results = []
-    for each in (pair, exact):
-        monkeypatch.setattr(torch, "rand", same if each is exact else rand)
-        like = next(each.parameters())
-        torch.manual_seed(3)
-        bound = _bound(each, inference.PCD(k=sweeps, num_chains=num_chains, centred=False), BITS.to(like))
-        if each is pair:
-            state = dict(bound.state)
-        bound.load_state({name: value.to(like) for name, value in state.items()})
-        step = bound.step
-        if each is pair:
-            traced = TracedStep(bound, dict(each.named_parameters()), bfloat16=True)
-            traced.faithful = True
-            step = partial(traced, compiled=True)
-        with torch._inductor.config.patch(fallback_random=True), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the compiler's own imports
-            if each is pair:
-                traced.compile(BITS)
-            torch.manual_seed(4)
-            results.append((step(BITS.to(like)), bound.state["hidden.chains"]))
-    (rough, moved), (fine, expected) = results
-    differing = int((moved.double() != expected).any(1).sum())
-    inputs = sum(float(2 * each.detach().abs().sum()) for each in pair.parameters() if each.dim() == 2)
-    most = num_chains * sweeps * inputs / 4 * 2**-9
-    assert differing < most + 4 * most**0.5
-    for name, gradient in fine.gradients.items():
-        noise = 4 * (0.25 * 2 * differing) ** 0.5 / num_chains  # of chains that moved elsewhere
-        torch.testing.assert_close(rough.gradients[name].double(), gradient, rtol=0.0, atol=2**-8 + noise)
 
 
 def test_inductor_gives_the_same_gradients() -> None:
