@@ -103,7 +103,7 @@ FRESH_BITS: dict[str, Any] = {
     "loading": {"valid_size": 1_000},
     "tested_on": SBN_DATA,
 }
-"""Each batch draws the bits of its images anew, as the authors of the RBM and DBM of 2008 and 2009 did."""
+"""Each batch draws the bits of its images anew from their grey levels; the test rows are the fixed ones."""
 
 ALGORITHMS: Mapping[str, tuple[str, inference.Inference]] = {
     "nvil": ("NVIL", inference.NVIL()),

@@ -142,11 +142,11 @@ class BoundInference:
             chains, law = state.get(f"{site}.chains"), self.layout.laws.get(site)
             if chains is None or law is None:
                 continue
-            units = [law.base_energy.units[layer].size for layer in law.base_energy.sides[EVEN]]
-            if chains.dim() < 2 or not len(chains) or chains.shape[-1] != sum(units):
+            units = law.base_energy.size(EVEN)
+            if chains.dim() < 2 or not len(chains) or chains.shape[-1] != units:
                 raise ValueError(
                     f"The state holds chains of shape {tuple(chains.shape)} at site {site!r}, whose machine needs "
-                    f"(chains, {sum(units)}): it was left by another machine. Load the state of this one, or none."
+                    f"(chains, {units}): it was left by another machine. Load the state of this one, or none."
                 )
         self.carry(state, 0)
         self._steps = int(self._states[PHASE]["steps"]) if self.scheduled and PHASE in self._states else 0
