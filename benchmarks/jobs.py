@@ -279,6 +279,17 @@ JOBS: dict[str, Job] = {
         evaluate=sandwiched("salakhutdinov-2008"),
         loading=MACHINE_LOADING,
     ),
+    "rbm-500-smooth": Job(
+        title="RBM 784-500, smooth filters, PCD-5",
+        dataset=SBN_DATA,
+        binarize=None,
+        model=lambda: models.RBM(visible=784, hidden=500, shape=(28, 28), smoothness=20.0),
+        inference=inference.PCD(k=5, num_chains=100),
+        training={**RBM_500, "epochs": 200},
+        evaluate=sandwiched("salakhutdinov-2008"),
+        published=("salakhutdinov-2008-cd25",),
+        loading=MACHINE_LOADING,
+    ),
     "rbm-500-fresh-bits": Job(
         title="RBM 784-500, PCD-5, training bits drawn anew",
         model=lambda: models.RBM(visible=784, hidden=500),
