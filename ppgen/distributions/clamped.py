@@ -226,8 +226,8 @@ def clamped(units: Units, value: Any, layer: str) -> Clamped:
     groups = held.unflatten(-1, (own.size // found._width, found._width))
     if not bool((groups == groups[..., :1]).all()):
         raise ValueError(
-            f"given[{layer!r}] holds a part of a group of {found._width} {kind} units, which are one variable: give all "
-            "values of a group, or NaN for all of them."
+            f"given[{layer!r}] holds a part of a group of {found._width} {kind} units, which are one variable: give "
+            "all values of a group, or NaN for all of them."
         )
     # Free units at any value that they may have: what is left to be wrong is what is held.
     whole = torch.where(held, known, own.mode(torch.zeros_like(known)))

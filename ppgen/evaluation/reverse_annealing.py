@@ -64,7 +64,8 @@ def raised(
     like, own = path.energy.parameters()[0], bool(path.energy.batch_shape)
     generator = torch.Generator(device=like.device).manual_seed(seed)
     block = max(1, min(chunk // num_chains, num_data))
-    found, step = np.empty((3, num_data)), None
+    found = np.empty((3, num_data))
+    step: Callable[..., tuple[Tensor, Tensor]] | None = None
     for start in range(0, num_data, block):
         stop = min(start + block, num_data)
         args, kwargs = split_batch(rows(start, stop))
