@@ -93,6 +93,7 @@ def anneal(
     start: Tensor | None = None,
     chunk: int | None = None,
     compile: bool | Literal["auto"] = "auto",
+    step: Callable[..., tuple[Tensor, Tensor]] | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> AnnealedWeights:
     r"""Annealed importance sampling along a path of tempered laws of the even side, the odd side summed out.
@@ -116,6 +117,7 @@ def anneal(
         compile: Whether the level that is repeated is compiled; `"auto"` does it for long runs of large machines,
             by their size and not by the clock. Compiled levels compute uniforms of their own from keys that the
             generator gives, so the two ways agree up to Monte Carlo error.
+        step: The level for this path, generator and number of chains, if `repeated_level` made it before.
         advance: Called now and then with the number of levels done.
 
     Returns:
@@ -139,9 +141,7 @@ def anneal(
     like = energy.parameters()[0]
     if start is not None:
         betas = betas[::-1]
-    by_program = Level(path, generator)
-    compiles = compile is True or (compile == "auto" and len(betas) * num_chains * _products(energy) >= WORTH_COMPILING)
-    move: Callable[..., tuple[Tensor, Tensor]] | None = None
+    by_program, move = Level(path, generator), step
     size = num_chains if chunk is None else min(chunk, num_chains)
     sizes = [min(size, num_chains - first) for first in range(0, num_chains, size)]
     found = []
@@ -150,10 +150,10 @@ def anneal(
         values = path.sample_base(count, generator) if start is None else start[first : first + count]
         log_weights = torch.zeros(values.shape[:-1], dtype=torch.float64, device=like.device)
         if move is None:
-            move = compiled_level(by_program, values, log_weights) if compiles else by_program
-        step = move if count == size else by_program  # machine code is for one shape
+            move = repeated_level(path, generator, values, len(betas) * num_chains, compile)
+        run = move if count == size else by_program  # machine code is for one shape
         for level in range(1, len(betas)):
-            following, log_weights = step(values, log_weights, _pair(betas[level - 1], betas[level], like))
+            following, log_weights = run(values, log_weights, _pair(betas[level - 1], betas[level], like))
             if level < len(betas) - 1:  # the last weight needs no move after it
                 values = following
             if advance is not None and (level % 100 == 0 or level == len(betas) - 1):
@@ -199,6 +199,29 @@ class Level:
         kept = [units.interpolated(start, scale) for units, start in zip(path.even, path.base, strict=True)]
         inputs = [scale * input for input in energy.inputs(odd, ODD)]
         return draw_layers(kept, inputs, generator=self.generator, key=key, stream=EVEN), log_weights
+
+
+def repeated_level(
+    path: BaseRatePath,
+    generator: torch.Generator,
+    values: Tensor,
+    count: int,
+    compile: bool | Literal["auto"] = "auto",
+) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The level that annealing repeats, as machine code for chains of this shape if asked for, or if that pays.
+
+    Args:
+        path: Tempered laws between independent units and the machine.
+        generator: Source of uniforms.
+        values: Even side of the chains, (chains, even units).
+        count: Levels times chains for which it serves.
+        compile: As `anneal` takes it.
+    """
+    level = Level(path, generator)
+    if compile is True or (compile == "auto" and count * _products(path.energy) >= WORTH_COMPILING):
+        log_weights = torch.zeros(values.shape[:-1], dtype=torch.float64, device=values.device)
+        return compiled_level(level, values, log_weights)
+    return level
 
 
 def compiled_level(level: Level, values: Tensor, log_weights: Tensor) -> Callable[..., tuple[Tensor, Tensor]]:

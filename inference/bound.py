@@ -138,7 +138,14 @@ class BoundInference:
         Raises:
             ValueError: If it belongs to other sites than this pair's undirected ones, or to another machine.
         """
-        for site in self._phases:
+        for site, phase in self._phases.items():
+            held = {name.rpartition(".")[2] for name in state if name.rpartition(".")[0] == site}
+            missing = [name for name in phase.state_names if name not in held] if phase is not None else []
+            if held and missing:
+                raise ValueError(
+                    f"The state holds {sorted(held)} at site {site!r}, but {type(phase).__name__} goes on from "
+                    f"{missing} too: it was left by another inference. Load the state of this one, or none."
+                )
             chains, law = state.get(f"{site}.chains"), self.layout.laws.get(site)
             if chains is None or law is None:
                 continue

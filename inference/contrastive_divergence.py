@@ -11,7 +11,7 @@ from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.distributions.samplers import base_rate_draw
 from ppgen.inference.centring import updated_offsets
 from ppgen.inference.negative_phase import NegativePhase, State, picked, swept_from_values
-from ppgen.inference.online_partition import followed, population
+from ppgen.inference.online_partition import POPULATION, followed, population
 from ppgen.inference.schedules import Schedule, Stages
 
 
@@ -52,6 +52,11 @@ class _ChainPhase(NegativePhase):
                 "datum (lengths of documents, missing ratings). Leave it out, and take "
                 "evaluation.log_partition(pair, x=x) after training."
             )
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The population that follows log Z, if there is one."""
+        return POPULATION if self.log_partition_chains else ()
 
     def _population(self, law: UndirectedDistribution) -> State:
         count = self.log_partition_chains
@@ -203,6 +208,11 @@ class PCD(_ChainPhase):
                 "PCD carries chains from one batch to the next, but the energy of this machine depends on the datum "
                 "(lengths of documents, missing ratings), so they belong to none of the next rows. Use inference.CD(k)."
             )
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The chains, and the population that follows log Z, if there is one."""
+        return ("chains", *super().state_names)
 
     def init(self, law: UndirectedDistribution, value: Tensor) -> State:
         """Chains drawn from the base rates; their odd side and the offsets of centring are made by the first step."""

@@ -51,6 +51,11 @@ class NegativePhase(PyroLoss):
         """Steps from that one on in which it stays as it is."""
         return math.inf
 
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """What a state that it goes on from must hold; nothing by default."""
+        return ()
+
     def check(self, law: UndirectedDistribution) -> None:
         """Raise ValueError, before the first step, if it cannot serve the law; it serves any by default."""
 

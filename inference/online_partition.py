@@ -12,6 +12,7 @@ from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 # Names end as those of all chains do, which processes share out and checkpoints join.
 VALUES, LOG_WEIGHTS = "weighted_chains", "log_weights_of_chains"
 ENERGIES, VARIANCES = "energies_of_chains", "variances_of_chains"
+POPULATION = (VALUES, LOG_WEIGHTS, ENERGIES, VARIANCES)
 
 RESAMPLE_BELOW = 0.5  # share of the chains that the weighted ones are worth, below which they are drawn anew
 

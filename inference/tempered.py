@@ -60,6 +60,11 @@ class TemperedPCD(PCD):
         if not 0 <= self.ladder_rate <= 1:
             raise ValueError(f"ladder_rate must lie in [0, 1], got {self.ladder_rate!r}.")
 
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The chains, their replicas and the ladder, and the population that follows log Z, if there is one."""
+        return (*super().state_names, "hot_chains", "ladder", "rejections", "parity")
+
     def init(self, law: UndirectedDistribution, value: Tensor) -> State:
         """Chains and their hotter replicas at independent units, and a ladder of equal steps."""
         like, count = law.base_energy.parameters()[0], self.num_temperatures

@@ -11,7 +11,17 @@ from pyro.infer import Predictive
 from torch import Size, Tensor, nn
 
 from ppgen import inference, models, testing
-from ppgen.distributions import BaseRatePath, Bernoulli, BoltzmannMachine, Dense, GibbsSampler
+from ppgen.distributions import (
+    BaseRatePath,
+    Bernoulli,
+    BoltzmannMachine,
+    Categorical,
+    Dense,
+    Gaussian,
+    GibbsSampler,
+    MaxPooled,
+    Multinomial,
+)
 from ppgen.pair import Pair
 from ppgen.testing.examples import state_index
 
@@ -304,3 +314,55 @@ def test_a_site_of_several_machines_is_undirected() -> None:
     with inference.attach(log_partition=0.5):
         weights = inference.log_weights(pair, x).local[0]
     torch.testing.assert_close(weights, -law.base_dist.base_energy.free_energy(x, 0).sum(-1) - 1.0)
+
+
+def test_values_of_another_dtype() -> None:
+    """Catches bits in single precision that a machine in double precision has no product with."""
+    machine = normalised(testing.boltzmann_machine((3, 2)))
+    bits = torch.tensor([[1, 0, 1, 1, 0], [0, 0, 1, 0, 1]])
+    for dtype in (torch.float32, torch.long):
+        value, double = bits.to(dtype), bits.double()
+        for law in (machine, machine.marginal("layer0")):
+            size = law.event_shape[0]
+            assert torch.equal(law.log_prob(value[:, :size]), law.log_prob(double[:, :size]))
+        assert torch.equal(machine.free_energy(value[:, :3], "layer0"), machine.free_energy(double[:, :3], "layer0"))
+        given = [machine.conditional("layer1", given=each[:, :3]).mean for each in (value, double)]
+        means = [machine.mean_field({"layer0": each[:, :3]})["layer1"] for each in (value, double)]
+        assert torch.equal(*given) and torch.equal(*means)
+        assert machine.gibbs(value[:, :3], side="layer0").dtype == torch.float64
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("units", "value", "error", "message"),
+    [
+        (Categorical(torch.zeros(2, 3)), [NAN, 1, 0, NAN, NAN, NAN], ValueError, "a part of a group of 3 Categorical"),
+        (Categorical(torch.zeros(2, 3)), [1, 1, 0, NAN, NAN, NAN], ValueError, "Categorical units cannot have: one of"),
+        (MaxPooled(torch.zeros(2, 2)), [NAN, 1, 0, 0], ValueError, "a part of a group of 2 MaxPooled"),
+        (MaxPooled(torch.zeros(2, 2)), [1, 1, NAN, NAN], ValueError, "MaxPooled units cannot have: at most one"),
+        (Multinomial(torch.zeros(3), 4), [5, 0, 0], ValueError, "documents of other lengths"),
+        (Gaussian(torch.zeros(2)), [float("inf"), 0], ValueError, "holds inf, which is no value of Gaussian"),
+        (Bernoulli(torch.zeros(2)), "x", TypeError, r"given\['a'\] must be a tensor of 2 values.*got str"),
+    ],
+)
+def test_what_cannot_be_given_is_refused(units: Any, value: Any, error: type[Exception], message: str) -> None:
+    """Catches values that go through and make the log Z of no law."""
+    layers = {"a": units, "b": Bernoulli(torch.zeros(2))}
+    machine = BoltzmannMachine(layers, [Dense(torch.zeros(units.size, 2))])
+    with pytest.raises(error, match=message):
+        machine.condition({"a": torch.tensor(value) if isinstance(value, list) else value})
+
+
+def test_layers_given_in_turn() -> None:
+    """Catches units that are set free, or counted twice, by what is given later; and rows that do not fit."""
+    machine = testing.boltzmann_machine((4, 2))
+    first, second = torch.tensor([1.0, 0.0, NAN, NAN]), torch.tensor([NAN, NAN, 1.0, NAN])
+    turns = machine.condition({"layer0": first}).condition({"layer0": second})
+    both = machine.condition({"layer0": torch.where(first.isnan(), second, first)})
+    testing.check_close(turns.exact_log_partition(), both.exact_log_partition(), "given in turn")
+    with pytest.raises(ValueError, match=r"equally many rows.*\(2,\).*\(3,\)"):
+        machine.condition({"layer0": torch.zeros(2, 4), "layer1": torch.zeros(3, 2)})
+    with pytest.raises(TypeError, match="given must map names of layers to values.*got Tensor"):
+        machine.condition(torch.zeros(4))  # type: ignore[arg-type]

@@ -127,3 +127,10 @@ def test_what_cannot_be_completed_is_refused(make: Any, given: Tensor, options: 
     """Catches rows or models that go through and are not what was meant."""
     with pytest.raises(ValueError, match=message):
         ppgen.sample(make(), 4, given=given, sweeps=1, warmup_steps=1, **options)
+
+
+@pytest.mark.parametrize("given", ["x", [[1.0, float("nan")], [1.0]]])
+def test_what_is_no_table_is_refused(given: Any) -> None:
+    """Catches an error of torch's own that does not say which argument it is about."""
+    with pytest.raises(TypeError, match="given must be a tensor or an array of rows of data"):
+        ppgen.sample(rbm(), 4, given=given)

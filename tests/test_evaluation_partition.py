@@ -10,7 +10,7 @@ import torch
 
 import ppgen
 from ppgen import evaluation, models, testing
-from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
+from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense, PrecisionGaussian
 from ppgen.evaluation.partition import summarise
 from ppgen.inference.annealing import AnnealedWeights
 
@@ -191,7 +191,11 @@ def test_probability_of_a_part_given_the_rest(sizes, method):
         fits = ((states[:, :visible] == given.unsqueeze(1)) | given.isnan().unsqueeze(1)).all(-1)
         expected.append(log_weights.detach().masked_fill(~fits, -math.inf).logsumexp(1).numpy())
     exact = expected[0] - expected[1]
-    if method == "exact":  # rows with other missing units are not enumerated together
+    if method == "exact":
+        for how in ("exact", "auto"):  # rows with other missing units are enumerated in turn
+            together = evaluation.log_partition(machine.condition({"layer0": rest}), method=how)
+            assert together.kind == "exact" and together.fingerprint is not None
+            np.testing.assert_allclose(together.per_datum["log_partition"], expected[1], atol=1e-10)
         for row, log_p in enumerate(exact):
             whole, part = (machine.condition({"layer0": given[row]}) for given in (x, rest))
             found = evaluation.log_partition(whole).value - evaluation.log_partition(part).value
@@ -210,6 +214,32 @@ def test_probability_of_a_part_given_the_rest(sizes, method):
         np.testing.assert_array_less(
             np.abs(upper.per_datum["log_partition"] - expected[1]), 4 * upper.per_datum["se"] + 1e-9
         )
+
+
+def test_real_hidden_units_that_are_given():
+    """Catches an annealing that counts, at every level, the part of the energy that temperatures leave alone."""
+    torch.manual_seed(0)
+    hidden = PrecisionGaussian(torch.randn(2).double(), torch.zeros(2).double(), torch.tensor(3.0).double())
+    layers = {"visible": Bernoulli(torch.randn(3).double()), "hidden": hidden}
+    machine = BoltzmannMachine(layers, [Dense(torch.randn(3, 2).double())])
+    given = torch.tensor([[0.5, math.nan], [1.0, -2.0]]).double()
+    exact = evaluation.log_partition(machine.condition({"hidden": given}), method="exact")
+    both = evaluation.log_partition(machine.condition({"hidden": given}), method="sandwich", num_chains=200, betas=50)
+    for side in (both.lower, both.upper):
+        apart = np.abs(side.per_datum["log_partition"] - exact.per_datum["log_partition"])
+        np.testing.assert_array_less(apart, 4 * side.per_datum["se"] + 1e-9)
+
+
+def test_one_row_beside_several():
+    """Catches a layer given one row that is asked for the second of another layer's."""
+    machine = testing.boltzmann_machine((3, 2))
+    given = {"layer0": torch.tensor([[1.0, math.nan, 0.0]]).double(), "layer1": torch.tensor([[1.0, 0.0], [0.0, 1.0]])}
+    found = evaluation.log_partition(machine.condition(given)).per_datum["log_partition"]
+    for row, hidden in zip(found, given["layer1"], strict=True):
+        alone = machine.condition({"layer0": given["layer0"][0], "layer1": hidden})
+        assert row == pytest.approx(float(alone.exact_log_partition().detach()))
+    with pytest.raises(ValueError, match="needs one row or more"):
+        evaluation.log_partition(machine.condition({"layer0": torch.zeros(0, 3)}))
 
 
 def test_a_machine_is_its_own_site():

@@ -193,6 +193,8 @@ def test_starts_without_rows_and_of_another_number_of_rows() -> None:
     assert machine.find_mode(torch.zeros(0, 5).double()).shape == (0, 5)
     with pytest.raises(TypeError, match=r"start must be a tensor of events, \(..., 5\), got list"):
         machine.find_mode([0.0] * 5)  # type: ignore[arg-type]
+    none = machine.condition({"layer0": torch.zeros(0, 3)})
+    assert none.mode.shape == (0, 5) and none.exact_log_partition().shape == (0,)
     clamped = machine.condition({"layer0": torch.tensor([[1.0], [0.0], [1.0]]).expand(3, 3).double()})
     with pytest.raises(ValueError, match=r"start must have one event for each row.*\(3,\).*got shape \(4, 5\)"):
         clamped.find_mode(torch.zeros(4, 5).double())

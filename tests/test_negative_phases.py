@@ -1,6 +1,7 @@
 """Exact, CD and PCD gradients against theory: enumeration, transition matrices, centred parametrisations."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyro
 import pytest
@@ -137,6 +138,24 @@ def test_state_of_another_site_is_refused() -> None:
     bound = bind(make_rbm(), inference.PCD(num_chains=3), X)
     with pytest.raises(ValueError, match=r"holds 'prior.chains', but the undirected sites are \['hidden'\]"):
         bound.load_state({"prior.chains": torch.zeros(3, 4)})
+
+
+@pytest.mark.parametrize(
+    ("left_by", "phase", "missing"),
+    [
+        (inference.CD(), inference.PCD(num_chains=3), r"PCD goes on from \['chains'\]"),
+        (inference.PCD(num_chains=3), inference.TemperedPCD(num_chains=3), "'hot_chains', 'ladder'"),
+        (inference.PCD(), inference.PCD(log_partition_chains=10), "'weighted_chains'"),
+    ],
+)
+def test_state_of_another_inference_is_refused(left_by: Any, phase: Any, missing: str) -> None:
+    """Catches a state without the chains that the next step asks for by name."""
+    first, second = (bind(make_rbm(), each, X) for each in (left_by, phase))
+    first.step(X)
+    with pytest.raises(ValueError, match=f"{missing}.*left by another inference"):
+        second.load_state(first.state)
+    second.load_state({})
+    second.step(X)
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (0, 4), (4,)])

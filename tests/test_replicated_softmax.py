@@ -132,6 +132,8 @@ def test_perplexity() -> None:
     assert evaluation.perplexity(found, DOCUMENTS) == pytest.approx(4.0)
     with pytest.raises(ValueError, match="5 rows"):
         evaluation.perplexity(found, DOCUMENTS[:2])
+    with pytest.raises(TypeError, match="estimate must be the evaluation.log_likelihood.*got ReplicatedSoftmax"):
+        evaluation.perplexity(models.ReplicatedSoftmax(4, 2), DOCUMENTS)
 
 
 def test_a_sweep_leaves_each_length_alone() -> None:

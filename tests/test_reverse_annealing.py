@@ -118,3 +118,29 @@ def test_directed_models_are_refused() -> None:
     """Catches an error out of the middle of an annealing run."""
     with pytest.raises(ValueError, match="method='raise' anneals a Boltzmann machine"):
         evaluation.log_likelihood(models.VAE(4, 2, (3,)), torch.ones(2, 4), method="raise")
+
+
+def test_what_is_of_no_use_is_refused() -> None:
+    """Catches a log Z that is ignored, and an error or an advice that is about another model."""
+    with pytest.raises(ValueError, match="method='raise' needs no log Z.*Leave log_partition out"):
+        evaluation.log_likelihood(models.RBM(4, 2), torch.ones(2, 4), method="raise", log_partition=1.0)
+    with pytest.raises(ValueError, match=r"this model is none. Use method='importance'\.$"):
+        evaluation.log_likelihood(models.DBN(4, (3, 2)), torch.ones(2, 4), method="raise")
+
+
+def test_machine_code_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a compiler that is called for every block of rows, and for machines that are another one in each."""
+    calls = []
+
+    def compiler(program, inputs):
+        calls.append(inputs[0].shape)
+        return program
+
+    monkeypatch.setattr("ppgen.inference.annealing.compiled", compiler)
+    monkeypatch.setattr("ppgen.inference.annealing.make_key", lambda device, generator: None)
+    x = bit_vectors(4)[:5].float()
+    options = {"method": "raise", "num_chains": 3, "betas": 4, "chunk": 6}
+    found = [evaluation.log_likelihood(models.RBM(4, 2), x, compile=each, **options) for each in (True, False)]
+    assert calls == [(6, 4)] and np.isfinite([each.value for each in found]).all()
+    evaluation.log_likelihood(models.ReplicatedSoftmax(4, 2), x + 1, compile=True, **options)
+    assert len(calls) == 1

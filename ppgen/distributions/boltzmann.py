@@ -7,7 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ppgen.distributions.clamped import Clamped
+from ppgen.distributions.clamped import clamped
 from ppgen.distributions.conditional import LayerConditional
 from ppgen.distributions.couplings import Coupling
 from ppgen.distributions.enumeration import exact_log_partition
@@ -93,7 +93,7 @@ class BoltzmannMachine(UndirectedDistribution):
 
     def free_energy(self, value: Tensor, side: str = "visible") -> Tensor:
         """F of the side that holds layer `side`, the other summed out, in nats: (..., units of that side) -> (...,)."""
-        return self.base_energy.free_energy(value, self._parity((side,)))
+        return self.base_energy.free_energy(self._own(value), self._parity((side,)))
 
     def marginal(self, names: str | Sequence[str]) -> "BoltzmannMarginal":
         """Law of one side with the other summed out.
@@ -135,6 +135,7 @@ class BoltzmannMachine(UndirectedDistribution):
         missing = sorted(set(neighbours) - set(given))
         if missing:
             raise ValueError(f"given misses the values of layers {missing}, neighbours of {name!r}.")
+        given = {neighbour: self._own(given[neighbour]) for neighbour in neighbours}
         energy = self.base_energy
         inputs = [
             energy.sent(index, layer, energy.units[index].statistic(given[neighbour]))
@@ -149,7 +150,7 @@ class BoltzmannMachine(UndirectedDistribution):
         self, value: Tensor, sweeps: int = 1, *, side: str = "visible", generator: torch.Generator | None = None
     ) -> Tensor:
         """Values of the side of layer `side` after block Gibbs sweeps: (chains, units) -> (chains, units)."""
-        return self.base_energy.gibbs(value, self._parity((side,)), sweeps, generator)
+        return self.base_energy.gibbs(self._own(value), self._parity((side,)), sweeps, generator)
 
     def mean_field(self, given: Mapping[str, Tensor], sweeps: int = 10) -> dict[str, Tensor]:
         r"""Means of the layers that are not given, under the best factorial law: coordinate ascent by layers.
@@ -174,7 +175,7 @@ class BoltzmannMachine(UndirectedDistribution):
         """
         if not given:
             raise ValueError(f"given must hold the values of one layer or more of {list(self.names)}.")
-        known = {self._layer(name): value for name, value in given.items()}
+        known = {self._layer(name): self._own(value) for name, value in given.items()}
         inputs = mean_field_inputs(self.base_energy, known, sweeps)
         return {self.names[layer]: self.base_energy.units[layer].mean(input) for layer, input in sorted(inputs.items())}
 
@@ -261,10 +262,13 @@ class BoltzmannMachine(UndirectedDistribution):
         annealing give log Z of each row of the values. Events keep all units; the held ones stand at their values.
 
         Args:
-            given: Values by layer name, (units,) or (rows, units); NaN marks a unit that is free.
+            given: Values by layer name, (units,) or (rows, units); NaN marks a unit that is free. Units that were held
+                before and are not given now stay held.
 
         Raises:
-            ValueError: If a layer is unknown, a shape does not fit, or a value is none that the units can have.
+            TypeError: If `given` is no mapping from names to tensors.
+            ValueError: If a layer is unknown, a shape does not fit, a value is none that the units can have, or a group
+                of units that are one variable is held in part.
 
         Example:
             >>> from ppgen import testing
@@ -274,19 +278,18 @@ class BoltzmannMachine(UndirectedDistribution):
             tensor([[1., 0.]], dtype=torch.float64)
         """
         layers = dict(self.base_energy.layers)
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f"given must map names of layers to values, such as {{{self.names[0]!r}: values}}; got "
+                f"{type(given).__name__}."
+            )
         for name, value in given.items():
-            units = layers[self.names[self._layer(name)]]
-            if value.shape[-1:] != (units.size,):
-                raise ValueError(f"Layer {name!r} has {units.size} units; got values of shape {tuple(value.shape)}.")
-            held = ~value.isnan()
-            known = torch.where(held, value, torch.zeros_like(value)).to(units.parameters()[0])
-            fits = units.support.check(known) | ~held
-            if not fits.all():
-                raise ValueError(
-                    f"given[{name!r}] holds {float(known[~fits][0]):g}, which is no value of {type(units).__name__} "
-                    "units; NaN marks units that are free."
-                )
-            layers[name] = Clamped(units, known, held)
+            layers[name] = clamped(layers[self.names[self._layer(name)]], value, name)
+        shapes = {name: tuple(units.batch_shape) for name, units in layers.items() if units.batch_shape}
+        try:
+            torch.broadcast_shapes(*shapes.values())
+        except RuntimeError as error:
+            raise ValueError(f"Layers must be given equally many rows, or one row for all; got {shapes}.") from error
         return BoltzmannMachine(layers, self.base_energy.couplings, validate_args=self._validate_args)
 
     def exact_log_partition(self, max_states: int = 2**20) -> Tensor:
@@ -302,7 +305,7 @@ class BoltzmannMachine(UndirectedDistribution):
         return torch.cat([layers[index] for index in range(len(self.names))], -1)
 
     def _side(self, value: Tensor, side: int) -> Tensor:
-        pieces = value.split([units.size for units in self.base_energy.units], -1)
+        pieces = self._own(value).split([units.size for units in self.base_energy.units], -1)
         return torch.cat([pieces[layer] for layer in self.base_energy.sides[side]], -1)
 
     def _layer(self, name: str) -> int:
@@ -339,14 +342,16 @@ class BoltzmannMarginal(UndirectedDistribution):
 
     def unnormalised(self, value: Tensor) -> Tensor:
         """-F(x)."""
-        return -self.base_energy.free_energy(value, self.side)
+        return -self.base_energy.free_energy(self._own(value), self.side)
 
     def even_side(self, value: Tensor) -> Tensor:
         """The value itself on the even side, a draw given it on the odd side."""
+        value = self._own(value)
         return value if self.side == EVEN else self.base_energy.sample_opposite(value, ODD)
 
     def side_means(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """The value and the mean of the other side given it."""
+        value = self._own(value)
         other = self.base_energy.mean_opposite(value, self.side)
         return (value, other) if self.side == EVEN else (other, value)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
+from ppgen.distributions.multinomial import Multinomial
 from ppgen.distributions.units import Units
 
 
@@ -121,13 +122,15 @@ class Clamped(Units):
 
     def _fixed(self, input: Tensor) -> Tensor:
         value = self.value.to(input)
-        joined = (self.units.statistic(value) * input).unflatten(-1, (-1, self._width)).sum(-1)
+        joined = (self.units.statistic(value) * input).unflatten(-1, (self.size // self._width, self._width)).sum(-1)
         return joined - self.units.energy_terms(value)
 
     def log_partition_ratio_terms(self, input: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """Growth of each term of the log-partition; linear at held units."""
         free = self.units.log_partition_ratio_terms(input, before, after)
-        return torch.where(self._held_terms(), ((after - before) * self._fixed(input)).to(free.dtype), free)
+        # What stays in the energy at inverse temperature 0, as the precision of real units, does not grow.
+        grown = self._fixed(input) + self.units.scaled(0.0).energy_terms(self.value.to(input))
+        return torch.where(self._held_terms(), ((after - before) * grown).to(free.dtype), free)
 
     def mean(self, input: Tensor) -> Tensor:
         """Means of free units, values of held ones: (..., size)."""
@@ -159,13 +162,14 @@ class Clamped(Units):
         return self._set(states.reshape(len(index), *(1,) * len(self.batch_shape), self.size))
 
     def _free_terms(self) -> list[int]:
-        held = self._held_terms().flatten(0, -2) if self.held.dim() > 1 else self._held_terms().unsqueeze(0)
+        held = self._held_terms().reshape(-1, self.size // self._width)
         if not bool((held == held[:1]).all()):
             raise ValueError(
                 "Other units are given in one row than in another, so their states cannot be enumerated together. Give "
-                "rows with the same missing units, or use annealing."
+                "rows with the same missing units, let evaluation.log_partition take them in turn, or use annealing."
             )
-        return [term for term, fixed in enumerate(held[0].tolist()) if not fixed]
+        # Of no rows, none has a free unit.
+        return [term for term, fixed in enumerate(held[0].tolist()) if not fixed] if len(held) else []
 
     def base_rate(self, mean: Tensor | None) -> "Clamped":
         """Base rates of the free units."""
@@ -188,3 +192,52 @@ class Clamped(Units):
         devices = [each for each in args if not isinstance(each, torch.dtype)]
         held = self.held.to(*devices) if devices else self.held
         return Clamped(self.units.to(*args), self.value.to(*args), held)
+
+
+def clamped(units: Units, value: Any, layer: str) -> Clamped:
+    """Units held at values as a caller gives them, NaN where they are free; those that were held before stay held.
+
+    Args:
+        units: The units of a layer; if some are held already, they stand at the new values where both are given.
+        value: (..., size).
+        layer: Name of the layer, for errors.
+
+    Raises:
+        TypeError: If the value is no tensor.
+        ValueError: If a shape does not fit, a value is none that the units can have, or a group is held in part.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"given[{layer!r}] must be a tensor of {units.size} values, (units,) or (rows, units), NaN at units that "
+            f"are free; got {type(value).__name__}."
+        )
+    if value.shape[-1:] != (units.size,):
+        raise ValueError(f"Layer {layer!r} has {units.size} units; got values of shape {tuple(value.shape)}.")
+    own = units.units if isinstance(units, Clamped) else units
+    kind, held = type(own).__name__, ~value.isnan()
+    known = torch.where(held, value, torch.zeros_like(value)).to(own.parameters()[0])
+    fits = (own.support.check(known) & known.isfinite()) | ~held
+    if not bool(fits.all()):
+        raise ValueError(
+            f"given[{layer!r}] holds {float(known[~fits][0]):g}, which is no value of {kind} units; NaN marks units "
+            "that are free."
+        )
+    found = Clamped(own, known, held)
+    groups = held.unflatten(-1, (own.size // found._width, found._width))
+    if not bool((groups == groups[..., :1]).all()):
+        raise ValueError(
+            f"given[{layer!r}] holds a part of a group of {found._width} {kind} units, which are one variable: give "
+            "all values of a group, or NaN for all of them."
+        )
+    # Free units at any value that they may have: what is left to be wrong is what is held.
+    whole = torch.where(held, known, own.mode(torch.zeros_like(known)))
+    if whole.numel() and not bool(own.event_support.check(whole).all()):
+        raise ValueError(f"given[{layer!r}] holds values that {kind} units cannot have: {own.event_support} is wanted.")
+    if isinstance(own, Multinomial) and not bool((~held | (known.sum(-1) == own.total).unsqueeze(-1)).all()):
+        raise ValueError(
+            f"given[{layer!r}] holds documents of other lengths than the machine is for. Take the machine of these "
+            "documents: model.machine(x)."
+        )
+    if isinstance(units, Clamped):
+        return Clamped(own, torch.where(held, known, units.value.to(known)), held | units.held)
+    return found

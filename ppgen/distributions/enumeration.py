@@ -19,10 +19,12 @@ def smaller_side_states(energy: LayeredEnergy, max_states: int) -> int:
     side = energy.smaller_side
     total = energy.num_states(side)
     if total > max_states:
+        count = f"2^{math.log2(total):.0f}" if math.isfinite(total) else "infinitely many, or other ones in each row"
+        own = ", x=x" if energy.batch_shape else ""
         raise ValueError(
             f"Exact enumeration needs the smaller side of the machine to have at most {max_states} states "
-            f"(2^{math.log2(max_states):.0f}); it has 2^{math.log2(total):.0f} ({energy.size(side)} units). "
-            'Use annealed importance sampling: ppgen.evaluation.log_partition(pair, method="ais").'
+            f"(2^{math.log2(max_states):.0f}); it has {count} ({energy.size(side)} units). "
+            f'Use annealed importance sampling: ppgen.evaluation.log_partition(pair{own}, method="ais").'
         )
     return int(total)
 
@@ -37,7 +39,7 @@ def exact_log_partition(energy: LayeredEnergy, max_states: int = 2**20) -> Tenso
     """
     total = smaller_side_states(energy, max_states)
     exact, side = energy.to(torch.float64), energy.smaller_side
-    chunk = max(1, CHUNK // energy.batch_shape.numel())
+    chunk = max(1, CHUNK // max(1, energy.batch_shape.numel()))
     pieces = [
         torch.logsumexp(-exact.free_energy(exact.states(side, start, min(start + chunk, total)), side), 0)
         for start in range(0, total, chunk)

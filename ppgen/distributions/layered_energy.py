@@ -63,7 +63,10 @@ class LayeredEnergy:
 
     def rows(self, index: Tensor) -> "LayeredEnergy":
         """The energy of the data of given index in a batch shape of one dimension."""
-        return LayeredEnergy({name: units.rows(index) for name, units in self.layers.items()}, self.couplings)
+        # A layer of one row beside several serves them all.
+        alike = {name for name, units in self.layers.items() if units.batch_shape == (1,) != self.batch_shape}
+        layers = {name: units if name in alike else units.rows(index) for name, units in self.layers.items()}
+        return LayeredEnergy(layers, self.couplings)
 
     def size(self, side: int) -> int:
         """Number of units of a side."""

@@ -105,7 +105,7 @@ def enumerated_mode(energy: LayeredEnergy, max_states: int = 2**20) -> tuple[Ten
         )
     total = int(total)
     exact, dtype = energy.to(torch.float64), energy.parameters()[0].dtype
-    chunk = max(1, CHUNK // energy.batch_shape.numel())
+    chunk = max(1, CHUNK // max(1, energy.batch_shape.numel()))
     best: list[Tensor] = []
     for start in range(0, total, chunk):
         own = exact.states(side, start, min(start + chunk, total))

@@ -110,6 +110,10 @@ class UndirectedDistribution(TorchDistribution):
     def _event(self, even: Tensor, odd: Tensor) -> Tensor:
         """Event of this law in a joint state."""
 
+    def _own(self, value: Tensor) -> Tensor:
+        """The value in the dtype of the weights, whose products with another one would fail."""
+        return value.to(self.base_energy.parameters()[0].dtype)
+
     def _copy(self, **changes: Any) -> "UndirectedDistribution":
         new = type(self).__new__(type(self))
         new.__dict__.update(self.__dict__)
@@ -173,6 +177,7 @@ class UndirectedDistribution(TorchDistribution):
                 "The weights of this Boltzmann machine changed after log Z was attached. Estimate it again: "
                 "machine.with_log_partition(ppgen.evaluation.log_partition(pair))."
             )
+        value = self._own(value)
         if self._validate_args:
             self._validate_sample(value)
         log_partition = self.attached.value

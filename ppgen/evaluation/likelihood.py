@@ -85,7 +85,7 @@ def log_likelihood(
             - `"ais"`: `"exact"` with log Z by annealing; for a deep machine, annealing of the hidden units of every
               datum as well; for a directed pair with continuous latents, annealing of the latents of every datum;
             - `"raise"`: a machine without any log Z, by annealing runs that go down from each datum; a conservative
-              figure, the lower the shorter the ladder;
+              figure for data that are like the machine's own draws, the lower the shorter the ladder;
             - `"auto"`: `"exact"` where that is cheap, else log Z by annealing, else `"importance"`; the estimate says
               which.
         num_particles: Particles K a datum for importance sampling.
@@ -145,7 +145,11 @@ def log_likelihood(
             )
         options["x"] = rows(0, len(rows))
         energies = undirected_sites(pair, options["x"])
-    # Annealing down from the data needs no log Z.
+    if chosen == "raise" and log_partition is not None:
+        raise ValueError(
+            "method='raise' needs no log Z: it anneals down from the data. Leave log_partition out, or use "
+            "method='auto'."
+        )
     partitions = partitions_of(pair, {} if chosen == "raise" else energies, log_partition, method, options)
     # What differs from row to row is subtracted at the end, where rows are not in batches.
     common = {site: each.value if own_partitions(each) is None else 0.0 for site, each in partitions.items()}
@@ -241,7 +245,8 @@ def log_likelihood(
         how = f"reverse AIS from each datum ({num_chains} chains x {len(ladder) - 1} betas)"
         estimate = replace(
             _sampled(found, num_chains, how, _DOUBTFUL_LADDER),
-            note="in expectation a lower bound of log p of the annealing model, conservative for log p(x)",
+            note="in expectation a lower bound of log p of the annealing model; conservative for log p(x) of data like "
+            "the machine's own draws",
         )
     elif chosen in ("elbo", "bound"):
         how = f"ELBO (K={num_particles})" if chosen == "elbo" else "mean field"

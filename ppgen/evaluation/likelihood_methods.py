@@ -70,9 +70,10 @@ def choose(method: str, program: Program, num_data: int) -> str:
         return method
     if method == "raise":
         if program.machine is None or program.machine.layer % 2:
+            others = "'importance'" if program.energies else "'ais' or 'importance'"
             raise ValueError(
                 "method='raise' anneals a Boltzmann machine down from the data in its first layer; this model is none. "
-                "Use method='ais' or 'importance'."
+                f"Use method={others}."
             )
         return method
     if inexact and method in ("exact", "auto") and program.machine is not None:

@@ -1,5 +1,6 @@
 """log Z of the Boltzmann machine at a site: by enumeration, or by annealed importance sampling."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.distributions.undirected import UndirectedDistribution
 from ppgen.evaluation.estimate import Estimate
-from ppgen.evaluation.per_row import each_row, over_rows
+from ppgen.evaluation.per_row import each_row, over_rows, rows_alike
 from ppgen.evaluation.processes import gathered, own_seed, world_size
 from ppgen.evaluation.sandwich import downwards, draws_of_the_machine, sandwiched, state_chains
 from ppgen.inference.annealing import AnnealedWeights, anneal, make_betas
@@ -177,12 +178,19 @@ def log_partition(
 
 
 def enumerable(energy: LayeredEnergy) -> bool:
-    """Whether the smaller side has few enough states to be summed over."""
+    """Whether the smaller side has few enough states to be summed over, in every row if each has its own."""
+    if len(energy.batch_shape) == 1 and len(kinds := rows_alike(energy)) > 1:
+        return all(enumerable(energy.rows(index)) for index in kinds)
     return energy.num_states(energy.smaller_side) <= MAX_EXACT_STATES
 
 
 @torch.no_grad()
 def _exact(energy: LayeredEnergy) -> list[Estimate]:
+    if energy.batch_shape and len(kinds := rows_alike(energy)) > 1:
+        found = [_exact(energy.rows(index)) for index in kinds]
+        fingerprint = energy.fingerprint()
+        placed = zip(torch.cat(kinds).tolist(), itertools.chain.from_iterable(found), strict=True)
+        return [replace(each, fingerprint=fingerprint) for _, each in sorted(placed, key=lambda pair: pair[0])]
     values = torch.atleast_1d(exact_log_partition(energy, MAX_EXACT_STATES))
     states = math.log2(energy.num_states(energy.smaller_side))
     method = f"enumeration (2^{states:.4g} states)"

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppgen.distributions import Clamped
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.evaluation.estimate import Estimate
 
@@ -19,19 +20,31 @@ def distinct_rows(energy: LayeredEnergy) -> tuple[Tensor, Tensor]:
     """Index of a row of each kind, and of its kind for each row: documents of one length have one log Z.
 
     Raises:
-        ValueError: If the energy's batch shape is not that of rows.
+        ValueError: If the energy's batch shape is not that of one row or more.
     """
     if len(energy.batch_shape) != 1:
         raise ValueError(
             f"log Z of each row needs a machine whose batch shape is (rows,), got {tuple(energy.batch_shape)}."
         )
     (num_rows,) = energy.batch_shape
+    if not num_rows:
+        raise ValueError("log Z of each row needs one row or more; the machine was made for none.")
     keys = torch.cat([each.double().expand(num_rows, -1) for each in energy.conditions()], -1)
     _, kinds = torch.unique(keys, dim=0, return_inverse=True)
     order = torch.arange(num_rows - 1, -1, -1, device=kinds.device)
     first = torch.empty(int(kinds.max()) + 1, dtype=torch.long, device=kinds.device)
     first[kinds.flip(0)] = order  # the last that is written is the first row
     return first, kinds
+
+
+def rows_alike(energy: LayeredEnergy) -> list[Tensor]:
+    """Index of the rows in which the same units are free, for each such kind: their states are enumerated together."""
+    (num_rows,) = energy.batch_shape
+    held = [each.held.expand(num_rows, -1) for each in energy.units if isinstance(each, Clamped)]
+    if not held:
+        return [torch.arange(num_rows, device=energy.parameters()[0].device)]
+    _, kinds = torch.unique(torch.cat(held, -1), dim=0, return_inverse=True)
+    return [(kinds == kind).nonzero().flatten() for kind in range(int(kinds.max()) + 1)]
 
 
 def row_blocks(energy: LayeredEnergy, num_chains: int) -> list[Tensor]:

@@ -13,7 +13,7 @@ from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.mean_field import mean_field_inputs
 from ppgen.evaluation.importance import PerDatum, summarise
 from ppgen.evaluation.program import VisibleLayer
-from ppgen.inference.annealing import anneal
+from ppgen.inference.annealing import anneal, repeated_level
 from ppgen.pair import split_batch
 
 _SWEEPS = 20  # mean-field sweeps for the even hidden layers of a deep machine
@@ -39,9 +39,10 @@ def raised(
               \log f_{\beta_k}(x_{k-1}), \quad x_K = x, \; x_{k-1} \sim T_k(\cdot \mid x_k)
 
     The mean of w is the probability that annealing upwards along the same ladder ends in x. So the estimate is a lower
-    bound, in expectation, of the log-likelihood of that *annealing model*, which lies below that of the machine as long
-    as the ladder is too short, and needs no log Z. In a deep machine the even hidden layers are drawn from the
-    mean-field posterior and weighed by it.
+    bound, in expectation, of the log-likelihood of that *annealing model*, and needs no log Z. At the machine's own
+    draws the annealing model lies below the machine, by their Kullback-Leibler divergence, as long as the ladder is too
+    short; at data that the base model explains better than the machine does it lies above. In a deep machine the even
+    hidden layers are drawn from the mean-field posterior and weighed by it.
 
     References:
         Burda, Grosse and Salakhutdinov (2015), Accurate and conservative estimates of MRF log-likelihood using reverse
@@ -57,13 +58,14 @@ def raised(
         num_chains: Runs of each datum.
         chunk: Runs that go down together, which bounds the memory.
         seed: Seed of all randomness.
-        compile: Whether the level that is repeated is compiled.
+        compile: Whether the level that is repeated is compiled; never where the energy depends on the datum.
         advance: Called with the number of data done.
     """
     like, own = path.energy.parameters()[0], bool(path.energy.batch_shape)
     generator = torch.Generator(device=like.device).manual_seed(seed)
     block = max(1, min(chunk // num_chains, num_data))
     found = np.empty((3, num_data))
+    step: Callable[..., tuple[Tensor, Tensor]] | None = None
     for start in range(0, num_data, block):
         stop = min(start + block, num_data)
         args, kwargs = split_batch(rows(start, stop))
@@ -71,7 +73,10 @@ def raised(
         part = path.rows(torch.arange(start, stop, device=like.device)) if own else path
         even, log_q = _even_side(part.energy, machine.layer, x.expand(num_chains, *x.shape), generator)
         first = part.move(even if own else even.flatten(0, 1), 1.0, generator)
-        runs = anneal(part, betas, len(first), generator, start=first, compile=compile)
+        if step is None and not own:  # machine code serves all blocks but the last; what is a datum's own would not
+            step = repeated_level(path, generator, first, len(betas) * num_chains * num_data, compile)
+        whole = step if stop - start == block else None
+        runs = anneal(part, betas, len(first), generator, start=first, compile=False, step=whole)
         log_f = -part.energy.to(torch.float64).free_energy(even.double(), EVEN)
         log_weights = runs.log_weights.view(num_chains, -1) + log_f - part.log_base_partition() - log_q
         found[:, start:stop] = np.stack(summarise(log_weights, pareto=False)[:3])

@@ -22,6 +22,7 @@ def perplexity(estimate: Estimate, x: Any) -> float:
         x: The same documents as counts, (rows, vocabulary).
 
     Raises:
+        TypeError: If it is no estimate.
         ValueError: If the estimate is not of as many rows, or a document has no word.
 
     References:
@@ -33,6 +34,10 @@ def perplexity(estimate: Estimate, x: Any) -> float:
         >>> round(perplexity(evaluation.log_likelihood(model, counts), counts))
         20
     """
+    if not isinstance(estimate, Estimate):
+        raise TypeError(
+            f"estimate must be the evaluation.log_likelihood(pair, x) of the documents, got {type(estimate).__name__}."
+        )
     values = None if estimate.per_datum is None else estimate.per_datum.get("log_likelihood")
     lengths = np.asarray(torch.as_tensor(x).sum(-1).cpu(), dtype=np.float64)
     if values is None or lengths.shape != np.shape(values):
