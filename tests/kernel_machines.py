@@ -1,5 +1,6 @@
 """Small machines of discrete units at every place, and all their states: what kernels and chains are tested on."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,6 +91,14 @@ DEEP = {
     ),
 }
 MACHINES = {**BITS, **TWO_LAYERS, **DEEP}
+
+
+def leaves(machine: BoltzmannMachine) -> BoltzmannMachine:
+    """A copy whose parameters all take a gradient."""
+    copied = copy.deepcopy(machine)
+    for parameter in copied.parameters():
+        parameter.requires_grad_()
+    return copied
 
 
 class Exact:
