@@ -30,7 +30,7 @@ demo: $(STAMP)  ## three models of the embedded digits under eight inferences, c
 	$(BIN)/python -m ppgen demo
 
 test: $(STAMP)  ## the tests and the examples in docstrings
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 lint: $(STAMP)  ## style, format and types
 	$(BIN)/ruff check .

@@ -1,7 +1,9 @@
-"""Checks of the sizes that constructors of the zoo are given."""
+"""Checks of the sizes and numbers that constructors of the zoo are given."""
 
+import math
 import operator
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 
@@ -68,6 +70,24 @@ def groups_of_sizes(name: str, value: Any) -> tuple[tuple[int, ...], ...]:
             f"got {value!r}."
         )
     return tuple(positive_sizes(f"each group in {name}", group) for group in value)
+
+
+def number_from_zero(name: str, value: Any) -> float:
+    """The value as a finite number that is not negative.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is negative or not finite.
+
+    Example:
+        >>> number_from_zero("smoothness", 25)
+        25.0
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, such as 25.0; got {value!r}.")
+    if not 0 <= float(value) < math.inf:
+        raise ValueError(f"{name} must be at least 0 and finite, got {value!r}.")
+    return float(value)
 
 
 def _is_sequence(value: Any) -> bool:

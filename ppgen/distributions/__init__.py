@@ -1,4 +1,4 @@
-"""Distributions that Pyro does not have: Boltzmann machines of layered units, autoregressive bits."""
+"""Distributions that Pyro does not have: Boltzmann machines of layered units, autoregressive bits, smooth images."""
 
 from ppgen.distributions.autoregressive import AutoregressiveBernoulli
 from ppgen.distributions.bernoulli import Bernoulli
@@ -9,6 +9,7 @@ from ppgen.distributions.conditional import LayerConditional
 from ppgen.distributions.convolutional import Convolutional
 from ppgen.distributions.couplings import Coupling, Dense, Replicated
 from ppgen.distributions.gaussian import Gaussian
+from ppgen.distributions.markov_field import GaussianMarkovField
 from ppgen.distributions.max_pooled import MaxPooled
 from ppgen.distributions.multinomial import Multinomial
 from ppgen.distributions.ordinal import Ordinal
@@ -32,6 +33,7 @@ __all__ = [
     "Dense",
     "ExactSampler",
     "Gaussian",
+    "GaussianMarkovField",
     "GibbsSampler",
     "LayerConditional",
     "MaxPooled",
