@@ -116,13 +116,13 @@ def choose_site(energies: dict[str, LayeredEnergy], site: str | None) -> str:
 
 
 def base_mean(pair: AnyPair, energy: LayeredEnergy, data_mean: Any = None) -> Tensor | None:
-    """Mean of the even side for the base model: the visible one given, else noted in training, else None.
+    """Mean of the visible layer for the base model: the one given, else noted in training, else None.
 
     Raises:
         ValueError: If the mean does not fit the visible layer or is no mean of its units.
     """
-    even = [energy.units[layer] for layer in energy.sides[EVEN]]
-    visible = even[0].size
+    units = energy.units[energy.sides[EVEN][0]]
+    visible = units.size
     if data_mean is None:
         data_mean = getattr(pair, "data_mean", None)
         if not isinstance(data_mean, Tensor) or data_mean.shape != (visible,) or not data_mean.isfinite().all():
@@ -130,11 +130,10 @@ def base_mean(pair: AnyPair, energy: LayeredEnergy, data_mean: Any = None) -> Te
     like = energy.parameters()[0]
     mean = torch.as_tensor(data_mean, dtype=like.dtype, device=like.device)
     fits = mean.shape == (visible,) and bool(mean.isfinite().all())
-    if not fits or (isinstance(even[0], Bernoulli) and not ((mean >= 0) & (mean <= 1)).all()):
+    if not fits or (isinstance(units, Bernoulli) and not ((mean >= 0) & (mean <= 1)).all()):
         raise ValueError(
             f"data_mean must hold the means of the {visible} visible units (within [0, 1] for bits), as "
             f"data.mean does; got shape {tuple(mean.shape)}"
             + (f" and values {mean.min():g} to {mean.max():g}." if fits else ".")
         )
-    others = [units.mean(torch.zeros_like(units.parameters()[0])) for units in even[1:]]
-    return torch.cat([mean, *others])
+    return mean

@@ -5,87 +5,29 @@ from typing import Any
 
 import pytest
 import torch
-from feature_maps import feature_maps
-from torch import Tensor
+from kernel_machines import (
+    DEEP,
+    LADDER,
+    MACHINES,
+    NAN,
+    Exact,
+    even_draws,
+    held,
+    joined,
+    path_law,
+    place,
+    random,
+    stacked,
+)
 
 from ppgen import inference, models, testing
-from ppgen.distributions import (
-    BaseRatePath,
-    Bernoulli,
-    BoltzmannMachine,
-    Categorical,
-    Dense,
-    Gaussian,
-    Multinomial,
-)
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions import BaseRatePath, Bernoulli, Gaussian, MaxPooled
+from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.distributions.replicas import Replicas, accepted_swaps, exchanged
 from ppgen.inference.swap_ladder import equalised
 from ppgen.testing.examples import state_index
 
-NAN = float("nan")
 DRAWS = 40_000
-LADDER = (0.0, 0.35, 1.0)
-
-
-def random(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64)
-
-
-def joined(lower: Any, upper: Any) -> BoltzmannMachine:
-    return BoltzmannMachine({"below": lower, "above": upper}, [Dense(random(lower.size, upper.size))])
-
-
-def held(sizes: tuple[int, ...], layer: str, values: list[Any]) -> BoltzmannMachine:
-    return testing.boltzmann_machine(sizes).condition({layer: torch.tensor(values, dtype=torch.float64)})
-
-
-MACHINES = {
-    "feature maps": feature_maps((1, 2, 2), (2, 1), pool=1),
-    "pooled maps": feature_maps((1, 2, 2), (1, 1), pool=2),
-    "three layers of maps": feature_maps((1, 2, 2), (1, 1), pool=2, top=1),
-    "two layers": testing.boltzmann_machine((4, 3)),
-    "three layers": testing.boltzmann_machine((3, 2, 2)),
-    "four layers": testing.boltzmann_machine((2, 2, 1, 2)),
-    "categorical below": joined(Categorical(random(2, 3)), Bernoulli(random(3))),
-    "categorical above": joined(Bernoulli(random(3)), Categorical(random(2, 2))),
-    "missing groups": joined(Categorical(random(2, 3), torch.tensor([True, False])), Bernoulli(random(2))),
-    "multinomial": joined(Multinomial(random(3), 2), Bernoulli(random(2))),
-    "held below": held((4, 3), "layer0", [1.0, NAN, 0.0, NAN]),
-    "held in the middle": held((3, 2, 2), "layer1", [NAN, 1.0]),
-}
-
-
-class Exact:
-    """All joint states of a small machine, their law, and exact draws."""
-
-    def __init__(self, energy: LayeredEnergy) -> None:
-        self.even, self.odd = (energy.states(side, 0, int(energy.num_states(side))) for side in (EVEN, ODD))
-        grid = -energy.energy(self.even.unsqueeze(1), self.odd.unsqueeze(0)).detach()
-        self.law = grid.flatten().softmax(0)
-        self.shape = grid.shape
-
-    def draw(self, count: int) -> tuple[Tensor, Tensor]:
-        index = torch.multinomial(self.law, count, replacement=True)
-        return self.even[index // self.shape[1]], self.odd[index % self.shape[1]]
-
-    def check(self, even: Tensor, odd: Tensor, what: str) -> None:
-        """Raise unless values follow the law; states of equal value (ordered words) count as one."""
-        index = place(even, self.even) * self.shape[1] + place(odd, self.odd)
-        rows, columns = place(self.even, self.even), place(self.odd, self.odd)
-        same = (rows.unsqueeze(1) * self.shape[1] + columns).flatten()
-        testing.check_frequencies(index, torch.zeros_like(self.law).index_add(0, same, self.law), what)
-
-
-def place(values: Tensor, states: Tensor) -> Tensor:
-    """Index of the first state equal to each value."""
-    same = (values.unsqueeze(-2) == states).all(-1)
-    assert same.any(-1).all()
-    return same.int().argmax(-1)
-
-
-def path_law(path: BaseRatePath, states: Tensor, beta: float) -> Tensor:
-    return path.log_density(states, torch.tensor(beta, dtype=torch.float64)).detach().softmax(0)
 
 
 @pytest.mark.parametrize("sweeps", [1, 2])
@@ -115,7 +57,7 @@ def test_swaps_keep_the_product_of_the_tempered_laws(name: str, parity: int) -> 
     states = Exact(energy).even
     laws = [path_law(path, states, beta) for beta in LADDER]
     replicas = Replicas(path, torch.tensor(LADDER, dtype=torch.float64))
-    even = torch.stack([states[torch.multinomial(law, DRAWS, replacement=True)] for law in laws])
+    even = even_draws(laws, states, DRAWS)
     log_ratio = replicas.log_ratio(even, replicas.inputs(even)).detach()
     accepted = accepted_swaps(log_ratio, torch.tensor(parity), torch.rand(2, DRAWS, dtype=torch.float64))
     assert accepted[parity].any() and not accepted[parity].all() and not accepted[1 - parity].any()
@@ -140,7 +82,7 @@ def test_a_tempered_step_keeps_every_law(name: str) -> None:
         kernel = inference.ParallelTempering(machine, betas=LADDER, sweeps=sweeps)
         replicas = Replicas(path, torch.tensor(LADDER, dtype=torch.float64))
         laws = [path_law(path, exact.even, beta) for beta in LADDER]
-        even = torch.stack([exact.even[torch.multinomial(law, DRAWS, replacement=True)] for law in laws])
+        even = even_draws(laws, exact.even, DRAWS)
         odd = replicas.sample_odd(replicas.inputs(even)).detach()
         start = kernel.init(DRAWS)._replace(even=even, odd=odd, parity=torch.tensor(parity))
         state, info = kernel.step(start)
@@ -156,6 +98,32 @@ def test_a_tempered_step_keeps_every_law(name: str) -> None:
         testing.check_close(info.energy, energy.energy(*kernel.sides(state)), "energy")
         testing.check_close(info.free_energy, energy.free_energy(state.even[-1], EVEN), "free energy")
         assert state.parity == 1 - parity and torch.equal(state.betas, start.betas)
+
+
+# Layers above whose biases have another shape than their values: groups, biases that positions share, rows held.
+TOPS = {
+    "categorical": DEEP["categorical on top"],
+    "multinomial": DEEP["multinomial on top"],
+    "shared": stacked(Bernoulli(random(2)), Bernoulli(random(2)), Bernoulli(random(2), 2)),
+    "pooled": stacked(Bernoulli(random(2)), Bernoulli(random(2)), MaxPooled(random(2), 2)),
+    "rows": held((3, 2, 2), "layer2", [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
+}
+
+
+@pytest.mark.parametrize("name", TOPS)
+def test_the_mean_of_the_data_is_that_of_the_visible_layer(name: str) -> None:
+    """Catches base rates of the layers above it that are none of their own biases, or in the shape of those."""
+    torch.manual_seed(7)
+    machine = TOPS[name]
+    energy = machine.base_energy
+    visible, top = energy.units[0], energy.units[2]
+    mean = visible.mean(random(visible.size))
+    kernel = inference.ParallelTempering(machine, betas=LADDER, data_mean=mean)
+    state, _ = kernel.step(kernel.init(DRAWS))
+    base = kernel.step(state)[0].even[0]  # after a round in which the second pair is offered a swap, and the first not
+    testing.check_mean(base[..., : visible.size].flatten(0, -2), mean, "visible units at base rates")
+    own = top.mean(torch.zeros(top.size, dtype=torch.float64))
+    testing.check_mean(base[..., visible.size :], own, "units on top at base rates")
 
 
 def test_swap_ratio_of_every_pair() -> None:

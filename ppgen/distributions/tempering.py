@@ -22,14 +22,17 @@ class BaseRatePath:
 
     Args:
         energy: The machine's energy.
-        mean: Mean of the even side under the data, shape (even units,); the machine's own biases if None.
+        mean: Mean of the even side under the data, shape (even units,), or of its first layer, the others then keeping
+            their own biases, (units,); the machine's own biases if None.
     """
 
     def __init__(self, energy: LayeredEnergy, mean: Tensor | None = None) -> None:
         self.energy, self.mean = energy, mean
         even = [energy.units[layer] for layer in energy.sides[EVEN]]
         means: list[Tensor | None] = [None] * len(even)
-        if mean is not None:
+        if mean is not None and len(mean) == even[0].size:
+            means[0] = mean
+        elif mean is not None:
             means = list(mean.split([units.size for units in even]))
         self.even = even
         self.base: list[Units] = [units.base_rate(each) for units, each in zip(even, means, strict=True)]
