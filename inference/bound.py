@@ -201,23 +201,27 @@ class BoundInference:
         return StepResult(evaluation.value.detach(), found)
 
     @torch.no_grad()
-    def value(self, batch: Any, log_partitions: Mapping[str, float] | None = None) -> Tensor:
+    def value(self, batch: Any, log_partitions: Mapping[str, float] | None = None, *, of_data: bool = False) -> Tensor:
         """Objective per datum of a batch, a scalar; nothing moves but the random state.
 
         Args:
             batch: A batch of data.
             log_partitions: log Z by undirected site, by which the value is normalised where it is not by itself.
+            of_data: Whether what the model says of its parameters alone (a prior) is left out.
         """
         with pyro.validation_enabled(False):
-            return self.evaluate(batch, False, log_partitions).value
+            return self.evaluate(batch, False, log_partitions, of_data).value
 
-    def evaluate(self, batch: Any, training: bool, log_partitions: Mapping[str, float] | None = None) -> Evaluation:
+    def evaluate(
+        self, batch: Any, training: bool, log_partitions: Mapping[str, float] | None = None, of_data: bool = False
+    ) -> Evaluation:
         """Objective per datum with its graph.
 
         Args:
             batch: A batch of data.
             training: Whether chains move and log Z has a gradient.
             log_partitions: log Z by undirected site, without training.
+            of_data: Whether terms outside the data plate, on which neither latents nor data bear, are left out.
         """
         handler = NegativePhaseHandler(self.phases, self._states, training, log_partitions)
         objective = self.inference.objective
@@ -232,6 +236,8 @@ class BoundInference:
             handler.end()
             self._laws = {site: law for site, (law, _) in handler.laws.items()}
             num_data = self.num_data if self.num_data is not None else weights.num_data
+            if of_data and not weights.shared and not self.layout.joining:
+                weights = replace(weights, outside=None)
             value = objective.value(weights, num_data)
             if not training:
                 return Evaluation(value, num_data, value, handler.laws)

@@ -32,7 +32,8 @@ class RBM(RestrictedMachine):
 
     Training then maximises log p(W) beside the log-likelihood of all the data, so that what is learned of one pixel is
     believed of its neighbours too: noise of single pixels is fitted less. It stands at the site `filters`, outside of
-    the plate, and is no part of log p(v).
+    the plate, and is no part of log p(v). Of what `fit` logs, `train_value` and `valid_value` are the objective, with
+    log p(W) by the number of data; likelihoods and pseudo-likelihoods are those of the data.
 
     References:
         | Training Products of Experts by Minimizing Contrastive Divergence (Hinton, 2002)

@@ -3,6 +3,7 @@
 import itertools
 import math
 import tempfile
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 import ppgen
-from ppgen import datasets, evaluation, inference, models, testing
+from ppgen import datasets, diagnostics, evaluation, inference, models, testing
 from ppgen.distributions import GaussianMarkovField
 
 SHAPES = [(1,), (5,), (3, 4), (2, 3, 2)]
@@ -111,6 +112,41 @@ def test_an_rbm_of_images() -> None:
         filters = rbm.weight.detach().mT.unflatten(-1, (8, 8))
         roughness[smoothness] = float(filters.diff(dim=-1).square().mean() / filters.square().mean())
     assert roughness[500.0] < 0.5 * roughness[0.0]
+
+
+def smooth_and_plain() -> tuple[models.RBM, models.RBM]:
+    smooth, plain = models.RBM(visible=6, hidden=3, shape=(2, 3)).double(), models.RBM(visible=6, hidden=3).double()
+    plain.load_state_dict(smooth.state_dict())
+    return smooth, plain
+
+
+def test_what_is_said_of_data_leaves_the_prior_out() -> None:
+    """Catches machines that are none any more, or whose visible layer is not found, as a second site is observed."""
+    smooth, plain = smooth_and_plain()
+    x = (torch.rand(4, 6, dtype=torch.float64) < 0.5).double()
+    half = x.masked_fill(torch.arange(6) > 2, math.nan)
+    short: dict[str, Any] = {"sweeps": 2, "warmup_steps": 2}
+    drawn, raised = [], []
+    for pair in (smooth, plain):
+        drawn.append(ppgen.sample(pair, 4, given=half, **short).samples)
+        assert ppgen.sample(pair, 4, like=x, **short).samples.shape == x.shape
+        raised.append(evaluation.log_likelihood(pair, x, method="raise", num_chains=3, betas=5).value)
+    assert torch.equal(*drawn)
+    assert raised[0] == raised[1]
+    tree = diagnostics.from_pyro_svi(smooth, x, num_samples=3, posterior_predictive=True, prior=True)
+    assert not [name for name, group in tree.children.items() if "filters" in group]
+
+
+@pytest.mark.parametrize("phase", [inference.PCD(num_chains=5, log_partition_chains=5), inference.PseudoLikelihood()])
+def test_likelihoods_in_the_log_leave_the_prior_out(phase: inference.NegativePhase) -> None:
+    """Catches a log-likelihood that holds log p(W) by datum, and a pseudo-likelihood that is not told any more."""
+    x = (torch.rand(20, 6, dtype=torch.float64) < 0.5).double()
+    told = []
+    for pair in smooth_and_plain():
+        options: dict[str, Any] = {"lr": 1e-12, "steps": 1, "progress": False, "compile": False}
+        metrics = ppgen.fit(pair, x, phase, **options).metrics[-1]
+        told.append({name: value for name, value in metrics.items() if name.endswith("likelihood")})
+    assert told[0] == pytest.approx(told[1], abs=1e-9) and "pseudo_log_likelihood" in told[0]
 
 
 def test_wrong_images_are_refused() -> None:

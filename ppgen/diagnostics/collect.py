@@ -90,6 +90,7 @@ class Collector:
         """Draws of an unconditioned model."""
         observed = [name for name, site in sites(trace).items() if _was_data(site)]
         latent = [name for name in latents(trace) if name not in observed]
+        observed = [name for name in observed if not self._is_prior(sites(trace)[name]["infer"]["obs"])]
         self._add("prior", trace, latent, count, layout)
         self._add("prior_predictive", trace, observed, count, layout)
 
@@ -138,7 +139,18 @@ class Collector:
         layout: Layout,
     ) -> None:
         program = unconditioned(poutine.replay(self.pair.model, trace=guide))
-        self._add(group, self._run(program, batch, count, layout), _observed(model), count, layout)
+        self._add(group, self._run(program, batch, count, layout), self._data(model), count, layout)
+
+    def _data(self, trace: poutine.Trace) -> list[str]:
+        """Observed sites but those of parameters, whose laws are priors that the draws of the model do not use."""
+        return [name for name in _observed(trace) if not self._is_prior(sites(trace)[name]["value"])]
+
+    def _is_prior(self, value: Any) -> bool:
+        """Whether what is observed is a parameter of the pair."""
+        if not isinstance(value, Tensor) or not value.numel():
+            return False
+        where = value.untyped_storage().data_ptr()
+        return any(parameter.untyped_storage().data_ptr() == where for parameter in self.pair.parameters())
 
     def _add_observed(self, site: Any, layout: Layout) -> None:
         value, event_dim = site["value"], site["fn"].event_dim
@@ -184,7 +196,7 @@ class Collector:
                 self.group("log_likelihood").add(name, value, [layout.plate])
 
     def _add_all_observed(self, model: poutine.Trace, layout: Layout) -> None:
-        for name in _observed(model):
+        for name in self._data(model):
             self._add_observed(sites(model)[name], layout)
 
 

@@ -12,7 +12,7 @@ from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.joining import joined
-from ppgen.inference.layout import EXACT_POSTERIOR, Layout, base_law, find_layout
+from ppgen.inference.layout import EXACT_POSTERIOR, Layout, base_law, data_frame, find_layout
 from ppgen.inference.machines import CollectSites
 from ppgen.inference.support import outside
 from ppgen.pair import AnyPair, split_batch
@@ -95,16 +95,18 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
         node: Any = model.nodes[name]
         if id(node["value"]) in given:
             _check_support(name, node["fn"].support, rows.tensors()[given[id(node["value"])]], rows.device)
-    return Program(layout, collect.energies, _visible_layer(layout, collect.energies, model, given))
+    # What is observed outside of the plate, as a prior of parameters, says nothing of a datum.
+    data = [name for name in model.observation_nodes if data_frame(model.nodes[name], pair.plate) is not None]
+    return Program(layout, collect.energies, _visible_layer(layout, collect.energies, model, data, given))
 
 
 def _visible_layer(
-    layout: Layout, energies: dict[str, LayeredEnergy], model: Any, given: dict[int, int]
+    layout: Layout, energies: dict[str, LayeredEnergy], model: Any, observed: list[str], given: dict[int, int]
 ) -> VisibleLayer | None:
     """The observed layer, if the model is a machine whose one observed site holds an argument as it was given."""
-    if len(energies) != 1 or list(layout.latent) != list(energies) or len(model.observation_nodes) != 1:
+    if len(energies) != 1 or list(layout.latent) != list(energies) or len(observed) != 1:
         return None
-    (site, energy), node = *energies.items(), model.nodes[model.observation_nodes[0]]
+    (site, energy), node = *energies.items(), model.nodes[observed[0]]
     law = base_law(node["fn"])
     if not isinstance(law, LayerConditional) or law.machine_energy is not energy or id(node["value"]) not in given:
         return None

@@ -10,7 +10,7 @@ from torch import Tensor
 from ppgen.distributions import BoltzmannMachine, BoltzmannMarginal, Categorical, LayerConditional
 from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.distributions.samplers import base_rate_draw
-from ppgen.inference.layout import base_law, sites
+from ppgen.inference.layout import base_law, data_frame, sites
 from ppgen.inference.machines import CollectSites
 from ppgen.pair import AnyPair
 from ppgen.progress import progress_bar
@@ -73,7 +73,8 @@ def conditioned(pair: AnyPair, given: Tensor, filled: Tensor | None = None) -> t
             "(pyro.poutine.mask), and the rest from them. Where they are bits (models.DBN, models.SigmoidBeliefNet), "
             "train a models.RBM or a models.DBM of the same sizes on the same data instead."
         )
-    if len(collect.energies) > 1 or set(drawn) - set(collect.energies) - set(data):
+    priors = {name for name, site in drawn.items() if site["is_observed"] and data_frame(site, pair.plate) is None}
+    if len(collect.energies) > 1 or set(drawn) - set(collect.energies) - set(data) - priors:
         raise ValueError(f"given is for models that are one Boltzmann machine; this one has the sites {list(drawn)}.")
     units = energy.units[layer]
     if given.shape[1] != units.size:

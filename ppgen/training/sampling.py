@@ -15,7 +15,7 @@ from torch import Size, Tensor
 
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.samplers import base_rate_draw
-from ppgen.inference.layout import unconditioned, undirected_law
+from ppgen.inference.layout import data_frame, unconditioned, undirected_law
 from ppgen.inference.negative_phase import replace_law
 from ppgen.modes import keeping_modes
 from ppgen.pair import as_pair, split_batch
@@ -162,7 +162,7 @@ def sample(
         else:
             args, kwargs = split_batch(_batch(run, pair, num_samples, like))
             trace = poutine.trace(unconditioned(pair.model)).get_trace(*args, **kwargs)
-            site = _observed(trace, [*args, *kwargs.values()] if like is None else None)
+            site = _observed(trace, pair.plate, [*args, *kwargs.values()] if like is None else None)
     values = [split_rhat(energies) for energies in chains.energies.values()]
     return Samples(
         samples=site["value"].detach(),
@@ -284,14 +284,16 @@ def _returned(trace: Any) -> Any:
     return next(site for site in trace.nodes.values() if site["type"] == "sample" and site["value"] is value)
 
 
-def _observed(trace: Any, arguments: list[Any] | None) -> Any:
-    """The one site that stands for the data; each of `arguments` must be an observation."""
+def _observed(trace: Any, plate: str, arguments: list[Any] | None) -> Any:
+    """The one site that stands for the data, in their plate if there are others; each argument must be observed."""
     sites = [site for site in trace.nodes.values() if site["type"] == "sample" and site["infer"].get("was_observed")]
     if not sites:
         raise ValueError("The model observes nothing, so there are no data to draw.")
     observations = [site["infer"]["obs"] for site in sites]
     if arguments is not None and any(all(a is not o for o in observations) for a in arguments):
         raise ValueError("The model takes arguments that it does not observe: give them as like=batch.")
+    if len(inside := [site for site in sites if data_frame(site, plate) is not None]) == 1:
+        return inside[0]
     if len(sites) > 1:
         names = ", ".join(repr(site["name"]) for site in sites)
         raise ValueError(f"The model observes several sites ({names}); draw them with pyro.infer.Predictive.")

@@ -38,10 +38,11 @@ def undirected_metrics(bound: Any, batch: Batch) -> dict[str, Tensor]:
         | Inductive Principles for Restricted Boltzmann Machine Learning (Marlin et al., 2010)
     """
     if any(phase.of_values for phase in bound.phases.values()):
-        unnormalised = bound.value(batch, dict.fromkeys(bound.undirected, 0.0))
-        return {"pseudo_log_likelihood": bound.value(batch), "free_energy": _independent(bound, batch) - unnormalised}
+        unnormalised = bound.value(batch, dict.fromkeys(bound.undirected, 0.0), of_data=True)
+        pseudo = bound.value(batch, of_data=True)
+        return {"pseudo_log_likelihood": pseudo, "free_energy": _independent(bound, batch) - unnormalised}
     if not (isinstance(batch, Tensor) and bound.layout.exact_posterior and _are_bits(batch)):
-        return {"free_energy": _independent(bound, batch) - bound.value(batch)}
+        return {"free_energy": _independent(bound, batch) - bound.value(batch, of_data=True)}
     flipped = batch.clone()
     rows = torch.arange(len(batch), device=batch.device)
     drawn = torch.randint(batch.shape[1], (len(batch),)).to(batch.device)
@@ -66,8 +67,9 @@ def _independent(bound: Any, batch: Batch) -> Tensor:
 
 
 def _observes_bits(found: inference.LogWeights) -> bool:
-    """Whether each value is a bit by itself: counts and one-hot groups may hold nothing but 0 and 1 too."""
-    observed = [site for site in sites(found.model_traces[0]).values() if site["is_observed"]]
+    """Whether each datum's value is a bit by itself: counts and one-hot groups may hold nothing but 0 and 1 too."""
+    each = sites(found.model_traces[0]).items()
+    observed = [site for name, site in each if site["is_observed"] and name in found.inside]
     return all(takes_bits(site["fn"].support) for site in observed)
 
 

@@ -1,6 +1,7 @@
 """Metrics of an epoch: the validation value, or what can be said of a model whose log Z is not known."""
 
 from collections import deque
+from functools import partial
 from typing import Any
 
 import torch
@@ -100,7 +101,7 @@ class Validation:
         return metrics | self._online()
 
     def _online(self) -> dict[str, float]:
-        """log Z as chains of their own have followed it, and the objective's value by it; empty if there are none."""
+        """log Z as chains of their own have followed it, and the value by it, less priors; empty if there are none."""
         generator = seeds.generator(0, "validation", "train")
         first: Batch = self.source.batch("train", next(iter(chunks(self.train_rows, self.batch_size))), generator)
         metrics: dict[str, float] = {}
@@ -116,7 +117,8 @@ class Validation:
         for split, index in (("train", self.train_rows), ("valid", self.valid_rows)):
             if len(index):
                 name = f"online_{split}_{what}"
-                metrics |= self._mean(split, index, lambda batch, name=name: {name: self.bound.value(batch, found)})
+                measure = partial(self.bound.value, log_partitions=found, of_data=True)
+                metrics |= self._mean(split, index, lambda batch, name=name, of=measure: {name: of(batch)})
         return metrics
 
     def _measure(self, batch: Batch) -> dict[str, Tensor]:
