@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 import torch
 
+from ppgen import testing
 from ppgen.distributions import BaseRatePath, Bernoulli, BoltzmannMachine, Dense
 from ppgen.graphs.threefry import make_key
 from ppgen.inference.annealing import Level, anneal, compiled_level, make_betas
@@ -202,3 +203,13 @@ def test_ratios_of_log_partitions(dtype) -> None:
         torch.testing.assert_close(torch.tensor(each), torch.tensor(expected), rtol=2e-5, atol=1e-13)
         together = units.log_partition_ratio(zero, low, high).double()
         torch.testing.assert_close(together, torch.tensor(sum(expected)).double(), rtol=1e-4, atol=1e-7)
+
+
+def test_means_of_another_machine_are_refused() -> None:
+    """Catches an error of tensor shapes, and a mean of the first layer that is refused."""
+    energy = testing.boltzmann_machine((4, 2, 3)).base_energy
+    for size in (4, 7):
+        assert BaseRatePath(energy, torch.full((size,), 0.5)).base[0].size == 4
+    for shape in ((5,), (1, 7), ()):
+        with pytest.raises(ValueError, match="4 units of layer 'layer0', or of all 7 units of the even side"):
+            BaseRatePath(energy, torch.full(shape, 0.5))

@@ -24,16 +24,25 @@ class BaseRatePath:
         energy: The machine's energy.
         mean: Mean of the even side under the data, shape (even units,), or of its first layer, the others then keeping
             their own biases, (units,); the machine's own biases if None.
+
+    Raises:
+        ValueError: If the mean has another shape.
     """
 
     def __init__(self, energy: LayeredEnergy, mean: Tensor | None = None) -> None:
         self.energy, self.mean = energy, mean
         even = [energy.units[layer] for layer in energy.sides[EVEN]]
         means: list[Tensor | None] = [None] * len(even)
-        if mean is not None and len(mean) == even[0].size:
+        if mean is not None and mean.shape == (even[0].size,):
             means[0] = mean
-        elif mean is not None:
+        elif mean is not None and mean.shape == (energy.size(EVEN),):
             means = list(mean.split([units.size for units in even]))
+        elif mean is not None:
+            raise ValueError(
+                f"mean must hold the means of the {even[0].size} units of layer {energy.names[0]!r}"
+                + (f", or of all {energy.size(EVEN)} units of the even side" if len(even) > 1 else "")
+                + f", in one dimension; got shape {tuple(mean.shape)}."
+            )
         self.even = even
         self.base: list[Units] = [units.base_rate(each) for units, each in zip(even, means, strict=True)]
         self.odd = energy.opposite(EVEN)
