@@ -283,7 +283,7 @@ JOBS: dict[str, Job] = {
         title="RBM 784-500, smooth filters, PCD-5",
         dataset=SBN_DATA,
         binarize=None,
-        model=lambda: models.RBM(visible=784, hidden=500, shape=(28, 28), smoothness=18.0),
+        model=lambda: models.RBM(visible=784, hidden=500, shape=(28, 28)),
         inference=inference.PCD(k=5, num_chains=100),
         training={**RBM_500, "epochs": 200},
         evaluate=sandwiched("salakhutdinov-2008"),

@@ -44,9 +44,12 @@ from ppgen.inference.specification import Inference, describe, from_config, reso
 from ppgen.inference.stick_the_landing import DoublyReparameterized, StickTheLanding
 from ppgen.inference.straight_through import StraightThrough
 from ppgen.inference.tempered import TemperedPCD
+from ppgen.inference.trajectory_tempering import TrajectoryTempering, TrajectoryTemperingState
 from ppgen.inference.wake_sleep import ReweightedWakeSleep, WakeSleep
 
 __all__ = [
+    "TrajectoryTempering",
+    "TrajectoryTemperingState",
     "AnalyticKL",
     "BlockGibbs",
     "BlockGibbsInfo",

@@ -31,7 +31,7 @@ def sample(
     stored as int8. The caller's random state is not touched.
 
     Args:
-        kernel: A `BlockGibbs` or a `ParallelTempering`.
+        kernel: A `BlockGibbs`, a `ParallelTempering` or a `TrajectoryTempering`.
         num_samples: Draws kept of each chain, one a step.
         num_chains: Chains (of each row that the machine was conditioned on).
         num_superchains: Groups of chains of which each starts from one state, for the nested R-hat of many short chains

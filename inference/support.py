@@ -6,6 +6,7 @@ import torch
 from pyro import poutine
 from torch.distributions import constraints
 
+from ppgen.distributions.supports import spins
 from ppgen.inference.layout import sites
 from ppgen.pair import keeping_buffers, split_batch
 
@@ -68,6 +69,8 @@ def outside(support: Any, inside: torch.Tensor, values: torch.Tensor) -> str:
         advice = ' Binarise grey values: datasets.load(name, binarize="threshold"), "fixed" or "dynamic".'
     elif bits:
         advice = " Rescale them to [0, 1] and binarise them, or use another likelihood."
+    elif support is spins and bool(((values == 0) | (values == 1)).all()):
+        advice = " Bits x are spins 2 x - 1."
     return (
         f"must lie in the support of its law ({'bits, 0 or 1' if bits else support}): {len(rows)} of {len(values)} "
         f"rows do not, the first is row {int(rows[0])}; values range from {low:g} to {high:g}.{advice}"

@@ -18,6 +18,7 @@ from ppgen.distributions import (
     Dense,
     MaxPooled,
     Multinomial,
+    Spin,
     Units,
 )
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
@@ -71,6 +72,7 @@ TWO_LAYERS = {
     "multinomial": joined(Multinomial(random(3), 2), Bernoulli(random(2))),
     "multinomial above": joined(Categorical(random(1, 3)), Multinomial(random(3), 2)),
     "filters on categories": filtered(Categorical(random(2, 3)), Bernoulli(random(1), 2), 1, 2, 1, 2),
+    "spins and bits": joined(Spin(random(3)), Bernoulli(random(2))),
     "pooled categories": filtered(Categorical(random(2, 4)), MaxPooled(random(1), 4), 1, 2, 1, 1, pool=2),
 }
 # Layers whose values, uniforms and terms differ in number beside each other on one side, at every place.
@@ -86,6 +88,7 @@ DEEP = {
     "multinomial, three layers": stacked(Multinomial(random(3), 2), Bernoulli(random(1)), Bernoulli(random(2))),
     "multinomial in the middle": stacked(Bernoulli(random(2)), Multinomial(random(2), 2), Categorical(random(1, 3))),
     "multinomial on top": stacked(Bernoulli(random(2)), Bernoulli(random(1)), Multinomial(random(3), 2)),
+    "spins": stacked(Spin(random(3)), Spin(random(2)), Spin(random(1))),
     "all kinds in four layers": stacked(
         Multinomial(random(2), 2), Bernoulli(random(1)), Categorical(random(1, 3)), Categorical(random(1, 2))
     ),

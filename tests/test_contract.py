@@ -158,6 +158,7 @@ COVERED = {
 }
 UNITS = {
     "Bernoulli": lambda device: distributions.Bernoulli(parameter(4, device=device)),
+    "Spin": lambda device: distributions.Spin(parameter(4, device=device)),
     "Gaussian": lambda device: distributions.Gaussian(parameter(3, device=device), parameter(3, device=device)),
     "PrecisionGaussian": lambda device: distributions.PrecisionGaussian(
         parameter(3, device=device), parameter(3, device=device), torch.tensor(2, device=device)

@@ -104,6 +104,7 @@ def test_an_rbm_of_images() -> None:
         with tempfile.TemporaryDirectory() as folder:
             run = ppgen.fit(rbm, digits, "pcd", steps=300, seed=0, folder=folder, progress=False, compile=False)
             again = ppgen.load(folder).pair
+        assert run.state["monitor"] == "pseudo_log_likelihood"
         assert again.shape == (8, 8) and again.smoothness == smoothness
         plain = models.RBM(visible=64, hidden=8)
         plain.load_state_dict(run.pair.state_dict())

@@ -1,11 +1,15 @@
 """Units and couplings where their contract does not look: limits, shapes, errors, the law's fast sampler."""
 
+import math
+
 import pytest
 import torch
 
 from ppgen import testing
-from ppgen.distributions import Bernoulli, Dense
+from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense, ExactSampler, Spin
 from ppgen.distributions.units import log2_states
+from ppgen.inference.support import outside
+from ppgen.testing.examples import bit_vectors, state_index
 
 
 def test_known_numbers() -> None:
@@ -26,6 +30,45 @@ def test_large_inputs_do_not_overflow() -> None:
     assert units.log_partition(input).item() == 500.0
     assert units.mean(input).tolist() == [1.0, 0.0]
     assert units.sample(input.expand(1000, -1), torch.rand(1000, 2)).unique(dim=0).tolist() == [[1.0, 0.0]]
+
+
+def test_spins_are_bits_of_four_times_the_weights() -> None:
+    """Catches spins whose log Z, law or samples are those of units that are merely scaled."""
+    torch.manual_seed(0)
+    a, b, weight = (torch.randn(size, dtype=torch.float64) for size in (3, 2, (3, 2)))
+    spins = BoltzmannMachine({"below": Spin(a), "above": Spin(b)}, [Dense(weight)])
+    bits = BoltzmannMachine(
+        {"below": Bernoulli(2 * (a - weight.sum(1))), "above": Bernoulli(2 * (b - weight.sum(0)))}, [Dense(4 * weight)]
+    )
+    every = bit_vectors(5)
+    first, second = (
+        machine.with_log_partition(machine.exact_log_partition()).log_prob(value)
+        for machine, value in ((spins, 2 * every - 1), (bits, every))
+    )
+    testing.check_close(first, second, "log-probability of every state")
+    testing.check_close(first.logsumexp(0), torch.zeros((), dtype=torch.float64), "sum")
+    drawn = spins.with_sampler(ExactSampler()).sample(torch.Size([40_000]))
+    testing.check_frequencies(state_index((drawn + 1) / 2), second.exp(), "exact draws")
+
+
+def test_bits_in_the_place_of_spins_are_told_how_to_become_them() -> None:
+    """Catches data of 0 and 1 taken for spins, of which 0 would be none at all."""
+    values = torch.tensor([[1.0, 0.0]])
+    inside = Spin.support.check(values)
+    assert inside.tolist() == [[True, False]]
+    assert "(-1 or 1): 1 of 1 rows do not" in outside(Spin.support, inside, values)
+    assert outside(Spin.support, inside, values).endswith("Bits x are spins 2 x - 1.")
+
+
+def test_steps_of_spins_between_temperatures_lose_no_digits() -> None:
+    """Catches a difference of two log-partition functions, of which little is left for close temperatures."""
+    units, input = Spin(torch.tensor([0.3, -2.0, 30.0], dtype=torch.float64)), torch.zeros(3, dtype=torch.float64)
+    beta, step = torch.tensor(0.25, dtype=torch.float64), 2.0**-40
+    expected = step * units.bias * torch.tanh(beta * units.bias)
+    found = units.log_partition_ratio_terms(input, beta, beta + step)
+    testing.check_close(found / expected, torch.ones(3, dtype=torch.float64), "growth", rtol=1e-9)
+    far = units.log_partition_ratio_terms(100 * input + 1000, torch.zeros((), dtype=torch.float64), 1 + 0 * beta)
+    testing.check_close(far, 1000 + units.bias - math.log(2), "growth by much")
 
 
 def test_base_rates_freeze_no_unit(device: torch.device) -> None:
@@ -67,6 +110,14 @@ def test_errors() -> None:
         Bernoulli(torch.zeros(2)).interpolated(Dense(torch.zeros(2, 2)), 0.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at most 4 states to be enumerated, got 8"):
         testing.check_units(Bernoulli(torch.zeros(3)), max_states=4)
+    with pytest.raises(ValueError, match=r"bias must have shape \(units,\), got \(2, 3\)"):
+        Spin(torch.zeros(2, 3))
+    with pytest.raises(TypeError, match="base must be Spin units, got Bernoulli"):
+        Spin(torch.zeros(2)).interpolated(Bernoulli(torch.zeros(2)), 0.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="holds 0, which is no value of Spin units"):
+        BoltzmannMachine({"a": Spin(torch.zeros(2)), "b": Spin(torch.zeros(1))}, [Dense(torch.ones(2, 1))]).condition(
+            {"a": torch.tensor([0.0, 1.0])}
+        )
     assert log2_states([Bernoulli(torch.zeros(700)), Bernoulli(torch.zeros(500))]) == 1200.0
 
 

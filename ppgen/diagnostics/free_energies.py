@@ -21,8 +21,9 @@ MAX_ROWS = 5_000  # of the training data, drawn at random: their mean has an err
 RHAT_LIMIT = 1.01
 LEAST_GAP = 0.5  # nats
 OVERFITTING = (
-    "Stop earlier (ppgen.fit(early_stopping=...)), use fewer units, or decay the weights "
-    "(ppgen.fit(optimizer={'weight_decay': 1e-4}))."
+    "Stop earlier (ppgen.fit(early_stopping=...)), use fewer units, decay the weights "
+    "(ppgen.fit(optimizer={'weight_decay': 1e-4})), or, of images, give the filters a prior "
+    "(models.RBM(shape=(28, 28)))."
 )
 _Z = 4.0  # standard errors from which a difference of means is none of chance
 

@@ -16,6 +16,7 @@ from ppgen.distributions.ordinal import Ordinal
 from ppgen.distributions.precision_gaussian import PrecisionGaussian
 from ppgen.distributions.pseudo_likelihood import pseudo_log_likelihood
 from ppgen.distributions.samplers import ExactSampler, GibbsSampler
+from ppgen.distributions.spin import Spin
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.distributions.undirected import UndirectedDistribution
 from ppgen.distributions.units import Units
@@ -41,6 +42,7 @@ __all__ = [
     "Ordinal",
     "PrecisionGaussian",
     "Replicated",
+    "Spin",
     "UndirectedDistribution",
     "Units",
     "pseudo_log_likelihood",

@@ -1,4 +1,4 @@
-"""Values that layers of one-hot groups and of word counts can have."""
+"""Values that spins, and layers of one-hot groups and of word counts, can have."""
 
 from torch import Tensor
 from torch.distributions import constraints
@@ -50,6 +50,22 @@ class _Documents(constraints.Constraint):
 
 
 documents = _Documents()
+
+
+class _Spins(constraints.Constraint):
+    """One of -1 and 1."""
+
+    is_discrete = True
+
+    def check(self, value: Tensor) -> Tensor:
+        """Whether each value is a spin."""
+        return value.abs() == 1
+
+    def __repr__(self) -> str:
+        return "-1 or 1"
+
+
+spins = _Spins()
 
 
 class AtMostOne(constraints.Constraint):

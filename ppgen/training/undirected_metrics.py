@@ -67,9 +67,9 @@ def _independent(bound: Any, batch: Batch) -> Tensor:
 
 
 def _observes_bits(found: inference.LogWeights) -> bool:
-    """Whether each datum's value is a bit by itself: counts and one-hot groups may hold nothing but 0 and 1 too."""
-    each = sites(found.model_traces[0]).items()
-    observed = [site for name, site in each if site["is_observed"] and name in found.inside]
+    """Whether each value of a datum is a bit by itself: counts and one-hot groups may hold nothing but 0 and 1 too."""
+    stated = sites(found.model_traces[0]).items()
+    observed = [site for name, site in stated if site["is_observed"] and name in found.inside]
     return all(takes_bits(site["fn"].support) for site in observed)
 
 
