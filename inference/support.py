@@ -7,7 +7,7 @@ from pyro import poutine
 from torch.distributions import constraints
 
 from ppgen.distributions.supports import spins
-from ppgen.inference.layout import sites
+from ppgen.inference.layout import data_frame, sites
 from ppgen.pair import keeping_buffers, split_batch
 
 
@@ -39,7 +39,8 @@ def check_support(pair: Any, batch: Any) -> bool:
         inside = site["fn"].support.check(value)
         if not inside.all():
             raise ValueError(f"Data at site {name!r} {outside(site['fn'].support, inside, value)}")
-        any_bits &= takes_bits(site["fn"].support)
+        if data_frame(site, pair.plate) is not None:  # a prior of parameters says nothing of the data
+            any_bits &= takes_bits(site["fn"].support)
     return any_bits
 
 

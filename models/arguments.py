@@ -1,4 +1,4 @@
-"""Checks of the sizes and numbers that constructors of the zoo are given."""
+"""Checks of the sizes and numbers that constructors of the zoo are given, and of images against them."""
 
 import math
 import operator
@@ -70,6 +70,45 @@ def groups_of_sizes(name: str, value: Any) -> tuple[tuple[int, ...], ...]:
             f"got {value!r}."
         )
     return tuple(positive_sizes(f"each group in {name}", group) for group in value)
+
+
+def pixels(shape: Any, visible: int) -> tuple[int, ...]:
+    """Pixels in each dimension of images that so many visible units are.
+
+    Raises:
+        TypeError: If it is no sequence of whole numbers.
+        ValueError: If it has more or fewer pixels.
+
+    Example:
+        >>> pixels([8, 8], 64)
+        (8, 8)
+    """
+    if not _is_sequence(shape):
+        raise TypeError(f"shape must hold the pixels in each dimension, such as (28, 28); got {shape!r}.")
+    found = tuple(positive_size("each number in shape", each) for each in shape)
+    if math.prod(found) != visible:
+        raise ValueError(
+            f"shape must have as many pixels as there are visible units, {visible}, got {found} with "
+            f"{math.prod(found)}."
+        )
+    return found
+
+
+def check_images(data: Any, expected: tuple[int, ...]) -> None:
+    """Raise if the data say what shape their images have, and it is not (channels, rows, columns) of the model.
+
+    As many numbers in another order would be trained on as noise: channels last, or rows of another length.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    given = getattr(data, "image_shape", None)
+    if given is not None and [n for n in given if n > 1] != [n for n in expected if n > 1]:
+        raise ValueError(
+            f"The images of the data have shape {tuple(given)}, the model takes {expected}: channels, rows, columns, "
+            "in this order. Give the model the shape and channels of the data, and images of several channels with "
+            "the channels first."
+        )
 
 
 def number_from_zero(name: str, value: Any) -> float:

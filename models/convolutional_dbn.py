@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Convolutional
 from ppgen.distributions.units import at_positions
-from ppgen.models.arguments import positive_sizes
+from ppgen.models.arguments import check_images, positive_sizes
 from ppgen.models.convolutional_layers import MapLayer
 from ppgen.models.convolutional_rbm import (
     ConvolutionalRBM,
-    check_images,
     check_units,
     image_shape,
     map_units,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Convolutional, Gaussian, MaxPooled, Units
 from ppgen.distributions.convolutional import in_maps
-from ppgen.models.arguments import positive_size
+from ppgen.models.arguments import check_images, positive_size
 from ppgen.models.pooled_features import PooledFeatures, PooledMaps
 from ppgen.models.restricted import RestrictedMachine
 
@@ -201,23 +201,6 @@ def image_shape(visible: int, channels: int, shape: Sequence[int] | None) -> tup
             f"shape must be (rows, columns) of images of {channels} x rows x columns = {visible} pixels, got {shape!r}."
         )
     return channels, positive_size("each number in shape", shape[0]), positive_size("each number in shape", shape[1])
-
-
-def check_images(data: Any, expected: tuple[int, int, int]) -> None:
-    """Raise if the data say what shape their images have, and it is not (channels, rows, columns) of the model.
-
-    As many numbers in another order would be trained on as noise: channels last, or rows of another length.
-
-    Raises:
-        ValueError: If the shapes differ.
-    """
-    given = getattr(data, "image_shape", None)
-    if given is not None and [n for n in given if n > 1] != [n for n in expected if n > 1]:
-        raise ValueError(
-            f"The images of the data have shape {tuple(given)}, the model takes {expected}: channels, rows, columns, "
-            "in this order. Give the model the shape and channels of the data, and images of several channels with "
-            "the channels first."
-        )
 
 
 def check_units(units: str, learn_variance: bool) -> None:

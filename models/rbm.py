@@ -1,6 +1,5 @@
 """Restricted Boltzmann machine."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense, GaussianMarkovField
-from ppgen.models.arguments import number_from_zero, positive_size, positive_sizes
+from ppgen.models.arguments import check_images, number_from_zero, pixels, positive_size
 from ppgen.models.restricted import RestrictedMachine
 
 
@@ -64,13 +63,8 @@ class RBM(RestrictedMachine):
     def __init__(self, visible: int, hidden: int, shape: Sequence[int] | None = None, smoothness: float = 25.0) -> None:
         super().__init__()
         visible, hidden = positive_size("visible", visible), positive_size("hidden", hidden)
-        self.shape = None if shape is None else positive_sizes("shape", shape)
+        self.shape = None if shape is None else pixels(shape, visible)
         self.smoothness = number_from_zero("smoothness", smoothness)
-        if self.shape is not None and math.prod(self.shape) != visible:
-            raise ValueError(
-                f"shape must have as many pixels as there are visible units, {visible}, got "
-                f"{self.shape} with {math.prod(self.shape)}."
-            )
         self.weight = nn.Parameter(torch.randn(visible, hidden) / (visible + hidden) ** 0.5)
         self.visible_bias = nn.Parameter(torch.zeros(visible))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
@@ -153,12 +147,25 @@ class RBM(RestrictedMachine):
         """Weights (below, above) and biases (above,) of the one sigmoid layer upwards."""
         return [(self.weight, self.hidden_bias)]
 
+    def check_data(self, data: Any) -> None:
+        """Raise if the images of a data set have another shape than those that the filters' prior is for.
+
+        Raises:
+            ValueError: If they say so.
+        """
+        if self.shape is not None:
+            check_images(data, (1, *self.shape))
+
     @torch.no_grad()
     def initialise(self, data: Any) -> None:
         """Note the training mean, and start the visible bias at its logit, held within 1e-4 of 0 and 1.
 
         A bias that was given (`from_arrays`), or is not zero any more because it was loaded or trained, stays.
+
+        Raises:
+            ValueError: If the data are images of another shape.
         """
+        self.check_data(data)
         self.data_mean.copy_(data.mean)
         if not self.has_given_weights and not self.visible_bias.any():
             self.visible_bias.copy_(torch.logit(self.data_mean.clamp(1e-4, 1 - 1e-4)))

@@ -157,5 +157,11 @@ def test_wrong_images_are_refused() -> None:
     for smoothness in (-1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="smoothness must be at least 0 and finite"):
             models.RBM(visible=64, hidden=8, shape=(8, 8), smoothness=smoothness)
+    for shape in ("8x8", 64):
+        with pytest.raises(TypeError, match="shape must hold the pixels in each dimension"):
+            models.RBM(visible=64, hidden=8, shape=shape)
+    with pytest.raises(ValueError, match=r"images of the data have shape \(8, 8\), the model takes \(1, 4, 16\)"):
+        images = datasets.load("digits", binarize="threshold")
+        ppgen.fit(models.RBM(visible=64, hidden=8, shape=(4, 16)), images, "pcd", steps=1)
     with pytest.raises(TypeError, match="smoothness must be a number, such as 25.0; got 'much'"):
         models.RBM(visible=64, hidden=8, shape=(8, 8), smoothness="much")
