@@ -16,8 +16,8 @@ PICTURE = record.RESULTS / "curves.png"
 _SHOWN = 60.0  # nats below the best value at which a panel ends: the first minutes would press the rest flat
 
 MEANING = {
-    "pseudo_log_likelihood": "pseudo-log-likelihood of validation rows",
-    "free_energy_gap": "free energy of validation rows, less training's",
+    "pseudo_log_likelihood": "pseudo-log-likelihood\nof validation rows",
+    "free_energy_gap": "free energy of validation\nrows, less training's",
 }
 """What the monitored metrics are; the others are bounds. Deep machines and belief networks have a gap alone."""
 

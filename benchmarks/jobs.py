@@ -287,7 +287,6 @@ JOBS: dict[str, Job] = {
         inference=inference.PCD(k=5, num_chains=100),
         training={**RBM_500, "epochs": 200},
         evaluate=sandwiched("salakhutdinov-2008"),
-        published=("salakhutdinov-2008-cd25",),
         loading=MACHINE_LOADING,
     ),
     "rbm-500-fresh-bits": Job(

@@ -129,7 +129,7 @@ def test_rbm_from_arrays(device: torch.device) -> None:
     v, h = states[:, :3].cpu().numpy(), states[:, 3:].cpu().numpy()
     expected = v @ visible + h @ hidden + np.einsum("si,ij,sj->s", v, weight, h)
     testing.check_close(log_weights.cpu().detach(), torch.from_numpy(expected), "minus the energy of from_arrays")
-    assert rbm.config() == {"visible": 3, "hidden": 2} and rbm.weight.dtype == torch.float64
+    assert rbm.config() == models.RBM(visible=3, hidden=2).config() and rbm.weight.dtype == torch.float64
     assert models.RBM.from_arrays(torch.zeros(3, 2), torch.zeros(3), torch.zeros(2)).weight.dtype == torch.float32
     law = torch.softmax(log_weights, 0).reshape(8, 4).sum(1)
     with rbm.running():

@@ -154,12 +154,12 @@ def test_other_versions_are_warned_of(tmp_path):
 
 
 def test_a_record_without_a_newer_argument_goes_on(tmp_path):
-    """Catches a run that an earlier version began and this one refuses, because an objective has learnt something."""
+    """Catches a run that an earlier version began and this one refuses, because a model or objective learnt something."""
     options = {"epochs": 1, "lr_schedule": "constant", "folder": tmp_path, "progress": False}
     ppgen.fit(models.VAE(12, 3, (5,)), torch.ones(20, 12), "elbo", **options)
     path = tmp_path / "config.json"
     config = json.loads(path.read_text())
-    del config["inference"]["objective"]["kl_weight"]
+    del config["inference"]["objective"]["kl_weight"], config["model"]["arguments"]["categories"]
     path.write_text(json.dumps(config))
     run = ppgen.fit(models.VAE(12, 3, (5,)), torch.ones(20, 12), "elbo", resume=True, **{**options, "epochs": 2})
     assert run.state["epoch"] == 2

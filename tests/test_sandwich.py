@@ -74,6 +74,19 @@ def test_what_a_sandwich_says() -> None:
         evaluation.log_likelihood(dbm, rows, method="elbo", num_particles=50, log_partition=found)
 
 
+def test_a_log_likelihood_says_to_which_side_its_log_z_makes_it_err() -> None:
+    """Catches the words for log Z from below beside a log-likelihood whose log Z came from above."""
+    torch.manual_seed(0)
+    rbm, x = models.RBM(5, 4).double(), torch.eye(5, dtype=torch.float64)
+    with torch.no_grad():
+        rbm.weight.mul_(8)
+    found = evaluation.log_partition(rbm, method="sandwich", num_chains=200, betas=4)
+    for side, errs in ((found.lower, "errs high"), (found.upper, "errs low")):
+        estimate = evaluation.log_likelihood(rbm, x, log_partition=side)
+        assert f"{errs} in expectation" in str(estimate.note)
+        assert estimate.bias is not None and (estimate.bias > 0) == (errs == "errs high")
+
+
 def test_chains_that_are_elsewhere_are_noticed() -> None:
     """Catches a sandwich that closes though its upper slice is not of this machine."""
     torch.manual_seed(0)

@@ -82,7 +82,7 @@ class GaussianMarkovField(TorchDistribution):
         return found.expand(torch.broadcast_shapes(found.shape, self.batch_shape))
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """Draws, (*sample_shape, *batch_shape, n)."""
+        """Draws: sample shape, batch shape, then n."""
         noise = self.precision.new_empty(self._extended_shape(Size(sample_shape))).normal_()
         waves = noise.unflatten(-1, self.image_shape) * self._precisions().rsqrt()
         return self._transformed(waves, [self._cosines(size) for size in self.image_shape]).flatten(-self._dimensions)
@@ -104,7 +104,7 @@ class GaussianMarkovField(TorchDistribution):
         return len(self.image_shape)
 
     def _precisions(self) -> Tensor:
-        """Precision along each product of cosines, (*batch_shape, *image_shape)."""
+        """Precision along each product of cosines: batch shape, then that of the image."""
         found = torch.zeros(self.image_shape, dtype=self.precision.dtype, device=self.precision.device)
         for place, size in enumerate(self.image_shape):
             steps = torch.arange(size, dtype=found.dtype, device=found.device)

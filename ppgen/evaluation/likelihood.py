@@ -303,6 +303,8 @@ def _with_partitions(estimate: Estimate, partitions: dict[str, Estimate]) -> Est
     how = ", ".join(dict.fromkeys(each.method for each in partitions.values() if each.kind != "exact"))
     warnings = [text for text in (estimate.warning, *(each.warning for each in partitions.values())) if text]
     sampled = estimate.kind != "exact"
+    bias = -sum(each.bias or 0.0 for each in partitions.values())  # log Z from above errs the other way
+    errs = "errs high in expectation, as log Z errs low" if bias > 0 else "errs low in expectation, as log Z errs high"
     common_se = math.sqrt(sum(each.se**2 for each in partitions.values() if own_partitions(each) is None))
     per_datum = dict(estimate.per_datum or {})
     own = [
@@ -319,9 +321,9 @@ def _with_partitions(estimate: Estimate, partitions: dict[str, Estimate]) -> Est
         method=f"{estimate.method}, log Z by {how}" if sampled else how,
         log_partition_se=common_se or None,
         per_datum=per_datum,
-        bias=(estimate.bias or 0.0) + log_z_se**2 / 2,
+        bias=(estimate.bias or 0.0) + bias,
         warning="; ".join(warnings) or None,
-        note=None if sampled else "errs high in expectation, as log Z errs low",
+        note=errs if bias and not sampled else None,
     )
 
 

@@ -1,5 +1,6 @@
 """The folder of a run: locked while in use, its configuration compared before anything goes on."""
 
+import inspect
 import json
 import warnings
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ppgen import registry
 from ppgen.inference import from_config, to_config
 from ppgen.training import checkpoint
 from ppgen.training.processes import World
@@ -130,11 +132,15 @@ def check_format(config: Mapping[str, Any], path: Path) -> None:
 
 
 def completed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A recorded configuration, with arguments of its inference that are newer than the record at their defaults."""
-    inference = config.get("inference")
-    if not isinstance(inference, Mapping):
-        return dict(config)
-    return {**config, "inference": json.loads(json.dumps(to_config(from_config(dict(inference)))))}
+    """A recorded configuration, with arguments of its model and inference that are newer than it at their defaults."""
+    found, model, inference = dict(config), config.get("model"), config.get("inference")
+    if isinstance(inference, Mapping):
+        found["inference"] = json.loads(json.dumps(to_config(from_config(dict(inference)))))
+    if isinstance(model, Mapping) and model.get("name") is not None:
+        parameters = inspect.signature(registry.lookup("model", model["name"])).parameters.values()
+        defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+        found["model"] = {**model, "arguments": {**json.loads(json.dumps(defaults)), **model["arguments"]}}
+    return found
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any], epochs_done: int, path: Path) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from ppgen import inference
 from ppgen.distributions import BaseRatePath
 from ppgen.distributions.layered_energy import EVEN
-from ppgen.inference.layout import sites
+from ppgen.inference.layout import data_frame, sites
 from ppgen.inference.machines import base_mean, undirected_sites
 from ppgen.inference.support import takes_bits
 from ppgen.training.batches import Batch
@@ -50,7 +50,7 @@ def undirected_metrics(bound: Any, batch: Batch) -> dict[str, Tensor]:
     with inference.attach(log_partition=dict.fromkeys(bound.undirected, 0.0)):
         found = inference.log_weights(bound.pair, torch.cat([batch, flipped]), layout=bound.layout)
     given, other = found.local[0].split(len(batch))
-    if not _observes_bits(found):
+    if not _observes_bits(found, bound.layout.plate):
         return {"free_energy": _independent(bound, batch) - given.mean()}
     pseudo = batch.shape[1] * torch.nn.functional.logsigmoid(given - other).mean()
     return {"pseudo_log_likelihood": pseudo, "free_energy": -given.mean()}
@@ -66,10 +66,10 @@ def _independent(bound: Any, batch: Batch) -> Tensor:
     return total
 
 
-def _observes_bits(found: inference.LogWeights) -> bool:
+def _observes_bits(found: inference.LogWeights, plate: str) -> bool:
     """Whether each value of a datum is a bit by itself: counts and one-hot groups may hold nothing but 0 and 1 too."""
-    stated = sites(found.model_traces[0]).items()
-    observed = [site for name, site in stated if site["is_observed"] and name in found.inside]
+    stated = sites(found.model_traces[0]).values()
+    observed = [site for site in stated if site["is_observed"] and data_frame(site, plate) is not None]
     return all(takes_bits(site["fn"].support) for site in observed)
 
 
