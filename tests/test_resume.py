@@ -154,7 +154,7 @@ def test_other_versions_are_warned_of(tmp_path):
 
 
 def test_a_record_without_a_newer_argument_goes_on(tmp_path):
-    """Catches a run that an earlier version began and this one refuses, because a model or objective learnt something."""
+    """Catches a run of an earlier version that this one refuses, because a model or an objective learnt something."""
     options = {"epochs": 1, "lr_schedule": "constant", "folder": tmp_path, "progress": False}
     ppgen.fit(models.VAE(12, 3, (5,)), torch.ones(20, 12), "elbo", **options)
     path = tmp_path / "config.json"
