@@ -52,7 +52,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("changed", "error", "message"), CASES, ids=[str(case[0])[:40] for case in CASES])
+# Names without addresses of functions, which differ from one process of the tests to another.
+NAMES = [f"{', '.join(changed)}: {message}"[:60] for changed, _, message in CASES]
+
+
+@pytest.mark.parametrize(("changed", "error", "message"), CASES, ids=NAMES)
 def test_a_bad_argument_is_named_before_any_work(changed, error, message, tmp_path):
     """Catches a bad argument that is ignored, found only after training, or found by somebody else's code."""
     pair = models.VAE(features=6, latent=2, hidden=(4,))
