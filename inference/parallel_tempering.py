@@ -11,8 +11,9 @@ from ppgen.distributions.replicas import Replicas, accepted_swaps, exchanged
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.block_gibbs import energies
-from ppgen.inference.machine_kernel import MachineKernel, check_count
+from ppgen.inference.machine_kernel import check_count
 from ppgen.inference.machines import base_mean
+from ppgen.inference.replica_kernel import ReplicaKernel
 from ppgen.inference.swap_ladder import followed
 
 
@@ -55,7 +56,7 @@ class ParallelTemperingInfo(NamedTuple):
     replica: Tensor
 
 
-class ParallelTempering(MachineKernel[ParallelTemperingState]):
+class ParallelTempering(ReplicaKernel[ParallelTemperingState]):
     r"""Parallel tempering: replicas from independent units to the machine, which swap by their tempered free energies.
 
     .. math:: \log f_\beta(v) = v \cdot ((1 - \beta) b_A + \beta b) + \sum_j \log(1 + e^{\beta (c + v^\top W)_j}), \quad
@@ -161,19 +162,6 @@ class ParallelTempering(MachineKernel[ParallelTemperingState]):
         rate = (state.num_adapted + 1.0).double() ** -0.6  # of Robbins and Monro: sums to infinity, squares do not
         betas, rejections = followed(state.betas, state.rejections, observed, rate)
         return state._replace(betas=betas, rejections=rejections, num_adapted=state.num_adapted + 1)
-
-    def sides(self, state: ParallelTemperingState) -> tuple[Tensor, Tensor]:
-        """Chains at the machine's own temperature."""
-        return state.even[-1], state.odd[-1]
-
-    def moved_to(self, state: ParallelTemperingState, even: Tensor, odd: Tensor) -> ParallelTemperingState:
-        """Chains of the machine's own temperature at these values, the other replicas where they are."""
-        return state._replace(even=torch.cat([state.even[:-1], even[None]]), odd=torch.cat([state.odd[:-1], odd[None]]))
-
-    def repeated(self, state: ParallelTemperingState, times: int) -> ParallelTemperingState:
-        """Each chain several times, with its replicas."""
-        fields = {name: getattr(state, name).repeat_interleave(times, 1) for name in ("even", "odd", "replica")}
-        return state._replace(**fields)
 
     def dims(self) -> dict[str, list[str]]:
         """Pairs of neighbours by the lower of their temperatures, and temperatures."""

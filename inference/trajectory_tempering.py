@@ -9,9 +9,10 @@ from torch import Tensor
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.replicas import accepted_swaps, exchanged
 from ppgen.distributions.samplers import dispersed_draw
-from ppgen.inference.machine_kernel import MachineKernel, check_count
+from ppgen.inference.machine_kernel import check_count
 from ppgen.inference.machines import energy_of
 from ppgen.inference.parallel_tempering import ParallelTemperingInfo
+from ppgen.inference.replica_kernel import ReplicaKernel
 
 
 class TrajectoryTemperingState(NamedTuple):
@@ -30,7 +31,7 @@ class TrajectoryTemperingState(NamedTuple):
     parity: Tensor
 
 
-class TrajectoryTempering(MachineKernel[TrajectoryTemperingState]):
+class TrajectoryTempering(ReplicaKernel[TrajectoryTemperingState]):
     r"""Replicas under machines of several stages of training, which swap by their free energies.
 
     .. math:: \pi(v_1, \dots, v_T) \propto \prod_t e^{-F_t(v_t)}, \quad
@@ -138,19 +139,6 @@ class TrajectoryTempering(MachineKernel[TrajectoryTemperingState]):
             gain = before.free_energy(both, EVEN) - after.free_energy(both, EVEN)
             found.append(gain[0] - gain[1])
         return torch.stack(found)
-
-    def sides(self, state: TrajectoryTemperingState) -> tuple[Tensor, Tensor]:
-        """Chains of the last machine."""
-        return state.even[-1], state.odd[-1]
-
-    def moved_to(self, state: TrajectoryTemperingState, even: Tensor, odd: Tensor) -> TrajectoryTemperingState:
-        """Chains of the last machine at these values, the other replicas where they are."""
-        return state._replace(even=torch.cat([state.even[:-1], even[None]]), odd=torch.cat([state.odd[:-1], odd[None]]))
-
-    def repeated(self, state: TrajectoryTemperingState, times: int) -> TrajectoryTemperingState:
-        """Each chain several times, with its replicas."""
-        fields = {name: getattr(state, name).repeat_interleave(times, 1) for name in ("even", "odd", "replica")}
-        return state._replace(**fields)
 
     def dims(self) -> dict[str, list[str]]:
         """Pairs of neighbours by the earlier of them, and machines."""

@@ -1,13 +1,11 @@
 """Binary units of a Boltzmann machine."""
 
-from typing import Any
-
 import pyro.distributions as dist
 import torch
 from torch import Size, Tensor
 from torch.nn.functional import softplus
 
-from ppgen.distributions.units import Units, at_positions
+from ppgen.distributions.two_valued import TwoValued
 
 
 class ThresholdBernoulli(dist.Bernoulli):
@@ -21,7 +19,7 @@ class ThresholdBernoulli(dist.Bernoulli):
             return (uniform < probs).to(probs.dtype)
 
 
-class Bernoulli(Units):
+class Bernoulli(TwoValued):
     r"""Binary units, x in {0, 1}.
 
     .. math:: E(x) = -b \cdot x, \quad p(x_i = 1 \mid \text{input}) = \sigma(b_i + \text{input}_i)
@@ -40,38 +38,6 @@ class Bernoulli(Units):
         >>> units.mean(torch.zeros(3, 2)).shape
         torch.Size([3, 2])
     """
-
-    def __init__(self, bias: Tensor, positions: int = 1) -> None:
-        if bias.dim() != 1:
-            raise ValueError(f"bias must have shape (units,), got {tuple(bias.shape)}.")
-        self.shared, self.positions = bias, positions
-
-    @property
-    def bias(self) -> Tensor:
-        """Bias of every unit, (size,)."""
-        return at_positions(self.shared, self.positions)
-
-    @property
-    def size(self) -> int:
-        """Number of units."""
-        return len(self.shared) * self.positions
-
-    @property
-    def num_states(self) -> int:
-        """2 to the number of units."""
-        return 2**self.size
-
-    def parameters(self) -> list[Tensor]:
-        """The biases, each once."""
-        return [self.shared]
-
-    def energy_terms(self, value: Tensor) -> Tensor:
-        """-b x of each unit, nats: (..., size)."""
-        return -(value * self.bias)
-
-    def energy(self, value: Tensor) -> Tensor:
-        """-b.x: (..., size) -> (...,), nats."""
-        return -(value @ self.bias)
 
     def log_partition_terms(self, input: Tensor) -> Tensor:
         """softplus(b + input) of each unit, nats: (..., size)."""
@@ -116,8 +82,7 @@ class Bernoulli(Units):
 
     def states(self, index: Tensor) -> Tensor:
         """Binary digits of the index, most significant first: (n,) -> (n, size)."""
-        shifts = torch.arange(self.size - 1, -1, -1, device=index.device)
-        return ((index.unsqueeze(-1) >> shifts) & 1).to(self.bias.dtype)
+        return self.digits(index).to(self.bias.dtype)
 
     def base_rate(self, mean: Tensor | None) -> "Bernoulli":
         """Units with bias logit(mean), the mean held within 1e-4 of 0 and 1 so that no unit is frozen."""
@@ -125,17 +90,3 @@ class Bernoulli(Units):
             return Bernoulli(self.bias.detach())
         mean = mean.to(self.bias).clamp(1e-4, 1 - 1e-4)
         return Bernoulli(torch.logit(mean))
-
-    def scaled(self, factor: float | Tensor) -> "Bernoulli":
-        """Units with bias factor * b."""
-        return Bernoulli(factor * self.bias)
-
-    def interpolated(self, base: "Bernoulli", beta: float | Tensor) -> "Bernoulli":
-        """Units with bias (1 - beta) b_base + beta b."""
-        if not isinstance(base, Bernoulli):
-            raise TypeError(f"base must be Bernoulli units, got {type(base).__name__}.")
-        return Bernoulli((1 - beta) * base.bias + beta * self.bias)
-
-    def to(self, *args: Any) -> "Bernoulli":
-        """The same units on another device or in another dtype."""
-        return Bernoulli(self.shared.to(*args), self.positions)

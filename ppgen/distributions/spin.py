@@ -1,16 +1,14 @@
 """Spins of a Boltzmann machine: units of two values of opposite sign."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from ppgen.distributions.supports import spins
-from ppgen.distributions.units import Units, at_positions
+from ppgen.distributions.two_valued import TwoValued
 
 
-class Spin(Units):
+class Spin(TwoValued):
     r"""Spins, x in {-1, 1}: the units of an Ising model.
 
     .. math:: E(x) = -b \cdot x, \quad p(x_i = 1 \mid \text{input}) = \sigma(2 (b_i + \text{input}_i)), \quad
@@ -40,38 +38,6 @@ class Spin(Units):
     """
 
     support = spins
-
-    def __init__(self, bias: Tensor, positions: int = 1) -> None:
-        if bias.dim() != 1:
-            raise ValueError(f"bias must have shape (units,), got {tuple(bias.shape)}.")
-        self.shared, self.positions = bias, positions
-
-    @property
-    def bias(self) -> Tensor:
-        """Bias of every unit, (size,)."""
-        return at_positions(self.shared, self.positions)
-
-    @property
-    def size(self) -> int:
-        """Number of units."""
-        return len(self.shared) * self.positions
-
-    @property
-    def num_states(self) -> int:
-        """2 to the number of units."""
-        return 2**self.size
-
-    def parameters(self) -> list[Tensor]:
-        """The biases, each once."""
-        return [self.shared]
-
-    def energy_terms(self, value: Tensor) -> Tensor:
-        """-b x of each unit, nats: (..., size)."""
-        return -(value * self.bias)
-
-    def energy(self, value: Tensor) -> Tensor:
-        """-b.x: (..., size) -> (...,), nats."""
-        return -(value @ self.bias)
 
     def log_partition_terms(self, input: Tensor) -> Tensor:
         """log(2 cosh(b + input)) of each unit, nats: (..., size)."""
@@ -110,25 +76,10 @@ class Spin(Units):
 
     def states(self, index: Tensor) -> Tensor:
         """Binary digits of the index, most significant first, 0 as -1: (n,) -> (n, size)."""
-        shifts = torch.arange(self.size - 1, -1, -1, device=index.device)
-        return (2 * ((index.unsqueeze(-1) >> shifts) & 1) - 1).to(self.bias.dtype)
+        return (2 * self.digits(index) - 1).to(self.bias.dtype)
 
     def base_rate(self, mean: Tensor | None) -> "Spin":
         """Units with bias artanh(mean), the odds held within 1e-4 of 0 and 1 so that no unit is frozen."""
         if mean is None:
             return Spin(self.bias.detach())
         return Spin(torch.atanh(mean.to(self.bias).clamp(2e-4 - 1, 1 - 2e-4)))
-
-    def scaled(self, factor: float | Tensor) -> "Spin":
-        """Units with bias factor * b."""
-        return Spin(factor * self.bias)
-
-    def interpolated(self, base: "Spin", beta: float | Tensor) -> "Spin":
-        """Units with bias (1 - beta) b_base + beta b."""
-        if not isinstance(base, Spin):
-            raise TypeError(f"base must be Spin units, got {type(base).__name__}.")
-        return Spin((1 - beta) * base.bias + beta * self.bias)
-
-    def to(self, *args: Any) -> "Spin":
-        """The same units on another device or in another dtype."""
-        return Spin(self.shared.to(*args), self.positions)
