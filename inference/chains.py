@@ -59,7 +59,8 @@ def sample(
     """
     if not isinstance(kernel, MachineKernel):
         raise TypeError(
-            f"kernel must be an inference.BlockGibbs or an inference.ParallelTempering, got {type(kernel).__name__}; "
+            "kernel must be an inference.BlockGibbs, ParallelTempering or TrajectoryTempering, got "
+            f"{type(kernel).__name__}; "
             "posteriors of a pair are drawn by inference.sample_posterior."
         )
     counts = (("num_samples", num_samples, 1), ("num_chains", num_chains, 1), ("warmup_steps", warmup_steps, 0))

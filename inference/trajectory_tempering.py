@@ -93,12 +93,10 @@ class TrajectoryTempering(ReplicaKernel[TrajectoryTemperingState]):
     def init(self, num_chains: int, generator: torch.Generator | None = None) -> TrajectoryTemperingState:
         """Every replica at independent units of its machine."""
         shape = (check_count("num_chains", num_chains), *self.energy.batch_shape)
-        even = [dispersed_draw(energy, shape, generator) for energy in self.energies]
-        odd = [
-            energy.sample_opposite(value, EVEN, generator) for energy, value in zip(self.energies, even, strict=True)
-        ]
+        even = torch.stack([dispersed_draw(energy, shape, generator) for energy in self.energies])
+        odd = self._odd(even, generator)
         ids = torch.arange(len(even), device=even[0].device).reshape(-1, *(1,) * len(shape)).expand(-1, *shape)
-        return TrajectoryTemperingState(torch.stack(even), torch.stack(odd), ids, torch.zeros_like(ids.flatten()[0]))
+        return TrajectoryTemperingState(even, odd, ids, torch.zeros_like(ids.flatten()[0]))
 
     @torch.no_grad()
     def step(
@@ -106,8 +104,8 @@ class TrajectoryTempering(ReplicaKernel[TrajectoryTemperingState]):
     ) -> tuple[TrajectoryTemperingState, ParallelTemperingInfo]:
         """Sweeps of every replica and one round of swaps; there is nothing to adapt."""
         moved = []
-        for energy, odd in zip(self.energies, state.odd, strict=True):
-            value = energy.sample_opposite(odd, ODD, generator)
+        for energy, before in zip(self.energies, state.odd, strict=True):
+            value = energy.sample_opposite(before, ODD, generator)
             moved.append(energy.gibbs(value, EVEN, self.sweeps - 1, generator))
         even = torch.stack(moved)
         log_ratio = self.log_ratio(even)
@@ -115,17 +113,22 @@ class TrajectoryTempering(ReplicaKernel[TrajectoryTemperingState]):
         swaps = accepted_swaps(log_ratio, state.parity, uniform)
         even = exchanged(even, swaps)
         # The odd side belongs to a machine, not to a replica: it is drawn anew.
-        odds = [
-            energy.sample_opposite(value, EVEN, generator) for energy, value in zip(self.energies, even, strict=True)
-        ]
+        odd = self._odd(even, generator)
         replica = exchanged(state.replica.unsqueeze(-1), swaps).squeeze(-1)
         info = ParallelTemperingInfo(
-            self.energy.energy(even[-1], odds[-1]),
+            self.energy.energy(even[-1], odd[-1]),
             self.energy.free_energy(even[-1], EVEN),
             log_ratio.clamp(max=0).exp().movedim(0, -1),
             replica.movedim(0, -1),
         )
-        return TrajectoryTemperingState(even, torch.stack(odds), replica, 1 - state.parity), info
+        return TrajectoryTemperingState(even, odd, replica, 1 - state.parity), info
+
+    def _odd(self, even: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Odd side of every replica given its even one, under the machine where it stands."""
+        drawn = [
+            energy.sample_opposite(value, EVEN, generator) for energy, value in zip(self.energies, even, strict=True)
+        ]
+        return torch.stack(drawn)
 
     def log_ratio(self, even: Tensor) -> Tensor:
         """Logarithm of the ratio in a swap's acceptance, for each pair of neighbours: (machines - 1, ...), nats.
@@ -133,12 +136,10 @@ class TrajectoryTempering(ReplicaKernel[TrajectoryTemperingState]):
         Args:
             even: Values of the even side, (machines, ..., even units).
         """
-        found = []
-        for index, (before, after) in enumerate(zip(self.energies, self.energies[1:], strict=False)):
-            both = even[index : index + 2]
-            gain = before.free_energy(both, EVEN) - after.free_energy(both, EVEN)
-            found.append(gain[0] - gain[1])
-        return torch.stack(found)
+        # Each machine weighs its own values and those of its neighbours, once: below it, own, above it.
+        found = [energy.free_energy(even[max(at - 1, 0) : at + 2], EVEN) for at, energy in enumerate(self.energies)]
+        pairs = zip(found, found[1:], strict=False)
+        return torch.stack([lower[-2] + upper[1] - lower[-1] - upper[0] for lower, upper in pairs])
 
     def dims(self) -> dict[str, list[str]]:
         """Pairs of neighbours by the earlier of them, and machines."""

@@ -11,18 +11,7 @@ T = TypeVar("T", bound="TwoValued")
 
 
 class TwoValued(Units):
-    r"""Units of two values with a bias each.
-
-    .. math:: E(x) = -b \cdot x
-
-    Args:
-        bias: Biases b, shape (size,).
-        positions: Units next to each other that share a bias, as the positions of an image do; then bias has shape
-            (size / positions,).
-
-    Raises:
-        ValueError: If the bias is not one-dimensional.
-    """
+    """Units with an energy -b x and a bias each, which `positions` of them next to each other may share."""
 
     def __init__(self, bias: Tensor, positions: int = 1) -> None:
         if bias.dim() != 1:
