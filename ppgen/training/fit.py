@@ -282,7 +282,7 @@ def _check_support(pair: Any, source: Source, batch_size: int) -> None:
     num_test = 0 if source.dataset is None else len(source.dataset.test)
     for split, count in (("train", source.num_train), ("valid", source.num_valid), ("test", num_test)):
         for index in chunks(torch.arange(count), max(batch_size, 1000)):
-            if check_support(pair, source.batch(split, index)) and known_bits:
+            if check_support(pair, source.batch(split, index), first_row=int(index[0])) and known_bits:
                 return
 
 
