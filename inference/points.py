@@ -68,9 +68,9 @@ def check_no_points(points: tuple[str, ...], what: str, instead: str) -> None:
     """
     if points:
         raise ValueError(
-            f"The guide gives the continuous latent site {points[0]!r} a point and no law (Delta, as AutoDelta). There "
-            f"log p(x, z) is a density in z, which exceeds log p(x) by any number in other units of z: {what} would be "
-            f"no bound and no estimate of log p(x). {instead}"
+            f"The guide gives the continuous latent site {points[0]!r} a point and no law (Delta, as AutoDelta does), "
+            f"where log p(x, z) is a density in z and neither bound nor estimate of log p(x): {what} would mean "
+            f"nothing. {instead}"
         )
 
 

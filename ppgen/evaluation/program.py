@@ -44,11 +44,13 @@ class Program:
         layout: Its plates and latent sites.
         energies: Energies of the undirected sites of the model.
         machine: The observed layer, where the model is a Boltzmann machine and nothing else.
+        discrete: Whether all data are discrete, so that a likelihood is a probability.
     """
 
     layout: Layout
     energies: dict[str, LayeredEnergy]
     machine: VisibleLayer | None = None
+    discrete: bool = False
 
     @property
     def inexact_sites(self) -> list[str]:
@@ -107,7 +109,8 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
             check_support(pair, rows(start, min(start + ROWS_AT_ONCE, len(rows))), first_row=start)
         check_lone_rows(pair, rows, layout)
     given = {id(value): index for index, value in enumerate((*args, *kwargs.values()))}
-    return Program(layout, collect.energies, _visible_layer(layout, collect.energies, model, data, given))
+    discrete = all(model.nodes[name]["fn"].support.is_discrete for name in data)
+    return Program(layout, collect.energies, _visible_layer(layout, collect.energies, model, data, given), discrete)
 
 
 @contextmanager
