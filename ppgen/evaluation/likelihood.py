@@ -133,7 +133,7 @@ def log_likelihood(
     pair = as_pair(pair)
     check_arguments(method, num_particles, chunk, compile)
     rows = Rows(x, pair)
-    program = examine(pair, rows)
+    program = examine(pair, rows, chunk)
     rows = Rows(x, pair) if rows.dtype is None else rows  # parameters made at the first run decide the dtype
     chosen = choose(method, program, len(rows))
     chunk = chunk or (CHUNK_CUDA if pair.device.type == "cuda" else CHUNK_CPU)

@@ -22,7 +22,7 @@ Terms = dict[tuple[str, str], Tensor]  # by program and site, (rows,), nats
 
 
 @torch.no_grad()
-def check_lone_rows(pair: AnyPair, rows: Rows, layout: Layout) -> None:
+def check_lone_rows(pair: AnyPair, rows: Rows, layout: Layout, at_once: int = 4) -> None:
     """Raise if the log-density of a row depends on the other rows of its batch; up to four rows are looked at.
 
     The guide's draws are replayed, each row alone with its own. Sites at which a program draws by itself from torch are
@@ -32,11 +32,12 @@ def check_lone_rows(pair: AnyPair, rows: Rows, layout: Layout) -> None:
         pair: A pair, prepared and in evaluation mode; torch's random state moves.
         rows: The data.
         layout: Structure of the pair, without latents outside its data plate.
+        at_once: Rows that may run together, at most.
 
     Raises:
         ValueError: Names the site, the row and the two values, and says what to do.
     """
-    picked = _some(rows)
+    picked = _some(rows)[:at_once]
     if len(picked) < 2:
         return
     batch = rows.at(picked)

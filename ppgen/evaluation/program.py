@@ -58,8 +58,13 @@ class Program:
         return [site for site, kind in self.layout.latent.items() if kind != EXACT_POSTERIOR]
 
 
-def examine(pair: AnyPair, rows: Rows) -> Program:
+def examine(pair: AnyPair, rows: Rows, at_once: int | None = None) -> Program:
     """Run guide and model, hold all rows against the law that observes them, and a few rows in a batch against alone.
+
+    Args:
+        pair: A pair, prepared by this.
+        rows: The data.
+        at_once: Rows that may run together, at most; None for as many as is quick.
 
     Raises:
         ValueError: If the programs cannot run on such rows, rows lie outside the support, the model observes nothing, a
@@ -104,12 +109,14 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
             "pyro.sample(name, law, obs=x) inside the plate."
         )
     rows = Rows(rows.parts, pair) if rows.dtype is None else rows  # parameters made just now decide the dtype
+    block = min(ROWS_AT_ONCE, at_once or ROWS_AT_ONCE)
     with evaluating(pair), _explaining(rows):
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            check_support(pair, rows(start, min(start + ROWS_AT_ONCE, len(rows))), first_row=start)
-        check_lone_rows(pair, rows, layout)
+        for start in range(0, len(rows), block):
+            check_support(pair, rows(start, min(start + block, len(rows))), first_row=start)
+        check_lone_rows(pair, rows, layout, block)
     given = {id(value): index for index, value in enumerate((*args, *kwargs.values()))}
-    discrete = all(model.nodes[name]["fn"].support.is_discrete for name in data)
+    laws: list[Any] = [model.nodes[name]["fn"] for name in data]
+    discrete = all(law.support.is_discrete for law in laws)
     return Program(layout, collect.energies, _visible_layer(layout, collect.energies, model, data, given), discrete)
 
 
