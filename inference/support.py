@@ -15,8 +15,8 @@ from ppgen.inference.missing import filled, numbers_that_count
 from ppgen.pair import keeping_buffers, split_batch
 
 MASKS = (
-    "Leave missing values out with a mask, and put any number in their place: with "
-    "pyro.poutine.mask(mask=x.isfinite()): pyro.sample(..., obs=x.nan_to_num())."
+    "Leave missing values out with a mask, with pyro.poutine.mask(mask=x.isfinite()): pyro.sample(..., obs=x), and "
+    "give networks that read x numbers in their place."
 )
 _ABOVE = 1e-3  # nats for each count of a value; a log-mass so far above 0 is none of rounding
 

@@ -18,10 +18,15 @@ BITS = (torch.rand(50, 2, 3, generator=GENERATOR) < 0.4).float()
 WEIGHTS = torch.randn(2, 6, generator=GENERATOR)
 
 
-def prior(x: Tensor) -> Tensor:
-    """Two standard Normal latents for each datum: guide and prior."""
+def latents(x: Tensor) -> Tensor:
+    """Two standard Normal latents for each datum, inside the plate."""
+    return pyro.sample("z", dist.Normal(torch.zeros(len(x), 2), 1.0).to_event(1))
+
+
+def prior(x: Tensor) -> None:
+    """The same as a guide, or as a model that observes nothing."""
     with pyro.plate("data", len(x)):
-        return pyro.sample("z", dist.Normal(torch.zeros(len(x), 2), 1.0).to_event(1))
+        latents(x)
 
 
 def flat(x: Tensor) -> Tensor:
@@ -32,8 +37,8 @@ def bits_pair(observed: Callable[[Tensor], Tensor] = flat, lean: float = 0.0, gu
     """Bits with logits z @ WEIGHTS, plus what leans on the mean of all rows."""
 
     def model(x: Tensor) -> None:
-        z = prior(x)
         with pyro.plate("data", len(x)):
+            z = latents(x)
             law = dist.Bernoulli(logits=z @ WEIGHTS + lean * flat(x).mean(0), validate_args=False)
             pyro.sample("x", law.to_event(1), obs=observed(x))
 
@@ -94,8 +99,8 @@ def test_a_model_that_observes_nothing() -> None:
     """Catches 0.0006 nats for data that no site of the model sees, and a recorded value taken for an observed one."""
 
     def records(x: Tensor) -> None:
-        z = prior(x)
         with pyro.plate("data", len(x)):
+            z = latents(x)
             pyro.deterministic("doubled", 2 * z, event_dim=1)
 
     for model in (prior, records):
@@ -128,6 +133,7 @@ def test_batch_normalisation(stubborn: bool) -> None:
             pyro.sample("z", dist.Normal(network(flat(x)), 1.0).to_event(1))
 
     pair = bits_pair(guide=guide)
+    pair.prepare(BITS)
     if stubborn:
         with pytest.raises(ValueError, match="site 'z' of the"):
             evaluation.log_likelihood(pair, BITS, num_particles=10)
@@ -141,15 +147,15 @@ def test_programs_that_draw_by_themselves_and_sharp_laws() -> None:
     x = torch.randn(20, 6, generator=GENERATOR)
 
     def noisy(x: Tensor) -> None:
-        z = prior(x)
         with pyro.plate("data", len(x)):
+            z = latents(x)
             pyro.sample("x", dist.Normal(z @ WEIGHTS + torch.randn(len(x), 6), 1.0).to_event(1), obs=x)
 
     turn = torch.linalg.qr(torch.randn(6, 6, generator=GENERATOR)).Q
 
     def sharp(x: Tensor) -> None:
-        prior(x)
         with pyro.plate("data", len(x)):
+            latents(x)
             pyro.sample("x", dist.Normal(x @ turn @ turn.T, 1e-6).to_event(1), obs=x)
 
     assert evaluation.log_likelihood(ppgen.Pair(noisy, prior), x, num_particles=10).value < 0
@@ -163,19 +169,18 @@ def test_each_row_against_its_own_law() -> None:
 
     def model(x: Tensor) -> None:
         shift = pyro.param("shift", torch.zeros(6))
-        z = prior(x)
         with pyro.plate("data", len(x)):
+            z = latents(x)
             pyro.sample("x", dist.Multinomial(int(x.sum(-1).max()), logits=z @ WEIGHTS + shift), obs=x)
 
     run = ppgen.fit(ppgen.Pair(model, prior), counts, "elbo", epochs=1, lr=1e-6, progress=False)
-    found = evaluation.log_likelihood(run, counts, num_particles=2000)
-    z = torch.randn(50_000, 2, generator=torch.Generator().manual_seed(1))
+    found = evaluation.log_likelihood(run, counts, num_particles=1000)
+    z = torch.randn(20_000, 2, generator=torch.Generator().manual_seed(1))
     law = torch.distributions.Multinomial(100, logits=z @ WEIGHTS, validate_args=False)
-    exact = torch.stack([law.log_prob(row).logsumexp(0) for row in counts]).mean() - torch.tensor(50_000.0).log()
+    exact = torch.stack([law.log_prob(row).logsumexp(0) for row in counts]).mean() - torch.tensor(20_000.0).log()
     assert abs(found.value - float(exact)) < 0.1
     assert found.warning is None or "above 0" not in found.warning
-    diagnostics.latent_units(run, counts)
-    run.check(counts, num_particles=100)
+    diagnostics.latent_units(run, counts, num_samples=2, num_aggregate=2)
 
 
 class Improper(dist.Poisson):
@@ -223,7 +228,7 @@ def with_missing(style: str) -> ppgen.Pair:
 
     def model(x: Tensor) -> None:
         there, shift = x.isfinite(), pyro.param("shift", torch.zeros(3))
-        filled = x if style.startswith("raw") else x.nan_to_num()
+        filled = x if style.startswith("raw") else x.where(there, 0.0)
         with pyro.plate("data", len(x), dim=-2):
             z = pyro.sample("z", dist.Normal(torch.zeros(len(x), 1), 1.0))
             mean = z * LOADINGS + shift
@@ -236,7 +241,7 @@ def with_missing(style: str) -> ppgen.Pair:
 
     def guide(x: Tensor) -> None:
         with pyro.plate("data", len(x), dim=-2):
-            pyro.sample("z", dist.Normal(0.3 * x.nan_to_num().sum(-1, keepdim=True), 0.7))
+            pyro.sample("z", dist.Normal(0.3 * x.where(x.isfinite(), 0.0).sum(-1, keepdim=True), 0.7))
 
     return ppgen.Pair(model, guide)
 
@@ -263,10 +268,10 @@ def test_values_missing_under_a_mask(style: str) -> None:
     """Catches data that `fit` takes refused by every evaluation, and a gradient of 0 times NaN."""
     run = ppgen.fit(with_missing(style), MISSING, "elbo", epochs=2, lr=1e-6, progress=False)
     truth = exact_with_missing().mean().item()
-    found = evaluation.log_likelihood(run, MISSING, num_particles=2000)
+    found = evaluation.log_likelihood(run, MISSING, num_particles=500)
     assert abs(found.value - truth) < 4 * found.se + 1e-3
-    annealed = evaluation.log_likelihood(run, MISSING, method="ais", num_chains=30, betas=30)
-    assert abs(annealed.value - truth) < 4 * annealed.se + 0.02
+    annealed = evaluation.log_likelihood(run, MISSING, method="ais", num_chains=20, betas=10)
+    assert abs(annealed.value - truth) < 4 * annealed.se + 0.1
     assert diagnostics.from_pyro_svi(run, MISSING, num_samples=3).log_likelihood.x.isnull().sum() == 0
 
 

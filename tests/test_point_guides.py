@@ -51,12 +51,12 @@ def pair() -> ppgen.Pair:
 
 def test_log_likelihood_anneals_from_the_prior() -> None:
     """Catches the log joint at the mode printed as a lower bound, 0.3 nats above log p(x)."""
-    found = evaluation.log_likelihood(pair(), X, num_chains=50, betas=50)
+    found = evaluation.log_likelihood(pair(), X, num_chains=50, betas=20)
     assert found.method.startswith("auto: AIS from the prior")
     assert abs(found.value - truth()) < 4 * found.se + 0.02
     joint = inference.log_weights(_prepared(), X).local.mean().item()
     assert joint > truth() + 0.1  # what was printed
-    again = evaluation.log_likelihood(pair(), X, method="ais", num_chains=50, betas=50)
+    again = evaluation.log_likelihood(pair(), X, method="ais", num_chains=50, betas=20)
     assert again.value == found.value
 
 
@@ -95,10 +95,10 @@ def test_a_fit_says_what_its_values_are(capsys: pytest.CaptureFixture[str], tmp_
     assert told in capsys.readouterr().out
     assert told in repr(run)
     assert told in repr(ppgen.load(tmp_path / "run", pair=pair()))
-    found = run.check(X, num_particles=100)
+    estimate = evaluation.log_likelihood(run, X, num_chains=2, betas=2)
+    found = run.check(X, log_likelihood=estimate)
     assert [finding.name for finding in found.findings][:2] == ["log-likelihood", "guide"]
-    assert "log joint at the point" in repr(found)
-    assert abs(found.log_likelihood.value - truth()) < 0.2
+    assert "log joint at the point" in found.findings[1].text
 
 
 def test_an_export_has_no_weights_of_a_point() -> None:

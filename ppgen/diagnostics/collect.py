@@ -16,6 +16,7 @@ from ppgen import inference
 from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates
 from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites, unconditioned
 from ppgen.inference.log_weights import PARTICLES
+from ppgen.inference.missing import filled
 from ppgen.pair import AnyPair, split_batch
 from ppgen.trees import Group, to_array
 
@@ -251,7 +252,8 @@ def log_density(trace: poutine.Trace, count: int, layout: Layout) -> tuple[Tenso
 def site_log_density(site: Any, count: int, layout: Layout) -> Tensor:
     """Log-density of a site with its scale and mask, float64: (draws, rows), outside the plate (draws,)."""
     frame = data_frame(site, layout.plate)
-    log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    value = filled(site) if site["is_observed"] else site["value"]
+    log_prob = site["fn"].log_prob(value, *site["args"], **site["kwargs"])
     log_prob = scale_and_mask(log_prob, site["scale"] / data_factor(frame), site["mask"])
     value, names = arrange(log_prob, 0, plates(site, [PARTICLES]), count, layout.particle_dim)
     others = [index for index, name in enumerate(names, start=1) if name != layout.plate]

@@ -49,6 +49,12 @@ def check_lone_rows(pair: AnyPair, rows: Rows, layout: Layout, at_once: int = 4)
             for name in layout.marginalised:
                 drawn.add_node(name, **stated.nodes[name])
         together = _terms(pair, batch, drawn, layout)
+        for term in together.values():
+            if len(term) not in (1, len(picked)):
+                raise ValueError(
+                    f"The data plate has {len(term)} entries for {len(picked)} rows of x: write it over the rows of "
+                    "the first argument, pyro.plate(name, len(x))."
+                )
         for place, row in enumerate(picked):
             index = torch.tensor([place], device=pair.device)
             alone = _terms(pair, rows.at([row]), _rows_of(drawn, index, layout), layout)

@@ -94,7 +94,7 @@ def _site_is_bad(site: Any) -> bool:
     if isinstance(site["value"], Tensor) and not _finite(site["value"]):
         return True
     try:
-        return not _finite(site["fn"].log_prob(site["value"]))
+        return not _finite(site["fn"].log_prob(filled(site) if site["is_observed"] else site["value"]))
     except (ValueError, ArithmeticError, RuntimeError):
         return False  # an undirected site without its log Z says nothing
 
