@@ -114,9 +114,9 @@ def test_the_readme_shows_ten_rows_and_the_page_all(modules: dict[str, ModuleTyp
     records, published = modules["record"].read_all(), modules["record"].published()
     digest = modules["render"].digest(records, published).splitlines()[2:]
     assert len(digest) == len(modules["render"].DIGEST) <= 10
-    assert len(
-        re.findall(r"^\| [^|:]+(?: \| [^|]*){3} \|$", modules["render"].overview(records, published), re.M)
-    ) == len(records) + len(set(map(modules["render"].variant, records.values())))  # and the heads
+    tables = modules["render"].overview(records, published)
+    rows = [line for line in tables.splitlines() if line.startswith("| ") and not line.startswith(("| model", "| :"))]
+    assert len(rows) == len(records)
 
 
 def test_a_section_says_each_thing_once(modules: dict[str, ModuleType]) -> None:
