@@ -71,7 +71,9 @@ def log_likelihood(
     annealing runs from the prior, along p(z) p(x | z)^beta, or from the guide, along q(z | x)^(1 - beta) p(x, z)^beta,
     moved by Hamiltonian Monte Carlo; they too have the mean p(x) for any ladder. A pilot run finds the step sizes. A
     level costs a trajectory of `num_chains` chains a datum, so that a few hundred rows are what one asks for. The pair
-    is run in evaluation mode; its training flags and the caller's random state are left as they are.
+    is run in evaluation mode; its training flags and the caller's random state are left as they are. Before that, every
+    value is held against the law of the site that observes it, unless it is missing under a mask, and a few rows in a
+    batch against the same alone, as a datum whose density depends on others has no likelihood of its own.
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run.
@@ -111,8 +113,8 @@ def log_likelihood(
         The estimate; `pointwise` and `pareto_k` are arrays over the data.
 
     Raises:
-        ValueError: If data or arguments are wrong, log Z is stale, or the method does not apply; it says
-            what to do.
+        ValueError: If data or arguments are wrong, log Z is stale, the method does not apply, the model observes
+            nothing, or rows lean on each other; it says what to do.
         TypeError: If `pair` or `x` is none.
 
     References:
