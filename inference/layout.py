@@ -166,8 +166,9 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
     """
     args, kwargs = split_batch(batch)
     watch = _OwnSubsampling(pair.plate)
+    device = device_of(pair, args, kwargs)
     with (
-        forked(device_of(pair, args, kwargs)),
+        forked(device),
         torch.no_grad(),
         pair.running(),
         watch,
@@ -176,7 +177,7 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
     ):
         guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
         model_trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(*args, **kwargs)
-        points = point_sites(pair.guide, args, kwargs, sites(model_trace), sites(guide_trace), devices)
+        points = point_sites(pair.guide, args, kwargs, sites(model_trace), sites(guide_trace), device)
     if watch.subsamples and not allow_subsampling:
         raise ValueError(
             f"Plate {pair.plate!r} draws a subsample by itself (subsample_size), though the data come in batches "

@@ -1,7 +1,7 @@
 """Latents to which a guide gives a point and no law, so that a log-weight is a log-density there and no bound."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from ppgen.distributions import UndirectedDistribution
+from ppgen.undisturbed import CPU, forked
 
 _OTHER = 20_011  # seed of the draws that take the place of auxiliary ones
 
@@ -23,7 +24,7 @@ def point_sites(
     kwargs: Mapping[str, Any],
     model_sites: Mapping[str, Any],
     guide_sites: Mapping[str, Any],
-    devices: Sequence[torch.device] = (),
+    device: torch.device = CPU,
 ) -> tuple[str, ...]:
     """Continuous latents at which the guide has a Delta that is no image of an auxiliary draw, by name.
 
@@ -38,15 +39,15 @@ def point_sites(
         kwargs: Its arguments by name.
         model_sites: Sites of the model by name.
         guide_sites: Sites of the guide by name.
-        devices: Devices besides the CPU whose random state is kept.
+        device: Where the guide draws.
     """
     fixed = [name for name in guide_sites if name in model_sites and _fixed(guide_sites[name], model_sites[name])]
     if not fixed:
         return ()
-    with torch.random.fork_rng(devices=devices):
+    with forked(device):
         first: Any = poutine.trace(guide).get_trace(*args, **kwargs)
-    with torch.random.fork_rng(devices=devices):
-        other: Any = poutine.trace(_Redrawn(devices)(guide)).get_trace(*args, **kwargs)
+    with forked(device):
+        other: Any = poutine.trace(_Redrawn(device)(guide)).get_trace(*args, **kwargs)
     still = {name for name in fixed if torch.equal(first.nodes[name]["value"], other.nodes[name]["value"])}
     images = [name for name in fixed if name not in still]
     drawn = sum(site["value"].numel() for site in guide_sites.values() if _auxiliary(site))
@@ -77,16 +78,15 @@ def check_no_points(points: tuple[str, ...], what: str, instead: str) -> None:
 class _Redrawn(Messenger):
     """Puts other draws at continuous auxiliary sites; the random state moves as without it."""
 
-    def __init__(self, devices: Sequence[torch.device]) -> None:
+    def __init__(self, device: torch.device) -> None:
         super().__init__()
-        self.devices = devices
+        self.device = device
 
     def _pyro_sample(self, msg: Any) -> None:
         if msg["value"] is not None or site_is_subsample(msg) or not _auxiliary(msg):
             return
         msg["fn"](*msg["args"], **msg["kwargs"])
-        with torch.random.fork_rng(devices=self.devices):
-            torch.manual_seed(_OTHER)
+        with forked(self.device, _OTHER):
             msg["value"], msg["done"] = msg["fn"](*msg["args"], **msg["kwargs"]), True
 
 
