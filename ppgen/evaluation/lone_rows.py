@@ -92,7 +92,8 @@ def _some(rows: Rows) -> np.ndarray:
     """A few rows, the first of which is not like the second where rows differ."""
     last, unlike = len(rows) - 1, []
     for part in rows.tensors():
-        differs = (part[:_LOOKED_AT] != part[:1]).reshape(min(len(part), _LOOKED_AT), -1).any(-1)
+        differs = part[:_LOOKED_AT] != part[:1]
+        differs = differs.flatten(1).any(-1) if differs.dim() > 1 else differs
         unlike += differs.nonzero()[:1, 0].tolist()
     return np.unique([0, *unlike[:1], last // 2, last])
 
