@@ -222,7 +222,7 @@ def _free_energy_findings(free: Any, both: bool) -> list[Finding]:
     told = {kind: (text, advice) for kind, text, advice in free.told}
     rhat = Finding(
         "R-hat of the chains",
-        f"{free.rhat:.3f} of their free energies",
+        f"{free.rhat:.3f} of their free energies and units",
         *told.get("mixing", (None, None)),
         values={"rhat": float(free.rhat)},
     )

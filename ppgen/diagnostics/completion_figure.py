@@ -79,7 +79,7 @@ def completions(
     several = ", the largest of the rows" if len(blocks["given"]) > 1 and told != "not defined" else ""
     title = (
         f"{type(as_pair(pair)).__name__}: block Gibbs given a part, {num_chains} chains a row\n"
-        f"R-hat of their free energies {told}{several}"
+        f"R-hat of their free energies and units {told}{several}"
     )
     if as_images(blocks["given"], image_shape) is None:
         del blocks["draws"]

@@ -75,7 +75,7 @@ def samples(
         panels["means of their law given the latents"] = _rows(drawn.means)
     note = ""
     if drawn.rhat is not None:
-        note = f"\nblock Gibbs, {drawn.num_chains} chains, R-hat of their free energies {drawn.rhat:.3f}"
+        note = f"\nblock Gibbs, {drawn.num_chains} chains, R-hat of their free energies and units {drawn.rhat:.3f}"
     return _panels(
         panels,
         image_shape,

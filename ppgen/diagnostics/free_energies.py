@@ -82,7 +82,7 @@ class FreeEnergies:
             found.append(
                 (
                     "mixing",
-                    f"R-hat of the chains' free energies is {self.rhat:.3f} (limit {RHAT_LIMIT}): they do not mix, and "
+                    f"R-hat of the chains' free energies and units is {self.rhat:.3f} (limit {RHAT_LIMIT}): they do not mix, and "
                     "so neither samples nor the negative phase follow the model",
                     "More sweeps, or inference.TemperedPCD.",
                 )

@@ -14,7 +14,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Size, Tensor
 
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
-from ppgen.distributions.samplers import base_rate_draw
+from ppgen.distributions.samplers import base_rate_draw, dispersed_draw
 from ppgen.inference.layout import data_frame, unconditioned, undirected_law
 from ppgen.inference.negative_phase import replace_law
 from ppgen.modes import keeping_modes
@@ -23,7 +23,7 @@ from ppgen.progress import progress_bar
 from ppgen.training import seeds
 from ppgen.training.batches import from_example, rows
 from ppgen.training.conditional import as_rows, complete
-from ppgen.training.convergence import split_rhat
+from ppgen.training.convergence import UnitMoments, split_rhat, worst_rhat
 from ppgen.training.gibbs import gibbs_chains
 
 _CHAINS = "{site}.chains"  # name of persistent chains in the state that an inference leaves
@@ -37,9 +37,10 @@ class Samples:
         samples: (num_samples, features), or (num_samples, rows, features) of rows of which a part was given.
         means: Means of the data given what they were drawn from, the same shape; None if their law has no
             mean.
-        rhat: Split R-hat of the free energies of the Markov chains that the draws come from; 1 at
-            convergence, above about 1.01 the chains do not agree yet. The largest among the rows that were given a
-            part of. None for a directed model, whose draws are independent and exact.
+        rhat: Largest split R-hat of the Markov chains that the draws come from, over their free energies and each of
+            their units; 1 at convergence, above about 1.01 the chains do not agree yet. Chains in modes of equal free
+            energy differ in units alone. The largest among the rows that were given a part of. None for a directed
+            model, whose draws are independent and exact.
         num_chains: Chains that the draws come from, or None.
     """
 
@@ -76,7 +77,8 @@ def sample(
     """Draw data from a model; the caller's random state and the pair's chains are left as they were.
 
     A directed model is run from its prior to its data. At a Boltzmann machine's site block Gibbs chains are
-    run: the persistent chains of the pair's training if there are any, else new ones from the base rates.
+    run: the persistent chains of the pair's training if there are any, else new ones, which start by turns at the
+    base rates and at units of even odds, so that chains that fall into different modes tell of them.
 
     Args:
         pair: A pair, or the run that trained it.
@@ -91,7 +93,7 @@ def sample(
         given: Rows of data of which a part is known, (rows, features), NaN at what is to be simulated: then the draws
             are (num_samples, rows, features), each row from its own law given its part, with the known entries as they
             are. For Boltzmann machines whose visible layer the data are; the chains are new ones.
-        chunk: Gibbs chains moved at once, which bounds the memory: a layer of n units takes some 12 n bytes for each.
+        chunk: Gibbs chains moved at once, which bounds the memory: a layer of n units takes some 44 n bytes for each.
             None for all.
         seed: Seed of the draws.
         compile: Whether Gibbs sweeps run as machine code. `"auto"` does it for long runs of large machines, by their
@@ -163,7 +165,7 @@ def sample(
             args, kwargs = split_batch(_batch(run, pair, num_samples, like))
             trace = poutine.trace(unconditioned(pair.model)).get_trace(*args, **kwargs)
             site = _observed(trace, pair.plate, [*args, *kwargs.values()] if like is None else None)
-    values = [split_rhat(energies) for energies in chains.energies.values()]
+    values = [worst_rhat(split_rhat(energies), chains.units[site]) for site, energies in chains.energies.items()]
     return Samples(
         samples=site["value"].detach(),
         means=_mean(site["fn"]),
@@ -196,6 +198,7 @@ class _Chains(Messenger):
         )
         self.wanted, self.num_chains = num_chains, 0
         self.energies: dict[str, Tensor] = {}
+        self.units: dict[str, Tensor] = {}  # R-hat of each
 
     def _pyro_sample(self, msg: Any) -> None:
         law = undirected_law(msg["fn"])
@@ -213,7 +216,7 @@ class _Chains(Messenger):
         self.num_chains = limit if self.wanted is None else self.wanted
         if known is not None and known.shape[-1] == energy.size(EVEN):
             return known[: self.num_chains].to(energy.parameters()[0]), self.warmup_steps or 0
-        fresh = base_rate_draw(energy, (self.num_chains,))
+        fresh = dispersed_draw(energy, (self.num_chains,))
         return fresh, 1000 if self.warmup_steps is None else self.warmup_steps
 
 
@@ -226,6 +229,7 @@ class _SiteSampler:
         values, warmup_steps = chains.start(self.site, energy)
         total = shape.numel()
         draws = -(-total // len(values))
+        moments = None if energy.batch_shape else UnitMoments(draws * chains.sweeps)
         with progress_bar(f"Gibbs sweeps, {self.site}", warmup_steps + draws * chains.sweeps, chains.progress) as bar:
             kept, energies = gibbs_chains(
                 energy,
@@ -236,9 +240,10 @@ class _SiteSampler:
                 chunk=None if energy.batch_shape else chains.chunk,
                 compile=chains.compile,
                 advance=bar,
+                moments=moments,
             )
-        if not energy.batch_shape:  # chains of different laws are not compared
-            chains.energies[self.site] = energies
+        if moments is not None:  # chains of different laws are not compared
+            chains.energies[self.site], chains.units[self.site] = energies, moments.rhat()
         even = kept.flatten(0, 1)[:total].reshape(*shape, -1)
         return even, energy.sample_opposite(even, EVEN)
 
