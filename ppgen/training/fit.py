@@ -1,5 +1,6 @@
 """Training of a pair by any inference: `ppgen.fit`."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -58,8 +59,8 @@ def fit(
 
     Draws come from `seed` alone, and the caller's random state is left as it was. The last batch of an epoch
     may be smaller and counts by its rows. Each epoch ends with metrics on at most a tenth as many validation
-    rows as there are training rows (the same rows and the same random numbers every epoch), which changes
-    nothing in training.
+    rows as there are training rows (under a negative phase on 50 of small data sets; the same rows and the same random
+    numbers every epoch), which changes nothing in training.
 
     Ctrl-C and SIGTERM let the running step finish and write a checkpoint if there is a folder; then
     `KeyboardInterrupt` or `SystemExit` is raised and the pair keeps its weights.
@@ -103,7 +104,8 @@ def fit(
         clip_norm: Largest norm of the gradient of all parameters together.
         early_stopping: Epochs without a better value of `monitor` after which training stops.
         monitor: Metric that chooses the best epoch: `"valid_value"` by default, `"train_value"` without
-            validation rows, and under a negative phase whose log Z is unknown `"pseudo_log_likelihood"`.
+            validation rows, and under a negative phase whose log Z is unknown `"pseudo_log_likelihood"`. An epoch whose
+            pseudo-log-likelihood is not above that of fair coins by more than its error is never the best.
         restore_best: Whether the run ends with the weights of its best epoch; by default only with early
             stopping.
         folder: Where to keep configuration, weights, checkpoints and logs; None writes nothing.
@@ -322,7 +324,7 @@ def _selection(settings: Settings, validation: Validation) -> Selection | None:
         if settings.early_stopping is not None or settings.restores_best:
             raise ValueError("early_stopping and restore_best need a metric, and this inference has none here.")
         return None
-    return Selection(name, settings.early_stopping)
+    return Selection(name, settings.early_stopping, validation.chance.get(name, -math.inf))
 
 
 def _config(
