@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ppgen import inference as inferences
 from ppgen import registry
+from ppgen.inference.schedules import warn_of_unfinished
 from ppgen.inference.support import check_support
 from ppgen.modes import keeping_modes
 from ppgen.pair import Pair, as_pair
@@ -187,6 +188,8 @@ def fit(
             compile=compile,
             world=world,
         )
+        taken = [int(value) for name, value in bound.state.items() if name.endswith(".steps")]
+        warn_of_unfinished(inference, max(taken, default=0), stepper.total_steps)
         validation = Validation(pair, bound, source, batch_size, stepper.steps_per_epoch, world)
         selection = _selection(settings, validation)
         config = _config(pair, inference, spec, settings, selection, source, first, where, kept is not None)
