@@ -108,6 +108,7 @@ def sample_posterior(
         raise TypeError(f"kernel must be an inference.HMC, got {type(kernel).__name__}.")
     x = as_batch(x, pair)
     pair.prepare(x)
+    x = as_batch(x, pair)  # parameters made at the first call decide the type
     with frozen(pair, seed) as generator:
         density = LatentDensity(pair, x, num_chains)
         check_support(pair, x)

@@ -14,7 +14,9 @@ from pyro.infer.autoguide import AutoGuide
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from ppgen.arrays import in_dtype, parameter_dtype
 from ppgen.capture import Capture, CapturedParameters, attribute_name, prepare_modules
+from ppgen.dtypes import agreeing_dtypes, mixed_dtypes
 from ppgen.references import referenced_modules
 
 
@@ -110,11 +112,26 @@ class _PairMethods(nn.Module):
     def prepare(self, batch: Any) -> None:
         """Run model and guide once, so that parameters made at the first call exist; the random state is restored.
 
+        Parameters decide the floating-point type of the data. Those that are made at the first call meet data of
+        another type once, and where the program cannot do with both it is run again with data of theirs.
+
         Raises:
             ValueError: If an AutoGuide holds a latent site of the data plate: its size would be that of one batch; if a
                 law does not fit its plates.
+            TypeError: If the program uses two floating-point types that do not go together.
         """
         prepare_modules(self)
+        try:
+            self._run_once(batch)
+        except RuntimeError as error:
+            if len(mixed_dtypes(error)) < 2:
+                raise
+            with agreeing_dtypes(self):
+                self._run_once(in_dtype(batch, parameter_dtype(self)))
+        prepare_modules(self)  # an AutoGuide makes its modules at the first call
+        self._check_autoguides()
+
+    def _run_once(self, batch: Any) -> None:
         args, kwargs = split_batch(batch)
         devices = [self.device] if self.device.type == "cuda" else []
         with (
@@ -126,8 +143,6 @@ class _PairMethods(nn.Module):
         ):
             guide_trace = poutine.trace(self.guide).get_trace(*args, **kwargs)  # type: ignore[arg-type]
             poutine.trace(poutine.replay(self.model, trace=guide_trace)).get_trace(*args, **kwargs)  # type: ignore[arg-type]
-        prepare_modules(self)  # an AutoGuide makes its modules at the first call
-        self._check_autoguides()
 
     def _check_autoguides(self) -> None:
         for guide in (module for module in self.modules() if isinstance(module, AutoGuide)):

@@ -7,6 +7,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.arrays import as_tensor
 from ppgen.distributions import BoltzmannMachine, BoltzmannMarginal, Categorical, LayerConditional
 from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.distributions.samplers import dispersed_draw
@@ -22,15 +23,10 @@ def as_rows(given: Any, pair: AnyPair) -> Tensor:
     """Rows of data with NaN at what is to be simulated, on the device and in the dtype of the pair.
 
     Raises:
-        TypeError: If it is no tensor or array of numbers.
+        TypeError: If it is no tensor, array or data frame of numbers.
         ValueError: If it is no table, or nothing in it is missing.
     """
-    try:
-        given = torch.as_tensor(given)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(
-            f"given must be a tensor or an array of rows of data, (rows, features), got {type(given).__name__}: {error}"
-        ) from error
+    given = as_tensor(given, "given")
     if given.dim() != 2 or not len(given):
         raise ValueError(f"given must be rows of data, (rows, features), got shape {tuple(given.shape)}.")
     if not given.is_floating_point() or not given.isnan().any():

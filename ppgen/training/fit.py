@@ -74,8 +74,10 @@ def fit(
         pair: A model of `ppgen.models` or a `ppgen.Pair`. At its first fit, `pair.initialise(data)` sets what
             the data tell, such as a decoder's bias.
         data: A `Dataset`, the name of one, or an array; or a tuple (positional arguments) or a mapping
-            (keyword arguments) of tensors with one row a datum. A `Pair` gets an array in its own shape and type,
-            a model of the zoo as a table of features. All rows of arrays and tensors are for training. Arrays mapped
+            (keyword arguments) of tensors or arrays with one row a datum. A `Pair` gets an array in its own shape, a
+            model of the zoo as a table of features; data frames are tables, and masked entries are NaN. Floating-point
+            data take the type of the pair's first floating-point parameter, here and everywhere: `pair.double()` trains
+            in double precision. All rows of arrays and tensors are for training. Arrays mapped
             from disk (`numpy.load(..., mmap_mode="r")`), alone or in one of these, are never read whole: their
             batches are converted one by one and read ahead of the steps. They give the same run as the same array in
             memory. What fits in a quarter of the free memory of a CUDA device is moved there once, as one tensor.
@@ -252,7 +254,7 @@ def check_fit(pair: Any, source: Source, inference: Any, batch_size: int = 128) 
 def _bind(pair: Any, source: Source, inference: Any, batch_size: int, world: World) -> tuple[Any, Any]:
     """The inference bound to the pair, which is moved, prepared and initialised; and a first batch."""
     pair.to(source.device)
-    source.dtype = next((p.dtype for p in pair.parameters() if p.is_floating_point()), None)
+    source.take_dtype(pair)
     if source.dataset is not None:
         pair.look_at(source.dataset)
         if not pair.initialised:
@@ -260,6 +262,8 @@ def _bind(pair: Any, source: Source, inference: Any, batch_size: int, world: Wor
     index = torch.arange(min(batch_size, source.num_train))
     first = source.batch("train", index, seeds.generator(0, "first batch"))
     pair.prepare(first)
+    source.take_dtype(pair)  # parameters made at the first call decide
+    first = source.batch("train", index, seeds.generator(0, "first batch"))
     if not any(parameter.requires_grad for parameter in pair.parameters()):
         raise ValueError(
             f"{type(pair).__name__} has no parameter to train: model and guide made none, or all are frozen."

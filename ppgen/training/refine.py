@@ -121,6 +121,7 @@ def refine(
     check_settings(steps, lr, family, num_particles, num_samples)
     x = as_batch(x, pair)
     pair.prepare(x)
+    x = as_batch(x, pair)  # parameters made at the first call decide the type
     with frozen(pair, seed), _without_gradients(pair):
         density = LatentDensity(pair, x, num_particles)
         check_support(pair, x)

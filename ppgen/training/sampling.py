@@ -13,15 +13,19 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Size, Tensor
 
+from ppgen.arrays import in_dtype, parameter_dtype
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.samplers import base_rate_draw, dispersed_draw
+from ppgen.dtypes import agreeing_dtypes, mixed_dtypes
+from ppgen.inference.batch import as_batch
 from ppgen.inference.layout import data_frame, unconditioned, undirected_law
+from ppgen.inference.layout import sites as sites_of
 from ppgen.inference.negative_phase import replace_law
 from ppgen.modes import keeping_modes
 from ppgen.pair import as_pair, split_batch
 from ppgen.progress import progress_bar
 from ppgen.training import seeds
-from ppgen.training.batches import from_example, rows
+from ppgen.training.batches import from_example
 from ppgen.training.conditional import as_rows, complete
 from ppgen.training.convergence import UnitMoments, split_rhat, worst_rhat
 from ppgen.training.gibbs import gibbs_chains
@@ -88,8 +92,9 @@ def sample(
         sweeps: Gibbs sweeps between two draws of a chain.
         warmup_steps: Sweeps before those; by default 0 for persistent chains, 1000 for new ones.
         like: For a `Pair` of your own, or a model of y given x: a batch with `num_samples` rows to call
-            the model with. Observed values are drawn in its place, other arguments are used as they are. Not needed
-            with a run whose batches are observed.
+            the model with. Observed values are drawn in its place, other arguments are used as they are; what
+            `model(x, y=None)` observes only if it is given may be left out or None. Not needed with a run whose batches
+            are observed.
         given: Rows of data of which a part is known, (rows, features), NaN at what is to be simulated: then the draws
             are (num_samples, rows, features), each row from its own law given its part, with the known entries as they
             are. For Boltzmann machines whose visible layer the data are; the chains are new ones.
@@ -162,9 +167,16 @@ def sample(
         if like is None and "num_rows" in inspect.signature(pair.model).parameters:
             site = _returned(poutine.trace(pair.model).get_trace(num_rows=num_samples))
         else:
-            args, kwargs = split_batch(_batch(run, pair, num_samples, like))
-            trace = poutine.trace(unconditioned(pair.model)).get_trace(*args, **kwargs)
-            site = _observed(trace, pair.plate, [*args, *kwargs.values()] if like is None else None)
+            batch = _batch(run, pair, num_samples, like)
+            with agreeing_dtypes(pair):
+                try:
+                    trace = _drawn(pair, batch)
+                except RuntimeError as error:
+                    if not mixed_dtypes(error):
+                        raise
+                    batch = in_dtype(batch, parameter_dtype(pair))  # of parameters made at this first call
+                    trace = _drawn(pair, batch)
+            site = _observed(trace, pair, *split_batch(batch), given=like is not None)
     values = [worst_rhat(split_rhat(energies), chains.units[site]) for site, energies in chains.energies.items()]
     return Samples(
         samples=site["value"].detach(),
@@ -257,6 +269,11 @@ def _check_chains(state: Mapping[str, Tensor], num_chains: int | None) -> None:
             )
 
 
+def _drawn(pair: Any, batch: Any) -> poutine.Trace:
+    args, kwargs = split_batch(batch)
+    return poutine.trace(unconditioned(pair.model)).get_trace(*args, **kwargs)
+
+
 def _batch(run: Any, pair: Any, num_samples: int, like: Any) -> Any:
     if like is None:
         config = getattr(run, "config", {})
@@ -264,9 +281,17 @@ def _batch(run: Any, pair: Any, num_samples: int, like: Any) -> Any:
         if content is None:
             raise ValueError(f"like is needed to sample a {type(pair).__name__}: a batch of num_samples rows.")
         return _to_device(_with_rows(from_example(content), num_samples), pair.device)
-    if rows(like) != num_samples:
-        raise ValueError(f"like must have num_samples={num_samples} rows, got {rows(like)}.")
-    return _to_device(like, pair.device)
+    batch = as_batch(like, pair, "like")
+    args, kwargs = split_batch(batch)
+    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim()]
+    if not tensors:
+        raise ValueError(
+            f"like must hold at least one tensor with num_samples={num_samples} rows, which tells how many to draw; "
+            "what the model draws may be zeros of its shape, or None beside a tensor."
+        )
+    if len(tensors[0]) != num_samples:
+        raise ValueError(f"like must have num_samples={num_samples} rows, got {len(tensors[0])}.")
+    return _to_device(batch, pair.device)
 
 
 def _with_rows(batch: Any, count: int) -> Any:
@@ -279,8 +304,10 @@ def _with_rows(batch: Any, count: int) -> Any:
 
 def _to_device(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, Mapping):
-        return {name: value.to(device) for name, value in batch.items()}
-    return tuple(value.to(device) for value in batch) if isinstance(batch, tuple) else batch.to(device)
+        return {name: _to_device(value, device) for name, value in batch.items()}
+    if isinstance(batch, tuple):
+        return tuple(_to_device(value, device) for value in batch)
+    return batch.to(device) if isinstance(batch, Tensor) else batch
 
 
 def _returned(trace: Any) -> Any:
@@ -289,15 +316,22 @@ def _returned(trace: Any) -> Any:
     return next(site for site in trace.nodes.values() if site["type"] == "sample" and site["value"] is value)
 
 
-def _observed(trace: Any, plate: str, arguments: list[Any] | None) -> Any:
-    """The one site that stands for the data, in their plate if there are others; each argument must be observed."""
-    sites = [site for site in trace.nodes.values() if site["type"] == "sample" and site["infer"].get("was_observed")]
+def _observed(trace: Any, pair: Any, args: Any, kwargs: Any, *, given: bool) -> Any:
+    """The one site that stands for the data, in their plate if there are others; each argument must be observed.
+
+    Of a model that was given no data, as `model(x, y=None)` may be, it is the site that the guide has not.
+    """
+    stated = sites_of(trace).values()
+    sites = [site for site in stated if site["infer"].get("was_observed")]
+    observations = [site["infer"]["obs"] for site in sites]
+    if not given and any(all(a is not o for o in observations) for a in (*args, *kwargs.values())):
+        raise ValueError("The model takes arguments that it does not observe: give them as like=batch.")
+    if not sites:
+        guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
+        sites = [site for site in stated if site["name"] not in guide and not site["infer"].get("_deterministic")]
     if not sites:
         raise ValueError("The model observes nothing, so there are no data to draw.")
-    observations = [site["infer"]["obs"] for site in sites]
-    if arguments is not None and any(all(a is not o for o in observations) for a in arguments):
-        raise ValueError("The model takes arguments that it does not observe: give them as like=batch.")
-    if len(inside := [site for site in sites if data_frame(site, plate) is not None]) == 1:
+    if len(inside := [site for site in sites if data_frame(site, pair.plate) is not None]) == 1:
         return inside[0]
     if len(sites) > 1:
         names = ", ".join(repr(site["name"]) for site in sites)
