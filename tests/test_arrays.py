@@ -164,3 +164,17 @@ def test_two_precisions_in_one_program_are_named():
     told = r"torch.float(32|64) and torch.float(32|64) together.*torch.float32 of 'captured.*pair.double\(\)"
     with pytest.raises(TypeError, match=told):
         _fit(ppgen.Pair(model, guide), BITS.astype(np.float32))
+
+
+def test_several_arguments_may_be_arrays():
+    """Catches a tuple of arrays that evaluation takes and training refuses."""
+    y = np.arange(40)
+
+    def model(x, y=None):
+        weight = pyro.param("weight", torch.zeros(6))
+        with pyro.plate("data", len(x)):
+            pyro.sample("y", dist.Poisson((x @ weight).exp()), obs=y)
+
+    seen: list = []
+    run = _fit(ppgen.Pair(model, lambda x, y=None: seen.append((x.dtype, None if y is None else y.dtype))), (BITS, y))
+    assert run.pair.captured is not None and seen[-1] == (torch.float32, torch.int64)
