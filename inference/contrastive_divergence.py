@@ -13,6 +13,7 @@ from ppgen.inference.centring import updated_offsets
 from ppgen.inference.negative_phase import NegativePhase, State, picked, swept_from_values
 from ppgen.inference.online_partition import POPULATION, followed, population
 from ppgen.inference.schedules import Schedule, Stages
+from ppgen.switches import check_switches
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class _ChainPhase(NegativePhase):
     log_partition_chains: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
+        check_switches(centred=self.centred)
         if isinstance(self.k, Mapping):
             object.__setattr__(self, "k", Stages(self.k))
         elif isinstance(self.k, Schedule) and not isinstance(self.k, Stages):

@@ -44,10 +44,14 @@ def checked_array(value: Any, name: str) -> Tensor | np.ndarray:
         if value.layout != torch.strided:
             raise TypeError(f"{name}: a sparse tensor where a dense one is expected; give its .to_dense().")
         if value.is_complex():
-            raise TypeError(f"{name} must be booleans, integers or floats, got complex numbers; give .real, or both parts.")
+            raise TypeError(
+                f"{name} must be booleans, integers or floats, got complex numbers; give .real, or both parts."
+            )
         return value
     if hasattr(value, "toarray"):
-        raise TypeError(f"{name}: a sparse {type(value).__name__} where a dense array is expected; give its .toarray().")
+        raise TypeError(
+            f"{name}: a sparse {type(value).__name__} where a dense array is expected; give its .toarray()."
+        )
     if isinstance(value, TorchData):
         raise TypeError(
             f"{name}: a {type(value).__name__} where tensors or arrays with one row a datum are expected; batches are "

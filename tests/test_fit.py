@@ -1,7 +1,5 @@
 """Training: what a step, an epoch and a run do."""
 
-import math
-
 import pyro
 import pyro.distributions as dist
 import pytest

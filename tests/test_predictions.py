@@ -57,7 +57,9 @@ def test_a_site_without_a_value_is_predicted(new, vectorize):
 def test_predictions_of_data_with_values_stay_what_they_were():
     """Catches another stream of draws, or values given that are handed back as predictions."""
     pair = ppgen.Pair(_latent, _encoder)
-    both = diagnostics.from_pyro_svi(pair, (X, Y), predictions=(NEW, torch.full((7,), 1e3)), num_samples=20, prior=False)
+    both = diagnostics.from_pyro_svi(
+        pair, (X, Y), predictions=(NEW, torch.full((7,), 1e3)), num_samples=20, prior=False
+    )
     alone = diagnostics.from_pyro_svi(pair, (X, Y), predictions=(NEW,), num_samples=20, prior=False)
     for tree in (both, alone):
         found = tree.predictions["y"].mean(("chain", "draw")).values

@@ -14,6 +14,7 @@ from ppgen.datasets.build import build
 from ppgen.datasets.dataset import Dataset
 from ppgen.datasets.files import SUFFIXES, source_of_arrays, source_of_file
 from ppgen.datasets.source import Size, Source
+from ppgen.switches import check_switches
 
 _WANTED = (
     "{} must be a registered name, the path of a .npy or .npz file, an array, a tensor or a mapping of arrays, got {}."
@@ -73,6 +74,7 @@ def load(
         >>> digits.train[:128].shape, digits.labels["test"].shape
         (torch.Size([128, 64]), torch.Size([300]))
     """
+    check_switches(optional=("memory_map",), packed=packed, memory_map=memory_map)
     check_binarize(binarize)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed must be an int, 0 or more, got {seed!r}.")

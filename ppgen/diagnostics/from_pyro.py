@@ -15,6 +15,7 @@ from ppgen.diagnostics.given_draws import Substitute
 from ppgen.inference.chains import batch_dims
 from ppgen.inference.layout import sites
 from ppgen.inference.pyro_kernel import PyroKernel
+from ppgen.switches import check_switches
 from ppgen.trees import Group, make_tree, to_array
 
 
@@ -65,6 +66,7 @@ def from_pyro(
         >>> dict(diagnostics.from_pyro(mcmc).log_likelihood.sizes)
         {'chain': 1, 'draw': 5, 'data': 3}
     """
+    check_switches(log_likelihood=log_likelihood)
     if not hasattr(mcmc, "get_samples") or not hasattr(mcmc, "kernel"):
         raise TypeError(
             f"mcmc must be a run of pyro.infer.MCMC, got {type(mcmc).__name__}; for a trained guide use from_pyro_svi."

@@ -9,6 +9,7 @@ from ppgen.diagnostics.undirected import add_prior, partitions, whole_batch
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair
+from ppgen.switches import check_switches
 from ppgen.trees import check_sample_dims, make_tree
 
 
@@ -90,6 +91,8 @@ def from_pyro_svi(
         >>> sorted(tree.sample_stats)
         ['log_p', 'log_q', 'log_weight', 'lp']
     """
+    check_switches(prior=prior, posterior_predictive=posterior_predictive, log_likelihood=log_likelihood)
+    check_switches(vectorize_particles=vectorize_particles)
     pair = as_pair(pair)
     names = check_sample_dims(sample_dims)
     check_counts(num_samples=num_samples, chunk=chunk)

@@ -14,6 +14,7 @@ from ppgen.evaluation.program import examine
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.layout import find_layout
 from ppgen.pair import AnyPair, as_pair
+from ppgen.switches import check_switches
 
 LEAST_PARTICLES = 100  # a tail of twenty draws; with fewer the limit below is under 0.5, and k is mostly noise
 
@@ -146,6 +147,7 @@ def importance_weights(
     """
     import xarray as xr
 
+    check_switches(vectorize_particles=vectorize_particles)
     if isinstance(num_particles, bool) or not isinstance(num_particles, int) or num_particles < LEAST_PARTICLES:
         raise ValueError(
             f"num_particles must be an integer of at least {LEAST_PARTICLES}, so that the weights have a tail to fit; "

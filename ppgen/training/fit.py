@@ -16,6 +16,7 @@ from ppgen.inference.schedules import warn_of_unfinished
 from ppgen.inference.support import check_support
 from ppgen.modes import keeping_modes
 from ppgen.pair import Pair, as_pair
+from ppgen.switches import check_switches
 from ppgen.training import checkpoint, environment, processes, seeds
 from ppgen.training.batches import Source, chunks, example
 from ppgen.training.callbacks import Callback, CSVLog, TensorBoardLog
@@ -139,6 +140,7 @@ def fit(
         >>> run.pair is vae, len(run.curve("valid_value"))
         (True, 2)
     """
+    check_switches(optional=("restore_best",), restore_best=restore_best, progress=progress)
     settings = Settings(
         epochs=epochs,
         steps=steps,
