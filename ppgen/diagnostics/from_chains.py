@@ -12,6 +12,7 @@ from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair
+from ppgen.seeding import check_seed
 from ppgen.trees import make_tree
 
 
@@ -81,6 +82,7 @@ def from_chains(
         >>> sorted(tree.sample_stats)
         ['acceptance_rate', 'accepted', 'diverging', 'energy', 'energy_error', 'log_p', 'lp', 'step_size']
     """
+    check_seed(seed)
     check_counts(chunk=chunk)
     if (pair is None) != (x is None):
         raise ValueError(

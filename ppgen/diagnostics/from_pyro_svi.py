@@ -9,6 +9,7 @@ from ppgen.diagnostics.undirected import add_prior, partitions, whole_batch
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair
+from ppgen.seeding import check_seed
 from ppgen.trees import check_sample_dims, make_tree
 
 
@@ -87,6 +88,7 @@ def from_pyro_svi(
         >>> sorted(tree.sample_stats)
         ['log_p', 'log_q', 'log_weight', 'lp']
     """
+    check_seed(seed)
     pair = as_pair(pair)
     names = check_sample_dims(sample_dims)
     check_counts(num_samples=num_samples, chunk=chunk)

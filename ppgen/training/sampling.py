@@ -20,6 +20,7 @@ from ppgen.inference.negative_phase import replace_law
 from ppgen.modes import keeping_modes
 from ppgen.pair import as_pair, split_batch
 from ppgen.progress import progress_bar
+from ppgen.seeding import check_seed
 from ppgen.training import seeds
 from ppgen.training.batches import from_example, rows
 from ppgen.training.conditional import as_rows, complete
@@ -117,6 +118,7 @@ def sample(
         >>> ppgen.sample(rbm, 5, given=half, sweeps=10, warmup_steps=10).samples.shape
         torch.Size([5, 3, 64])
     """
+    check_seed(seed)
     for name, value, least in (
         ("num_samples", num_samples, 1),
         ("num_chains", num_chains, 1),
