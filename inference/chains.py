@@ -9,6 +9,7 @@ from torch import Tensor
 from ppgen.inference.compiled_kernel import make_step
 from ppgen.inference.machine_kernel import MachineKernel, check_count
 from ppgen.progress import progress_bar
+from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
 from ppgen.trees import Group, make_tree, to_array
 
@@ -59,6 +60,7 @@ def sample(
         ['energy', 'free_energy']
     """
     check_switches(progress=progress)
+    check_seed(seed)
     if not isinstance(kernel, MachineKernel):
         raise TypeError(
             "kernel must be an inference.BlockGibbs, ParallelTempering or TrajectoryTempering, got "

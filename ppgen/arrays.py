@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_COMPLEX = "{} must be booleans, integers or floats, got complex numbers; give .real, or both parts as features."
 TorchData = (torch.utils.data.DataLoader, torch.utils.data.Dataset)
 
 
 def is_array(value: Any) -> bool:
-    """Whether something holds numbers by its own account: a tensor, an array, a table or a sparse matrix of another
-    library; no list and no single number.
+    """Whether something is a tensor, or an array, table or sparse matrix of any library; no list, no single number.
 
     Example:
         >>> is_array(np.zeros(3)), is_array([0.0]), is_array(1.0)
@@ -44,9 +44,7 @@ def checked_array(value: Any, name: str) -> Tensor | np.ndarray:
         if value.layout != torch.strided:
             raise TypeError(f"{name}: a sparse tensor where a dense one is expected; give its .to_dense().")
         if value.is_complex():
-            raise TypeError(
-                f"{name} must be booleans, integers or floats, got complex numbers; give .real, or both parts."
-            )
+            raise TypeError(_COMPLEX.format(name))
         return value
     if hasattr(value, "toarray"):
         raise TypeError(
@@ -66,7 +64,7 @@ def checked_array(value: Any, name: str) -> Tensor | np.ndarray:
     if isinstance(array, np.ma.MaskedArray):
         array = _filled(array, name)
     if array.dtype.kind == "c":
-        raise TypeError(f"{name} must be booleans, integers or floats, got complex numbers; give .real, or both parts.")
+        raise TypeError(_COMPLEX.format(name))
     if array.dtype.kind not in "buif" or array.dtype.itemsize > 8:
         raise TypeError(f"{name} must be booleans, integers or floats, got dtype {array.dtype}{_columns(value)}.")
     return array

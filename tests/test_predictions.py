@@ -89,6 +89,7 @@ def _two(x, y):
         pyro.sample("y", dist.Normal(weight, 1.0), obs=y)
 
 
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter")
 def test_the_likelihood_of_several_sites_is_joint():
     """Catches leave-one-out that leaves out a part of a datum: the sum over its sites is one variable."""
     pair = ppgen.Pair(_two, lambda x, y: pyro.sample("weight", dist.Normal(pyro.param("at", torch.zeros(())), 0.1)))

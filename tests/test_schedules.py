@@ -34,7 +34,7 @@ def _vae():
     ],
 )
 def test_a_schedule_longer_than_training_is_told(make, how, message):
-    """Catches a warm-up that never ends: the weight of the latent terms is 0.01 to the last, and the guide is blamed."""
+    """Catches a warm-up that never ends: the weight of the latent terms is 0.01 to the last."""
     with pytest.warns(UserWarning, match=message) as caught:
         _fit(make(), how)
     assert len([each for each in caught if "which ends after" in str(each.message)]) == 1

@@ -17,6 +17,7 @@ from ppgen.evaluation.partition import enumerable
 from ppgen.evaluation.program import examine
 from ppgen.evaluation.sandwich import PartitionSandwich
 from ppgen.pair import as_pair
+from ppgen.seeding import check_seed
 
 FAR = 0.05  # of |log p(x)|: a gap that decides between models
 LEAST_GAP = 1.0  # nats; below it a gap is small whatever the data are
@@ -75,6 +76,7 @@ def check(
         >>> [finding.name for finding in found.findings]
         ['log-likelihood', 'gap of the guide', 'Pareto k', 'latent units']
     """
+    check_seed(seed)
     given, pair = pair, as_pair(pair)
     for name, number, least in (
         ("num_particles", num_particles, 2),

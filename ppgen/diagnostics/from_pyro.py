@@ -32,10 +32,10 @@ def from_pyro(
 
     Groups: `posterior`, with what the model computes from the draws (`pyro.deterministic`); `sample_stats` with
     `diverging` where the kernel tells it, and `lp`, log p(x, z) in nats; `log_likelihood` of the observed sites (with
-    several also their sum `joint`, to leave out a datum) and `observed_data`; and `prior`, `prior_predictive` and `posterior_predictive` from draws of
-    `pyro.infer.Predictive`, if given. Dimensions are chain, draw, the plates by name, then `<site>_dim_0`, ... for
-    event dimensions, or the names in the site's `infer={"event_dims": ...}`. The acceptance rate, which Pyro keeps
-    for whole chains, is in `attrs["acceptance_rate"]`.
+    several also their sum `joint`, to leave out a datum) and `observed_data`; and `prior`, `prior_predictive` and
+    `posterior_predictive` from draws of `pyro.infer.Predictive`, if given. Dimensions are chain, draw, the plates by
+    name, then `<site>_dim_0`, ... for event dimensions, or the names in the site's `infer={"event_dims": ...}`. The
+    acceptance rate, which Pyro keeps for whole chains, is in `attrs["acceptance_rate"]`.
 
     Chains that a kernel of `ppgen.inference` moves together (`kernel.to_pyro(num_chains=...)`) are chains here too,
     and `sample_stats` holds what that kernel tells of each step.

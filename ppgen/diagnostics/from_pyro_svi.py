@@ -9,6 +9,7 @@ from ppgen.diagnostics.undirected import add_prior, partitions, whole_batch
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair
+from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
 from ppgen.trees import check_sample_dims, make_tree
 
@@ -93,6 +94,7 @@ def from_pyro_svi(
     """
     check_switches(prior=prior, posterior_predictive=posterior_predictive, log_likelihood=log_likelihood)
     check_switches(vectorize_particles=vectorize_particles)
+    check_seed(seed)
     pair = as_pair(pair)
     names = check_sample_dims(sample_dims)
     check_counts(num_samples=num_samples, chunk=chunk)

@@ -17,6 +17,7 @@ from ppgen.inference import Inference, Objective
 from ppgen.inference.layout import find_layout
 from ppgen.modes import keeping_modes
 from ppgen.pair import AnyPair, as_pair, keeping_buffers
+from ppgen.seeding import check_seed
 
 LEAST_DRAWS = 20
 SIGNIFICANT = 1e-4  # p-value below which a bias is called one
@@ -92,6 +93,7 @@ def compare_estimators(
         >>> dict(found.sizes), str(found.reference.values[0])
         ({'inference': 2, 'parameter': 3}, 'ELBO(num_particles=10), enumerated')
     """
+    check_seed(seed)
     import xarray as xr
 
     for name, number, least in (

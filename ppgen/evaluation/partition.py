@@ -23,6 +23,7 @@ from ppgen.inference.ladders import adaptive_betas
 from ppgen.inference.machines import base_mean, choose_site, undirected_sites
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
+from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
 
 METHODS = ("auto", "exact", "ais", "reverse_ais", "sandwich")
@@ -122,6 +123,7 @@ def log_partition(
         4.4332 nats, exact, enumeration (2^1 states)
     """
     check_switches(progress=progress, distributed=distributed)
+    check_seed(seed)
     _check(method, num_chains, sweeps, chunk, compile)
     if not 0 < target_ess < 1:
         raise ValueError(f"target_ess must lie between 0 and 1, both excluded, got {target_ess!r}.")

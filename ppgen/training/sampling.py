@@ -24,6 +24,7 @@ from ppgen.inference.negative_phase import replace_law
 from ppgen.modes import keeping_modes
 from ppgen.pair import as_pair, split_batch
 from ppgen.progress import progress_bar
+from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
 from ppgen.training import seeds
 from ppgen.training.batches import from_example
@@ -126,6 +127,7 @@ def sample(
         torch.Size([5, 3, 64])
     """
     check_switches(progress=progress)
+    check_seed(seed)
     for name, value, least in (
         ("num_samples", num_samples, 1),
         ("num_chains", num_chains, 1),
