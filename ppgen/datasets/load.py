@@ -1,6 +1,6 @@
 """One door to all data: registered names, files, arrays and tensors."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,10 @@ def load(
     """
     check_switches(optional=("memory_map",), packed=packed, memory_map=memory_map)
     check_binarize(binarize)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed must be an int, 0 or more, got {seed!r}.")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be an int, 0 or more and below 2^63, got {seed!r}.")
+    if image_shape is not None and (isinstance(image_shape, str) or not isinstance(image_shape, Iterable)):
+        raise TypeError(f"image_shape must hold positive whole numbers, such as (28, 28), got {image_shape!r}.")
     return build(
         _source(name, root, packed, memory_map),
         binarize=binarize,

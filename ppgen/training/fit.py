@@ -22,6 +22,7 @@ from ppgen.training.batches import Source, chunks, example
 from ppgen.training.callbacks import Callback, CSVLog, TensorBoardLog
 from ppgen.training.early_stopping import Selection
 from ppgen.training.folder import METRICS, RunFolder
+from ppgen.training.lone_rows import check_last_batch, explaining_lone_rows
 from ppgen.training.loop import Loop
 from ppgen.training.optimizers import OptimizerSpec, resolve_optimizer
 from ppgen.training.processes import World
@@ -40,6 +41,7 @@ def fit(
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int = 128,
+    drop_last: bool = False,
     lr: float | None = None,
     optimizer: str | Mapping[str, Any] | Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None,
     lr_schedule: str | Callable[[float], float] | None = None,
@@ -87,6 +89,8 @@ def fit(
         epochs: Passes over the training rows. Exactly one of `epochs` and `steps` must be given.
         steps: Optimiser steps.
         batch_size: Rows of a batch, of all processes together.
+        drop_last: Whether the smaller batch at the end of an epoch is left out. The rows are in another order in each
+            epoch, so others are left out in the next. Batch normalisation cannot do with a last batch of one row.
         lr: Step size; by default that of `pair.default_training`, else that of the optimiser (Adam: 1e-3).
         optimizer: `"adam"`, `"adamw"`, `"adamax"`, `"rmsprop"`, `"sgd"`; a mapping with such a `"name"` and
             the optimiser's own options, as `{"name": "sgd", "momentum": 0.9}`; or a function from the list of
@@ -140,7 +144,7 @@ def fit(
         >>> run.pair is vae, len(run.curve("valid_value"))
         (True, 2)
     """
-    check_switches(optional=("restore_best",), restore_best=restore_best, progress=progress)
+    check_switches(progress=progress)
     settings = Settings(
         epochs=epochs,
         steps=steps,
@@ -153,6 +157,7 @@ def fit(
         restore_best=restore_best,
         checkpoint_minutes=checkpoint_minutes,
         compile=compile,
+        drop_last=drop_last,
     )
     _check_resume(folder, resume)
     callbacks = list(callbacks)
@@ -172,6 +177,7 @@ def fit(
     own_inference = world.sharded(inference)
     source = Source(data, where, as_given=isinstance(pair, Pair))
     _check_features(pair, source)
+    steps_per_epoch = settings.steps_per_epoch(source.num_train)
     with ExitStack() as stack:
         kept = None if folder is None else stack.enter_context(RunFolder(folder, resume, world))
         stack.enter_context(seeds.forked(world.seed(seed), where))
@@ -180,17 +186,20 @@ def fit(
         stack.enter_context(keeping_modes(pair))
         pair.train()
         bound, first = _bind(pair, source, own_inference, batch_size, world)
+        if not drop_last and settings.total_steps(steps_per_epoch) >= steps_per_epoch:
+            check_last_batch(pair, source, batch_size)
         stepper = Stepper(
             pair,
             bound,
             source,
             spec,
-            total_steps=settings.total_steps(-(-source.num_train // batch_size)),
+            total_steps=settings.total_steps(steps_per_epoch),
             batch_size=batch_size,
             clip_norm=clip_norm,
             seed=seed,
             compile=compile,
             world=world,
+            steps_per_epoch=steps_per_epoch,
         )
         taken = [int(value) for name, value in bound.state.items() if name.endswith(".steps")]
         warn_of_unfinished(inference, max(taken, default=0), stepper.total_steps)
@@ -263,7 +272,8 @@ def _bind(pair: Any, source: Source, inference: Any, batch_size: int, world: Wor
             pair.initialise(source.dataset)
     index = torch.arange(min(batch_size, source.num_train))
     first = source.batch("train", index, seeds.generator(0, "first batch"))
-    pair.prepare(first)
+    with explaining_lone_rows(pair, len(index), batch_size):
+        pair.prepare(first)
     source.take_dtype(pair)  # parameters made at the first call decide
     first = source.batch("train", index, seeds.generator(0, "first batch"))
     if not any(parameter.requires_grad for parameter in pair.parameters()):
