@@ -49,11 +49,9 @@ def test_the_last_batch_is_left_out():
     seen: list = []
     run = _fit(_pair(seen=seen), drop_last=True)
     assert run.state["step"] == 4 and len(run.metrics) == 2
-    assert set(seen) == {10}
-    assert (
-        run.config["training"]["drop_last"] is True
-        and "drop_last" not in _fit(_pair(), batch_size=7).config["training"]
-    )
+    assert seen.count(10) >= 4 and 1 not in seen
+    assert run.config["training"]["drop_last"] is True
+    assert "drop_last" not in _fit(_pair(), batch_size=7).config["training"]
     with pytest.raises(ValueError, match="drop_last leaves no batch of 21 training rows at batch_size=22"):
         _fit(_pair(), drop_last=True, batch_size=22)
     with pytest.raises(TypeError, match="drop_last must be True or False"):
@@ -83,7 +81,7 @@ def test_a_last_batch_of_one_row_under_batch_normalisation(options, remedy):
 
 
 def test_one_row_is_enough_where_it_has_several_values():
-    """Catches a sound program refused: images have several values a channel, and a run may end before the last batch."""
+    """Catches a sound program refused: images have several values a channel, and a run may end before."""
     assert _fit(_pair(dims=2)).state["step"] == 6
     assert _fit(_pair(), steps=2, epochs=None).state["step"] == 2
     assert _fit(_pair(), batch_size=19).state["step"] == 4

@@ -24,7 +24,7 @@ SWITCHES = {
     "restore_best": lambda v: ppgen.fit(_vae(), X, steps=1, restore_best=v, progress=False),
     "progress of sample": lambda v: ppgen.sample(_rbm(), 2, progress=v),
     "progress of chains": lambda v: inference.sample(inference.BlockGibbs(_rbm()), 2, num_chains=2, progress=v),
-    "progress of pretrain": lambda v: ppgen.training.pretrain(models.DBN((4, 2, 2)), X, progress=v),
+    "progress of pretrain": lambda v: ppgen.training.pretrain(models.DBN(4, (2, 2)), X, progress=v),
     "progress of compare_inferences": lambda v: ppgen.compare_inferences(_vae, X, ["elbo"], progress=v),
     "progress of log_likelihood": lambda v: evaluation.log_likelihood(_vae(), X, progress=v),
     "vectorize_particles of log_likelihood": lambda v: evaluation.log_likelihood(_vae(), X, vectorize_particles=v),
