@@ -9,6 +9,7 @@ from torch import Tensor
 from ppgen.inference.compiled_kernel import make_step
 from ppgen.inference.machine_kernel import MachineKernel, check_count
 from ppgen.progress import progress_bar
+from ppgen.room import check_room
 from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
 from ppgen.trees import Group, make_tree, to_array
@@ -79,6 +80,7 @@ def sample(
     if compile not in (True, False, "auto"):
         raise ValueError(f'compile must be True, False or "auto", got {compile!r}.')
     energy = kernel.energy
+    check_room("num_samples", num_samples, values=num_chains)
     generator = torch.Generator(device=energy.parameters()[0].device).manual_seed(seed)
     arrays: dict[str, dict[str, np.ndarray]] = {"posterior": {}, "sample_stats": {}}
     supports = {name: units.support for name, units in energy.layers.items()}

@@ -18,6 +18,7 @@ from ppgen.arrays import in_dtype, parameter_dtype
 from ppgen.capture import Capture, CapturedParameters, attribute_name, prepare_modules
 from ppgen.dtypes import agreeing_dtypes, mixed_dtypes
 from ppgen.references import referenced_modules
+from ppgen.room import CheckedAllocations
 
 
 @dataclass(frozen=True)
@@ -180,12 +181,17 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> None:
-        if "_config" not in self.__dict__:
+        outermost = "_config" not in self.__dict__
+        if outermost:
             bound = signature.bind(self, *args, **kwargs)
             bound.apply_defaults()
             given = {name: value for name, value in bound.arguments.items() if name != "self"}
             object.__setattr__(self, "_config", {name: _plain(value) for name, value in given.items()})
-        init(self, *args, **kwargs)
+        if not outermost:
+            init(self, *args, **kwargs)
+            return
+        with CheckedAllocations(type(self).__name__):
+            init(self, *args, **kwargs)
 
     return wrapped
 

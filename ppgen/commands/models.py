@@ -11,6 +11,7 @@ from ppgen import inference as inferences
 from ppgen import registry
 from ppgen.commands.errors import UsageError
 from ppgen.commands.options import REQUIRED, Option, options_of
+from ppgen.seeding import check_seed
 
 FROM_DATA = ("features", "visible", "vocabulary")
 """Constructor arguments that are the number of features of the data unless they are given."""
@@ -85,6 +86,7 @@ def build_model(cls: type, values: Mapping[str, Any], num_features: int, seed: i
     Raises:
         ValueError: If an argument is out of its range, or its size is not that of the data.
     """
+    check_seed(seed)
     arguments = model_arguments(cls, values, num_features)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -17,6 +17,7 @@ from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates
 from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites, unconditioned
 from ppgen.inference.log_weights import PARTICLES
 from ppgen.pair import AnyPair, split_batch
+from ppgen.room import check_room
 from ppgen.trees import Group, to_array
 
 CHUNK = 10_000  # draws x rows at once
@@ -288,3 +289,5 @@ def check_counts(**counts: Any) -> None:
     for name, value in counts.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a positive integer, got {value!r}.")
+        if name != "chunk":
+            check_room(name, value)

@@ -228,7 +228,8 @@ def _room(device: torch.device) -> float:
 
 def _leaf(value: Any, name: str) -> Any:
     if is_mapped(value):
-        return Mapped(checked_array(value, name))
+        checked_array(value, name)
+        return Mapped(value)
     if isinstance(value, (datasets.Rows, Mapped)) or not (is_array(value) or isinstance(value, TorchData)):
         return value
     return as_tensor(value, name).detach()

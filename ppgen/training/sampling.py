@@ -24,6 +24,7 @@ from ppgen.inference.negative_phase import replace_law
 from ppgen.modes import keeping_modes
 from ppgen.pair import as_pair, split_batch
 from ppgen.progress import progress_bar
+from ppgen.room import check_room
 from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
 from ppgen.training import seeds
@@ -147,6 +148,10 @@ def sample(
     if given is not None and like is not None:
         raise ValueError("Give either like or given: given holds the rows itself.")
     run, pair = pair, as_pair(pair)
+    features = getattr(pair, "num_features", None) or 1
+    # Draws and their means; and the free energy of every sweep of the chains.
+    check_room("num_samples", num_samples, values=2 * features if isinstance(features, int) else 2)
+    check_room("sweeps", sweeps, values=num_samples)
     if given is not None:
         rows_given = as_rows(given, pair)
         chains_wanted = min(num_samples, 100) if num_chains is None else num_chains

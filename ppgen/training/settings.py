@@ -90,6 +90,8 @@ def _check_count(name: str, value: Any, optional: bool) -> None:
         raise TypeError(f"{name} must be an int, got {type(value).__name__}.")
     if value < 1:
         raise ValueError(f"{name} must be 1 or more, got {value}.")
+    if value >= 2**63:
+        raise ValueError(f"{name} must be below 2^63, got {value}.")
 
 
 def _number(name: str, value: Any) -> float:
