@@ -13,6 +13,7 @@ from ppgen.room import check_room
 from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
 from ppgen.trees import Group, make_tree, to_array
+from ppgen.undisturbed import forked
 
 
 @torch.no_grad()
@@ -93,9 +94,8 @@ def sample(
         kept[name][:, draw] = array
 
     phases = [(True, warmup_steps), (False, num_samples)] if kernel.adaptive else [(False, warmup_steps + num_samples)]
-    devices = [generator.device] if generator.device.type == "cuda" else []
     with (
-        torch.random.fork_rng(devices=devices),  # which machine code draws from
+        forked(generator.device),  # which machine code draws from
         progress_bar(f"{type(kernel).__name__} steps", warmup_steps + num_samples, progress) as advance,
     ):
         state = kernel.repeated(kernel.init(num_chains // together, generator), together)

@@ -19,6 +19,7 @@ from ppgen.capture import Capture, CapturedParameters, attribute_name, prepare_m
 from ppgen.dtypes import agreeing_dtypes, mixed_dtypes
 from ppgen.references import referenced_modules
 from ppgen.room import CheckedAllocations
+from ppgen.undisturbed import device_of, forked, keeping_buffers
 
 
 @dataclass(frozen=True)
@@ -45,23 +46,6 @@ def split_batch(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(batch, tuple):
         return batch, {}
     return (batch,), {}
-
-
-@contextmanager
-def keeping_buffers(pair: Any) -> Iterator[None]:
-    """Context after which buffers, such as running means of batch normalisation, are what they were before."""
-    captured = getattr(pair, "captured", None)
-    kept = captured.kept if isinstance(captured, CapturedParameters) else {}
-    modules = [pair] if isinstance(pair, nn.Module) else []
-    modules += captured.known[0].values() if isinstance(captured, CapturedParameters) else []
-    kept.update({id(buffer): (buffer, buffer.clone()) for module in modules for buffer in module.buffers()})
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for buffer, before in kept.values():
-                buffer.copy_(before)
-        kept.clear()
 
 
 @contextmanager
@@ -134,9 +118,8 @@ class _PairMethods(nn.Module):
 
     def _run_once(self, batch: Any) -> None:
         args, kwargs = split_batch(batch)
-        devices = [self.device] if self.device.type == "cuda" else []
         with (
-            torch.random.fork_rng(devices=devices),
+            forked(device_of(self, args, kwargs)),
             torch.no_grad(),
             self.running(),
             keeping_buffers(self),

@@ -5,13 +5,12 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from ppgen import inference as inferences
 from ppgen import registry
 from ppgen.commands.errors import UsageError
 from ppgen.commands.options import REQUIRED, Option, options_of
 from ppgen.seeding import check_seed
+from ppgen.undisturbed import CPU, forked
 
 FROM_DATA = ("features", "visible", "vocabulary")
 """Constructor arguments that are the number of features of the data unless they are given."""
@@ -88,8 +87,7 @@ def build_model(cls: type, values: Mapping[str, Any], num_features: int, seed: i
     """
     check_seed(seed)
     arguments = model_arguments(cls, values, num_features)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with forked(CPU, seed):
         return cls(**arguments)
 
 

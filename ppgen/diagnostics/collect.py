@@ -19,6 +19,7 @@ from ppgen.inference.log_weights import PARTICLES
 from ppgen.pair import AnyPair, split_batch
 from ppgen.room import check_room
 from ppgen.trees import Group, to_array
+from ppgen.undisturbed import forked
 
 CHUNK = 10_000  # draws x rows at once
 JOINT = "joint"
@@ -63,8 +64,7 @@ class Collector:
     def posterior(self, batch: Any, *, predictive: bool, log_likelihood: bool) -> None:
         """Draws of the guide, their densities under both programs, and the data that the model observes."""
         layout = find_layout(self.pair, batch)
-        devices = [self.pair.device] if self.pair.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with forked(self.pair.device):
             self._reference_trace(batch, layout)
         for count, guide, model in self._pairs_of_traces(batch, layout):
             self._add("posterior", model, latents(model), count, layout)
@@ -89,8 +89,7 @@ class Collector:
 
     def _unobserved(self, batch: Any, layout: Layout) -> list[str]:
         """Sites that the data had values for and this batch has none, as that of `model(x, y=None)`."""
-        devices = [self.pair.device] if self.pair.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with forked(self.pair.device):
             guide = self._run(self.pair.guide, batch, 1, layout)
             trace = self._run(poutine.replay(self.pair.model, trace=guide), batch, 1, layout)
         stated = sites(trace)
