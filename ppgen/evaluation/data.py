@@ -26,6 +26,7 @@ class Rows:
 
     Example:
         >>> from ppgen import models
+        >>> import numpy as np
         >>> rows = Rows(np.eye(4), models.RBM(visible=4, hidden=3))
         >>> len(rows), rows(1, 3).shape
         (4, torch.Size([2, 4]))
