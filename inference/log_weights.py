@@ -19,6 +19,7 @@ from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout,
 from ppgen.inference.missing import filled
 from ppgen.inference.states import Forced, JointStates, marginal_states
 from ppgen.pair import split_batch
+from ppgen.switches import check_switches
 
 PARTICLES = "_particles"  # name of the plate that holds them
 
@@ -114,6 +115,7 @@ def log_weights(
         >>> inference.log_weights(vae, torch.ones(5, 4), num_particles=7).local.shape
         torch.Size([7, 5])
     """
+    check_switches(vectorize=vectorize)
     if num_particles < 1:
         raise ValueError(f"num_particles must be at least 1, got {num_particles}.")
     layout = layout if layout is not None else find_layout(pair, batch)
