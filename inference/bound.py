@@ -27,6 +27,8 @@ from ppgen.inference.negative_phase import PHASE, NegativePhase, NegativePhaseHa
 from ppgen.inference.online_partition import LOG_WEIGHTS, VARIANCES, log_weights_of
 from ppgen.inference.pairing import Pairing
 from ppgen.inference.plan import planned
+from ppgen.inference.plates import check_rows, plate_size
+from ppgen.inference.scales import warn_of_scales
 from ppgen.inference.score_function import ScoreFunction
 from ppgen.inference.specification import Inference
 from ppgen.inference.states import Forced, marginal_states
@@ -81,8 +83,12 @@ class BoundInference:
     def __init__(self, inference: Inference, pair: Any, batch: Any, num_data: int | None) -> None:
         self.inference, self.pair, self.num_data = inference, pair, num_data
         self.layout = joined(pair, batch, find_layout(pair, batch, allow_subsampling=num_data is None))
-        num_rows = _num_rows(batch)
-        inference.objective.check(self.layout, num_rows, num_data if num_data is not None else num_rows)
+        num_rows = self.layout.num_rows
+        if num_data is not None:
+            check_rows(batch, num_rows, pair.plate, num_data)
+        total = num_data if num_data is not None else plate_size(self.layout.plate_sizes, pair.plate)
+        inference.objective.check(self.layout, num_rows, total)
+        warn_of_scales(self.layout, num_rows, total)
         self.plan = planned(inference, pair, batch, self.layout)
         self._joint = enumerated_states(self.plan, self.layout)
         marginal_states(self.layout)  # raises if there are too many
@@ -236,6 +242,8 @@ class BoundInference:
             handler.end()
             self._laws = {site: law for site, (law, _) in handler.laws.items()}
             num_data = self.num_data if self.num_data is not None else weights.num_data
+            if self.num_data is not None:
+                check_rows(batch, weights.local.shape[1], self.layout.plate, num_data)
             if of_data and not weights.shared and not self.layout.joining:
                 weights = replace(weights, outside=None)
             value = objective.value(weights, num_data)
@@ -360,11 +368,6 @@ class _WithGradients(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         gradients = ctx.saved_tensors
         return (None, *(None for _ in gradients), *(grad_outputs[0] * gradient for gradient in gradients))
-
-
-def _num_rows(batch: Any) -> int:
-    args, kwargs = split_batch(batch)
-    return next((len(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim()), 1)
 
 
 def _features(batch: Any, like: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from ppgen.capture import Capture, CapturedParameters, attribute_name, prepare_modules
+from ppgen.program_errors import explained
 from ppgen.references import referenced_modules
 
 
@@ -61,25 +62,6 @@ def keeping_buffers(pair: Any) -> Iterator[None]:
         kept.clear()
 
 
-@contextmanager
-def fitting_plates() -> Iterator[None]:
-    """Context in which a law that does not fit its plates is told with what to do, and without Pyro's table of shapes.
-
-    Raises:
-        ValueError: Names plate, site, dimension and the two sizes.
-    """
-    try:
-        yield
-    except ValueError as error:
-        told = str(error).partition("\n")[0]
-        if not told.startswith("Shape mismatch inside plate"):
-            raise
-        raise ValueError(
-            f"{told} of its law. Give the plate the rows of the batch, as pyro.plate(name, len(x)), and make what is "
-            "no plate an event with .to_event(1)."
-        ) from error
-
-
 class _PairMethods(nn.Module):
     """What the training loop and the estimators ask of every pair."""
 
@@ -122,9 +104,9 @@ class _PairMethods(nn.Module):
             torch.no_grad(),
             self.running(),
             keeping_buffers(self),
-            fitting_plates(),
+            explained(self.plate) as seen,
         ):
-            guide_trace = poutine.trace(self.guide).get_trace(*args, **kwargs)  # type: ignore[arg-type]
+            seen.guide = guide_trace = poutine.trace(self.guide).get_trace(*args, **kwargs)  # type: ignore[arg-type]
             poutine.trace(poutine.replay(self.model, trace=guide_trace)).get_trace(*args, **kwargs)  # type: ignore[arg-type]
         prepare_modules(self)  # an AutoGuide makes its modules at the first call
         self._check_autoguides()
