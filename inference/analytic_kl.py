@@ -87,7 +87,8 @@ def with_exact_kl(weights: LogWeights, sites: Sequence[str], layout: Layout) -> 
         for model_trace, guide_trace in zip(weights.model_traces, weights.guide_traces, strict=True):
             site: Any = guide_trace.nodes[name]
             stated: Any = model_trace.nodes[name]
-            divergence = kl_divergence(site["fn"], stated["fn"])
+            # Under .mask(False) it is the number 0.
+            divergence = torch.as_tensor(kl_divergence(site["fn"], stated["fn"])).to(weights.local)
             found.append(summed_log_prob(site, data_frame(site, layout.plate), layout, divergence))
         exact = found[0] if len(found) == 1 else torch.cat(found)
         change: Tensor = -exact - weights.model_terms[name] + weights.guide_terms[name]

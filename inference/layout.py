@@ -8,7 +8,7 @@ from pyro import poutine
 
 from ppgen.distributions import UndirectedDistribution
 from ppgen.inference.plates import plate_rows
-from ppgen.inference.site_checks import check_agreement, check_marginalised, check_shapes, check_sites
+from ppgen.inference.site_checks import check_agreement, check_marginalised, check_marks, check_shapes, check_sites
 from ppgen.inference.traces import (
     base_law,
     data_factor,
@@ -175,6 +175,7 @@ def read_layout(pair: Any, model_sites: dict[str, Any], guide_sites: dict[str, A
             f"Draw each datum inside pyro.plate({pair.plate!r}, len(x)), or name your plate: Pair(..., plate=...)."
         )
     marginalised = tuple(name for name, site in model_sites.items() if name not in guide_sites and enumerable(site))
+    check_marks(model_sites, guide_sites)
     check_sites(model_sites, guide_sites, marginalised)
     check_shapes(model_sites, guide_sites, pair.plate)
     num_rows = plate_rows(framed, pair.plate)

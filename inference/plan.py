@@ -14,6 +14,7 @@ from ppgen.inference.analytic_kl import AnalyticKL, check_exact_kl
 from ppgen.inference.baselines import MovingAverage
 from ppgen.inference.disarm import check_pairs
 from ppgen.inference.draws import Draws
+from ppgen.inference.elbo import ELBO
 from ppgen.inference.enumerate import Enumerate, enumerated_states
 from ppgen.inference.estimator import INSTEAD, NOT_EXACT, Estimator, check_order
 from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, Layout, base_law
@@ -166,6 +167,7 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
         given = choice.get(site, "auto") if isinstance(choice, Mapping) else choice
         if not isinstance(given, Estimator):
             plan[site] = _automatic(objective, site, kind, layout, comparable)
+            _check_signal(objective, site, plan[site])
             continue
         if not sound(type(objective), type(given), kind):
             raise ValueError(_why_not(objective, given, site, kind))
@@ -183,6 +185,20 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
             "inference.LeaveOneOut() with two particles or more or inference.Enumerate()."
         )
     return plan
+
+
+def _check_signal(objective: Objective, site: str, estimator: Estimator | None) -> None:
+    """Raise where a site is scored and the objective does not say by what."""
+    if estimator is None or not estimator.scores or objective.own_gradient:
+        return
+    of_rows = isinstance(objective, ELBO) or hasattr(objective, "datum_weights")
+    if type(objective).signal is Objective.signal or not of_rows:
+        name = type(objective).__name__
+        raise ValueError(
+            f"{name} says its value and not what of it a draw at site {site!r} changes, whose gradient is a score term "
+            f"({type(estimator).__name__}). Derive {name} from inference.ELBO or inference.IWELBO, which say it, or "
+            "draw the site from a reparameterised law."
+        )
 
 
 def _check_alone(plan: Mapping[str, Estimator | None], layout: Layout) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pyro
 from pyro.util import check_site_shape
 
-from ppgen.inference.traces import data_frame, enumerable, foreign_scale, undirected_law
+from ppgen.inference.traces import data_frame, foreign_scale, undirected_law
 
 _ANY_DEPTH = 100  # plates; more than tensors have dimensions
 
@@ -26,7 +26,20 @@ def check_marginalised(marginalised: tuple[str, ...], model_sites: dict[str, Any
         )
 
 
+def check_marks(model_sites: dict[str, Any], guide_sites: dict[str, Any]) -> None:
+    """Raise where a latent site is marked to be drawn several times instead of summed out, as only Pyro does."""
+    for name, site in {**model_sites, **guide_sites}.items():
+        count = site["infer"].get("num_samples")
+        if count is not None and not site["is_observed"] and site["infer"].get("enumerate") is not None:
+            raise ValueError(
+                f"Site {name!r} is marked to be drawn num_samples={count} times (config_enumerate(num_samples=...)), "
+                f"which is not done here: several draws are particles, inference.ELBO(num_particles={count}). Leave "
+                "num_samples out to sum over all values of the site."
+            )
+
+
 def check_sites(model_sites: dict[str, Any], guide_sites: dict[str, Any], marginalised: tuple[str, ...]) -> None:
+    """Raise unless the guide draws the latent sites of the model, but those that are summed out, and no others."""
     latent = {name for name, site in model_sites.items() if not site["is_observed"]}
     missing = sorted(latent - set(guide_sites) - set(marginalised))
     if missing:

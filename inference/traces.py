@@ -83,6 +83,7 @@ def enumerable(site: Any) -> bool:
 
 
 def foreign_scale(site: Any, plate: str) -> bool:
+    """Whether a site has a scale beside that of the data plate."""
     scale = site["scale"] / data_factor(data_frame(site, plate))
     deviation = (scale - 1).abs().max() if isinstance(scale, torch.Tensor) else abs(scale - 1)
     return bool(deviation > 1e-6)

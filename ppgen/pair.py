@@ -12,9 +12,12 @@ import torch
 from pyro import poutine
 from pyro.infer.autoguide import AutoGuide
 from pyro.nn import PyroModule
+from pyro.params.param_store import ParamStoreDict
+from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from ppgen.capture import Capture, CapturedParameters, attribute_name, prepare_modules
+from ppgen.given_params import given_values
 from ppgen.program_errors import explained
 from ppgen.references import referenced_modules
 
@@ -113,15 +116,22 @@ class _PairMethods(nn.Module):
 
     def _check_autoguides(self) -> None:
         for guide in (module for module in self.modules() if isinstance(module, AutoGuide)):
-            prototype: Any = guide.prototype_trace
-            for name in prototype.stochastic_nodes if prototype is not None else ():
-                frames = prototype.nodes[name]["cond_indep_stack"]
+            for name, site in _latent_sites(guide).items():
+                frames = site["cond_indep_stack"]
                 if any(frame.name == self.plate for frame in frames) and name != self.plate:
                     raise ValueError(
                         f"{type(guide).__name__} gives site {name!r} one set of parameters per row of plate "
                         f"{self.plate!r}, so its size is fixed to one batch. Write a guide that computes them from the "
                         "data (amortised), or keep AutoGuides for sites outside that plate."
                     )
+
+
+def _latent_sites(guide: AutoGuide) -> dict[str, Any]:
+    """The sites that an AutoGuide draws, once it was called; AutoStructured empties its prototype and keeps its own."""
+    if hasattr(guide, "_sorted_sites"):
+        return dict(guide._sorted_sites)
+    prototype: Any = guide.prototype_trace
+    return {} if prototype is None else {name: prototype.nodes[name] for name in prototype.stochastic_nodes}
 
 
 class GenerativeModel(PyroModule, _PairMethods):
@@ -175,9 +185,14 @@ class Pair(_PairMethods):
         default_inference: Registered name of the inference that completes a bare objective or negative phase.
         model_args: Constant positional arguments, given after those of the batch.
         model_kwargs: Constant keyword arguments.
+        params: Values by name that parameters start from instead of those in their statements: after training by
+            `pyro.infer.SVI` Pyro's store, `params=pyro.get_param_store()`, which is copied and left alone. `{}` starts
+            afresh and says so.
 
     Raises:
-        TypeError: If model or guide cannot be called.
+        TypeError: If model or guide cannot be called, or `params` is no mapping.
+        ValueError: At the first call, if a value of `params` has another shape than the parameter or lies outside of
+            its constraint.
 
     Example:
         >>> import pyro, pyro.distributions as dist, torch
@@ -204,6 +219,7 @@ class Pair(_PairMethods):
         default_inference: str = "elbo",
         model_args: tuple[Any, ...] = (),
         model_kwargs: Mapping[str, Any] | None = None,
+        params: Mapping[str, Tensor] | ParamStoreDict | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("model", model), ("guide", guide)):
@@ -213,7 +229,7 @@ class Pair(_PairMethods):
         self.default_inference = default_inference
         self.model_args, self.model_kwargs = tuple(model_args), dict(model_kwargs or {})
         known = {name: module for program in (model, guide) for name, module in referenced_modules(program).items()}
-        self.captured = CapturedParameters(known)
+        self.captured = CapturedParameters(known, None if params is None else given_values(params))
         self._capture = Capture(self.captured, self)
         # In tuples, so that modules are registered once, by their owner and not by their methods.
         self._callables = (model, guide)
@@ -228,6 +244,8 @@ class Pair(_PairMethods):
             if isinstance(module, AutoGuide) and _owner(module.model) is None:
                 # An AutoGuide runs its model behind a block, where only a handler inside of it is heard.
                 module._model = (self._capturing(module.model),)
+                if getattr(module, "_original_model", None) is not None:  # AutoStructured looks for dependencies there
+                    module._original_model = (self._capturing(module._original_model[0]),)
 
     @property
     def programs(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -254,8 +272,14 @@ class Pair(_PairMethods):
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         self._capture.device = tensors[0].device if tensors else None
         super().prepare(batch)
+        self.captured.warn_of_store()
 
     def _capturing(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function with parameters of the pair, inside of all handlers around it: one may be a block."""
+        if (wrapped := _handled(function)) is not None:
+            handler, inner = wrapped
+            return handler(self._capturing(inner))
+
         @functools.wraps(function)
         def captured(*args: Any, **kwargs: Any) -> Any:
             with Capture(self.captured, self, self._capture.device):
@@ -269,6 +293,12 @@ def _owner(function: Callable[..., Any]) -> nn.Module | None:
         return function
     owner = getattr(function, "__self__", None)
     return owner if isinstance(owner, nn.Module) else None
+
+
+def _handled(function: Any) -> tuple[Messenger, Callable[..., Any]] | None:
+    """The handler and the function of `poutine.block(function)` and the like; None of a bare function."""
+    parts: tuple[Any, ...] = getattr(getattr(function, "func", None), "args", ())
+    return (parts[0], parts[1]) if len(parts) == 2 and isinstance(parts[0], Messenger) else None
 
 
 AnyPair = GenerativeModel | Pair
