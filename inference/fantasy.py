@@ -13,7 +13,7 @@ from ppgen.distributions import GibbsSampler
 from ppgen.inference.attach import attach
 from ppgen.inference.layout import Layout, data_frame, sites, unmasked
 from ppgen.inference.log_weights import summed_log_prob
-from ppgen.inference.recognition import blind_sites
+from ppgen.inference.recognition import blind_sites, reads_data
 from ppgen.pair import Arguments, keeping_buffers, split_batch
 
 Fantasy = Callable[[Any], Any]
@@ -79,11 +79,11 @@ def check_fantasies(pair: Any, batch: Any, layout: Layout, fantasy: Fantasy | No
         sleep_log_density(pair, batch, layout, 1, fantasy)
         fantasies = [_dreamt(pair, batch, layout, fantasy)[1] for _ in range(2)]
         blind = blind_sites(pair, *fantasies) if _differ(*fantasies) else []
-    reading = [name for name in layout.latent if name not in blind]
-    if blind and not reading:
+        reads = not blind or reads_data(pair, *fantasies)
+    if not reads:
         raise ValueError(
-            f"The guide draws site {blind[0]!r} without reading its data, but a sleep phase learns q(z | x) on fantasies "
-            f"of many x, so that the law of {blind[0]!r} would become that of the prior. {_READ_OR_LEAVE}"
+            f"The guide draws site {blind[0]!r} without reading its data, but a sleep phase learns q(z | x) on "
+            f"fantasies of many x, so that the law of {blind[0]!r} would become that of the prior. {_READ_OR_LEAVE}"
         )
     if blind:
         warnings.warn(

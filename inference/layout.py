@@ -10,6 +10,7 @@ from ppgen.distributions import UndirectedDistribution
 from ppgen.inference.plates import plate_rows
 from ppgen.inference.site_checks import check_agreement, check_marginalised, check_marks, check_shapes, check_sites
 from ppgen.inference.traces import (
+    Structure,
     base_law,
     data_factor,
     data_frame,
@@ -18,6 +19,7 @@ from ppgen.inference.traces import (
     foreign_scale,
     hand_scale,
     sites,
+    structure_of,
     unconditioned,
     undirected_law,
     unmasked,
@@ -38,6 +40,7 @@ __all__ = [
     "data_frame",
     "element_law",
     "find_layout",
+    "kind_of",
     "read_layout",
     "sites",
     "unconditioned",
@@ -69,6 +72,7 @@ class Layout:
         scaled: Sites with a scale beside the data plate's own.
         num_rows: Rows of the data plate.
         plate_sizes: Sizes that the data plate was given in the two programs, which may be those of the data set.
+        structure: Sites of the run that it was read from, in their order.
         by_hand: Of those, the scales that no plate makes (`poutine.scale`), where they are one number.
         model_laws: Distribution at each latent site of the model, in the order in which they are drawn.
         guide_laws: The same of the guide.
@@ -89,6 +93,7 @@ class Layout:
     scaled: tuple[str, ...]
     num_rows: int = 0
     plate_sizes: tuple[int, ...] = ()
+    structure: Structure = ()
     by_hand: dict[str, float] = field(default_factory=dict)
     model_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     guide_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -186,7 +191,7 @@ def read_layout(pair: Any, model_sites: dict[str, Any], guide_sites: dict[str, A
         plate=pair.plate,
         data_dim=frames[0].dim,
         particle_dim=deepest - 1,
-        latent={name: _kind(site) for name, site in guide_sites.items()},
+        latent={name: kind_of(site) for name, site in guide_sites.items()},
         laws={name: law for name, site in model_sites.items() if (law := _unnormalised_law(site)) is not None},
         global_latents=tuple(name for name, site in guide_sites.items() if data_frame(site, pair.plate) is None),
         scaled=tuple(
@@ -196,6 +201,7 @@ def read_layout(pair: Any, model_sites: dict[str, Any], guide_sites: dict[str, A
             if foreign_scale(site, pair.plate)
         ),
         num_rows=num_rows,
+        structure=structure_of(model_sites, guide_sites, pair.plate),
         plate_sizes=tuple(sorted({int(frame.full_size) for frame in frames})),
         by_hand={
             name: scale
@@ -221,7 +227,8 @@ def read_layout(pair: Any, model_sites: dict[str, Any], guide_sites: dict[str, A
     )
 
 
-def _kind(site: Any) -> str:
+def kind_of(site: Any) -> str:
+    """Kind of a latent site of the guide."""
     if site["infer"].get("posterior") == "exact":
         return EXACT_POSTERIOR
     if site["infer"].get("posterior") == MEAN_FIELD:

@@ -104,7 +104,7 @@ def _quietly(pair: Any) -> Iterator[None]:
 def _moved_parameters(pair: Any, batch: Any) -> Iterator[None]:
     """Context in which all parameters are other ones; through `data`, so that they do not count as written."""
     if isinstance(pair, nn.Module):
-        found = list(pair.parameters())
+        found: list[Any] = list(pair.parameters())
     else:
         args, kwargs = split_batch(batch)
         found = parameters_of(poutine.trace(pair.guide, param_only=True).get_trace(*args, **kwargs))

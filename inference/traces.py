@@ -12,6 +12,19 @@ from pyro.poutine.util import site_is_subsample
 from ppgen.distributions import UndirectedDistribution
 from ppgen.inference.plates import sized
 
+# Of each site: name, whether it is the model's, whether it is observed, whether it lies in the data plate.
+Structure = tuple[tuple[str, bool, bool, bool], ...]
+
+
+def structure_of(model_sites: dict[str, Any], guide_sites: dict[str, Any], plate: str) -> Structure:
+    """What tells runs with other sites apart, in the order of the sites."""
+    return tuple(
+        (name, of_model, site["is_observed"], any(frame.name == plate for frame in site["cond_indep_stack"]))
+        for of_model, found in ((True, model_sites), (False, guide_sites))
+        for name, site in found.items()
+        if not site["infer"].get("_deterministic")
+    )
+
 
 def undirected_law(fn: Any) -> UndirectedDistribution | None:
     """The undirected distribution at a site, under a mask or not; None if the site holds another."""

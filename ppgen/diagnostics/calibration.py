@@ -125,9 +125,7 @@ def simulation_based_calibration(
             make_kernel: Any = inference.BlockGibbs if posterior == "gibbs" else posterior
             drawn = drawn_by_gibbs(pair, batch, truth, make_kernel, {**settings, "progress": progress})
         elif refit is not None:
-            drawn = drawn_by_refits(
-                pair, batch, truth, num_simulations, refit, count, vectorize_particles, progress
-            )
+            drawn = drawn_by_refits(pair, batch, truth, num_simulations, refit, count, vectorize_particles, progress)
         else:
             if posterior == "guide":
                 with evaluating(pair):
@@ -157,7 +155,7 @@ def _check_refit(refit: Any, posterior: Any) -> None:
     if not callable(refit) and refit != "svi":
         raise TypeError(f'refit must be "svi", a function of the pair and a batch, or None, got {refit!r}.')
     if not (isinstance(posterior, str) and posterior == "guide"):
-        raise ValueError(f'refit fits the guide, and posterior={posterior!r} does not draw from it. Give one of them.')
+        raise ValueError(f"refit fits the guide, and posterior={posterior!r} does not draw from it. Give one of them.")
 
 
 def _ranks(

@@ -54,7 +54,8 @@ def check_recognition(pair: AnyPair, first: Any, second: Any) -> None:
 
 def _same_law(stated: Any, drawn: Any) -> bool:
     densities = [site["fn"].log_prob(drawn["value"]) for site in (stated, drawn)]
-    return densities[0].shape == densities[1].shape and torch.allclose(*densities, rtol=1e-4, atol=1e-4)
+    first, second = densities
+    return first.shape == second.shape and torch.allclose(first, second, rtol=1e-4, atol=1e-4)
 
 
 def drawn_by_refits(
