@@ -6,6 +6,9 @@ from typing import Any
 
 import torch
 from pyro.distributions.util import detach
+from pyro.poutine import Trace
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
 
 from ppgen.inference.analytic_kl import AnalyticKL, check_exact_kl
 from ppgen.inference.estimator import Estimator, check_order
@@ -79,7 +82,8 @@ class Structures:
         with torch.no_grad():
             if not any(_of_particles(site) for site in guide_sites.values()) and not self.layout.marginalised:
                 return read_layout(pair, sites(weights.model_traces[run * each]), guide_sites)
-            fresh = find_layout(pair, batch)
+            with _SameSubsamples(weights.guide_traces[run]):
+                fresh = find_layout(pair, batch)
         if missing := set(new) - set(fresh.structure):
             name = sorted(missing)[0][0]
             raise ValueError(
@@ -150,6 +154,18 @@ class Structures:
                     f"Site {sorted(names)[0]!r} {words} at this call, though not at the first. Let guide and model "
                     "decide by the same values which sites there are."
                 )
+
+
+class _SameSubsamples(Messenger):
+    """Handler under which plates draw the subsamples of a trace again."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__()
+        self.drawn = {name: node["value"] for name, node in trace.nodes.items() if site_is_subsample(node)}
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg) and msg["name"] in self.drawn:
+            msg["value"] = self.drawn[msg["name"]]
 
 
 class _Leaves(Collection[str]):
