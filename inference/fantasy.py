@@ -15,6 +15,7 @@ from ppgen.inference.layout import Layout, data_frame, sites, unmasked
 from ppgen.inference.log_weights import summed_log_prob
 from ppgen.inference.recognition import blind_sites, reads_data
 from ppgen.pair import Arguments, keeping_buffers, split_batch
+from ppgen.undisturbed import device_of, forked
 
 Fantasy = Callable[[Any], Any]
 
@@ -71,11 +72,9 @@ def check_fantasies(pair: Any, batch: Any, layout: Layout, fantasy: Fantasy | No
             "Use an objective without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."
         )
     args, kwargs = split_batch(batch)
-    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-    devices = [tensor.device for tensor in tensors if tensor.device.type == "cuda"][:1]
     # The draws of the negative phase come with the first step; here any will do.
     trial = attach(sampler=GibbsSampler(sweeps=1))
-    with torch.random.fork_rng(devices=devices), torch.no_grad(), pair.running(), keeping_buffers(pair), trial:
+    with forked(device_of(pair, args, kwargs)), torch.no_grad(), pair.running(), keeping_buffers(pair), trial:
         sleep_log_density(pair, batch, layout, 1, fantasy)
         fantasies = [_dreamt(pair, batch, layout, fantasy)[1] for _ in range(2)]
         blind = blind_sites(pair, *fantasies) if _differ(*fantasies) else []

@@ -26,6 +26,7 @@ from ppgen.inference.traces import (
 )
 from ppgen.pair import Pair, keeping_buffers, split_batch
 from ppgen.program_errors import OwnSubsampling, explained
+from ppgen.undisturbed import device_of, forked
 
 __all__ = [
     "DISCRETE",
@@ -135,11 +136,9 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
             plate or under a scale.
     """
     args, kwargs = split_batch(batch)
-    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
-    devices = [tensor.device for tensor in tensors if tensor.device.type == "cuda"][:1]
     watch = OwnSubsampling(pair.plate)
     with (
-        torch.random.fork_rng(devices=devices),
+        forked(device_of(pair, args, kwargs)),
         torch.no_grad(),
         pair.running(),
         watch,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ppgen.inference.layout import sites
 from ppgen.pair import keeping_buffers, split_batch
+from ppgen.undisturbed import device_of, forked
 
 _TOLERANCE = 1e-5  # of log-densities, relative: laws computed from the same numbers differ by less
 _STEP = 0.3  # by which parameters are moved; weights that start at zero hide what a guide reads
@@ -30,7 +31,7 @@ def reads_data(pair: Any, first: Any, second: Any) -> bool:
     with _quietly(pair):
         for moved in (contextlib.nullcontext(), _moved_parameters(pair, first)):
             with moved:
-                with torch.random.fork_rng(devices=_devices(first)):
+                with forked(device_of(pair, *split_batch(first))):
                     one = _guide(pair, first)
                 if len(_same(one, _guide(pair, second))) < len(one):
                     return True
@@ -54,12 +55,6 @@ def blind_sites(pair: Any, first: Any, second: Any) -> list[str]:
             still = _same(one, other := _guide(pair, first))
             constant &= _same(other, _guide(pair, second))
     return [name for name in one if name in constant and name not in still]
-
-
-def _devices(batch: Any) -> list[torch.device]:
-    args, kwargs = split_batch(batch)
-    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-    return [tensor.device for tensor in tensors if tensor.device.type == "cuda"][:1]
 
 
 def _guide(pair: Any, batch: Any) -> dict[str, Any]:
