@@ -13,6 +13,7 @@ from pyro import poutine
 from pyro.infer.autoguide import AutoGuide
 from pyro.nn import PyroModule
 from pyro.params.param_store import ParamStoreDict
+from pyro.poutine.block_messenger import BlockMessenger
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
@@ -258,9 +259,9 @@ class Pair(_PairMethods):
         self.captured.warn_of_store()
 
     def _capturing(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function with parameters of the pair, inside of all handlers around it: one may be a block."""
-        if (wrapped := _handled(function)) is not None:
-            handler, inner = wrapped
+        """The function with parameters of the pair, inside of the last block around it, which would hide them."""
+        if any(isinstance(handler, BlockMessenger) for handler in _handlers(function)):
+            handler, inner = function.func.args  # type: ignore[attr-defined]
             return handler(self._capturing(inner))
 
         @functools.wraps(function)
@@ -278,10 +279,12 @@ def _owner(function: Callable[..., Any]) -> nn.Module | None:
     return owner if isinstance(owner, nn.Module) else None
 
 
-def _handled(function: Any) -> tuple[Messenger, Callable[..., Any]] | None:
-    """The handler and the function of `poutine.block(function)` and the like; None of a bare function."""
+def _handlers(function: Any) -> list[Messenger]:
+    """Handlers around a function, as `poutine.block(function)` puts them, the outer ones first."""
     parts: tuple[Any, ...] = getattr(getattr(function, "func", None), "args", ())
-    return (parts[0], parts[1]) if len(parts) == 2 and isinstance(parts[0], Messenger) else None
+    if len(parts) != 2 or not isinstance(parts[0], Messenger):
+        return []
+    return [parts[0], *_handlers(parts[1])]
 
 
 AnyPair = GenerativeModel | Pair
