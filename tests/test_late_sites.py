@@ -131,7 +131,7 @@ def test_sequences_longer_than_those_of_the_first_batch(what: Any) -> None:
     total = torch.zeros(6)
     for batch in (first, longer, first, longer, longer):
         total += bound.step(batch).gradients["captured.slope"].abs()
-    assert (total > 0).all()
+    assert (total > 0).all() and all(bound.plan[f"z_{t}"].scores for t in range(6))
 
 
 def test_what_must_know_its_sites_beforehand_says_so() -> None:

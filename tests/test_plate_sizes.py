@@ -10,7 +10,7 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor
 
 import ppgen
-from ppgen import inference
+from ppgen import evaluation, inference
 
 store = pytest.mark.uses_pyro_store
 X = torch.tensor([1.0, 2.0, 3.0])
@@ -97,6 +97,22 @@ def test_data_whose_rows_are_not_the_plates() -> None:
     with pytest.raises(ValueError, match=message):
         ppgen.fit(ppgen.Pair(columns, normal), x, "elbo", steps=1, progress=False)
     assert inference.ELBO().loss(columns, normal, x) > 0  # as a loss of SVI the plate says all that is needed
+
+
+def test_evaluation_of_data_whose_rows_are_not_the_plates() -> None:
+    """Catches a likelihood of columns given out as one of rows."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", x.shape[1]):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).expand([x.shape[1], len(x)]).to_event(1), obs=x.T)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", x.shape[1]):
+            pyro.sample("z", dist.Normal(pyro.param("a", torch.tensor(0.5)) * x.sum(0), 1.0))
+
+    with pytest.raises(ValueError, match="Plate 'data' has 50 rows, but the batch has 1"):
+        evaluation.log_likelihood(ppgen.Pair(model, guide), torch.randn(2, 50))
 
 
 def test_rows_are_looked_at_in_every_batch() -> None:

@@ -14,6 +14,7 @@ from ppgen.evaluation.state import evaluating
 from ppgen.inference.joining import joined
 from ppgen.inference.layout import EXACT_POSTERIOR, Layout, base_law, data_frame, find_layout
 from ppgen.inference.machines import CollectSites
+from ppgen.inference.plates import check_rows
 from ppgen.inference.support import outside
 from ppgen.pair import AnyPair, split_batch
 
@@ -67,6 +68,7 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
         with evaluating(pair):  # before anything runs: in training, batch normalisation refuses a single row
             pair.prepare(batch)
             layout = joined(pair, batch, find_layout(pair, batch))
+            check_rows(batch, layout.num_rows, pair.plate)
         with evaluating(pair), pair.running():
             guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
             with collect:
