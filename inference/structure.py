@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from pyro.distributions.util import detach
 from pyro.poutine import Trace
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
@@ -131,9 +130,9 @@ class Structures:
             masked=_union(old.masked, fresh.masked, names),
             uneven=_union(old.uneven, fresh.uneven, names),
             marked=_union(old.marked, fresh.marked, names),
-            model_laws={**_laws(fresh.model_laws, names), **old.model_laws},
-            guide_laws={**_laws(fresh.guide_laws, names), **old.guide_laws},
-            observed_laws={**_laws(fresh.observed_laws, names), **old.observed_laws},
+            model_laws={**_names(fresh.model_laws, names), **old.model_laws},
+            guide_laws={**_names(fresh.guide_laws, names), **old.guide_laws},
+            observed_laws={**_names(fresh.observed_laws, names), **old.observed_laws},
             # Whether they depend on latents of the rows is not tried: to take it for granted is right, if noisier.
             joining=tuple(sorted({*old.joining, *(outside if local else ())})),
         )
@@ -196,6 +195,6 @@ def _union(known: tuple[str, ...], found: tuple[str, ...], names: Collection[str
     return (*known, *(name for name in found if name in names and name not in known))
 
 
-def _laws(found: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """Laws of some sites without the graph of the step that met them."""
-    return {name: detach(law) for name, law in found.items() if name in names}
+def _names(found: dict[str, Any], names: Collection[str]) -> dict[str, None]:
+    """New sites of a table of laws, without the laws, which hold the graph of the step that met them."""
+    return {name: None for name in found if name in names}

@@ -179,3 +179,30 @@ def test_model_and_guide_that_part(drawn: bool, stated: bool, message: str) -> N
     later[0] = True
     with pytest.raises(ValueError, match=message):
         bound.step(X)
+
+
+def labelled(x: Tensor, y: Tensor | None = None) -> None:
+    with pyro.plate("data", len(x)):
+        label = pyro.sample("y", dist.Bernoulli(torch.full((len(x),), 0.4)), obs=y)
+        pyro.sample("x", dist.Normal(2 * label, 1.0), obs=x)
+
+
+def labelling(x: Tensor, y: Tensor | None = None) -> None:
+    slope, unused = pyro.param("slope", torch.tensor(0.5)), pyro.param("offset", torch.tensor(0.1))
+    with pyro.plate("data", len(x)):
+        if y is None:
+            pyro.sample("y", dist.Bernoulli(logits=slope * x + unused))
+
+
+@pytest.mark.uses_pyro_store
+def test_a_loss_called_with_and_without_labels() -> None:
+    """Catches labels that are drawn at the second call without a score, because the first one observed them."""
+    loss, alone = inference.ELBO(), inference.ELBO()
+    numbers = []
+    assert loss.loss(labelled, labelling, X, torch.tensor([0.0, 1.0])) > 0
+    for each in (loss, alone):
+        torch.manual_seed(0)
+        value = each.differentiable_loss(labelled, labelling, X)
+        numbers.append([value, *torch.autograd.grad(value, pyro.param("slope"))])
+    torch.testing.assert_close(*numbers)
+    assert loss.loss(labelled, labelling, X, torch.tensor([0.0, 1.0])) > 0
