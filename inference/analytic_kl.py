@@ -83,11 +83,17 @@ def with_exact_kl(weights: LogWeights, sites: Sequence[str], layout: Layout) -> 
     local, outside = weights.local, weights.outside
     model_terms, guide_terms = dict(weights.model_terms), dict(weights.guide_terms)
     for name in sites:
+        if name not in weights.guide_terms:  # not drawn at this call
+            continue
         found = []
         for model_trace, guide_trace in zip(weights.model_traces, weights.guide_traces, strict=True):
+            if name not in guide_trace.nodes:
+                found.append(torch.zeros_like(weights.guide_terms[name][:1]))
+                continue
             site: Any = guide_trace.nodes[name]
             stated: Any = model_trace.nodes[name]
-            divergence = kl_divergence(site["fn"], stated["fn"])
+            # Under .mask(False) it is the number 0.
+            divergence = torch.as_tensor(kl_divergence(site["fn"], stated["fn"])).to(weights.local)
             found.append(summed_log_prob(site, data_frame(site, layout.plate), layout, divergence))
         exact = found[0] if len(found) == 1 else torch.cat(found)
         change: Tensor = -exact - weights.model_terms[name] + weights.guide_terms[name]

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -20,19 +20,23 @@ from ppgen.inference.draws import Draws
 from ppgen.inference.enumerate import enumerated_states, shared_sites
 from ppgen.inference.fantasy import check_fantasies
 from ppgen.inference.joining import joined
-from ppgen.inference.layout import find_layout
+from ppgen.inference.layout import Layout, find_layout
 from ppgen.inference.legality import check_negative_phase
 from ppgen.inference.log_weights import LogWeights, log_weights
 from ppgen.inference.negative_phase import PHASE, NegativePhase, NegativePhaseHandler, State
 from ppgen.inference.online_partition import LOG_WEIGHTS, VARIANCES, log_weights_of
 from ppgen.inference.pairing import Pairing
 from ppgen.inference.plan import planned
+from ppgen.inference.plates import check_rows, plate_size
+from ppgen.inference.scales import warn_of_scales
 from ppgen.inference.score_function import ScoreFunction
 from ppgen.inference.specification import Inference
 from ppgen.inference.states import Forced, marginal_states
+from ppgen.inference.structure import Structures
 from ppgen.inference.support import check_support
 from ppgen.inference.surrogate import BASELINE, OBJECTIVE, TEMPERATURE, surrogate
 from ppgen.inference.wake_sleep import OwnGradient
+from ppgen.inference.with_gradients import WithGradients
 from ppgen.pair import split_batch
 
 
@@ -80,27 +84,41 @@ class BoundInference:
 
     def __init__(self, inference: Inference, pair: Any, batch: Any, num_data: int | None) -> None:
         self.inference, self.pair, self.num_data = inference, pair, num_data
-        self.layout = joined(pair, batch, find_layout(pair, batch, allow_subsampling=num_data is None))
-        num_rows = _num_rows(batch)
-        inference.objective.check(self.layout, num_rows, num_data if num_data is not None else num_rows)
-        self.plan = planned(inference, pair, batch, self.layout)
-        self._joint = enumerated_states(self.plan, self.layout)
-        marginal_states(self.layout)  # raises if there are too many
+        layout = joined(pair, batch, find_layout(pair, batch, allow_subsampling=num_data is None))
+        num_rows = layout.num_rows
+        if num_data is not None:
+            check_rows(batch, num_rows, pair.plate, num_data)
+        total = num_data if num_data is not None else plate_size(layout.plate_sizes, pair.plate)
+        inference.objective.check(layout, num_rows, total)
+        warn_of_scales(layout, num_rows, total)
+        self.structures = Structures(inference, layout, planned(inference, pair, batch, layout))
+        self._joint = enumerated_states(self.plan, layout)
+        marginal_states(layout)  # raises if there are too many
         objective = inference.objective
-        check_negative_phase(inference.negative_phase, self.layout, objective.dreams, objective.own_gradient)
-        for site, law in self.layout.laws.items():
+        check_negative_phase(inference.negative_phase, layout, objective.dreams, objective.own_gradient)
+        for site, law in layout.laws.items():
             if inference.negative_phase is not None:
-                summed_out = site in self.layout.latent and inference.negative_phase.of_values
+                summed_out = site in layout.latent and inference.negative_phase.of_values
                 inference.negative_phase.check(observed_side(law) if summed_out else law)
         check_support(pair, batch)
         self._check_baselines(batch, num_rows)
         if inference.objective.dreams:
-            check_fantasies(pair, batch, self.layout, getattr(inference.objective, "fantasy", None))
+            check_fantasies(pair, batch, layout, getattr(inference.objective, "fantasy", None))
         self._phases = dict.fromkeys(self.layout.undirected, inference.negative_phase)
         self._steps = 0  # as the state counts them: a schedule of Python numbers is read without waiting for the device
         self._states: dict[str, State] = {}  # by undirected site, or by the part of the inference that keeps it
         self._laws: dict[str, UndirectedDistribution] = {}
         self._warned = False
+
+    @property
+    def layout(self) -> Layout:
+        """Structure of the pair, with all sites that were met so far."""
+        return self.structures.layout
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """Estimator by site of the guide; None where none is needed."""
+        return self.structures.plan
 
     @property
     def normalised(self) -> bool:
@@ -178,6 +196,10 @@ class BoundInference:
             if isinstance(estimator, ScoreFunction) and estimator.baseline is not None:
                 estimator.baseline.check(site, partial(_features, batch, torch.empty(0, size)))
 
+    def look_at(self, batch: Any) -> None:
+        """Learn which sites a batch of another shape has, before the step is traced for it; nothing moves."""
+        self.structures.look_at(self.pair, batch)
+
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
         """Context after which chains, offsets and the laws last met are what they were before."""
@@ -228,14 +250,16 @@ class BoundInference:
         no_grad = contextlib.nullcontext() if training else torch.no_grad()
         pairing = Pairing.of(self.plan) if training else None
         steps = self._states.get(TEMPERATURE, {}).get("steps")
-        drawn = Draws(self.plan, pairing, steps)
-        leaves = [name for name, estimator in self.plan.items() if estimator is not None and estimator.stops]
+        drawn = Draws(self.plan, pairing, steps, self.structures.late)
         with no_grad, handler:
             with drawn if training else contextlib.nullcontext():
-                weights = self._weights(batch, leaves if training else (), pairing)
+                weights = self._weights(batch, self.structures.leaves if training else (), pairing)
+            weights = self.structures.meet(self.pair, batch, weights)
             handler.end()
             self._laws = {site: law for site, (law, _) in handler.laws.items()}
             num_data = self.num_data if self.num_data is not None else weights.num_data
+            if self.num_data is not None:
+                check_rows(batch, weights.local.shape[1], self.layout.plate, num_data)
             if of_data and not weights.shared and not self.layout.joining:
                 weights = replace(weights, outside=None)
             value = objective.value(weights, num_data)
@@ -251,7 +275,7 @@ class BoundInference:
             objective.check(self.layout, weights.local.shape[1], num_data)
             return Evaluation(value, num_data, self._surrogate(weights, batch, num_data), handler.laws)
 
-    def _weights(self, batch: Any, leaves: Sequence[str], pairing: Pairing | None) -> LogWeights:
+    def _weights(self, batch: Any, leaves: Collection[str], pairing: Pairing | None) -> LogWeights:
         """Log-weights of the objective's particles; of as many for each joint state of sites that are summed over."""
         objective, states = self.inference.objective, self._joint
         count, vectorize = objective.num_particles, objective.vectorize_particles
@@ -263,6 +287,12 @@ class BoundInference:
         shared = shared_sites(self.plan, self.layout)
         with Forced(states, self.layout, count, shared, vectorize and total > 1):
             weights = log_weights(self.pair, batch, total, vectorize=vectorize, layout=self.layout, leaves=leaves)
+        absent = [name for name in states.sizes if name not in weights.guide_terms]
+        if absent:
+            raise ValueError(
+                f"Site {absent[0]!r} of the guide is summed over all its values, but not drawn at this call. Draw it "
+                "at every call, or use inference.ScoreFunction() there."
+            )
         terms = [weights.scores.get(name, weights.guide_terms[name]) for name in states.sizes]
         mass = sum(terms[1:], terms[0]).expand(weights.local.shape)
         return replace(weights, log_mass=mass, num_states=states.count)
@@ -286,7 +316,7 @@ class BoundInference:
         """The summed loss as a tensor whose gradient in `parameters` is the estimator's, centring included."""
         gradients = self._gradients(-evaluation.num_data * evaluation.surrogate, parameters, evaluation)
         reached = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
-        return _WithGradients.apply(self.summed_loss(evaluation), *(g for _, g in reached), *(p for p, _ in reached))
+        return WithGradients.apply(self.summed_loss(evaluation), *(g for _, g in reached), *(p for p, _ in reached))
 
     def chain_free_energies(self) -> Tensor | None:
         """Free energies of the persistent chains, in nats: (chains,); None if there are none.
@@ -345,26 +375,6 @@ class BoundInference:
                 stacklevel=2,
             )
         return [centred.get(id(p), g) for p, g in zip(parameters, gradients, strict=True)]
-
-
-class _WithGradients(torch.autograd.Function):
-    """A scalar whose gradient in some tensors is known already."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, *rest: Tensor) -> Tensor:
-        count = len(rest) // 2
-        ctx.save_for_backward(*rest[:count])
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        gradients = ctx.saved_tensors
-        return (None, *(None for _ in gradients), *(grad_outputs[0] * gradient for gradient in gradients))
-
-
-def _num_rows(batch: Any) -> int:
-    args, kwargs = split_batch(batch)
-    return next((len(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim()), 1)
 
 
 def _features(batch: Any, like: Tensor) -> Tensor:

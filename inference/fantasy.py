@@ -1,5 +1,6 @@
 """Fantasies: data and latents drawn from the model, in the form in which the guide takes data."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from ppgen.distributions import GibbsSampler
 from ppgen.inference.attach import attach
 from ppgen.inference.layout import Layout, data_frame, sites, unmasked
 from ppgen.inference.log_weights import summed_log_prob
+from ppgen.inference.recognition import blind_sites, reads_data
 from ppgen.pair import Arguments, keeping_buffers, split_batch
 from ppgen.undisturbed import device_of, forked
 
@@ -35,11 +37,7 @@ def sleep_log_density(pair: Any, batch: Any, layout: Layout, num_data: int, fant
         ValueError: If the model observes something else than an argument as it is, so that a fantasy cannot be given
             to the guide; if a factor weighs what the model draws.
     """
-    args, kwargs = split_batch(batch)
-    with torch.no_grad():
-        trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args, **kwargs)
-        _check_factors(trace, layout.plate)
-        dreamt = dream(trace, batch, layout.plate) if fantasy is None else fantasy(trace)
+    trace, dreamt = _dreamt(pair, batch, layout, fantasy)
     args, kwargs = split_batch(dreamt)
     guide_trace = poutine.trace(poutine.replay(pair.guide, trace=trace)).get_trace(*args, **kwargs)
     total: Any = 0.0
@@ -52,11 +50,20 @@ def sleep_log_density(pair: Any, batch: Any, layout: Layout, num_data: int, fant
     return total
 
 
+@torch.no_grad()
+def _dreamt(pair: Any, batch: Any, layout: Layout, fantasy: Fantasy | None) -> tuple[poutine.Trace, Any]:
+    """A trace of the model that draws all, and the batch of it for the guide."""
+    args, kwargs = split_batch(batch)
+    trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args, **kwargs)
+    _check_factors(trace, layout.plate)
+    return trace, dream(trace, batch, layout.plate) if fantasy is None else fantasy(trace)
+
+
 def check_fantasies(pair: Any, batch: Any, layout: Layout, fantasy: Fantasy | None) -> None:
     """Draw a fantasy on trial, before training; the random state is restored.
 
     Raises:
-        ValueError: As `sleep_log_density`, and if the guide draws more than the model.
+        ValueError: As `sleep_log_density`; if the guide draws more than the model, or a site without reading its data.
     """
     auxiliary = [name for name in layout.latent if name not in layout.model_laws]
     if auxiliary:
@@ -69,6 +76,37 @@ def check_fantasies(pair: Any, batch: Any, layout: Layout, fantasy: Fantasy | No
     trial = attach(sampler=GibbsSampler(sweeps=1))
     with forked(device_of(pair, args, kwargs)), torch.no_grad(), pair.running(), keeping_buffers(pair), trial:
         sleep_log_density(pair, batch, layout, 1, fantasy)
+        fantasies = [_dreamt(pair, batch, layout, fantasy)[1] for _ in range(2)]
+        blind = blind_sites(pair, *fantasies) if _differ(*fantasies) else []
+        reads = not blind or reads_data(pair, *fantasies)
+    if not reads:
+        raise ValueError(
+            f"The guide draws site {blind[0]!r} without reading its data, but a sleep phase learns q(z | x) on "
+            f"fantasies of many x, so that the law of {blind[0]!r} would become that of the prior. {_READ_OR_LEAVE}"
+        )
+    if blind:
+        warnings.warn(
+            f"The guide draws site {blind[0]!r} without reading its data or what it drew before: the sleep phase makes "
+            f"its law that of the prior, which is the posterior of no data. {_READ_OR_LEAVE}",
+            stacklevel=2,
+        )
+
+
+_READ_OR_LEAVE = (
+    "Compute it from the data, or use an objective without a sleep phase: inference.ELBO() or "
+    "inference.ReweightedWakeSleep()."
+)
+
+
+def _differ(first: Any, second: Any) -> bool:
+    """Whether two batches hold other values, which a single datum of few bits may not."""
+    parts = [[value for part in split_batch(batch) for value in _tensors(part)] for batch in (first, second)]
+    return any(one.shape != other.shape or not torch.equal(one, other) for one, other in zip(*parts, strict=True))
+
+
+def _tensors(part: Any) -> list[Tensor]:
+    values = part.values() if isinstance(part, Mapping) else part
+    return [value for value in values if isinstance(value, Tensor)]
 
 
 def _check_factors(trace: poutine.Trace, plate: str) -> None:

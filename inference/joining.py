@@ -49,7 +49,12 @@ def joined(pair: Any, batch: Any, layout: Layout) -> Layout:
                 first = _densities(pair, drawn, layout, args, kwargs)
             with forked(device):
                 second = _densities(pair, other, layout, args, kwargs)
-            found |= {name for name in first if not torch.allclose(first[name], second[name], 1e-4, equal_nan=True)}
+            found |= first.keys() ^ second.keys()  # whether it is drawn at all depends on them
+            found |= {
+                name
+                for name in first.keys() & second.keys()
+                if not torch.allclose(first[name], second[name], 1e-4, equal_nan=True)
+            }
     return replace(layout, joining=tuple(sorted(found)))
 
 

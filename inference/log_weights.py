@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from ppgen.inference.collapse import collapsed
 from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites, unmasked
 from ppgen.inference.missing import filled
 from ppgen.inference.states import Forced, JointStates, marginal_states
+from ppgen.inference.traces import Structure, structure_of
 from ppgen.pair import split_batch
 from ppgen.switches import check_switches
 
@@ -47,6 +48,7 @@ class LogWeights:
         log_mass: Log-probability under the guide of the states that each particle was given instead of drawing them,
             (particles, rows); None where all was drawn.
         num_states: States that the particles go through, the slowest first.
+        structures: Sites of each run.
         scores: Log-densities by which the guide's values were drawn, without scale and mask, where they are not the
             terms above: under a scale or a mask, and at values as drawn where there are leaves.
     """
@@ -64,6 +66,7 @@ class LogWeights:
     scores: dict[str, Tensor] = field(default_factory=dict, repr=False)
     log_mass: Tensor | None = None
     num_states: int = 1
+    structures: tuple[Structure, ...] = ()
 
     def counted(self) -> tuple[Tensor, Tensor | None]:
         """Log-weights inside and outside the data plate whose mean over particles is the guide's expectation."""
@@ -90,7 +93,7 @@ def log_weights(
     *,
     vectorize: bool = True,
     layout: Layout | None = None,
-    leaves: Sequence[str] = (),
+    leaves: Collection[str] = (),
 ) -> LogWeights:
     """Run the guide and the model against it, and add up the log-densities of each particle and datum.
 
@@ -122,24 +125,40 @@ def log_weights(
     if vectorize or num_particles == 1:
         return _run(pair, batch, num_particles, layout, leaves, vectorize)
     runs = [_run(pair, batch, 1, layout, leaves, False) for _ in range(num_particles)]
-    outside = [run.outside for run in runs if run.outside is not None]
+    outside = None
+    if any(run.outside is not None for run in runs):
+        outside = torch.cat([run.local.new_zeros(1) if run.outside is None else run.outside for run in runs])
+    guide_terms = _joined([run.guide_terms for run in runs])
+    altered = {name: None for run in runs for name in run.scores}
     return LogWeights(
         torch.cat([run.local for run in runs]),
-        torch.cat(outside) if outside else None,
+        outside,
         runs[0].num_data,
         runs[0].shared,
         [trace for run in runs for trace in run.model_traces],
         [trace for run in runs for trace in run.guide_traces],
-        {name: torch.cat([run.model_terms[name] for run in runs]) for name in runs[0].model_terms},
-        {name: torch.cat([run.guide_terms[name] for run in runs]) for name in runs[0].guide_terms},
-        runs[0].inside,
-        {name: [pair for run in runs for pair in run.leaves[name]] for name in runs[0].leaves},
-        {name: torch.cat([run.scores[name] for run in runs]) for name in runs[0].scores},
+        _joined([run.model_terms for run in runs]),
+        guide_terms,
+        frozenset().union(*(run.inside for run in runs)),
+        {name: [ends for run in runs for ends in run.leaves.get(name, ())] for run in runs for name in run.leaves},
+        _joined([{name: {**run.guide_terms, **run.scores}.get(name) for name in altered} for run in runs]),
+        structures=tuple(structure for run in runs for structure in run.structures),
     )
 
 
+def _joined(runs: Sequence[Mapping[str, Tensor | None]]) -> dict[str, Tensor]:
+    """Terms of runs below each other; 0 where a run did not draw the site."""
+    found: dict[str, Tensor] = {}
+    for run in runs:
+        for name, term in run.items():
+            if term is not None and name not in found:
+                rest = [torch.zeros_like(term[:1]) if (each := other.get(name)) is None else each for other in runs]
+                found[name] = torch.cat(rest)
+    return found
+
+
 def _run(
-    pair: Any, batch: Any, num_particles: int, layout: Layout, leaves: Sequence[str] = (), vectorize: bool = True
+    pair: Any, batch: Any, num_particles: int, layout: Layout, leaves: Collection[str] = (), vectorize: bool = True
 ) -> LogWeights:
     args, kwargs = split_batch(batch)
     model, guide = pair.model, pair.guide
@@ -151,7 +170,8 @@ def _run(
             drawn = guide_trace = _particle_trace(guide, num_particles, layout, args, kwargs)
             cut: dict[str, tuple[Any, Any]] = {}
             if leaves:
-                cut = {name: (drawn.nodes[name]["value"], _leaf(drawn.nodes[name]["value"])) for name in leaves}
+                chosen = [name for name in leaves if name in drawn.nodes]
+                cut = {name: (drawn.nodes[name]["value"], _leaf(drawn.nodes[name]["value"])) for name in chosen}
                 values = drawn.copy()
                 for name, (_, leaf) in cut.items():
                     values.nodes[name] = {**values.nodes[name], "value": leaf}
@@ -289,6 +309,7 @@ def _add_up(
         terms[-1],
         frozenset(within),
         scores=scores,
+        structures=(structure_of(model_sites, guide_sites, layout.plate),),
     )
 
 

@@ -1,7 +1,7 @@
 """Which estimator serves which site: what "auto" picks, and whether a choice is sound."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from pyro import poutine
@@ -13,14 +13,16 @@ from ppgen.inference.analytic_kl import AnalyticKL, check_exact_kl
 from ppgen.inference.baselines import MovingAverage
 from ppgen.inference.disarm import check_pairs
 from ppgen.inference.draws import Draws
+from ppgen.inference.elbo import ELBO
 from ppgen.inference.enumerate import Enumerate, enumerated_states
 from ppgen.inference.estimator import INSTEAD, NOT_EXACT, Estimator, check_order
-from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, Layout, base_law
+from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, Layout, base_law, kind_of
 from ppgen.inference.mean_field import MeanField, check_mean_field
 from ppgen.inference.objective import Objective
 from ppgen.inference.pathwise import Pathwise
 from ppgen.inference.relaxed import check_relaxed
 from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
+from ppgen.inference.traces import enumerable
 from ppgen.pair import keeping_buffers, split_batch
 from ppgen.undisturbed import device_of, forked
 
@@ -166,6 +168,7 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
         given = choice.get(site, "auto") if isinstance(choice, Mapping) else choice
         if not isinstance(given, Estimator):
             plan[site] = _automatic(objective, site, kind, layout, comparable)
+            _check_signal(objective, site, plan[site])
             continue
         if not sound(type(objective), type(given), kind):
             raise ValueError(_why_not(objective, given, site, kind))
@@ -183,6 +186,59 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
             "inference.LeaveOneOut() with two particles or more or inference.Enumerate()."
         )
     return plan
+
+
+def late_estimator(inference: Any, msg: Any, plan: Mapping[str, Any], layout: Layout) -> Estimator | None:
+    """Estimator of a site that the guide draws for the first time after others were planned.
+
+    Args:
+        inference: What is done.
+        msg: The site, about to be drawn.
+        plan: Estimator of the sites that are known.
+        layout: Their structure.
+
+    Raises:
+        ValueError: If the estimator is not sound there, or must know all its sites from the start.
+    """
+    site, kind, objective, choice = msg["name"], kind_of(msg), inference.objective, inference.estimator
+    given = choice.get(site, "auto") if isinstance(choice, Mapping) else choice
+    marked = (*layout.marked, site) if enumerable({**msg, "is_observed": False}) else layout.marked
+    if isinstance(given, Estimator):
+        if not sound(type(objective), type(given), kind):
+            raise ValueError(_why_not(objective, given, site, kind))
+        estimator = None if kind == EXACT_POSTERIOR else given
+        if estimator is not None:
+            estimator.check(site, msg["fn"], objective.num_particles)
+            objective.check_estimator(site, estimator)
+    else:
+        paired = any(each is not None and each.paired for each in plan.values())
+        comparable = 1 if paired else objective.num_particles
+        estimator = _automatic(objective, site, kind, replace(layout, marked=marked), comparable)
+        _check_signal(objective, site, estimator)
+    if estimator is not None and (
+        estimator.sums or estimator.paired or kind == MEAN_FIELD or type(estimator).law is not Estimator.law
+    ):
+        raise ValueError(
+            f"Site {site!r} of the guide first appears after training began, and {type(estimator).__name__} must know "
+            "its sites from the start. Use inference.ScoreFunction(), or inference.LeaveOneOut() with two particles or "
+            "more, or draw the site at every call."
+        )
+    _check_alone({**plan, site: estimator}, layout)
+    return estimator
+
+
+def _check_signal(objective: Objective, site: str, estimator: Estimator | None) -> None:
+    """Raise where a site is scored and the objective does not say by what."""
+    if estimator is None or not estimator.scores or objective.own_gradient:
+        return
+    of_rows = isinstance(objective, ELBO) or hasattr(objective, "datum_weights")
+    if type(objective).signal is Objective.signal or not of_rows:
+        name = type(objective).__name__
+        raise ValueError(
+            f"{name} says its value and not what of it a draw at site {site!r} changes, whose gradient is a score term "
+            f"({type(estimator).__name__}). Derive {name} from inference.ELBO or inference.IWELBO, which say it, or "
+            "draw the site from a reparameterised law."
+        )
 
 
 def _check_alone(plan: Mapping[str, Estimator | None], layout: Layout) -> None:

@@ -76,7 +76,9 @@ class PyroLoss(pyro.infer.ELBO):
         known = self.__dict__.setdefault("_bound_to", weakref.WeakKeyDictionary())
         by_guide = known.setdefault(_owner(model), weakref.WeakKeyDictionary())
         by_method = by_guide.setdefault(_owner(guide), {})
-        key = (getattr(model, "__func__", None), getattr(guide, "__func__", None))
+        # One that is called with and without labels is two programs, of which one draws what the other observes.
+        given = [value is not None for value in args], sorted(name for name, each in kwargs.items() if each is not None)
+        key = (getattr(model, "__func__", None), getattr(guide, "__func__", None), str(given))
         if key not in by_method:
             by_method[key] = BoundInference(resolve(self, programs), programs, batch, None)
         bound = by_method[key]

@@ -45,7 +45,11 @@ def surrogate(
         rows: Gives the batch as (B, F), for baselines.
         state: Parts of the state by name, as the last step left them.
     """
-    scored = [name for name, estimator in plan.items() if estimator is not None and estimator.scores]
+    scored = [
+        name
+        for name, estimator in plan.items()
+        if estimator is not None and estimator.scores and name in weights.guide_terms  # drawn at this call
+    ]
     after: dict[str, State] = {}
     climbed = weights
     exact = [name for name, estimator in plan.items() if isinstance(estimator, AnalyticKL)]

@@ -12,6 +12,8 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 from torch.distributions import constraints, transform_to
 
+from ppgen.given_params import start_module, start_of, warn_of_store
+
 _SEPARATOR = "$$$"  # between a module's name and its parameter's in the names that `pyro.module` makes
 
 
@@ -28,10 +30,13 @@ class CapturedParameters(nn.Module):
 
     Args:
         known: Modules that the programs refer to, among which those of `pyro.module` are found.
+        given: Constrained values that parameters start from, by name; None if none were given.
     """
 
-    def __init__(self, known: Mapping[str, nn.Module] | None = None) -> None:
+    def __init__(self, known: Mapping[str, nn.Module] | None = None, given: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
+        self.given = given
+        self._stored: bool | None = None  # whether Pyro's store was looked at for values that were not given
         self.known = (dict(known or {}),)  # in a tuple, so that they are no children yet
         self.names: dict[str, str] = {}
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}  # buffers that a dry run must leave as they are
@@ -65,8 +70,15 @@ class CapturedParameters(nn.Module):
             for module in known.modules():
                 if dict(module.named_parameters()).get(parameter_name) is parameter:
                     self.add_child(attribute_name(module_name), module.to(device))
+                    start_module(f"{module_name}{_SEPARATOR}", module, self.given)
                     return True
         return False
+
+    def warn_of_store(self) -> None:
+        """Warn, once, if Pyro's store holds all parameters captured so far and nobody said whether to take them."""
+        if self._stored is None and self.names:
+            self._stored = True
+            warn_of_store(list(self.names.values()), self.given)
 
     def add_child(self, key: str, module: nn.Module) -> None:
         """Make a module part of this one, and give it the state that waited for it."""
@@ -79,6 +91,7 @@ class CapturedParameters(nn.Module):
     def _create(
         self, key: str, name: str, init: Any, constraint: constraints.Constraint, device: torch.device | None
     ) -> None:
+        init = start_of(name, init, constraint, self.given)
         if init is None:
             raise ValueError(f"pyro.param({name!r}) was read before it was given an initial value; pass one.")
         value = init if isinstance(init, Tensor) else init()

@@ -12,11 +12,16 @@ import torch
 from pyro import poutine
 from pyro.infer.autoguide import AutoGuide
 from pyro.nn import PyroModule
+from pyro.params.param_store import ParamStoreDict
+from pyro.poutine.block_messenger import BlockMessenger
+from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from ppgen.arrays import in_dtype, parameter_dtype
 from ppgen.capture import Capture, CapturedParameters, attribute_name, prepare_modules
 from ppgen.dtypes import agreeing_dtypes, mixed_dtypes
+from ppgen.given_params import given_values
+from ppgen.program_errors import explained
 from ppgen.references import referenced_modules
 from ppgen.room import CheckedAllocations
 from ppgen.undisturbed import device_of, forked, keeping_buffers
@@ -46,25 +51,6 @@ def split_batch(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(batch, tuple):
         return batch, {}
     return (batch,), {}
-
-
-@contextmanager
-def fitting_plates() -> Iterator[None]:
-    """Context in which a law that does not fit its plates is told with what to do, and without Pyro's table of shapes.
-
-    Raises:
-        ValueError: Names plate, site, dimension and the two sizes.
-    """
-    try:
-        yield
-    except ValueError as error:
-        told = str(error).partition("\n")[0]
-        if not told.startswith("Shape mismatch inside plate"):
-            raise
-        raise ValueError(
-            f"{told} of its law. Give the plate the rows of the batch, as pyro.plate(name, len(x)), and make what is "
-            "no plate an event with .to_event(1)."
-        ) from error
 
 
 class _PairMethods(nn.Module):
@@ -123,22 +109,29 @@ class _PairMethods(nn.Module):
             torch.no_grad(),
             self.running(),
             keeping_buffers(self),
-            fitting_plates(),
+            explained(self.plate) as seen,
         ):
-            guide_trace = poutine.trace(self.guide).get_trace(*args, **kwargs)  # type: ignore[arg-type]
+            seen.guide = guide_trace = poutine.trace(self.guide).get_trace(*args, **kwargs)  # type: ignore[arg-type]
             poutine.trace(poutine.replay(self.model, trace=guide_trace)).get_trace(*args, **kwargs)  # type: ignore[arg-type]
 
     def _check_autoguides(self) -> None:
         for guide in (module for module in self.modules() if isinstance(module, AutoGuide)):
-            prototype: Any = guide.prototype_trace
-            for name in prototype.stochastic_nodes if prototype is not None else ():
-                frames = prototype.nodes[name]["cond_indep_stack"]
+            for name, site in _latent_sites(guide).items():
+                frames = site["cond_indep_stack"]
                 if any(frame.name == self.plate for frame in frames) and name != self.plate:
                     raise ValueError(
                         f"{type(guide).__name__} gives site {name!r} one set of parameters per row of plate "
                         f"{self.plate!r}, so its size is fixed to one batch. Write a guide that computes them from the "
                         "data (amortised), or keep AutoGuides for sites outside that plate."
                     )
+
+
+def _latent_sites(guide: AutoGuide) -> dict[str, Any]:
+    """The sites that an AutoGuide draws, once it was called; AutoStructured empties its prototype and keeps its own."""
+    if hasattr(guide, "_sorted_sites"):
+        return dict(guide._sorted_sites)
+    prototype: Any = guide.prototype_trace
+    return {} if prototype is None else {name: prototype.nodes[name] for name in prototype.stochastic_nodes}
 
 
 class GenerativeModel(PyroModule, _PairMethods):
@@ -197,9 +190,14 @@ class Pair(_PairMethods):
         default_inference: Registered name of the inference that completes a bare objective or negative phase.
         model_args: Constant positional arguments, given after those of the batch.
         model_kwargs: Constant keyword arguments.
+        params: Values by name that parameters start from instead of those in their statements: after training by
+            `pyro.infer.SVI` Pyro's store, `params=pyro.get_param_store()`, which is copied and left alone. `{}` starts
+            afresh and says so.
 
     Raises:
-        TypeError: If model or guide cannot be called.
+        TypeError: If model or guide cannot be called, or `params` is no mapping.
+        ValueError: At the first call, if a value of `params` has another shape than the parameter or lies outside of
+            its constraint.
 
     Example:
         >>> import pyro, pyro.distributions as dist, torch
@@ -226,6 +224,7 @@ class Pair(_PairMethods):
         default_inference: str = "elbo",
         model_args: tuple[Any, ...] = (),
         model_kwargs: Mapping[str, Any] | None = None,
+        params: Mapping[str, Tensor] | ParamStoreDict | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("model", model), ("guide", guide)):
@@ -235,7 +234,7 @@ class Pair(_PairMethods):
         self.default_inference = default_inference
         self.model_args, self.model_kwargs = tuple(model_args), dict(model_kwargs or {})
         known = {name: module for program in (model, guide) for name, module in referenced_modules(program).items()}
-        self.captured = CapturedParameters(known)
+        self.captured = CapturedParameters(known, None if params is None else given_values(params))
         self._capture = Capture(self.captured, self)
         # In tuples, so that modules are registered once, by their owner and not by their methods.
         self._callables = (model, guide)
@@ -250,6 +249,8 @@ class Pair(_PairMethods):
             if isinstance(module, AutoGuide) and _owner(module.model) is None:
                 # An AutoGuide runs its model behind a block, where only a handler inside of it is heard.
                 module._model = (self._capturing(module.model),)
+                if getattr(module, "_original_model", None) is not None:  # AutoStructured looks for dependencies there
+                    module._original_model = (self._capturing(module._original_model[0]),)
 
     @property
     def programs(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -276,8 +277,14 @@ class Pair(_PairMethods):
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         self._capture.device = tensors[0].device if tensors else None
         super().prepare(batch)
+        self.captured.warn_of_store()
 
     def _capturing(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function with parameters of the pair, inside of the last block around it, which would hide them."""
+        if any(isinstance(handler, BlockMessenger) for handler in _handlers(function)):
+            handler, inner = function.func.args  # type: ignore[attr-defined]
+            return handler(self._capturing(inner))
+
         @functools.wraps(function)
         def captured(*args: Any, **kwargs: Any) -> Any:
             with Capture(self.captured, self, self._capture.device):
@@ -291,6 +298,14 @@ def _owner(function: Callable[..., Any]) -> nn.Module | None:
         return function
     owner = getattr(function, "__self__", None)
     return owner if isinstance(owner, nn.Module) else None
+
+
+def _handlers(function: Any) -> list[Messenger]:
+    """Handlers around a function, as `poutine.block(function)` puts them, the outer ones first."""
+    parts: tuple[Any, ...] = getattr(getattr(function, "func", None), "args", ())
+    if len(parts) != 2 or not isinstance(parts[0], Messenger):
+        return []
+    return [parts[0], *_handlers(parts[1])]
 
 
 AnyPair = GenerativeModel | Pair

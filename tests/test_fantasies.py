@@ -41,6 +41,7 @@ def exact(pair: Structure) -> dict[str, Tensor]:
     return {name: gradient for name, gradient in zip(names, found, strict=True) if gradient is not None}
 
 
+@pytest.mark.filterwarnings("ignore:The guide draws site 'top' without reading")  # it is told below
 @pytest.mark.parametrize("structure", ["plain", "global"])
 @pytest.mark.parametrize("objective", [inference.WakeSleep(), inference.ReweightedWakeSleep(2, wake=False, sleep=True)])
 def test_the_guide_climbs_its_density_of_fantasies(structure: str, objective: Any) -> None:
@@ -53,6 +54,12 @@ def test_the_guide_climbs_its_density_of_fantasies(structure: str, objective: An
         draws = torch.stack([step[name] for step in steps])
         error = draws.std(0) / DRAWS**0.5
         assert bool(((draws.mean(0) - gradient).abs() < SIGMAS * error + 1e-9).all()), name
+
+
+def test_a_global_latent_that_sleep_takes_to_its_prior_is_told() -> None:
+    """Catches the prior of what is common to all data, learned in silence beside a guide that reads them."""
+    with pytest.warns(UserWarning, match="draws site 'top' without reading its data.*its law that of the prior"):
+        inference.Inference(inference.WakeSleep()).bind(Structure("global", normal=False), ROWS, num_data=len(ROWS))
 
 
 def normal(x: Tensor, y: Tensor | None = None, split: bool = False, factor: bool = False) -> None:

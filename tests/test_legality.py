@@ -30,9 +30,9 @@ def directed(kind: str) -> Pair:
         q = pyro.param("q", torch.tensor(0.1))
         with pyro.plate("data", len(x)):
             if kind == REPARAMETERISED:
-                pyro.sample("z", dist.Normal(q, 1.0))
+                pyro.sample("z", dist.Normal(q + 0.1 * x, 1.0))
             elif kind == DISCRETE:
-                pyro.sample("z", dist.Bernoulli(logits=q))
+                pyro.sample("z", dist.Bernoulli(logits=q + 0.1 * x))
             else:  # log p(z = 1 | x) - log p(z = 0 | x)
                 logit = pyro.param("p", torch.tensor(0.2))
                 one, zero = (dist.Bernoulli(logits=torch.tensor(s - 0.5)).log_prob(x) for s in (1.0, 0.0))

@@ -11,6 +11,7 @@ from ppgen import inference
 from ppgen.diagnostics.calibration_draws import Drawn, drawn_by_pair
 from ppgen.diagnostics.calibration_gibbs import MakeKernel, drawn_by_gibbs
 from ppgen.diagnostics.calibration_ranks import ranks_among
+from ppgen.diagnostics.calibration_refit import Refit, check_recognition, drawn_by_refits
 from ppgen.diagnostics.calibration_result import DENSITIES, Calibration, summarise
 from ppgen.diagnostics.calibration_simulations import batch_like, simulated
 from ppgen.diagnostics.calibration_sites import Latents, Quantity, Sites
@@ -35,6 +36,7 @@ def simulation_based_calibration(
     x: Any = None,
     quantities: Mapping[str, Quantity] | None = None,
     sampler: Any = None,
+    refit: str | Refit | None = None,
     num_chains: int = 1,
     warmup_steps: int = 500,
     level: float = 0.05,
@@ -71,6 +73,11 @@ def simulation_based_calibration(
             and of the data; they return (draws, simulations, ...).
         sampler: Sampler of the prior of undirected sites, as `inference.attach` takes it; by default small machines
             are enumerated.
+        refit: For guides that do not read the data, which are posteriors of one data set: how the guide is fitted to
+            each simulation before it is drawn from. `"svi"`: 500 steps of Adam on its ELBO; or a function of the pair
+            and a batch of one row, such as `lambda pair, x: ppgen.fit(pair, x, "elbo", steps=300, progress=False)`.
+            Each fit starts from the parameters as they are, only those of the guide alone are trained, and the pair is
+            as before afterwards. It takes `num_simulations` fits: begin with 100.
         num_chains: Chains of each simulation.
         warmup_steps: Steps of a chain before those that are kept.
         level: Probability, at most, that any unit fails though the posterior is exact.
@@ -84,7 +91,8 @@ def simulation_based_calibration(
 
     Raises:
         ValueError: If an argument is wrong, data cannot be simulated from the model, a latent is common to all data or
-            summed out, or chains mix too slowly for a rank.
+            summed out, chains mix too slowly for a rank, or the guide draws the same whatever the data are and is
+            neither the prior nor fitted to each simulation.
         TypeError: If `pair` is none, or `posterior` is nothing that draws.
 
     References:
@@ -102,6 +110,7 @@ def simulation_based_calibration(
     check_switches(vectorize_particles=vectorize_particles, progress=progress)
     check_seed(seed)
     run, pair = pair, as_pair(pair)
+    _check_refit(refit, posterior)
     count = _check(posterior, num_simulations, num_samples, num_chains, warmup_steps, level, chunk, quantities)
     like = batch_like(run, pair, x, num_simulations)
     generator = np.random.default_rng(seed)
@@ -119,7 +128,13 @@ def simulation_based_calibration(
         if callable(posterior) or posterior == "gibbs":
             make_kernel: Any = inference.BlockGibbs if posterior == "gibbs" else posterior
             drawn = drawn_by_gibbs(pair, batch, truth, make_kernel, {**settings, "progress": progress})
+        elif refit is not None:
+            drawn = drawn_by_refits(pair, batch, truth, num_simulations, refit, count, vectorize_particles, progress)
         else:
+            if posterior == "guide":
+                with evaluating(pair):
+                    other = simulated(pair, like, num_simulations, sampler, replaced=x is None)[0]
+                    check_recognition(pair, batch, other)
             kernel = posterior if isinstance(posterior, inference.HMC) else None
             drawn = drawn_by_pair(pair, batch, truth, num_simulations, kernel, settings, vectorize_particles)
         ranks = _ranks(drawn, Rows(batch, pair), quantities or {}, chunk, generator, progress)
@@ -136,6 +151,15 @@ def simulation_based_calibration(
         x=batch,
         autocorrelation_time=drawn.autocorrelation_time,
     )
+
+
+def _check_refit(refit: Any, posterior: Any) -> None:
+    if refit is None:
+        return
+    if not callable(refit) and refit != "svi":
+        raise TypeError(f'refit must be "svi", a function of the pair and a batch, or None, got {refit!r}.')
+    if not (isinstance(posterior, str) and posterior == "guide"):
+        raise ValueError(f"refit fits the guide, and posterior={posterior!r} does not draw from it. Give one of them.")
 
 
 def _ranks(

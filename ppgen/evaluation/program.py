@@ -15,6 +15,7 @@ from ppgen.evaluation.state import evaluating
 from ppgen.inference.joining import joined
 from ppgen.inference.layout import EXACT_POSTERIOR, Layout, base_law, data_frame, find_layout
 from ppgen.inference.machines import CollectSites
+from ppgen.inference.plates import check_rows
 from ppgen.inference.support import MASKS, check_support
 from ppgen.pair import AnyPair, split_batch
 
@@ -80,6 +81,7 @@ def examine(pair: AnyPair, rows: Rows, at_once: int | None = None) -> Program:
             batch = rows(0, 1)  # parameters made just now decide the type
             args, kwargs = split_batch(batch)
             layout = joined(pair, batch, find_layout(pair, batch))
+            check_rows(batch, layout.num_rows, pair.plate)
         with evaluating(pair), pair.running():
             guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
             with collect:
