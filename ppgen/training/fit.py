@@ -17,8 +17,9 @@ from ppgen.pair import Pair, as_pair
 from ppgen.training import checkpoint, environment, processes, seeds
 from ppgen.training.batches import Source, chunks, example
 from ppgen.training.callbacks import Callback, CSVLog, TensorBoardLog
+from ppgen.training.contents import METRICS
 from ppgen.training.early_stopping import Selection
-from ppgen.training.folder import METRICS, RunFolder
+from ppgen.training.folder import RunFolder
 from ppgen.training.loop import Loop
 from ppgen.training.optimizers import OptimizerSpec, resolve_optimizer
 from ppgen.training.processes import World
@@ -355,6 +356,8 @@ def _check_resume(folder: Any, resume: Any) -> None:
         raise ValueError(f"resume={resume!r} needs a folder to go on from: give fit(folder=...).")
     if folder is not None and not isinstance(folder, (str, Path)):
         raise TypeError(f"folder must be a path, got {type(folder).__name__}.")
+    if folder == "":
+        raise ValueError("folder must be the path of a folder, got an empty one; '.' is the working directory.")
 
 
 def _logs(path: Path, stack: ExitStack) -> list[Callback]:
