@@ -16,8 +16,8 @@ from ppgen.modes import keeping_modes
 from ppgen.pair import Pair, as_pair
 from ppgen.training import checkpoint, environment, processes, seeds
 from ppgen.training.batches import Source, chunks, example
-from ppgen.training.callbacks import Callback, CSVLog, TensorBoardLog
-from ppgen.training.contents import METRICS
+from ppgen.training.callbacks import Callback, CSVLog, Event, TensorBoardLog
+from ppgen.training.contents import METRICS, TENSORBOARD
 from ppgen.training.early_stopping import Selection
 from ppgen.training.folder import RunFolder
 from ppgen.training.loop import Loop
@@ -199,7 +199,7 @@ def fit(
                 f"{spec.describe()}; {length} on {where}"
             )
             bar = Progress(headline, stepper.total_steps)
-        logs: list[Callback] = [] if kept is None or not world.writes else _logs(kept.path, stack)
+        logs: list[Callback] = [] if kept is None or not world.writes else _logs(kept, stack)
         loop = Loop(
             run,
             stepper,
@@ -360,10 +360,16 @@ def _check_resume(folder: Any, resume: Any) -> None:
         raise ValueError("folder must be the path of a folder, got an empty one; '.' is the working directory.")
 
 
-def _logs(path: Path, stack: ExitStack) -> list[Callback]:
-    logs: list[Callback] = [CSVLog(path / METRICS)]
-    if find_spec("tensorboard") is None:  # a machine that has torch and Pyro only
-        return logs
-    board = TensorBoardLog(path / "tensorboard")
-    stack.callback(board.close)
-    return [*logs, board]
+def _logs(kept: RunFolder, stack: ExitStack) -> list[Callback]:
+    logs: list[Callback] = [CSVLog(kept.path / METRICS)]
+    if find_spec("tensorboard") is not None:  # not on a machine that has torch and Pyro only
+        board = TensorBoardLog(kept.path / TENSORBOARD)
+        stack.callback(board.close)
+        logs.append(board)
+
+    def write(event: Event) -> None:
+        with kept.writing():
+            for log in logs:
+                log(event)
+
+    return [write]

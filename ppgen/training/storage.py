@@ -34,6 +34,17 @@ def check_readable(path: Path, most: int | None = None) -> None:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Context in which an `OSError` without a file, as a full disk raises it, names one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror or os.strerror(error.errno), str(path)) from error
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Path to write to, which then takes the place of `path`: there is the old file or the new.
 
@@ -41,10 +52,10 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: If the new one cannot be written; names `path`, where the old one is whole.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)  # a link of that name would be followed
         try:
+            temporary.unlink(missing_ok=True)  # a link of that name would be followed
             yield temporary
             umask = os.umask(0)
             os.umask(umask)
@@ -52,12 +63,12 @@ def replacing(path: Path) -> Iterator[Path]:
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
+        except OSError as error:
+            if error.errno is None or error.filename != str(temporary):
+                raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        if error.errno is None or error.filename not in (None, str(temporary), temporary):
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 def remove_leftovers(folder: Path, names: Collection[str], locked: Collection[str] = ()) -> None:
