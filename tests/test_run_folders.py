@@ -104,9 +104,9 @@ def test_files_of_another_run_or_epoch_are_refused(tmp_path):
     for name in ("config.json", "checkpoint/last.safetensors", "checkpoint/best.safetensors"):
         shutil.copytree(tmp_path / "a", tmp_path / "mixed")
         shutil.copy(tmp_path / "b" / name, tmp_path / "mixed" / name)
-        with pytest.raises(ValueError, match="is of another run"):
+        with pytest.raises(ValueError, match="weights of another run"):
             ppgen.load(tmp_path / "mixed")
-        with pytest.raises(ValueError, match="is of another run"):
+        with pytest.raises(ValueError, match="weights of another run"):
             _fit("rbm", tmp_path / "mixed", resume=True)
         shutil.rmtree(tmp_path / "mixed")
     path = tmp_path / "a" / "checkpoint/best.safetensors"

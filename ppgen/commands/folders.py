@@ -28,6 +28,17 @@ def load_run(folder: str) -> Any:
     return run
 
 
+def folder_of(text: str) -> Path:
+    """Folder that `--folder` names.
+
+    Raises:
+        UsageError: If it names none.
+    """
+    if not text.strip():
+        raise UsageError("--folder must name a folder, got an empty text; . is the working directory")
+    return Path(text)
+
+
 def check_folder(folder: str) -> None:
     """Check that there is such a folder.
 

@@ -83,7 +83,7 @@ def _read(path: Path, config: Mapping[str, Any], rule: schema.Rule) -> Checkpoin
     upgrading = "run" not in config and header.get("upgraded") is True  # stopped before the configuration was
     if not (same or upgrading):
         raise ValueError(
-            f"{path} is of another run than {CONFIG} in its folder (run {header.get('run')}, expected "
+            f"{path} holds weights of another run than {CONFIG} in its folder (run {header.get('run')}, expected "
             f"{config.get('run')}). Put back the file of this run."
         )
     for name, value in tensors.items():
