@@ -224,13 +224,15 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path):
         ppgen.load(tmp_path / "run")
 
 
-@pytest.mark.parametrize("name", ["metrics.csv", "model.safetensors", "figures/a.png", "tensorboard/b", "config.json"])
+@pytest.mark.parametrize(
+    "name", ["metrics.csv", "figures/curve.png", "tensorboard/events.out.tfevents.1", "config.json"]
+)
 @pytest.mark.parametrize("resume", [False, "auto"])
 def test_a_folder_of_somebody_else_is_left_alone(name, resume, tmp_path):
     """Catches a fit that replaces a table, weights or figures that it did not write."""
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text('{"mine": 1}')
-    with pytest.raises(ValueError, match=name.partition("/")[0]):
+    with pytest.raises(ValueError, match=name):
         _fit("vae", tmp_path, resume=resume)
     assert (tmp_path / name).read_text() == '{"mine": 1}'
 

@@ -56,15 +56,16 @@ def check_not_foreign(folder: Path) -> None:
     if (folder / CONFIG).exists():
         checkpoint.parse_json(folder / CONFIG)  # says what is wrong with it
         raise ValueError(f"{folder / CONFIG} is no configuration of a run of ppgen. Give a folder of its own.")
-    for name in (*_FILES, *_FOLDERS):
-        path = folder / name
-        if path.is_dir() and not any(path.iterdir()):
-            continue
+    for path in (*(folder / name for name in (*_FILES, *_PICTURES)), *_events(folder)):
         if path.exists():
             raise ValueError(
-                f"{folder} holds {name} and no {CONFIG}, so it is no folder of a run, and a run would replace what "
-                "lies there. Give a folder of its own."
+                f"{folder} holds {path.relative_to(folder)} and no {CONFIG}, so it is no folder of a run, and a run "
+                "would replace what lies there. Give a folder of its own."
             )
+
+
+def _events(folder: Path) -> list[Path]:
+    return sorted(path for path in (folder / TENSORBOARD).glob("events.out.tfevents.*") if not path.is_dir())
 
 
 def is_bare(folder: Path) -> bool:
@@ -84,8 +85,7 @@ def tidy(folder: Path) -> None:
 def remove_run(folder: Path) -> None:
     """Remove what a run wrote, and nothing else; the configuration last, which says that the rest is ours."""
     tidy(folder)
-    events = [path for path in (folder / TENSORBOARD).glob("events.out.tfevents.*") if path.is_file()]
-    for path in (*(folder / name for name in _PICTURES), *events, *(folder / name for name in _FILES)):
+    for path in (*(folder / name for name in _PICTURES), *_events(folder), *(folder / name for name in _FILES)):
         path.unlink(missing_ok=True)
     for name in _FOLDERS:
         with contextlib.suppress(OSError):  # there is none, or it holds something else
