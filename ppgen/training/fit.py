@@ -120,9 +120,10 @@ def fit(
 
     Raises:
         ValueError: If an argument is out of its range or a name is not known; if the inference is not sound
-            for this pair; if the folder holds another run.
+            for this pair; if the folder holds another run, damaged files, files of others, or links.
         TypeError: If an argument has the wrong type.
         FolderInUseError: If another run is writing to the folder.
+        OSError: If a disk takes no more; names the file, and says whether a checkpoint is whole.
         DivergenceError: If a value, gradient or parameter is not finite; names the first one. The pair keeps
             its last good weights and the folder its last good checkpoint.
 

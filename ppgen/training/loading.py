@@ -25,7 +25,9 @@ def load(folder: str | Path, pair: Any = None) -> Run:
     """Read a run that `fit(folder=...)` kept, finished or not, on the CPU.
 
     Models of the zoo are built again by their registered name and constructor arguments. Nothing is
-    unpickled, and nothing is imported that a file names, so that a folder from a stranger is safe to open.
+    unpickled, nothing is imported that a file names, and sizes are compared with the saved weights before anything
+    is built, so that a folder from a stranger is safe to open. Weights are those of the checkpoints, whose digests are
+    compared; `model.safetensors` is for others to read.
 
     Args:
         folder: Folder of the run.
@@ -36,8 +38,8 @@ def load(folder: str | Path, pair: Any = None) -> Run:
         weights of its last checkpoint.
 
     Raises:
-        ValueError: If the folder holds no run, a file is damaged or of a newer format, the model is not of
-            the zoo and `pair` is missing, or the weights are not those of `pair`.
+        ValueError: If the folder holds no run, a file is damaged, of another run or of a newer format, the model is
+            not of the zoo and `pair` is missing, or the weights are not those of `pair`.
 
     Example:
         >>> import tempfile
