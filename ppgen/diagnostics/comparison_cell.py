@@ -13,6 +13,7 @@ import torch
 from ppgen.diagnostics.comparison_folder import CELL, FAILED, FINISHED, LOCK, RESULT, read_cell, read_result, same, tidy
 from ppgen.training import checkpoint
 from ppgen.training.folder import compare
+from ppgen.undisturbed import CPU, forked
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,8 @@ def failure(cell: Cell, error: BaseException | str) -> dict[str, Any]:
 
 def seeded(factory: Callable[[], Any], seed: int) -> Any:
     """The model with weights drawn from a seed; the caller's random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with forked(CPU):
+        torch.manual_seed(seed)  # of every device: a factory may draw on another
         return factory()
 
 

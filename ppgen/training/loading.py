@@ -16,6 +16,7 @@ from ppgen.training.contents import CONFIG, LAST
 from ppgen.training.folder import recorded_inference
 from ppgen.training.run import Run
 from ppgen.training.stepper import load_pair_state
+from ppgen.undisturbed import forked
 
 _LARGEST_BATCH = 2**30
 _PREPARE = "Call pair.prepare(batch) with a batch of your data before ppgen.load."
@@ -125,7 +126,7 @@ def _fill(pair: Any, weights: dict[str, Tensor], model: dict[str, Any], path: Pa
     """Put the weights into the pair, whose parameters may be made only when it first sees a batch."""
     if set(weights) != set(pair.state_dict()):
         batch = _zeros(model["example"], path)
-        with torch.random.fork_rng(devices=[]):
+        with forked(pair.device):
             try:
                 pair.prepare(batch)
             except Exception as error:  # whatever a user's program does with zeros
