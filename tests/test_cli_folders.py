@@ -154,3 +154,31 @@ def test_a_configuration_is_read_from_a_file_or_an_open_pipe(capsys: pytest.Capt
         file.write("a: &a [1]\nsizes: *a\nfolder: run\nepoch: 1\n")
     _refused(f"{FIT} --config /dev/fd/{reader}", "unknown option", capsys)
     os.close(reader)
+
+
+def test_a_disk_that_fails_is_one_line_and_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Catches a traceback for a full or read-only disk, and one that does not say whether the run can go on."""
+    assert main(shlex.split(f"{FIT} --folder run --lr-schedule constant")) == 0
+    capsys.readouterr()
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    assert main(shlex.split(f"{FIT} --folder run --epochs 2 --lr-schedule constant")) == 1
+    said = capsys.readouterr().err
+    assert said == "ppgen fit: error: No space left on device (the last checkpoint is whole): run/config.json\n"
+
+
+def test_a_table_that_finds_no_room_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """Catches an error of the log files, which are not replaced but added to, that names no file."""
+
+    def full(self: object, event: object) -> None:
+        raise OSError(28, os.strerror(28), "run/metrics.csv")
+
+    monkeypatch.setattr("ppgen.training.callbacks.CSVLog.__call__", full)
+    assert main(shlex.split(f"{FIT} --folder run")) == 1
+    said = capsys.readouterr().err
+    assert said == "ppgen fit: error: No space left on device (there is no checkpoint yet): run/metrics.csv\n"
