@@ -1,6 +1,6 @@
 """A part of the corpora of damaged run folders and of killed runs; `make fuzz` runs the whole."""
 
-from tests.fuzz import folders, kills, mutations
+from fuzz import folders, kills, mutations
 
 
 def test_damaged_folders_are_refused_by_name_or_give_the_same_numbers():

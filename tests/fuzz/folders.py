@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 import ppgen
+from fuzz import mutations
+from fuzz.tally import Tally
 from ppgen import cli, inference, models
 from ppgen.commands.errors import explained
-from tests.fuzz import mutations
-from tests.fuzz.tally import Tally
 
 COUNT = 250
 _SECONDS, _MEMORY = 30, 2**30

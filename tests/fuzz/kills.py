@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.fuzz.tally import Tally
+from fuzz.tally import Tally
 
 COUNT = 40
 ROOT = Path(__file__).parents[2]
@@ -28,8 +28,8 @@ _STATED = (0, 128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGKILL, -signa
 def run(count: int | None = None, seed: int = 0) -> Tally:
     """Kill runs `count` times, at moments that are made from `seed`; those named "any" are by the clock."""
     tally, number = Tally("kills"), COUNT if count is None else count
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.fuzz.kills"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "fuzz.kills"]
     with (
         tempfile.TemporaryDirectory() as place,
         subprocess.Popen(
@@ -102,7 +102,7 @@ def serve() -> None:
     import torch
 
     import ppgen
-    from tests.fuzz import folders
+    from fuzz import folders
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as place:  # imports all that a run imports, before the forks
@@ -136,7 +136,7 @@ def _work(job: dict[str, Any], report: Path) -> int:
     import warnings
 
     import ppgen
-    from tests.fuzz import folders
+    from fuzz import folders
 
     warnings.simplefilter("ignore")
 
