@@ -91,8 +91,14 @@ def write_posterior(run: Any, rows: Any, path: Path) -> None:
 
 
 def write_figures(run: Any, data: Dataset, folder: Path) -> list[Path]:
-    """Draw the figures of a run; their paths."""
-    from ppgen.diagnostics import figures
+    """Draw the figures of a run into `figures/` of its folder; their paths.
 
+    Raises:
+        ValueError: If a link would lead out of the folder.
+    """
+    from ppgen.diagnostics import figures
+    from ppgen.training.contents import check_no_links
+
+    check_no_links(folder.parent)
     figures.write_all(run, data, folder)
     return sorted(folder.glob("*.png"))

@@ -55,7 +55,7 @@ def replacing(path: Path) -> Iterator[Path]:
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.unlink(missing_ok=True)  # a link of that name would be followed
+            _remove(temporary)  # a link of that name would be followed
             yield temporary
             umask = os.umask(0)
             os.umask(umask)
@@ -64,11 +64,16 @@ def replacing(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except OSError as error:
-            if error.errno is None or error.filename != str(temporary):
+            if error.errno is None or str(error.filename) != str(temporary):
                 raise
             raise OSError(error.errno, error.strerror, str(path)) from error
         finally:
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    if os.path.lexists(path):  # a disk that is read only refuses to remove even what is not there
+        path.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path, names: Collection[str], locked: Collection[str] = ()) -> None:
@@ -90,6 +95,8 @@ def remove_leftovers(folder: Path, names: Collection[str], locked: Collection[st
 
 
 def _runs(process: int) -> bool:
+    if os.name != "posix":  # where a signal of 0 is no question
+        return True
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
