@@ -1,6 +1,7 @@
 """The command `ppgen`: finds the command that is asked for, and turns what went wrong into one line and an exit code.
 
-Exit codes: 0; 2 for wrong arguments or data; 1 if training diverged; 130 after Ctrl-C and 143 after SIGTERM.
+Exit codes: 0; 2 for wrong arguments or data; 1 if training diverged or a disk failed; 130 after Ctrl-C and 143 after
+SIGTERM.
 """
 
 import difflib

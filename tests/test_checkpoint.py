@@ -182,7 +182,9 @@ def test_damaged_and_foreign_files_give_one_clear_error(tmp_path):
         ppgen.load(tmp_path)
     _fit(_vae(), tmp_path)
     config = (tmp_path / "config.json").read_text()
-    (tmp_path / "config.json").write_text(config.replace('"checkpoint_format": 1', '"checkpoint_format": 99'))
+    (tmp_path / "config.json").write_text(
+        config.replace(f'"checkpoint_format": {checkpoint.FORMAT}', '"checkpoint_format": 99')
+    )
     with pytest.raises(ValueError, match="checkpoint_format 99"):
         ppgen.load(tmp_path)
     (tmp_path / "config.json").write_text("{")

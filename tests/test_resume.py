@@ -1,6 +1,5 @@
 """A run that was killed and started again is the run that was not."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import torch
 
 import ppgen
 from ppgen import datasets, inference, models
+from ppgen.training import checkpoint
 
 _DIGITS = datasets.load("digits", binarize="dynamic")
 _ROWS = _DIGITS.train[:300]
@@ -147,8 +147,9 @@ def test_other_versions_are_warned_of(tmp_path):
     """Catches a resume on another thread count that claims to be bit for bit the same."""
     arguments = {"inference": "elbo", "folder": tmp_path, "progress": False}
     ppgen.fit(_vae(), _ROWS, epochs=1, **arguments)
-    config = tmp_path / "config.json"
-    config.write_text(config.read_text().replace(f'"torch": "{torch.__version__}"', '"torch": "1.0"'))
+    config = checkpoint.read_json(tmp_path / "config.json")
+    config["environment"]["torch"] = "1.0"
+    checkpoint.write_json(tmp_path / "config.json", config)
     with pytest.warns(UserWarning, match="torch 1.0 ->"):
         ppgen.fit(_vae(), _ROWS, epochs=2, resume=True, **arguments)
 
@@ -158,9 +159,9 @@ def test_a_record_without_a_newer_argument_goes_on(tmp_path):
     options = {"epochs": 1, "lr_schedule": "constant", "folder": tmp_path, "progress": False}
     ppgen.fit(models.VAE(12, 3, (5,)), torch.ones(20, 12), "elbo", **options)
     path = tmp_path / "config.json"
-    config = json.loads(path.read_text())
+    config = checkpoint.read_json(path)
     del config["inference"]["objective"]["kl_weight"], config["model"]["arguments"]["categories"]
-    path.write_text(json.dumps(config))
+    checkpoint.write_json(path, config)
     run = ppgen.fit(models.VAE(12, 3, (5,)), torch.ones(20, 12), "elbo", resume=True, **{**options, "epochs": 2})
     assert run.state["epoch"] == 2
 

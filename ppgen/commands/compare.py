@@ -11,10 +11,13 @@ from ppgen import registry
 from ppgen.commands import COMMANDS
 from ppgen.commands.data import data_options, load_data
 from ppgen.commands.errors import INTERRUPTED, TERMINATED, Stopped, UsageError
+from ppgen.commands.folders import folder_of
 from ppgen.commands.models import check_takes_rows, model_arguments, model_options
 from ppgen.commands.options import Option, first_line, options_of
 from ppgen.commands.parser import Parser, given, split_positional, without
-from ppgen.diagnostics.comparison import FIGURE, NETCDF, TEXT, compare_inferences
+from ppgen.diagnostics.comparison import compare_inferences
+from ppgen.diagnostics.comparison_folder import FIGURE, NETCDF
+from ppgen.diagnostics.comparison_folder import TEXT_FILE as TEXT
 from ppgen.training.environment import resolve_device
 from ppgen.training.fit import fit
 
@@ -40,7 +43,8 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError("--inferences must name at least one inference, such as nvil,vimco")
     data = load_data(values)
     factory = partial(model, **model_arguments(model, values, data.num_features))
-    folder = Path(values["folder"] or Path("runs") / f"compare-{registry.normalise(canonical)}-{Path(data.name).stem}")
+    folder = Path("runs") / f"compare-{registry.normalise(canonical)}-{Path(data.name).stem}"
+    folder = folder if values["folder"] is None else folder_of(values["folder"])
     run(
         "compare",
         arguments,

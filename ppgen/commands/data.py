@@ -74,6 +74,15 @@ def data_of_run(run: Any, values: Mapping[str, Any]) -> datasets.Dataset:
             f"data set {where['data']!r} is not the one that {run.folder} was trained on: its checksum differs. "
             "Give it with --data to use it all the same"
         )
+    if values.get("binarize") is None and values.get("data_seed") is None:
+        found = {"binarize": data.binarization, "data_seed": data.seed}
+        before = {"binarize": trained.get("binarization"), "data_seed": trained.get("seed")}
+        for name, value in found.items():
+            if value != before[name]:
+                raise UsageError(
+                    f"{Path(run.folder) / COMMAND} makes data of {name} {value!r}, and the run was trained on "
+                    f"{before[name]!r}. Put back the file, or give --data"
+                )
     return data
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ppgen import datasets, inference, models, training
 from ppgen.commands import COMMANDS
 from ppgen.commands.compare import cores, run
-from ppgen.commands.folders import FIGURES, POSTERIOR
+from ppgen.commands.folders import FIGURES, POSTERIOR, folder_of
 from ppgen.commands.parser import Parser
 from ppgen.commands.report import POSTERIOR_ROWS, write_figures, write_posterior
 from ppgen.datasets import Dataset
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="Print no line for each cell.")
     values = parser.read(arguments)
     started = time.perf_counter()
-    folder = Path(values["folder"])
+    folder = folder_of(values["folder"])
     data = datasets.load("digits", binarize="threshold")
     print(f"{_about()}\nComparing them in {folder}.", flush=True)
     pictures: list[Path] = []

@@ -36,7 +36,7 @@ class Command:
     def folder(self) -> Path:
         """Folder of the run; by default named after model, data and inference."""
         if self.values["folder"] is not None:
-            return Path(self.values["folder"])
+            return folders.folder_of(self.values["folder"])
         words = (self.values["model"], Path(self.values["data"]).stem, self.values["inference"]["name"])
         return Path("runs") / "-".join(registry.normalise(word) for word in words)
 

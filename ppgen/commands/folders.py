@@ -1,17 +1,16 @@
 """Folders of runs: what a command finds in one, and what it leaves there."""
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from ppgen import training
 from ppgen.commands.errors import UsageError
-from ppgen.training import FolderInUseError, checkpoint
-from ppgen.training.folder import BEST, CONFIG, LAST, METRICS, MODEL
-
-POSTERIOR, FIGURES, SAMPLES = "posterior.nc", "figures", "samples.npy"
-_WRITTEN = (CONFIG, MODEL, METRICS, LAST, BEST, POSTERIOR, SAMPLES, "evaluation.json", "command.yaml")
+from ppgen.training import FolderInUseError, checkpoint, contents
+from ppgen.training.contents import FIGURES as FIGURES
+from ppgen.training.contents import LAST
+from ppgen.training.contents import POSTERIOR as POSTERIOR
+from ppgen.training.contents import SAMPLES as SAMPLES
 
 
 def load_run(folder: str) -> Any:
@@ -29,14 +28,25 @@ def load_run(folder: str) -> Any:
     return run
 
 
+def folder_of(text: str) -> Path:
+    """Folder that `--folder` names.
+
+    Raises:
+        UsageError: If it names none.
+    """
+    if not text.strip():
+        raise UsageError("--folder must name a folder, got an empty text; . is the working directory")
+    return Path(text)
+
+
 def check_folder(folder: str) -> None:
     """Check that there is such a folder.
 
     Raises:
         UsageError: If there is none.
     """
-    if not Path(folder).is_dir():
-        raise UsageError(f"{folder} is no folder")
+    if not folder or not Path(folder).is_dir():
+        raise UsageError(f"{folder or 'an empty text'} is no folder")
 
 
 def progress_of(folder: Path) -> str | None:
@@ -48,24 +58,34 @@ def progress_of(folder: Path) -> str | None:
 
 
 def clear(folder: Path) -> None:
-    """Remove what a run wrote into a folder, and nothing else.
+    """Remove what a run wrote into its folder, and nothing else.
 
     Raises:
         FolderInUseError: If another process is writing there.
+        ValueError: If the folder is not empty and not that of a run, or holds links where a run writes.
     """
     from filelock import FileLock, Timeout
 
-    if not folder.is_dir():
+    if not folder.is_dir() or contents.is_bare(folder):
         return
+    contents.check_no_links(folder)
+    ours, lock = contents.is_run(folder), folder / contents.LOCK
+    if not (ours or lock.exists()):
+        raise _foreign(folder)
     try:
-        with FileLock(folder / ".lock", timeout=0):
-            for name in _WRITTEN:
-                (folder / name).unlink(missing_ok=True)
-            for picture in (folder / FIGURES).glob("*.png"):
-                picture.unlink()
-            shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+        with FileLock(lock, timeout=0):
+            if not ours:
+                raise _foreign(folder)
+            contents.remove_run(folder)
     except Timeout:
         raise FolderInUseError(f"Another run is writing to {folder}. Wait for it to end.") from None
+
+
+def _foreign(folder: Path) -> UsageError:
+    return UsageError(
+        f"--overwrite removes runs of ppgen only, and {folder} is not empty and has no {contents.CONFIG} of one. "
+        "Remove what lies there, or give another --folder"
+    )
 
 
 def watched(quiet: bool) -> bool:

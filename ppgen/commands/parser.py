@@ -3,6 +3,7 @@
 import difflib
 import json
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +16,9 @@ from ppgen.commands.options import REQUIRED, Option
 FLAGS = ("--help", "--print-config", "--quiet", "--overwrite")
 NAMED = ("inference", "estimator", "negative_phase")
 """Options that name a part of the inference; the part's own arguments follow a dot."""
+
+_MOST_BYTES, _MOST_VALUES = 2**20, 100_000
+_OPENED = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
 
 
 class Parser(ArgumentParser):
@@ -180,16 +184,17 @@ def read_config(path: str) -> dict[str, Any]:
     """Options of a YAML file; `inference: iwae` stands for `inference: {name: iwae}`.
 
     Raises:
-        UsageError: If it is missing, no YAML, or no mapping.
+        UsageError: If it is missing, no YAML, no mapping, or too large.
     """
     import yaml  # type: ignore[import-untyped]
 
     try:
-        content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+        content = yaml.safe_load(_text(Path(path).expanduser()))
+        _check_size(content)
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path} is not YAML: {error}") from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise UsageError(f"--config {path} is not YAML of options: {error}") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UsageError(f"--config {path} must map options to values, as ppgen fit --print-config prints them")
     config = {key.replace("-", "_"): value for key, value in content.items()}
@@ -197,6 +202,47 @@ def read_config(path: str) -> dict[str, Any]:
         if name in config and not isinstance(config[name], dict):
             config[name] = {"name": config[name]}
     return config
+
+
+def _text(path: Path) -> str:
+    """The text of a file, or of what a shell has opened (`--config <(...)`), without waiting for what may never come.
+
+    Raises:
+        OSError: If it cannot be opened.
+        ValueError: If it is too large, no text, or a pipe that nobody has opened.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) and not str(path).startswith(_OPENED):
+        raise ValueError("it is no regular file")
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES} bytes")
+    return content.decode("utf-8")
+
+
+def _check_size(content: Any) -> None:
+    """Count what aliases stand for, each time that they stand for it: a few lines of them may mean billions of values.
+
+    Raises:
+        ValueError: If there are too many values, or a value holds itself.
+    """
+    counts: dict[int, int | None] = {}
+
+    def count(value: Any) -> int:
+        if not isinstance(value, (dict, list)):
+            return 1
+        if id(value) not in counts:
+            counts[id(value)] = None
+            parts = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+            counts[id(value)] = 1 + sum(map(count, parts))
+        found = counts[id(value)]
+        if found is None:
+            raise ValueError("an alias stands inside of what it stands for")
+        return found
+
+    if count(content) > _MOST_VALUES:
+        raise ValueError(f"it stands for {count(content)} values, and no command has more than {_MOST_VALUES}")
 
 
 def option_of(key: str) -> str:

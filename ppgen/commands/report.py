@@ -1,5 +1,6 @@
 """What is written when training has ended: estimates, draws of the posterior, and figures."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -83,13 +84,21 @@ def write_posterior(run: Any, rows: Any, path: Path) -> None:
     fewest, most = POSTERIOR_SAMPLES
     num_samples = max(fewest, min(most, POSTERIOR_VALUES // rows.numel()))
     tree = diagnostics.from_pyro_svi(run.pair, rows, num_samples=num_samples)
+    content = io.BytesIO()  # not the file itself: on a full disk HDF5 breaks off the whole process
+    tree.to_netcdf(content, engine="h5netcdf")
     with replacing(path) as temporary:
-        tree.to_netcdf(temporary, engine="h5netcdf")
+        temporary.write_bytes(content.getvalue())
 
 
 def write_figures(run: Any, data: Dataset, folder: Path) -> list[Path]:
-    """Draw the figures of a run; their paths."""
-    from ppgen.diagnostics import figures
+    """Draw the figures of a run into `figures/` of its folder; their paths.
 
+    Raises:
+        ValueError: If a link would lead out of the folder.
+    """
+    from ppgen.diagnostics import figures
+    from ppgen.training.contents import check_no_links
+
+    check_no_links(folder.parent)
     figures.write_all(run, data, folder)
     return sorted(folder.glob("*.png"))

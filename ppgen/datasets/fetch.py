@@ -7,6 +7,8 @@ from os import PathLike
 from pathlib import Path
 
 ENVIRONMENT = ("PPGEN_DATA", "PPGEN_ROOT")
+LARGEST = 2**28
+"""Bytes that a file may have that is fetched: the largest of the data sets known here has 26 million."""
 
 
 def search_folders(root: str | PathLike | None = None) -> list[Path]:
@@ -63,14 +65,37 @@ def find_or_fetch(
 
 
 def download(url: str, path: Path) -> None:
-    """Fetch one file over the network.
+    """Fetch one file over the network, as long as it is of a size that a data set may have.
 
     Raises:
         OSError: If it cannot be reached or is cut off.
+        ValueError: If it is larger than `LARGEST`.
     """
     import pooch
 
-    pooch.HTTPDownloader(timeout=20)(url, str(path), None)
+    pooch.HTTPDownloader(timeout=20, progressbar=_Limit())(url, str(path), None)
+
+
+class _Limit:
+    """Stands where pooch shows its progress: ends a download that does not end."""
+
+    total = 0
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def update(self, size: int) -> None:
+        """Take note of some bytes more."""
+        self.done += size
+        if max(self.done, self.total) > LARGEST:
+            raise ValueError(f"it holds more than {LARGEST} bytes, and no file of a data set does")
+
+    def reset(self) -> None:
+        """Start to count again, as pooch does before it reports the whole."""
+        self.done = 0
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def _find(folders: Sequence[Path], name: str) -> Path | None:

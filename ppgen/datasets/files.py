@@ -1,9 +1,11 @@
 """Arrays of the user's own: NumPy arrays, tensors, and `.npy` and `.npz` files, mapped from disk if large."""
 
+import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from torch import Tensor
@@ -16,6 +18,21 @@ SUFFIXES = (".npy", ".npz")
 _BEGINNINGS = {".npy": b"\x93NUMPY", ".npz": b"PK"}
 # A file this large is mapped: as float32 it may take eight times its size in memory.
 MAP_BYTES = 256 * 2**20
+DEFLATE_FACTOR = 1032
+"""Deflate, as zip and gzip files use it, makes at most this many bytes of one."""
+
+# What NumPy and zipfile raise on files that are not what they say.
+_UNREADABLE = (
+    ValueError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    MemoryError,
+    OverflowError,
+    KeyError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def source_of_file(path: Path, *, packed: bool = False, memory_map: bool | None = None) -> Source:
@@ -35,6 +52,8 @@ def source_of_file(path: Path, *, packed: bool = False, memory_map: bool | None 
         ValueError: If the file is no such file, or its keys do not say which array is which.
     """
     if not path.is_file():
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"{path} is no regular file, as a pipe or a device is not: its size is not known.")
         raise FileNotFoundError(f"No data file {path} (looked for {path.absolute()}).")
     if path.suffix not in SUFFIXES:
         raise ValueError(f"Data file {path} has suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}.")
@@ -45,16 +64,74 @@ def source_of_file(path: Path, *, packed: bool = False, memory_map: bool | None 
     mapped = path.stat().st_size >= MAP_BYTES if memory_map is None else memory_map
     try:
         if path.suffix == ".npy":
+            with path.open("rb") as file:
+                check_announced(file, path.stat().st_size)
             arrays = {"train": np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)}
             return source_of_arrays(arrays["train"], name=path.stem, packed=packed)
+        _check_members(path, mapped)
         if mapped:
             arrays = mapped_npz(path)
         else:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
                 arrays = {key: members[key] for key in members.files}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"{path} cannot be read as a NumPy file of numbers: {error}") from error
     return source_of_arrays(arrays, name=path.stem, packed=packed)
+
+
+def check_announced(file: IO[bytes], size: int) -> None:
+    """Compare what a `.npy` header announces with the bytes that there are, before memory is taken for it.
+
+    Args:
+        file: At the start of the header; left behind it.
+        size: Bytes from there to the end.
+
+    Raises:
+        ValueError: If the header is none, or announces another number of bytes.
+    """
+    start = file.tell()
+    shape, _, dtype = _header(file)
+    if dtype.hasobject:
+        return  # which is refused when it is read
+    left = size - (file.tell() - start)
+    announced = dtype.itemsize
+    for length in shape:
+        announced *= length
+    if announced != left:
+        raise ValueError(f"its header announces {announced} bytes of values, and {left} follow")
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether column-major, and type, as the header of a `.npy` file says."""
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        read_header = np.lib.format.read_array_header_2_0
+    shape, fortran_order, dtype = read_header(file)
+    return shape, fortran_order, dtype
+
+
+def _check_members(path: Path, mapped: bool) -> None:
+    """Add up what the members of an `.npz` file will take, before any is read."""
+    total = 0
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            stored = info.compress_type == zipfile.ZIP_STORED
+            most = info.compress_size * (1 if stored else DEFLATE_FACTOR)
+            if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and info.file_size > most:
+                raise ValueError(f"member {info.filename!r} cannot hold the {info.file_size} bytes that it announces")
+            with archive.open(info) as member:
+                check_announced(member, info.file_size)
+            total += 0 if stored and mapped else info.file_size
+    if total > memory():
+        raise ValueError(f"its arrays take {total} bytes, more than the memory of this machine")
+
+
+def memory() -> float:
+    """Bytes of memory of this machine; infinite where the system does not say."""
+    if not hasattr(os, "sysconf"):
+        return float("inf")
+    return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
 
 
 def source_of_arrays(data: Any, *, name: str = "array", packed: bool = False) -> Source:
@@ -115,11 +192,7 @@ def mapped_npz(path: Path) -> dict[str, np.ndarray]:
             file.seek(info.header_offset + 26)
             lengths = np.frombuffer(file.read(4), dtype="<u2")
             file.seek(info.header_offset + 30 + int(lengths.sum()))
-            version = np.lib.format.read_magic(file)
-            read_header = np.lib.format.read_array_header_1_0
-            if version != (1, 0):
-                read_header = np.lib.format.read_array_header_2_0
-            shape, fortran_order, dtype = read_header(file)
+            shape, fortran_order, dtype = _header(file)
             if dtype.hasobject:
                 raise ValueError(f"member {key!r} holds Python objects")
             # Both orders by one call: a column-major array is the transpose of a row-major one.

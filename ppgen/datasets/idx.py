@@ -2,14 +2,17 @@
 
 import gzip
 import hashlib
+import math
 import zlib
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 
 from ppgen.datasets.fetch import find_or_fetch
+from ppgen.datasets.files import DEFLATE_FACTOR
 from ppgen.datasets.source import Source
 
 NUM_VALID = 5_000
@@ -46,10 +49,7 @@ MNIST = IDXFiles(
 FASHION_MNIST = IDXFiles(
     name="fashion_mnist",
     folder="FashionMNIST/raw",
-    mirrors=(
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-    ),
+    mirrors=("https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",),
     sha256={
         "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
         "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -120,36 +120,50 @@ def read_idx(path: str | PathLike, sha256: str | None = None, magic: int | None 
         ValueError: On a wrong magic number, a file cut short or too long, or another checksum.
     """
     path = Path(path)
-    content = path.read_bytes()
-    if content[:2] == b"\x1f\x8b":
+    size = path.stat().st_size
+    with path.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+    with cast(IO[bytes], gzip.open(path) if packed else path.open("rb")) as file:
         try:
-            content = gzip.decompress(content)
+            head = file.read(4)
+            _check_magic(path, head, magic)
+            head += file.read(4 * head[3])
+            start = 4 + 4 * head[3]
+            shape = tuple(int(each) for each in np.frombuffer(head[4:].ljust(start - 4, b"\0"), dtype=">u4"))
+            dtype = np.dtype(_TYPES[head[2]])
+            expected = start + dtype.itemsize * math.prod(shape)
+            found = size
+            content = head
+            if expected <= size * (DEFLATE_FACTOR if packed else 1):  # sizes first: the header may announce anything
+                content += file.read(expected - start)
+                found = max(len(content) + len(file.read(1)), 0 if packed else size)
         except (EOFError, OSError, zlib.error) as error:
+            if not packed:
+                raise
             raise ValueError(f"{path} is a damaged gzip file ({error}). Delete it and fetch it again.") from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES or content[3] == 0:
+    if found != expected:
+        state = "cut short" if found < expected else "too long"
         raise ValueError(
-            f"{path} is not an IDX file: its magic number is 0x{content[:4].hex()}, expected 0x0000 followed "
-            "by a type code and the number of dimensions (0x00000803 for images, 0x00000801 for labels)."
+            f"{path} is {state}: its header announces {expected} bytes, it holds {found}"
+            f"{' or more' if found > expected else ''}. Delete it and fetch it again."
         )
-    if magic is not None and int.from_bytes(content[:4], "big") != magic:
+    digest = hashlib.sha256(content).hexdigest() if sha256 else None
+    if digest != sha256:
         raise ValueError(
-            f"{path} is not the file that its name says: its magic number is 0x{content[:4].hex()}, expected "
-            f"0x{magic:08x}. Delete it and fetch it again."
-        )
-    start = 4 + 4 * content[3]
-    shape = tuple(int(size) for size in np.frombuffer(content[4:start].ljust(start - 4, b"\0"), dtype=">u4"))
-    dtype = np.dtype(_TYPES[content[2]])
-    expected = start + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-    if len(content) != expected:
-        state = "cut short" if len(content) < expected else "too long"
-        raise ValueError(
-            f"{path} is {state}: its header announces {expected} bytes, it holds {len(content)}. "
-            "Delete it and fetch it again."
-        )
-    found = hashlib.sha256(content).hexdigest() if sha256 else None
-    if found != sha256:
-        raise ValueError(
-            f"{path} has another content than the published file: sha256 {found}, expected {sha256}. "
+            f"{path} has another content than the published file: sha256 {digest}, expected {sha256}. "
             "Delete it and fetch it again."
         )
     return np.frombuffer(content, dtype=dtype, offset=start).reshape(shape)
+
+
+def _check_magic(path: Path, head: bytes, magic: int | None) -> None:
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES or head[3] == 0:
+        raise ValueError(
+            f"{path} is not an IDX file: its magic number is 0x{head.hex()}, expected 0x0000 followed "
+            "by a type code and the number of dimensions (0x00000803 for images, 0x00000801 for labels)."
+        )
+    if magic is not None and int.from_bytes(head, "big") != magic:
+        raise ValueError(
+            f"{path} is not the file that its name says: its magic number is 0x{head.hex()}, expected "
+            f"0x{magic:08x}. Delete it and fetch it again."
+        )

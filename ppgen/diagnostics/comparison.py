@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from ppgen.diagnostics.comparison_cell import FINISHED, Cell, run_cell
+from ppgen.diagnostics.comparison_folder import FIGURE, NETCDF
+from ppgen.diagnostics.comparison_folder import TEXT_FILE as TEXT
 from ppgen.diagnostics.comparison_plan import check_budget, plan
 from ppgen.switches import check_switches
 
 EPOCHS = 20
-NETCDF, TEXT, FIGURE = "comparison.nc", "comparison.txt", "comparison.png"
 WARMUP_STEPS = 20
 
 

@@ -10,12 +10,10 @@ from typing import Any
 
 import torch
 
+from ppgen.diagnostics.comparison_folder import CELL, FAILED, FINISHED, LOCK, RESULT, read_cell, read_result, same, tidy
 from ppgen.training import checkpoint
 from ppgen.training.folder import compare
 from ppgen.undisturbed import CPU, forked
-
-CELL, RESULT, LOCK = "cell.json", "result.json", ".cell.lock"
-FINISHED, FAILED = "finished", "failed"
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class Cell:
         """
         if self.folder is None or not (self.folder / CELL).exists():
             return
-        old = checkpoint.read_json(self.folder / CELL)
+        old = read_cell(self.folder)
         result = self.finished(old)
         compare(old, self.config, int(result["epochs"]) if result else 0, self.folder)
 
@@ -82,9 +80,8 @@ class Cell:
         """Result in the folder, if it was made with this configuration and did not fail."""
         if self.folder is None or not (self.folder / RESULT).exists():
             return None
-        result = checkpoint.read_json(self.folder / RESULT)
-        same = result.get("config") == (self.config if config is None else config)
-        return result if same and result.get("status") == FINISHED else None
+        result = read_result(self.folder)
+        return result if same(result, self.config if config is None else config) else None
 
 
 def run_cell(cell: Cell, study: Study) -> dict[str, Any]:
@@ -101,6 +98,7 @@ def run_cell(cell: Cell, study: Study) -> dict[str, Any]:
 
             cell.folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(FileLock(cell.folder / LOCK))
+            tidy(cell.folder)
             found = cell.finished()
             if found is not None:
                 return found

@@ -13,6 +13,7 @@ import torch
 from ppgen import inference as inference_module
 from ppgen import registry
 from ppgen.diagnostics.comparison_cell import Cell, Study, seeded
+from ppgen.diagnostics.comparison_folder import check_root
 from ppgen.diagnostics.comparison_rows import check_evaluation, check_new, rows_of
 from ppgen.evaluation.likelihood_methods import METHODS
 from ppgen.inference import Estimator, Inference, NegativePhase, Objective
@@ -54,6 +55,8 @@ def plan(
     root = None if folder is None else Path(folder)
     if root is not None and root.exists() and not root.is_dir():
         raise ValueError(f"folder must be a directory, and {root} is a file.")
+    if folder == "":
+        raise ValueError("folder must be the path of a folder, got an empty one; '.' is the working directory.")
     if evaluation["method"] not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {evaluation['method']!r}.")
     _check_training(training)
@@ -96,6 +99,8 @@ def plan(
                 place = None if root is None else cell_folder(root, model, label, seed)
                 cells.append(Cell(model, label, seed, factory, value, json.loads(json.dumps(mine)), place))
     _check_folders(cells)
+    if root is not None:
+        check_root(root, [cell.folder for cell in cells if cell.folder is not None])
     for cell in cells:
         cell.check_folder()
     length = f"{training['epochs']} epochs" if training.get("steps") is None else f"{training['steps']} steps"

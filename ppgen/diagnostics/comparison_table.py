@@ -1,5 +1,6 @@
 """What a comparison found: an `xarray.Dataset` that prints as a sorted table and the sentences that go with it."""
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -182,5 +183,7 @@ def write(comparison: Comparison, path: Path) -> None:
     """Write a comparison as netCDF in one atomic replacement."""
     from ppgen.training.checkpoint import replacing
 
+    content = io.BytesIO()  # not the file itself: on a full disk HDF5 breaks off the whole process
+    comparison.to_netcdf(content, engine="h5netcdf")
     with replacing(path) as temporary:
-        comparison.to_netcdf(temporary, engine="h5netcdf")
+        temporary.write_bytes(content.getvalue())

@@ -198,6 +198,8 @@ def write_all(run: Any, dataset: Any, folder: Any) -> list[Path]:
         dataset: Its `ppgen.datasets.Dataset`.
         folder: Folder of the pictures, made if there is none.
     """
+    from ppgen.training.storage import replacing
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     shape = dataset.image_shape
@@ -217,7 +219,8 @@ def write_all(run: Any, dataset: Any, folder: Any) -> list[Path]:
             _LOGGER.warning("No figure %r: %s", name, error)
             continue
         paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1], dpi=DPI, bbox_inches="tight", pad_inches=0.1)
+        with replacing(paths[-1]) as temporary:
+            figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight", pad_inches=0.1)
     return paths
 
 

@@ -2,12 +2,16 @@
 
 import csv
 import io
+import os
+import socket
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ppgen.training.checkpoint import replacing
+from ppgen.training.storage import naming, replacing
 
 if TYPE_CHECKING:
     from ppgen.training.run import Run
@@ -65,7 +69,7 @@ class CSVLog:
         """Write what is new."""
         history = event.run.metrics
         if event.kind == "epoch" and list(history[-1]) == self._columns and self.path.exists():
-            with self.path.open("a", newline="", encoding="utf-8") as file:
+            with naming(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self._columns).writerow(history[-1])
         elif event.kind in ("start", "epoch") and history:
             self._columns = list(dict.fromkeys(name for row in history for name in row))
@@ -82,33 +86,67 @@ class CSVLog:
 class TensorBoardLog:
     """Callback that writes the metrics for TensorBoard, by step.
 
+    The records are written here and not by `torch.utils.tensorboard`, whose thread says what goes wrong on a full disk
+    only to the screen.
+
     Args:
         folder: Where the event files go.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._writer: Any = None
+        self._records: Any = None
         self._start = 0
 
     def __call__(self, event: Event) -> None:
         """Write what is new."""
+        try:
+            with naming(self.folder):
+                self._take(event)
+        except OSError:
+            records, self._records = self._records, None
+            with suppress(OSError):  # of what could not be written, which closing tries again
+                if records is not None:
+                    records.close()
+            raise
+
+    def _take(self, event: Event) -> None:
         if event.kind == "start":
             self._start = event.step
         elif event.kind == "epoch":
-            if self._writer is None:
-                from torch.utils.tensorboard import SummaryWriter
+            from tensorboard.compat.proto.summary_pb2 import Summary
 
-                # Points that a killed run wrote after its last checkpoint are hidden when it goes on.
-                self._writer = SummaryWriter(str(self.folder), purge_step=self._start + 1 if self._start else None)
             for name, value in event.metrics.items():
-                if name not in ("epoch", "step"):
-                    self._writer.add_scalar(name, value, event.step)
+                if name not in ("epoch", "step") and value is not None:
+                    summary = Summary(value=[Summary.Value(tag=name, simple_value=float(value))])
+                    self._write(step=event.step, summary=summary)
+            if self._records is not None:
+                self._records.flush()
         elif event.kind == "end":
             self.close()
 
     def close(self) -> None:
-        """Write out what is buffered; called too when training ends by an error or a signal."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Close the file; called too when training ends by an error or a signal."""
+        records, self._records = self._records, None
+        if records is not None:
+            with naming(self.folder):
+                records.close()
+
+    def _write(self, **content: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event as Record
+
+        if self._records is None:
+            self._open()
+        self._records.write(Record(wall_time=time.time(), **content).SerializeToString())
+
+    def _open(self) -> None:
+        from tensorboard.compat.proto.event_pb2 import SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{socket.gethostname()}.{os.getpid()}"
+        number = len(list(self.folder.glob(f"{name}.*")))
+        self._records = RecordWriter((self.folder / f"{name}.{number}").open("xb"))
+        self._write(file_version="brain.Event:2")
+        if self._start:  # points that a killed run wrote after its last checkpoint are hidden when it goes on
+            self._write(step=self._start + 1, session_log=SessionLog(status=SessionLog.START))

@@ -19,9 +19,10 @@ from ppgen.pair import Pair, as_pair
 from ppgen.switches import check_switches
 from ppgen.training import checkpoint, environment, processes, seeds
 from ppgen.training.batches import Source, chunks, example
-from ppgen.training.callbacks import Callback, CSVLog, TensorBoardLog
+from ppgen.training.callbacks import Callback, CSVLog, Event, TensorBoardLog
+from ppgen.training.contents import METRICS, TENSORBOARD
 from ppgen.training.early_stopping import Selection
-from ppgen.training.folder import METRICS, RunFolder
+from ppgen.training.folder import RunFolder
 from ppgen.training.lone_rows import check_last_batch, explaining_lone_rows
 from ppgen.training.loop import Loop
 from ppgen.training.optimizers import OptimizerSpec, resolve_optimizer
@@ -130,9 +131,10 @@ def fit(
 
     Raises:
         ValueError: If an argument is out of its range or a name is not known; if the inference is not sound
-            for this pair; if the folder holds another run.
+            for this pair; if the folder holds another run, damaged files, files of others, or links.
         TypeError: If an argument has the wrong type.
         FolderInUseError: If another run is writing to the folder.
+        OSError: If a disk takes no more; names the file, and says whether a checkpoint is whole.
         DivergenceError: If a value, gradient or parameter is not finite; names the first one. The pair keeps
             its last good weights and the folder its last good checkpoint.
 
@@ -219,7 +221,7 @@ def fit(
             )
             headline += f"; {told_of_points(run.points)}" if run.points else ""
             bar = Progress(headline, stepper.total_steps)
-        logs: list[Callback] = [] if kept is None or not world.writes else _logs(kept.path, stack)
+        logs: list[Callback] = [] if kept is None or not world.writes else _logs(kept, stack)
         loop = Loop(
             run,
             stepper,
@@ -379,12 +381,20 @@ def _check_resume(folder: Any, resume: Any) -> None:
         raise ValueError(f"resume={resume!r} needs a folder to go on from: give fit(folder=...).")
     if folder is not None and not isinstance(folder, (str, Path)):
         raise TypeError(f"folder must be a path, got {type(folder).__name__}.")
+    if folder == "":
+        raise ValueError("folder must be the path of a folder, got an empty one; '.' is the working directory.")
 
 
-def _logs(path: Path, stack: ExitStack) -> list[Callback]:
-    logs: list[Callback] = [CSVLog(path / METRICS)]
-    if find_spec("tensorboard") is None:  # a machine that has torch and Pyro only
-        return logs
-    board = TensorBoardLog(path / "tensorboard")
-    stack.callback(board.close)
-    return [*logs, board]
+def _logs(kept: RunFolder, stack: ExitStack) -> list[Callback]:
+    logs: list[Callback] = [CSVLog(kept.path / METRICS)]
+    if find_spec("tensorboard") is not None:  # not on a machine that has torch and Pyro only
+        board = TensorBoardLog(kept.path / TENSORBOARD)
+        stack.callback(board.close)
+        logs.append(board)
+
+    def write(event: Event) -> None:
+        with kept.writing():
+            for log in logs:
+                log(event)
+
+    return [write]

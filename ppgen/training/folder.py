@@ -2,8 +2,10 @@
 
 import inspect
 import json
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,12 +13,10 @@ from typing import Any
 from torch import Tensor
 
 from ppgen import registry
-from ppgen.inference import from_config, to_config
-from ppgen.training import checkpoint
+from ppgen.inference import Inference, from_config, to_config
+from ppgen.training import checkpoint, contents, stored
+from ppgen.training.contents import BEST, CONFIG, LAST, MODEL
 from ppgen.training.processes import World
-
-CONFIG, MODEL, METRICS = "config.json", "model.safetensors", "metrics.csv"
-LAST, BEST = "checkpoint/last.safetensors", "checkpoint/best.safetensors"
 
 
 class FolderInUseError(RuntimeError):
@@ -33,12 +33,15 @@ class RunFolder:
 
     Raises:
         FolderInUseError: On entering, if the folder is locked.
-        ValueError: On entering, if it holds a run and `resume` is False, or none and `resume` is True.
+        ValueError: On entering, if it holds a run and `resume` is False, or none and `resume` is True; if it holds
+            files of others where a run would write, or links.
+        OSError: On writing, names the file.
     """
 
     def __init__(self, path: str | Path, resume: bool | str, world: World | None = None) -> None:
         self.path, self.resume, self.world = Path(path), resume, world or World()
         self._lock: Any = None
+        self._config: dict[str, Any] = {}
 
     def __enter__(self) -> "RunFolder":
         self.world.first(self._open)
@@ -52,7 +55,8 @@ class RunFolder:
         if self.resume is True and not self.path.exists():
             self._check()
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self.path / ".lock")
+        contents.check_no_links(self.path)
+        self._lock = FileLock(self.path / contents.LOCK)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -61,6 +65,7 @@ class RunFolder:
             ) from None
         try:
             self._check()
+            contents.tidy(self.path)
         except BaseException:
             self._lock.release()
             raise
@@ -73,14 +78,15 @@ class RunFolder:
 
     def _check(self) -> None:
         has_checkpoint = (self.path / LAST).exists()
-        if not self.resume and (has_checkpoint or any((self.path / name).exists() for name in (CONFIG, MODEL))):
+        contents.check_not_foreign(self.path)
+        if not self.resume and contents.is_run(self.path):
             raise ValueError(
                 f"{self.path} already holds a run. Pass resume='auto' to go on with it, or choose another folder."
             )
         if self.resume is True and not has_checkpoint:
             raise ValueError(f"resume=True, but {self.path} holds no checkpoint. Use resume='auto' to start one there.")
 
-    def begin(self, config: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    def begin(self, config: Mapping[str, Any]) -> stored.Checkpoint | None:
         """Compare the configuration with that of the folder, record it, and give the checkpoint.
 
         Raises:
@@ -88,59 +94,92 @@ class RunFolder:
         """
         return self.world.first(lambda: self._begin(json.loads(json.dumps(config))))
 
-    def _begin(self, config: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        last = checkpoint.read(self.path / LAST) if (self.path / LAST).exists() else None
+    def _begin(self, config: dict[str, Any]) -> stored.Checkpoint | None:
+        last = None
+        config["run"] = uuid.uuid4().hex
         if (self.path / CONFIG).exists():
-            old = checkpoint.read_json(self.path / CONFIG)
-            check_format(old, self.path)
-            old = completed(old)
-            compare(old, config, 0 if last is None else int(last[1]["epoch"]), self.path)
+            old = stored.read_config(self.path)
+            last = stored.read_last(self.path, old) if (self.path / LAST).exists() else None
+            compare(completed(old, self.path), config, 0 if last is None else last[1]["epoch"], self.path)
+            config["run"] = old.get("run", config["run"])
             if last is not None:
                 warn_of_environment(old, config)
-        checkpoint.write_json(self.path / CONFIG, config)
+                self._upgrade(old, config, last)
+        self._config = config
+        with self.writing():
+            checkpoint.write_json(self.path / CONFIG, config)
         return last
 
-    def read_best(self) -> dict[str, Tensor]:
-        """Weights and chains of the best epoch."""
-        return self.world.first(lambda: checkpoint.read(self.path / BEST)[0])
+    def _upgrade(self, old: Mapping[str, Any], config: Mapping[str, Any], last: stored.Checkpoint) -> None:
+        """Write the files of an earlier format anew, with digests and the id of the run, before the configuration."""
+        if old["checkpoint_format"] >= checkpoint.FIRST_WITH_DIGEST:
+            return
+        found = {LAST: last}
+        if (self.path / BEST).exists():
+            found = {BEST: stored.read_best(self.path, old, last[1], later=True), LAST: last}
+        self._config = dict(config)
+        for name, (tensors, header) in found.items():
+            self._write(name, tensors, {**header, "upgraded": True})
+
+    def read_best(self, last: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Weights and chains of the best epoch, given the header of the last checkpoint."""
+        return self.world.first(lambda: stored.read_best(self.path, self._config, last, later=True)[0])
 
     def save_last(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
         """Write the state to go on from."""
-        self.world.first(lambda: checkpoint.write(self.path / LAST, tensors, header))
+        self.world.first(lambda: self._write(LAST, tensors, header))
 
     def save_best(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
         """Write the weights and chains of the best epoch."""
-        self.world.first(lambda: checkpoint.write(self.path / BEST, tensors, header))
+        self.world.first(lambda: self._write(BEST, tensors, header))
 
     def save_model(self, state: Mapping[str, Tensor]) -> None:
-        """Write the weights that the run ends with."""
-        self.world.first(lambda: checkpoint.write(self.path / MODEL, state, {"checkpoint_format": checkpoint.FORMAT}))
+        """Write the weights that the run ends with; for others to read, as `load` takes them from the checkpoints."""
+        self.world.first(lambda: self._write(MODEL, state, {}))
+
+    def _write(self, name: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+        own = {"checkpoint_format": checkpoint.FORMAT, "run": self._config["run"]}
+        with self.writing():
+            checkpoint.write(self.path / name, tensors, {**header, **own})
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Context in which an `OSError` says, beside the file, what can still be relied on."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno is None or (error.strerror or "").endswith(")"):
+                raise
+            kept = "the last checkpoint is whole" if (self.path / LAST).exists() else "there is no checkpoint yet"
+            raise OSError(error.errno, f"{error.strerror} ({kept})", error.filename) from error
 
 
-def check_format(config: Mapping[str, Any], path: Path) -> None:
-    """Refuse a folder that a newer version wrote.
+def completed(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """A recorded configuration, with arguments of its model and inference that are newer than it at their defaults.
 
     Raises:
-        ValueError: If the format is missing or newer than this version's.
+        ValueError: If no inference can be made of what it says.
     """
-    version = config.get("checkpoint_format")
-    if not isinstance(version, int) or version > checkpoint.FORMAT:
-        raise ValueError(
-            f"{path / CONFIG} has checkpoint_format {version!r}; this version of ppgen reads up to "
-            f"{checkpoint.FORMAT}. Install the version that wrote it, or a newer one."
-        )
-
-
-def completed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A recorded configuration, with arguments of its model and inference that are newer than it at their defaults."""
-    found, model, inference = dict(config), config.get("model"), config.get("inference")
-    if isinstance(inference, Mapping):
-        found["inference"] = json.loads(json.dumps(to_config(from_config(dict(inference)))))
-    if isinstance(model, Mapping) and model.get("name") is not None:
+    found, model = dict(config), config["model"]
+    found["inference"] = json.loads(json.dumps(to_config(recorded_inference(config, path))))
+    if model["name"] is not None:
         parameters = inspect.signature(registry.lookup("model", model["name"])).parameters.values()
         defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
-        found["model"] = {**model, "arguments": {**json.loads(json.dumps(defaults)), **model["arguments"]}}
+        found["model"] = {**model, "arguments": {**json.loads(json.dumps(defaults)), **model.get("arguments", {})}}
     return found
+
+
+def recorded_inference(config: Mapping[str, Any], path: Path) -> Inference:
+    """The inference that a configuration describes.
+
+    Raises:
+        ValueError: If it describes none.
+    """
+    try:
+        return from_config(dict(config["inference"]))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path / CONFIG} is damaged: field 'inference' describes no inference ({what}).") from error
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any], epochs_done: int, path: Path) -> None:
@@ -153,7 +192,8 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], epochs_done: int, pa
         ValueError: Names the first fields that differ and both values.
     """
     before, after = dict(_flat(old)), dict(_flat(new))
-    names = [name for name in {**before, **after} if not name.startswith("environment.")]
+    own = ("checkpoint_format", "run")
+    names = [name for name in {**before, **after} if name not in own and not name.startswith("environment.")]
     differing = [name for name in names if before.get(name) != after.get(name)]
     if differing == ["training.epochs"]:
         epochs = after["training.epochs"]

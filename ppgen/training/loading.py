@@ -4,24 +4,31 @@ import math
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
-from ppgen import inference as inferences
 from ppgen import registry
 from ppgen.pair import as_pair
-from ppgen.training import checkpoint
+from ppgen.training import checkpoint, stored
 from ppgen.training.batches import from_example
-from ppgen.training.folder import BEST, CONFIG, LAST, MODEL, check_format
+from ppgen.training.contents import CONFIG, LAST
+from ppgen.training.folder import recorded_inference
 from ppgen.training.run import Run
 from ppgen.training.stepper import load_pair_state
 from ppgen.undisturbed import forked
+
+_LARGEST_BATCH = 2**30
+_PREPARE = "Call pair.prepare(batch) with a batch of your data before ppgen.load."
 
 
 def load(folder: str | Path, pair: Any = None) -> Run:
     """Read a run that `fit(folder=...)` kept, finished or not, on the CPU.
 
     Models of the zoo are built again by their registered name and constructor arguments. Nothing is
-    unpickled, and nothing is imported that a file names, so that a folder from a stranger is safe to open.
+    unpickled, nothing is imported that a file names, and sizes are compared with the saved weights before anything
+    is built, so that a folder from a stranger is safe to open. Weights are those of the checkpoints, whose digests are
+    compared; `model.safetensors` is for others to read.
 
     Args:
         folder: Folder of the run.
@@ -32,8 +39,8 @@ def load(folder: str | Path, pair: Any = None) -> Run:
         weights of its last checkpoint.
 
     Raises:
-        ValueError: If the folder holds no run, a file is damaged or of a newer format, the model is not of
-            the zoo and `pair` is missing, or the weights are not those of `pair`.
+        ValueError: If the folder holds no run, a file is damaged, of another run or of a newer format, the model is
+            not of the zoo and `pair` is missing, or the weights are not those of `pair`.
 
     Example:
         >>> import tempfile
@@ -49,22 +56,20 @@ def load(folder: str | Path, pair: Any = None) -> Run:
     path = Path(folder)
     if not (path / CONFIG).exists():
         raise ValueError(f"{path} holds no run: there is no {CONFIG}. Give the folder that fit(folder=...) wrote.")
-    config = checkpoint.read_json(path / CONFIG)
-    check_format(config, path)
+    config = stored.read_config(path)
     if not (path / LAST).exists():
         raise ValueError(f"The run in {path} was ended before its first checkpoint; start it again.")
-    tensors, header = checkpoint.read(path / LAST)
-    finished = bool(header["finished"])
-    restored = finished and bool(config["training"]["restore_best"]) and (path / BEST).exists()
-    final = checkpoint.read(path / BEST)[0] if restored else tensors
+    tensors, header = stored.read_last(path, config)
+    finished, selection = header["finished"], header["selection"]
+    restored = finished and config["training"]["restore_best"] and selection is not None and bool(selection["epoch"])
+    final = stored.read_best(path, config, header)[0] if restored else tensors
     weights = checkpoint.section(final, "pair")
-    if finished and (path / MODEL).exists():
-        weights = checkpoint.read(path / MODEL)[0]
+    inference = recorded_inference(config, path)
     pair = _rebuild(config["model"], weights, path) if pair is None else as_pair(pair)
-    _fill(pair, weights, config["model"])
+    _fill(pair, weights, config["model"], path)
+    _check_finite(pair, path)
     pair.inference_state = checkpoint.section(final, "inference") or None
     pair.initialised = True
-    selection = header["selection"]
     state = {
         "epoch": header["epoch"],
         "step": header["step"],
@@ -78,9 +83,9 @@ def load(folder: str | Path, pair: Any = None) -> Run:
     }
     return Run(
         pair,
-        inferences.from_config(config["inference"]),
+        inference,
         config["data"]["description"],
-        config,
+        {name: value for name, value in config.items() if name != "run"},
         metrics=header["metrics"],
         state=state,
         seconds=header["seconds"],
@@ -97,20 +102,56 @@ def _rebuild(model: dict[str, Any], weights: dict[str, Tensor], path: Path) -> A
             "so it cannot be built from a file. Build it as for training and "
             "give it: ppgen.load(folder, pair=...)."
         )
-    pair = registry.lookup("model", model["name"])(**model["arguments"])
+    name, arguments = model["name"], model.get("arguments", {})
+    cls = registry.lookup("model", name)
+    what = f"{path / CONFIG} is damaged: field 'model.arguments'"
+    try:
+        with torch.device("meta"):  # sizes without memory: a file may name any
+            shapes = {key: value.shape for key, value in cls(**arguments).state_dict().items()}
+    except Exception as error:  # whatever a constructor says to what a file holds
+        raise ValueError(f"{what} makes no {name} ({type(error).__name__}: {error}).") from error
+    for key in shapes:
+        found = weights[key].shape if key in weights else None
+        if found != shapes[key]:
+            stored_as = "there is none" if found is None else f"it is {tuple(found)}"
+            raise ValueError(
+                f"{what} is of a {name} whose {key!r} has shape {tuple(shapes[key])}, and in the saved weights "
+                f"{stored_as}: configuration and weights are not of one run."
+            )
+    pair = cls(**arguments)
     dtypes = {value.dtype for value in weights.values() if value.is_floating_point()}
     return pair.to(dtypes.pop()) if len(dtypes) == 1 else pair
 
 
-def _fill(pair: Any, weights: dict[str, Tensor], model: dict[str, Any]) -> None:
+def _fill(pair: Any, weights: dict[str, Tensor], model: dict[str, Any], path: Path) -> None:
     """Put the weights into the pair, whose parameters may be made only when it first sees a batch."""
     if set(weights) != set(pair.state_dict()):
+        batch = _zeros(model["example"], path)
         with forked(pair.device):
             try:
-                pair.prepare(from_example(model["example"]))
+                pair.prepare(batch)
             except Exception as error:  # whatever a user's program does with zeros
                 raise ValueError(
-                    f"The pair has not made its parameters, and a batch of zeros does not do ({error}). Call "
-                    "pair.prepare(batch) with a batch of your data before ppgen.load."
+                    f"The pair has not made its parameters, and a batch of zeros does not do ({error}). {_PREPARE}"
                 ) from error
     load_pair_state(pair, weights)
+
+
+def _zeros(example: dict[str, Any], path: Path) -> Any:
+    """Batch of zeros with recorded shapes, if it is of a size that a batch may have."""
+    try:
+        with torch.device("meta"):
+            batch = from_example(example)
+        size = sum(each.nbytes for each in tree_leaves(batch))
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{path / CONFIG} is damaged: field 'model.example' describes no batch ({error}).") from error
+    if size > _LARGEST_BATCH:
+        raise ValueError(f"{path / CONFIG} tells of batches of {size} bytes, too many to try one. {_PREPARE}")
+    return from_example(example)
+
+
+def _check_finite(pair: Any, path: Path) -> None:
+    """Refuse trained weights that are not finite, which no run writes."""
+    for name, value in pair.named_parameters():
+        if value.requires_grad and not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{path} is damaged: its weights {name!r} are not finite.")

@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
-from ppgen.training import checkpoint
 from ppgen.training.callbacks import Callback, Event
 from ppgen.training.checkpoint import prefixed, section
+from ppgen.training.contents import LAST
 from ppgen.training.divergence import DivergenceError, Snapshot, explain
 from ppgen.training.early_stopping import Selection
 from ppgen.training.environment import peak_memory
-from ppgen.training.folder import LAST, RunFolder
+from ppgen.training.folder import RunFolder
 from ppgen.training.progress import Progress
 from ppgen.training.run import Run
 from ppgen.training.settings import Settings
@@ -189,14 +189,11 @@ class Loop:
         self._check()
         self._record()
         if self.best is not None and not self._best_saved and self.selection is not None:
-            self.folder.save_best(
-                self.world.whole(self.best), self.selection.to_dict() | {"checkpoint_format": checkpoint.FORMAT}
-            )
+            self.folder.save_best(self.world.whole(self.best), self.selection.to_dict())
             self._best_saved = True
         tensors, numbers = self.stepper.capture()
         tensors = joined(self.world, tensors)
         header = {
-            "checkpoint_format": checkpoint.FORMAT,
             **numbers,
             "processes": self.world.size,
             "seconds": self._seconds(),
@@ -213,16 +210,23 @@ class Loop:
         self._emit("checkpoint")
 
     def resume(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-        """Put back what a checkpoint holds; a finished run that is given more epochs goes on."""
-        self.stepper.restore(shared(self.world, tensors, header, self.settings.seed), header)
-        self.validation.load_state(section(tensors, "validation"))
+        """Put back what a checkpoint holds; a finished run that is given more epochs goes on.
+
+        Raises:
+            ValueError: If it is not the state of this run.
+        """
+        try:
+            self.stepper.restore(shared(self.world, tensors, header, self.settings.seed), header)
+            self.validation.load_state(section(tensors, "validation"))
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
+            raise ValueError(f"{self.run.folder} is damaged: {LAST} is not the state of this run ({error}).") from error
         self.run.metrics[:] = header["metrics"]
         self._seconds_before = float(header["seconds"])
         if self.selection is not None and header["selection"] is not None:
             self.selection.load(header["selection"])
             if self._keeps_best and self.selection.epoch is not None and self.folder is not None:
                 device = self.stepper.source.device
-                best = self.world.own(self.folder.read_best())
+                best = self.world.own(self.folder.read_best(header))
                 self.best = {name: value.to(device) for name, value in best.items()}
         self.finished = header["finished"] and (
             header["stopped_by"] is not None or self.stepper.step >= self.stepper.total_steps

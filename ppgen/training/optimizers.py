@@ -190,11 +190,34 @@ def load_optimizer_state(
     tensors: Mapping[str, Tensor],
     scalars: Mapping[str, Any],
 ) -> None:
-    """Put back what `optimizer_state` gave; step sizes and other settings stay those of this optimiser."""
+    """Put back what `optimizer_state` gave; step sizes and other settings stay those of this optimiser.
+
+    Raises:
+        ValueError: If it is not the state of an optimiser of these parameters.
+    """
     states: dict[str, dict[str, Any]] = {}
     for name, value in {**tensors, **scalars}.items():
         parameter, _, key = name.rpartition("/")
         states.setdefault(parameter, {})[key] = value
     ordered = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if isinstance(optimizer, tuple(cls for cls, _ in OPTIMIZERS.values())):
+        _check_state({name: parameter.shape for parameter, name in names.items()}, states)
     packed = {index: states[names[p]] for index, p in enumerate(ordered) if names[p] in states}
     optimizer.load_state_dict({"state": packed, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _check_state(shapes: Mapping[str, torch.Size], states: Mapping[str, Mapping[str, Any]]) -> None:
+    """Compare the state of an optimiser with its parameters: kernels trust its shapes."""
+    keys = {key for state in states.values() for key in state}
+    for name, state in states.items():
+        if name not in shapes:
+            raise ValueError(f"the optimiser has a state of {name!r}, and there is no such parameter")
+        for key in keys:
+            if key not in state:
+                raise ValueError(f"the optimiser's state of {name!r} lacks {key!r}")
+            value = state[key]
+            if isinstance(value, Tensor) and value.shape not in (shapes[name], torch.Size(())):
+                raise ValueError(
+                    f"the optimiser's {key!r} of {name!r} has shape {tuple(value.shape)}, and not that of the "
+                    f"parameter, {tuple(shapes[name])}"
+                )

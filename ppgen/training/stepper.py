@@ -207,15 +207,26 @@ class Stepper:
         }
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-        """Put back what `capture` gave."""
+        """Put back what `capture` gave.
+
+        Raises:
+            ValueError: If the numbers contradict each other, or the tensors are not the state of this run.
+        """
+        step, epoch, position, rows = (int(numbers[name]) for name in ("step", "epoch", "position", "rows"))
+        done = epoch * self.steps_per_epoch + position
+        cut = position == 0 and step == self.total_steps < done  # an epoch that the run's last step ended early
+        if not (step == done or cut) or rows != min(position * self.batch_size, self.source.num_train):
+            raise ValueError(
+                f"step {step} is not {epoch} epochs of {self.steps_per_epoch} steps and {position} of {rows} rows"
+            )
         load_pair_state(self.pair, section(tensors, "pair"))
         load_optimizer_state(self.optimizer, self._names, section(tensors, "optimizer"), numbers["optimizer"])
         device = self.source.device
         self.bound.load_state({name: value.to(device) for name, value in section(tensors, "inference").items()})
-        self.step, self.epoch = int(numbers["step"]), int(numbers["epoch"])
+        self.step, self.epoch = step, epoch
         self.execution.restore(numbers.get("execution", "eager"), self.step)
         self._begin_epoch()
-        self.position, self.num_rows = int(numbers["position"]), int(numbers["rows"])
+        self.position, self.num_rows = position, rows
         self.total = tensors["value_sum"].to(device, copy=True)
         random = {name: value.cpu() for name, value in section(tensors, "random").items()}
         self.generator.set_state(random["data"])
