@@ -55,8 +55,9 @@ def explained(error: BaseException) -> tuple[str, int] | None:
     """
     if isinstance(error, UsageError):
         return one_line(str(error)), BAD_INPUT
-    if isinstance(error, _MISSING):
-        return one_line(f"{error.strerror}: {error.filename}" if error.filename else str(error)), BAD_INPUT
+    if isinstance(error, _MISSING) or (isinstance(error, OSError) and error.errno is not None):
+        text = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+        return one_line(text), BAD_INPUT if isinstance(error, _MISSING) else FAILED  # a disk that is full, or fails
     if not _raised_by_us(error.__traceback__):
         return None
     if isinstance(error, FloatingPointError):  # training diverged: neither a bad argument nor a bug
