@@ -99,8 +99,11 @@ def train(command: Command, line: str, show: Callable[[str], None] = print) -> t
     settings = {option.name: values[option.name] for option in _training_options()}
     if settings["epochs"] is None and settings["steps"] is None:
         settings["epochs"] = EPOCHS
-    if values["overwrite"] and is_writer():
-        folders.clear(folder)
+    if values["overwrite"]:
+        if folder.is_dir():
+            _check(command, data, inference, settings)
+        if is_writer():
+            folders.clear(folder)
     started = False
 
     def on_start(event: Any) -> None:
@@ -132,6 +135,23 @@ def train(command: Command, line: str, show: Callable[[str], None] = print) -> t
     if not started and is_writer():
         show(f"{folder} holds this run, finished: nothing to train (--overwrite starts it again)")
     return run, data
+
+
+class _NothingRefusedError(Exception):
+    """The end of a training that was only to be checked."""
+
+
+def _check(command: Command, data: Dataset, inference: Any, settings: Mapping[str, Any]) -> None:
+    """Raise what `fit` refuses, before a run is removed for one that cannot be."""
+
+    def at_start(event: Any) -> None:
+        raise _NothingRefusedError
+
+    model = build_model(command.model, command.values, data.num_features, command.values["seed"])
+    try:
+        fit(model, data, inference, callbacks=[at_start], progress=False, **settings)
+    except _NothingRefusedError:
+        pass
 
 
 def _how_to_go_on(what: str, folder: Path, line: str) -> str:
