@@ -39,12 +39,11 @@ newest: $(STAMP)  ## what feels other versions of other libraries: figures, Arvi
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal $(FOREIGN)
 
 warnings: $(STAMP)  ## what other libraries say will go: deprecations that the same tests meet, which fail none
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal --quiet --no-header -r N \
-	    --override-ini "filterwarnings=error" \
-	    --override-ini "filterwarnings=always::DeprecationWarning always::PendingDeprecationWarning" $(FOREIGN)
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal --quiet -r N \
+	    -W always::DeprecationWarning -W always::PendingDeprecationWarning $(FOREIGN)
 
 fuzz: $(STAMP)  ## the long corpora of random calls, programs, command lines, folders and kills, counted in a table
-	$(BIN)/python -m tests.fuzz
+	PYTHONPATH=tests $(BIN)/python -m fuzz
 
 lint: $(STAMP)  ## style, format and types
 	$(BIN)/ruff check .

@@ -56,6 +56,10 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (f"{FIT} --data good.npy --batchsize 3", "unknown option --batchsize Did you mean --batch-size"),
         (f"{FIT} --data good.npy --steps 3", "exactly one epochs steps"),
         (f"{FIT} --data good.npy --device gpu7", "device 'gpu7'"),
+        (f"{FIT} --data good.npy --inference ''", "Unknown inference ''"),
+        (f"{FIT} --data good.npy --estimator ''", "Unknown estimator ''"),
+        ("fit --model '' --data good.npy", "Unknown model ''"),
+        ("sample . --output ''", "--output must end in .npy or .png"),
         (f"{FIT} --data good.npy --inference pdc", "Unknown inference 'pdc' Did you mean"),
         (
             "fit SigmoidBeliefNet --data good.npy --sizes 6,3 --inference disarm --estimator LeaveOneOut",

@@ -64,7 +64,8 @@ def read(arguments: Sequence[str]) -> Command:
     path = given(rest, "config")
     config = {} if path is None else read_config(path)
     rest = without(rest, "config")
-    name = alone[0] if alone else given(rest, "model") or config.get("model")
+    asked = given(rest, "model")
+    name = alone[0] if alone else config.get("model") if asked is None else asked
     if len(alone) > 1:
         raise UsageError(f"unexpected argument {alone[1]!r} after the model {alone[0]!r}")
     if name is None and "--help" not in rest:
@@ -182,12 +183,15 @@ def _parts(arguments: Sequence[str], config: dict[str, Any], model: type | None)
     chosen: dict[str, str | None] = {}
     for name in ("inference", "estimator", "negative_phase"):
         old = config.get(name) or {}
-        new = given(arguments, f"{name}.name") or old.get("name")
+        asked = given(arguments, f"{name}.name")
+        new = old.get("name") if asked is None else asked
         if new is not None and old and registry.normalise(str(new)) != registry.normalise(str(old.get("name", new))):
             config.pop(name)
         chosen[name] = new if new is None or str(new).lower() not in ("auto", "none", "null") else None
     default = getattr(model, "default_inference", "elbo")
-    return Parts(chosen["inference"] or default, chosen["estimator"], chosen["negative_phase"])
+    return Parts(
+        default if chosen["inference"] is None else chosen["inference"], chosen["estimator"], chosen["negative_phase"]
+    )
 
 
 def _training_options() -> list[Option]:

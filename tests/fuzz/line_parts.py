@@ -107,7 +107,7 @@ SAMPLE: dict[str, Values] = {
 }
 PICTURE: dict[str, Values] = {"image-shape": word(("3,3", "1,9"), "3,4", "0,9", "-3,-3", "9", f"{HUGE},1")}
 COMPARE: dict[str, Values] = {
-    "inferences": word(("cd", "cd,pcd"), "pdc", ",", "cd;pcd", "elbo,iwae"),
+    "inferences": word(("cd", "cd,pcd"), "pdc", ",", "cd;pcd", "cd,pdc"),
     "seeds": whole(("1",), "0", "-1"),
     "processes": whole(("0",), "-1"),
     "num-particles": whole(("5",), "0", "-1"),
