@@ -22,6 +22,8 @@ from importlib.util import spec_from_file_location
 from multiprocessing.connection import Connection, wait
 from typing import Any, TextIO
 
+from ppgen import extension
+
 PRELOADED = (
     "ppgen.diagnostics.comparison_cell",
     "ppgen.diagnostics.gradient_noise",
@@ -160,7 +162,8 @@ def work(payload: bytes, index: int, sender: Any, modules: Mapping[str, Any]) ->
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        cells, study = pickle.loads(payload)
+        cells, study, registrations = pickle.loads(payload)
+        extension.adopt(registrations)
     except Exception as error:  # a module that is not found, a class that cannot be made again
         sender.send({"status": "failed", "error": f"{type(error).__name__}: {error}", "traceback": ""})
         return

@@ -13,6 +13,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+from ppgen import extension
 from ppgen.diagnostics.comparison_cell import Cell, Study, failure
 
 SERVER = Path(__file__).with_name("comparison_server.py")
@@ -72,7 +73,7 @@ def _pickled(cells: Sequence[Cell], study: Study) -> bytes:
     import cloudpickle
 
     try:
-        return cloudpickle.dumps((list(cells), study))
+        return cloudpickle.dumps((list(cells), study, extension.registrations()))
     except Exception as error:  # whatever an object says when it is pickled
         raise ValueError(
             f"model_factory, data and inferences must be things that can be sent to another process, and one cannot "
