@@ -8,8 +8,11 @@ MINUTES ?= 30
 PEERS ?= .venv-peers
 PEERS_PYTHON ?= $(PEERS)/bin/python
 QUICK ?=
+# Tests in which the versions of other libraries matter most, for `make newest` and `make warnings`.
+FOREIGN ?= ppgen/diagnostics ppgen/datasets tests/test_figures.py tests/test_completions.py tests/test_arviz.py \
+    tests/test_diagnostics.py tests/test_diagnostics_mcmc.py tests/test_compare.py tests/test_contract.py tests/test_cli.py
 
-.PHONY: help install demo test lint docs bench results lock clean
+.PHONY: help install demo test newest warnings fuzz lint docs bench results lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -27,10 +30,20 @@ $(STAMP): requirements.lock pyproject.toml | $(BIN)/python
 	@touch $@
 
 demo: $(STAMP)  ## three models of the embedded digits under eight inferences, compared and drawn
-	$(BIN)/python -m ppgen demo
+	$(BIN)/python -P -m ppgen demo
 
 test: $(STAMP)  ## the tests and the examples in docstrings
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+
+newest: $(STAMP)  ## what feels other versions of other libraries: figures, ArviZ, contracts, the command
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal $(FOREIGN)
+
+warnings: $(STAMP)  ## what other libraries say will go: deprecations that the same tests meet, which fail none
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal --quiet -r N \
+	    -W always::DeprecationWarning -W always::PendingDeprecationWarning $(FOREIGN)
+
+fuzz: $(STAMP)  ## the long corpora of random calls, programs, command lines, folders and kills, counted in a table
+	PYTHONPATH=tests $(BIN)/python -m fuzz
 
 lint: $(STAMP)  ## style, format and types
 	$(BIN)/ruff check .

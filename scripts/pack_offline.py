@@ -73,7 +73,7 @@ def pack(folder: Path, python: str, packages: list[str], data: list[Path]) -> No
     if unknown:
         sys.exit(f"requirements.lock pins nothing for Python {python} under: {', '.join(unknown)}")
     folder.mkdir(parents=True, exist_ok=True)
-    pip = [sys.executable, "-m", "pip", "--quiet"]
+    pip = [sys.executable, "-P", "-m", "pip", "--quiet"]
     platforms = [f"--platform=manylinux{tag}_x86_64" for tag in ("2014", "_2_17", "_2_28", "_2_34")]
     wheels = [
         "--no-deps",
@@ -85,7 +85,9 @@ def pack(folder: Path, python: str, packages: list[str], data: list[Path]) -> No
     subprocess.run([*pip, "download", *wheels, *(pins[name] for name in packages)], check=True)
     with tempfile.TemporaryDirectory() as scratch:
         # By way of the sdist: a wheel built in the checkout takes along what an earlier build left there.
-        subprocess.run([sys.executable, "-m", "build", f"--outdir={scratch}", ROOT], check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-P", "-m", "build", f"--outdir={scratch}", ROOT], check=True, capture_output=True
+        )
         for wheel in Path(scratch).glob("*.whl"):
             shutil.copy(wheel, folder)
     for path in data:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ppgen import registry
 from ppgen.cli import main
@@ -55,6 +56,10 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (f"{FIT} --data good.npy --batchsize 3", "unknown option --batchsize Did you mean --batch-size"),
         (f"{FIT} --data good.npy --steps 3", "exactly one epochs steps"),
         (f"{FIT} --data good.npy --device gpu7", "device 'gpu7'"),
+        (f"{FIT} --data good.npy --inference ''", "Unknown inference ''"),
+        (f"{FIT} --data good.npy --estimator ''", "Unknown estimator ''"),
+        ("fit --model '' --data good.npy", "Unknown model ''"),
+        ("sample . --output ''", "--output must end in .npy or .png"),
         (f"{FIT} --data good.npy --inference pdc", "Unknown inference 'pdc' Did you mean"),
         (
             "fit SigmoidBeliefNet --data good.npy --sizes 6,3 --inference disarm --estimator LeaveOneOut",
@@ -188,3 +193,52 @@ def test_only_our_own_raise_statements_are_explained() -> None:
     with pytest.raises(ValueError, match="Unknown model") as ours:
         registry.canonical("model", "nothing")
     assert explained(ours.value) is not None
+
+
+@pytest.mark.parametrize("wrong", ["--lr -1", "--monitor nothing", "--hidden 0", "--inference.k 0", "--clip-norm nan"])
+def test_a_line_that_is_refused_removes_no_run(wrong: str, capsys: pytest.CaptureFixture) -> None:
+    """Catches --overwrite that removes a run before it is known that another one can take its place."""
+    line = shlex.split(f"{FIT} --data good.npy --folder run")
+    assert main(line) == 0
+    before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    assert main([*line, "--overwrite", *wrong.split()]) == 2
+    assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before
+    assert main([*line, "--overwrite", "--seed", "3"]) == 0
+    assert '"seed": 3' in Path("run/config.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("sample run --num-samples 1000000000000", "num_samples=1000000000000 needs at least GiB this machine has"),
+        ("sample run --num-samples 99999999999999999999999", "--num-samples must be less than 2^63"),
+        ("sample run --num-samples 3 --chunk 99999999999999999999999", "--chunk must be less than 2^63"),
+        ("evaluate run --method ais --betas 1000000000000", "betas=1000000000000 needs at least GiB"),
+        ("evaluate run --method ais --num-chains 1000000000000", "num_chains=1000000000000 needs at least GiB"),
+        (f"{FIT} --data good.npy --folder other --inference.k 99999999999999999999999", "--inference.k less than 2^63"),
+        (
+            "compare rbm --hidden 2 --data good.npy --inferences cd --epochs 1 --seeds 1000000000000 --folder other",
+            "seeds=1000000000000 needs at least GiB",
+        ),
+    ],
+)
+def test_numbers_too_large_are_refused(line: str, words: str, capsys: pytest.CaptureFixture) -> None:
+    """Catches a number that is left to the allocator, to a loop without end, or to an overflow in PyTorch."""
+    assert main(shlex.split(f"{FIT} --data good.npy --folder run")) == 0
+    capsys.readouterr()
+    assert main(shlex.split(line)) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and all(word in message for word in words.split())
+
+
+def test_a_full_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """Catches the traceback of an allocator, which tells a user nothing that could be done."""
+
+    def load(root: object) -> None:
+        torch.empty(2**50)
+
+    monkeypatch.setitem(registry.DATASETS, "large", "ppgen.datasets.digits:load_large")
+    monkeypatch.setattr("ppgen.datasets.digits.load_large", load, raising=False)
+    assert main(shlex.split(f"{FIT} --data large")) == 1
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "not enough memory for 4.19e+06 GiB at once: make" in message

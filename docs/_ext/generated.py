@@ -96,7 +96,7 @@ class CommandOutput(Directive):
 
     def run(self) -> list[nodes.Node]:
         arguments = self.arguments[0].split()
-        command = [sys.executable, "-m", "ppgen", *arguments]
+        command = [sys.executable, "-P", "-m", "ppgen", *arguments]
         wide = os.environ | {"COLUMNS": "92"}
         done = subprocess.run(command, capture_output=True, text=True, env=wide)
         if done.returncode:

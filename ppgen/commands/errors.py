@@ -13,6 +13,9 @@ _RAISE = dis.opmap["RAISE_VARARGS"]
 _MISSING = (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError, IsADirectoryError)
 
 
+_NO_MEMORY = r"(?:can't allocate memory: you tried to allocate (\d+) bytes|out of memory)"
+"""What PyTorch says when memory is at an end, on the CPU and on a GPU."""
+
 _AS_OPTIONS = (
     (
         r'datasets\.load\([^()]*binarize="threshold"\)(, "fixed" or "dynamic")?',
@@ -58,6 +61,10 @@ def explained(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, _MISSING) or (isinstance(error, OSError) and error.errno is not None):
         text = f"{error.strerror}: {error.filename}" if error.filename else str(error)
         return one_line(text), BAD_INPUT if isinstance(error, _MISSING) else FAILED  # a disk that is full, or fails
+    full = re.search(_NO_MEMORY, str(error)) if isinstance(error, RuntimeError) else None
+    if full or isinstance(error, MemoryError):
+        size = f" for {int(full[1]) / 2**30:.3g} GiB at once" if full and full[1] else ""
+        return f"not enough memory{size}: make the model, the batches or the number of draws smaller", FAILED
     if not _raised_by_us(error.__traceback__):
         return None
     if isinstance(error, FloatingPointError):  # training diverged: neither a bad argument nor a bug

@@ -66,7 +66,8 @@ def read(arguments: Sequence[str]) -> Command:
     path = given(rest, "config")
     config = {} if path is None else read_config(path)
     rest = without(rest, "config")
-    name = alone[0] if alone else given(rest, "model") or config.get("model")
+    asked = given(rest, "model")
+    name = alone[0] if alone else config.get("model") if asked is None else asked
     if len(alone) > 1:
         raise UsageError(f"unexpected argument {alone[1]!r} after the model {alone[0]!r}")
     if name is None and "--help" not in rest:
@@ -101,8 +102,11 @@ def train(command: Command, line: str, show: Callable[[str], None] = print) -> t
     settings = {option.name: values[option.name] for option in _training_options()}
     if settings["epochs"] is None and settings["steps"] is None:
         settings["epochs"] = EPOCHS
-    if values["overwrite"] and is_writer():
-        folders.clear(folder)
+    if values["overwrite"]:
+        if folder.is_dir():
+            _check(command, data, inference, settings)
+        if is_writer():
+            folders.clear(folder)
     started = False
 
     def on_start(event: Any) -> None:
@@ -136,6 +140,23 @@ def train(command: Command, line: str, show: Callable[[str], None] = print) -> t
     return run, data
 
 
+class _NothingRefusedError(Exception):
+    """The end of a training that was only to be checked."""
+
+
+def _check(command: Command, data: Dataset, inference: Any, settings: Mapping[str, Any]) -> None:
+    """Raise what `fit` refuses, before a run is removed for one that cannot be."""
+
+    def at_start(event: Any) -> None:
+        raise _NothingRefusedError
+
+    model = build_model(command.model, command.values, data.num_features, command.values["seed"])
+    try:
+        fit(model, data, inference, callbacks=[at_start], progress=False, **settings)
+    except _NothingRefusedError:
+        pass
+
+
 def _how_to_go_on(what: str, folder: Path, line: str) -> str:
     if not is_writer():
         return ""
@@ -164,12 +185,15 @@ def _parts(arguments: Sequence[str], config: dict[str, Any], model: type | None)
     chosen: dict[str, str | None] = {}
     for name in ("inference", "estimator", "negative_phase"):
         old = config.get(name) or {}
-        new = given(arguments, f"{name}.name") or old.get("name")
+        asked = given(arguments, f"{name}.name")
+        new = old.get("name") if asked is None else asked
         if new is not None and old and registry.normalise(str(new)) != registry.normalise(str(old.get("name", new))):
             config.pop(name)
         chosen[name] = new if new is None or str(new).lower() not in ("auto", "none", "null") else None
     default = getattr(model, "default_inference", "elbo")
-    return Parts(chosen["inference"] or default, chosen["estimator"], chosen["negative_phase"])
+    return Parts(
+        default if chosen["inference"] is None else chosen["inference"], chosen["estimator"], chosen["negative_phase"]
+    )
 
 
 def _training_options() -> list[Option]:

@@ -64,7 +64,9 @@ class Parser(ArgumentParser):
         flat = [word for pair in words for word in pair]
         if config:
             flat = ["--config", json.dumps(config), *flat]
-        return self.parse_args(flat).as_dict()
+        values: dict[str, Any] = self.parse_args(flat).as_dict()
+        _check_integers(values)
+        return values
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the message as one line.
@@ -108,6 +110,17 @@ class Parser(ArgumentParser):
             expected = f"expected lists in brackets, such as {nested}" if nested else _expectation(key[2])
             return f"{option_of(key[1])}: {expected}"
         return one_line(message.replace("/--hidden+", ""))
+
+
+def _check_integers(values: Any, name: str = "") -> None:
+    """Raise if a number is one that no tensor can hold."""
+    if isinstance(values, int) and not -(2**63) <= values < 2**63:
+        raise UsageError(f"{option_of(name)} must be less than 2^63, got {values}")
+    parts = values.items() if isinstance(values, dict) else ()
+    for part, value in parts:
+        _check_integers(value, f"{name}.{part}" if name else part)
+    for value in values if isinstance(values, list) else ():
+        _check_integers(value, name)
 
 
 def tidy(arguments: Sequence[str]) -> list[str]:

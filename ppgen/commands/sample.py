@@ -24,7 +24,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run `ppgen sample FOLDER`."""
     values = _parser().read(arguments)
     check_folder(values["folder"])
-    path = Path(values["output"] or Path(values["folder"]) / SAMPLES).expanduser()
+    output = Path(values["folder"]) / SAMPLES if values["output"] is None else Path(values["output"])
+    path = output.expanduser()
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--output must end in .npy or .png, got {str(path)!r}")
     if not path.parent.is_dir():

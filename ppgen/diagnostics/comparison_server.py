@@ -1,7 +1,10 @@
-"""The process that starts those of the cells: `python -m ppgen.diagnostics.comparison_server`, by `run_in_processes`.
+"""The process that starts those of the cells: this file as a script of `python -P`, by `run_in_processes`.
 
 It reads a line of JSON and the pickled cells from the pipe at its input, and writes a line of JSON for each cell that
 ended. When its input ends, because all is done or because the process at the other end is gone, it stops what runs.
+
+Nothing that lies in the current folder is run in the place of a library: neither that folder nor PYTHONPATH is looked
+through before everything of ours is imported. Modules that the caller had imported are taken from where it had them.
 """
 
 import importlib
@@ -12,6 +15,10 @@ import signal
 import sys
 import threading
 from collections import deque
+from collections.abc import Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from multiprocessing.connection import Connection, wait
 from typing import Any, TextIO
 
@@ -40,10 +47,46 @@ def main() -> int:
     source = sys.stdin.buffer
     head = json.loads(source.readline())
     payload = source.read(head["bytes"])
-    for name in PRELOADED:  # nothing is computed here, so no thread of torch is there when processes fork
-        importlib.import_module(name)
-    Server(payload, head["cells"], head["processes"], channel).run()
+    sys.meta_path.insert(0, Places(head["modules"]))
+    try:
+        preload()
+    except ModuleNotFoundError:  # a library that the caller finds by PYTHONPATH alone
+        look_in(head["path"])
+        preload()
+    look_in(head["path"])
+    os.environ.update(head["environment"])
+    Server(payload, head["cells"], head["processes"], channel, head["modules"]).run()
     return 0
+
+
+class Places(MetaPathFinder):
+    """Finds the modules that the caller had imported where it had found them: the same ppgen, the user's own modules.
+
+    Args:
+        modules: File of each, and the folders of a package or None.
+    """
+
+    def __init__(self, modules: Mapping[str, tuple[str, Sequence[str] | None]]) -> None:
+        self.modules = modules
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
+        if path is not None or fullname not in self.modules:
+            return None
+        file, folders = self.modules[fullname]
+        return spec_from_file_location(
+            fullname, file, submodule_search_locations=None if folders is None else list(folders)
+        )
+
+
+def preload() -> None:
+    """Import what cells need. Nothing is computed, so no thread of torch is there when processes fork."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+
+
+def look_in(path: Sequence[str]) -> None:
+    """Let modules be found in the caller's folders, too, after those of the libraries."""
+    sys.path += [entry for entry in path if entry not in sys.path]
 
 
 class Server:
@@ -54,10 +97,13 @@ class Server:
         num_cells: Cells in it.
         processes: How many run at the same time.
         channel: Where results go.
+        modules: As `Places` takes them.
     """
 
-    def __init__(self, payload: bytes, num_cells: int, processes: int, channel: TextIO) -> None:
-        self.payload, self.processes, self.channel = payload, processes, channel
+    def __init__(
+        self, payload: bytes, num_cells: int, processes: int, channel: TextIO, modules: Mapping[str, Any]
+    ) -> None:
+        self.payload, self.processes, self.channel, self.modules = payload, processes, channel, modules
         self.waiting = deque(range(num_cells))
         self.running: dict[Connection, tuple[Any, int]] = {}
         # Elsewhere than on Linux a process that has imported everything cannot be forked safely.
@@ -78,7 +124,7 @@ class Server:
 
     def _start(self, index: int) -> None:
         receiver, sender = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=work, args=(self.payload, index, sender))
+        process = self.context.Process(target=work, args=(self.payload, index, sender, self.modules))
         process.start()
         sender.close()  # so that the end of the process is the end of the pipe
         self.running[receiver] = (process, index)
@@ -107,10 +153,12 @@ class Server:
                 process.join()
 
 
-def work(payload: bytes, index: int, sender: Any) -> None:
+def work(payload: bytes, index: int, sender: Any, modules: Mapping[str, Any]) -> None:
     """Run one cell and send its result; ends when the server is gone."""
     import pickle
 
+    if not any(isinstance(each, Places) for each in sys.meta_path):  # this process was not forked
+        sys.meta_path.insert(0, Places(modules))
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:

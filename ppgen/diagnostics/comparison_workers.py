@@ -9,12 +9,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
 from typing import Any
 
 from ppgen import extension
 from ppgen.diagnostics.comparison_cell import Cell, Study, failure
 
-SERVER = "ppgen.diagnostics.comparison_server"
+SERVER = Path(__file__).with_name("comparison_server.py")
+PYTHONPATH = "PYTHONPATH"
 PATIENCE = 60.0  # seconds that cells have to write a checkpoint when they are told to stop
 
 
@@ -35,9 +38,9 @@ def run_in_processes(
         RuntimeError: If the server ends before the cells did.
     """
     payload = _pickled(cells, study)
-    head = {"bytes": len(payload), "cells": len(cells), "processes": processes}
+    head = {"bytes": len(payload), "cells": len(cells), "processes": processes, **_surroundings()}
     server = subprocess.Popen(
-        [sys.executable, "-m", SERVER],
+        [sys.executable, *_flags(), str(SERVER)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=_environment(threads),
@@ -79,10 +82,37 @@ def _pickled(cells: Sequence[Cell], study: Study) -> bytes:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     count = str(threads)
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count,
-            "OPENBLAS_NUM_THREADS": "1"}  # fmt: skip
+    threaded = {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": "1"}
+    return {name: value for name, value in os.environ.items() if name != PYTHONPATH} | threaded
+
+
+def _flags() -> list[str]:
+    """No folder is searched that the user did not name; what this process leaves out of its path stays out."""
+    flags = {"-s": sys.flags.no_user_site, "-E": sys.flags.ignore_environment}
+    return ["-P", *(flag for flag, given in flags.items() if given)]
+
+
+def _surroundings() -> dict[str, Any]:
+    """Where this process finds modules, for the time when the other one has imported all that it needs itself."""
+    return {
+        "path": [os.path.abspath(entry) for entry in sys.path],  # "" is the current folder
+        "modules": _modules(),
+        "environment": {name: os.environ[name] for name in (PYTHONPATH,) if name in os.environ},
+    }
+
+
+def _modules() -> dict[str, tuple[str, list[str] | None]]:
+    """File of each imported module that is not Python's own, and the folders of a package."""
+    found = {}
+    for name, module in list(sys.modules.items()):
+        if "." in name or name in sys.stdlib_module_names:
+            continue
+        spec = getattr(module, "__spec__", None)
+        if isinstance(spec, ModuleSpec) and spec.name == name and spec.origin and os.path.isfile(spec.origin):
+            folders = spec.submodule_search_locations
+            found[name] = (os.path.abspath(spec.origin), None if folders is None else list(folders))
+    return found
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

@@ -91,8 +91,8 @@ def draw_rows(
     if whole.ndim == 3:  # red, green, blue
         whole = (whole - limits[0]) / ((limits[1] - limits[0]) or 1.0)
         whole = np.where(np.isnan(whole), 1.0, whole.clip(0, 1))
-    palette = mpl.colormaps[colours].copy()
-    palette.set_bad(GAP if colours != "gray_r" or within_unit(limits) else GAP_AMONG_GREYS)
+    gap = GAP if colours != "gray_r" or within_unit(limits) else GAP_AMONG_GREYS
+    palette = mpl.colormaps[colours].with_extremes(bad=gap)
     drawn = axes.imshow(whole, interpolation="nearest", cmap=palette, vmin=limits[0], vmax=limits[1])
     axes.set_axis_off()
     return drawn

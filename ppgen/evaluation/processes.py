@@ -1,11 +1,12 @@
 """Sampling that the processes of `torch.distributed` share out: streams of their own, draws brought together."""
 
 import hashlib
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from ppgen import messages
 
 
 def world_size() -> int:
@@ -36,6 +37,5 @@ def gathered(draws: Tensor, size: int) -> Tensor:
     """Draws of all processes, in their order, along the first dimension; each may have another number of them."""
     if size == 1:
         return draws
-    parts: list[Any] = [None] * size
-    dist.all_gather_object(parts, draws.cpu())
-    return torch.cat(parts).to(draws.device)
+    place = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
+    return torch.cat(messages.gather_tensors(draws.to(place))).to(draws.device)

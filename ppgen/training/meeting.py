@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ppgen import messages
+
 _PATIENCE = 2e-3  # seconds of looking without a pause: longer than processes of one step are apart
 _ALIVE = 1.0  # seconds between two looks whether the others are alive
 # Processors that let no later write be seen before an earlier one: a counter speaks for what was written before it.
@@ -41,13 +43,12 @@ class Meeting:
         self._count = 0
 
     @classmethod
-    def between(cls, group: Any, rank: int, size: int, counters: Tensor) -> Any:
+    def between(cls, group: Any, rank: int, counters: Tensor) -> Any:
         """The meeting of a group's processes; a reduction by gloo where memory is not ordered or processes are hidden.
 
         Must be called by all processes.
         """
-        processes: list[Any] = [None] * size
-        dist.all_gather_object(processes, os.getpid(), group=group)
+        processes = messages.gather(os.getpid(), group)
         usable = platform.machine() in _ORDERED and all(_alive(process) for process in processes)
         agreed = torch.tensor([usable], dtype=torch.int32)
         dist.all_reduce(agreed, dist.ReduceOp.MIN, group=group)

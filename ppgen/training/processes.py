@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ppgen import messages
 from ppgen.training import seeds
 from ppgen.training.shared_sum import SharedSum, join_into
 
@@ -156,24 +157,25 @@ class World:
         """What a function gives in process 0, which alone calls it; what it raises there is raised in all."""
         if self.size == 1:
             return function()
-        outcome: list[Any] = [None, None]
+        raised, message = None, b""
         if self.rank == 0:
             try:
-                outcome[0] = function()
+                result = function()
+                message = messages.packed((result, None))
             except Exception as error:
-                outcome[1] = error
-        dist.broadcast_object_list(outcome, src=0, group=self._control)
-        if outcome[1] is not None:
-            raise outcome[1]
-        return outcome[0]
+                raised, message = error, messages.packed((None, error))
+        message = messages.broadcast(message, self._control)
+        if self.rank:
+            result, raised = messages.unpacked(message)
+        if raised is not None:
+            raise raised
+        return result
 
     def any(self, found: T | None) -> T | None:
         """What the first process that found something found; None if none did."""
         if self.size == 1:
             return found
-        everything: list[Any] = [None] * self.size
-        dist.all_gather_object(everything, found, group=self._control)
-        return next((each for each in everything if each is not None), None)
+        return next((each for each in messages.gather(found, self._control) if each is not None), None)
 
     def _group(self, tensor: Tensor) -> Any:
         return None if tensor.is_cuda else self._control

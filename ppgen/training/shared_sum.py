@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ppgen import messages
 from ppgen.training.meeting import Meeting
 
 _MEMORY = Path("/dev/shm")  # files here never reach a disk
@@ -48,19 +49,19 @@ class SharedSum:
         a process that is killed.
         """
         rank, processes = dist.get_rank(), dist.get_world_size()
-        offer: list[Any] = [None]
-        if rank == 0:
-            offer[0] = _make(8 * _APART * processes + 2 * processes * size * dtype.itemsize)
-        dist.broadcast_object_list(offer, src=0, group=group)
-        memory = _open(offer[0])
+        needed = 8 * _APART * processes + 2 * processes * size * dtype.itemsize
+        made = _make(needed) if rank == 0 else None
+        message = messages.packed(None if made is None else (made.name, made.token.hex()))
+        told = messages.unpacked(messages.broadcast(message, group))
+        memory = None if told is None else _open(_Offer(told[0], bytes.fromhex(told[1]), needed))
         opened = torch.tensor([memory is not None], dtype=torch.int32)
         dist.all_reduce(opened, dist.ReduceOp.MIN, group=group)
-        if rank == 0 and offer[0] is not None:
-            os.unlink(offer[0].name)
+        if made is not None:
+            os.unlink(_MEMORY / made.name)
         if memory is None or not bool(opened):
             return None
         counters, places = memory.split([8 * _APART * processes, len(memory) - 8 * _APART * processes])
-        meeting = Meeting.between(group, rank, processes, counters.view(torch.int64).view(processes, _APART))
+        meeting = Meeting.between(group, rank, counters.view(torch.int64).view(processes, _APART))
         return cls(rank, places.view(dtype).view(2, processes, size), meeting)
 
     def add(self, write: Callable[[Tensor], object]) -> Tensor:
@@ -99,7 +100,7 @@ def join_into(tensors: Sequence[Tensor], place: Tensor, scale: float) -> None:
 
 @dataclass(frozen=True)
 class _Offer:
-    """A file of shared memory, and the token by which it is known."""
+    """Name of a file of shared memory, and the token by which it is known."""
 
     name: str
     token: bytes
@@ -122,15 +123,16 @@ def _make(size: int) -> _Offer | None:
         return None
     finally:
         os.close(number)
-    return _Offer(name, token, size)
+    return _Offer(Path(name).name, token, size)
 
 
-def _open(offer: _Offer | None) -> Tensor | None:
+def _open(offer: _Offer) -> Tensor | None:
     """The bytes behind the token, if the file is here and is the one that was offered."""
-    if offer is None:
+    path = _MEMORY / Path(offer.name).name
+    if not path.is_file():  # another machine, where opening the file would make it
         return None
     try:
-        whole = torch.from_file(offer.name, shared=True, size=_TOKEN + offer.size, dtype=torch.uint8)
-    except (RuntimeError, OSError):  # another machine
+        whole = torch.from_file(str(path), shared=True, size=_TOKEN + offer.size, dtype=torch.uint8)
+    except (RuntimeError, OSError):
         return None
     return whole[_TOKEN:] if bytes(whole[:_TOKEN].tolist()) == offer.token else None
