@@ -9,11 +9,11 @@ import pyro
 import torch
 from torch import Tensor
 
-from fuzz.verdicts import SIGMAS, Silent, attempt, check_agreement, check_estimate
-from ppgen import evaluation, inference
+from fuzz.verdicts import Silent, attempt, check_agreement, check_estimate
+from ppgen import evaluation
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Categorical, Dense, Multinomial, Spin, Units
 from ppgen.distributions.bernoulli import ThresholdBernoulli
-from ppgen.distributions.layered_energy import EVEN, ODD
+from ppgen.distributions.layered_energy import ODD
 from ppgen.distributions.mean_field import mean_field_inputs
 from ppgen.pair import Pair
 

@@ -31,7 +31,7 @@ def run(count: int | None, seed: int) -> Tally:
         seed: Seed of what they are.
     """
     tally, source = Tally("programs"), random.Random(seed)
-    kinds = itertools.cycle([(Spec, check), (Spec, objectives.check), (machines.Spec, machines.check)])
+    kinds = itertools.cycle([(Spec, check), (objectives.Spec, objectives.check), (machines.Spec, machines.check)])
     for (kind, examine), _ in zip(kinds, range(COUNT if count is None else count), strict=False):
         spec: Any = kind.random(source)
         with counted(tally, f"{examine.__module__}.check({spec!r})"):
