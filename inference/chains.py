@@ -10,6 +10,7 @@ from ppgen.inference.compiled_kernel import make_step
 from ppgen.inference.machine_kernel import MachineKernel, check_count
 from ppgen.progress import progress_bar
 from ppgen.trees import Group, make_tree, to_array
+from ppgen.undisturbed import forked
 
 
 @torch.no_grad()
@@ -87,9 +88,8 @@ def sample(
         kept[name][:, draw] = array
 
     phases = [(True, warmup_steps), (False, num_samples)] if kernel.adaptive else [(False, warmup_steps + num_samples)]
-    devices = [generator.device] if generator.device.type == "cuda" else []
     with (
-        torch.random.fork_rng(devices=devices),  # which machine code draws from
+        forked(generator.device),  # which machine code draws from
         progress_bar(f"{type(kernel).__name__} steps", warmup_steps + num_samples, progress) as advance,
     ):
         state = kernel.repeated(kernel.init(num_chains // together, generator), together)

@@ -10,6 +10,7 @@ from torch import Tensor
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.graphs.compiler import compiled, in_a_line
 from ppgen.inference.machine_kernel import MachineKernel
+from ppgen.undisturbed import forked
 
 # Multiply-adds of a run, couplings times chains times sweeps, from which on it is compiled. On one core a sweep of a
 # 784-500 machine takes 75 picoseconds each as a program and 50 as machine code, which takes 6 seconds to make: it pays
@@ -71,8 +72,7 @@ def make_step(
         return list(following), list(info)
 
     try:
-        devices = [leaves[0].device] if leaves[0].is_cuda else []
-        with torch.random.fork_rng(devices=devices):
+        with forked(leaves[0].device):
             machine_code = compiled(program, leaves)  # the weights are constants of the graph
             machine_code(*leaves)
     except Exception as error:  # no compiler, or one that cannot do with this graph

@@ -13,6 +13,7 @@ from ppgen.inference.attach import attach
 from ppgen.inference.layout import Layout, data_frame, sites, unmasked
 from ppgen.inference.log_weights import summed_log_prob
 from ppgen.pair import Arguments, keeping_buffers, split_batch
+from ppgen.undisturbed import device_of, forked
 
 Fantasy = Callable[[Any], Any]
 
@@ -64,11 +65,9 @@ def check_fantasies(pair: Any, batch: Any, layout: Layout, fantasy: Fantasy | No
             "Use an objective without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."
         )
     args, kwargs = split_batch(batch)
-    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-    devices = [tensor.device for tensor in tensors if tensor.device.type == "cuda"][:1]
     # The draws of the negative phase come with the first step; here any will do.
     trial = attach(sampler=GibbsSampler(sweeps=1))
-    with torch.random.fork_rng(devices=devices), torch.no_grad(), pair.running(), keeping_buffers(pair), trial:
+    with forked(device_of(pair, args, kwargs)), torch.no_grad(), pair.running(), keeping_buffers(pair), trial:
         sleep_log_density(pair, batch, layout, 1, fantasy)
 
 

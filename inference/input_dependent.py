@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from ppgen.inference.baselines import LEAST, Baseline, State
 from ppgen.inference.recorded import RecordedModule
+from ppgen.undisturbed import forked
 
 _WIDTH = 100
 _OWN = "net/"  # begins the state's names of what a module given by the user holds
@@ -91,8 +92,7 @@ class InputDependent(Baseline):
                 "module itself."
             )
         table = rows()
-        devices = [table.device] if table.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
+        with forked(table.device), torch.no_grad():
             try:
                 found: Any = self._output(self.init(table), table)
             except Exception as error:  # whatever a user's module does

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ppgen.inference.layout import Layout, data_frame, element_law, sites, undirected_law
 from ppgen.pair import keeping_buffers, split_batch
+from ppgen.undisturbed import device_of, forked
 
 _REDRAWN = 3  # trials beside the one in which every value of finite support is moved
 
@@ -27,10 +28,9 @@ def joined(pair: Any, batch: Any, layout: Layout) -> Layout:
         layout: Its structure.
     """
     args, kwargs = split_batch(batch)
-    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-    devices = [tensor.device for tensor in tensors if tensor.device.type == "cuda"][:1]
+    device = device_of(pair, args, kwargs)
     with (
-        torch.random.fork_rng(devices=devices),
+        forked(device),
         torch.no_grad(),
         pair.running(),
         keeping_buffers(pair),
@@ -45,9 +45,9 @@ def joined(pair: Any, batch: Any, layout: Layout) -> Layout:
         found: set[str] = set()
         for other in _moved(drawn, layout):
             # From one random state, because dropout is not to look like a dependence.
-            with torch.random.fork_rng(devices=devices):
+            with forked(device):
                 first = _densities(pair, drawn, layout, args, kwargs)
-            with torch.random.fork_rng(devices=devices):
+            with forked(device):
                 second = _densities(pair, other, layout, args, kwargs)
             found |= {name for name in first if not torch.allclose(first[name], second[name], 1e-4, equal_nan=True)}
     return replace(layout, joining=tuple(sorted(found)))

@@ -17,8 +17,8 @@ from torch.distributions import biject_to
 from ppgen.distributions.undirected import UndirectedDistribution
 from ppgen.inference.layout import Layout, data_frame, element_law, find_layout, sites, undirected_law
 from ppgen.inference.log_weights import PARTICLES, summed_log_prob
-from ppgen.modes import keeping_modes
 from ppgen.pair import GenerativeModel, keeping_buffers, split_batch
+from ppgen.undisturbed import evaluating, forked
 
 Start = Literal["guide", "prior"]
 STARTS = ("guide", "prior")
@@ -278,9 +278,7 @@ class LatentDensity:
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
-        device = self.pair.device
-        devices = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), torch.no_grad(), keeping_buffers(self.pair):
+        with forked(self.pair.device), torch.no_grad(), keeping_buffers(self.pair):
             yield
 
 
@@ -318,10 +316,7 @@ def frozen(pair: Any, seed: int) -> Iterator[torch.Generator]:
 
     Training flags and the caller's random state are as before afterwards.
     """
-    devices = [pair.device] if pair.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), keeping_modes(pair), torch.no_grad():
-        torch.manual_seed(seed)
-        pair.eval()
+    with evaluating(pair, seed):
         yield torch.Generator(device=pair.device).manual_seed(seed)
 
 

@@ -15,6 +15,7 @@ from pyro.util import check_site_shape
 
 from ppgen.distributions import UndirectedDistribution
 from ppgen.pair import Pair, fitting_plates, keeping_buffers, split_batch
+from ppgen.undisturbed import device_of, forked
 
 REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR, UNDIRECTED, RECOGNISED = (
     "reparameterised",
@@ -161,11 +162,9 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
             plate or under a scale.
     """
     args, kwargs = split_batch(batch)
-    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
-    devices = [tensor.device for tensor in tensors if tensor.device.type == "cuda"][:1]
     watch = _OwnSubsampling(pair.plate)
     with (
-        torch.random.fork_rng(devices=devices),
+        forked(device_of(pair, args, kwargs)),
         torch.no_grad(),
         pair.running(),
         watch,

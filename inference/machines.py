@@ -12,6 +12,7 @@ from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.inference.layout import undirected_law
 from ppgen.modes import keeping_modes
 from ppgen.pair import AnyPair, as_pair, split_batch
+from ppgen.undisturbed import forked
 
 
 def energy_of(target: Any, site: str | None = None) -> LayeredEnergy:
@@ -83,8 +84,7 @@ def undirected_sites(pair: AnyPair, batch: Any = None) -> dict[str, LayeredEnerg
     collect = CollectSites()
     args, kwargs = ((), {}) if batch is None else split_batch(batch)
     prepare_modules(pair)
-    devices = [pair.device] if pair.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), torch.no_grad(), keeping_modes(pair), pair.running(), collect:
+    with forked(pair.device), torch.no_grad(), keeping_modes(pair), pair.running(), collect:
         pair.eval()
         try:
             pair.model(*args, **kwargs)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from pyro import poutine
 from pyro.distributions import Delta
 from torch import nn
@@ -23,6 +22,7 @@ from ppgen.inference.pathwise import Pathwise
 from ppgen.inference.relaxed import check_relaxed
 from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
 from ppgen.pair import keeping_buffers, split_batch
+from ppgen.undisturbed import device_of, forked
 
 Choice = Estimator | str | Mapping[str, Estimator]
 
@@ -113,7 +113,7 @@ def _check_densities(plan: Mapping[str, Any], pair: Any, batch: Any, layout: Lay
         return
     args, kwargs = split_batch(batch)
     with (
-        torch.random.fork_rng(devices=range(torch.cuda.device_count())),
+        forked(device_of(pair, args, kwargs)),
         pair.running(),
         keeping_buffers(pair),
         Draws(plan),

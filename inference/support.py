@@ -9,6 +9,7 @@ from torch.distributions import constraints
 from ppgen.distributions.supports import spins
 from ppgen.inference.layout import data_frame, sites
 from ppgen.pair import keeping_buffers, split_batch
+from ppgen.undisturbed import device_of, forked
 
 
 @torch.no_grad()
@@ -26,9 +27,7 @@ def check_support(pair: Any, batch: Any) -> bool:
         ValueError: Names the site, what was expected, the range found and what to do.
     """
     args, kwargs = split_batch(batch)
-    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
-    devices = [tensor.device for tensor in tensors if tensor.device.type == "cuda"][:1]
-    with torch.random.fork_rng(devices=devices), pair.running(), keeping_buffers(pair):
+    with forked(device_of(pair, args, kwargs)), pair.running(), keeping_buffers(pair):
         guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
         model_trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(*args, **kwargs)
     any_bits = True

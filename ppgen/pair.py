@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ppgen.capture import Capture, CapturedParameters, attribute_name, prepare_modules
 from ppgen.references import referenced_modules
+from ppgen.undisturbed import device_of, forked, keeping_buffers
 
 
 @dataclass(frozen=True)
@@ -42,23 +43,6 @@ def split_batch(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(batch, tuple):
         return batch, {}
     return (batch,), {}
-
-
-@contextmanager
-def keeping_buffers(pair: Any) -> Iterator[None]:
-    """Context after which buffers, such as running means of batch normalisation, are what they were before."""
-    captured = getattr(pair, "captured", None)
-    kept = captured.kept if isinstance(captured, CapturedParameters) else {}
-    modules = [pair] if isinstance(pair, nn.Module) else []
-    modules += captured.known[0].values() if isinstance(captured, CapturedParameters) else []
-    kept.update({id(buffer): (buffer, buffer.clone()) for module in modules for buffer in module.buffers()})
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for buffer, before in kept.values():
-                buffer.copy_(before)
-        kept.clear()
 
 
 @contextmanager
@@ -116,9 +100,8 @@ class _PairMethods(nn.Module):
         """
         prepare_modules(self)
         args, kwargs = split_batch(batch)
-        devices = [self.device] if self.device.type == "cuda" else []
         with (
-            torch.random.fork_rng(devices=devices),
+            forked(device_of(self, args, kwargs)),
             torch.no_grad(),
             self.running(),
             keeping_buffers(self),

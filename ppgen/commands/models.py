@@ -5,12 +5,11 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from ppgen import inference as inferences
 from ppgen import registry
 from ppgen.commands.errors import UsageError
 from ppgen.commands.options import REQUIRED, Option, options_of
+from ppgen.undisturbed import CPU, forked
 
 FROM_DATA = ("features", "visible", "vocabulary")
 """Constructor arguments that are the number of features of the data unless they are given."""
@@ -86,8 +85,7 @@ def build_model(cls: type, values: Mapping[str, Any], num_features: int, seed: i
         ValueError: If an argument is out of its range, or its size is not that of the data.
     """
     arguments = model_arguments(cls, values, num_features)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with forked(CPU, seed):
         return cls(**arguments)
 
 

@@ -18,6 +18,7 @@ from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout,
 from ppgen.inference.log_weights import PARTICLES
 from ppgen.pair import AnyPair, split_batch
 from ppgen.trees import Group, to_array
+from ppgen.undisturbed import forked
 
 CHUNK = 10_000  # draws x rows at once
 
@@ -58,8 +59,7 @@ class Collector:
     def posterior(self, batch: Any, *, predictive: bool, log_likelihood: bool) -> None:
         """Draws of the guide, their densities under both programs, and the data that the model observes."""
         layout = find_layout(self.pair, batch)
-        devices = [self.pair.device] if self.pair.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with forked(self.pair.device):
             self._reference_trace(batch, layout)
         for count, guide, model in self._pairs_of_traces(batch, layout):
             self._add("posterior", model, latents(model), count, layout)

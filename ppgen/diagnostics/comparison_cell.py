@@ -12,6 +12,7 @@ import torch
 
 from ppgen.training import checkpoint
 from ppgen.training.folder import compare
+from ppgen.undisturbed import CPU, forked
 
 CELL, RESULT, LOCK = "cell.json", "result.json", ".cell.lock"
 FINISHED, FAILED = "finished", "failed"
@@ -124,8 +125,8 @@ def failure(cell: Cell, error: BaseException | str) -> dict[str, Any]:
 
 def seeded(factory: Callable[[], Any], seed: int) -> Any:
     """The model with weights drawn from a seed; the caller's random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with forked(CPU):
+        torch.manual_seed(seed)  # of every device: a factory may draw on another
         return factory()
 
 

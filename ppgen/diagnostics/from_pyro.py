@@ -15,6 +15,7 @@ from ppgen.inference.chains import batch_dims
 from ppgen.inference.layout import sites
 from ppgen.inference.pyro_kernel import PyroKernel
 from ppgen.trees import Group, make_tree, to_array
+from ppgen.undisturbed import device_of, forked
 
 
 def from_pyro(
@@ -80,7 +81,7 @@ def from_pyro(
     args, kwargs = mcmc._args or (), mcmc._kwargs or {}
     known: dict[str, Any] = {}
     if model is not None:
-        with _quiet(mcmc), torch.random.fork_rng():
+        with _quiet(mcmc), forked(device_of(args, kwargs, flat)):
             first = {name: value[0] for name, value in flat.items()}
             known = _sites(_conditioned(model, first, args, kwargs))
     groups: dict[str, Group] = {}

@@ -17,6 +17,7 @@ from ppgen.inference import Inference, Objective
 from ppgen.inference.layout import find_layout
 from ppgen.modes import keeping_modes
 from ppgen.pair import AnyPair, as_pair, keeping_buffers
+from ppgen.undisturbed import forked
 
 LEAST_DRAWS = 20
 SIGNIFICANT = 1e-4  # p-value below which a bias is called one
@@ -241,9 +242,8 @@ def _module(name: str) -> str:
 @contextmanager
 def step_mode(pair: AnyPair, seed: int, stream: int) -> Iterator[None]:
     """Context of training steps: random state of its own; buffers, training flags and the caller's as before."""
-    devices = [pair.device] if pair.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), keeping_modes(pair), keeping_buffers(pair):
-        torch.manual_seed(int(np.random.SeedSequence([seed, stream]).generate_state(1)[0]))
+    own = int(np.random.SeedSequence([seed, stream]).generate_state(1)[0])
+    with forked(pair.device, own), keeping_modes(pair), keeping_buffers(pair):
         pair.train()
         yield
 

@@ -14,6 +14,7 @@ from ppgen import inference
 from ppgen.graphs.compiler import compiled
 from ppgen.inference.layout import Layout
 from ppgen.pair import AnyPair, keeping_buffers
+from ppgen.undisturbed import forked
 
 # Log-weights times parameters of the pair, from which on a run is compiled. On one core a VAE of 425,000 parameters
 # takes 13 microseconds a log-weight as a program and 7 as machine code, which takes 9 seconds to make: it pays from
@@ -91,8 +92,7 @@ class _DisagreementError(RuntimeError):
 @contextmanager
 def _undisturbed(pair: AnyPair) -> Iterator[None]:
     """Context after which torch's random state and the buffers of a pair are as before."""
-    devices = [pair.device] if pair.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), torch.no_grad(), keeping_buffers(pair):
+    with forked(pair.device), torch.no_grad(), keeping_buffers(pair):
         yield
 
 

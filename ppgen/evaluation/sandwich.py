@@ -10,6 +10,7 @@ from torch import Tensor
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.samplers import ExactSampler, base_rate_draw
 from ppgen.evaluation.estimate import Estimate, rounded, with_error
+from ppgen.undisturbed import forked
 
 FAR_APART = 1.0  # nats between the two from which log-likelihoods are doubtful in the first digit that papers print
 
@@ -84,8 +85,7 @@ def draws_of_the_machine(
     """
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     device = energy.parameters()[0].device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with forked(device, seed):
         if not energy.batch_shape and energy.num_states(energy.smaller_side) <= max_states:
             return ExactSampler(max_states)(energy, torch.Size((num_chains,)))[EVEN], "exact draws"
         start = base_rate_draw(energy, (num_chains, *energy.batch_shape))

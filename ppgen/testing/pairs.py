@@ -16,13 +16,13 @@ from ppgen.inference.support import check_support
 from ppgen.pair import GenerativeModel, as_pair, split_batch
 from ppgen.testing.examples import log_weights_at
 from ppgen.testing.statistics import check_close, fail
+from ppgen.undisturbed import forked
 
 
 @contextmanager
 def seeded(device: torch.device, seed: int = 0) -> Iterator[None]:
     """Run from a seed; the random state is restored."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with forked(device, seed):
         yield
 
 

@@ -15,6 +15,7 @@ from ppgen.pair import Pair, as_pair
 from ppgen.training import seeds
 from ppgen.training.fit import fit
 from ppgen.training.run import Run
+from ppgen.undisturbed import CPU, forked
 
 
 class Classifier(nn.Module):
@@ -145,7 +146,7 @@ def finetune_classifier(
     classes, index = given.unique(return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"labels must be of two classes or more; all are {int(classes[0])}.")
-    with seeds.forked(seeds.derive(seed, "classifier"), torch.device("cpu")), torch.no_grad():
+    with forked(CPU, seeds.derive(seed, "classifier")), torch.no_grad():
         build = _on_maps if of_maps else _on_sigmoids
         classifier = build(pair, classes.tolist(), initialise == "random").to(pair.device)
     program, x = _program(classifier), dataset.train[:].to("cpu", next(classifier.parameters()).dtype)

@@ -27,6 +27,7 @@ from ppgen.training.run import Run
 from ppgen.training.settings import Settings
 from ppgen.training.stepper import Stepper
 from ppgen.training.validation import Validation
+from ppgen.undisturbed import forked
 
 
 def fit(
@@ -167,7 +168,7 @@ def fit(
     _check_features(pair, source)
     with ExitStack() as stack:
         kept = None if folder is None else stack.enter_context(RunFolder(folder, resume, world))
-        stack.enter_context(seeds.forked(world.seed(seed), where))
+        stack.enter_context(forked(where, world.seed(seed)))
         stack.enter_context(environment.matmul_precision(matmul_precision))
         environment.reset_peak_memory(where)
         stack.enter_context(keeping_modes(pair))
@@ -239,7 +240,7 @@ def check_fit(pair: Any, source: Source, inference: Any, batch_size: int = 128) 
         ValueError: If data and pair do not fit, or the inference is not sound for this pair.
     """
     _check_features(pair, source)
-    with seeds.forked(0, source.device), keeping_modes(pair):
+    with forked(source.device, 0), keeping_modes(pair):
         pair.train()
         _bind(pair, source, inference, batch_size, World())
 
@@ -293,7 +294,7 @@ def _go_on_from(left: dict[str, Tensor], bound: Any, batch: Any, device: torch.d
     """
     if not left:
         return
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with forked(device):
         bound.step(batch)  # makes a state; parameters stay as they are
     shapes = {name: value.shape for name, value in bound.state.items()}
     same = [

@@ -12,6 +12,7 @@ from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.graphs.compiler import compiled, in_a_line
 from ppgen.graphs.threefry import make_key
 from ppgen.inference.compiled_kernel import worth_compiling
+from ppgen.undisturbed import forked
 
 Moved = tuple[Tensor, list[Tensor], Tensor]
 
@@ -121,7 +122,7 @@ def compiled_sweep(sweep: Sweep, inputs: list[Tensor]) -> Callable[[list[Tensor]
     device = inputs[0].device
     key = torch.zeros(2, dtype=torch.int32, device=device)
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with forked(device):
             # The weights are constants of the graph: they do not change while it is used.
             machine_code = compiled(sweep, [inputs, key])
             machine_code(inputs, key)

@@ -16,6 +16,7 @@ from ppgen.inference.annealing import anneal, make_betas
 from ppgen.modes import keeping_modes
 from ppgen.training import seeds
 from ppgen.training.batches import fixed_subset
+from ppgen.undisturbed import forked
 
 EXACT_STATES = 2**16  # of the smaller side, up to which log Z is summed: a second at 500 units on the other
 _ROWS = 200  # rows weighed at once
@@ -66,7 +67,7 @@ def layer_bound(
         seed: Seed of all draws.
     """
     energy = pair.machine().base_energy
-    with torch.no_grad(), keeping_modes(pair), seeds.forked(seeds.derive(seed, "bound", layer), pair.device):
+    with torch.no_grad(), keeping_modes(pair), forked(pair.device, seeds.derive(seed, "bound", layer)):
         pair.eval()
         log_z, error, method = _log_partition(energy, pair.data_mean, num_chains, betas)
         train, variance = _mean(pair, dataset.train, log_z, num_particles)

@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ppgen import inference as inferences
@@ -15,6 +14,7 @@ from ppgen.training.batches import from_example
 from ppgen.training.folder import BEST, CONFIG, LAST, MODEL, check_format
 from ppgen.training.run import Run
 from ppgen.training.stepper import load_pair_state
+from ppgen.undisturbed import forked
 
 
 def load(folder: str | Path, pair: Any = None) -> Run:
@@ -104,7 +104,7 @@ def _rebuild(model: dict[str, Any], weights: dict[str, Tensor], path: Path) -> A
 def _fill(pair: Any, weights: dict[str, Tensor], model: dict[str, Any]) -> None:
     """Put the weights into the pair, whose parameters may be made only when it first sees a batch."""
     if set(weights) != set(pair.state_dict()):
-        with torch.random.fork_rng(devices=[]):
+        with forked(pair.device):
             try:
                 pair.prepare(from_example(model["example"]))
             except Exception as error:  # whatever a user's program does with zeros

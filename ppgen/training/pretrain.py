@@ -15,6 +15,7 @@ from ppgen.training.fit import fit
 from ppgen.training.layer_bounds import LayerBound, layer_bound
 from ppgen.training.layer_data import LayerData
 from ppgen.training.run import Run
+from ppgen.undisturbed import forked
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def pretrain(
     runs, bounds = [], []
     for layer, count in enumerate(lengths, start=1):
         own_seed = seeds.derive(seed, "layer", layer)
-        with seeds.forked(own_seed, where):
+        with forked(where, own_seed):
             rbm = pair.layer_rbm(layer, rbms[-1] if rbms else None).to(like)
         run = fit(
             rbm,
@@ -144,7 +145,7 @@ def pretrain(
         runs.append(run)
         if hasattr(pair, "stacked"):
             budget = {"num_particles": num_particles, "num_chains": num_chains, "betas": betas}
-            with seeds.forked(own_seed, where):
+            with forked(where, own_seed):
                 part = pair.stacked(rbms)
             bounds.append(layer_bound(part, dataset, layer, seed=seed, **budget))
             if progress and processes.join(where).writes:

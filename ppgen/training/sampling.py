@@ -20,11 +20,11 @@ from ppgen.inference.negative_phase import replace_law
 from ppgen.modes import keeping_modes
 from ppgen.pair import as_pair, split_batch
 from ppgen.progress import progress_bar
-from ppgen.training import seeds
 from ppgen.training.batches import from_example, rows
 from ppgen.training.conditional import as_rows, complete
 from ppgen.training.convergence import split_rhat
 from ppgen.training.gibbs import gibbs_chains
+from ppgen.undisturbed import forked
 
 _CHAINS = "{site}.chains"  # name of persistent chains in the state that an inference leaves
 
@@ -139,7 +139,7 @@ def sample(
     if given is not None:
         rows_given = as_rows(given, pair)
         chains_wanted = min(num_samples, 100) if num_chains is None else num_chains
-        with seeds.forked(seed, pair.device), torch.no_grad(), _evaluating(pair), pair.running():
+        with forked(pair.device, seed), torch.no_grad(), _evaluating(pair), pair.running():
             samples, means, rhat = complete(
                 pair,
                 rows_given,
@@ -156,7 +156,7 @@ def sample(
     chains = _Chains(
         pair.inference_state or {}, num_samples, num_chains, sweeps, warmup_steps, chunk, compile, progress
     )
-    with seeds.forked(seed, pair.device), torch.no_grad(), _evaluating(pair), pair.running(), chains:
+    with forked(pair.device, seed), torch.no_grad(), _evaluating(pair), pair.running(), chains:
         if like is None and "num_rows" in inspect.signature(pair.model).parameters:
             site = _returned(poutine.trace(pair.model).get_trace(num_rows=num_samples))
         else:

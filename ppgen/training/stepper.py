@@ -16,6 +16,7 @@ from ppgen.training.optimizers import OptimizerSpec, load_optimizer_state, optim
 from ppgen.training.processes import World
 from ppgen.training.selection import Selection
 from ppgen.training.updates import make_update
+from ppgen.undisturbed import random_state, set_random_state
 
 # Endings of what all processes have in common beside the parameters: offsets of centring, base rates and
 # ladders of tempering.
@@ -187,7 +188,7 @@ class Stepper:
     def capture(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that the next step depends on, as tensors (not copied) and plain numbers."""
         tensors, scalars = optimizer_state(self.optimizer, self._names)
-        random = seeds.random_state(self.source.device) | {"data": self.generator.get_state()}
+        random = random_state(self.source.device) | {"data": self.generator.get_state()}
         return {
             **prefixed("pair", pair_state(self.pair)),
             **prefixed("optimizer", tensors),
@@ -214,9 +215,9 @@ class Stepper:
         self._begin_epoch()
         self.position, self.num_rows = int(numbers["position"]), int(numbers["rows"])
         self.total = tensors["value_sum"].to(device, copy=True)
-        random = section(tensors, "random")
-        self.generator.set_state(random["data"].cpu())
-        seeds.set_random_state(random, device)
+        random = {name: value.cpu() for name, value in section(tensors, "random").items()}
+        self.generator.set_state(random["data"])
+        set_random_state(random, device)
 
 
 def pair_state(pair: Any) -> dict[str, Tensor]:

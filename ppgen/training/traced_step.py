@@ -23,6 +23,7 @@ from ppgen.pair import keeping_buffers
 from ppgen.training.batches import Batch
 from ppgen.training.selection import Selection
 from ppgen.training.updates import Update
+from ppgen.undisturbed import device_of, forked
 
 Key = tuple[Any, ...]
 
@@ -133,7 +134,7 @@ class TracedStep:
             return value, rest[:num_gradients], rest[num_gradients:]
 
         with (
-            torch.random.fork_rng(devices=_cuda(batch)),
+            forked(_device(batch)),
             self.bound.undisturbed(),
             keeping_buffers(self.bound.pair),
         ):
@@ -192,10 +193,10 @@ class TracedStep:
         Nothing moves: neither the random state nor the state of the inference.
         """
         graph = self.graph(batch)
-        with torch.random.fork_rng(devices=_cuda(batch)), keeping_buffers(self.bound.pair):
+        with forked(_device(batch)), keeping_buffers(self.bound.pair):
             value, gradients, _ = self._run(graph.module, graph, batch)
         with (
-            torch.random.fork_rng(devices=_cuda(batch)),
+            forked(_device(batch)),
             self.bound.undisturbed(),
             keeping_buffers(self.bound.pair),
         ):
@@ -244,7 +245,7 @@ class TracedStep:
 
         try:
             with (
-                torch.random.fork_rng(devices=_cuda(batch)),
+                forked(_device(batch)),
                 self.bound.undisturbed(),
                 keeping_buffers(self.bound.pair),  # counters are moved by tracing too
                 warnings.catch_warnings(),
@@ -308,9 +309,8 @@ def _close(first: Tensor, second: Tensor) -> bool:
     return bool((first - second).abs().max() <= tolerance * scale + 1e-12)
 
 
-def _cuda(batch: Batch | Selection) -> list[torch.device]:
-    leaves = batch.leaves if isinstance(batch, Selection) else _flatten(batch)
-    return [leaf.device for leaf in leaves if leaf.device.type == "cuda"][:1]
+def _device(batch: Batch | Selection) -> torch.device:
+    return device_of(batch.leaves if isinstance(batch, Selection) else batch)
 
 
 def _flatten(batch: Batch) -> list[Tensor]:

@@ -14,6 +14,7 @@ from ppgen.training.batches import Batch, Source, chunks, fixed_subset, rows
 from ppgen.training.convergence import effective_sample_size, split_rhat
 from ppgen.training.processes import World
 from ppgen.training.undirected_metrics import undirected_metrics
+from ppgen.undisturbed import forked
 
 _FRACTION = 10  # validation rows are at most this part of the training rows: a tenth of the cost, or less
 _WINDOW = 20  # recordings of the chains' free energies that R-hat looks at
@@ -73,8 +74,8 @@ class Validation:
 
     def metrics(self) -> dict[str, float]:
         """Metrics of the pair as it is now, besides those that training itself sums up."""
-        forked = seeds.forked(seeds.derive(0, "validation"), self.source.device)
-        with keeping_modes(self.pair), forked, torch.no_grad():
+        own = forked(self.source.device, seeds.derive(0, "validation"))
+        with keeping_modes(self.pair), own, torch.no_grad():
             self.pair.eval()
             return self._normalised() if self.bound.normalised else self._unnormalised()
 
