@@ -5,6 +5,7 @@ from typing import Any
 
 from pyro.poutine.messenger import Messenger
 
+from ppgen.distributions.samplers import resolve_sampler
 from ppgen.inference.layout import undirected_law
 from ppgen.inference.negative_phase import replace_law
 
@@ -21,7 +22,9 @@ class attach(Messenger):  # noqa: N801 - Pyro's handlers are lower case
         sampler: `"exact"`, `"gibbs"` or a sampler such as `ppgen.distributions.GibbsSampler(sweeps=100)`; or a mapping.
 
     Raises:
-        ValueError: At an undirected site, if an estimate of log Z was made for other weights.
+        TypeError: If `sampler` is no sampler.
+        ValueError: If the name of a sampler is unknown; at an undirected site, if an estimate of log Z was made for
+            other weights.
 
     Example:
         >>> import torch
@@ -34,6 +37,9 @@ class attach(Messenger):  # noqa: N801 - Pyro's handlers are lower case
 
     def __init__(self, log_partition: Any = None, sampler: Any = None) -> None:
         super().__init__()
+        for each in sampler.values() if isinstance(sampler, Mapping) else [sampler]:
+            if each is not None:
+                resolve_sampler(each)
         self.log_partition = log_partition
         self.sampler = sampler
         self._checked: dict[tuple[Any, ...], Any] = {}

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppgen.arguments import check_count
 from ppgen.inference.compiled_kernel import make_step
-from ppgen.inference.machine_kernel import MachineKernel, check_count
+from ppgen.inference.machine_kernel import MachineKernel
 from ppgen.progress import progress_bar
 from ppgen.trees import Group, make_tree, to_array
 from ppgen.undisturbed import forked

@@ -38,7 +38,7 @@ def energy_of(target: Any, site: str | None = None) -> LayeredEnergy:
         pair = as_pair(pair)
     except TypeError as error:
         raise TypeError(
-            f"Expected a BoltzmannMachine, or a pair or run with one, got {type(target).__name__}."
+            f"target: Expected a BoltzmannMachine, or a pair or run with one, got {type(target).__name__}."
         ) from error
     energies = undirected_sites(pair)
     if not energies:

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppgen.arguments import check_count
 from ppgen.distributions.replicas import Replicas, accepted_swaps, exchanged
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.block_gibbs import energies
-from ppgen.inference.machine_kernel import check_count
 from ppgen.inference.machines import base_mean
 from ppgen.inference.replica_kernel import ReplicaKernel
 from ppgen.inference.swap_ladder import followed

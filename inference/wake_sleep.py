@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ppgen.arguments import check_flags
 from ppgen.inference.elbo import ELBO
 from ppgen.inference.estimator import Estimator
 from ppgen.inference.fantasy import Fantasy, sleep_log_density
@@ -130,6 +131,7 @@ class ReweightedWakeSleep(OwnGradient):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_flags(wake=self.wake, sleep=self.sleep)
         if not self.wake and not self.sleep:
             raise ValueError("wake and sleep are both False, so nothing trains the guide: set one of them.")
 

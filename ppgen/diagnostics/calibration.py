@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
+from ppgen.arguments import check_count
 from ppgen.diagnostics.calibration_draws import Drawn, drawn_by_pair
 from ppgen.diagnostics.calibration_gibbs import MakeKernel, drawn_by_gibbs
 from ppgen.diagnostics.calibration_ranks import ranks_among
@@ -16,7 +17,7 @@ from ppgen.diagnostics.calibration_simulations import batch_like, simulated
 from ppgen.diagnostics.calibration_sites import Latents, Quantity, Sites
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
-from ppgen.inference.machine_kernel import MachineKernel, check_count
+from ppgen.inference.machine_kernel import MachineKernel
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
 
