@@ -60,7 +60,9 @@ OBJECTS = [
     built(inference, "ScoreFunction", baseline="kernel"),
     built(inference, "Relaxed", temperature="rate"),
     built(inference, "StraightThrough", temperature="rate"),
-    built(inference, "HMC", num_steps="+count", step_size="rate", target_accept="share", jitter="decay", share="choice"),
+    built(
+        inference, "HMC", num_steps="+count", step_size="rate", target_accept="share", jitter="decay", share="choice"
+    ),
     built(inference, "Linear", lambda: {"steps": 10}, steps="count", start="weight", end="weight"),
     built(inference, "Stages", lambda: {"table": {0: 1}}, table="mapping"),
     built(
@@ -84,13 +86,16 @@ OBJECTS = [
         betas="ladder?",
         sweeps="count",
     ),
-    built(
-        inference, "TrajectoryTempering", lambda: {"targets": _targets()}, targets="sizes", sweeps="count"
-    ),
+    built(inference, "TrajectoryTempering", lambda: {"targets": _targets()}, targets="sizes", sweeps="count"),
     built(models, "RBM", lambda: {"visible": 4, "hidden": 3}, shape="sizes?", smoothness="weight", **SIZES),
     built(models, "GaussianRBM", lambda: {"visible": 4, "hidden": 3}, learn_variance="flag", **SIZES),
     built(
-        models, "DBM", lambda: {"visible": 4, "hidden": (3, 2)}, visible="+count", hidden="sizes", mean_field_sweeps="count"
+        models,
+        "DBM",
+        lambda: {"visible": 4, "hidden": (3, 2)},
+        visible="+count",
+        hidden="sizes",
+        mean_field_sweeps="count",
     ),
     built(models, "DBN", lambda: {"visible": 4, "hidden": (3, 2)}, visible="+count", hidden="sizes"),
     built(
@@ -122,7 +127,9 @@ OBJECTS = [
         prior_hidden="count?",
     ),
     built(models, "HelmholtzMachine", lambda: {"sizes": (4, 3)}, sizes="sizes"),
-    built(models, "SigmoidBeliefNet", lambda: {"sizes": (4, 3)}, sizes="sizes", nonlinear="flag", autoregressive="flag"),
+    built(
+        models, "SigmoidBeliefNet", lambda: {"sizes": (4, 3)}, sizes="sizes", nonlinear="flag", autoregressive="flag"
+    ),
     built(
         models,
         "StochasticFeedforward",
@@ -143,9 +150,7 @@ OBJECTS = [
         hidden_units="choice",
         weights="choice",
     ),
-    built(
-        models, "ReplicatedSoftmax", lambda: {"vocabulary": 4, "hidden": 2}, vocabulary="+count", hidden="+count"
-    ),
+    built(models, "ReplicatedSoftmax", lambda: {"vocabulary": 4, "hidden": 2}, vocabulary="+count", hidden="+count"),
     built(
         models,
         "ConvolutionalRBM",
@@ -173,7 +178,9 @@ OBJECTS = [
     built(distributions, "Bernoulli", lambda: {"bias": ZEROS(3)}, bias="array", positions="count"),
     built(distributions, "Spin", lambda: {"bias": ZEROS(3)}, bias="array", positions="count"),
     built(distributions, "Categorical", lambda: {"bias": ZEROS(2, 3)}, bias="array", present="array?"),
-    built(distributions, "Gaussian", lambda: {"mean": ZEROS(3)}, mean="array", log_variance="array?", positions="count"),
+    built(
+        distributions, "Gaussian", lambda: {"mean": ZEROS(3)}, mean="array", log_variance="array?", positions="count"
+    ),
     built(
         distributions,
         "PrecisionGaussian",
@@ -184,7 +191,12 @@ OBJECTS = [
     ),
     built(distributions, "Multinomial", lambda: {"bias": ZEROS(3), "total": 2}, bias="array", total="count"),
     built(
-        distributions, "MaxPooled", lambda: {"bias": ZEROS(2), "block": 4}, bias="array", block="count?", positions="count"
+        distributions,
+        "MaxPooled",
+        lambda: {"bias": ZEROS(2), "block": 4},
+        bias="array",
+        block="count?",
+        positions="count",
     ),
     built(
         distributions,

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-import ppgen
-from ppgen import datasets, diagnostics, distributions, evaluation, inference, models, testing, training
+from ppgen import datasets, diagnostics, evaluation, inference, models, testing, training
 
 BITS = torch.tensor([[1.0, 0, 1, 0], [0, 0, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 0, 1], [0, 0, 0, 1]])
 QUIET = {"progress": False, "compile": False}
@@ -314,7 +313,11 @@ CALLS = [
     Call(
         "diagnostics.from_chains",
         diagnostics.from_chains,
-        lambda: {"chains": inference.sample_posterior(vae(), BITS, num_samples=3, warmup_steps=1), "pair": vae(), "x": BITS},
+        lambda: {
+            "chains": inference.sample_posterior(vae(), BITS, num_samples=3, warmup_steps=1),
+            "pair": vae(),
+            "x": BITS,
+        },
         {"chains": "pair", "pair": "pair?", "x": "data?", "prior": "flag", "coords": "mapping", "seed": "seed"},
     ),
     Call(
@@ -367,11 +370,22 @@ CALLS = [
             "progress": "flag",
         },
     ),
-    Call("diagnostics.gradient_table", diagnostics.gradient_table, lambda: {"comparison": _comparison()}, {"comparison": "pair"}),
+    Call(
+        "diagnostics.gradient_table",
+        diagnostics.gradient_table,
+        lambda: {"comparison": _comparison()},
+        {"comparison": "pair"},
+    ),
     Call(
         "inference.sample",
         inference.sample,
-        lambda: {"kernel": inference.BlockGibbs(machine()), "num_samples": 5, "num_chains": 4, "warmup_steps": 2, **QUIET},
+        lambda: {
+            "kernel": inference.BlockGibbs(machine()),
+            "num_samples": 5,
+            "num_chains": 4,
+            "warmup_steps": 2,
+            **QUIET,
+        },
         {
             "kernel": "pair",
             "num_samples": "+count",
@@ -399,11 +413,23 @@ CALLS = [
         },
         lambda result: result.draws["z"],
     ),
-    Call("inference.resolve", inference.resolve, lambda: {"inference": "elbo", "pair": vae()}, {"inference": "inference"}),
+    Call(
+        "inference.resolve", inference.resolve, lambda: {"inference": "elbo", "pair": vae()}, {"inference": "inference"}
+    ),
     Call("inference.describe", inference.describe, lambda: {"inference": inference.IWAE()}, {"inference": "pair"}),
     Call("inference.to_config", inference.to_config, lambda: {"inference": inference.IWAE()}, {"inference": "pair"}),
-    Call("inference.from_config", inference.from_config, lambda: {"config": inference.to_config(inference.IWAE())}, {"config": "pair"}),
-    Call("inference.round_trips", inference.round_trips, lambda: {"replica": np.zeros((1, 4, 3), int)}, {"replica": "array"}),
+    Call(
+        "inference.from_config",
+        inference.from_config,
+        lambda: {"config": inference.to_config(inference.IWAE())},
+        {"config": "pair"},
+    ),
+    Call(
+        "inference.round_trips",
+        inference.round_trips,
+        lambda: {"replica": np.zeros((1, 4, 3), int)},
+        {"replica": "array"},
+    ),
     Call(
         "inference.log_weights",
         _log_weights := lambda pair, batch, num_particles: inference.log_weights(pair, batch, num_particles),

@@ -94,7 +94,11 @@ DATA = [
     made("strings", lambda x: _array(x).astype(str), "refused"),
     made("dates", lambda x: np.zeros(_array(x).shape, "datetime64[D]"), "refused"),
     made("sparse", lambda x: torch.as_tensor(_array(x)).float().to_sparse(), "either"),
-    made("quantised", lambda x: torch.quantize_per_tensor(torch.as_tensor(_array(x)).float(), 1.0, 0, torch.quint8), "either"),
+    made(
+        "quantised",
+        lambda x: torch.quantize_per_tensor(torch.as_tensor(_array(x)).float(), 1.0, 0, torch.quint8),
+        "either",
+    ),
     made("ragged", lambda x: [[1.0, 0.0], [1.0]], "refused"),
     made("generator", lambda x: (row for row in _array(x)), "refused"),
     made("meta tensor", lambda x: torch.empty(_array(x).shape, device="meta"), "refused"),
@@ -135,11 +139,16 @@ VALUES: dict[str, list[Hostile]] = {
     "size": [*refused(-1, 1.5, NAN, "1", True, [1], -0.5, 1.0, HUGE, Unlike()), *either(0, 0.5, None)],
     "choice": [*refused("", "no_such_choice", 3, [], b"x", Unlike(), NAN)],
     "ladder": [
-        *refused(0, -1, 1.5, True, "no_such_ladder", [], [0.5, 0.1, 1.0], [0.0, NAN, 1.0], [0.0, 2.0], ["a"], NAN, None),
+        *refused(
+            0, -1, 1.5, True, "no_such_ladder", [], [0.5, 0.1, 1.0], [0.0, NAN, 1.0], [0.0, 2.0], ["a"], NAN, None
+        ),
         *refused(Unlike(), [[0.0, 1.0]], 1j, torch.tensor([0.0, NAN, 1.0])),
         *either(np.int64(3), [0.0, 1.0], (0.0, 0.5, 1.0), np.linspace(0, 1, 4), torch.linspace(0, 1, 4)),
     ],
-    "sizes": [*refused(3, "33", None, [0], [-1], [1.5], [True], [NAN], ["3"], [None], Unlike(), 1j), *either((3,), [3])],
+    "sizes": [
+        *refused(3, "33", None, [0], [-1], [1.5], [True], [NAN], ["3"], [None], Unlike(), 1j),
+        *either((3,), [3]),
+    ],
     "pair": [*refused(None, "pair", 3, Unlike(), [], {}, torch.nn.Linear(2, 2), torch.ones(3), lambda x: x, object)],
     "inference": [*refused("no_such_inference", 3, Unlike(), [], {}, ("elbo",), torch.ones(2), object, NAN)],
     "objective": [*refused("elbo", 3, Unlike(), None, torch.ones(2))],

@@ -1,4 +1,4 @@
-"""Calls of the public functions and classes with hostile arguments: a right number, or an error that names the argument."""
+"""Calls of public functions and classes with hostile arguments: a right number, or an error that names the argument."""
 
 import contextlib
 import inspect
@@ -152,7 +152,7 @@ def _check_error(case: Case, error: Exception) -> None:
     if case.hostile.verdict == "same":
         raise Silent(f"was refused: {text[:160]}")
     words = text.replace(".", " ").replace("'", " ").replace("=", " ").replace("[", " ").replace(",", " ").split()
-    words = [word.strip("():;`\"s").lower() for word in words]
+    words = [word.strip('():;`"s').lower() for word in words]
     names = (case.argument, *ALSO.get(case.argument, ()))
     if not any(name.strip("s") in words for name in names):
         raise Traceback(f"{type(error).__name__} that does not name the argument: {text[:160]}")
@@ -164,7 +164,10 @@ def _number(value: Any) -> np.ndarray:
 
 
 def _short(result: Any) -> str:
-    return f"{type(result).__name__} {repr(result).partition(chr(10))[0][:100]}"
+    try:
+        return repr(result).partition("\n")[0][:100]
+    except Exception:  # of an object that should never have been
+        return type(result).__name__
 
 
 @contextlib.contextmanager

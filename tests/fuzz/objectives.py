@@ -1,7 +1,7 @@
 """Values and gradients of training objectives on random small programs, against sums over states and quadrature."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fuzz import program_parts
-from fuzz.program_parts import CHOICES, RandomProgram, Unresolved
+from fuzz.program_parts import RandomProgram, Unresolved
 from fuzz.verdicts import SIGMAS, Silent, attempt
 from ppgen import inference
 from ppgen.inference import Inference
@@ -39,21 +39,32 @@ INFERENCES: dict[str, tuple[Callable[[], Inference], str]] = {
 ALWAYS = ("elbo", "elbo, 3 particles", "iwelbo", "renyi")  # sound for every program
 
 
+# In float64, with latents few enough for two particles, under guides whose weights have moments.
+CHOICES: dict[str, Sequence[Any]] = {
+    "inference": tuple(INFERENCES),
+    **program_parts.CHOICES,
+    "latents": tuple(each for each in program_parts.CHOICES["latents"] if len(each) < 3),
+    "guide": ("mean field", "structured", "exact"),
+    "dtype": (torch.float64,),
+    "rows": (2,),
+    "strength": (0.7,),
+}
+
+
 @dataclass(frozen=True)
 class Spec:
     """A program and how it is trained."""
 
-    program: program_parts.Spec
     inference: str
+    program: program_parts.Spec
+
+    @classmethod
+    def of(cls, inference: str, **program: Any) -> "Spec":
+        return cls(inference, program_parts.Spec(**program))
 
     @classmethod
     def random(cls, source: random.Random) -> "Spec":
-        program = {name: source.choice(values) for name, values in CHOICES.items()}
-        # In float64, with latents few enough for two particles, under guides whose weights have moments.
-        program |= {"dtype": torch.float64, "rows": 2, "strength": 0.7}
-        program |= {"guide": source.choice(("mean field", "structured", "exact"))}
-        program |= {"latents": source.choice([each for each in CHOICES["latents"] if len(each) < 3])}
-        return cls(program_parts.Spec(**program), source.choice(list(INFERENCES)))
+        return cls.of(**{name: source.choice(values) for name, values in CHOICES.items()})
 
 
 def check(spec: Spec) -> None:
