@@ -6,6 +6,7 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from ppgen.arguments import check_tensors
 from ppgen.capture import prepare_modules
 from ppgen.distributions import Bernoulli, UndirectedDistribution
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
@@ -32,6 +33,8 @@ def energy_of(target: Any, site: str | None = None) -> LayeredEnergy:
         ('visible', 'hidden')
     """
     if isinstance(target, UndirectedDistribution):
+        if site is not None:
+            raise ValueError(f"site finds the machine of a pair; a machine itself has none. Leave out site={site!r}.")
         return target.base_energy
     pair = getattr(target, "pair", target)
     try:
@@ -119,6 +122,7 @@ def base_mean(pair: AnyPair, energy: LayeredEnergy, data_mean: Any = None) -> Te
     """Mean of the visible layer for the base model: the one given, else noted in training, else None.
 
     Raises:
+        TypeError: If it holds no numbers.
         ValueError: If the mean does not fit the visible layer or is no mean of its units.
     """
     units = energy.units[energy.sides[EVEN][0]]
@@ -128,7 +132,14 @@ def base_mean(pair: AnyPair, energy: LayeredEnergy, data_mean: Any = None) -> Te
         if not isinstance(data_mean, Tensor) or data_mean.shape != (visible,) or not data_mean.isfinite().all():
             return None
     like = energy.parameters()[0]
-    mean = torch.as_tensor(data_mean, dtype=like.dtype, device=like.device)
+    try:
+        mean = torch.as_tensor(data_mean)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"data_mean must be a tensor or an array of numbers, got {type(data_mean).__name__}."
+        ) from error
+    check_tensors(data_mean=mean)
+    mean = mean.to(like)
     fits = mean.shape == (visible,) and bool(mean.isfinite().all())
     if not fits or (isinstance(units, Bernoulli) and not ((mean >= 0) & (mean <= 1)).all()):
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,19 @@ def check_tensors(**given: Any) -> None:
             )
         if value.is_complex():
             raise TypeError(f"{name} must be a tensor of real numbers, got {value.dtype}.")
+
+
+def check_path(name: str, value: Any) -> None:
+    """Raise unless a value is a path.
+
+    Raises:
+        TypeError: Names the argument and what was given.
+
+    Example:
+        >>> check_path("folder", "runs/one")
+    """
+    if not isinstance(value, (str, PathLike)):
+        raise TypeError(f"{name} must be a path, got {value!r}.")
 
 
 def check_kind(name: str, value: Any, kind: type | tuple[type, ...], wanted: str) -> None:

@@ -178,7 +178,7 @@ class Pair(_PairMethods):
         model_kwargs: Constant keyword arguments.
 
     Raises:
-        TypeError: If model or guide cannot be called.
+        TypeError: If model or guide cannot be called, or `plate` is no name.
 
     Example:
         >>> import pyro, pyro.distributions as dist, torch
@@ -210,6 +210,8 @@ class Pair(_PairMethods):
         for name, value in (("model", model), ("guide", guide)):
             if not callable(value):
                 raise TypeError(f"{name} must be a callable with Pyro statements, got {type(value).__name__}.")
+        if not isinstance(plate, str):
+            raise TypeError(f"plate must be the name of the plate over the data, got {plate!r}.")
         self.plate = plate
         self.default_inference = default_inference
         self.model_args, self.model_kwargs = tuple(model_args), dict(model_kwargs or {})

@@ -162,6 +162,9 @@ def gradient_table(comparison: Any) -> str:
     Args:
         comparison: What `compare_estimators` returned.
 
+    Raises:
+        TypeError: If it is something else.
+
     Example:
         >>> import torch
         >>> from ppgen import diagnostics, models
@@ -170,6 +173,10 @@ def gradient_table(comparison: Any) -> str:
         >>> diagnostics.gradient_table(found).splitlines()[0].split()
         ['parameter', 'inference', 'bias', 'variance', 'snr']
     """
+    if not {"parameter", "inference"} <= set(getattr(comparison, "dims", ())):
+        raise TypeError(
+            f"comparison must be what diagnostics.compare_estimators returned, got {type(comparison).__name__}."
+        )
     lines = [("parameter", "inference", "bias", "variance", "snr")]
     for parameter in comparison.parameter.values:
         for name in comparison.inference.values:

@@ -59,7 +59,8 @@ class GibbsSampler:
     sweeps: int = 1000
 
     def __post_init__(self) -> None:
-        check_count("sweeps", self.sweeps)
+        if isinstance(self.sweeps, bool) or not isinstance(self.sweeps, int) or self.sweeps < 1:
+            raise ValueError(f"sweeps must be at least 1, got {self.sweeps!r}.")
 
     def __call__(self, energy: LayeredEnergy, shape: Size) -> tuple[Tensor, Tensor]:
         """Values of the even and of the odd side."""

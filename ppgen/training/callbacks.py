@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ppgen.arguments import check_path
 from ppgen.training.checkpoint import replacing
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class CSVLog:
     """
 
     def __init__(self, path: str | Path) -> None:
+        check_path("path", path)
         self.path = Path(path)
         self._columns: list[str] = []
 
@@ -87,6 +89,7 @@ class TensorBoardLog:
     """
 
     def __init__(self, folder: str | Path) -> None:
+        check_path("folder", folder)
         self.folder = Path(folder)
         self._writer: Any = None
         self._start = 0

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgen import datasets
+from ppgen.arguments import check_count, check_kind
 from ppgen.nn import MLP
 from ppgen.pair import Pair, as_pair
 from ppgen.training import seeds
@@ -31,6 +32,10 @@ class Classifier(nn.Module):
         classes: Labels, one for each output: (classes,) whole numbers.
         hidden: Network from the first of the sizes to the last, in the place of sigmoid layers.
 
+    Raises:
+        TypeError: If sizes or classes are no sequence, or a label is no whole number.
+        ValueError: If a size is no whole number of at least 1.
+
     Attributes:
         run: Record of its training; None before.
 
@@ -44,6 +49,13 @@ class Classifier(nn.Module):
 
     def __init__(self, sizes: Sequence[int], classes: Sequence[int], hidden: nn.Module | None = None) -> None:
         super().__init__()
+        for name, value in (("sizes", sizes), ("classes", classes)):
+            if not isinstance(value, Sequence) or isinstance(value, (str, bytes)) or not value:
+                raise TypeError(f"{name} must be a sequence of whole numbers, got {value!r}.")
+        for size in sizes:
+            check_count("each number in sizes", size)
+        for label in classes:
+            check_kind("each label in classes", label, int, "a whole number")
         self.hidden = MLP(sizes, activation=nn.Sigmoid, activate_last=True) if hidden is None else hidden
         self.output = MLP((sizes[-1], len(classes)))
         self.classes: Tensor

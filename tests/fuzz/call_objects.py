@@ -15,8 +15,8 @@ def built(module: Any, name: str, make: Callable[[], dict[str, Any]] = dict, **k
     return Call(f"{module.__name__.rpartition('.')[2]}.{name}", getattr(module, name), make, kinds)
 
 
-PARTICLES = {"num_particles": "+count", "vectorize_particles": "flag"}
-CHAINED = {"k": "+count", "centred": "flag", "offset_rate": "rate", "log_partition_chains": "whole"}
+PARTICLES = {"num_particles": "count", "vectorize_particles": "flag"}
+CHAINED = {"k": "count", "centred": "flag", "offset_rate": "rate", "log_partition_chains": "whole"}
 SIZES = {"visible": "+count", "hidden": "+count"}
 CONVOLUTION = {
     "visible": "+count",
@@ -51,8 +51,8 @@ OBJECTS = [
     built(inference, "ReweightedWakeSleep", wake="flag", sleep="flag", fantasy="callable", **PARTICLES),
     built(inference, "WakeSleep", fantasy="callable", **PARTICLES),
     built(inference, "CD", **CHAINED),
-    built(inference, "PCD", num_chains="+count", **CHAINED),
-    built(inference, "TemperedPCD", num_chains="+count", num_temperatures="+count", ladder_rate="weight", **CHAINED),
+    built(inference, "PCD", num_chains="count", **CHAINED),
+    built(inference, "TemperedPCD", num_chains="count", num_temperatures="count", ladder_rate="weight", **CHAINED),
     built(inference, "ExactPartition", max_states="count"),
     built(inference, "Enumerate", max_states="count"),
     built(inference, "MovingAverage", decay="decay"),
@@ -60,9 +60,7 @@ OBJECTS = [
     built(inference, "ScoreFunction", baseline="kernel"),
     built(inference, "Relaxed", temperature="rate"),
     built(inference, "StraightThrough", temperature="rate"),
-    built(
-        inference, "HMC", num_steps="+count", step_size="rate", target_accept="share", jitter="decay", share="choice"
-    ),
+    built(inference, "HMC", num_steps="count", step_size="rate", target_accept="share", jitter="decay", share="choice"),
     built(inference, "Linear", lambda: {"steps": 10}, steps="count", start="weight", end="weight"),
     built(inference, "Stages", lambda: {"table": {0: 1}}, table="mapping"),
     built(
@@ -74,8 +72,8 @@ OBJECTS = [
         negative_phase="kernel",
     ),
     built(inference, "attach", dict, sampler="choice", log_partition="choice"),
-    *(built(inference, name, num_particles="+count") for name in ("IWAE", "DReG", "RLOO", "RWS", "STL", "VIMCO")),
-    built(inference, "NVIL", num_particles="+count", hidden="count", net="callable"),
+    *(built(inference, name, num_particles="count") for name in ("IWAE", "DReG", "RLOO", "RWS", "STL", "VIMCO")),
+    built(inference, "NVIL", num_particles="count", hidden="count", net="callable"),
     built(inference, "BlockGibbs", lambda: {"target": machine()}, target="pair", sweeps="count", site="choice"),
     built(
         inference,
@@ -101,7 +99,7 @@ OBJECTS = [
     built(
         models,
         "VAE",
-        lambda: {"features": 4, "latent": 2, "hidden": (3,)},
+        lambda: {"features": 4, "latent": 2, "hidden": (3,), "likelihood": "categorical", "categories": 3},
         features="+count",
         latent="+count",
         hidden="sizes",
@@ -189,7 +187,7 @@ OBJECTS = [
         log_precision="array",
         count="array?",
     ),
-    built(distributions, "Multinomial", lambda: {"bias": ZEROS(3), "total": 2}, bias="array", total="count"),
+    built(distributions, "Multinomial", lambda: {"bias": ZEROS(3), "total": 2}, bias="array", total="lengths"),
     built(
         distributions,
         "MaxPooled",

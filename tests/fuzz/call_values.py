@@ -94,11 +94,6 @@ DATA = [
     made("strings", lambda x: _array(x).astype(str), "refused"),
     made("dates", lambda x: np.zeros(_array(x).shape, "datetime64[D]"), "refused"),
     made("sparse", lambda x: torch.as_tensor(_array(x)).float().to_sparse(), "either"),
-    made(
-        "quantised",
-        lambda x: torch.quantize_per_tensor(torch.as_tensor(_array(x)).float(), 1.0, 0, torch.quint8),
-        "either",
-    ),
     made("ragged", lambda x: [[1.0, 0.0], [1.0]], "refused"),
     made("generator", lambda x: (row for row in _array(x)), "refused"),
     made("meta tensor", lambda x: torch.empty(_array(x).shape, device="meta"), "refused"),
@@ -158,6 +153,10 @@ VALUES: dict[str, list[Hostile]] = {
     "path": [*refused(3, Unlike(), [], 1.5, True)],
     "device": [*refused("no_such_device", "cpu:x", 3.5, Unlike(), [], "")],
     "data": DATA,
+    # Data of any number of columns.
+    "table": [each for each in DATA if each.label != "a column too many"],
+    # Lengths: a number, or a tensor of them.
+    "lengths": refused(0, -1, 1.5, NAN, True, "3", None, [3], {}, b"3", Unlike(), 1j),
     "array": ARRAY,
 }
 HUGE_COUNTS = refused(HUGE, 10**30)

@@ -43,6 +43,7 @@ ALSO = {
     "estimate": ("log_likelihood",),
     "callbacks": ("callback",),
     "arrays": ("array",),
+    "num_particles": ("particles",),
 }
 
 
