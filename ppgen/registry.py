@@ -1,12 +1,16 @@
-"""Names of models, inferences and data sets, and where their classes live.
+"""Names of models, inferences, kernels, units and data sets, and where their classes live.
 
 The command line, checkpoints, `ppgen list` and the contract tests read these tables; what they name is imported
-only when it is asked for. A new model, objective or data set is one new file and one line here.
+only when it is asked for. A new model, objective, unit or data set is one new file and one line here; what stands in
+another package is registered by `ppgen.register` or announced by an entry point.
 """
 
 import difflib
 import importlib
+from collections.abc import Iterable
 from typing import Any
+
+from ppgen import extension
 
 MODELS: dict[str, str] = {
     "VAE": "ppgen.models.vae:VAE",
@@ -76,6 +80,26 @@ ALGORITHMS: dict[str, str] = {
     "RWS": "ppgen.inference.algorithms:RWS",
 }
 
+KERNELS: dict[str, str] = {
+    "BlockGibbs": "ppgen.inference.block_gibbs:BlockGibbs",
+    "ParallelTempering": "ppgen.inference.parallel_tempering:ParallelTempering",
+    "TrajectoryTempering": "ppgen.inference.trajectory_tempering:TrajectoryTempering",
+    "HMC": "ppgen.inference.hmc:HMC",
+}
+
+UNITS: dict[str, str] = {
+    "Bernoulli": "ppgen.distributions.bernoulli:Bernoulli",
+    "Spin": "ppgen.distributions.spin:Spin",
+    "Gaussian": "ppgen.distributions.gaussian:Gaussian",
+    "PrecisionGaussian": "ppgen.distributions.precision_gaussian:PrecisionGaussian",
+    "RectifiedGaussian": "ppgen.distributions.rectified_gaussian:RectifiedGaussian",
+    "TruncatedExponential": "ppgen.distributions.truncated_exponential:TruncatedExponential",
+    "Categorical": "ppgen.distributions.categorical:Categorical",
+    "Multinomial": "ppgen.distributions.multinomial:Multinomial",
+    "MaxPooled": "ppgen.distributions.max_pooled:MaxPooled",
+    "Clamped": "ppgen.distributions.clamped:Clamped",
+}
+
 DATASETS: dict[str, str] = {
     "digits": "ppgen.datasets.digits:load_digits",
     "mnist": "ppgen.datasets.idx:load_mnist",
@@ -90,8 +114,27 @@ TABLES: dict[str, dict[str, str]] = {
     "baseline": BASELINES,
     "schedule": SCHEDULES,
     "algorithm": ALGORITHMS,
+    "kernel": KERNELS,
+    "unit": UNITS,
     "data set": DATASETS,
 }
+
+# What a name of each kind stands for: a subclass of that class; where there is none, what `extension` says.
+BASES: dict[str, str | None] = {
+    "model": "ppgen.pair:GenerativeModel",
+    "objective": "ppgen.inference.objective:Objective",
+    "estimator": "ppgen.inference.estimator:Estimator",
+    "negative phase": "ppgen.inference.negative_phase:NegativePhase",
+    "baseline": "ppgen.inference.baselines:Baseline",
+    "schedule": "ppgen.inference.schedules:Schedule",
+    "algorithm": None,
+    "kernel": None,
+    "unit": "ppgen.distributions.units:Units",
+    "data set": None,
+}
+
+INFERENCES = ("algorithm", "objective", "negative phase", "estimator")
+"""Kinds of which a name alone says how a pair is trained."""
 
 
 def normalise(name: str) -> str:
@@ -102,6 +145,17 @@ def normalise(name: str) -> str:
         True
     """
     return name.replace("-", "").replace("_", "").replace(" ", "").lower()
+
+
+def names(*kinds: str) -> list[str]:
+    """Names of some kinds: ppgen's own, those that were registered, and those that installed packages announce.
+
+    Example:
+        >>> names("schedule")
+        ['Linear', 'Stages']
+    """
+    found = [name for kind in kinds for name in (*known(kind), *extension.announced(kind))]
+    return list(dict.fromkeys(found))
 
 
 def canonical(kind: str, name: str) -> str:
@@ -118,7 +172,7 @@ def canonical(kind: str, name: str) -> str:
         >>> canonical("model", "vae")
         'VAE'
     """
-    return _canonical(TABLES[kind], kind, name)
+    return _find([kind], kind, name)[1]
 
 
 def lookup(kind: str, name: str) -> Any:
@@ -128,7 +182,7 @@ def lookup(kind: str, name: str) -> Any:
         >>> lookup("model", "vae").__name__
         'VAE'
     """
-    return load(TABLES[kind][canonical(kind, name)])
+    return _object(*_find([kind], kind, name))
 
 
 def lookup_inference(name: str) -> tuple[str, Any]:
@@ -138,19 +192,17 @@ def lookup_inference(name: str) -> tuple[str, Any]:
         >>> lookup_inference("iwae")[0]
         'algorithm'
     """
-    kinds = ("algorithm", "objective", "negative phase", "estimator")
-    merged = {known: kind for kind in kinds for known in TABLES[kind]}
-    found = _canonical(merged, "inference", name)
-    return merged[found], load(TABLES[merged[found]][found])
+    kind, found = _find(INFERENCES, "inference", name)
+    return kind, _object(kind, found)
 
 
 def name_of(kind: str, cls: type) -> str | None:
-    """Registered name of a class, or None if it is not in the table of that kind."""
+    """Registered name of a class, or None if it has none of that kind."""
     for name, path in TABLES[kind].items():
         module, _, attribute = path.partition(":")
         if cls.__module__ == module and cls.__qualname__ == attribute:
             return name
-    return None
+    return next((name for name, known in extension.registered(kind).items() if known is cls), None)
 
 
 def load(path: str) -> Any:
@@ -159,12 +211,29 @@ def load(path: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _canonical(table: dict[str, str], kind: str, name: str) -> str:
+def known(kind: str) -> list[str]:
+    """Names of a kind that need no other package to be imported: ppgen's own and those that were registered."""
+    return [*TABLES[kind], *extension.registered(kind)]
+
+
+def _object(kind: str, name: str) -> Any:
+    return load(TABLES[kind][name]) if name in TABLES[kind] else extension.registered(kind)[name]
+
+
+def _find(kinds: Iterable[str], what: str, name: str) -> tuple[str, str]:
+    """Kind and spelling of a name; packages that announce names are asked where nothing else bears it."""
     if not isinstance(name, str):
-        raise TypeError(f"The {kind} name must be a string, got {type(name).__name__}.")
-    by_key = {normalise(known): known for known in table}
+        raise TypeError(f"The {what} name must be a string, got {type(name).__name__}.")
+    kinds = list(kinds)
+    by_key = {normalise(each): (kind, each) for kind in reversed(kinds) for each in known(kind)}
     if normalise(name) in by_key:
         return by_key[normalise(name)]
-    close = difflib.get_close_matches(normalise(name), by_key, n=1)
-    hint = f" Did you mean {by_key[close[0]]!r}?" if close else ""
-    raise ValueError(f"Unknown {kind} {name!r}. Known: {', '.join(sorted(table))}.{hint}")
+    for kind in kinds:
+        for each in extension.announced(kind):
+            if normalise(each) == normalise(name):
+                extension.load_announced(kind, each)
+                return kind, each
+    spelled = {normalise(each): each for each in names(*kinds)}
+    close = difflib.get_close_matches(normalise(name), spelled, n=1)
+    hint = f" Did you mean {spelled[close[0]]!r}?" if close else ""
+    raise ValueError(f"Unknown {what} {name!r}. Known: {', '.join(sorted(spelled.values()))}.{hint}")

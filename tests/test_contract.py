@@ -1,5 +1,6 @@
 """One contract test per kind of object, over every registered instance."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -148,6 +149,11 @@ ALGORITHMS = {
     "RLOO": [inference.RLOO(num_particles=3)],
     "RWS": [inference.RWS(num_particles=3)],
 }
+KERNELS = {
+    "BlockGibbs": [inference.BlockGibbs, lambda machine: inference.BlockGibbs(machine, sweeps=2)],
+    "ParallelTempering": [lambda machine: inference.ParallelTempering(machine, betas=(0.0, 0.5, 1.0))],
+    "TrajectoryTempering": [lambda machine: inference.TrajectoryTempering([earlier(machine), machine])],
+}
 COVERED = {
     "model": MODELS,
     "objective": OBJECTIVES,
@@ -156,6 +162,8 @@ COVERED = {
     "baseline": BASELINES,
     "schedule": SCHEDULES,
     "algorithm": ALGORITHMS,
+    "kernel": KERNELS | {"HMC": ["tests/test_hmc.py"]},  # it moves latents of a pair, not states of a machine
+    "unit": UNITS,
 }
 
 
@@ -308,6 +316,22 @@ def test_negative_phases(name: str, phase: Any, device: torch.device) -> None:
     """Catches a phase that is not stationary at the model, writes into its state, or loses it on loading."""
     assert type(phase).__name__ == name
     testing.check_negative_phase(phase, device=device, num_draws=2 if phase.normalised else 60)
+
+
+def earlier(machine: distributions.BoltzmannMachine) -> distributions.BoltzmannMachine:
+    """The machine as if it were less trained."""
+    copied = copy.deepcopy(machine)
+    with torch.no_grad():
+        for each in copied.parameters():
+            each.mul_(0.5)
+    return copied
+
+
+@pytest.mark.parametrize(("name", "make"), instances(KERNELS))
+def test_kernels(name: str, make: Callable[[Any], Any], device: torch.device) -> None:
+    """Catches a kernel that leaves another law invariant, or whose steps depend on more than state and generator."""
+    assert type(make(testing.boltzmann_machine((3, 2)))).__name__ == name
+    testing.check_kernel(make, device=device)
 
 
 @pytest.mark.parametrize("name", [*UNITS, *PARTLY])
