@@ -187,6 +187,14 @@ OBJECTS = [
         log_precision="array",
         count="array?",
     ),
+    built(
+        distributions,
+        "RectifiedGaussian",
+        lambda: {"bias": ZEROS(3), "log_precision": ZEROS(3)},
+        bias="array",
+        log_precision="array?",
+    ),
+    built(distributions, "TruncatedExponential", lambda: {"bias": ZEROS(3)}, bias="array", positions="count"),
     built(distributions, "Multinomial", lambda: {"bias": ZEROS(3), "total": 2}, bias="array", total="lengths"),
     built(
         distributions,
