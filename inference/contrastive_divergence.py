@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ppgen.arguments import check_flags, check_number
+from ppgen.arguments import check_number
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.distributions.samplers import base_rate_draw
@@ -14,6 +14,7 @@ from ppgen.inference.centring import updated_offsets
 from ppgen.inference.negative_phase import NegativePhase, State, picked, swept_from_values
 from ppgen.inference.online_partition import POPULATION, followed, population
 from ppgen.inference.schedules import Schedule, Stages
+from ppgen.switches import check_switches
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class _ChainPhase(NegativePhase):
     log_partition_chains: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
+        check_switches(centred=self.centred)
         if isinstance(self.k, Mapping):
             object.__setattr__(self, "k", Stages(self.k))
         elif isinstance(self.k, Schedule) and not isinstance(self.k, Stages):
@@ -37,7 +39,6 @@ class _ChainPhase(NegativePhase):
             if isinstance(k, bool) or not isinstance(k, int) or k < 1:
                 raise ValueError(f"k must be a number of Gibbs sweeps of at least 1, got {k!r}.")
         check_number("offset_rate", self.offset_rate, "lie in (0, 1]", lambda rate: 0 < rate <= 1)
-        check_flags(centred=self.centred)
         count = self.log_partition_chains
         if not isinstance(count, int) or isinstance(count, bool) or count < 0 or count == 1:
             raise ValueError(

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ppgen.arguments import check_flags, check_kind
+from ppgen.arguments import check_kind
 from ppgen.inference.baselines import LEAST, Baseline, State
 from ppgen.inference.recorded import RecordedModule
+from ppgen.switches import check_switches
 from ppgen.undisturbed import forked
 
 _WIDTH = 100
@@ -65,6 +66,7 @@ class InputDependent(Baseline):
     normalise: bool = True
 
     def __post_init__(self) -> None:
+        check_switches(normalise=self.normalise)
         if self.net is not None and not isinstance(self.net, nn.Module):
             raise TypeError(
                 f"net must be a torch.nn.Module that maps rows to one number each, or None, got {self.net!r}. Give the "
@@ -72,14 +74,14 @@ class InputDependent(Baseline):
             )
         if self.net is not None and self.hidden != _WIDTH:
             raise ValueError(f"hidden={self.hidden} is the width of the built-in network: give it or net, not both.")
-        for name in ("hidden", "lr", "decay"):
+        check_kind("hidden", self.hidden, int, "a whole number")
+        for name in ("lr", "decay"):
             check_kind(name, getattr(self, name), (int, float), "a number")
-        if not (1 <= self.hidden < math.inf and 0 < self.lr < math.inf and 0 <= self.decay < 1):
+        if not (1 <= self.hidden and 0 < self.lr < math.inf and 0 <= self.decay < 1):
             raise ValueError(
                 "hidden and lr must be positive and decay lie in [0, 1), got "
                 f"hidden={self.hidden}, lr={self.lr}, decay={self.decay}."
             )
-        check_flags(normalise=self.normalise)
 
     def __repr__(self) -> str:
         net = f"hidden={self.hidden}" if self.net is None else f"net={_name(self.net)}"

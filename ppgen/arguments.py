@@ -1,4 +1,4 @@
-"""Checks of arguments that are counts, numbers, switches or tensors: made before any work, and naming the argument."""
+"""Checks of arguments that are counts, numbers, paths or tensors: made before any work, and naming the argument."""
 
 import math
 from collections.abc import Callable
@@ -49,20 +49,6 @@ def check_number(name: str, value: Any, wanted: str, holds: Callable[[float], bo
         raise ValueError(f"{name} must {wanted}, got {value!r}.")
 
 
-def check_flags(**given: Any) -> None:
-    """Raise unless every value is a truth value: the word "no" would count as true.
-
-    Raises:
-        TypeError: Names the argument and what was given.
-
-    Example:
-        >>> check_flags(progress=False)
-    """
-    for name, value in given.items():
-        if not isinstance(value, (bool, np.bool_)):
-            raise TypeError(f"{name} must be True or False, got {value!r}.")
-
-
 def check_tensors(**given: Any) -> None:
     """Raise unless every value is a tensor of real numbers.
 
@@ -110,5 +96,5 @@ def check_kind(name: str, value: Any, kind: type | tuple[type, ...], wanted: str
     Example:
         >>> check_kind("config", {}, dict, "a mapping")
     """
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"{name} must be {wanted}, got {type(value).__name__}.")

@@ -51,6 +51,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "states in words": (lambda: inference.ExactPartition("9"), "max_states must be an integer"),
     "unknown sampler": (lambda: inference.attach(sampler="exactly"), "Unknown sampler 'exactly'"),
     "no sampler": (lambda: inference.attach(sampler={"h": 3}), "sampler must be a name or a callable"),
+    "log Z in words": (lambda: inference.attach(log_partition="auto"), "log_partition must be an estimate or a number"),
+    "log Z of a site that is NaN": (lambda: inference.attach(log_partition={"h": NAN}), "log_partition must be"),
     "a name described": (lambda: inference.describe("elbo"), "inference must be an Inference"),
     "a name written": (lambda: inference.to_config("elbo"), "inference must be an Inference"),
     "no config": (lambda: inference.from_config(None), "config must be a mapping"),

@@ -71,7 +71,7 @@ OBJECTS = [
         estimator="choice",
         negative_phase="kernel",
     ),
-    built(inference, "attach", dict, sampler="choice", log_partition="choice"),
+    built(inference, "attach", dict, sampler="choice", log_partition="log_partition"),
     *(built(inference, name, num_particles="count") for name in ("IWAE", "DReG", "RLOO", "RWS", "STL", "VIMCO")),
     built(inference, "NVIL", num_particles="count", hidden="count", net="callable"),
     built(inference, "BlockGibbs", lambda: {"target": machine()}, target="pair", sweeps="count", site="choice"),

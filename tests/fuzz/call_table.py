@@ -82,7 +82,7 @@ EVALUATE = {
     "vectorize_particles": "flag",
     "compile": "flag",
     "progress": "flag",
-    "log_partition": "choice",
+    "log_partition": "log_partition",
 }
 OF_ANNEALING = ("num_chains", "betas", "start", "kernel", "log_partition")
 FIT = {
@@ -255,7 +255,7 @@ CALLS = [
             "model_factory": "callable",
             "data": "table",
             "inferences": "mapping",
-            "seeds": "+count",
+            "seeds": "seeds",
             "steps": "+count",
             "processes": "whole",
             "test": "data?",

@@ -133,6 +133,9 @@ VALUES: dict[str, list[Hostile]] = {
     # Rows or a share of them.
     "size": [*refused(-1, 1.5, NAN, "1", True, [1], -0.5, 1.0, HUGE, Unlike()), *either(0, 0.5, None)],
     "choice": [*refused("", "no_such_choice", 3, [], b"x", Unlike(), NAN)],
+    "log_partition": [*refused("", "auto", [], b"x", Unlike(), NAN, object), *either(3.0, None)],
+    # How many, or which.
+    "seeds": [*refused(0, -1, 1.5, NAN, True, "3", None, [], [1.5], [-1], ["a"], {}, b"3", Unlike()), *either([3])],
     "ladder": [
         *refused(
             0, -1, 1.5, True, "no_such_ladder", [], [0.5, 0.1, 1.0], [0.0, NAN, 1.0], [0.0, 2.0], ["a"], NAN, None
