@@ -10,6 +10,7 @@ from ppgen import Pair, arguments, diagnostics, distributions, evaluation, infer
 
 ZEROS = torch.zeros
 NAN = float("nan")
+VAE = models.VAE(features=4, latent=2, hidden=(3,))
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "list of biases": (lambda: distributions.Bernoulli([0.0, 1.0]), "bias must be a tensor, got list"),
@@ -53,6 +54,35 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "no sampler": (lambda: inference.attach(sampler={"h": 3}), "sampler must be a name or a callable"),
     "log Z in words": (lambda: inference.attach(log_partition="auto"), "log_partition must be an estimate or a number"),
     "log Z of a site that is NaN": (lambda: inference.attach(log_partition={"h": NAN}), "log_partition must be"),
+    "coordinates in words": (
+        lambda: diagnostics.from_pyro_svi(VAE, torch.ones(3, 4), num_samples=2, coords="z"),
+        "coords must be a mapping",
+    ),
+    "names in a number": (lambda: diagnostics.latent_units(VAE, torch.ones(3, 4), dims=3), "dims must be a mapping"),
+    "dimensions by number": (
+        lambda: diagnostics.from_pyro_svi(VAE, torch.ones(3, 4), num_samples=2, sample_dims=[3]),
+        "sample_dims must be",
+    ),
+    "threshold in words": (
+        lambda: diagnostics.latent_units(VAE, torch.ones(3, 4), threshold="0.01"),
+        "threshold must be a number",
+    ),
+    "level in words": (
+        lambda: diagnostics.simulation_based_calibration(VAE, level="0.05"),
+        "level must be a number",
+    ),
+    "list of quantities": (
+        lambda: diagnostics.simulation_based_calibration(VAE, quantities=["z"]),
+        "quantities must be a mapping",
+    ),
+    "a number for an estimate": (
+        lambda: diagnostics.check(VAE, torch.ones(3, 4), log_likelihood=-3.0),
+        "log_likelihood must be an estimate",
+    ),
+    "share in words": (
+        lambda: evaluation.log_partition(models.RBM(4, 2), target_ess="half"),
+        "target_ess must be a number",
+    ),
     "a name described": (lambda: inference.describe("elbo"), "inference must be an Inference"),
     "a name written": (lambda: inference.to_config("elbo"), "inference must be an Inference"),
     "no config": (lambda: inference.from_config(None), "config must be a mapping"),

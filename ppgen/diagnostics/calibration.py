@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
-from ppgen.arguments import check_count
+from ppgen.arguments import check_count, check_kind, check_number
 from ppgen.diagnostics.calibration_draws import Drawn, drawn_by_pair
 from ppgen.diagnostics.calibration_gibbs import MakeKernel, drawn_by_gibbs
 from ppgen.diagnostics.calibration_ranks import ranks_among
@@ -209,8 +209,9 @@ def _check(
         ("chunk", chunk, 1),
     ):
         check_count(name, value, least)
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, both excluded, got {level!r}.")
+    check_number("level", level, "lie between 0 and 1, both excluded", lambda number: 0 < number < 1)
+    if quantities is not None:
+        check_kind("quantities", quantities, Mapping, "a mapping from names to functions")
     for name in quantities or {}:
         if name in DENSITIES:
             raise ValueError(f"quantities must not be called {name!r}, which is always among them.")

@@ -12,7 +12,7 @@ from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair
-from ppgen.trees import make_tree
+from ppgen.trees import check_labels, make_tree
 
 
 def from_chains(
@@ -82,6 +82,7 @@ def from_chains(
         ['acceptance_rate', 'accepted', 'diverging', 'energy', 'energy_error', 'log_p', 'lp', 'step_size']
     """
     check_counts(chunk=chunk)
+    check_labels(coords=coords, dims=dims)
     if (pair is None) != (x is None):
         raise ValueError(
             f"{'x' if x is None else 'pair'} is missing: give the pair and the data that the chains were run for, or "

@@ -9,7 +9,7 @@ from ppgen.diagnostics.undirected import add_prior, partitions, whole_batch
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair
-from ppgen.trees import check_sample_dims, make_tree
+from ppgen.trees import check_labels, check_sample_dims, make_tree
 
 
 def from_pyro_svi(
@@ -89,6 +89,7 @@ def from_pyro_svi(
     """
     pair = as_pair(pair)
     names = check_sample_dims(sample_dims)
+    check_labels(coords=coords, dims=dims)
     check_counts(num_samples=num_samples, chunk=chunk)
     batch = whole_batch(pair, x)
     energies = undirected_sites(pair, batch)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ppgen import inference
+from ppgen.arguments import check_number
 from ppgen.diagnostics.aggregate_posterior import Decomposition, Draws, decompose
 from ppgen.diagnostics.latent_moments import Moments, SiteMoments
 from ppgen.diagnostics.latent_report import LatentUnits
@@ -20,6 +21,7 @@ from ppgen.evaluation.program import Program, examine
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.layout import base_law
 from ppgen.pair import AnyPair, as_pair
+from ppgen.trees import check_labels
 
 CHUNK = 10_000  # draws x rows at once
 
@@ -95,8 +97,8 @@ def latent_units(
     ):
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
             raise ValueError(f"{name} must be an integer of at least {least}, got {number!r}.")
-    if not (threshold > 0 and math.isfinite(threshold)):
-        raise ValueError(f"threshold must be positive and finite, got {threshold!r}.")
+    check_number("threshold", threshold, "be positive and finite", lambda number: number > 0)
+    check_labels(dims=dims)
     pair = as_pair(pair)
     rows = Rows(x, pair)
     if len(rows) < 2:

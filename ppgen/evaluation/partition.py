@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ppgen.arguments import check_number
 from ppgen.distributions.enumeration import exact_log_partition
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
@@ -121,8 +122,7 @@ def log_partition(
         4.4332 nats, exact, enumeration (2^1 states)
     """
     _check(method, num_chains, sweeps, chunk, compile)
-    if not 0 < target_ess < 1:
-        raise ValueError(f"target_ess must lie between 0 and 1, both excluded, got {target_ess!r}.")
+    check_number("target_ess", target_ess, "lie between 0 and 1, both excluded", lambda share: 0 < share < 1)
     size = world_size() if distributed else 1
     if num_chains < size:
         raise ValueError(f"num_chains must be at least the number of processes, {size}, got {num_chains}.")
