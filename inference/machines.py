@@ -6,7 +6,7 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from ppgen.arguments import check_tensors
+from ppgen.arguments import as_numbers
 from ppgen.capture import prepare_modules
 from ppgen.distributions import Bernoulli, UndirectedDistribution
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
@@ -112,7 +112,7 @@ def choose_site(energies: dict[str, LayeredEnergy], site: str | None) -> str:
         raise ValueError("The model has no undirected site (no BoltzmannMachine), so there is no log Z to estimate.")
     if site is None and len(energies) == 1:
         return next(iter(energies))
-    if site not in energies:
+    if not isinstance(site, str) or site not in energies:
         given = "none was named" if site is None else f"got {site!r}"
         raise ValueError(f"site must be one of the undirected sites {sorted(energies)}; {given}.")
     return site
@@ -132,14 +132,7 @@ def base_mean(pair: AnyPair, energy: LayeredEnergy, data_mean: Any = None) -> Te
         if not isinstance(data_mean, Tensor) or data_mean.shape != (visible,) or not data_mean.isfinite().all():
             return None
     like = energy.parameters()[0]
-    try:
-        mean = torch.as_tensor(data_mean)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(
-            f"data_mean must be a tensor or an array of numbers, got {type(data_mean).__name__}."
-        ) from error
-    check_tensors(data_mean=mean)
-    mean = mean.to(like)
+    mean = as_numbers("data_mean", data_mean).to(like)
     fits = mean.shape == (visible,) and bool(mean.isfinite().all())
     if not fits or (isinstance(units, Bernoulli) and not ((mean >= 0) & (mean <= 1)).all()):
         raise ValueError(

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ppgen.arguments import check_count
+from ppgen.arguments import as_numbers, check_count
 from ppgen.distributions.replicas import Replicas, accepted_swaps, exchanged
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.inference.annealing import make_betas
@@ -192,7 +191,10 @@ def round_trips(replica: Any) -> Tensor:
         >>> round_trips(there_and_back)
         tensor([1])
     """
-    ids = torch.as_tensor(np.asarray(replica)).movedim(1, 0)  # (draw, chain, ..., temperature)
+    ids = as_numbers("replica", replica)
+    if ids.dim() < 3:
+        raise ValueError(f"replica must be of shape (chain, draw, ..., temperature), got {tuple(ids.shape)}.")
+    ids = ids.long().movedim(1, 0)  # (draw, chain, ..., temperature)
     phase = torch.zeros_like(ids[0])  # by replica: 1 after it was at the machine, 2 at the base after that
     trips = torch.zeros_like(ids[0, ..., 0])
     for now in ids:

@@ -6,6 +6,7 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 LARGEST = 2**63 - 1  # what torch can count with
@@ -66,6 +67,24 @@ def check_tensors(**given: Any) -> None:
             )
         if value.is_complex():
             raise TypeError(f"{name} must be a tensor of real numbers, got {value.dtype}.")
+
+
+def as_numbers(name: str, value: Any) -> Tensor:
+    """What a tensor, an array or a list holds, as a tensor of real numbers.
+
+    Raises:
+        TypeError: Names the argument and what was given.
+
+    Example:
+        >>> as_numbers("labels", [0, 1])
+        tensor([0, 1])
+    """
+    try:
+        found = value if isinstance(value, Tensor) else torch.as_tensor(np.array(value))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be a tensor or an array of numbers, got {type(value).__name__}.") from error
+    check_tensors(**{name: found})
+    return found.detach()
 
 
 def check_path(name: str, value: Any) -> None:

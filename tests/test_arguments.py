@@ -6,7 +6,18 @@ from typing import Any
 import pytest
 import torch
 
-from ppgen import Pair, arguments, diagnostics, distributions, evaluation, inference, models, testing, training
+from ppgen import (
+    Pair,
+    arguments,
+    datasets,
+    diagnostics,
+    distributions,
+    evaluation,
+    inference,
+    models,
+    testing,
+    training,
+)
 
 ZEROS = torch.zeros
 NAN = float("nan")
@@ -83,6 +94,16 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: evaluation.log_partition(models.RBM(4, 2), target_ess="half"),
         "target_ess must be a number",
     ),
+    "weights in words": (
+        lambda: models.RBM.from_arrays(ZEROS(2, 1), "0", ZEROS(1)),
+        "visible_bias must be a tensor or an array",
+    ),
+    "replicas in words": (lambda: inference.round_trips("x"), "replica must be a tensor or an array"),
+    "replicas of one chain": (lambda: inference.round_trips(ZEROS(3, 2)), "replica must be of shape"),
+    "columns in words": (lambda: datasets.load(torch.eye(3), num_features="3"), "num_features must be an integer"),
+    "root of a number": (lambda: datasets.load(torch.eye(3), root=3), "root must be a path"),
+    "no particles": (lambda: inference.log_weights(VAE, torch.ones(3, 4), "3"), "num_particles must be at least 1"),
+    "list for a site": (lambda: evaluation.log_partition(models.RBM(4, 2), site=["h"]), "site must be one of"),
     "a name described": (lambda: inference.describe("elbo"), "inference must be an Inference"),
     "a name written": (lambda: inference.to_config("elbo"), "inference must be an Inference"),
     "no config": (lambda: inference.from_config(None), "config must be a mapping"),
@@ -131,3 +152,11 @@ def test_numbers() -> None:
     for wrong in (NAN, float("inf"), -1.0, True, "1", None):
         with pytest.raises(ValueError, match="rate must be"):
             arguments.check_number("rate", wrong, "be positive", lambda rate: rate > 0)
+
+
+def test_ladders_of_arrays() -> None:
+    """Catches a comparison of an array with a word, which has no truth value."""
+    rbm = models.RBM(4, 2)
+    ladders = [0.0, 0.5, 1.0], torch.tensor([0.0, 0.5, 1.0]), torch.tensor([0.0, 0.5, 1.0]).numpy()
+    found = [evaluation.log_partition(rbm, method="ais", betas=betas, num_chains=5).value for betas in ladders]
+    assert found[0] == found[1] == found[2]

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ppgen import registry
+from ppgen.arguments import check_count, check_path
 from ppgen.datasets.binarization import check_binarize
 from ppgen.datasets.build import build
 from ppgen.datasets.dataset import Dataset
@@ -69,6 +70,9 @@ def load(
         (torch.Size([128, 64]), torch.Size([300]))
     """
     check_binarize(binarize)
+    check_count("num_features", num_features, optional=True)
+    if root is not None:
+        check_path("root", root)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed must be an int, 0 or more, got {seed!r}.")
     return build(

@@ -126,7 +126,7 @@ def log_partition(
     size = world_size() if distributed else 1
     if num_chains < size:
         raise ValueError(f"num_chains must be at least the number of processes, {size}, got {num_chains}.")
-    ladder = [] if betas == ADAPTIVE else make_betas(betas)
+    ladder = [] if isinstance(betas, str) and betas == ADAPTIVE else make_betas(betas)
     if isinstance(pair, UndirectedDistribution):
         if x is not None or site is not None:
             raise ValueError("x and site find the machine of a pair; a machine itself takes neither: condition it.")

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
 from ppgen import datasets
-from ppgen.arguments import check_count, check_kind
+from ppgen.arguments import as_numbers, check_count, check_kind
 from ppgen.nn import MLP
 from ppgen.pair import Pair, as_pair
 from ppgen.training import seeds
@@ -203,7 +202,7 @@ def _program(classifier: Classifier) -> Pair:
 
 
 def _labels(labels: Any, num_rows: int) -> Tensor:
-    values = labels.detach().cpu() if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
+    values = as_numbers("labels", labels).cpu()
     if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
         raise TypeError(f"labels must be whole numbers, got {values.dtype}.")
     if values.shape != (num_rows,):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ppgen import datasets
 from ppgen import inference as inferences
+from ppgen.arguments import check_path
 from ppgen.inference.annealing import make_betas
 from ppgen.pair import as_pair
 from ppgen.training import environment, processes, seeds
@@ -114,6 +115,8 @@ def pretrain(
     lengths = _lengths(epochs, pair.num_hidden_layers)
     _check(activities, num_particles, num_chains, data)
     make_betas(betas)
+    if folder is not None:
+        check_path("folder", folder)
     dataset = datasets.as_dataset(data)
     if dataset.num_features != pair.num_features:
         raise ValueError(

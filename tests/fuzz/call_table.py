@@ -175,7 +175,7 @@ CALLS = [
         "evaluation.perplexity",
         evaluation.perplexity,
         lambda: {"estimate": estimate(), "x": BITS},
-        {"estimate": "pair", "x": "data"},
+        {"estimate": "pair", "x": "table"},
         float,
     ),
     Call(

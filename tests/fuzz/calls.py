@@ -43,6 +43,7 @@ ALSO = {
     "estimate": ("log_likelihood",),
     "callbacks": ("callback",),
     "arrays": ("array",),
+    "k": ("stages",),
     "num_particles": ("particles",),
 }
 
