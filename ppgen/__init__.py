@@ -11,8 +11,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from ppgen import datasets, diagnostics, distributions, evaluation, inference, models, nn, training
     from ppgen.diagnostics import compare_inferences
-    from ppgen.extension import register
     from ppgen.pair import GenerativeModel, Pair
+    from ppgen.registry import register
     from ppgen.training import Run, fit, load, sample  # type: ignore[no-redef]
 
 _SUBPACKAGES = (
@@ -32,7 +32,7 @@ _OBJECTS = {
     "compare_inferences": "ppgen.diagnostics",
     "fit": "ppgen.training",
     "load": "ppgen.training",
-    "register": "ppgen.extension",
+    "register": "ppgen.registry",
     "sample": "ppgen.training",
 }
 

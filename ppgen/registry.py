@@ -6,11 +6,14 @@ another package is registered by `ppgen.register` or announced by an entry point
 """
 
 import difflib
+import functools
 import importlib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, overload
 
 from ppgen import extension
+
+T = TypeVar("T")
 
 MODELS: dict[str, str] = {
     "VAE": "ppgen.models.vae:VAE",
@@ -216,6 +219,84 @@ def known(kind: str) -> list[str]:
     return [*TABLES[kind], *extension.registered(kind)]
 
 
+@overload
+def register(kind: str, name: str, cls: T) -> T: ...
+@overload
+def register(kind: str, name: str) -> Callable[[T], T]: ...
+
+
+def register(kind: str, name: str, cls: Any = None) -> Any:
+    """Give a class or function of your own a name, by which checkpoints and the command line know it.
+
+    As a value it needs no name. A checkpoint holds the name alone, never where its class is, so that nothing is
+    imported because a file says so.
+
+    It holds in this process, and in those that a comparison starts. A package that is installed announces its names by
+    entry points instead, which are read when a name is not known:
+
+    .. code-block:: toml
+
+        [project.entry-points."ppgen.models"]
+        MyModel = "my_package.models:MyModel"
+
+    Args:
+        kind: `"model"`, `"objective"`, `"estimator"`, `"negative phase"`, `"baseline"`, `"schedule"`, `"kernel"` or
+            `"unit"`, which are classes; `"algorithm"`, a function that returns an `Inference`; or `"data set"`, a
+            function from a folder to a `ppgen.datasets.Source`.
+        name: The name: letters, digits and underscores.
+        cls: The class or function. Without it the call is a decorator.
+
+    Returns:
+        The class or function as it was given.
+
+    Raises:
+        ValueError: If the kind is not known, the name is no identifier, or something else has the name.
+        TypeError: If the object is not of that kind.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> import ppgen
+        >>> from ppgen import inference
+        >>> @ppgen.register("objective", "Doubled")
+        ... @dataclass(frozen=True)
+        ... class Doubled(inference.ELBO):
+        ...     num_particles: int = 2
+        >>> inference.from_config(inference.to_config(inference.Inference(Doubled()))).objective == Doubled()
+        True
+    """
+    if kind not in TABLES:
+        raise ValueError(f"kind must be one of {', '.join(map(repr, TABLES))}, got {kind!r}.")
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"name must be letters, digits and underscores, got {name!r}.")
+    if cls is None:
+        return functools.partial(register, kind, name)
+    base = BASES[kind]
+    extension.check(kind, name, cls, None if base is None else load(base))
+    taken = next((own for own in TABLES[kind] if normalise(own) == normalise(name)), None)
+    if taken is not None:
+        raise ValueError(f"The {kind} {taken!r} is one of ppgen's own; choose another name.")
+    extension.keep(kind, name, cls)
+    return cls
+
+
+def adopt(known: Mapping[str, Mapping[str, Any]]) -> None:
+    """Register what another process had registered."""
+    for kind, named in known.items():
+        for name, cls in named.items():
+            register(kind, name, cls)
+
+
+def _load_announced(kind: str, name: str) -> None:
+    """Import and register what a package announces."""
+    point, package = extension.entry_point(kind, name)
+    try:
+        register(kind, name, point.load())
+    except Exception as error:  # whatever the import of another package raises
+        raise ValueError(
+            f"The {kind} {name!r} of the package {package} cannot be used: {type(error).__name__}: {error}"
+        ) from error
+
+
 def _object(kind: str, name: str) -> Any:
     return load(TABLES[kind][name]) if name in TABLES[kind] else extension.registered(kind)[name]
 
@@ -231,7 +312,7 @@ def _find(kinds: Iterable[str], what: str, name: str) -> tuple[str, str]:
     for kind in kinds:
         for each in extension.announced(kind):
             if normalise(each) == normalise(name):
-                extension.load_announced(kind, each)
+                _load_announced(kind, each)
                 return kind, each
     spelled = {normalise(each): each for each in names(*kinds)}
     close = difflib.get_close_matches(normalise(name), spelled, n=1)

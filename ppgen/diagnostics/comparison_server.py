@@ -15,7 +15,7 @@ from collections import deque
 from multiprocessing.connection import Connection, wait
 from typing import Any, TextIO
 
-from ppgen import extension
+from ppgen import registry
 
 PRELOADED = (
     "ppgen.diagnostics.comparison_cell",
@@ -115,7 +115,7 @@ def work(payload: bytes, index: int, sender: Any) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         cells, study, registrations = pickle.loads(payload)
-        extension.adopt(registrations)
+        registry.adopt(registrations)
     except Exception as error:  # a module that is not found, a class that cannot be made again
         sender.send({"status": "failed", "error": f"{type(error).__name__}: {error}", "traceback": ""})
         return
