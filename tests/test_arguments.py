@@ -104,6 +104,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "root of a number": (lambda: datasets.load(torch.eye(3), root=3), "root must be a path"),
     "no particles": (lambda: inference.log_weights(VAE, torch.ones(3, 4), "3"), "num_particles must be at least 1"),
     "list for a site": (lambda: evaluation.log_partition(models.RBM(4, 2), site=["h"]), "site must be one of"),
+    "levels in words": (
+        lambda: models.VAE(features=4, latent=2, likelihood="categorical", categories="3"),
+        "categories must be at least 2, got '3'",
+    ),
     "a name described": (lambda: inference.describe("elbo"), "inference must be an Inference"),
     "a name written": (lambda: inference.to_config("elbo"), "inference must be an Inference"),
     "no config": (lambda: inference.from_config(None), "config must be a mapping"),

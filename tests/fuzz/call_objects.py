@@ -281,5 +281,5 @@ OBJECTS = [
     built(datasets, "Source", lambda: {"name": "own", "arrays": {"train": torch.ones(4, 2).numpy()}}, arrays="mapping"),
     built(training, "CSVLog", lambda: {"path": "never.csv"}, path="path"),
     built(training, "TensorBoardLog", lambda: {"folder": "never"}, folder="path"),
-    built(training, "Classifier", lambda: {"sizes": (4, 3), "classes": (0, 1)}, sizes="sizes", classes="sizes"),
+    built(training, "Classifier", lambda: {"sizes": (4, 3), "classes": (0, 1)}, sizes="sizes", classes="labels"),
 ]

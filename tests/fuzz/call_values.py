@@ -147,6 +147,7 @@ VALUES: dict[str, list[Hostile]] = {
         *refused(3, "33", None, [0], [-1], [1.5], [True], [NAN], ["3"], [None], Unlike(), 1j),
         *either((3,), [3]),
     ],
+    "labels": [*refused(3, "33", None, [], [1.5], [True], [NAN], ["3"], [None], Unlike(), 1j), *either([3], (0, 1))],
     "pair": [*refused(None, "pair", 3, Unlike(), [], {}, torch.nn.Linear(2, 2), torch.ones(3), lambda x: x, object)],
     "inference": [*refused("no_such_inference", 3, Unlike(), [], {}, ("elbo",), torch.ones(2), object, NAN)],
     "objective": [*refused("elbo", 3, Unlike(), None, torch.ones(2))],

@@ -44,6 +44,8 @@ ALSO = {
     "callbacks": ("callback",),
     "arrays": ("array",),
     "k": ("stages",),
+    "table": ("stages",),
+    "predictions": ("x",),
     "num_particles": ("particles",),
 }
 
