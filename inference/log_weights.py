@@ -18,6 +18,7 @@ from ppgen.inference.collapse import collapsed
 from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites, unmasked
 from ppgen.inference.states import Forced, JointStates, marginal_states
 from ppgen.pair import split_batch
+from ppgen.switches import check_switches
 
 PARTICLES = "_particles"  # name of the plate that holds them
 
@@ -113,6 +114,7 @@ def log_weights(
         >>> inference.log_weights(vae, torch.ones(5, 4), num_particles=7).local.shape
         torch.Size([7, 5])
     """
+    check_switches(vectorize=vectorize)
     if isinstance(num_particles, bool) or not isinstance(num_particles, int) or num_particles < 1:
         raise ValueError(f"num_particles must be at least 1, got {num_particles!r}.")
     layout = layout if layout is not None else find_layout(pair, batch)

@@ -16,6 +16,8 @@ from ppgen.evaluation.program import Program, examine
 from ppgen.inference.hmc import HMC
 from ppgen.inference.layout import element_law
 from ppgen.pair import as_pair
+from ppgen.seeding import check_seed
+from ppgen.switches import check_switches
 from ppgen.training.refine import check_settings, refine
 
 METHODS = ("ais", "importance")
@@ -170,6 +172,8 @@ def approximation_gap(
         >>> dict(found.dataset.sizes), found.family
         ({'data': 6}, 'normal')
     """
+    check_switches(progress=progress)
+    check_seed(seed)
     check_settings(steps, lr, family, 1, num_samples)
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")

@@ -18,6 +18,7 @@ from ppgen.evaluation.partition import enumerable
 from ppgen.evaluation.program import examine
 from ppgen.evaluation.sandwich import PartitionSandwich
 from ppgen.pair import as_pair
+from ppgen.seeding import check_seed
 
 FAR = 0.05  # of |log p(x)|: a gap that decides between models
 LEAST_GAP = 1.0  # nats; below it a gap is small whatever the data are
@@ -76,6 +77,7 @@ def check(
         >>> [finding.name for finding in found.findings]
         ['log-likelihood', 'gap of the guide', 'Pareto k', 'latent units']
     """
+    check_seed(seed)
     given, pair = pair, as_pair(pair)
     for name, number, least in (
         ("num_particles", num_particles, 2),
@@ -225,7 +227,7 @@ def _free_energy_findings(free: Any, both: bool) -> list[Finding]:
     told = {kind: (text, advice) for kind, text, advice in free.told}
     rhat = Finding(
         "R-hat of the chains",
-        f"{free.rhat:.3f} of their free energies",
+        f"{free.rhat:.3f} of their free energies and units",
         *told.get("mixing", (None, None)),
         values={"rhat": float(free.rhat)},
     )

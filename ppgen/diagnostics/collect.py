@@ -17,10 +17,13 @@ from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates
 from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites, unconditioned
 from ppgen.inference.log_weights import PARTICLES
 from ppgen.pair import AnyPair, split_batch
+from ppgen.room import check_room
 from ppgen.trees import Group, to_array
 from ppgen.undisturbed import forked
 
 CHUNK = 10_000  # draws x rows at once
+JOINT = "joint"
+"""Variable of `log_likelihood` with the sum over the observed sites of a datum, where it has several."""
 
 
 class EventNames(Messenger):
@@ -55,6 +58,8 @@ class Collector:
     dims: Mapping[str, Sequence[str]] | None
     groups: dict[str, Group] = field(default_factory=dict)
     names: EventNames = field(default_factory=EventNames)
+    layout: Layout | None = None
+    observed: list[str] = field(default_factory=list)
 
     def posterior(self, batch: Any, *, predictive: bool, log_likelihood: bool) -> None:
         """Draws of the guide, their densities under both programs, and the data that the model observes."""
@@ -67,16 +72,35 @@ class Collector:
             if predictive:
                 self._add_predictive("posterior_predictive", batch, guide, model, count, layout)
         self._add_all_observed(model, layout)
+        self.layout, self.observed = layout, self._data(model)
 
     def group(self, name: str) -> Group:
         """The group of that name, made at the first call."""
         return self.groups.setdefault(name, Group())
 
     def predictions(self, batch: Any) -> None:
-        """Observed sites drawn anew, given draws of the guide."""
+        """Observed sites drawn anew, given draws of the guide; of new data they may be without a value."""
+        if self.layout is not None and self._unobserved(batch, self.layout):
+            self._predict(batch, self.layout)
+            return
         layout = find_layout(self.pair, batch)
         for count, guide, model in self._pairs_of_traces(batch, layout):
             self._add_predictive("predictions", batch, guide, model, count, layout)
+
+    def _unobserved(self, batch: Any, layout: Layout) -> list[str]:
+        """Sites that the data had values for and this batch has none, as that of `model(x, y=None)`."""
+        with forked(self.pair.device):
+            guide = self._run(self.pair.guide, batch, 1, layout)
+            trace = self._run(poutine.replay(self.pair.model, trace=guide), batch, 1, layout)
+        stated = sites(trace)
+        return [name for name in self.observed if name in stated and not stated[name]["is_observed"]]
+
+    def _predict(self, batch: Any, layout: Layout) -> None:
+        for count in self._counts(batch):
+            for part in [count] if self.vectorize else [1] * count:
+                guide = self._run(self.pair.guide, batch, part, layout)
+                model = self._run(unconditioned(poutine.replay(self.pair.model, trace=guide)), batch, part, layout)
+                self._add("predictions", model, [name for name in self.observed if name in sites(model)], part, layout)
 
     def prior(self, batch: Any) -> None:
         """Draws of the model without data."""
@@ -189,11 +213,16 @@ class Collector:
             self._add_log_likelihood(model, count, layout)
 
     def _add_log_likelihood(self, model: poutine.Trace, count: int, layout: Layout) -> None:
+        each: dict[str, Any] = {}
         for name in _observed(model):
             site = sites(model)[name]
             if site["value"].numel() and data_frame(site, layout.plate) is not None:
-                value = to_array(site_log_density(site, count, layout))
-                self.group("log_likelihood").add(name, value, [layout.plate])
+                each[name] = to_array(site_log_density(site, count, layout))
+        group = self.group("log_likelihood")
+        for name, value in each.items():
+            group.add(name, value, [layout.plate])
+        if len(each) > 1 and JOINT not in each:
+            group.add(JOINT, sum(each.values()), [layout.plate])
 
     def _add_all_observed(self, model: poutine.Trace, layout: Layout) -> None:
         for name in self._data(model):
@@ -259,3 +288,5 @@ def check_counts(**counts: Any) -> None:
     for name, value in counts.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a positive integer, got {value!r}.")
+        if name != "chunk":
+            check_room(name, value)

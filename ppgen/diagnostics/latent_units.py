@@ -21,6 +21,8 @@ from ppgen.evaluation.program import Program, examine
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.layout import base_law
 from ppgen.pair import AnyPair, as_pair
+from ppgen.seeding import check_seed
+from ppgen.switches import check_switches
 from ppgen.trees import check_labels
 
 CHUNK = 10_000  # draws x rows at once
@@ -90,6 +92,8 @@ def latent_units(
         >>> found.dataset.z_kl.dims, found.num_units
         (('z_dim_0',), 2)
     """
+    check_switches(vectorize_particles=vectorize_particles)
+    check_seed(seed)
     for name, number, least in (
         ("num_samples", num_samples, 2),
         ("num_aggregate", num_aggregate, 2),

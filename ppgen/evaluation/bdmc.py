@@ -24,6 +24,8 @@ from ppgen.inference.layout import data_frame, find_layout, sites, unconditioned
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import AnyPair, as_pair, split_batch
 from ppgen.progress import progress_bar
+from ppgen.seeding import check_seed
+from ppgen.switches import check_switches
 
 NUM_DATA = 100
 CHUNK_CPU, CHUNK_CUDA = 2_000, 100_000  # chains at once, as for importance sampling
@@ -124,6 +126,8 @@ def bdmc(
         >>> sandwich.num_data, sandwich.x.shape, sandwich.gap < 0.5
         (10, torch.Size([10, 4]), True)
     """
+    check_switches(progress=progress)
+    check_seed(seed)
     pair = as_pair(pair)
     num_data = _check(pair, num_data, like, chunk)
     ladder = make_betas(betas)

@@ -26,6 +26,8 @@ from ppgen.inference.hmc import HMC
 from ppgen.inference.machines import base_mean, undirected_sites
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
+from ppgen.seeding import check_seed
+from ppgen.switches import check_switches
 
 # Log-weights at once: with 784 features an activation takes 6 MiB and 0.3 GiB.
 CHUNK_CPU, CHUNK_CUDA = 2_000, 100_000
@@ -128,6 +130,8 @@ def log_likelihood(
         >>> evaluation.log_likelihood(rbm, np.tri(3))
         -2.2269 nats per datum, exact, auto: exact, 3 rows; spread over data ±1.0
     """
+    check_switches(vectorize_particles=vectorize_particles, progress=progress)
+    check_seed(seed)
     pair = as_pair(pair)
     check_arguments(method, num_particles, chunk, compile)
     rows = Rows(x, pair)

@@ -13,6 +13,7 @@ from ppgen.evaluation.program import Program, examine
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.layout import MEAN_FIELD
 from ppgen.pair import as_pair
+from ppgen.room import check_room
 
 METHODS = ("auto", "exact", "importance", "elbo", "bound", "ais", "raise")
 # States of hidden layers times rows that "auto" sums over: seconds for machines of hundreds of units.
@@ -105,3 +106,4 @@ def check_arguments(method: str, num_particles: int, chunk: int | None, compile:
             continue
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a positive integer, got {value!r}.")
+    check_room("num_particles", num_particles)

@@ -66,6 +66,8 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
     try:
         with evaluating(pair):  # before anything runs: in training, batch normalisation refuses a single row
             pair.prepare(batch)
+            batch = rows(0, 1)  # parameters made just now decide the type
+            args, kwargs = split_batch(batch)
             layout = joined(pair, batch, find_layout(pair, batch))
         with evaluating(pair), pair.running():
             guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)

@@ -14,6 +14,7 @@ from ppgen.inference.latent_density import LatentDensity, frozen
 from ppgen.inference.log_weights import log_weights
 from ppgen.inference.support import check_support
 from ppgen.pair import as_pair
+from ppgen.seeding import check_seed
 
 FAMILIES = ("normal", "full-rank")
 _MOMENTS = 500  # draws of the amortised guide from which its moments are taken
@@ -117,10 +118,12 @@ def refine(
         >>> found.gap.shape, bool(found.gap.mean() > 0)
         (torch.Size([5]), True)
     """
+    check_seed(seed)
     pair = as_pair(pair)
     check_settings(steps, lr, family, num_particles, num_samples)
     x = as_batch(x, pair)
     pair.prepare(x)
+    x = as_batch(x, pair)  # parameters made at the first call decide the type
     with frozen(pair, seed), _without_gradients(pair):
         density = LatentDensity(pair, x, num_particles)
         check_support(pair, x)
