@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from fuzz import call_objects, call_table, calls
+from fuzz import call_table, calls
 from fuzz.call_values import VALUES
 from fuzz.verdicts import Silent, Traceback
 
@@ -39,24 +39,20 @@ def test_calls() -> None:
 )
 def test_every_public_name_is_called(module) -> None:
     """Catches a new function or class that no hostile call reaches."""
-    called = {call.name.partition(".")[2].partition(" ")[0].partition(".")[0] for call in every_call()}
+    called = {call.name.partition(".")[2].partition(" ")[0].partition(".")[0] for call in calls.CALLS}
     names = set(module.__all__) - RESULTS - KINDS - BARE - CHECKED_ELSEWHERE
     assert names <= called, f"give {sorted(names - called)} a line in call_table.py or call_objects.py"
 
 
-@pytest.mark.parametrize("name", sorted({call.name for call in [*call_table.CALLS, *call_objects.OBJECTS]}))
+@pytest.mark.parametrize("name", sorted({call.name for call in calls.CALLS}))
 def test_sound_calls_are_sound(name: str) -> None:
     """Catches a line of the table whose refusals are of something else than its hostile argument."""
-    (call,) = [each for each in every_call() if each.name == name]
+    (call,) = [each for each in calls.CALLS if each.name == name]
     assert set(kind.strip("+?") for kind in call.kinds.values()) <= set(VALUES)
     if name == "training.load":  # there is no run to load
         return
     with calls.quiet():
         call.function(**call.make())
-
-
-def every_call() -> list[call_table.Call]:
-    return [*call_table.CALLS, *call_objects.OBJECTS]
 
 
 def case(function, verdict: str, values: dict) -> calls.Case:

@@ -16,12 +16,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from fuzz.call_judging import JUDGING
 from fuzz.call_objects import OBJECTS
-from fuzz.call_table import CALLS, Call
+from fuzz.call_table import Call
+from fuzz.call_training import TRAINING
 from fuzz.call_values import HUGE_COUNTS, VALUES, Hostile, either
 from fuzz.tally import Tally
 from fuzz.verdicts import REFUSALS, Silent, Traceback, counted
 
+CALLS = [*JUDGING, *TRAINING, *OBJECTS]
 SECONDS = 20.0  # that a call may take
 MEMORY = 6 * 2**30  # bytes that it may map beside what is mapped
 
@@ -69,7 +72,7 @@ class Case:
 def cases() -> list[Case]:
     """All of them, in the order of the tables."""
     found = []
-    for call in [*CALLS, *OBJECTS]:
+    for call in CALLS:
         sound = call.make()
         for argument, kind in call.kinds.items():
             values = VALUES[kind.strip("+?")]
