@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -108,6 +109,15 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: models.VAE(features=4, latent=2, likelihood="categorical", categories="3"),
         "categories must be at least 2, got '3'",
     ),
+    "a column too many": (
+        lambda: inference.sample_posterior(VAE, torch.ones(3, 5), num_samples=1),
+        r"x must have shape \(rows, 4\), as VAE takes; got \(3, 5\)",
+    ),
+    "a column too few": (lambda: diagnostics.from_pyro_svi(VAE, torch.ones(3, 3)), r"x must have shape \(rows, 4\)"),
+    "no rows": (lambda: training.refine(VAE, torch.ones(0, 4)), "x must hold at least one row"),
+    "no numbers": (lambda: inference.sample_posterior(VAE, torch.ones(3, 4, device="meta"), num_samples=1), "meta"),
+    "simulations": (lambda: evaluation.bdmc(VAE, num_data=10**15), "num_data is too large for this machine"),
+    "run of a number": (lambda: training.load(3), "folder must be a path"),
     "a name described": (lambda: inference.describe("elbo"), "inference must be an Inference"),
     "a name written": (lambda: inference.to_config("elbo"), "inference must be an Inference"),
     "no config": (lambda: inference.from_config(None), "config must be a mapping"),
@@ -164,3 +174,11 @@ def test_ladders_of_arrays() -> None:
     ladders = [0.0, 0.5, 1.0], torch.tensor([0.0, 0.5, 1.0]), torch.tensor([0.0, 0.5, 1.0]).numpy()
     found = [evaluation.log_partition(rbm, method="ais", betas=betas, num_chains=5).value for betas in ladders]
     assert found[0] == found[1] == found[2]
+
+
+def test_seeds_of_numpy() -> None:
+    """Catches a generator that takes no integer but Python's own."""
+    x = torch.ones(3, 4)
+    first, again = (evaluation.log_likelihood(VAE, x, num_particles=5, seed=seed) for seed in (3, np.int64(3)))
+    assert first.value == again.value
+    evaluation.bdmc(VAE, num_data=2, num_chains=2, betas=2, seed=np.int64(3))

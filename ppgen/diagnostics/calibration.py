@@ -20,6 +20,7 @@ from ppgen.evaluation.state import evaluating
 from ppgen.inference.machine_kernel import MachineKernel
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
+from ppgen.room import check_room
 from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
 
@@ -101,7 +102,7 @@ def simulation_based_calibration(
         True
     """
     check_switches(vectorize_particles=vectorize_particles, progress=progress)
-    check_seed(seed)
+    seed = check_seed(seed)
     run, pair = pair, as_pair(pair)
     count = _check(posterior, num_simulations, num_samples, num_chains, warmup_steps, level, chunk, quantities)
     like = batch_like(run, pair, x, num_simulations)
@@ -213,6 +214,8 @@ def _check(
         ("chunk", chunk, 1),
     ):
         check_count(name, value, least)
+    check_room("num_simulations", num_simulations)
+    check_room("num_samples", count, values=num_simulations)
     check_number("level", level, "lie between 0 and 1, both excluded", lambda number: 0 < number < 1)
     if quantities is not None:
         check_kind("quantities", quantities, Mapping, "a mapping from names to functions")

@@ -77,7 +77,7 @@ def check(
         >>> [finding.name for finding in found.findings]
         ['log-likelihood', 'gap of the guide', 'Pareto k', 'latent units']
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     given, pair = pair, as_pair(pair)
     for name, number, least in (
         ("num_particles", num_particles, 2),

@@ -174,7 +174,7 @@ def free_energies(
         >>> sorted(found.values), found.warnings
         (['chains', 'train'], ())
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     given, pair = pair, as_pair(pair)
     for name, number, least in (("num_samples", num_samples, 0), ("max_rows", max_rows, 1)):
         if not (name == "max_rows" and number is None) and (

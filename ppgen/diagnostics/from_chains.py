@@ -85,7 +85,7 @@ def from_chains(
     """
     check_switches(prior=prior, posterior_predictive=posterior_predictive, log_likelihood=log_likelihood)
     check_switches(vectorize_particles=vectorize_particles)
-    check_seed(seed)
+    seed = check_seed(seed)
     check_counts(chunk=chunk)
     check_labels(coords=coords, dims=dims)
     if (pair is None) != (x is None):

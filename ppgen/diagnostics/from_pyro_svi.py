@@ -94,7 +94,7 @@ def from_pyro_svi(
     """
     check_switches(prior=prior, posterior_predictive=posterior_predictive, log_likelihood=log_likelihood)
     check_switches(vectorize_particles=vectorize_particles)
-    check_seed(seed)
+    seed = check_seed(seed)
     pair = as_pair(pair)
     names = check_sample_dims(sample_dims)
     check_labels(coords=coords, dims=dims)

@@ -94,7 +94,7 @@ def compare_estimators(
         >>> dict(found.sizes), str(found.reference.values[0])
         ({'inference': 2, 'parameter': 3}, 'ELBO(num_particles=10), enumerated')
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     import xarray as xr
 
     for name, number, least in (

@@ -93,7 +93,7 @@ def latent_units(
         (('z_dim_0',), 2)
     """
     check_switches(vectorize_particles=vectorize_particles)
-    check_seed(seed)
+    seed = check_seed(seed)
     for name, number, least in (
         ("num_samples", num_samples, 2),
         ("num_aggregate", num_aggregate, 2),

@@ -124,7 +124,7 @@ def log_partition(
         4.4332 nats, exact, enumeration (2^1 states)
     """
     check_switches(progress=progress, distributed=distributed)
-    check_seed(seed)
+    seed = check_seed(seed)
     _check(method, num_chains, sweeps, chunk, compile)
     check_number("target_ess", target_ess, "lie between 0 and 1, both excluded", lambda share: 0 < share < 1)
     size = world_size() if distributed else 1

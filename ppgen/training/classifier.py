@@ -132,7 +132,7 @@ def finetune_classifier(
         >>> found.predict(digits.test).shape, found.score(digits.test, digits.labels["test"]) > 0.5
         (torch.Size([300]), True)
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     pair = as_pair(pair)
     of_maps = hasattr(pair, "recognition_network")
     if not of_maps and not hasattr(pair, "recognition_layers"):

@@ -109,7 +109,7 @@ def pretrain(
         ('digits, hidden layer 1 (dynamic binarisation, evaluation draw of seed 0)', 2)
     """
     check_switches(progress=progress)
-    check_seed(seed)
+    seed = check_seed(seed)
     pair = as_pair(pair)
     if not hasattr(pair, "layer_rbm") or not hasattr(pair, "compose"):
         raise ValueError(

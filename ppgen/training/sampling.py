@@ -128,7 +128,7 @@ def sample(
         torch.Size([5, 3, 64])
     """
     check_switches(progress=progress)
-    check_seed(seed)
+    seed = check_seed(seed)
     for name, value, least in (
         ("num_samples", num_samples, 1),
         ("num_chains", num_chains, 1),
