@@ -16,6 +16,7 @@ from ppgen import inference
 from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates
 from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites, unconditioned
 from ppgen.inference.log_weights import PARTICLES
+from ppgen.inference.missing import filled
 from ppgen.pair import AnyPair, split_batch
 from ppgen.room import check_room
 from ppgen.trees import Group, to_array
@@ -49,6 +50,7 @@ class Collector:
         vectorize: False for programs that cannot broadcast over draws.
         dims: The user's names of dimensions, by site.
         names: The model's own, filled by the first run.
+        left_out: What was left out and why, filled by the runs.
     """
 
     pair: AnyPair
@@ -60,6 +62,7 @@ class Collector:
     names: EventNames = field(default_factory=EventNames)
     layout: Layout | None = None
     observed: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     def posterior(self, batch: Any, *, predictive: bool, log_likelihood: bool) -> None:
         """Draws of the guide, their densities under both programs, and the data that the model observes."""
@@ -73,6 +76,10 @@ class Collector:
                 self._add_predictive("posterior_predictive", batch, guide, model, count, layout)
         self._add_all_observed(model, layout)
         self.layout, self.observed = layout, self._data(model)
+        if layout.points:
+            self.left_out.append(
+                f"log_q and log_weight, as the guide gives {', '.join(layout.points)} a point and no law (MAP)"
+            )
 
     def group(self, name: str) -> Group:
         """The group of that name, made at the first call."""
@@ -205,7 +212,9 @@ class Collector:
             values, dims = [inside.sum(1) + outside for inside, outside in (log_p, log_q)], []
         else:
             values, dims = [log_p[0], log_q[0]], plate
-        named = {"log_p": values[0], "log_q": values[1], "log_weight": values[0] - values[1]}
+        named = {"log_p": values[0]}
+        if not layout.points:  # a point has no log q, and its weight is the log joint
+            named |= {"log_q": values[1], "log_weight": values[0] - values[1]}
         for name, value in named.items():
             stats.add(name, to_array(value), dims)
         stats.add("lp", to_array(log_p[0].sum(1) + log_p[1]), [])
@@ -272,7 +281,8 @@ def log_density(trace: poutine.Trace, count: int, layout: Layout) -> tuple[Tenso
 def site_log_density(site: Any, count: int, layout: Layout) -> Tensor:
     """Log-density of a site with its scale and mask, float64: (draws, rows), outside the plate (draws,)."""
     frame = data_frame(site, layout.plate)
-    log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    value = filled(site) if site["is_observed"] else site["value"]
+    log_prob = site["fn"].log_prob(value, *site["args"], **site["kwargs"])
     log_prob = scale_and_mask(log_prob, site["scale"] / data_factor(frame), site["mask"])
     value, names = arrange(log_prob, 0, plates(site, [PARTICLES]), count, layout.particle_dim)
     others = [index for index, name in enumerate(names, start=1) if name != layout.plate]

@@ -109,7 +109,7 @@ def from_pyro_svi(
         with evaluating(pair, seed + 1), inference.attach(log_partition=known):
             collector.predictions(whole_batch(pair, predictions))
     left_out = add_prior(collector, batch, energies, sampler, seed + 2) if prior else []
-    left_out += unknown
+    left_out += [*unknown, *collector.left_out]
     return make_tree(
         collector.groups,
         sample_dims=names,

@@ -180,7 +180,7 @@ def importance_weights(
         coords={pair.plate: np.arange(len(found["ess"]))},
         attrs={"model": type(pair).__name__, "num_particles": num_particles, "seed": seed},
     )
-    latents = latents_of(examine(pair, Rows(x, pair)))
+    latents = latents_of(examine(pair, Rows(x, pair), chunk))
     return ImportanceWeights(dataset, estimate, num_particles, pareto_limit(num_particles), latents)
 
 

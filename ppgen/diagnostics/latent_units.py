@@ -107,7 +107,7 @@ def latent_units(
     rows = Rows(x, pair)
     if len(rows) < 2:
         raise ValueError(f"x must hold at least two rows, over which the activity varies; got {len(rows)}.")
-    program = examine(pair, rows)
+    program = examine(pair, rows, chunk)
     _check_sites(program)
     rows = Rows(x, pair)  # parameters made at the first run decide the dtype
     partitions = _partitions(pair, rows, program.energies, log_partition)

@@ -12,7 +12,7 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen.evaluation.data import Rows
-from ppgen.evaluation.decoder_annealing import check_annealing, forward, prepared, reverse
+from ppgen.evaluation.decoder_annealing import check_annealing, check_start, forward, prepared, reverse
 from ppgen.evaluation.estimate import with_error
 from ppgen.evaluation.importance import PerDatum, summarise
 from ppgen.evaluation.program import examine
@@ -144,6 +144,7 @@ def bdmc(
         x, truth = simulate(pair, num_data, like)
         rows = Rows(x, pair)
         layout = examine(pair, rows).layout
+        check_start(layout, start)
         if layout.scaled:
             raise ValueError(
                 f"The sites {list(layout.scaled)} have a scale of their own, so that simulated latents are no draws of "

@@ -22,7 +22,8 @@ class Rows:
 
     Raises:
         TypeError: If `x` holds something other than numbers.
-        ValueError: If it is empty, not finite, or of the wrong shape.
+        ValueError: If it is empty, of the wrong shape, or not finite; but NaN may stand for missing values where a
+            program of one's own can put a mask over them.
 
     Example:
         >>> from ppgen import models
@@ -36,6 +37,8 @@ class Rows:
         self.device, self.pair = pair.device, pair
         self.dtype = parameter_dtype(pair)
         self.cast_integers = isinstance(pair, GenerativeModel)
+        # As in training: a program of one's own may put a mask over what is missing; its sites tell whether it does.
+        self.may_miss = not self.cast_integers or isinstance(x, (tuple, Mapping))
         if isinstance(x, Mapping):
             self.parts: Any = {name: self._tensor(part, f"x[{name!r}]") for name, part in x.items()}
         elif isinstance(x, tuple):
@@ -77,6 +80,11 @@ class Rows:
         dtype = parameter_dtype(self.pair) if self.dtype is None and rows.is_floating_point() else rows.dtype
         return rows.to(self.device, dtype)
 
+    @property
+    def missing(self) -> bool:
+        """Whether any value is NaN or infinite."""
+        return not all(bool(part.isfinite().all()) for part in self.tensors())
+
     def tensors(self) -> list[Tensor]:
         """The parts of the data."""
         if isinstance(self.parts, Mapping):
@@ -102,7 +110,7 @@ class Rows:
             raise ValueError(f"{name} must have shape (rows, features), got a single number.")
         if self.dtype is not None and (tensor.is_floating_point() or self.cast_integers):
             tensor = tensor.to(self.dtype)
-        if not tensor.isfinite().all():
+        if not (self.may_miss or tensor.isfinite().all()):
             bad = int((~tensor.isfinite()).reshape(len(tensor), -1).any(-1).nonzero()[0])
             raise ValueError(f"{name} must be finite, row {bad} holds NaN or infinity.")
         return tensor

@@ -27,7 +27,7 @@ from ppgen.training.loop import Loop
 from ppgen.training.optimizers import OptimizerSpec, resolve_optimizer
 from ppgen.training.processes import World
 from ppgen.training.progress import Progress
-from ppgen.training.run import Run
+from ppgen.training.run import Run, told_of_points
 from ppgen.training.settings import Settings
 from ppgen.training.stepper import Stepper
 from ppgen.training.validation import Validation
@@ -207,7 +207,8 @@ def fit(
         validation = Validation(pair, bound, source, batch_size, stepper.steps_per_epoch, world)
         selection = _selection(settings, validation)
         config = _config(pair, inference, spec, settings, selection, source, first, where, kept is not None)
-        run = Run(pair, inference, source.describe(), config, folder=None if kept is None else kept.path)
+        path = None if kept is None else kept.path
+        run = Run(pair, inference, source.describe(), config, folder=path, points=bound.layout.points)
         bar = None
         progress = progress and world.writes
         if progress:
@@ -216,6 +217,7 @@ def fit(
                 f"{type(pair).__name__} on {run.dataset}: {inferences.describe(inference)}; "
                 f"{spec.describe()}; {length} on {where}"
             )
+            headline += f"; {told_of_points(run.points)}" if run.points else ""
             bar = Progress(headline, stepper.total_steps)
         logs: list[Callback] = [] if kept is None or not world.writes else _logs(kept.path, stack)
         loop = Loop(
@@ -304,7 +306,7 @@ def _check_support(pair: Any, source: Source, batch_size: int) -> None:
     num_test = 0 if source.dataset is None else len(source.dataset.test)
     for split, count in (("train", source.num_train), ("valid", source.num_valid), ("test", num_test)):
         for index in chunks(torch.arange(count), max(batch_size, 1000)):
-            if check_support(pair, source.batch(split, index)) and known_bits:
+            if check_support(pair, source.batch(split, index), first_row=int(index[0])) and known_bits:
                 return
 
 

@@ -205,6 +205,7 @@ class Loop:
             "finished": self.finished,
             "stopped_by": self.stopped_by,
             "executed": self.stepper.execution.describe(),
+            "points": list(self.run.points),
             "selection": None if self.selection is None else self.selection.to_dict(),
         }
         self.folder.save_last({**tensors, **prefixed("validation", self.validation.state())}, header)
