@@ -194,6 +194,8 @@ def round_trips(replica: Any) -> Tensor:
     ids = as_numbers("replica", replica)
     if ids.dim() < 3:
         raise ValueError(f"replica must be of shape (chain, draw, ..., temperature), got {tuple(ids.shape)}.")
+    if bool(((ids < 0) | (ids >= ids.shape[-1]) | (ids != ids.long())).any()):
+        raise ValueError(f"replica must hold whole numbers from 0 to {ids.shape[-1] - 1}, one for each temperature.")
     ids = ids.long().movedim(1, 0)  # (draw, chain, ..., temperature)
     phase = torch.zeros_like(ids[0])  # by replica: 1 after it was at the machine, 2 at the base after that
     trips = torch.zeros_like(ids[0, ..., 0])

@@ -65,6 +65,8 @@ def check_tensors(**given: Any) -> None:
             raise TypeError(
                 f"{name} must be a tensor, got {type(value).__name__}; torch.as_tensor makes one of an array."
             )
+        if value.layout != torch.strided:
+            raise TypeError(f"{name} must be a dense tensor, got a sparse one; give its .to_dense().")
         if value.is_complex():
             raise TypeError(f"{name} must be a tensor of real numbers, got {value.dtype}.")
 

@@ -107,6 +107,8 @@ def _variables(tree: Any, var_names: str | Sequence[str] | None) -> dict[Hashabl
     if var_names is None:
         stats = set() if len(groups) == 1 else set(groups[1].data_vars) - set(_STATS)
         return {name: array for name, array in known.items() if name not in stats}
+    if not isinstance(var_names, Sequence):
+        raise TypeError(f"var_names must be a name or a list of names, got {var_names!r}.")
     wanted = [var_names] if isinstance(var_names, str) else list(var_names)
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:

@@ -10,6 +10,7 @@ import torch
 from ppgen import inference
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
+from ppgen.inference.batch import check_features
 from ppgen.inference.layout import find_layout
 from ppgen.inference.machines import undirected_sites
 from ppgen.inference.support import check_support
@@ -204,6 +205,7 @@ def free_energies(
 @torch.no_grad()
 def _free_energies(pair: Any, x: Any, max_rows: int | None, seed: int) -> np.ndarray:
     rows = Rows(x, pair)
+    check_features(rows(0, 1), pair)
     with evaluating(pair, seed):
         pair.prepare(rows(0, min(len(rows), ROWS_AT_ONCE)))
         rows = Rows(x, pair)

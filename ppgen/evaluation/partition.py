@@ -24,6 +24,7 @@ from ppgen.inference.ladders import adaptive_betas
 from ppgen.inference.machines import base_mean, choose_site, undirected_sites
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
+from ppgen.room import check_room
 from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
 
@@ -321,3 +322,4 @@ def _check(method: str, num_chains: int, sweeps: int, chunk: int | None, compile
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
     if isinstance(num_chains, bool) or not isinstance(num_chains, int) or num_chains < 2:
         raise ValueError(f"num_chains must be an integer of at least 2 (one run has no error bar), got {num_chains!r}.")
+    check_room("num_chains", num_chains)

@@ -111,7 +111,7 @@ TRAINING = [
             "epochs": "count",
             "activities": "choice",
             "num_particles": "+count",
-            "num_chains": "+count",
+            "num_chains": "count",
             "betas": "ladder",
             "seed": "seed",
             "device": "device",

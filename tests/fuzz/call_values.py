@@ -132,6 +132,8 @@ VALUES: dict[str, list[Hostile]] = {
     "decay": [*refused(-0.1, 1.0, 1.5, NAN), *NO_NUMBERS, *either(0, 0.5)],
     # Rows or a share of them.
     "size": [*refused(-1, 1.5, NAN, "1", True, [1], -0.5, 1.0, HUGE, Unlike()), *either(0, 0.5, None)],
+    "weights": refused(-1.0, NAN, math.inf, "3", None, [3], {}, b"3", Unlike(), 1j),  # one, or a tensor of them
+    "names": [*refused(3, NAN, Unlike(), [3], [], 1j), *either("a_name", ["chain", "draw"])],
     "choice": [*refused("", "no_such_choice", 3, [], b"x", Unlike(), NAN)],
     "log_partition": [*refused("", "auto", [], b"x", Unlike(), NAN, object), *either(3.0, None)],
     # How many, or which.

@@ -47,6 +47,7 @@ ALSO = {
     "callbacks": ("callback",),
     "arrays": ("array",),
     "k": ("stages",),
+    "visible": ("pixels",),
     "table": ("stages",),
     "predictions": ("x",),
     "num_particles": ("particles",),
@@ -159,9 +160,9 @@ def _check_error(case: Case, error: Exception) -> None:
     if case.hostile.verdict == "same":
         raise Silent(f"was refused: {text[:160]}")
     words = text.replace(".", " ").replace("'", " ").replace("=", " ").replace("[", " ").replace(",", " ").split()
-    words = [word.strip('():;`"s').lower() for word in words]
+    words = [word.strip('():;`"').lower().rstrip("s") for word in words]
     names = (case.argument, *ALSO.get(case.argument, ()))
-    if not any(name.strip("s") in words for name in names):
+    if not any(name.rstrip("s") in words for name in names):
         raise Traceback(f"{type(error).__name__} that does not name the argument: {text[:160]}")
 
 
