@@ -60,9 +60,9 @@ class Collector:
     dims: Mapping[str, Sequence[str]] | None
     groups: dict[str, Group] = field(default_factory=dict)
     names: EventNames = field(default_factory=EventNames)
+    left_out: list[str] = field(default_factory=list)
     layout: Layout | None = None
     observed: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
 
     def posterior(self, batch: Any, *, predictive: bool, log_likelihood: bool) -> None:
         """Draws of the guide, their densities under both programs, and the data that the model observes."""
@@ -75,11 +75,11 @@ class Collector:
             if predictive:
                 self._add_predictive("posterior_predictive", batch, guide, model, count, layout)
         self._add_all_observed(model, layout)
-        self.layout, self.observed = layout, self._data(model)
         if layout.points:
             self.left_out.append(
                 f"log_q and log_weight, as the guide gives {', '.join(layout.points)} a point and no law (MAP)"
             )
+        self.layout, self.observed = layout, self._data(model)
 
     def group(self, name: str) -> Group:
         """The group of that name, made at the first call."""

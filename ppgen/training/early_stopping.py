@@ -15,8 +15,8 @@ class Selection:
     Args:
         monitor: Name of the metric.
         patience: Epochs without a better value after which training stops; None never stops it.
-        chance: Value of a model that has learned nothing. An epoch that is not above it by more than its error is not
-            called the best, however good it is beside the others: a run that diverges has a luckiest epoch too.
+        chance: Value of a model that has learned nothing. An epoch that, less its error, is worse than twice that is
+            not called the best, however good it is beside the others: a run that diverges has a luckiest epoch too.
     """
 
     monitor: str
@@ -35,7 +35,7 @@ class Selection:
         """
         new = float(metrics.get(self.monitor, math.nan))
         better = -new > -self.value if self.monitor in MINIMISED else new > self.value
-        learned = new - error > self.chance
+        learned = new - error > 2 * self.chance
         if not math.isnan(new) and (math.isnan(self.value) or better) and (learned or self.epoch is None):
             self.value, self.waited = new, 0
             self.epoch = int(metrics["epoch"]) if learned else None

@@ -115,7 +115,7 @@ def fit(
         early_stopping: Epochs without a better value of `monitor` after which training stops.
         monitor: Metric that chooses the best epoch: `"valid_value"` by default, `"train_value"` without
             validation rows, and under a negative phase whose log Z is unknown `"pseudo_log_likelihood"`. An epoch whose
-            pseudo-log-likelihood is not above that of fair coins by more than its error is never the best.
+            pseudo-log-likelihood is, less its error, worse than twice that of fair coins is never the best.
         restore_best: Whether the run ends with the weights of its best epoch; by default only with early
             stopping.
         folder: Where to keep configuration, weights, checkpoints and logs; None writes nothing.

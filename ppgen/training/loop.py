@@ -144,9 +144,9 @@ class Loop:
         restored = wanted and self.best is not None
         if wanted and not restored and self.selection is not None and self.run.metrics:
             warnings.warn(
-                f"No epoch is the best: the largest {self.selection.monitor}, {self.selection.value:.4g}, is not above "
-                f"chance, {self.selection.chance:.4g}, by more than its error. The run ends with its last weights. "
-                "Lower lr, or train longer.",
+                f"No epoch is the best: the largest {self.selection.monitor}, {self.selection.value:.4g}, less its "
+                f"error is worse than twice chance, {self.selection.chance:.4g}. The run ends with its last weights. "
+                "Lower lr.",
                 stacklevel=5,
             )
         if restored and self.best is not None:
