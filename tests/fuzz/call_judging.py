@@ -46,7 +46,7 @@ JUDGING = [
             "num_chains": "+count",
             "betas": "ladder",
             "data_mean": "array?",
-            "sweeps": "count",
+            "sweeps": "whole",
             "target_ess": "share",
             "chunk": "count?",
             "seed": "seed",
@@ -62,7 +62,7 @@ JUDGING = [
         lambda: {"pair": vae(), "num_data": 3, "num_chains": 2, "betas": 3, "kernel": inference.HMC(num_steps=2)},
         {
             "pair": "pair",
-            "num_data": "+count",
+            "num_data": "+count?",
             "num_chains": "+count",
             "betas": "ladder",
             "start": "choice",

@@ -158,7 +158,7 @@ TRAINING = [
             "num_samples": "+count",
             "num_chains": "count",
             "sweeps": "count",
-            "warmup_steps": "whole",
+            "warmup_steps": "whole?",
             "given": "data?",
             "chunk": "count?",
             "seed": "seed",
