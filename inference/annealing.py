@@ -12,7 +12,7 @@ from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.graphs.compiler import compiled, in_a_line
 from ppgen.graphs.threefry import make_key
-from ppgen.memory import check_fits
+from ppgen.room import check_room
 
 WORTH_COMPILING = 3e11  # multiply-adds of a run, some ten seconds on two cores, from which on it is compiled
 SALAKHUTDINOV_2008 = "salakhutdinov-2008"
@@ -64,7 +64,7 @@ def make_betas(betas: int | str | Sequence[float] | Tensor) -> list[float]:
     if isinstance(betas, int):
         if betas < 1:
             raise ValueError(f"betas must be at least 1 step, got {betas}.")
-        check_fits("betas", betas, 32)
+        check_room("betas", betas, 8)
         return [step / betas for step in range(betas + 1)]
     try:
         ladder = torch.as_tensor(betas, dtype=torch.float64).detach().cpu()

@@ -1,10 +1,14 @@
 """A handler that gives undirected sites their log Z or a sampler."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from pyro.poutine.messenger import Messenger
+from torch import Tensor
 
+from ppgen.distributions.samplers import resolve_sampler
 from ppgen.inference.layout import undirected_law
 from ppgen.inference.negative_phase import replace_law
 
@@ -21,7 +25,9 @@ class attach(Messenger):  # noqa: N801 - Pyro's handlers are lower case
         sampler: `"exact"`, `"gibbs"` or a sampler such as `ppgen.distributions.GibbsSampler(sweeps=100)`; or a mapping.
 
     Raises:
-        ValueError: At an undirected site, if an estimate of log Z was made for other weights.
+        TypeError: If `sampler` is no sampler, or `log_partition` no estimate and no number.
+        ValueError: If the name of a sampler is unknown; at an undirected site, if an estimate of log Z was made for
+            other weights.
 
     Example:
         >>> import torch
@@ -34,6 +40,15 @@ class attach(Messenger):  # noqa: N801 - Pyro's handlers are lower case
 
     def __init__(self, log_partition: Any = None, sampler: Any = None) -> None:
         super().__init__()
+        for each in sampler.values() if isinstance(sampler, Mapping) else [sampler]:
+            if each is not None:
+                resolve_sampler(each)
+        for each in log_partition.values() if isinstance(log_partition, Mapping) else [log_partition]:
+            value = getattr(each, "value", each)
+            if each is not None and not isinstance(value, (int, float, np.generic, Tensor)):
+                raise TypeError(f"log_partition must be an estimate or a number, got {type(each).__name__}.")
+            if isinstance(value, float) and math.isnan(value):
+                raise ValueError("log_partition must be a number, got NaN.")
         self.log_partition = log_partition
         self.sampler = sampler
         self._checked: dict[tuple[Any, ...], Any] = {}

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ppgen.arguments import check_number
+
 State = dict[str, Tensor]
 
 LEAST = 1e-6  # weight of the past before there is any
@@ -65,8 +67,7 @@ class MovingAverage(Baseline):
     decay: float = 0.9
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"decay must lie in [0, 1), got {self.decay!r}.")
+        check_number("decay", self.decay, "lie in [0, 1)", lambda decay: 0 <= decay < 1)
 
     def init(self, rows: Tensor) -> State:
         """Mean zero, of no weight."""

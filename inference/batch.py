@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from ppgen.arrays import TorchData, as_tensor, in_dtype, is_array, parameter_dtype
-from ppgen.pair import AnyPair
+from ppgen.pair import AnyPair, GenerativeModel
 
 
 def as_batch(x: Any, pair: AnyPair, argument: str = "x") -> Any:
@@ -19,6 +19,7 @@ def as_batch(x: Any, pair: AnyPair, argument: str = "x") -> Any:
 
     Raises:
         TypeError: If the data are a list or the like, or hold no real numbers.
+        ValueError: If there is no row, or a row does not have the features of a model of the zoo.
 
     Example:
         >>> import numpy as np
@@ -34,7 +35,24 @@ def as_batch(x: Any, pair: AnyPair, argument: str = "x") -> Any:
         raise TypeError(
             f"{argument} must be a tensor or an array of data, or a tuple or mapping of them, got {type(x).__name__}."
         )
-    return _as_tensor(x, argument, pair)
+    rows = _as_tensor(x, argument, pair)
+    if rows.dim() == 0 or len(rows) == 0:
+        raise ValueError(f"{argument} must hold at least one row, got shape {tuple(rows.shape)}.")
+    check_features(rows, pair, argument)
+    return rows
+
+
+def check_features(rows: Any, pair: AnyPair, argument: str = "x") -> None:
+    """Raise unless a tensor of data is a table with as many columns as a model of the zoo has observed variables.
+
+    Raises:
+        ValueError: Names the argument, the shape wanted and the one given.
+    """
+    features = getattr(pair, "num_features", None) if isinstance(pair, GenerativeModel) else None
+    if features is not None and isinstance(rows, Tensor) and (rows.dim() != 2 or rows.shape[1] != features):
+        raise ValueError(
+            f"{argument} must have shape (rows, {features}), as {type(pair).__name__} takes; got {tuple(rows.shape)}."
+        )
 
 
 def _as_tensor(value: Any, name: str, pair: AnyPair) -> Any:

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppgen.arguments import check_count
 from ppgen.inference.compiled_kernel import make_step
-from ppgen.inference.machine_kernel import MachineKernel, check_count
+from ppgen.inference.machine_kernel import MachineKernel
 from ppgen.progress import progress_bar
 from ppgen.room import check_room
 from ppgen.seeding import check_seed
@@ -62,7 +63,7 @@ def sample(
         ['energy', 'free_energy']
     """
     check_switches(progress=progress)
-    check_seed(seed)
+    seed = check_seed(seed)
     if not isinstance(kernel, MachineKernel):
         raise TypeError(
             "kernel must be an inference.BlockGibbs, ParallelTempering or TrajectoryTempering, got "
@@ -81,6 +82,7 @@ def sample(
     if compile not in (True, False, "auto"):
         raise ValueError(f'compile must be True, False or "auto", got {compile!r}.')
     energy = kernel.energy
+    check_room("num_chains", num_chains)
     check_room("num_samples", num_samples, values=num_chains)
     generator = torch.Generator(device=energy.parameters()[0].device).manual_seed(seed)
     arrays: dict[str, dict[str, np.ndarray]] = {"posterior": {}, "sample_stats": {}}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from ppgen.arguments import check_number
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.distributions.samplers import base_rate_draw
@@ -38,8 +39,7 @@ class _ChainPhase(NegativePhase):
         for k in [number for _, number in self.k.table] if isinstance(self.k, Stages) else [self.k]:
             if isinstance(k, bool) or not isinstance(k, int) or k < 1:
                 raise ValueError(f"k must be a number of Gibbs sweeps of at least 1, got {k!r}.")
-        if not 0 < self.offset_rate <= 1:
-            raise ValueError(f"offset_rate must lie in (0, 1], got {self.offset_rate!r}.")
+        check_number("offset_rate", self.offset_rate, "lie in (0, 1]", lambda rate: 0 < rate <= 1)
         count = self.log_partition_chains
         if not isinstance(count, int) or isinstance(count, bool) or count < 0 or count == 1:
             raise ValueError(
@@ -201,7 +201,7 @@ class PCD(_ChainPhase):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.num_chains, int) or self.num_chains < 1:
+        if isinstance(self.num_chains, bool) or not isinstance(self.num_chains, int) or self.num_chains < 1:
             raise ValueError(f"num_chains must be at least 1, got {self.num_chains!r}.")
         check_room("num_chains", self.num_chains)
 

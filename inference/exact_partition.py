@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ppgen.arguments import check_count
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.enumeration import exact_log_partition, exact_probabilities, smaller_side_states
 from ppgen.distributions.layered_energy import EVEN
@@ -27,7 +28,7 @@ class ExactPartition(NegativePhase):
         max_states: Largest number of states of the smaller side.
 
     Raises:
-        ValueError: Before the first step, if the smaller side has more states.
+        ValueError: If it is no whole number of at least 1; before the first step, if the smaller side has more states.
 
     Example:
         >>> from ppgen import inference
@@ -37,6 +38,9 @@ class ExactPartition(NegativePhase):
 
     normalised: ClassVar[bool] = True
     max_states: int = 2**20
+
+    def __post_init__(self) -> None:
+        check_count("max_states", self.max_states)
 
     def check(self, law: UndirectedDistribution) -> None:
         """Raise if the smaller side has too many states."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ppgen.arguments import check_kind
 from ppgen.inference.baselines import LEAST, Baseline, State
 from ppgen.inference.recorded import RecordedModule
 from ppgen.switches import check_switches
@@ -73,7 +74,10 @@ class InputDependent(Baseline):
             )
         if self.net is not None and self.hidden != _WIDTH:
             raise ValueError(f"hidden={self.hidden} is the width of the built-in network: give it or net, not both.")
-        if self.hidden < 1 or self.lr <= 0 or not 0 <= self.decay < 1:
+        check_kind("hidden", self.hidden, int, "a whole number")
+        for name in ("lr", "decay"):
+            check_kind(name, getattr(self, name), (int, float), "a number")
+        if not (1 <= self.hidden and 0 < self.lr < math.inf and 0 <= self.decay < 1):
             raise ValueError(
                 "hidden and lr must be positive and decay lie in [0, 1), got "
                 f"hidden={self.hidden}, lr={self.lr}, decay={self.decay}."

@@ -119,8 +119,8 @@ def log_weights(
         torch.Size([7, 5])
     """
     check_switches(vectorize=vectorize)
-    if num_particles < 1:
-        raise ValueError(f"num_particles must be at least 1, got {num_particles}.")
+    if isinstance(num_particles, bool) or not isinstance(num_particles, int) or num_particles < 1:
+        raise ValueError(f"num_particles must be at least 1, got {num_particles!r}.")
     layout = layout if layout is not None else find_layout(pair, batch)
     if vectorize or num_particles == 1:
         return _run(pair, batch, num_particles, layout, leaves, vectorize)

@@ -6,6 +6,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from ppgen.arguments import check_count
 from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.inference.machines import energy_of
 
@@ -98,14 +99,3 @@ class MachineKernel(ABC, Generic[S]):
         from ppgen.inference.pyro_kernel import PyroKernel
 
         return PyroKernel(self, check_count("num_chains", num_chains))
-
-
-def check_count(name: str, value: Any, least: int = 1) -> int:
-    """The number itself.
-
-    Raises:
-        ValueError: If it is no integer of at least `least`.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
-    return value

@@ -6,6 +6,7 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from ppgen.arguments import as_numbers
 from ppgen.capture import prepare_modules
 from ppgen.distributions import Bernoulli, UndirectedDistribution
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
@@ -32,13 +33,15 @@ def energy_of(target: Any, site: str | None = None) -> LayeredEnergy:
         ('visible', 'hidden')
     """
     if isinstance(target, UndirectedDistribution):
+        if site is not None:
+            raise ValueError(f"site finds the machine of a pair; a machine itself has none. Leave out site={site!r}.")
         return target.base_energy
     pair = getattr(target, "pair", target)
     try:
         pair = as_pair(pair)
     except TypeError as error:
         raise TypeError(
-            f"Expected a BoltzmannMachine, or a pair or run with one, got {type(target).__name__}."
+            f"target: Expected a BoltzmannMachine, or a pair or run with one, got {type(target).__name__}."
         ) from error
     energies = undirected_sites(pair)
     if not energies:
@@ -109,7 +112,7 @@ def choose_site(energies: dict[str, LayeredEnergy], site: str | None) -> str:
         raise ValueError("The model has no undirected site (no BoltzmannMachine), so there is no log Z to estimate.")
     if site is None and len(energies) == 1:
         return next(iter(energies))
-    if site not in energies:
+    if not isinstance(site, str) or site not in energies:
         given = "none was named" if site is None else f"got {site!r}"
         raise ValueError(f"site must be one of the undirected sites {sorted(energies)}; {given}.")
     return site
@@ -119,6 +122,7 @@ def base_mean(pair: AnyPair, energy: LayeredEnergy, data_mean: Any = None) -> Te
     """Mean of the visible layer for the base model: the one given, else noted in training, else None.
 
     Raises:
+        TypeError: If it holds no numbers.
         ValueError: If the mean does not fit the visible layer or is no mean of its units.
     """
     units = energy.units[energy.sides[EVEN][0]]
@@ -128,7 +132,7 @@ def base_mean(pair: AnyPair, energy: LayeredEnergy, data_mean: Any = None) -> Te
         if not isinstance(data_mean, Tensor) or data_mean.shape != (visible,) or not data_mean.isfinite().all():
             return None
     like = energy.parameters()[0]
-    mean = torch.as_tensor(data_mean, dtype=like.dtype, device=like.device)
+    mean = as_numbers("data_mean", data_mean).to(like)
     fits = mean.shape == (visible,) and bool(mean.isfinite().all())
     if not fits or (isinstance(units, Bernoulli) and not ((mean >= 0) & (mean <= 1)).all()):
         raise ValueError(

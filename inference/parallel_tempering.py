@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from ppgen.arguments import as_numbers, check_count
 from ppgen.distributions.replicas import Replicas, accepted_swaps, exchanged
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.block_gibbs import energies
-from ppgen.inference.machine_kernel import check_count
 from ppgen.inference.machines import base_mean
 from ppgen.inference.replica_kernel import ReplicaKernel
 from ppgen.inference.swap_ladder import followed
@@ -192,7 +191,12 @@ def round_trips(replica: Any) -> Tensor:
         >>> round_trips(there_and_back)
         tensor([1])
     """
-    ids = torch.as_tensor(np.asarray(replica)).movedim(1, 0)  # (draw, chain, ..., temperature)
+    ids = as_numbers("replica", replica)
+    if ids.dim() < 3:
+        raise ValueError(f"replica must be of shape (chain, draw, ..., temperature), got {tuple(ids.shape)}.")
+    if bool(((ids < 0) | (ids >= ids.shape[-1]) | (ids != ids.long())).any()):
+        raise ValueError(f"replica must hold whole numbers from 0 to {ids.shape[-1] - 1}, one for each temperature.")
+    ids = ids.long().movedim(1, 0)  # (draw, chain, ..., temperature)
     phase = torch.zeros_like(ids[0])  # by replica: 1 after it was at the machine, 2 at the base after that
     trips = torch.zeros_like(ids[0, ..., 0])
     for now in ids:

@@ -98,7 +98,7 @@ def sample_posterior(
         >>> samples.draws["z"].shape
         torch.Size([3, 20, 5, 2])
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     pair = as_pair(pair)
     for name, number, least in (("num_samples", num_samples, 1), ("warmup_steps", warmup_steps, 0)):
         if isinstance(number, bool) or not isinstance(number, int) or number < least:

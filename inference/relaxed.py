@@ -1,5 +1,6 @@
 """Continuous relaxations of binary and one-hot draws, with gradients through the draws."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -30,7 +31,7 @@ class Relaxation(Estimator):
         ends: list[Any] = [known]
         if isinstance(known, Schedule):
             ends = [float(known.value(torch.tensor(step))) for step in (0.0, _LATE)]
-        if not all(isinstance(end, (int, float)) and end > 0 for end in ends):
+        if not all(isinstance(end, (int, float)) and 0 < end < math.inf and end is not True for end in ends):
             raise ValueError(f"temperature must be a positive number or a schedule of them, got {known!r}.")
 
     @property

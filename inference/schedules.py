@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.arguments import check_count
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -55,10 +57,11 @@ class Linear(Schedule):
     end: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or not 0 <= self.start < math.inf or not 0 <= self.end < math.inf:
+        check_count("steps", self.steps)
+        ends = [each for each in (self.start, self.end) if isinstance(each, (int, float)) and each is not True]
+        if len(ends) < 2 or not 0 <= self.start < math.inf or not 0 <= self.end < math.inf:
             raise ValueError(
-                "steps must be at least 1 and start and end finite and at least 0, got "
-                f"{self.steps}, {self.start}, {self.end}."
+                f"Linear takes numbers for start and end finite and at least 0, got {self.start!r}, {self.end!r}."
             )
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from ppgen import registry
+from ppgen.arguments import check_kind
 from ppgen.inference.estimator import BySite, Estimator
 from ppgen.inference.negative_phase import NegativePhase
 from ppgen.inference.objective import Objective
@@ -125,6 +126,9 @@ def _with_objective(estimator: Estimator) -> Inference:
     return Inference(registry.lookup("objective", name)(), estimator)
 
 
+_EXPECTED = "an Inference; inference.resolve(name_or_part, pair) makes one"
+
+
 def describe(inference: Inference) -> str:
     """One line that names the parts.
 
@@ -133,6 +137,7 @@ def describe(inference: Inference) -> str:
         >>> describe(inference.IWAE(num_particles=10))
         'IWELBO(num_particles=10), estimator Pathwise()'
     """
+    check_kind("inference", inference, Inference, _EXPECTED)
     estimator: Any = inference.estimator
     if isinstance(estimator, Mapping):
         estimator = "{" + ", ".join(f"{site!r}: {_short(each)}" for site, each in estimator.items()) + "}"
@@ -164,6 +169,7 @@ def to_config(inference: Inference) -> dict[str, Any]:
     Raises:
         ValueError: If a part is not registered, or holds a function.
     """
+    check_kind("inference", inference, Inference, _EXPECTED)
     config: dict[str, Any] = {}
     for part, kind in _KINDS.items():
         value = getattr(inference, part)
@@ -215,6 +221,7 @@ def from_config(config: dict[str, Any]) -> Inference:
         >>> from_config(to_config(inference.IWAE())) == inference.IWAE()
         True
     """
+    check_kind("config", config, Mapping, "a mapping as inference.to_config gives it")
     parts: dict[str, Any] = {}
     for part, kind in _KINDS.items():
         value = config.get(part)

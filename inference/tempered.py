@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ppgen.arguments import check_number
 from ppgen.distributions import BaseRatePath, UndirectedDistribution
 from ppgen.distributions.replicas import Replicas, accepted_swaps, exchanged
 from ppgen.inference.contrastive_divergence import PCD
@@ -53,12 +54,12 @@ class TemperedPCD(PCD):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.num_temperatures, int) or self.num_temperatures < 2:
+        count = self.num_temperatures
+        if isinstance(count, bool) or not isinstance(count, int) or self.num_temperatures < 2:
             raise ValueError(
                 f"num_temperatures must be at least 2, beta = 0 and beta = 1, got {self.num_temperatures!r}."
             )
-        if not 0 <= self.ladder_rate <= 1:
-            raise ValueError(f"ladder_rate must lie in [0, 1], got {self.ladder_rate!r}.")
+        check_number("ladder_rate", self.ladder_rate, "lie in [0, 1]", lambda rate: 0 <= rate <= 1)
 
     @property
     def state_names(self) -> tuple[str, ...]:

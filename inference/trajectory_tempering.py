@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ppgen.arguments import check_count
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.replicas import accepted_swaps, exchanged
 from ppgen.distributions.samplers import dispersed_draw
-from ppgen.inference.machine_kernel import check_count
 from ppgen.inference.machines import energy_of
 from ppgen.inference.parallel_tempering import ParallelTemperingInfo
 from ppgen.inference.replica_kernel import ReplicaKernel

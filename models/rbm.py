@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pyro
 import torch
 from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
+from ppgen.arguments import as_numbers
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense, GaussianMarkovField
 from ppgen.models.arguments import check_images, number_from_zero, pixels, positive_size
 from ppgen.models.restricted import RestrictedMachine
@@ -81,6 +81,7 @@ class RBM(RestrictedMachine):
             hidden_bias: c, shape (H,).
 
         Raises:
+            TypeError: If one holds no real numbers.
             ValueError: If the shapes do not fit or a value is not finite.
 
         Example:
@@ -90,8 +91,7 @@ class RBM(RestrictedMachine):
             torch.float64
         """
         given = {"weight": weight, "visible_bias": visible_bias, "hidden_bias": hidden_bias}
-        tensors = {name: torch.as_tensor(np.asarray(value) if not isinstance(value, Tensor) else value).detach()
-                   for name, value in given.items()}  # fmt: skip
+        tensors = {name: as_numbers(name, value) for name, value in given.items()}
         weight = tensors["weight"]
         if weight.dim() != 2:
             raise ValueError(f"weight must have shape (visible, hidden), got {tuple(weight.shape)}.")

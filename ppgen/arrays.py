@@ -41,6 +41,8 @@ def checked_array(value: Any, name: str) -> Tensor | np.ndarray:
         array([ 1., nan])
     """
     if isinstance(value, Tensor):
+        if value.is_meta:
+            raise TypeError(f"{name} is a tensor of the device meta, which holds no numbers.")
         if value.layout != torch.strided:
             raise TypeError(f"{name}: a sparse tensor where a dense one is expected; give its .to_dense().")
         if value.is_complex():

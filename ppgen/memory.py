@@ -1,43 +1,8 @@
-"""Memory: what a machine can never hold, and the C library's habit of giving back what was freed."""
-
-import os
+"""The C library's habit of giving back memory that was freed."""
 
 import torch
 
 BLOCK = 31 * 2**20  # just below the size from which on glibc gives every block back
-
-
-def total_memory() -> int | None:
-    """Bytes of memory that this machine has; None where the system does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def check_fits(name: str, value: int, size: int) -> None:
-    """Raise if an argument asks for more than all the memory of this machine.
-
-    Args:
-        name: Name of the argument.
-        value: A number of things that are held at the same time.
-        size: Bytes that each of them takes at least.
-
-    Raises:
-        ValueError: Names the argument and both sizes.
-
-    Example:
-        >>> check_fits("num_samples", 10**15, 4)
-        Traceback (most recent call last):
-        ...
-        ValueError: num_samples=1000000000000000 needs at least 3.7e+06 GiB, and this machine has ... GiB of memory. ...
-    """
-    total = total_memory()
-    if total is not None and value * size > total:
-        raise ValueError(
-            f"{name}={value} needs at least {value * size / 2**30:.2g} GiB, and this machine has "
-            f"{total / 2**30:.3g} GiB of memory. Give a smaller number."
-        )
 
 
 def keep_freed_memory(device: torch.device) -> None:

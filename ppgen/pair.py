@@ -195,7 +195,7 @@ class Pair(_PairMethods):
             afresh and says so.
 
     Raises:
-        TypeError: If model or guide cannot be called, or `params` is no mapping.
+        TypeError: If model or guide cannot be called, `plate` is no name, or `params` is no mapping.
         ValueError: At the first call, if a value of `params` has another shape than the parameter or lies outside of
             its constraint.
 
@@ -230,6 +230,8 @@ class Pair(_PairMethods):
         for name, value in (("model", model), ("guide", guide)):
             if not callable(value):
                 raise TypeError(f"{name} must be a callable with Pyro statements, got {type(value).__name__}.")
+        if not isinstance(plate, str):
+            raise TypeError(f"plate must be the name of the plate over the data, got {plate!r}.")
         self.plate = plate
         self.default_inference = default_inference
         self.model_args, self.model_kwargs = tuple(model_args), dict(model_kwargs or {})

@@ -4,8 +4,8 @@ from numbers import Integral
 from typing import Any
 
 
-def check_seed(seed: Any) -> None:
-    """Raise unless a seed is a whole number that random generators tell from every other.
+def check_seed(seed: Any) -> int:
+    """The seed as a Python integer, which must be a number that random generators tell from every other.
 
     They would take 1.5 for 1 without a word, and a negative number for a large one.
 
@@ -18,6 +18,7 @@ def check_seed(seed: Any) -> None:
 
     Example:
         >>> check_seed(0)
+        0
         >>> check_seed(-1)
         Traceback (most recent call last):
         ...
@@ -27,3 +28,4 @@ def check_seed(seed: Any) -> None:
         raise TypeError(f"seed must be an int, got {type(seed).__name__} {seed!r}.")
     if not 0 <= int(seed) < 2**63:
         raise ValueError(f"seed must be in [0, 2^63), got {seed}.")
+    return int(seed)

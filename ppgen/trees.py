@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import ppgen
+from ppgen.arguments import check_kind
 
 
 @dataclass
@@ -112,10 +113,25 @@ def _check_coords(groups: Mapping[str, Group], coords: Mapping[str, Any] | None)
                     )
 
 
+def check_labels(**given: Any) -> None:
+    """Raise unless coordinates and names of dimensions, given by their argument, are mappings or None.
+
+    Raises:
+        TypeError: If one is something else.
+
+    Example:
+        >>> check_labels(coords=None, dims={"z": ["unit"]})
+    """
+    for name, value in given.items():
+        if value is not None:
+            check_kind(name, value, Mapping, "a mapping from names")
+
+
 def check_sample_dims(sample_dims: Sequence[str] | None) -> list[str]:
     """The sample dimensions as a list: chain and draw without a choice.
 
     Raises:
+        TypeError: If it holds no names.
         ValueError: If there is neither one name nor chain and draw.
 
     Example:
@@ -124,6 +140,9 @@ def check_sample_dims(sample_dims: Sequence[str] | None) -> list[str]:
     """
     if sample_dims is None:
         return ["chain", "draw"]
+    known = isinstance(sample_dims, Sequence) and all(isinstance(name, str) for name in sample_dims)
+    if not known:
+        raise TypeError(f'sample_dims must be ["chain", "draw"] or one name such as ["sample"], got {sample_dims!r}.')
     names = [sample_dims] if isinstance(sample_dims, str) else [*sample_dims]
     if names != ["chain", "draw"] and len(names) != 1:
         raise ValueError(f'sample_dims must be ["chain", "draw"] or one name such as ["sample"], got {names}.')

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ppgen import registry
+from ppgen.arguments import check_count, check_path
 from ppgen.arrays import TorchData, checked_array, is_array
 from ppgen.datasets.binarization import check_binarize
 from ppgen.datasets.build import build
@@ -76,6 +77,9 @@ def load(
     """
     check_switches(optional=("memory_map",), packed=packed, memory_map=memory_map)
     check_binarize(binarize)
+    check_count("num_features", num_features, optional=True)
+    if root is not None:
+        check_path("root", root)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ValueError(f"seed must be an int, 0 or more and below 2^63, got {seed!r}.")
     if image_shape is not None and (isinstance(image_shape, str) or not isinstance(image_shape, Iterable)):

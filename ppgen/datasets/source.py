@@ -32,6 +32,9 @@ class Source:
         valid_size: Validation rows cut off the training rows if no array holds them and the caller does not
             say.
         test_size: The same for test rows.
+
+    Raises:
+        TypeError: If `arrays` is no mapping with the key `"train"`.
     """
 
     name: str
@@ -42,6 +45,10 @@ class Source:
     shuffle: bool = False
     valid_size: int | float = DEFAULT_FRACTION
     test_size: int | float = DEFAULT_FRACTION
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.arrays, Mapping) or "train" not in self.arrays:
+            raise TypeError(f'arrays must be a mapping with the key "train", got {type(self.arrays).__name__}.')
 
 
 def divide(source: Source, valid_size: Size = None, test_size: Size = None) -> dict[str, tuple[str, np.ndarray]]:

@@ -174,7 +174,7 @@ def approximation_gap(
         ({'data': 6}, 'normal')
     """
     check_switches(progress=progress)
-    check_seed(seed)
+    seed = check_seed(seed)
     check_settings(steps, lr, family, 1, num_samples)
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
+from ppgen.arguments import check_count, check_kind, check_number
 from ppgen.diagnostics.calibration_draws import Drawn, drawn_by_pair
 from ppgen.diagnostics.calibration_gibbs import MakeKernel, drawn_by_gibbs
 from ppgen.diagnostics.calibration_ranks import ranks_among
@@ -17,9 +18,10 @@ from ppgen.diagnostics.calibration_simulations import batch_like, simulated
 from ppgen.diagnostics.calibration_sites import Latents, Quantity, Sites
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
-from ppgen.inference.machine_kernel import MachineKernel, check_count
+from ppgen.inference.machine_kernel import MachineKernel
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
+from ppgen.room import check_room
 from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
 
@@ -108,7 +110,7 @@ def simulation_based_calibration(
         True
     """
     check_switches(vectorize_particles=vectorize_particles, progress=progress)
-    check_seed(seed)
+    seed = check_seed(seed)
     run, pair = pair, as_pair(pair)
     _check_refit(refit, posterior)
     count = _check(posterior, num_simulations, num_samples, num_chains, warmup_steps, level, chunk, quantities)
@@ -236,8 +238,11 @@ def _check(
         ("chunk", chunk, 1),
     ):
         check_count(name, value, least)
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, both excluded, got {level!r}.")
+    check_room("num_simulations", num_simulations)
+    check_room("num_samples", count, values=num_simulations)
+    check_number("level", level, "lie between 0 and 1, both excluded", lambda number: 0 < number < 1)
+    if quantities is not None:
+        check_kind("quantities", quantities, Mapping, "a mapping from names to functions")
     for name in quantities or {}:
         if name in DENSITIES:
             raise ValueError(f"quantities must not be called {name!r}, which is always among them.")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ppgen.arguments import check_kind
 from ppgen.diagnostics.check_report import Check, Finding
 from ppgen.diagnostics.free_energies import OVERFITTING, free_energies, signed
 from ppgen.diagnostics.guide_advice import Latents, gap_advice, latents_of, weights_advice
@@ -80,7 +81,7 @@ def check(
         >>> [finding.name for finding in found.findings]
         ['log-likelihood', 'gap of the guide', 'Pareto k', 'latent units', 'independent features']
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     given, pair = pair, as_pair(pair)
     for name, number, least in (
         ("num_particles", num_particles, 2),
@@ -91,6 +92,8 @@ def check(
             isinstance(number, bool) or not isinstance(number, int) or number < least
         ):
             raise ValueError(f"{name} must be an integer of at least {least}, got {number!r}.")
+    if log_likelihood is not None:
+        check_kind("log_likelihood", log_likelihood, Estimate, "an estimate of evaluation.log_likelihood")
     program = examine(pair, Rows(x, pair))
     every = Rows(x, pair)
     rows, some = _part(every, max_rows, seed)

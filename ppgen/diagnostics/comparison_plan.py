@@ -17,8 +17,8 @@ from ppgen.diagnostics.comparison_folder import check_root
 from ppgen.diagnostics.comparison_rows import check_evaluation, check_new, rows_of
 from ppgen.evaluation.likelihood_methods import METHODS
 from ppgen.inference import Estimator, Inference, NegativePhase, Objective
-from ppgen.memory import check_fits
 from ppgen.pair import Pair, as_pair
+from ppgen.room import check_room
 from ppgen.training.batches import Source, checksum_of
 from ppgen.training.environment import resolve_device
 from ppgen.training.fit import check_fit, fit
@@ -146,7 +146,7 @@ def _seeds(seeds: Any) -> list[int]:
     if isinstance(seeds, int) and not isinstance(seeds, bool):
         if seeds < 1:
             raise ValueError(f"seeds must be 1 or more, got {seeds}.")
-        check_fits("seeds", seeds, 1000)
+        check_room("seeds", seeds, 250)
         return list(range(seeds))
     if not isinstance(seeds, Sequence) or isinstance(seeds, str):
         raise TypeError(f"seeds must be a number of seeds or a sequence of them, got {seeds!r}.")

@@ -58,7 +58,7 @@ def completions(
         >>> [text.get_text() for text in figure.axes[0].texts]
         ['given', 'draws', 'mean of draws']
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     from ppgen.training import sample
 
     if isinstance(num_samples, bool) or not isinstance(num_samples, int) or not 1 <= num_samples <= num_chains:

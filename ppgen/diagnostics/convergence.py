@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,11 @@ def convergence(tree: Any, *, var_names: str | Sequence[str] | None = None, num_
 
 
 def _variables(tree: Any, var_names: str | Sequence[str] | None) -> dict[Hashable, Any]:
+    if not isinstance(getattr(tree, "children", None), Mapping):
+        raise TypeError(
+            "tree must be a DataTree with a group posterior of dimensions chain and draw, such as inference.sample "
+            f"returns, got {type(tree).__name__}."
+        )
     groups = [group for name in ("posterior", "sample_stats") if (group := _group(tree, name)) is not None]
     if not groups or not {"chain", "draw"} <= set(groups[0].dims):
         raise TypeError(
@@ -102,6 +107,8 @@ def _variables(tree: Any, var_names: str | Sequence[str] | None) -> dict[Hashabl
     if var_names is None:
         stats = set() if len(groups) == 1 else set(groups[1].data_vars) - set(_STATS)
         return {name: array for name, array in known.items() if name not in stats}
+    if not isinstance(var_names, Sequence):
+        raise TypeError(f"var_names must be a name or a list of names, got {var_names!r}.")
     wanted = [var_names] if isinstance(var_names, str) else list(var_names)
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:
@@ -118,7 +125,8 @@ def _groups(tree: Any, given: int | None, chains: int) -> np.ndarray | None:
     count = tree.attrs.get("num_superchains") if given is None else given
     if count is None:
         return None
-    if isinstance(count, bool) or int(count) != count or count < 2 or chains % count or chains == count:
+    whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
+    if not whole or count < 2 or chains % count or chains == count:
         raise ValueError(
             f"num_superchains must be at least 2 and divide the {chains} chains into groups of two or more, "
             f"got {count!r}."

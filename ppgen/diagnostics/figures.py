@@ -68,7 +68,7 @@ def samples(
         >>> [axes.get_title() for axes in figure.axes]
         ['draws', 'means of their law given the latents']
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     from ppgen.training import sample
 
     drawn = sample(pair, num_samples, seed=seed, **options)
@@ -117,7 +117,7 @@ def reconstructions(
         >>> [axes.get_title() for axes in figures.reconstructions(vae, torch.ones(8, 16), (4, 4)).axes]
         ['data', 'mean of the reconstructions over 50 draws of the guide']
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     pair = as_pair(pair)
     data, mean = _reconstruct(pair, x, num_samples, seed)
     title = f"mean of the reconstructions over {num_samples} draws of the guide"

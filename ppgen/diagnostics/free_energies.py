@@ -10,6 +10,7 @@ import torch
 from ppgen import inference
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
+from ppgen.inference.batch import check_features
 from ppgen.inference.layout import find_layout
 from ppgen.inference.machines import undirected_sites
 from ppgen.inference.support import check_support
@@ -176,7 +177,7 @@ def free_energies(
         >>> sorted(found.values), found.warnings
         (['chains', 'train'], ())
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     given, pair = pair, as_pair(pair)
     for name, number, least in (("num_samples", num_samples, 0), ("max_rows", max_rows, 1)):
         if not (name == "max_rows" and number is None) and (
@@ -206,6 +207,7 @@ def free_energies(
 @torch.no_grad()
 def _free_energies(pair: Any, x: Any, max_rows: int | None, seed: int) -> np.ndarray:
     rows = Rows(x, pair)
+    check_features(rows(0, 1), pair)
     with evaluating(pair, seed):
         pair.prepare(rows(0, min(len(rows), ROWS_AT_ONCE)))
         rows = Rows(x, pair)

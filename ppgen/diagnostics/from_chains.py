@@ -14,7 +14,7 @@ from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair
 from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
-from ppgen.trees import make_tree
+from ppgen.trees import check_labels, make_tree
 
 
 def from_chains(
@@ -85,8 +85,9 @@ def from_chains(
     """
     check_switches(prior=prior, posterior_predictive=posterior_predictive, log_likelihood=log_likelihood)
     check_switches(vectorize_particles=vectorize_particles)
-    check_seed(seed)
+    seed = check_seed(seed)
     check_counts(chunk=chunk)
+    check_labels(coords=coords, dims=dims)
     if (pair is None) != (x is None):
         raise ValueError(
             f"{'x' if x is None else 'pair'} is missing: give the pair and the data that the chains were run for, or "

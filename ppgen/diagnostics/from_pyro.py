@@ -16,7 +16,7 @@ from ppgen.inference.chains import batch_dims
 from ppgen.inference.layout import sites
 from ppgen.inference.pyro_kernel import PyroKernel
 from ppgen.switches import check_switches
-from ppgen.trees import Group, make_tree, to_array
+from ppgen.trees import Group, check_labels, make_tree, to_array
 from ppgen.undisturbed import device_of, forked
 
 
@@ -74,6 +74,7 @@ def from_pyro(
         )
     if getattr(mcmc, "_samples", None) is None:
         raise ValueError("mcmc has no draws yet; call mcmc.run(...) first.")
+    check_labels(prior=prior, posterior_predictive=posterior_predictive, coords=coords, dims=dims)
     samples = mcmc.get_samples(group_by_chain=True)
     machine = mcmc.kernel if isinstance(mcmc.kernel, PyroKernel) else None
     if machine is not None and machine.num_chains > 1:  # for Pyro an event dimension: (runs, draws, chains, ...)

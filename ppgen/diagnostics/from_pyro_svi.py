@@ -11,7 +11,7 @@ from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair
 from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
-from ppgen.trees import check_sample_dims, make_tree
+from ppgen.trees import check_labels, check_sample_dims, make_tree
 
 
 def from_pyro_svi(
@@ -94,9 +94,10 @@ def from_pyro_svi(
     """
     check_switches(prior=prior, posterior_predictive=posterior_predictive, log_likelihood=log_likelihood)
     check_switches(vectorize_particles=vectorize_particles)
-    check_seed(seed)
+    seed = check_seed(seed)
     pair = as_pair(pair)
     names = check_sample_dims(sample_dims)
+    check_labels(coords=coords, dims=dims)
     check_counts(num_samples=num_samples, chunk=chunk)
     batch = whole_batch(pair, x)
     energies = undirected_sites(pair, batch)

@@ -94,7 +94,7 @@ def compare_estimators(
         >>> dict(found.sizes), str(found.reference.values[0])
         ({'inference': 2, 'parameter': 3}, 'ELBO(num_particles=10), enumerated')
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     import xarray as xr
 
     for name, number, least in (
@@ -164,6 +164,9 @@ def gradient_table(comparison: Any) -> str:
     Args:
         comparison: What `compare_estimators` returned.
 
+    Raises:
+        TypeError: If it is something else.
+
     Example:
         >>> import torch
         >>> from ppgen import diagnostics, models
@@ -172,6 +175,10 @@ def gradient_table(comparison: Any) -> str:
         >>> diagnostics.gradient_table(found).splitlines()[0].split()
         ['parameter', 'inference', 'bias', 'variance', 'snr']
     """
+    if not {"parameter", "inference"} <= set(getattr(comparison, "dims", ())):
+        raise TypeError(
+            f"comparison must be what diagnostics.compare_estimators returned, got {type(comparison).__name__}."
+        )
     lines = [("parameter", "inference", "bias", "variance", "snr")]
     for parameter in comparison.parameter.values:
         for name in comparison.inference.values:

@@ -162,7 +162,7 @@ def importance_weights(
         >>> dict(found.dataset.sizes), sorted(found.dataset)
         ({'data': 5}, ['ess', 'log_likelihood', 'log_likelihood_se', 'pareto_k', 'relative_ess'])
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     import xarray as xr
 
     check_switches(vectorize_particles=vectorize_particles)

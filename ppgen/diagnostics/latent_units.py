@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ppgen import inference
+from ppgen.arguments import check_number
 from ppgen.diagnostics.aggregate_posterior import Decomposition, Draws, decompose
 from ppgen.diagnostics.latent_moments import Moments, SiteMoments
 from ppgen.diagnostics.latent_report import LatentUnits
@@ -22,6 +23,7 @@ from ppgen.inference.layout import base_law
 from ppgen.pair import AnyPair, as_pair
 from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
+from ppgen.trees import check_labels
 
 CHUNK = 10_000  # draws x rows at once
 
@@ -91,7 +93,7 @@ def latent_units(
         (('z_dim_0',), 2)
     """
     check_switches(vectorize_particles=vectorize_particles)
-    check_seed(seed)
+    seed = check_seed(seed)
     for name, number, least in (
         ("num_samples", num_samples, 2),
         ("num_aggregate", num_aggregate, 2),
@@ -99,8 +101,8 @@ def latent_units(
     ):
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
             raise ValueError(f"{name} must be an integer of at least {least}, got {number!r}.")
-    if not (threshold > 0 and math.isfinite(threshold)):
-        raise ValueError(f"threshold must be positive and finite, got {threshold!r}.")
+    check_number("threshold", threshold, "be positive and finite", lambda number: number > 0)
+    check_labels(dims=dims)
     pair = as_pair(pair)
     rows = Rows(x, pair)
     if len(rows) < 2:

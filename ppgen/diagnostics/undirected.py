@@ -10,6 +10,7 @@ from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.evaluation import log_partition as estimate_log_partition
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
+from ppgen.inference.batch import check_features
 from ppgen.inference.support import check_support
 from ppgen.pair import AnyPair
 
@@ -24,6 +25,7 @@ def whole_batch(pair: AnyPair, x: Any) -> Any:
     """
     rows = Rows(x, pair)
     batch = rows(0, len(rows))
+    check_features(batch, pair)
     with evaluating(pair):
         pair.prepare(batch)
     rows = Rows(x, pair)  # parameters made at the first run decide the dtype

@@ -8,6 +8,8 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.nn.functional import softplus
 
+from ppgen.arguments import check_tensors
+
 _BLOCK = 16  # bits whose effect on all later ones is added by one product
 
 
@@ -75,6 +77,7 @@ class AutoregressiveBernoulli(TorchDistribution):
     has_rsample = False
 
     def __init__(self, logits: Tensor, weight: Tensor, *, validate_args: bool | None = None) -> None:
+        check_tensors(logits=logits, weight=weight)
         if logits.dim() < 1 or weight.shape != (logits.shape[-1], logits.shape[-1]):
             raise ValueError(
                 "weight must have shape (bits, bits) beside logits of shape (..., bits), got "

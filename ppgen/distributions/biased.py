@@ -4,6 +4,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
+from ppgen.arguments import check_count, check_tensors
 from ppgen.distributions.units import Units, at_positions
 
 T = TypeVar("T", bound="Biased")
@@ -23,6 +24,8 @@ class Biased(Units):
     """
 
     def __init__(self, bias: Tensor, positions: int = 1) -> None:
+        check_tensors(bias=bias)
+        check_count("positions", positions)
         if bias.dim() != 1:
             raise ValueError(f"bias must have shape (units,), got {tuple(bias.shape)}.")
         self.shared, self.positions = bias, positions

@@ -7,6 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
+from ppgen.arguments import check_tensors
 from ppgen.distributions.supports import OneHotGroups
 from ppgen.distributions.units import Units
 
@@ -37,6 +38,7 @@ class Categorical(Units):
     """
 
     def __init__(self, bias: Tensor, present: Tensor | None = None) -> None:
+        check_tensors(bias=bias, **({} if present is None else {"present": present}))
         if bias.dim() != 2 or bias.shape[1] < 2:
             raise ValueError(f"bias must have shape (groups, 2 or more values), got {tuple(bias.shape)}.")
         if present is not None and (present.dim() < 1 or present.shape[-1] != len(bias)):

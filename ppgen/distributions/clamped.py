@@ -7,6 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
+from ppgen.arguments import check_kind, check_tensors
 from ppgen.distributions.multinomial import Multinomial
 from ppgen.distributions.units import Units
 
@@ -41,6 +42,8 @@ class Clamped(Units):
     """
 
     def __init__(self, units: Units, value: Tensor, held: Tensor | None = None) -> None:
+        check_kind("units", units, Units, "units of a layer, such as distributions.Bernoulli(bias)")
+        check_tensors(value=value, **({} if held is None else {"held": held}))
         if value.shape[-1:] != (units.size,) or (held is not None and held.shape[-1:] != (units.size,)):
             shown = tuple(value.shape) if held is None else (tuple(value.shape), tuple(held.shape))
             raise ValueError(

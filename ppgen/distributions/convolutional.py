@@ -4,8 +4,10 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 from torch.nn.functional import conv2d, conv_transpose2d
+
+from ppgen.arguments import check_count, check_kind, check_tensors
 
 
 class Convolutional:
@@ -39,12 +41,20 @@ class Convolutional:
     """
 
     def __init__(self, weight: Tensor, image_shape: Sequence[int], *, pool: int = 1, pool_below: int = 1) -> None:
+        check_tensors(weight=weight)
+        check_count("pool", pool)
+        check_count("pool_below", pool_below)
         if weight.dim() != 4:
             raise ValueError(
                 f"weight must have shape (upper maps, channels, rows, columns), got {tuple(weight.shape)}."
             )
         self.weight, self.pool, self.pool_below = weight, pool, pool_below
         maps, channels, *size = weight.shape
+        check_kind("image_shape", image_shape, (tuple, list, Size), "the rows and columns of an image")
+        if len(image_shape) != 2:
+            raise ValueError(f"image_shape must be (rows, columns), got {tuple(image_shape)}.")
+        for length in image_shape:
+            check_count("each number in image_shape", length)
         self.image_shape = (channels, int(image_shape[0]), int(image_shape[1]))
         self.map_shape = (maps, *map_shape(self.image_shape[1:], size, pool))
 

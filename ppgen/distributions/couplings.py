@@ -5,6 +5,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ppgen.arguments import check_tensors
+
 
 class Coupling(Protocol):
     """Bilinear term -lower' W upper of the energy, as the linear map W and its adjoint."""
@@ -61,6 +63,7 @@ class Dense:
     """
 
     def __init__(self, weight: Tensor) -> None:
+        check_tensors(weight=weight)
         if weight.dim() != 2:
             raise ValueError(f"weight must have shape (lower units, upper units), got {tuple(weight.shape)}.")
         self.weight = weight
@@ -121,6 +124,7 @@ class Replicated:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        check_tensors(weight=weight, bias=bias)
         if weight.dim() != 2 or bias.shape != weight.shape[1:]:
             raise ValueError(
                 "weight must have shape (vocabulary, upper units) and bias (upper units,), got "

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from ppgen.arguments import check_count, check_tensors
 from ppgen.distributions.units import Units, at_positions
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -43,6 +44,8 @@ class Gaussian(Units):
     support = constraints.real
 
     def __init__(self, mean: Tensor, log_variance: Tensor | None = None, positions: int = 1) -> None:
+        check_tensors(mean=mean, **({} if log_variance is None else {"log_variance": log_variance}))
+        check_count("positions", positions)
         if mean.dim() != 1:
             raise ValueError(f"mean must have shape (units,), got {tuple(mean.shape)}.")
         if log_variance is not None and log_variance.shape != mean.shape:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Size, Tensor
 
+from ppgen.arguments import check_kind
 from ppgen.distributions.couplings import Coupling
 from ppgen.distributions.drawing import draw_layers, join_layers
 from ppgen.distributions.units import Units, log2_states
@@ -30,11 +31,21 @@ class LayeredEnergy:
         couplings: One coupling between each layer and the next.
 
     Raises:
+        TypeError: If a layer is no units, or a coupling is none.
         ValueError: If the number of couplings or the shape of one does not fit the layers.
     """
 
     def __init__(self, layers: Mapping[str, Units], couplings: Sequence[Coupling]) -> None:
+        check_kind("layers", layers, Mapping, "a mapping from names to units")
+        check_kind("couplings", couplings, Sequence, "a list of couplings, one between each layer and the next")
         self.layers, self.couplings = dict(layers), tuple(couplings)
+        for name, units in self.layers.items():
+            check_kind(f"layers[{name!r}]", units, Units, "units such as distributions.Bernoulli(bias)")
+        for index, coupling in enumerate(self.couplings):
+            if not callable(getattr(coupling, "check", None)):
+                raise TypeError(
+                    f"couplings[{index}] must be a coupling such as distributions.Dense(weight), got {coupling!r}."
+                )
         self.names = tuple(self.layers)
         self.units = tuple(self.layers.values())
         if len(self.units) < 2 or len(self.couplings) != len(self.units) - 1:

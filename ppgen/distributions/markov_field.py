@@ -11,6 +11,8 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
+from ppgen.arguments import check_number, check_tensors
+
 _LOG_2PI = math.log(2 * math.pi)
 
 
@@ -57,7 +59,15 @@ class GaussianMarkovField(TorchDistribution):
         precision: Tensor | float = 1.0,
         validate_args: bool | None = None,
     ) -> None:
-        self.image_shape = tuple(operator.index(size) for size in shape)
+        try:
+            self.image_shape = tuple(operator.index(size) for size in shape)
+        except TypeError as error:
+            raise TypeError(f"shape must hold the numbers of pixels, such as (28, 28), got {shape!r}.") from error
+        for name, value in (("smoothness", smoothness), ("precision", precision)):
+            if isinstance(value, Tensor):
+                check_tensors(**{name: value})
+            else:
+                check_number(name, value, "be at least 0", lambda number: number >= 0)
         if not self.image_shape or min(self.image_shape) < 1:
             raise ValueError(f"shape must hold the positive numbers of pixels, such as (28, 28), got {shape!r}.")
         self.smoothness, self.precision = broadcast_all(smoothness, precision)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from ppgen.arguments import check_count, check_tensors
 from ppgen.distributions.supports import AtMostOne
 from ppgen.distributions.units import Units, at_positions
 
@@ -40,6 +41,9 @@ class MaxPooled(Units):
     """
 
     def __init__(self, bias: Tensor, block: int | None = None, positions: int = 1) -> None:
+        check_tensors(bias=bias)
+        check_count("block", block, optional=True)
+        check_count("positions", positions)
         if block is None and (bias.dim() != 2 or positions != 1):
             raise ValueError(f"bias must have shape (blocks, units of a block), got {tuple(bias.shape)}.")
         if block is not None and (bias.dim() != 1 or block < 1 or positions < 1):

@@ -6,6 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
+from ppgen.arguments import check_count, check_tensors
 from ppgen.distributions.supports import documents
 from ppgen.distributions.units import Units
 
@@ -40,6 +41,10 @@ class Multinomial(Units):
     support = constraints.nonnegative_integer
 
     def __init__(self, bias: Tensor, total: Tensor | int, longest: int | None = None) -> None:
+        check_tensors(bias=bias)
+        if not isinstance(total, Tensor):
+            check_count("total", total)
+        check_count("longest", longest, optional=True)
         if bias.dim() != 1:
             raise ValueError(f"bias must have shape (vocabulary,), got {tuple(bias.shape)}.")
         self.bias = bias

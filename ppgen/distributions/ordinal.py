@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ppgen.arguments import check_tensors
+
 
 class Ordinal:
     r"""Groups of K values joined to every upper unit by one weight times the value's score, and by one for being there.
@@ -29,6 +31,7 @@ class Ordinal:
     """
 
     def __init__(self, scores: Tensor, loading: Tensor, offset: Tensor) -> None:
+        check_tensors(scores=scores, loading=loading, offset=offset)
         if scores.dim() != 2 or loading.dim() != 2 or len(scores) != len(loading) or offset.shape != loading.shape:
             raise ValueError(
                 "scores must have shape (groups, values), loading and offset (groups, upper units), got "

@@ -8,6 +8,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
+from ppgen.arguments import check_tensors
 from ppgen.distributions.units import Units
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -46,6 +47,7 @@ class PrecisionGaussian(Units):
     support = constraints.real
 
     def __init__(self, bias: Tensor, log_precision: Tensor, count: Tensor | None = None) -> None:
+        check_tensors(bias=bias, log_precision=log_precision, **({} if count is None else {"count": count}))
         if log_precision.dim() != 1 or bias.shape[-1:] != log_precision.shape:
             raise ValueError(
                 "log_precision must have shape (units,) and bias as many entries in its last dimension, got "

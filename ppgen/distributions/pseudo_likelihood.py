@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 from torch.utils.checkpoint import checkpoint
 
+from ppgen.arguments import check_tensors
 from ppgen.distributions.bernoulli import Bernoulli
 from ppgen.distributions.categorical import Categorical
 from ppgen.distributions.couplings import matrix_of
@@ -53,6 +54,7 @@ def pseudo_log_likelihood(law: UndirectedDistribution, value: Tensor) -> Tensor:
             f"law must be a BoltzmannMachine or a marginal of one, got {type(law).__name__}; a model of the zoo has "
             "model.machine().marginal('visible')."
         )
+    check_tensors(value=value)
     check_conditionals(law)
     if value.shape[-1:] != law.event_shape:
         raise ValueError(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from ppgen.arguments import check_tensors
 from ppgen.distributions.units import Units
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -43,6 +44,7 @@ class RectifiedGaussian(Units):
     support = constraints.nonnegative
 
     def __init__(self, bias: Tensor, log_precision: Tensor | None = None) -> None:
+        check_tensors(bias=bias, **({} if log_precision is None else {"log_precision": log_precision}))
         if bias.dim() != 1 or (log_precision is not None and log_precision.shape != bias.shape):
             given = "" if log_precision is None else f" and {tuple(log_precision.shape)}"
             raise ValueError(f"bias and log_precision must have shape (units,), got {tuple(bias.shape)}{given}.")

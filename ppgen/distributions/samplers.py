@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Size, Tensor
 
+from ppgen.arguments import check_count
 from ppgen.distributions.drawing import draw_layers
 from ppgen.distributions.enumeration import exact_probabilities, smaller_side_states
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
@@ -19,10 +20,13 @@ class ExactSampler:
         max_states: Largest number of states of the smaller side.
 
     Raises:
-        ValueError: When called on a machine whose smaller side has more states.
+        ValueError: If it is no whole number of at least 1; when called on a machine whose smaller side has more states.
     """
 
     max_states: int = 2**20
+
+    def __post_init__(self) -> None:
+        check_count("max_states", self.max_states)
 
     def __call__(self, energy: LayeredEnergy, shape: Size) -> tuple[Tensor, Tensor]:
         """Values of the even and of the odd side."""
@@ -55,8 +59,8 @@ class GibbsSampler:
     sweeps: int = 1000
 
     def __post_init__(self) -> None:
-        if self.sweeps < 1:
-            raise ValueError(f"sweeps must be at least 1, got {self.sweeps}.")
+        if isinstance(self.sweeps, bool) or not isinstance(self.sweeps, int) or self.sweeps < 1:
+            raise ValueError(f"sweeps must be at least 1, got {self.sweeps!r}.")
 
     def __call__(self, energy: LayeredEnergy, shape: Size) -> tuple[Tensor, Tensor]:
         """Values of the even and of the odd side."""

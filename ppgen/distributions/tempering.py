@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ppgen.arguments import check_kind, check_tensors
 from ppgen.distributions.drawing import draw_layers
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.units import Units
@@ -30,6 +31,9 @@ class BaseRatePath:
     """
 
     def __init__(self, energy: LayeredEnergy, mean: Tensor | None = None) -> None:
+        check_kind("energy", energy, LayeredEnergy, "the base_energy of a machine")
+        if mean is not None:
+            check_tensors(mean=mean)
         self.energy, self.mean = energy, mean
         even = [energy.units[layer] for layer in energy.sides[EVEN]]
         means: list[Tensor | None] = [None] * len(even)

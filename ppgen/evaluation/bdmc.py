@@ -25,6 +25,7 @@ from ppgen.inference.layout import data_frame, find_layout, sites, unconditioned
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import AnyPair, as_pair, split_batch
 from ppgen.progress import progress_bar
+from ppgen.room import check_room
 from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
 
@@ -129,7 +130,7 @@ def bdmc(
         (10, torch.Size([10, 4]), True)
     """
     check_switches(progress=progress)
-    check_seed(seed)
+    seed = check_seed(seed)
     pair = as_pair(pair)
     num_data = _check(pair, num_data, like, chunk)
     ladder = make_betas(betas)
@@ -254,6 +255,7 @@ def _check(pair: AnyPair, num_data: int | None, like: Any, chunk: Any) -> int:
             continue
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+    check_room("num_data", num_data or 1)
     if like is None:
         if "num_rows" not in inspect.signature(pair.model).parameters:
             raise ValueError(f"like is needed to simulate data of a {type(pair).__name__}: a batch of num_data rows.")

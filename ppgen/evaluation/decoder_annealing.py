@@ -14,6 +14,7 @@ from ppgen.inference.latent_density import STARTS, LatentDensity, Start
 from ppgen.inference.layout import Layout
 from ppgen.inference.points import check_no_points
 from ppgen.pair import AnyPair
+from ppgen.room import check_room
 
 PILOT_CHAINS = 10  # chains a datum that find the step sizes
 PILOT_MOVES = 50  # their trajectories along the whole ladder, at least
@@ -150,6 +151,7 @@ def check_annealing(num_chains: Any, start: Any, kernel: Any) -> HMC:
     """
     if isinstance(num_chains, bool) or not isinstance(num_chains, int) or num_chains < 2:
         raise ValueError(f"num_chains must be an integer of at least 2 (one run has no error bar), got {num_chains!r}.")
+    check_room("num_chains", num_chains)
     if start not in STARTS:
         raise ValueError(f"start must be one of {', '.join(map(repr, STARTS))}, got {start!r}.")
     if kernel is not None and not isinstance(kernel, HMC):

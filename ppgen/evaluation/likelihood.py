@@ -137,7 +137,7 @@ def log_likelihood(
         -2.2269 nats per datum, exact, auto: exact, 3 rows; spread over data ±1.0
     """
     check_switches(vectorize_particles=vectorize_particles, progress=progress)
-    check_seed(seed)
+    seed = check_seed(seed)
     pair = as_pair(pair)
     check_arguments(method, num_particles, chunk, compile)
     rows = Rows(x, pair)

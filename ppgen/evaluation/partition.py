@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ppgen.arguments import check_number
 from ppgen.distributions.enumeration import exact_log_partition
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
@@ -23,9 +24,9 @@ from ppgen.evaluation.sandwich import DISPERSED, downwards, draws_of_the_machine
 from ppgen.inference.annealing import AnnealedWeights, anneal, make_betas
 from ppgen.inference.ladders import adaptive_betas
 from ppgen.inference.machines import base_mean, choose_site, undirected_sites
-from ppgen.memory import check_fits
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
+from ppgen.room import check_room
 from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
 
@@ -129,14 +130,13 @@ def log_partition(
         4.4332 nats, exact, enumeration (2^1 states)
     """
     check_switches(progress=progress, distributed=distributed)
-    check_seed(seed)
+    seed = check_seed(seed)
     _check(method, num_chains, sweeps, chunk, compile)
-    if not 0 < target_ess < 1:
-        raise ValueError(f"target_ess must lie between 0 and 1, both excluded, got {target_ess!r}.")
+    check_number("target_ess", target_ess, "lie between 0 and 1, both excluded", lambda share: 0 < share < 1)
     size = world_size() if distributed else 1
     if num_chains < size:
         raise ValueError(f"num_chains must be at least the number of processes, {size}, got {num_chains}.")
-    ladder = [] if betas == ADAPTIVE else make_betas(betas)
+    ladder = [] if isinstance(betas, str) and betas == ADAPTIVE else make_betas(betas)
     if isinstance(pair, UndirectedDistribution):
         if x is not None or site is not None:
             raise ValueError("x and site find the machine of a pair; a machine itself takes neither: condition it.")
@@ -344,4 +344,4 @@ def _check(method: str, num_chains: int, sweeps: int, chunk: int | None, compile
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
     if isinstance(num_chains, bool) or not isinstance(num_chains, int) or num_chains < 2:
         raise ValueError(f"num_chains must be an integer of at least 2 (one run has no error bar), got {num_chains!r}.")
-    check_fits("num_chains", num_chains, 8)
+    check_room("num_chains", num_chains, 2)

@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
 
+from ppgen.arguments import as_numbers
 from ppgen.evaluation.estimate import Estimate
 
 
@@ -22,7 +22,7 @@ def perplexity(estimate: Estimate, x: Any) -> float:
         x: The same documents as counts, (rows, vocabulary).
 
     Raises:
-        TypeError: If it is no estimate.
+        TypeError: If it is no estimate, or `x` holds no numbers.
         ValueError: If the estimate is not of as many rows, or a document has no word.
 
     References:
@@ -39,12 +39,13 @@ def perplexity(estimate: Estimate, x: Any) -> float:
             f"estimate must be the evaluation.log_likelihood(pair, x) of the documents, got {type(estimate).__name__}."
         )
     values = None if estimate.per_datum is None else estimate.per_datum.get("log_likelihood")
-    lengths = np.asarray(torch.as_tensor(x).sum(-1).cpu(), dtype=np.float64)
+    counts = as_numbers("x", x)
+    lengths = np.asarray(counts.sum(-1).cpu(), dtype=np.float64)
     if values is None or lengths.shape != np.shape(values):
         rows = "no" if values is None else len(values)
         raise ValueError(
             f"x must hold the documents of the estimate, which has {rows} rows; got counts of shape "
-            f"{tuple(torch.as_tensor(x).shape)}."
+            f"{tuple(counts.shape)}."
         )
     if not (lengths > 0).all():
         raise ValueError(f"x must hold documents of one word or more; row {int((lengths <= 0).argmax())} is empty.")

@@ -104,8 +104,8 @@ class CategoricalConditional(Conditional):
 
     def __init__(self, inputs: int, hidden: Sequence[int], features: int, categories: int = 256) -> None:
         super().__init__(inputs, hidden, features)
-        if categories < 2:
-            raise ValueError(f"categories must be at least 2, got {categories}.")
+        if isinstance(categories, bool) or not isinstance(categories, int) or categories < 2:
+            raise ValueError(f"categories must be at least 2, got {categories!r}.")
         self.categories = categories
         self.logits = MLP((self.last, features * categories))
 

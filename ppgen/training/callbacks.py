@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ppgen.arguments import check_path
 from ppgen.training.storage import naming, replacing
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class CSVLog:
     """
 
     def __init__(self, path: str | Path) -> None:
+        check_path("path", path)
         self.path = Path(path)
         self._columns: list[str] = []
 
@@ -94,6 +96,7 @@ class TensorBoardLog:
     """
 
     def __init__(self, folder: str | Path) -> None:
+        check_path("folder", folder)
         self.folder = Path(folder)
         self._records: Any = None
         self._start = 0

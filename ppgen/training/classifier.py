@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
 from ppgen import datasets
+from ppgen.arguments import as_numbers, check_count, check_kind
 from ppgen.nn import MLP
 from ppgen.pair import Pair, as_pair
 from ppgen.seeding import check_seed
@@ -32,6 +32,10 @@ class Classifier(nn.Module):
         classes: Labels, one for each output: (classes,) whole numbers.
         hidden: Network from the first of the sizes to the last, in the place of sigmoid layers.
 
+    Raises:
+        TypeError: If sizes or classes are no sequence, or a label is no whole number.
+        ValueError: If a size is no whole number of at least 1.
+
     Attributes:
         run: Record of its training; None before.
 
@@ -45,6 +49,13 @@ class Classifier(nn.Module):
 
     def __init__(self, sizes: Sequence[int], classes: Sequence[int], hidden: nn.Module | None = None) -> None:
         super().__init__()
+        for name, value in (("sizes", sizes), ("classes", classes)):
+            if not isinstance(value, Sequence) or isinstance(value, (str, bytes)) or not value:
+                raise TypeError(f"{name} must be a sequence of whole numbers, got {value!r}.")
+        for size in sizes:
+            check_count("each number in sizes", size)
+        for label in classes:
+            check_kind("each label in classes", label, int, "a whole number")
         self.hidden = MLP(sizes, activation=nn.Sigmoid, activate_last=True) if hidden is None else hidden
         self.output = MLP((sizes[-1], len(classes)))
         self.classes: Tensor
@@ -121,7 +132,7 @@ def finetune_classifier(
         >>> found.predict(digits.test).shape, found.score(digits.test, digits.labels["test"]) > 0.5
         (torch.Size([300]), True)
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     pair = as_pair(pair)
     of_maps = hasattr(pair, "recognition_network")
     if not of_maps and not hasattr(pair, "recognition_layers"):
@@ -193,7 +204,7 @@ def _program(classifier: Classifier) -> Pair:
 
 
 def _labels(labels: Any, num_rows: int) -> Tensor:
-    values = labels.detach().cpu() if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
+    values = as_numbers("labels", labels).cpu()
     if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
         raise TypeError(f"labels must be whole numbers, got {values.dtype}.")
     if values.shape != (num_rows,):

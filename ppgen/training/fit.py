@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ppgen import inference as inferences
 from ppgen import registry
+from ppgen.arguments import check_kind
 from ppgen.inference.schedules import warn_of_unfinished
 from ppgen.inference.support import check_support
 from ppgen.modes import keeping_modes
@@ -163,6 +164,7 @@ def fit(
         drop_last=drop_last,
     )
     _check_resume(folder, resume)
+    check_kind("callbacks", callbacks, Iterable, "functions of an Event, in a list")
     callbacks = list(callbacks)
     for callback in callbacks:
         if not callable(callback):

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from ppgen import registry
+from ppgen.arguments import check_path
 from ppgen.pair import as_pair
 from ppgen.training import checkpoint, stored
 from ppgen.training.batches import from_example
@@ -53,6 +54,7 @@ def load(folder: str | Path, pair: Any = None) -> Run:
         ...     ppgen.load(folder).state["step"]
         3
     """
+    check_path("folder", folder)
     path = Path(folder)
     if not (path / CONFIG).exists():
         raise ValueError(f"{path} holds no run: there is no {CONFIG}. Give the folder that fit(folder=...) wrote.")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ppgen import datasets
 from ppgen import inference as inferences
+from ppgen.arguments import check_path
 from ppgen.inference.annealing import make_betas
 from ppgen.pair import as_pair
 from ppgen.seeding import check_seed
@@ -108,7 +109,7 @@ def pretrain(
         ('digits, hidden layer 1 (dynamic binarisation, evaluation draw of seed 0)', 2)
     """
     check_switches(progress=progress)
-    check_seed(seed)
+    seed = check_seed(seed)
     pair = as_pair(pair)
     if not hasattr(pair, "layer_rbm") or not hasattr(pair, "compose"):
         raise ValueError(
@@ -118,6 +119,8 @@ def pretrain(
     lengths = _lengths(epochs, pair.num_hidden_layers)
     _check(activities, num_particles, num_chains, data)
     make_betas(betas)
+    if folder is not None:
+        check_path("folder", folder)
     dataset = datasets.as_dataset(data)
     if dataset.num_features != pair.num_features:
         raise ValueError(

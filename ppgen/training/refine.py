@@ -15,6 +15,7 @@ from ppgen.inference.log_weights import log_weights
 from ppgen.inference.points import check_no_points
 from ppgen.inference.support import check_support
 from ppgen.pair import as_pair
+from ppgen.room import check_room
 from ppgen.seeding import check_seed
 
 FAMILIES = ("normal", "full-rank")
@@ -119,7 +120,7 @@ def refine(
         >>> found.gap.shape, bool(found.gap.mean() > 0)
         (torch.Size([5]), True)
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     pair = as_pair(pair)
     check_settings(steps, lr, family, num_particles, num_samples)
     x = as_batch(x, pair)
@@ -233,6 +234,8 @@ def check_settings(steps: int, lr: float, family: str, num_particles: int, num_s
     ):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+    check_room("num_particles", num_particles)
+    check_room("num_samples", num_samples)
     if not isinstance(lr, (int, float)) or isinstance(lr, bool) or not (lr > 0 and math.isfinite(lr)):
         raise ValueError(f"lr must be positive and finite, got {lr!r}.")
     if family not in FAMILIES:

@@ -21,7 +21,6 @@ from ppgen.inference.batch import as_batch
 from ppgen.inference.layout import data_frame, unconditioned, undirected_law
 from ppgen.inference.layout import sites as sites_of
 from ppgen.inference.negative_phase import replace_law
-from ppgen.memory import check_fits
 from ppgen.modes import keeping_modes
 from ppgen.pair import as_pair, split_batch
 from ppgen.progress import progress_bar
@@ -129,7 +128,7 @@ def sample(
         torch.Size([5, 3, 64])
     """
     check_switches(progress=progress)
-    check_seed(seed)
+    seed = check_seed(seed)
     for name, value, least in (
         ("num_samples", num_samples, 1),
         ("num_chains", num_chains, 1),
@@ -144,7 +143,6 @@ def sample(
             raise ValueError(f"{name} must be an int, {least} or more, got {value!r}.")
     if num_chains is not None and num_chains > num_samples:
         raise ValueError(f"num_chains must be at most num_samples={num_samples}, got {num_chains}.")
-    check_fits("num_samples", num_samples, 4)
     if compile not in (True, False, "auto"):
         raise ValueError(f'compile must be True, False or "auto", got {compile!r}.')
     if given is not None and like is not None:

@@ -39,7 +39,7 @@ class Settings:
             raise TypeError(f"seed must be an int, got {type(self.seed).__name__}.")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be in [0, 2^63), got {self.seed}.")
-        if self.matmul_precision not in PRECISIONS:
+        if not isinstance(self.matmul_precision, str) or self.matmul_precision not in PRECISIONS:
             raise ValueError(
                 f"matmul_precision must be one of {', '.join(map(repr, PRECISIONS))}, got {self.matmul_precision!r}."
             )

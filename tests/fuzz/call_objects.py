@@ -1,0 +1,285 @@
+"""Sound calls of the public constructors: inferences, kernels, schedules, models, units, couplings and laws."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from fuzz.call_table import Call, machine
+from ppgen import Pair, datasets, distributions, inference, models, testing, training
+
+ZEROS = torch.zeros
+
+
+def built(module: Any, name: str, make: Callable[[], dict[str, Any]] = dict, **kinds: str) -> Call:
+    return Call(f"{module.__name__.rpartition('.')[2]}.{name}", getattr(module, name), make, kinds)
+
+
+PARTICLES = {"num_particles": "count", "vectorize_particles": "flag"}
+CHAINED = {"k": "count", "centred": "flag", "offset_rate": "rate", "log_partition_chains": "whole"}
+SIZES = {"visible": "+count", "hidden": "+count"}
+CONVOLUTION = {
+    "visible": "+count",
+    "shape": "sizes?",
+    "channels": "count",
+    "units": "choice",
+    "learn_variance": "flag",
+}
+
+
+def _targets() -> list[Any]:
+    first, second = machine(), machine()
+    second.parameters()[0].data.add_(0.5)
+    return [first, second]
+
+
+def model(x: torch.Tensor) -> None:
+    """A program without a site."""
+
+
+OBJECTS = [
+    Call(
+        "ppgen.Pair",
+        Pair,
+        lambda: {"model": model, "guide": model},
+        {"model": "callable", "guide": "callable", "plate": "choice", "model_kwargs": "mapping?"},
+    ),
+    built(inference, "ELBO", kl_weight="weight", free_bits="weight", sparsity_weight="weight", **PARTICLES),
+    built(inference, "IWELBO", **PARTICLES),
+    built(inference, "MaximumLikelihood", **PARTICLES),
+    built(inference, "Renyi", alpha="number", **PARTICLES),
+    built(inference, "ReweightedWakeSleep", wake="flag", sleep="flag", fantasy="callable", **PARTICLES),
+    built(inference, "WakeSleep", fantasy="callable", **PARTICLES),
+    built(inference, "CD", **CHAINED),
+    built(inference, "PCD", num_chains="count", **CHAINED),
+    built(inference, "TemperedPCD", num_chains="count", num_temperatures="count", ladder_rate="weight", **CHAINED),
+    built(inference, "ExactPartition", max_states="count"),
+    built(inference, "Enumerate", max_states="count"),
+    built(inference, "MovingAverage", decay="decay"),
+    built(inference, "InputDependent", hidden="count", lr="rate", decay="decay", normalise="flag", net="callable"),
+    built(inference, "ScoreFunction", baseline="kernel"),
+    built(inference, "Relaxed", temperature="rate"),
+    built(inference, "StraightThrough", temperature="rate"),
+    built(inference, "HMC", num_steps="count", step_size="rate", target_accept="share", jitter="decay", share="choice"),
+    built(inference, "Linear", lambda: {"steps": 10}, steps="count", start="weight", end="weight"),
+    built(inference, "Stages", lambda: {"table": {0: 1}}, table="mapping"),
+    built(
+        inference,
+        "Inference",
+        lambda: {"objective": inference.ELBO()},
+        objective="objective",
+        estimator="choice",
+        negative_phase="kernel",
+    ),
+    built(inference, "attach", dict, sampler="choice", log_partition="log_partition"),
+    *(built(inference, name, num_particles="count") for name in ("IWAE", "DReG", "RLOO", "RWS", "STL", "VIMCO")),
+    built(inference, "NVIL", num_particles="count", hidden="count", net="callable"),
+    built(inference, "BlockGibbs", lambda: {"target": machine()}, target="pair", sweeps="count", site="choice"),
+    built(
+        inference,
+        "ParallelTempering",
+        lambda: {"target": machine()},
+        target="pair",
+        num_temperatures="count",
+        betas="ladder?",
+        sweeps="count",
+    ),
+    built(inference, "TrajectoryTempering", lambda: {"targets": _targets()}, targets="sizes", sweeps="count"),
+    built(models, "RBM", lambda: {"visible": 4, "hidden": 3}, shape="sizes?", smoothness="weight", **SIZES),
+    built(models, "GaussianRBM", lambda: {"visible": 4, "hidden": 3}, learn_variance="flag", **SIZES),
+    built(
+        models,
+        "DBM",
+        lambda: {"visible": 4, "hidden": (3, 2)},
+        visible="+count",
+        hidden="sizes",
+        mean_field_sweeps="count",
+    ),
+    built(models, "DBN", lambda: {"visible": 4, "hidden": (3, 2)}, visible="+count", hidden="sizes"),
+    built(
+        models,
+        "VAE",
+        lambda: {"features": 4, "latent": 2, "hidden": (3,), "likelihood": "categorical", "categories": 3},
+        features="+count",
+        latent="+count",
+        hidden="sizes",
+        likelihood="choice",
+        categories="count",
+    ),
+    built(
+        models,
+        "HierarchicalVAE",
+        lambda: {"features": 4, "latents": (3, 2), "hidden": ((3,), (3,))},
+        features="+count",
+        latents="sizes",
+        hidden="sizes",
+        likelihood="choice",
+    ),
+    built(
+        models,
+        "DiscreteVAE",
+        lambda: {"features": 4, "latent": 2, "hidden": (3,)},
+        features="+count",
+        latent="+count",
+        hidden="sizes",
+        prior_hidden="count?",
+    ),
+    built(models, "HelmholtzMachine", lambda: {"sizes": (4, 3)}, sizes="sizes"),
+    built(
+        models, "SigmoidBeliefNet", lambda: {"sizes": (4, 3)}, sizes="sizes", nonlinear="flag", autoregressive="flag"
+    ),
+    built(
+        models,
+        "StochasticFeedforward",
+        lambda: {"inputs": 3, "outputs": 2, "hidden": (4,), "stochastic": (2,)},
+        inputs="+count",
+        outputs="+count",
+        hidden="sizes",
+        stochastic="sizes",
+        likelihood="choice",
+    ),
+    built(
+        models,
+        "RatingsRBM",
+        lambda: {"items": 4, "ratings": 3, "hidden": 2},
+        items="+count",
+        ratings="count",
+        hidden="+count",
+        hidden_units="choice",
+        weights="choice",
+    ),
+    built(models, "ReplicatedSoftmax", lambda: {"vocabulary": 4, "hidden": 2}, vocabulary="+count", hidden="+count"),
+    built(
+        models,
+        "ConvolutionalRBM",
+        lambda: {"visible": 16, "filters": 2, "filter_size": 2},
+        filters="+count",
+        filter_size="count",
+        pool="count",
+        **CONVOLUTION,
+    ),
+    built(
+        models,
+        "ConvolutionalDBN",
+        lambda: {"visible": 25, "filters": (2, 2), "filter_sizes": (2, 2)},
+        filters="sizes",
+        filter_sizes="sizes",
+        pools="sizes?",
+        **CONVOLUTION,
+    ),
+    Call(
+        "models.RBM.from_arrays",
+        models.RBM.from_arrays,
+        lambda: {"weight": ZEROS(3, 2), "visible_bias": ZEROS(3), "hidden_bias": ZEROS(2)},
+        dict.fromkeys(("weight", "visible_bias", "hidden_bias"), "array"),
+    ),
+    built(distributions, "Bernoulli", lambda: {"bias": ZEROS(3)}, bias="array", positions="count"),
+    built(distributions, "Spin", lambda: {"bias": ZEROS(3)}, bias="array", positions="count"),
+    built(distributions, "Categorical", lambda: {"bias": ZEROS(2, 3)}, bias="array", present="array?"),
+    built(
+        distributions, "Gaussian", lambda: {"mean": ZEROS(3)}, mean="array", log_variance="array?", positions="count"
+    ),
+    built(
+        distributions,
+        "PrecisionGaussian",
+        lambda: {"bias": ZEROS(3), "log_precision": ZEROS(3)},
+        bias="array",
+        log_precision="array",
+        count="array?",
+    ),
+    built(
+        distributions,
+        "RectifiedGaussian",
+        lambda: {"bias": ZEROS(3), "log_precision": ZEROS(3)},
+        bias="array",
+        log_precision="array?",
+    ),
+    built(distributions, "TruncatedExponential", lambda: {"bias": ZEROS(3)}, bias="array", positions="count"),
+    built(distributions, "Multinomial", lambda: {"bias": ZEROS(3), "total": 2}, bias="array", total="lengths"),
+    built(
+        distributions,
+        "MaxPooled",
+        lambda: {"bias": ZEROS(2), "block": 4},
+        bias="array",
+        block="count?",
+        positions="count",
+    ),
+    built(
+        distributions,
+        "Clamped",
+        lambda: {"units": distributions.Bernoulli(ZEROS(3)), "value": ZEROS(3)},
+        units="kernel",
+        value="array",
+        held="array?",
+    ),
+    built(distributions, "Dense", lambda: {"weight": ZEROS(3, 2)}, weight="array"),
+    built(
+        distributions,
+        "Replicated",
+        lambda: {"weight": ZEROS(3, 2), "bias": ZEROS(2)},
+        weight="array",
+        bias="array",
+    ),
+    built(
+        distributions,
+        "Ordinal",
+        lambda: {"scores": ZEROS(1, 3), "loading": ZEROS(1, 1), "offset": ZEROS(1, 1)},
+        scores="array",
+        loading="array",
+        offset="array",
+    ),
+    built(
+        distributions,
+        "Convolutional",
+        lambda: {"weight": ZEROS(2, 1, 2, 2), "image_shape": (5, 5)},
+        weight="array",
+        image_shape="sizes",
+        pool="count",
+        pool_below="count",
+    ),
+    built(
+        distributions,
+        "AutoregressiveBernoulli",
+        lambda: {"logits": ZEROS(3), "weight": ZEROS(3, 3)},
+        logits="array",
+        weight="array",
+    ),
+    built(
+        distributions,
+        "GaussianMarkovField",
+        lambda: {"shape": (2, 2), "smoothness": 1.0},
+        shape="sizes",
+        smoothness="weights",
+        precision="weights",
+    ),
+    built(distributions, "GibbsSampler", sweeps="count"),
+    built(distributions, "ExactSampler", max_states="count"),
+    built(
+        distributions,
+        "BoltzmannMachine",
+        lambda: {
+            "layers": {"a": distributions.Bernoulli(ZEROS(3)), "b": distributions.Bernoulli(ZEROS(2))},
+            "couplings": [distributions.Dense(ZEROS(3, 2))],
+        },
+        layers="mapping",
+        couplings="sizes",
+    ),
+    built(
+        distributions,
+        "BaseRatePath",
+        lambda: {"energy": machine().base_energy, "mean": torch.full((3,), 0.5, dtype=torch.float64)},
+        energy="kernel",
+        mean="array?",
+    ),
+    built(
+        distributions,
+        "pseudo_log_likelihood",
+        lambda: {"law": testing.boltzmann_machine((3, 2)).marginal("layer0"), "value": torch.ones(2, 3).double()},
+        law="pair",
+        value="array",
+    ),
+    built(datasets, "Source", lambda: {"name": "own", "arrays": {"train": torch.ones(4, 2).numpy()}}, arrays="mapping"),
+    built(training, "CSVLog", lambda: {"path": "never.csv"}, path="path"),
+    built(training, "TensorBoardLog", lambda: {"folder": "never"}, folder="path"),
+    built(training, "Classifier", lambda: {"sizes": (4, 3), "classes": (0, 1)}, sizes="sizes", classes="labels"),
+]

@@ -1,0 +1,83 @@
+"""A prefix of the corpus of hostile calls, and that it sees what is wrong."""
+
+import pytest
+import torch
+from fuzz import call_table, calls
+from fuzz.call_values import VALUES
+from fuzz.verdicts import Silent, Traceback
+
+from ppgen import datasets, diagnostics, distributions, evaluation, inference, models, training
+
+PREFIX = 250
+
+# What is made by the library and handed out, what only says what a class must answer, and what takes no arguments.
+RESULTS = {
+    "ApproximationGap", "BlockGibbsInfo", "BlockGibbsState", "BoltzmannMarginal", "BoundInference", "Calibration",
+    "Check", "Comparison", "Convergence", "Dataset", "DivergenceError", "Estimate", "Event", "Finding",
+    "FolderInUseError", "FreeEnergies", "HMCInfo", "HMCState", "ImportanceWeights", "LatentDensity", "LatentTerms",
+    "LatentUnits", "LayerBound", "LayerConditional", "Layout", "LogWeights", "ParallelTemperingInfo",
+    "ParallelTemperingState", "PartitionSandwich", "PosteriorSamples", "Pretraining", "Refinement", "Rows", "Rule",
+    "Run", "Samples", "Sandwich", "StepResult", "TrajectoryTemperingState", "UndirectedDistribution",
+}  # fmt: skip
+KINDS = {"Coupling", "Estimator", "NegativePhase", "Objective", "Units"}
+BARE = {
+    "AnalyticKL", "DisARM", "DoublyReparameterized", "LeaveOneOut", "MeanField", "Pathwise", "PseudoLikelihood",
+    "StickTheLanding", "available", "figures", "legality",
+}  # fmt: skip
+CHECKED_ELSEWHERE = {"find_layout", "from_pyro"}  # they take programs and chains of Pyro, not values
+
+
+def test_calls() -> None:
+    """Catches a call that takes what it should refuse, gives another number, or ends in somebody else's error."""
+    tally = calls.run(PREFIX, 0)
+    assert tally.tried == PREFIX
+    assert (tally.silent, tally.tracebacks) == (0, 0), "\n".join(tally.failures)
+
+
+@pytest.mark.parametrize(
+    "module", [datasets, diagnostics, distributions, evaluation, inference, models, training], ids=lambda m: m.__name__
+)
+def test_every_public_name_is_called(module) -> None:
+    """Catches a new function or class that no hostile call reaches."""
+    called = {call.name.partition(".")[2].partition(" ")[0].partition(".")[0] for call in calls.CALLS}
+    names = set(module.__all__) - RESULTS - KINDS - BARE - CHECKED_ELSEWHERE
+    assert names <= called, f"give {sorted(names - called)} a line in call_table.py or call_objects.py"
+
+
+@pytest.mark.parametrize("name", sorted({call.name for call in calls.CALLS}))
+def test_sound_calls_are_sound(name: str) -> None:
+    """Catches a line of the table whose refusals are of something else than its hostile argument."""
+    (call,) = [each for each in calls.CALLS if each.name == name]
+    assert set(kind.strip("+?") for kind in call.kinds.values()) <= set(VALUES)
+    if name == "training.load":  # there is no run to load
+        return
+    with calls.quiet():
+        call.function(**call.make())
+
+
+def case(function, verdict: str, values: dict) -> calls.Case:
+    (argument, hostile), *_ = values.items()
+    call = call_table.Call("a call", function, lambda: {argument: 1.0}, {}, number=float)
+    return calls.Case(call, argument, calls.Hostile("a value", lambda _: hostile, verdict))
+
+
+def test_faults_are_seen() -> None:
+    """Catches a corpus that takes any error for a refusal, and anything that returns for right."""
+
+    def nameless(rate: float) -> float:
+        raise ValueError("something is out of its range")
+
+    def naming(rate: float) -> float:
+        raise ValueError("rate must be positive")
+
+    with pytest.raises(Silent, match="was taken"):
+        calls.check(case(lambda rate: rate, "refused", {"rate": -1.0}))
+    with pytest.raises(Silent, match=r"gave \[2.\] for \[1.\]"):
+        calls.check(case(lambda rate: rate, "same", {"rate": 2.0}))
+    with pytest.raises(Traceback, match="does not name the argument"):
+        calls.check(case(nameless, "refused", {"rate": -1.0}))
+    with pytest.raises(Traceback, match="KeyError"):
+        calls.check(case(lambda rate: {}[rate], "refused", {"rate": -1.0}))
+    with pytest.raises(Traceback, match="RuntimeError|memory"):
+        calls.check(case(lambda rate: torch.empty(2**45), "refused", {"rate": -1.0}))
+    calls.check(case(naming, "refused", {"rate": -1.0}))
