@@ -33,7 +33,7 @@ def compiled(
     if bfloat16:
         module = products_in_bfloat16(module)
     options: dict[str, Any] = {}
-    if not any(leaf.device.type == "cuda" for leaf in flat):
+    if all(leaf.device.type == "cpu" for leaf in flat):
         # Inductor's own uniforms cost ten times those of torch's generator on a CPU, for they are not vectorised.
         options["fallback_random"] = True
         # Rounds of Threefry read their input several times: unless Inductor names it early on, it writes each round

@@ -10,13 +10,14 @@ import pyro
 import torch
 
 import ppgen
+from ppgen.devices import best_device, current_index, is_accelerator, name_of
 
 PRECISIONS = {"ieee": "highest", "tf32": "high", "bf16": "medium"}
 """Values of `matmul_precision` and what PyTorch calls them."""
 
 
 def resolve_device(device: Any) -> torch.device:
-    """Device of that name; `"auto"` is the current CUDA device if there is one, else the CPU.
+    """Device of that name; `"auto"` is PyTorch's accelerator (CUDA, XPU, MPS, ...) if one is there, else the CPU.
 
     Raises:
         ValueError: If the name is no device, or the machine does not have it.
@@ -29,20 +30,27 @@ def resolve_device(device: Any) -> torch.device:
     if not isinstance(device, (str, torch.device)):
         raise TypeError(f"device must be 'auto', a device name or a torch.device, got {type(device).__name__}.")
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return best_device()
     try:
         found = torch.device(device)
+        module = torch.get_device_module(found)
     except RuntimeError as error:
-        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda:N', got {device!r}.") from error
-    if found.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        index = found.index if found.index is not None else (torch.cuda.current_device() if count else 0)
-        if index >= count:
-            raise ValueError(f"device {str(device)!r} is not there: this machine has {count} CUDA devices. Use 'auto'.")
-        return torch.device("cuda", index)
-    if found.type != "cpu":
-        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda:N', got {str(device)!r}.")
-    return found
+        raise ValueError(_not_known(device)) from error
+    if found.type == "cpu":
+        return found
+    if not hasattr(module, "is_available") or not hasattr(module, "device_count"):  # such as "meta"
+        raise ValueError(_not_known(device))
+    count = module.device_count() if module.is_available() else 0
+    index = found.index if found.index is not None else (current_index(found) if count else 0)
+    if index >= count:
+        kind = found.type.upper()
+        raise ValueError(f"device {str(device)!r} is not there: this machine has {count} {kind} devices. Use 'auto'.")
+    return torch.device(found.type, index)
+
+
+def _not_known(device: Any) -> str:
+    known = "'auto', 'cpu' or an accelerator of PyTorch such as 'cuda:N', 'xpu' or 'mps'"
+    return f"device must be {known}, got {str(device)!r}."
 
 
 @contextmanager
@@ -64,20 +72,21 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "pyro": pyro.__version__,
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": name_of(device),
     }
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start a new measurement of `peak_memory` on a CUDA device."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    """Start a new measurement of `peak_memory` on an accelerator that measures it."""
+    if is_accelerator(device) and hasattr(torch.get_device_module(device), "reset_peak_memory_stats"):
+        torch.get_device_module(device).reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> float | None:
-    """Peak memory in MiB: allocated on a CUDA device, else resident in the process; None if not known."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
+    """Peak memory in MiB: allocated on a device that measures it, else resident in the process; None if not known."""
+    module: Any = torch.get_device_module(device) if is_accelerator(device) else None
+    if hasattr(module, "max_memory_allocated"):
+        return float(module.max_memory_allocated(device)) / 2**20
     try:
         import resource
     except ImportError:  # not a Unix system
