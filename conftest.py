@@ -30,7 +30,7 @@ ON_EVERY_DEVICE = {"test_contract.py", "test_second_device.py", "test_undisturbe
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the tests marked `gpu` where there is no device; leave out those of the simulated device unless asked for."""
+    """Skip the tests marked `gpu` where there is no device; leave out those of the simulated one unless asked for."""
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
@@ -77,5 +77,5 @@ def pyro_store(request: pytest.FixtureRequest) -> Iterator[None]:
     ],
 )
 def device(request: pytest.FixtureRequest) -> torch.device:
-    """Every device here: a test that asks for it runs on the CPU, on a simulated device and, where there is one, on CUDA."""
+    """Every device here: a test that asks for it runs on the CPU, a simulated device and, where there is one, CUDA."""
     return second_device() if request.param == "sim" else torch.device(request.param)

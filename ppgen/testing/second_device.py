@@ -10,6 +10,7 @@ between kernels of two devices is not seen.
 """
 
 import ctypes
+import functools
 import sys
 import threading
 from collections import Counter
@@ -20,12 +21,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
 
 from ppgen.testing import simulated_generator
 from ppgen.testing.simulated_generator import NAME
 
 _CPU, _EXTENSION = 1, 12  # device types of DLPack
+_HOME = torch.device("cpu")
 _KEY = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
 _HELD: list[torch.library.Library] = []  # a library that nobody holds takes its kernels away
 _COPIES = {"aten::copy_", "aten::_copy_from", "aten::_copy_from_and_resize", "aten::_to_copy"}
@@ -139,68 +140,93 @@ def _native(op: Any) -> Callable[..., Any]:
     return view
 
 
+class _Handed:
+    """Arguments of an operation on their way to the CPU's kernel, and its results on their way back."""
+
+    def __init__(self) -> None:
+        self.own: dict[int, tuple[Tensor, Tensor]] = {}  # by the tensor that the kernel sees
+        self.foreign: list[Tensor] = []
+
+    def down(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            if value.device.type != NAME:
+                self.foreign.append(value)
+                return value
+            lent = _as(value, _CPU)
+            self.own[id(lent)] = value, lent
+            return lent
+        if isinstance(value, (list, tuple)) and any(isinstance(each, Tensor) for each in value):
+            return [self.down(each) for each in value]
+        return _HOME if isinstance(value, torch.device) and value.type == NAME else value
+
+    def up(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            known = self.own.get(id(value))
+            return _as(value, _EXTENSION) if known is None else known[0]
+        return type(value)(self.up(each) for each in value) if isinstance(value, (list, tuple)) else value
+
+
 def _run(op: Any, *args: Any, **kwargs: Any) -> Any:
     """Any operation with a tensor of the device: the same memory is handed to the CPU's kernel."""
     name = op._schema.name
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-    if name not in _COPIES:
+    handed = _Handed()
+    given = [handed.down(value) for value in args]
+    named = {key: handed.down(value) for key, value in kwargs.items()}
+    if handed.foreign and name not in _COPIES:
         # Positions may lie on the CPU: PyTorch takes them to the device of what they point into.
-        placed = tree_leaves((args[0], args[2:])) if name in _INDEXING and args[0].device.type == NAME else tensors
-        for tensor in (leaf for leaf in placed if isinstance(leaf, Tensor)):
-            if tensor.device.type != NAME and tensor.dim() > 0:
+        free = (
+            [leaf for leaf in args[1] if leaf is not None] if name in _INDEXING and id(given[0]) in handed.own else []
+        )
+        for tensor in handed.foreign:
+            if tensor.dim() and not any(tensor is each for each in free):
                 found = f"found {NAME}:0 and {tensor.device} {tuple(tensor.shape)}"
                 raise RuntimeError(f"{name}: all tensors must be on one device, {found}.")
     if _counts:
-        _note(name, args, tensors)
-    own: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def down(leaf: Any) -> Any:
-        if isinstance(leaf, Tensor) and leaf.device.type == NAME:
-            lent = _as(leaf, _CPU)
-            own[id(lent)] = leaf, lent
-            return lent
-        return torch.device("cpu") if isinstance(leaf, torch.device) and leaf.type == NAME else leaf
-
-    given, named = tree_map(down, (args, kwargs))
+        _note(name, args, handed)
     if name in ("aten::_copy_from", "aten::_copy_from_and_resize"):
         if name.endswith("resize") and args[1].shape != args[0].shape:
             args[1].resize_(args[0].shape)
-            given = (given[0], down(args[1]))
+            given[1] = handed.down(args[1])
         given[1].copy_(given[0])
         return args[1]
     if name == "aten::resize_":
-        size = torch.Size(given[1])
-        if size.numel() > args[0].untyped_storage().nbytes() // args[0].element_size():
-            grown = given[0].new_empty(size)
-            grown.view(-1)[: given[0].numel()] = given[0].flatten()
-            args[0].data = _as(grown, _EXTENSION)
-            return args[0]
-        return op.redispatch(_KEY, *args, **kwargs)
-    outs = [parameter.name for parameter in op._schema.arguments if parameter.is_out and parameter.name in kwargs]
-    grown = [out for out in outs if not kwargs[out].numel()]
+        return _resized(op, args, given[0])
+    grown = [key for key, value in named.items() if key in _outs(op) and not value.numel()]
     for out in grown:  # memory that is lent cannot grow
         named[out] = torch.empty(0, dtype=kwargs[out].dtype)
-    with simulated_generator.drawing(op, kwargs):
-        try:
-            result = op(*given, **named)
-        except RuntimeError as error:
-            if "Expected a value of type 'Tensor'" not in str(error):
-                raise
-            result = op(*_with_tensors(op, given), **named)
+    own_state = torch.Tag.nondeterministic_seeded in op.tags and named.get("generator") is None
+    state = simulated_generator.begin() if own_state else None
+    try:
+        result = op(*given, **named)
+    except RuntimeError as error:
+        if "Expected a value of type 'Tensor'" not in str(error):
+            raise
+        result = op(*_with_tensors(op, given), **named)
+    finally:
+        if state is not None:
+            simulated_generator.end(state)
     for out in grown:
         kwargs[out].data = _as(named[out], _EXTENSION)
-    if outs:
-        return kwargs[outs[0]] if len(outs) == 1 else tuple(kwargs[out] for out in outs)
-
-    def up(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor):
-            return leaf
-        return own[id(leaf)][0] if id(leaf) in own else _as(leaf, _EXTENSION)
-
-    return tree_map(up, result)
+        handed.own[id(named[out])] = kwargs[out], named[out]
+    return handed.up(result)
 
 
-def _with_tensors(op: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+@functools.cache
+def _outs(op: Any) -> frozenset[str]:
+    return frozenset(parameter.name for parameter in op._schema.arguments if parameter.is_out)
+
+
+def _resized(op: Any, args: tuple[Any, ...], lent: Tensor) -> Tensor:
+    tensor, size = args[0], torch.Size(args[1])
+    if size.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes():
+        return op.redispatch(_KEY, *args)  # type: ignore[no-any-return]
+    grown = lent.new_empty(size)
+    grown.view(-1)[: lent.numel()] = lent.flatten()
+    tensor.data = _as(grown, _EXTENSION)
+    return tensor
+
+
+def _with_tensors(op: Any, args: list[Any]) -> list[Any]:
     """Arguments of an operator that knows numbers only as tensors: they take the type that they would leave it."""
     wanted = [isinstance(parameter.real_type, torch.TensorType) for parameter in op._schema.arguments]
     others = [each for each in args if isinstance(each, Tensor)]
@@ -209,10 +235,10 @@ def _with_tensors(op: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
         kinds = [torch.result_type(other, value) for other in others]
         return torch.tensor(value, dtype=kinds[0] if kinds else None)
 
-    return tuple(
+    return [
         made(value) if wants and isinstance(value, (bool, int, float, complex)) else value
         for value, wants in zip(args, wanted, strict=False)
-    )
+    ]
 
 
 def _convolution(input: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> Tensor:
@@ -225,20 +251,21 @@ def _convolution_backward(grad: Tensor, input: Tensor, weight: Tensor, *options:
     return _run(torch.ops.aten.convolution_backward.default, grad, input, weight, biases, *geometry, mask)
 
 
-def _note(name: str, args: tuple[Any, ...], tensors: list[Tensor]) -> None:
-    short, inside = name.removeprefix("aten::"), [tensor for tensor in tensors if tensor.device.type == NAME]
-    positions = [leaf for leaf in tree_leaves(args[1]) if isinstance(leaf, Tensor)] if name in _INDEXING else []
+def _note(name: str, args: tuple[Any, ...], handed: _Handed) -> None:
+    short, foreign = name.removeprefix("aten::"), handed.foreign
+    positions = [leaf for leaf in args[1] if leaf is not None] if name in _INDEXING else []
     by_mask = any(index.dtype in (torch.bool, torch.uint8) for index in positions)
-    copied = len(inside) < len(tensors) and (name in _COPIES or any(each.device.type != NAME for each in positions))
-    back = copied and name not in _INDEXING and args[0].device.type == NAME  # the source of a copy comes first
-    place = _place() if by_mask or copied or short in _READS or len(inside) < len(tensors) else ""
+    copied = bool(foreign) and (name in _COPIES or any(index is each for index in positions for each in foreign))
+    back = copied and name in _COPIES and args[0].device.type == NAME  # the source of a copy comes first
+    read = by_mask or back or short in _READS
+    place = _place() if read or foreign else ""
     for count in _counts:
         count.calls[name] += 1
-        if by_mask or back or short in _READS:
+        if read:
             count.reads[short, place] += 1
         elif copied:
             count.uploads[place] += 1
-        elif len(inside) < len(tensors):
+        elif foreign:
             count.strays[short, place] += 1
 
 

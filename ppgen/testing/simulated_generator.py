@@ -1,7 +1,5 @@
 """Random numbers of the device `"sim"`: its generators, its default state, and PyTorch's module of the device."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -38,19 +36,17 @@ def install() -> None:
     _default.manual_seed(torch.initial_seed())
 
 
-@contextmanager
-def drawing(op: Any, kwargs: Mapping[str, Any]) -> Iterator[None]:
-    """Context of one operation, in which draws without a generator come from the device's own state."""
-    if torch.Tag.nondeterministic_seeded not in op.tags or kwargs.get("generator") is not None:
-        yield
-        return
-    of_cpu = torch.get_rng_state()
-    torch.set_rng_state(_default.get_state())
-    try:
-        yield
-    finally:
-        _default.set_state(torch.get_rng_state())
-        torch.set_rng_state(of_cpu)
+def begin() -> Tensor:
+    """Put the device's own state in the place of the CPU's, which is returned, for one operation that draws."""
+    of_cpu = torch.default_generator.get_state()
+    torch.default_generator.set_state(_default.get_state())
+    return of_cpu
+
+
+def end(of_cpu: Tensor) -> None:
+    """Take the device's own state back, and put the CPU's in its place."""
+    _default.set_state(torch.default_generator.get_state())
+    torch.default_generator.set_state(of_cpu)
 
 
 class Module:
