@@ -11,10 +11,11 @@ import pyro
 import pytest
 import torch
 
-from ppgen.testing.second_device import second_device
+from ppgen.testing.second_device import make_room, second_device
 from ppgen.undisturbed import forked
 
 torch.set_num_threads(1)
+make_room()  # a test may want a second device when others have taken gradients
 
 # A shell that runs the tests in the background hands Ctrl-C down as ignored, to them and to the processes they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -46,7 +46,7 @@ class Count:
         calls: By name of the operation, how often it ran.
         reads: By operation and place in the program, how often a value was read back (`.item()`, `bool(tensor)`,
             `nonzero`, a copy to the CPU), for which the program waits on a GPU.
-        uploads: By place, how often a tensor of the CPU was copied to the device.
+        uploads: By place, how often a tensor of the CPU was copied to the device, without `non_blocking`: a GPU waits.
         strays: By operation and place, how often a 0-dimensional tensor of the CPU took part.
     """
 
@@ -63,10 +63,11 @@ def second_device() -> torch.device:
     """The device `"sim"`, which PyTorch knows from the first call on, until the process ends.
 
     From then on it is `torch.accelerator.current_accelerator()`, also where there is a GPU; `device="auto"` never takes
-    it.
+    it. Where there is none, autograd counts devices at the first backward pass of the process: call this, or
+    `make_room`, before.
 
     Raises:
-        RuntimeError: If this process has another device of PrivateUse1.
+        RuntimeError: If this process has another device of PrivateUse1, or took gradients before.
 
     Example:
         >>> device = second_device()
@@ -98,7 +99,25 @@ def second_device() -> torch.device:
     Tensor.__repr__ = lambda self, **given: (  # type: ignore[method-assign, assignment]
         f"{NAME}:{shown(_as(self.detach(), _CPU))}" if self.device.type == NAME else shown(self, **given)
     )
-    return torch.device(NAME, 0)
+    device = torch.device(NAME, 0)
+    try:
+        torch.ones(1, device=device, requires_grad=True).sum().backward()
+    except RuntimeError as error:
+        raise RuntimeError(
+            "The simulated device came after the first gradient of this process, when autograd had counted its "
+            "devices. Call ppgen.testing.second_device() before, or ppgen.testing.make_room() at the start."
+        ) from error
+    return device
+
+
+def make_room() -> None:
+    """Let autograd count on a second device, before there is one: nothing else changes.
+
+    For a process that takes gradients first and may want `second_device` later, as one that runs tests.
+    """
+    from torch.utils.backend_registration import _DummyDeviceGuard
+
+    torch._C._acc.register_python_privateuseone_device_guard(_DummyDeviceGuard())
 
 
 @contextmanager
@@ -219,7 +238,7 @@ def _outs(op: Any) -> frozenset[str]:
 def _resized(op: Any, args: tuple[Any, ...], lent: Tensor) -> Tensor:
     tensor, size = args[0], torch.Size(args[1])
     if size.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes():
-        return op.redispatch(_KEY, *args)  # type: ignore[no-any-return]
+        return op.redispatch(_KEY, *args)
     grown = lent.new_empty(size)
     grown.view(-1)[: lent.numel()] = lent.flatten()
     tensor.data = _as(grown, _EXTENSION)
@@ -257,15 +276,16 @@ def _note(name: str, args: tuple[Any, ...], handed: _Handed) -> None:
     by_mask = any(index.dtype in (torch.bool, torch.uint8) for index in positions)
     copied = bool(foreign) and (name in _COPIES or any(index is each for index in positions for each in foreign))
     back = copied and name in _COPIES and args[0].device.type == NAME  # the source of a copy comes first
+    queued = name == "aten::_copy_from" and len(args) > 2 and args[2]
     read = by_mask or back or short in _READS
     place = _place() if read or foreign else ""
     for count in _counts:
         count.calls[name] += 1
         if read:
             count.reads[short, place] += 1
-        elif copied:
+        elif copied and not queued:
             count.uploads[place] += 1
-        elif foreign:
+        elif foreign and not copied:
             count.strays[short, place] += 1
 
 
