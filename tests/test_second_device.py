@@ -11,6 +11,7 @@ from test_contract import MODELS, moved
 
 import ppgen
 from ppgen import evaluation, testing
+from ppgen.datasets import as_dataset
 from ppgen.training.environment import describe_environment, resolve_device
 from ppgen.training.stepper import Stepper
 from ppgen.undisturbed import forked
@@ -18,11 +19,16 @@ from ppgen.undisturbed import forked
 SETTINGS: dict[str, Any] = {"batch_size": 3, "seed": 1, "progress": False, "compile": False}
 
 
-def made(name: str) -> tuple[Any, Any]:
+def made(name: str, initialised: bool = True) -> tuple[Any, Any]:
     """A model with weights of its own, and its data, in float32 on the CPU."""
     with forked(torch.device("cpu"), seed=7):
         pair, data = MODELS[name][0]()
-    return pair, moved(data, torch.float32)
+        data = moved(data, torch.float32)
+        if not isinstance(data, tuple) and initialised:  # which may draw on the CPU, whose stream is that of one device
+            pair.look_at(as_dataset(data))
+            pair.initialise(as_dataset(data))
+            pair.initialised = True
+    return pair, data
 
 
 def weights(pair: Any) -> dict[str, torch.Tensor]:
@@ -37,7 +43,7 @@ def same(one: Any, other: Any) -> bool:
 
 def figures(pair: Any, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """What evaluation and `ppgen.sample` give: log-likelihoods of the rows, and draws."""
-    like = {"like": {"x": data[0]}} if isinstance(data, tuple) else {}
+    like = {"like": data} if isinstance(data, tuple) else {}
     with warnings.catch_warnings():  # so few particles and sweeps that diagnostics may well complain
         warnings.simplefilter("ignore")
         found = evaluation.log_likelihood(pair, data, num_particles=30, chunk=60, num_chains=8, betas=10)
@@ -62,7 +68,7 @@ def test_the_whole_way(name: str, device: torch.device, tmp_path: Path) -> None:
     ppgen.fit(other, data, steps=4, device="cpu", **SETTINGS)
     assert same(weights(pair), weights(other))
     on_cpu = figures(other, data)
-    assert torch.equal(likelihoods, on_cpu[0]) and torch.equal(draws, on_cpu[1])
+    assert torch.allclose(likelihoods, on_cpu[0], rtol=1e-5) and torch.allclose(draws, on_cpu[1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -95,7 +101,7 @@ def test_a_run_goes_on_elsewhere(name: str, device: torch.device, tmp_path: Path
 @pytest.mark.parametrize("name", MODELS)
 def test_a_steady_step_waits_for_nothing(name: str, monkeypatch: Any) -> None:
     """Catches a value read back, or a tensor brought from the CPU, in a step: a GPU would wait in each of them."""
-    pair, data = made(name)
+    pair, data = made(name, initialised=False)
     counts = []
     advance = Stepper.advance
 
