@@ -66,6 +66,16 @@ def has_float64(device: torch.device) -> bool:
     return True
 
 
+def check_float64(device: torch.device, what: str) -> None:
+    """Raise where the device has no float64, in which `what` is summed.
+
+    Raises:
+        ValueError: Names the device, and says what to do.
+    """
+    if not has_float64(device):
+        raise ValueError(f"{what} are summed in float64, which {device.type} lacks. Move the pair first: pair.cpu().")
+
+
 @functools.cache
 def has_inductor(device_type: str) -> bool:
     """Whether Inductor makes machine code for devices of this type.

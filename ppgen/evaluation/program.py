@@ -7,6 +7,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.devices import check_float64
 from ppgen.distributions import LayerConditional
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.evaluation.data import Rows
@@ -57,9 +58,11 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
     """Run guide and model on the first row, and hold all rows against the support of the observed sites.
 
     Raises:
-        ValueError: If the programs cannot run on such a row, rows lie outside the support, or a latent site
-            lies outside the data plate or a site there depends on one inside, so that a single datum has no likelihood.
+        ValueError: If the device has no float64; if the programs cannot run on such a row, rows lie outside the
+            support, or a latent site lies outside the data plate or a site there depends on one inside, so that a
+            single datum has no likelihood.
     """
+    check_float64(pair.device, "Log-likelihoods")
     batch = rows(0, 1)
     args, kwargs = split_batch(batch)
     collect = CollectSites()

@@ -57,6 +57,7 @@ class Count:
 
 
 _counts: list[Count] = []
+_lacked: set[torch.dtype] = set()
 
 
 def second_device() -> torch.device:
@@ -76,7 +77,7 @@ def second_device() -> torch.device:
         sim:tensor([1., 1.])
         >>> x + torch.ones(2)
         Traceback (most recent call last):
-        RuntimeError: aten::add: all tensors must be on one device, found sim:0 and cpu (2,).
+        RuntimeError: Expected all tensors to be on the same device, but found at least two devices, sim:0 and cpu!
     """
     if _HELD:
         return torch.device(NAME, 0)
@@ -108,6 +109,24 @@ def second_device() -> torch.device:
             "devices. Call ppgen.testing.second_device() before, or ppgen.testing.make_room() at the start."
         ) from error
     return device
+
+
+@contextmanager
+def lacking(dtype: torch.dtype) -> Iterator[None]:
+    """Context in which the second device has no tensors of a type, as MPS has none of float64.
+
+    Example:
+        >>> device = second_device()
+        >>> with lacking(torch.float64):
+        ...     torch.zeros(2, device=device).double()
+        Traceback (most recent call last):
+        TypeError: Cannot convert a sim Tensor to float64 dtype, which the device does not support.
+    """
+    _lacked.add(dtype)
+    try:
+        yield
+    finally:
+        _lacked.discard(dtype)
 
 
 def make_room() -> None:
@@ -180,6 +199,9 @@ class _Handed:
 
     def up(self, value: Any) -> Any:
         if isinstance(value, Tensor):
+            if value.dtype in _lacked:
+                kind = str(value.dtype).removeprefix("torch.")
+                raise TypeError(f"Cannot convert a {NAME} Tensor to {kind} dtype, which the device does not support.")
             known = self.own.get(id(value))
             return _as(value, _EXTENSION) if known is None else known[0]
         return type(value)(self.up(each) for each in value) if isinstance(value, (list, tuple)) else value
@@ -198,8 +220,8 @@ def _run(op: Any, *args: Any, **kwargs: Any) -> Any:
         )
         for tensor in handed.foreign:
             if tensor.dim() and not any(tensor is each for each in free):
-                found = f"found {NAME}:0 and {tensor.device} {tuple(tensor.shape)}"
-                raise RuntimeError(f"{name}: all tensors must be on one device, {found}.")
+                found = f"but found {NAME}:0 and {tensor.device} {tuple(tensor.shape)}"
+                raise RuntimeError(f"{name}: Expected all tensors to be on the same device, {found}.")
     if _counts:
         _note(name, args, handed)
     if name in ("aten::_copy_from", "aten::_copy_from_and_resize"):

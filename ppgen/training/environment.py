@@ -2,18 +2,22 @@
 
 import platform
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pyro
 import torch
+from torch import nn
 
 import ppgen
-from ppgen.devices import best_device, current_index, is_accelerator, name_of
+from ppgen.devices import best_device, current_index, has_float64, is_accelerator, name_of
 
 PRECISIONS = {"ieee": "highest", "tf32": "high", "bf16": "medium"}
 """Values of `matmul_precision` and what PyTorch calls them."""
+
+_TOLD: set[str] = set()  # types of devices of which was said what they lack
 
 
 def resolve_device(device: Any) -> torch.device:
@@ -46,6 +50,28 @@ def resolve_device(device: Any) -> torch.device:
         kind = found.type.upper()
         raise ValueError(f"device {str(device)!r} is not there: this machine has {count} {kind} devices. Use 'auto'.")
     return torch.device(found.type, index)
+
+
+def check_precision(pair: nn.Module, device: torch.device) -> None:
+    """Say once what a training misses on a device without float64, and refuse a pair that cannot go there.
+
+    Raises:
+        ValueError: If the pair holds float64.
+    """
+    if has_float64(device):
+        return
+    held = [name for name, value in [*pair.named_parameters(), *pair.named_buffers()] if value.dtype == torch.float64]
+    if held:
+        raise ValueError(
+            f"{device.type} has no float64, in which the pair holds {held[0]!r}. Make it float32: pair.float()."
+        )
+    if device.type not in _TOLD:
+        _TOLD.add(device.type)
+        warnings.warn(
+            f"{device.type} has no float64: train_value is summed in float32 there, and what is always summed in "
+            "float64 (log-likelihoods, log Z, annealing) needs the pair on the CPU: pair.cpu().",
+            stacklevel=3,
+        )
 
 
 def _not_known(device: Any) -> str:

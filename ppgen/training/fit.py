@@ -157,6 +157,7 @@ def fit(
     inference = inferences.resolve(inference, pair)
     spec = resolve_optimizer(optimizer, lr, lr_schedule, pair.default_training)
     where = environment.resolve_device(processes.local_device(device))
+    environment.check_precision(pair, where)
     world = processes.join(where)
     if batch_size < world.size:
         raise ValueError(
