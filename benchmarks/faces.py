@@ -1,7 +1,7 @@
 """Edges and parts of faces: a convolutional deep belief network on grey images, and pictures of what its units see.
 
-    python benchmarks/faces.py --data-dir ../shared/data               # writes record, figure and page; minutes
-    python benchmarks/faces.py --data-dir ../shared/data --epochs 2    # a trial; writes to runs/benchmarks
+    python benchmarks/faces.py               # writes record, figure and page; minutes
+    python benchmarks/faces.py --epochs 2    # a trial; writes to runs/benchmarks
     python benchmarks/faces.py --check         # exit code 1 if docs/faces.md is not what the record says
 
 `faces25.npy` holds 100 faces of 25 x 25 pixels and then images of other things. 80 faces and their mirror images are
@@ -79,7 +79,7 @@ def measure(path: Path, epochs: int | None, seed: int, figure: Path) -> dict[str
     }
     return {
         "kind": KIND,
-        "command": f"python benchmarks/{NAME}.py --data-dir ../shared/data",
+        "command": f"python benchmarks/{NAME}.py",
         "data": {"train": len(images.train), "faces": len(images.faces), "others": len(images.others), **IMAGES},
         "network": NETWORK,
         "layers": layers,

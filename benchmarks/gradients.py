@@ -1,6 +1,6 @@
 """Measure the gradient of one step under several inferences, for a belief network and for an autoencoder.
 
-    python benchmarks/gradients.py --data-dir ../shared/data    # a quarter of an hour on two cores
+    python benchmarks/gradients.py    # a quarter of an hour on two cores
     python benchmarks/gradients.py sbn --quick                  # embedded digits and few draws, to see that it runs
 
 Each model is trained for some epochs first, so that the gradients are those of learning and not of the random start.
@@ -9,7 +9,6 @@ Bias, variance and signal-to-noise ratio by block of parameters go to benchmarks
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -120,14 +119,13 @@ def _measure(name: str, case: Case, given: argparse.Namespace, folder: Path) -> 
     )
     print(f"{name}: {type(pair).__name__} on {data.describe()}, after {given.epochs} epochs")
     print(diagnostics.gradient_table(found))
-    where = f" --data-dir {os.path.relpath(given.data_dir, record.ROOT)}" if given.data_dir else ""
     content = {
         "kind": KIND,
         "model": type(pair).__name__,
         "data": data.describe(),
         "training": {"inference": inference.describe(case.training), "epochs": given.epochs},
         "comparison": found.to_dict(),
-        "command": f"python benchmarks/gradients.py {name}{where}{_options(given)}",
+        "command": f"python benchmarks/gradients.py {name}{_options(given)}",
         "seconds": round(time.perf_counter() - start, 1),
         "hardware": record.hardware(torch.device("cpu")),
         "versions": record.versions(),

@@ -1,6 +1,6 @@
 """Draw samples of a trained machine, and test rows of which half was given and the rest is drawn.
 
-    python benchmarks/pictures.py rbm-500 --data-dir ../shared/data
+    python benchmarks/pictures.py rbm-500
 
 The run must have been trained by benchmarks/run.py. Writes samples-NAME.png and completions-NAME.png to
 benchmarks/results, where the page of results finds them.

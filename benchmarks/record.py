@@ -112,10 +112,9 @@ def commit() -> str | None:
     return found[0].strip() + ("+" if changed else "")
 
 
-def command(name: str, minutes: float, data_dir: str | None) -> str:
-    """The command that measures this again, with the data folder relative to the repository."""
-    where = f" --data-dir {os.path.relpath(data_dir, ROOT)}" if data_dir else ""
-    return f"python benchmarks/run.py {name} --minutes {minutes:g}{where}"
+def command(name: str, minutes: float) -> str:
+    """The command that measures this again; where the data lie is for PPGEN_DATA or --data-dir to say."""
+    return f"python benchmarks/run.py {name} --minutes {minutes:g}"
 
 
 def check(record: Mapping[str, Any]) -> None:

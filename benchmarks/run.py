@@ -1,6 +1,6 @@
 """Run a benchmark, or go on with it, and record the result when its training is done.
 
-    python benchmarks/run.py vae-mnist --minutes 30 --data-dir ../shared/data
+    python benchmarks/run.py vae-mnist --minutes 30
 
 The run is kept in a folder with checkpoints, so that the same command goes on where the last one stopped (or
 was killed). When the target number of epochs is reached, it is evaluated and written to benchmarks/results.
@@ -193,7 +193,7 @@ def _record(
         "headline": next(iter(figures)),
         "figures": {label: record.figure(estimate) for label, estimate in figures.items()},
         "seed": given.seed,
-        "command": record.command(name, given.minutes, given.data_dir),
+        "command": record.command(name, given.minutes),
         "versions": record.versions(),
         "commit": record.commit(),
         "published": list(job.published),

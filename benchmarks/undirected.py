@@ -1,8 +1,8 @@
 """Machines of words, ratings and real values beside what their users have instead, on real data.
 
-    python benchmarks/undirected.py --data-dir ../shared/data            # writes record and page
-    python benchmarks/undirected.py patches --data-dir ../shared/data    # one part again; the others of the record stay
-    python benchmarks/undirected.py --quick --data-dir ../shared/data    # a trial; writes to runs/benchmarks
+    python benchmarks/undirected.py            # writes record and page
+    python benchmarks/undirected.py patches    # one part again; the others of the record stay
+    python benchmarks/undirected.py --quick    # a trial; writes to runs/benchmarks
     python benchmarks/undirected.py --check      # exit code 1 if docs/undirected.md is not what the record says
 
 Each part says in its module what was held out. Whatever is tuned, ours or a rival's, is tuned on validation rows that
@@ -100,7 +100,7 @@ def updated(path: Path, name: str, found: dict[str, Any]) -> dict[str, Any]:
     """The record with one part measured anew."""
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"parts": {}}
     known = {**old["parts"], name: found}
-    command = "python benchmarks/undirected.py --data-dir ../shared/data"
+    command = "python benchmarks/undirected.py"
     return {"kind": KIND, "command": command, "parts": {each: known[each] for each in PARTS if each in known}}
 
 

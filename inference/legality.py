@@ -46,20 +46,20 @@ def legality() -> list[Rule]:
         True
     """
     rules = []
-    for objective in registry.OBJECTIVES:
-        for estimator in ("auto", *registry.ESTIMATORS):
+    for objective in registry.known("objective"):
+        for estimator in ("auto", *registry.known("estimator")):
             for kind in (REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR):
                 rules.append(_rule(objective, estimator, kind))
         rules.append(Rule(objective, "none", UNDIRECTED, False, _NEEDS_PHASE))
         known = registry.lookup("objective", objective)
-        for phase in registry.NEGATIVE_PHASES:
+        for phase in registry.known("negative phase"):
             advice = _NO_DREAMS if known().dreams else ""
             if not advice and known.own_gradient and registry.lookup("negative phase", phase).of_values:
                 advice = _NOT_SUMMED_OUT
             rules.append(Rule(objective, phase, UNDIRECTED, not advice, advice))
         latent = _rule(objective, "auto", DISCRETE)
         rules.append(Rule(objective, "none", RECOGNISED, False, latent.instead or _NEEDS_PHASE))
-        for phase in registry.NEGATIVE_PHASES:
+        for phase in registry.known("negative phase"):
             alone = latent.legal and registry.lookup("negative phase", phase).of_values
             advice = _NOT_DATA if alone else latent.instead
             rules.append(Rule(objective, phase, RECOGNISED, not advice, advice))

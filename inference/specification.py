@@ -179,7 +179,11 @@ def _part_config(part: Any, kind: str) -> Any:
         return part
     name = registry.name_of(kind, type(part))
     if name is None:
-        raise ValueError(f"{type(part).__name__} is not a registered {kind}, so it cannot be written to a checkpoint.")
+        cls = type(part).__name__
+        raise ValueError(
+            f"{cls} is not a registered {kind}, so it cannot be written to a checkpoint. Give it a name: "
+            f"ppgen.register({kind!r}, {cls!r}, {cls}); or train without folder."
+        )
     return {"name": name, **{f.name: _argument(part, f.name) for f in dataclasses.fields(part) if f.init}}
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ppgen import datasets, diagnostics, distributions, evaluation, inference, models, nn, training
     from ppgen.diagnostics import compare_inferences
     from ppgen.pair import GenerativeModel, Pair
+    from ppgen.registry import register
     from ppgen.training import Run, fit, load, sample  # type: ignore[no-redef]
 
 _SUBPACKAGES = (
@@ -31,6 +32,7 @@ _OBJECTS = {
     "compare_inferences": "ppgen.diagnostics",
     "fit": "ppgen.training",
     "load": "ppgen.training",
+    "register": "ppgen.registry",
     "sample": "ppgen.training",
 }
 
@@ -49,6 +51,7 @@ __all__ = [
     "load",
     "models",
     "nn",
+    "register",
     "sample",
     "training",
 ]

@@ -1,12 +1,19 @@
-"""Names of models, inferences and data sets, and where their classes live.
+"""Names of models, inferences, kernels, units and data sets, and where their classes live.
 
 The command line, checkpoints, `ppgen list` and the contract tests read these tables; what they name is imported
-only when it is asked for. A new model, objective or data set is one new file and one line here.
+only when it is asked for. A new model, objective, unit or data set is one new file and one line here; what stands in
+another package is registered by `ppgen.register` or announced by an entry point.
 """
 
 import difflib
+import functools
 import importlib
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, overload
+
+from ppgen import extension
+
+T = TypeVar("T")
 
 MODELS: dict[str, str] = {
     "VAE": "ppgen.models.vae:VAE",
@@ -76,6 +83,26 @@ ALGORITHMS: dict[str, str] = {
     "RWS": "ppgen.inference.algorithms:RWS",
 }
 
+KERNELS: dict[str, str] = {
+    "BlockGibbs": "ppgen.inference.block_gibbs:BlockGibbs",
+    "ParallelTempering": "ppgen.inference.parallel_tempering:ParallelTempering",
+    "TrajectoryTempering": "ppgen.inference.trajectory_tempering:TrajectoryTempering",
+    "HMC": "ppgen.inference.hmc:HMC",
+}
+
+UNITS: dict[str, str] = {
+    "Bernoulli": "ppgen.distributions.bernoulli:Bernoulli",
+    "Spin": "ppgen.distributions.spin:Spin",
+    "Gaussian": "ppgen.distributions.gaussian:Gaussian",
+    "PrecisionGaussian": "ppgen.distributions.precision_gaussian:PrecisionGaussian",
+    "RectifiedGaussian": "ppgen.distributions.rectified_gaussian:RectifiedGaussian",
+    "TruncatedExponential": "ppgen.distributions.truncated_exponential:TruncatedExponential",
+    "Categorical": "ppgen.distributions.categorical:Categorical",
+    "Multinomial": "ppgen.distributions.multinomial:Multinomial",
+    "MaxPooled": "ppgen.distributions.max_pooled:MaxPooled",
+    "Clamped": "ppgen.distributions.clamped:Clamped",
+}
+
 DATASETS: dict[str, str] = {
     "digits": "ppgen.datasets.digits:load_digits",
     "mnist": "ppgen.datasets.idx:load_mnist",
@@ -90,8 +117,27 @@ TABLES: dict[str, dict[str, str]] = {
     "baseline": BASELINES,
     "schedule": SCHEDULES,
     "algorithm": ALGORITHMS,
+    "kernel": KERNELS,
+    "unit": UNITS,
     "data set": DATASETS,
 }
+
+# What a name of each kind stands for: a subclass of that class; where there is none, what `extension` says.
+BASES: dict[str, str | None] = {
+    "model": "ppgen.pair:GenerativeModel",
+    "objective": "ppgen.inference.objective:Objective",
+    "estimator": "ppgen.inference.estimator:Estimator",
+    "negative phase": "ppgen.inference.negative_phase:NegativePhase",
+    "baseline": "ppgen.inference.baselines:Baseline",
+    "schedule": "ppgen.inference.schedules:Schedule",
+    "algorithm": None,
+    "kernel": None,
+    "unit": "ppgen.distributions.units:Units",
+    "data set": None,
+}
+
+INFERENCES = ("algorithm", "objective", "negative phase", "estimator")
+"""Kinds of which a name alone says how a pair is trained."""
 
 
 def normalise(name: str) -> str:
@@ -102,6 +148,17 @@ def normalise(name: str) -> str:
         True
     """
     return name.replace("-", "").replace("_", "").replace(" ", "").lower()
+
+
+def names(*kinds: str) -> list[str]:
+    """Names of some kinds: ppgen's own, those that were registered, and those that installed packages announce.
+
+    Example:
+        >>> names("schedule")
+        ['Linear', 'Stages']
+    """
+    found = [name for kind in kinds for name in (*known(kind), *extension.announced(kind))]
+    return list(dict.fromkeys(found))
 
 
 def canonical(kind: str, name: str) -> str:
@@ -118,7 +175,7 @@ def canonical(kind: str, name: str) -> str:
         >>> canonical("model", "vae")
         'VAE'
     """
-    return _canonical(TABLES[kind], kind, name)
+    return _find([kind], kind, name)[1]
 
 
 def lookup(kind: str, name: str) -> Any:
@@ -128,7 +185,7 @@ def lookup(kind: str, name: str) -> Any:
         >>> lookup("model", "vae").__name__
         'VAE'
     """
-    return load(TABLES[kind][canonical(kind, name)])
+    return _object(*_find([kind], kind, name))
 
 
 def lookup_inference(name: str) -> tuple[str, Any]:
@@ -138,19 +195,17 @@ def lookup_inference(name: str) -> tuple[str, Any]:
         >>> lookup_inference("iwae")[0]
         'algorithm'
     """
-    kinds = ("algorithm", "objective", "negative phase", "estimator")
-    merged = {known: kind for kind in kinds for known in TABLES[kind]}
-    found = _canonical(merged, "inference", name)
-    return merged[found], load(TABLES[merged[found]][found])
+    kind, found = _find(INFERENCES, "inference", name)
+    return kind, _object(kind, found)
 
 
 def name_of(kind: str, cls: type) -> str | None:
-    """Registered name of a class, or None if it is not in the table of that kind."""
+    """Registered name of a class, or None if it has none of that kind."""
     for name, path in TABLES[kind].items():
         module, _, attribute = path.partition(":")
         if cls.__module__ == module and cls.__qualname__ == attribute:
             return name
-    return None
+    return next((name for name, known in extension.registered(kind).items() if known is cls), None)
 
 
 def load(path: str) -> Any:
@@ -159,12 +214,107 @@ def load(path: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _canonical(table: dict[str, str], kind: str, name: str) -> str:
+def known(kind: str) -> list[str]:
+    """Names of a kind that need no other package to be imported: ppgen's own and those that were registered."""
+    return [*TABLES[kind], *extension.registered(kind)]
+
+
+@overload
+def register(kind: str, name: str, cls: T) -> T: ...
+@overload
+def register(kind: str, name: str) -> Callable[[T], T]: ...
+
+
+def register(kind: str, name: str, cls: Any = None) -> Any:
+    """Give a class or function of your own a name, by which checkpoints and the command line know it.
+
+    As a value it needs no name. A checkpoint holds the name alone, never where its class is, so that nothing is
+    imported because a file says so.
+
+    It holds in this process, and in those that a comparison starts. A package that is installed announces its names by
+    entry points instead, which are read when a name is not known:
+
+    .. code-block:: toml
+
+        [project.entry-points."ppgen.models"]
+        MyModel = "my_package.models:MyModel"
+
+    Args:
+        kind: `"model"`, `"objective"`, `"estimator"`, `"negative phase"`, `"baseline"`, `"schedule"`, `"kernel"` or
+            `"unit"`, which are classes; `"algorithm"`, a function that returns an `Inference`; or `"data set"`, a
+            function from a folder to a `ppgen.datasets.Source`.
+        name: The name: letters, digits and underscores.
+        cls: The class or function. Without it the call is a decorator.
+
+    Returns:
+        The class or function as it was given.
+
+    Raises:
+        ValueError: If the kind is not known, the name is no identifier, or something else has the name.
+        TypeError: If the object is not of that kind.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> import ppgen
+        >>> from ppgen import inference
+        >>> @ppgen.register("objective", "Doubled")
+        ... @dataclass(frozen=True)
+        ... class Doubled(inference.ELBO):
+        ...     num_particles: int = 2
+        >>> inference.from_config(inference.to_config(inference.Inference(Doubled()))).objective == Doubled()
+        True
+    """
+    if kind not in TABLES:
+        raise ValueError(f"kind must be one of {', '.join(map(repr, TABLES))}, got {kind!r}.")
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"name must be letters, digits and underscores, got {name!r}.")
+    if cls is None:
+        return functools.partial(register, kind, name)
+    base = BASES[kind]
+    extension.check(kind, name, cls, None if base is None else load(base))
+    taken = next((own for own in TABLES[kind] if normalise(own) == normalise(name)), None)
+    if taken is not None:
+        raise ValueError(f"The {kind} {taken!r} is one of ppgen's own; choose another name.")
+    extension.keep(kind, name, cls)
+    return cls
+
+
+def adopt(known: Mapping[str, Mapping[str, Any]]) -> None:
+    """Register what another process had registered."""
+    for kind, named in known.items():
+        for name, cls in named.items():
+            register(kind, name, cls)
+
+
+def _load_announced(kind: str, name: str) -> None:
+    """Import and register what a package announces."""
+    point, package = extension.entry_point(kind, name)
+    try:
+        register(kind, name, point.load())
+    except Exception as error:  # whatever the import of another package raises
+        raise ValueError(
+            f"The {kind} {name!r} of the package {package} cannot be used: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _object(kind: str, name: str) -> Any:
+    return load(TABLES[kind][name]) if name in TABLES[kind] else extension.registered(kind)[name]
+
+
+def _find(kinds: Iterable[str], what: str, name: str) -> tuple[str, str]:
+    """Kind and spelling of a name; packages that announce names are asked where nothing else bears it."""
     if not isinstance(name, str):
-        raise TypeError(f"The {kind} name must be a string, got {type(name).__name__}.")
-    by_key = {normalise(known): known for known in table}
+        raise TypeError(f"The {what} name must be a string, got {type(name).__name__}.")
+    kinds = list(kinds)
+    by_key = {normalise(each): (kind, each) for kind in reversed(kinds) for each in known(kind)}
     if normalise(name) in by_key:
         return by_key[normalise(name)]
-    close = difflib.get_close_matches(normalise(name), by_key, n=1)
-    hint = f" Did you mean {by_key[close[0]]!r}?" if close else ""
-    raise ValueError(f"Unknown {kind} {name!r}. Known: {', '.join(sorted(table))}.{hint}")
+    for kind in kinds:
+        for each in extension.announced(kind):
+            if normalise(each) == normalise(name):
+                _load_announced(kind, each)
+                return kind, each
+    spelled = {normalise(each): each for each in names(*kinds)}
+    close = difflib.get_close_matches(normalise(name), spelled, n=1)
+    hint = f" Did you mean {spelled[close[0]]!r}?" if close else ""
+    raise ValueError(f"Unknown {what} {name!r}. Known: {', '.join(sorted(spelled.values()))}.{hint}")

@@ -1,10 +1,12 @@
 """One contract test per kind of object, over every registered instance."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from example_units import COUPLINGS, PARTLY, UNITS, VISIBLE, parameter
 from torch import Tensor
 
 from ppgen import distributions, inference, models, registry, testing
@@ -147,6 +149,11 @@ ALGORITHMS = {
     "RLOO": [inference.RLOO(num_particles=3)],
     "RWS": [inference.RWS(num_particles=3)],
 }
+KERNELS = {
+    "BlockGibbs": [inference.BlockGibbs, lambda machine: inference.BlockGibbs(machine, sweeps=2)],
+    "ParallelTempering": [lambda machine: inference.ParallelTempering(machine, betas=(0.0, 0.5, 1.0))],
+    "TrajectoryTempering": [lambda machine: inference.TrajectoryTempering([earlier(machine), machine])],
+}
 COVERED = {
     "model": MODELS,
     "objective": OBJECTIVES,
@@ -155,62 +162,9 @@ COVERED = {
     "baseline": BASELINES,
     "schedule": SCHEDULES,
     "algorithm": ALGORITHMS,
+    "kernel": KERNELS | {"HMC": ["tests/test_hmc.py"]},  # it moves latents of a pair, not states of a machine
+    "unit": UNITS,
 }
-UNITS = {
-    "Bernoulli": lambda device: distributions.Bernoulli(parameter(4, device=device)),
-    "Spin": lambda device: distributions.Spin(parameter(4, device=device)),
-    "Gaussian": lambda device: distributions.Gaussian(parameter(3, device=device), parameter(3, device=device)),
-    "PrecisionGaussian": lambda device: distributions.PrecisionGaussian(
-        parameter(3, device=device), parameter(3, device=device), torch.tensor(2, device=device)
-    ),
-    "Categorical": lambda device: distributions.Categorical(parameter(3, 4, device=device)),
-    "Multinomial": lambda device: distributions.Multinomial(parameter(4, device=device), total=3),
-    "MaxPooled": lambda device: distributions.MaxPooled(parameter(3, 4, device=device)),
-    "Clamped": lambda device: distributions.Clamped(
-        distributions.Bernoulli(parameter(4, device=device)),
-        torch.tensor([1.0, 0.0, 1.0, 1.0], dtype=torch.float64, device=device),
-        torch.tensor([True, False, False, True], device=device),
-    ),
-}
-PARTLY = {
-    "missing groups": lambda device: distributions.Categorical(
-        parameter(3, 4, device=device), present=torch.tensor([True, False, True], device=device)
-    ),
-    "clamped blocks": lambda device: distributions.Clamped(
-        distributions.MaxPooled(parameter(2, device=device), block=2, positions=2),
-        torch.tensor([0.0, 1, 0, 0, 0, 0, 0, 0], dtype=torch.float64, device=device),
-        torch.tensor([True, True, False, False, False, False, True, True], device=device),
-    ),
-    "clamped groups": lambda device: distributions.Clamped(
-        distributions.Categorical(parameter(3, 3, device=device)),
-        torch.tensor([0.0, 1, 0, 0, 0, 0, 1, 0, 0], dtype=torch.float64, device=device),
-        torch.tensor([True, True, True, False, False, False, True, True, True], device=device),
-    ),
-}
-# A visible layer of every type, as the even side of a small machine.
-VISIBLE = {
-    "Gaussian": lambda device: distributions.Gaussian(parameter(2, device=device)),
-    "Gaussian of learned variance": lambda device: distributions.Gaussian(
-        parameter(2, device=device), torch.tensor([-0.9, 0.5], dtype=torch.float64, device=device).requires_grad_()
-    ),
-    "Categorical": lambda device: distributions.Categorical(parameter(2, 3, device=device)),
-    "missing groups": lambda device: distributions.Categorical(
-        parameter(3, 3, device=device), present=torch.tensor([True, False, True], device=device)
-    ),
-    "Multinomial": lambda device: distributions.Multinomial(parameter(4, device=device), total=3),
-}
-COUPLINGS = {
-    "Dense": lambda device: distributions.Dense(parameter(4, 3, device=device)),
-    "Replicated": lambda device: distributions.Replicated(parameter(4, 3, device=device), parameter(3, device=device)),
-    "Ordinal": lambda device: distributions.Ordinal(
-        parameter(2, 2, device=device).detach(), parameter(2, 3, device=device), parameter(2, 3, device=device)
-    ),
-    "Convolutional": lambda device: distributions.Convolutional(parameter(3, 1, 2, 2, device=device), (2, 2)),
-}
-
-
-def parameter(*shape: int, device: torch.device) -> Tensor:
-    return torch.randn(shape, dtype=torch.float64).to(device).requires_grad_()
 
 
 def instances(table: dict[str, list[Any]]) -> list[Any]:
@@ -369,6 +323,22 @@ def test_negative_phases(name: str, phase: Any, device: torch.device) -> None:
     testing.check_negative_phase(phase, device=device, num_draws=2 if phase.normalised else repeated(device, 60))
 
 
+def earlier(machine: distributions.BoltzmannMachine) -> distributions.BoltzmannMachine:
+    """The machine as if it were less trained."""
+    copied = copy.deepcopy(machine)
+    with torch.no_grad():
+        for each in copied.parameters():
+            each.mul_(0.5)
+    return copied
+
+
+@pytest.mark.parametrize(("name", "make"), instances(KERNELS))
+def test_kernels(name: str, make: Callable[[Any], Any], device: torch.device) -> None:
+    """Catches a kernel that leaves another law invariant, or whose steps depend on more than state and generator."""
+    assert type(make(testing.boltzmann_machine((3, 2)))).__name__ == name
+    testing.check_kernel(make, device=device)
+
+
 @pytest.mark.parametrize("name", [*UNITS, *PARTLY])
 def test_units(name: str, device: torch.device) -> None:
     """Catches units whose mean, log-partition function, samples or tempering contradict their energy."""
@@ -394,4 +364,13 @@ def test_machines_of_every_unit(name: str, device: torch.device) -> None:
     visible = VISIBLE[name](device)
     layers = {"visible": visible, "hidden": distributions.Bernoulli(parameter(3, device=device))}
     weight = (0.7 * parameter(visible.size, 3, device=device)).detach().requires_grad_()
+    testing.check_machine(distributions.BoltzmannMachine(layers, [distributions.Dense(weight)]))
+
+
+@pytest.mark.parametrize("name", ["TruncatedExponential", "RectifiedGaussian"])
+def test_machines_with_hidden_units_on_an_interval(name: str, device: torch.device) -> None:
+    """Catches hidden units whose tempered sums leave out that their values end somewhere."""
+    torch.manual_seed(3)
+    layers = {"visible": distributions.Bernoulli(parameter(3, device=device)), "hidden": VISIBLE[name](device)}
+    weight = (0.7 * parameter(3, 2, device=device)).detach().requires_grad_()
     testing.check_machine(distributions.BoltzmannMachine(layers, [distributions.Dense(weight)]))

@@ -6,10 +6,19 @@ import pytest
 import torch
 
 from ppgen import testing
-from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense, ExactSampler, Spin
+from ppgen.distributions import (
+    Bernoulli,
+    BoltzmannMachine,
+    Dense,
+    ExactSampler,
+    RectifiedGaussian,
+    Spin,
+    TruncatedExponential,
+)
 from ppgen.distributions.units import log2_states
 from ppgen.inference.support import outside
 from ppgen.testing.examples import bit_vectors, state_index
+from ppgen.testing.quadrature import quadrature
 
 
 def test_known_numbers() -> None:
@@ -71,6 +80,40 @@ def test_steps_of_spins_between_temperatures_lose_no_digits() -> None:
     testing.check_close(far, 1000 + units.bias - math.log(2), "growth by much")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_units_on_an_interval_keep_their_digits(dtype: torch.dtype) -> None:
+    """Catches means and variances left over from two large numbers, where the input is far from zero or next to it."""
+    rtol = 1e-9 if dtype == torch.float64 else 1e-4
+    far = torch.tensor([-1e4, -100.0, -50.0], dtype=dtype)
+    zero, inverse = torch.zeros(3, dtype=dtype), -1 / far.double()
+    for units in (TruncatedExponential(zero), RectifiedGaussian(zero)):  # both fall like exp(x far) there
+        order = 0.0 if isinstance(units, TruncatedExponential) else 1.0
+        mean = inverse * (1 - order * (2 * inverse**2 - 10 * inverse**4 + 74 * inverse**6))
+        testing.check_close(units.mean(far).double() / mean, torch.ones(3).double(), "mean far below", rtol=rtol)
+        variance = inverse**2 * (1 - order * (6 * inverse**2 - 50 * inverse**4 + 518 * inverse**6))
+        testing.check_close(units.variance(far).double() / variance, torch.ones(3).double(), "variance", rtol=rtol)
+        input = torch.tensor([-1e4, 0.0, 1e-9], dtype=dtype, requires_grad=True)
+        (slope,) = torch.autograd.grad(units.log_partition(input), input)
+        testing.check_close(slope, units.mean(input), "gradient of the log-partition function", rtol=rtol)
+        drawn = units.sample(far.expand(1000, -1), torch.rand(1000, 3, dtype=dtype))
+        assert bool((drawn >= 0).all()) and bool(drawn.isfinite().all())
+    near = TruncatedExponential(torch.tensor([1e-9, -1e-4, 0.0], dtype=dtype))
+    expected = torch.tensor([0.5 + 1e-9 / 12, 0.5 - 1e-4 / 12, 0.5], dtype=dtype)
+    testing.check_close(near.mean(zero), expected, "mean of a flat law", rtol=1e-7)
+
+
+def test_inputs_of_intensities_have_a_likelihood() -> None:
+    """Catches a machine on [0, 1] whose log-probability is that of bits, which is no density of grey levels."""
+    torch.manual_seed(1)
+    layers = {"grey": TruncatedExponential(torch.randn(2).double()), "hidden": Bernoulli(torch.randn(3).double())}
+    machine = BoltzmannMachine(layers, [Dense(torch.randn(2, 3).double())])
+    machine = machine.with_log_partition(machine.exact_log_partition())
+    points, log_weights = quadrature(TruncatedExponential.support, 1.0, 20, torch.zeros(()).double())
+    grid = torch.cartesian_prod(points, points)
+    mass = machine.marginal("grey").log_prob(grid) + torch.cartesian_prod(log_weights, log_weights).sum(-1)
+    testing.check_close(mass.logsumexp(0), torch.zeros(()).double(), "logarithm of the whole mass")
+
+
 def test_base_rates_freeze_no_unit(device: torch.device) -> None:
     """Catches a pixel that is never on in the data and would give the annealing path an infinite bias."""
     mean = torch.tensor([0.0, 1.0, 0.3], device=device)
@@ -110,8 +153,16 @@ def test_errors() -> None:
         Bernoulli(torch.zeros(2)).interpolated(Dense(torch.zeros(2, 2)), 0.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at most 4 states to be enumerated, got 8"):
         testing.check_units(Bernoulli(torch.zeros(3)), max_states=4)
-    with pytest.raises(ValueError, match=r"bias must have shape \(units,\), got \(2, 3\)"):
-        Spin(torch.zeros(2, 3))
+    for units in (Spin, TruncatedExponential):
+        with pytest.raises(ValueError, match=r"bias must have shape \(units,\), got \(2, 3\)"):
+            units(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"must have shape \(units,\), got \(3,\) and \(2,\)"):
+        RectifiedGaussian(torch.zeros(3), torch.zeros(2))
+    with pytest.raises(TypeError, match="base must be RectifiedGaussian units, got Bernoulli"):
+        RectifiedGaussian(torch.zeros(2)).interpolated(Bernoulli(torch.zeros(2)), 0.5)  # type: ignore[arg-type]
+    for continuous in (TruncatedExponential(torch.zeros(2)), RectifiedGaussian(torch.zeros(2))):
+        with pytest.raises(ValueError, match="no states to enumerate"):
+            continuous.states(torch.arange(2))
     with pytest.raises(TypeError, match="base must be Spin units, got Bernoulli"):
         Spin(torch.zeros(2)).interpolated(Bernoulli(torch.zeros(2)), 0.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="holds 0, which is no value of Spin units"):
@@ -135,10 +186,30 @@ class _Halved(Dense):
         return 0.5 * super().backward(upper)
 
 
+class _Hot(TruncatedExponential):
+    """Units of an interval whose inverse temperature is squared."""
+
+    def scaled(self, factor: float | torch.Tensor) -> "_Hot":
+        return _Hot(factor * factor * self.bias)
+
+    def log_partition_ratio_terms(self, input: torch.Tensor, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        return 1.01 * super().log_partition_ratio_terms(input, before, after)
+
+
+class _Escaping(TruncatedExponential):
+    """Units of an interval whose samples leave it."""
+
+    def sample(self, input: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+        return super().sample(input, uniform) - 1e-3
+
+
 def test_contracts_see_wrong_units_and_couplings() -> None:
     """Catches contract functions that pass whatever they are given."""
     with pytest.raises(AssertionError, match=r"_Shifted\.mean: found"):
         testing.check_units(_Shifted(torch.tensor([0.3, -0.8], dtype=torch.float64)))
+    for wrong, message in ((_Hot, "_Hot.log_partition_ratio_terms"), (_Escaping, "_Escaping.sample gives values out")):
+        with pytest.raises(AssertionError, match=message):
+            testing.check_units(wrong(torch.tensor([0.3, -0.8], dtype=torch.float64)))
     with pytest.raises(AssertionError, match=r"_Halved\.backward as the adjoint"):
         testing.check_coupling(_Halved(torch.randn(3, 2, dtype=torch.float64)), 3, 2)
     with pytest.raises(AssertionError, match="standard errors away"):

@@ -32,9 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     if name is None:
         if "--help" in rest:
             _parser(None, None).read(["--help"])
-        raise UsageError(
-            f"name a model: ppgen compare MODEL --data NAME --inferences NAME,NAME; known: {', '.join(registry.MODELS)}"
-        )
+        raise UsageError(f"name a model: ppgen compare MODEL --data NAME --inferences NAME,NAME; known: {_models()}")
     model, canonical = registry.lookup("model", name), registry.canonical("model", name)
     values = _parser(canonical, model).read(without(rest, "model"))
     check_takes_rows(canonical, model)
@@ -108,12 +106,16 @@ def _training_options() -> list[Option]:
     return options_of(fit, skip=_NOT_TRAINING)
 
 
+def _models() -> str:
+    return ", ".join(registry.names("model"))
+
+
 def _parser(name: str | None, model: type | None) -> Parser:
     prog = f"ppgen compare {name}" if name else "ppgen compare"
-    about = first_line(model) if model else f"{COMMANDS['compare']} MODEL is one of {', '.join(registry.MODELS)}."
+    about = first_line(model) if model else f"{COMMANDS['compare']} MODEL is one of {_models()}."
     parser = Parser(prog, about, usage=f"{prog}{'' if name else ' MODEL'} --data NAME --inferences NAME,NAME [options]")
     described = {option.name: option for option in options_of(compare_inferences)}
-    names = ", ".join((*registry.ALGORITHMS, *registry.OBJECTIVES, *registry.NEGATIVE_PHASES))
+    names = ", ".join(registry.names("algorithm", "objective", "negative phase"))
     group = parser.add_argument_group("comparison")
     group.add_argument("--inferences", type=str, required=True, help=f"Names with commas between them, of {names}.")
     parser.add_options(

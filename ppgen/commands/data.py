@@ -27,7 +27,7 @@ def data_options(*, required: bool) -> list[Option]:
     found = [replace(option, name=_RENAMED.get(option.name, option.name)) for option in options_of(datasets.load)]
     if not required:
         found = [replace(option, type=option.type | None, default=None) for option in found]
-    known = ", ".join(registry.DATASETS)
+    known = ", ".join(registry.names("data set"))
     name = Option(
         "data",
         str if required else str | None,
@@ -107,7 +107,7 @@ def _recorded(run: Any) -> dict[str, Any]:
         written = read_config(str(path))
         return {option.name: written.get(option.name) for option in data_options(required=False)}
     trained = run.config["data"]
-    if trained["name"] not in registry.DATASETS:
+    if trained["name"] not in registry.names("data set"):
         return {}
     method = trained["binarization"]
     return {

@@ -68,7 +68,7 @@ def read(arguments: Sequence[str]) -> Command:
     if len(alone) > 1:
         raise UsageError(f"unexpected argument {alone[1]!r} after the model {alone[0]!r}")
     if name is None and "--help" not in rest:
-        raise UsageError(f"name a model: ppgen fit MODEL --data NAME; known: {', '.join(registry.MODELS)}")
+        raise UsageError(f"name a model: ppgen fit MODEL --data NAME; known: {', '.join(registry.names('model'))}")
     model = None if name is None else registry.lookup("model", name)
     parts = _parts(rest, config, model)
     if name is None or model is None:
@@ -150,7 +150,7 @@ def _record(values: Mapping[str, Any], folder: Path) -> None:
     kept = {name: value for name, value in values.items() if name not in _NOT_RECORDED}
     kept["folder"] = str(folder)
     for name in ("data", "data_dir"):
-        if kept[name] is not None and kept[name] not in registry.DATASETS:
+        if kept[name] is not None and kept[name] not in registry.names("data set"):
             path = Path(kept[name]).expanduser().absolute()
             kept[name] = str(path) if path.exists() else kept[name]
     with replacing(folder / COMMAND) as temporary:
@@ -182,7 +182,7 @@ def _training_options() -> list[Option]:
 
 def _parser(name: str | None, model: type | None, parts: Parts) -> Parser:
     prog = f"ppgen fit {name}" if name else "ppgen fit"
-    known = ", ".join(registry.MODELS)
+    known = ", ".join(registry.names("model"))
     about = first_line(model) if model else f"{COMMANDS['fit']} MODEL is one of {known}, in any case."
     parser = Parser(
         prog, about, config=True, usage=f"{prog}{'' if name else ' MODEL'} --data NAME [--inference NAME] [options]"
@@ -204,8 +204,9 @@ def _parser(name: str | None, model: type | None, parts: Parts) -> Parser:
 
 
 def _add_inference(parser: Parser, parts: Parts, model: type | None) -> None:
-    algorithms = ", ".join((*registry.ALGORITHMS, *registry.OBJECTIVES))
-    phases = ", ".join(registry.NEGATIVE_PHASES)
+    algorithms = ", ".join(registry.names("algorithm", "objective"))
+    phases = ", ".join(registry.names("negative phase"))
+    estimators = ", ".join(registry.names("estimator"))
     group = parser.add_argument_group(
         "inference",
         f"Shown are the arguments of {parts.inference}; add --inference NAME before --help for those of another.",
@@ -224,7 +225,7 @@ def _add_inference(parser: Parser, parts: Parts, model: type | None) -> None:
         metavar="NAME",
         type=str | None,
         default=parts.estimator,
-        help=f"Gradient estimator of the objective ({', '.join(registry.ESTIMATORS)}); by default chosen by site.",
+        help=f"Gradient estimator of the objective ({estimators}); by default chosen by site.",
     )
     group.add_argument(
         "--negative-phase.name",

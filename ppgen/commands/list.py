@@ -5,7 +5,7 @@ import importlib.util
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ppgen import registry
+from ppgen import extension, registry
 from ppgen.commands.errors import UsageError
 
 _USAGE = """usage: ppgen list [models|datasets|inference]
@@ -13,7 +13,7 @@ _USAGE = """usage: ppgen list [models|datasets|inference]
 List the models, data sets and inferences, each in one line; `ppgen list inference` adds the table of what goes together
 for which kind of site."""
 
-_INFERENCE = ("algorithm", "objective", "estimator", "baseline", "schedule", "negative phase")
+_INFERENCE = ("algorithm", "objective", "estimator", "baseline", "schedule", "negative phase", "kernel", "unit")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -74,7 +74,10 @@ def legality_table() -> str:
 
 
 def _section(title: str, kind: str) -> str:
-    rows = [(name, docstring_line(path)) for name, path in registry.TABLES[kind].items()]
+    paths = {**extension.announced(kind), **registry.TABLES[kind]}
+    rows = [(name, docstring_line(paths[name])) for name in paths]
+    own = extension.registered(kind).items()
+    rows += [(name, _first_line(found.__doc__)) for name, found in own if name not in paths]
     return "\n".join([title, *_columns(rows)])
 
 
@@ -95,11 +98,15 @@ def docstring_line(path: str) -> str:
     """
     module, _, attribute = path.partition(":")
     package, _, name = module.rpartition(".")
-    found = importlib.util.find_spec(package)
+    found = importlib.util.find_spec(package) if package else None
     for folder in (found.submodule_search_locations or []) if found else []:
         source = Path(folder) / f"{name}.py"
         if source.exists():
             for node in ast.parse(source.read_text(encoding="utf-8")).body:
                 if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == attribute:
-                    return (ast.get_docstring(node) or "").partition("\n")[0].replace("`", "")
-    return (registry.load(path).__doc__ or "").strip().partition("\n")[0].replace("`", "")
+                    return _first_line(ast.get_docstring(node))
+    return _first_line(registry.load(path).__doc__)
+
+
+def _first_line(docstring: str | None) -> str:
+    return (docstring or "").strip().partition("\n")[0].replace("`", "")

@@ -122,7 +122,7 @@ def available() -> dict[str, str]:
         >>> sorted(datasets.available())
         ['digits', 'fashion_mnist', 'mnist']
     """
-    lines = {name: registry.load(path).__doc__ or "" for name, path in registry.DATASETS.items()}
+    lines = {name: registry.lookup("data set", name).__doc__ or "" for name in registry.names("data set")}
     return {name: text.strip().partition("\n")[0] for name, text in lines.items()}
 
 

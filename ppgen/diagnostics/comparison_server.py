@@ -15,6 +15,8 @@ from collections import deque
 from multiprocessing.connection import Connection, wait
 from typing import Any, TextIO
 
+from ppgen import registry
+
 PRELOADED = (
     "ppgen.diagnostics.comparison_cell",
     "ppgen.diagnostics.gradient_noise",
@@ -112,7 +114,8 @@ def work(payload: bytes, index: int, sender: Any) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        cells, study = pickle.loads(payload)
+        cells, study, registrations = pickle.loads(payload)
+        registry.adopt(registrations)
     except Exception as error:  # a module that is not found, a class that cannot be made again
         sender.send({"status": "failed", "error": f"{type(error).__name__}: {error}", "traceback": ""})
         return

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ppgen import extension
 from ppgen.diagnostics.comparison_cell import Cell, Study, failure
 
 SERVER = "ppgen.diagnostics.comparison_server"
@@ -69,7 +70,7 @@ def _pickled(cells: Sequence[Cell], study: Study) -> bytes:
     import cloudpickle
 
     try:
-        return cloudpickle.dumps((list(cells), study))
+        return cloudpickle.dumps((list(cells), study, extension.registrations()))
     except Exception as error:  # whatever an object says when it is pickled
         raise ValueError(
             f"model_factory, data and inferences must be things that can be sent to another process, and one cannot "

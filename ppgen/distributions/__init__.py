@@ -15,9 +15,11 @@ from ppgen.distributions.multinomial import Multinomial
 from ppgen.distributions.ordinal import Ordinal
 from ppgen.distributions.precision_gaussian import PrecisionGaussian
 from ppgen.distributions.pseudo_likelihood import pseudo_log_likelihood
+from ppgen.distributions.rectified_gaussian import RectifiedGaussian
 from ppgen.distributions.samplers import ExactSampler, GibbsSampler
 from ppgen.distributions.spin import Spin
 from ppgen.distributions.tempering import BaseRatePath
+from ppgen.distributions.truncated_exponential import TruncatedExponential
 from ppgen.distributions.undirected import UndirectedDistribution
 from ppgen.distributions.units import Units
 
@@ -41,8 +43,10 @@ __all__ = [
     "Multinomial",
     "Ordinal",
     "PrecisionGaussian",
+    "RectifiedGaussian",
     "Replicated",
     "Spin",
+    "TruncatedExponential",
     "UndirectedDistribution",
     "Units",
     "pseudo_log_likelihood",

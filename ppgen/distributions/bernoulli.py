@@ -24,6 +24,9 @@ class Bernoulli(TwoValued):
 
     .. math:: E(x) = -b \cdot x, \quad p(x_i = 1 \mid \text{input}) = \sigma(b_i + \text{input}_i)
 
+    References:
+        | A Learning Algorithm for Boltzmann Machines (Ackley, Hinton and Sejnowski, 1985)
+
     Args:
         bias: Biases b, shape (size,).
         positions: Units next to each other that share a bias, as the positions of an image do; then bias has shape

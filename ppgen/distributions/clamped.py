@@ -20,6 +20,9 @@ class Clamped(Units):
 
     .. math:: \log p(x_{\text{given}}) = \log Z(x_{\text{given}}) - \log Z
 
+    References:
+        | A Learning Algorithm for Boltzmann Machines (Ackley, Hinton and Sejnowski, 1985)
+
     Args:
         units: The units, each a term by itself (no `Multinomial`).
         value: Values at which they are held, (..., size); what stands at free units does not count.

@@ -1,66 +1,20 @@
-"""What units of two values have in common: a bias each, and a law whose natural parameter is bias and input."""
-
-from typing import Any, TypeVar
+"""What units of two values have in common: they can be counted, and the index of a state is written in bits."""
 
 import torch
 from torch import Tensor
 
-from ppgen.distributions.units import Units, at_positions
-
-T = TypeVar("T", bound="TwoValued")
+from ppgen.distributions.biased import Biased
 
 
-class TwoValued(Units):
-    """Units with an energy -b x and a bias each, which `positions` of them next to each other may share."""
-
-    def __init__(self, bias: Tensor, positions: int = 1) -> None:
-        if bias.dim() != 1:
-            raise ValueError(f"bias must have shape (units,), got {tuple(bias.shape)}.")
-        self.shared, self.positions = bias, positions
-
-    @property
-    def bias(self) -> Tensor:
-        """Bias of every unit, (size,)."""
-        return at_positions(self.shared, self.positions)
-
-    @property
-    def size(self) -> int:
-        """Number of units."""
-        return len(self.shared) * self.positions
+class TwoValued(Biased):
+    """Units of two values with an energy -b x."""
 
     @property
     def num_states(self) -> int:
         """2 to the number of units."""
         return 2**self.size
 
-    def parameters(self) -> list[Tensor]:
-        """The biases, each once."""
-        return [self.shared]
-
-    def energy_terms(self, value: Tensor) -> Tensor:
-        """-b x of each unit, nats: (..., size)."""
-        return -(value * self.bias)
-
-    def energy(self, value: Tensor) -> Tensor:
-        """-b.x: (..., size) -> (...,), nats."""
-        return -(value @ self.bias)
-
     def digits(self, index: Tensor) -> Tensor:
         """Binary digits of the index of a state, most significant first: (n,) -> (n, size)."""
         shifts = torch.arange(self.size - 1, -1, -1, device=index.device)
         return (index.unsqueeze(-1) >> shifts) & 1
-
-    def scaled(self: T, factor: float | Tensor) -> T:
-        """Units with bias factor * b."""
-        return type(self)(factor * self.bias)
-
-    def interpolated(self: T, base: T, beta: float | Tensor) -> T:
-        """Units with bias (1 - beta) b_base + beta b."""
-        name = type(self).__name__
-        if not isinstance(base, type(self)):
-            raise TypeError(f"base must be {name} units, got {type(base).__name__}.")
-        return type(self)((1 - beta) * base.bias + beta * self.bias)
-
-    def to(self: T, *args: Any) -> T:
-        """The same units on another device or in another dtype."""
-        return type(self)(self.shared.to(*args), self.positions)

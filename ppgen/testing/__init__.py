@@ -5,6 +5,7 @@ sentence that says what is wrong.
 """
 
 from ppgen.testing.examples import boltzmann_machine, conjugate_pair, enumerated
+from ppgen.testing.kernels import check_kernel
 from ppgen.testing.machines import check_coupling, check_machine
 from ppgen.testing.negative_phases import check_negative_phase
 from ppgen.testing.objectives import check_objective
@@ -20,6 +21,7 @@ __all__ = [
     "check_coupling",
     "check_frequencies",
     "check_gradient",
+    "check_kernel",
     "check_machine",
     "check_mean",
     "check_negative_phase",

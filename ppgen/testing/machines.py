@@ -11,10 +11,11 @@ from torch import Tensor
 from ppgen.distributions import BaseRatePath, BoltzmannMachine, Coupling, Units
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.inference.annealing import anneal, make_betas
+from ppgen.testing.quadrature import quadrature
 from ppgen.testing.statistics import check_close, check_frequencies, check_mean, fail
 
 _DRAWS = 20_000
-_REACH, _POINTS = 14.0, 281  # a grid for units of a standard deviation of some 0.5 to 1.5: cells of 0.1
+_REACH, _PANELS = 14.0, 40  # for units of a standard deviation of some 0.5 to 1.5
 
 
 def check_coupling(coupling: Coupling, lower_size: int, upper_size: int) -> None:
@@ -105,10 +106,9 @@ class _Side:
     def of_units(cls, units: Units) -> "_Side":
         like = units.parameters()[0].detach()
         if math.isinf(units.num_states):
-            points = torch.linspace(-_REACH, _REACH, _POINTS, dtype=like.dtype, device=like.device)
-            values = torch.cartesian_prod(*[points] * units.size)
-            cell = units.size * math.log(float(points[1] - points[0]))
-            return cls(values, like.new_full((len(values),), cell), True)
+            points, log_weights = quadrature(units.support, _REACH, _PANELS, like)
+            values, weights = (torch.cartesian_prod(*[each] * units.size) for each in (points, log_weights))
+            return cls(values.reshape(-1, units.size), weights.reshape(-1, units.size).sum(-1), True)
         return cls._distinct(units.states(torch.arange(int(units.num_states), device=like.device)))
 
     @classmethod

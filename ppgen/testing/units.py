@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions import Multinomial, Units
+from ppgen.testing.quadrature import quadrature
 from ppgen.testing.statistics import check_close, check_frequencies, check_mean, fail
 
 _DRAWS = 20_000
+_FAR, _PANELS = 40.0, 2_000  # of the quadrature
 
 
 def check_units(units: Units, *, max_states: int = 2**12) -> None:
@@ -32,9 +34,11 @@ def check_units(units: Units, *, max_states: int = 2**12) -> None:
     input = torch.linspace(-1.2, 0.9, units.size, dtype=like.dtype, device=like.device).requires_grad_()
     name = type(units).__name__
     if math.isinf(units.num_states):
-        values, log_density = _grid(units)
+        points, log_weights = quadrature(units.support, _FAR, _PANELS, like)
+        values, log_weights = points.unsqueeze(-1).expand(-1, units.size), log_weights.unsqueeze(-1)
         check_close(units.energy(values[:3]), units.energy_terms(values[:3]).sum(-1), f"terms of {name}.energy")
-        _check_continuous(units, input, values, log_density)
+        _check_continuous(units, input, values, log_weights)
+        _check_heated(units, input.detach(), values, log_weights)
         return
     if units.num_states > max_states:
         raise ValueError(f"units must have at most {max_states} states to be enumerated, got {units.num_states}.")
@@ -67,18 +71,11 @@ def check_units(units: Units, *, max_states: int = 2**12) -> None:
     _check_tempering(units, input.detach(), states, counts)
 
 
-def _grid(units: Units) -> tuple[Tensor, float]:
-    """Equal values at all units, far out on both sides, and the logarithm of their spacing."""
-    like = units.parameters()[0]
-    points = torch.linspace(-40.0, 40.0, 40_001, dtype=like.dtype, device=like.device)
-    return points.unsqueeze(-1).expand(-1, units.size), math.log(float(points[1] - points[0]))
-
-
-def _check_continuous(units: Units, input: Tensor, values: Tensor, log_spacing: float) -> None:
+def _check_continuous(units: Units, input: Tensor, values: Tensor, log_weights: Tensor) -> None:
     name = type(units).__name__
     terms = -units.energy_terms(values) + units.statistic(values) * input
-    log_partition = terms.logsumexp(0) + log_spacing
-    law = (terms - terms.logsumexp(0)).exp()
+    log_partition = (terms + log_weights).logsumexp(0)
+    law = (terms + log_weights - log_partition).exp()
     mean = (law * values).sum(0)
     check_close(units.log_partition_terms(input), log_partition, f"{name}.log_partition_terms", atol=1e-8)
     check_close(units.mean(input), mean, f"{name}.mean", atol=1e-8)
@@ -87,19 +84,45 @@ def _check_continuous(units: Units, input: Tensor, values: Tensor, log_spacing: 
     mode = units.mode(input)
     if not bool((-units.energy_terms(mode) + units.statistic(mode) * input >= terms.amax(0)).all()):
         fail(f"{name}.mode: the density is larger elsewhere.")
-    density = units.distribution(input).log_prob(values[::4000])
-    check_close(density, (terms[::4000] - log_partition).sum(-1), f"{name}.distribution.log_prob", atol=1e-6)
+    some = slice(None, None, len(values) // 10)
+    density = units.distribution(input).log_prob(values[some])
+    check_close(density, (terms[some] - log_partition).sum(-1), f"{name}.distribution.log_prob", atol=1e-6)
     inputs = input.detach().expand(_DRAWS, -1)
     for drawn in (units.sample(inputs, torch.rand_like(inputs)), units.distribution(inputs).sample()):
+        if not bool(units.support.check(drawn).all()):
+            fail(f"{name}.sample gives values outside of the support, {units.support}.")
         check_mean(drawn, mean.detach(), f"mean of {name}.sample")
         check_mean((drawn - mean.detach()).square(), variance.detach(), f"variance of {name}.sample")
-    base = units.base_rate(torch.linspace(0.2, 0.7, units.size).to(input))
+    wanted = torch.linspace(0.2, 0.7, units.size).to(input)
+    base = units.base_rate(wanted)
+    check_close(base.mean(torch.zeros_like(input)), wanted, f"mean of {name}.base_rate", atol=1e-6)
     mixed = 0.6 * base.energy(values) + 0.4 * units.energy(values)
     between = units.interpolated(base, 0.4)
     check_close(between.energy(values), mixed, f"energy of {name}.interpolated")
     shifted = -between.energy_terms(values) + between.statistic(values) * input
-    expected = shifted.logsumexp(0) + log_spacing
+    expected = (shifted + log_weights).logsumexp(0)
     check_close(between.log_partition_terms(input), expected, f"log_partition of {name}.interpolated", atol=1e-8)
+
+
+def _check_heated(units: Units, input: Tensor, values: Tensor, log_weights: Tensor) -> None:
+    """Inverse temperatures lead from a law that there is to the units themselves, by log-partitions that fit them."""
+    name = type(units).__name__
+    try:
+        units.scaled(0.0)
+    except ValueError:
+        return  # units without a law at temperature infinity say so, and stand on the side of the base rates
+    check_close(units.scaled(1.0).energy(values), units.energy(values), f"energy of {name}.scaled(1)")
+    joined = units.statistic(values) * input
+    betas = [input.new_tensor(beta, dtype=torch.float64) for beta in (0.0, 0.3, 0.3001, 0.9)]
+    heated = []
+    for beta in betas:
+        energies = units.scaled(beta.to(input)).energy_terms(values)
+        heated.append((beta.to(input) * joined - energies + log_weights).logsumexp(0))
+        found = units.scaled(beta.to(input)).log_partition_terms(beta.to(input) * input)
+        check_close(found, heated[-1], f"log_partition_terms of {name}.scaled", atol=1e-8)
+    for first, second in ((0, 1), (1, 2), (1, 3)):
+        grown = units.log_partition_ratio_terms(input, betas[first], betas[second])
+        check_close(grown, heated[second] - heated[first], f"{name}.log_partition_ratio_terms", atol=1e-8)
 
 
 def _check_mode(units: Units, input: Tensor, states: Tensor, single: Tensor) -> None:
