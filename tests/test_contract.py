@@ -244,9 +244,9 @@ def test_no_tensor_is_born_on_the_default_device(name: str, make: Callable[[], t
         assert pair.model(**inputs).device.type == "cpu"
 
 
-def repeated(device: torch.device, count: int) -> int:
-    """So many draws, where what is tested is their law; fewer where they are those of the CPU again."""
-    return max(2, count // 6) if device.type == "sim" else count
+def repeated(device: torch.device, count: int, again: int) -> int:
+    """So many draws, where what is tested is their law; fewer where they are those of the CPU once more."""
+    return again if device.type == "sim" else count
 
 
 def refusal(phase: Any, layout: inference.Layout, energies: list[Any]) -> str:
@@ -274,14 +274,14 @@ def test_objectives(name: str, objective: Any, device: torch.device) -> None:
         with pytest.raises(ValueError, match="'z'.*continuous"):
             testing.check_objective(objective, device=device)
         return
-    testing.check_objective(objective, device=device, num_draws=repeated(device, 150))
+    testing.check_objective(objective, device=device, num_draws=repeated(device, 150, 60))
 
 
 @pytest.mark.parametrize(("name", "algorithm"), instances(ALGORITHMS))
 def test_algorithms(name: str, algorithm: inference.Inference, device: torch.device) -> None:
     """Catches an algorithm whose parts are no legal inference or do not survive a checkpoint."""
     assert inference.from_config(inference.to_config(algorithm)) == algorithm
-    testing.check_objective(algorithm.objective, device=device, num_draws=repeated(device, 50))
+    testing.check_objective(algorithm.objective, device=device, num_draws=repeated(device, 50, 25))
     x = reals(4).to(device)
     result = algorithm.bind(testing.conjugate_pair(device=device), x, num_data=4).step(x)
     assert len(result.gradients) == 6
@@ -302,7 +302,7 @@ def test_estimators(name: str, estimator: Any, objective: Any, device: torch.dev
     if isinstance(estimator, inference.Pathwise):  # no score term: the derivative of the value, draw by draw
         bound = inference.Inference(objective, estimator).bind(testing.conjugate_pair(device=device), x, num_data=4)
         testing.check_gradient(bound, x)
-    draws, count = [], repeated(device, 80)
+    draws, count = [], repeated(device, 80, 20)
     for each in (inference.Pathwise(), estimator):
         chosen = inference.Inference(objective, each)
         torch.manual_seed(2)
@@ -320,7 +320,7 @@ def test_estimators(name: str, estimator: Any, objective: Any, device: torch.dev
 def test_negative_phases(name: str, phase: Any, device: torch.device) -> None:
     """Catches a phase that is not stationary at the model, writes into its state, or loses it on loading."""
     assert type(phase).__name__ == name
-    testing.check_negative_phase(phase, device=device, num_draws=2 if phase.normalised else repeated(device, 60))
+    testing.check_negative_phase(phase, device=device, num_draws=2 if phase.normalised else repeated(device, 60, 30))
 
 
 def earlier(machine: distributions.BoltzmannMachine) -> distributions.BoltzmannMachine:
