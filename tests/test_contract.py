@@ -281,7 +281,7 @@ def test_objectives(name: str, objective: Any, device: torch.device) -> None:
 def test_algorithms(name: str, algorithm: inference.Inference, device: torch.device) -> None:
     """Catches an algorithm whose parts are no legal inference or do not survive a checkpoint."""
     assert inference.from_config(inference.to_config(algorithm)) == algorithm
-    testing.check_objective(algorithm.objective, device=device, num_draws=repeated(device, 50, 25))
+    testing.check_objective(algorithm.objective, device=device, num_draws=50)
     x = reals(4).to(device)
     result = algorithm.bind(testing.conjugate_pair(device=device), x, num_data=4).step(x)
     assert len(result.gradients) == 6
