@@ -3,46 +3,43 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
+from ppgen.arrays import TorchData, as_tensor, in_dtype, is_array, parameter_dtype
 from ppgen.pair import AnyPair
 
 
-def as_batch(x: Any, pair: AnyPair) -> Any:
-    """The data with arrays as tensors on the device of the pair, numbers in the dtype of its parameters.
-
-    Tensors are left as they are.
+def as_batch(x: Any, pair: AnyPair, argument: str = "x") -> Any:
+    """The data as tensors, floating-point ones in the type of the pair's parameters, arrays on its device.
 
     Args:
-        x: A tensor or array, or a tuple or mapping of those and of other arguments of the program.
+        x: A tensor, an array or a data frame, or a tuple or mapping of those and of other arguments of the program.
         pair: The pair that will see them.
+        argument: Name of the argument, for messages.
 
     Raises:
-        TypeError: If the data are a list, a data frame or the like.
+        TypeError: If the data are a list or the like, or hold no real numbers.
 
     Example:
+        >>> import numpy as np
         >>> from ppgen import models
         >>> as_batch(np.eye(4), models.RBM(visible=4, hidden=3)).dtype
         torch.float32
     """
     if isinstance(x, Mapping):
-        return {name: _as_tensor(value, pair) for name, value in x.items()}
+        return {name: _as_tensor(value, f"{argument}[{name!r}]", pair) for name, value in x.items()}
     if isinstance(x, tuple):
-        return tuple(_as_tensor(value, pair) for value in x)
-    if not isinstance(x, (Tensor, np.ndarray)):
+        return tuple(_as_tensor(value, f"{argument}[{index}]", pair) for index, value in enumerate(x))
+    if not (is_array(x) or isinstance(x, TorchData)):
         raise TypeError(
-            f"x must be a tensor or an array of data, or a tuple or mapping of them, got {type(x).__name__}."
+            f"{argument} must be a tensor or an array of data, or a tuple or mapping of them, got {type(x).__name__}."
         )
-    return _as_tensor(x, pair)
+    return _as_tensor(x, argument, pair)
 
 
-def _as_tensor(value: Any, pair: AnyPair) -> Any:
-    if not isinstance(value, np.ndarray):
+def _as_tensor(value: Any, name: str, pair: AnyPair) -> Any:
+    if not (is_array(value) or isinstance(value, TorchData)):
         return value
-    tensor = torch.as_tensor(value if value.flags.writeable else value.copy())
-    like = next((each for each in pair.parameters() if each.is_floating_point()), None)
-    if like is None:
-        return tensor
-    return tensor.to(like.device, like.dtype) if tensor.is_floating_point() else tensor.to(like.device)
+    tensor = as_tensor(value, name)
+    placed = tensor if isinstance(value, Tensor) else tensor.to(pair.device)
+    return in_dtype(placed, parameter_dtype(pair))

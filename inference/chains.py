@@ -9,6 +9,9 @@ from torch import Tensor
 from ppgen.inference.compiled_kernel import make_step
 from ppgen.inference.machine_kernel import MachineKernel, check_count
 from ppgen.progress import progress_bar
+from ppgen.room import check_room
+from ppgen.seeding import check_seed
+from ppgen.switches import check_switches
 from ppgen.trees import Group, make_tree, to_array
 from ppgen.undisturbed import forked
 
@@ -58,6 +61,8 @@ def sample(
         >>> list(chains.sample_stats.data_vars)
         ['energy', 'free_energy']
     """
+    check_switches(progress=progress)
+    check_seed(seed)
     if not isinstance(kernel, MachineKernel):
         raise TypeError(
             "kernel must be an inference.BlockGibbs, ParallelTempering or TrajectoryTempering, got "
@@ -76,6 +81,7 @@ def sample(
     if compile not in (True, False, "auto"):
         raise ValueError(f'compile must be True, False or "auto", got {compile!r}.')
     energy = kernel.energy
+    check_room("num_samples", num_samples, values=num_chains)
     generator = torch.Generator(device=energy.parameters()[0].device).manual_seed(seed)
     arrays: dict[str, dict[str, np.ndarray]] = {"posterior": {}, "sample_stats": {}}
     supports = {name: units.support for name, units in energy.layers.items()}

@@ -13,6 +13,8 @@ from ppgen.inference.centring import updated_offsets
 from ppgen.inference.negative_phase import NegativePhase, State, picked, swept_from_values
 from ppgen.inference.online_partition import POPULATION, followed, population
 from ppgen.inference.schedules import Schedule, Stages
+from ppgen.room import check_room
+from ppgen.switches import check_switches
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class _ChainPhase(NegativePhase):
     log_partition_chains: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
+        check_switches(centred=self.centred)
         if isinstance(self.k, Mapping):
             object.__setattr__(self, "k", Stages(self.k))
         elif isinstance(self.k, Schedule) and not isinstance(self.k, Stages):
@@ -200,6 +203,7 @@ class PCD(_ChainPhase):
         super().__post_init__()
         if not isinstance(self.num_chains, int) or self.num_chains < 1:
             raise ValueError(f"num_chains must be at least 1, got {self.num_chains!r}.")
+        check_room("num_chains", self.num_chains)
 
     def check(self, law: UndirectedDistribution) -> None:
         """Raise if the energy depends on the datum, so that chains cannot be carried over to other data."""

@@ -21,7 +21,8 @@ class ELBO(Objective):
     .. math:: \mathcal{L} = E_{q(z \mid x)}[\log p(x, z) - \log q(z \mid x)] \le \log p(x)
 
     The value is per datum, in nats. Sites outside the data plate count once for the whole data set. With more
-    particles the bound is the same and its gradient less noisy.
+    particles the bound is the same and its gradient less noisy. Where the guide gives a continuous latent a point and
+    no law (a Delta: MAP), the value is the log joint log p(x, z) at that point, and no bound.
 
     While training, the terms log p(z) - log q(z | x) of the latent sites may be weighted, and each site may keep some
     nats free of charge; the value reported is always that of weight 1 without free bits. With `sparsity_target` the

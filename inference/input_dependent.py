@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from ppgen.inference.baselines import LEAST, Baseline, State
 from ppgen.inference.recorded import RecordedModule
+from ppgen.switches import check_switches
 from ppgen.undisturbed import forked
 
 _WIDTH = 100
@@ -64,6 +65,7 @@ class InputDependent(Baseline):
     normalise: bool = True
 
     def __post_init__(self) -> None:
+        check_switches(normalise=self.normalise)
         if self.net is not None and not isinstance(self.net, nn.Module):
             raise TypeError(
                 f"net must be a torch.nn.Module that maps rows to one number each, or None, got {self.net!r}. Give the "

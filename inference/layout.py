@@ -14,6 +14,7 @@ from pyro.poutine.util import site_is_subsample
 from pyro.util import check_site_shape
 
 from ppgen.distributions import UndirectedDistribution
+from ppgen.inference.points import point_sites
 from ppgen.pair import Pair, fitting_plates, keeping_buffers, split_batch
 from ppgen.undisturbed import device_of, forked
 
@@ -50,6 +51,7 @@ class Layout:
         marked: Discrete sites of the guide marked `infer={"enumerate": "parallel"}`.
         marginalised: Sites of the model so marked that the guide does not draw: they are summed out.
         joining: Sites outside the data plate that depend on latents inside of it, where `joined` has looked for them.
+        points: Continuous latents at which the guide has a point and no law, so that a log-weight is no bound.
     """
 
     plate: str
@@ -67,6 +69,7 @@ class Layout:
     marked: tuple[str, ...] = ()
     marginalised: tuple[str, ...] = ()
     joining: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
 
     @property
     def undirected(self) -> tuple[str, ...]:
@@ -163,8 +166,9 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
     """
     args, kwargs = split_batch(batch)
     watch = _OwnSubsampling(pair.plate)
+    device = device_of(pair, args, kwargs)
     with (
-        forked(device_of(pair, args, kwargs)),
+        forked(device),
         torch.no_grad(),
         pair.running(),
         watch,
@@ -173,6 +177,7 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
     ):
         guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
         model_trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(*args, **kwargs)
+        points = point_sites(pair.guide, args, kwargs, sites(model_trace), sites(guide_trace), device)
     if watch.subsamples and not allow_subsampling:
         raise ValueError(
             f"Plate {pair.plate!r} draws a subsample by itself (subsample_size), though the data come in batches "
@@ -222,6 +227,7 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
         marked=tuple(name for name, site in guide_sites.items() if _enumerable(site)),
         marginalised=marginalised,
         observed_laws={name: site["fn"] for name, site in model_sites.items() if site["is_observed"]},
+        points=points,
     )
 
 

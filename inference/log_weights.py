@@ -16,8 +16,10 @@ from torch.nn.utils.stateless import _reparametrize_module
 
 from ppgen.inference.collapse import collapsed
 from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites, unmasked
+from ppgen.inference.missing import filled
 from ppgen.inference.states import Forced, JointStates, marginal_states
 from ppgen.pair import split_batch
+from ppgen.switches import check_switches
 
 PARTICLES = "_particles"  # name of the plate that holds them
 
@@ -113,6 +115,7 @@ def log_weights(
         >>> inference.log_weights(vae, torch.ones(5, 4), num_particles=7).local.shape
         torch.Size([7, 5])
     """
+    check_switches(vectorize=vectorize)
     if num_particles < 1:
         raise ValueError(f"num_particles must be at least 1, got {num_particles}.")
     layout = layout if layout is not None else find_layout(pair, batch)
@@ -301,7 +304,8 @@ def _marginal(
 def summed_log_prob(site: Any, frame: Any | None, layout: Layout, log_prob: Tensor | None = None) -> Tensor:
     """Scaled and masked log-density of a site, summed over all but particles and data: (K or 1, B or 1)."""
     if log_prob is None:
-        log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+        value = filled(site) if site["is_observed"] else site["value"]
+        log_prob = site["fn"].log_prob(value, *site["args"], **site["kwargs"])
     factor = data_factor(frame)
     scale = site["scale"] if factor == 1 else site["scale"] / factor
     log_prob = scale_and_mask(log_prob, scale, site["mask"])

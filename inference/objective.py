@@ -11,6 +11,7 @@ from torch import Tensor
 from ppgen.inference.layout import Layout
 from ppgen.inference.log_weights import LogWeights
 from ppgen.inference.pyro_loss import PyroLoss
+from ppgen.room import check_room
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Objective(PyroLoss):
         count = self.num_particles
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise ValueError(f"num_particles must be an integer of at least 1, got {count!r}.")
+        check_room("num_particles", count)
         if not isinstance(self.vectorize_particles, bool):
             raise TypeError(f"vectorize_particles must be True or False, got {self.vectorize_particles!r}.")
 

@@ -11,6 +11,7 @@ from ppgen.inference.hmc import HMC, HMCInfo
 from ppgen.inference.latent_density import STARTS, LatentDensity, Start, frozen
 from ppgen.inference.support import check_support
 from ppgen.pair import as_pair
+from ppgen.seeding import check_seed
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def sample_posterior(
         >>> samples.draws["z"].shape
         torch.Size([3, 20, 5, 2])
     """
+    check_seed(seed)
     pair = as_pair(pair)
     for name, number, least in (("num_samples", num_samples, 1), ("warmup_steps", warmup_steps, 0)):
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
@@ -108,6 +110,7 @@ def sample_posterior(
         raise TypeError(f"kernel must be an inference.HMC, got {type(kernel).__name__}.")
     x = as_batch(x, pair)
     pair.prepare(x)
+    x = as_batch(x, pair)  # parameters made at the first call decide the type
     with frozen(pair, seed) as generator:
         density = LatentDensity(pair, x, num_chains)
         check_support(pair, x)

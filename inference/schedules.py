@@ -1,11 +1,13 @@
 """Numbers that change in the course of training, as functions of a tensor that counts the steps."""
 
 import math
+import warnings
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -20,6 +22,11 @@ class Schedule:
         Args:
             steps: Steps taken so far, a scalar.
         """
+
+    @property
+    def duration(self) -> int:
+        """Steps after which the number stays what it is; 0 if that is not known, as in schedules of your own."""
+        return 0
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,11 @@ class Linear(Schedule):
                 "steps must be at least 1 and start and end finite and at least 0, got "
                 f"{self.steps}, {self.start}, {self.end}."
             )
+
+    @property
+    def duration(self) -> int:
+        """Steps after which the number is `end`."""
+        return self.steps if self.start != self.end else 0
 
     def value(self, steps: Tensor) -> Tensor:
         """The number after some steps."""
@@ -97,6 +109,11 @@ class Stages(Schedule):
     def __repr__(self) -> str:
         return f"Stages({dict(self.table)!r})"
 
+    @property
+    def duration(self) -> int:
+        """Steps after which the last stage has begun."""
+        return int(self.table[-1][0]) + 1 if len(self.table) > 1 else 0
+
     def at(self, steps: int) -> float:
         """The number after some steps, in Python: what a traced step freezes."""
         return next(number for step, number in reversed(self.table) if steps >= step)
@@ -112,6 +129,46 @@ class Stages(Schedule):
         for step, number in others:
             value = value.where(steps < step, number)
         return value
+
+
+def schedules(value: Any, name: str = "") -> Iterator[tuple[str, Schedule]]:
+    """Schedules in a specification, whatever they stand in, each with the words that lead to it.
+
+    Example:
+        >>> from ppgen import inference
+        >>> [name for name, _ in schedules(inference.ELBO(kl_weight=inference.Linear(1000)))]
+        ['ELBO(kl_weight=...)']
+    """
+    if isinstance(value, Schedule):
+        yield name, value
+    elif is_dataclass(value) and not isinstance(value, type):
+        for each in fields(value):
+            yield from schedules(getattr(value, each.name), f"{type(value).__name__}({each.name}=...)")
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from schedules(part, name)
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from schedules(part, name)
+
+
+def warn_of_unfinished(specification: Any, taken: int, total: int) -> None:
+    """Warn of schedules that have not come to their end when training ends: a warm-up that is longer than training.
+
+    Args:
+        specification: An inference.
+        taken: Steps of its schedules that earlier training has taken.
+        total: Steps of this training.
+    """
+    for name, schedule in schedules(specification):
+        end = taken + total
+        if schedule.duration > end:
+            last = float(schedule.value(torch.tensor(float(end - 1), dtype=torch.float64)))
+            warnings.warn(
+                f"{name} follows {schedule!r}, which ends after {schedule.duration} steps, and training ends after "
+                f"{end}, where it is {last:.3g}. Give it fewer steps, or train longer.",
+                stacklevel=3,
+            )
 
 
 def _pairs(table: Any) -> list[tuple[Any, Any]]:

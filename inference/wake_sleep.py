@@ -14,6 +14,7 @@ from ppgen.inference.iwelbo import IWELBO
 from ppgen.inference.layout import Layout
 from ppgen.inference.log_weights import LogWeights
 from ppgen.inference.objective import Objective
+from ppgen.switches import check_switches
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ class ReweightedWakeSleep(OwnGradient):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_switches(wake=self.wake, sleep=self.sleep)
         if not self.wake and not self.sleep:
             raise ValueError("wake and sleep are both False, so nothing trains the guide: set one of them.")
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
+from ppgen.room import check_room
+
 
 def positive_size(name: str, value: Any) -> int:
     """The value as a positive number of variables or units.
@@ -142,4 +144,5 @@ def _whole(name: str, value: Any, least: int) -> int:
         raise TypeError(f"{name} must be a whole number, such as 64; got {value!r}.")
     if size < least:
         raise ValueError(f"{name} must be at least {least}, got {size}.")
+    check_room(name, size)
     return size

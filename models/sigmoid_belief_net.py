@@ -11,6 +11,7 @@ from ppgen.models.arguments import positive_sizes
 from ppgen.models.sigmoid_layers import SigmoidLayer, SigmoidPrior
 from ppgen.models.vae import rows
 from ppgen.pair import GenerativeModel
+from ppgen.switches import check_switches
 
 
 class SigmoidBeliefNet(GenerativeModel):
@@ -57,6 +58,7 @@ class SigmoidBeliefNet(GenerativeModel):
         self, sizes: Sequence[int] = (784, 200, 200), nonlinear: bool = False, autoregressive: bool = False
     ) -> None:
         super().__init__()
+        check_switches(nonlinear=nonlinear, autoregressive=autoregressive)
         self.sizes = positive_sizes("sizes", sizes)
         if len(self.sizes) < 2:
             raise ValueError(f"sizes must name the visible layer and one latent layer or more, got {self.sizes}.")

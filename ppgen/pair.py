@@ -14,8 +14,11 @@ from pyro.infer.autoguide import AutoGuide
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from ppgen.arrays import in_dtype, parameter_dtype
 from ppgen.capture import Capture, CapturedParameters, attribute_name, prepare_modules
+from ppgen.dtypes import agreeing_dtypes, mixed_dtypes
 from ppgen.references import referenced_modules
+from ppgen.room import CheckedAllocations
 from ppgen.undisturbed import device_of, forked, keeping_buffers
 
 
@@ -94,11 +97,26 @@ class _PairMethods(nn.Module):
     def prepare(self, batch: Any) -> None:
         """Run model and guide once, so that parameters made at the first call exist; the random state is restored.
 
+        Parameters decide the floating-point type of the data. Those that are made at the first call meet data of
+        another type once, and where the program cannot do with both it is run again with data of theirs.
+
         Raises:
             ValueError: If an AutoGuide holds a latent site of the data plate: its size would be that of one batch; if a
                 law does not fit its plates.
+            TypeError: If the program uses two floating-point types that do not go together.
         """
         prepare_modules(self)
+        try:
+            self._run_once(batch)
+        except RuntimeError as error:
+            if len(mixed_dtypes(error)) < 2:
+                raise
+            with agreeing_dtypes(self):
+                self._run_once(in_dtype(batch, parameter_dtype(self)))
+        prepare_modules(self)  # an AutoGuide makes its modules at the first call
+        self._check_autoguides()
+
+    def _run_once(self, batch: Any) -> None:
         args, kwargs = split_batch(batch)
         with (
             forked(device_of(self, args, kwargs)),
@@ -109,8 +127,6 @@ class _PairMethods(nn.Module):
         ):
             guide_trace = poutine.trace(self.guide).get_trace(*args, **kwargs)  # type: ignore[arg-type]
             poutine.trace(poutine.replay(self.model, trace=guide_trace)).get_trace(*args, **kwargs)  # type: ignore[arg-type]
-        prepare_modules(self)  # an AutoGuide makes its modules at the first call
-        self._check_autoguides()
 
     def _check_autoguides(self) -> None:
         for guide in (module for module in self.modules() if isinstance(module, AutoGuide)):
@@ -148,12 +164,17 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> None:
-        if "_config" not in self.__dict__:
+        outermost = "_config" not in self.__dict__
+        if outermost:
             bound = signature.bind(self, *args, **kwargs)
             bound.apply_defaults()
             given = {name: value for name, value in bound.arguments.items() if name != "self"}
             object.__setattr__(self, "_config", {name: _plain(value) for name, value in given.items()})
-        init(self, *args, **kwargs)
+        if not outermost:
+            init(self, *args, **kwargs)
+            return
+        with CheckedAllocations(type(self).__name__):
+            init(self, *args, **kwargs)
 
     return wrapped
 

@@ -192,7 +192,7 @@ def test_sample_says_in_one_sentence_how_it_drew(rbm: str, tmp_path: Path, capsy
     for name in ("draws.npy", "draws.png"):
         out = str(tmp_path / name)
         assert main(["sample", rbm, "--num-samples", "8", "--num-chains", "4", "--sweeps", "3", "--output", out]) == 0
-        note = f"block Gibbs, 4 chains, R-hat of their free energies {drawn.rhat:.3f}"
+        note = f"block Gibbs, 4 chains, R-hat of their free energies and units {drawn.rhat:.3f}"
         assert capsys.readouterr().out == f"8 samples of RBM ({note}) written to {out}\n"
 
 

@@ -62,11 +62,13 @@ def test_r_hat_stands_above(rbm) -> None:
     """Catches a picture of chains without their convergence, or with that of other chains."""
     title = figures.completions(rbm, GIVEN, (2, 2), seed=3, **OPTIONS | {"num_chains": 8}).get_suptitle()
     rhat = ppgen.sample(rbm, 8, given=GIVEN, seed=3, **OPTIONS).rhat
-    assert f"R-hat of their free energies {rhat:.3f}, the largest of the rows" in title and "8 chains a row" in title
+    assert f"R-hat of their free energies and units {rhat:.3f}, the largest of the rows" in title
+    assert "8 chains a row" in title
     one = figures.completions(rbm, GIVEN[:1], (2, 2), **OPTIONS).get_suptitle()
     assert "largest" not in one
     sure = models.RBM.from_arrays(np.zeros((4, 3)), np.full(4, 80.0), np.zeros(3))
-    assert "R-hat of their free energies not defined" in figures.completions(sure, GIVEN[:2], **OPTIONS).get_suptitle()
+    title = figures.completions(sure, GIVEN[:2], **OPTIONS).get_suptitle()
+    assert "R-hat of their free energies and units not defined" in title
 
 
 def test_rows_that_are_no_images_are_strips(rbm) -> None:

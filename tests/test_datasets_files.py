@@ -326,3 +326,23 @@ def test_heavy_libraries_are_not_imported_with_the_package():
     for source in sources:
         for line in source.read_text().splitlines():
             assert not line.startswith(("import sklearn", "from sklearn", "import pooch", "from pooch")), source
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"image_shape": (-2, -3)}, ValueError, r"image_shape must hold positive whole numbers.*\(-2, -3\)"),
+        ({"image_shape": (1.5, 4)}, ValueError, "positive whole numbers"),
+        ({"image_shape": 6}, TypeError, "image_shape must hold positive whole numbers"),
+    ],
+)
+def test_shapes_of_images_are_positive(options, error, message):
+    """Catches a shape whose negative sizes have the right product."""
+    with pytest.raises(error, match=message):
+        datasets.load(np.eye(12, 6), **options)
+
+
+def test_labels_are_classes():
+    """Catches a negative class, which indexes from the end."""
+    with pytest.raises(ValueError, match="labels .* classes from 0 on, got -5 at row 2"):
+        datasets.load({"train": np.eye(12, 6), "train_labels": np.array([0, 1, -5] + [0] * 9)})

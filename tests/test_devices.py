@@ -1,5 +1,6 @@
 """Which device is meant, what it lacks, and that the simulated one behaves as a device does."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -149,6 +150,16 @@ def test_draws_come_from_the_device(sim: torch.device) -> None:
     with torch.random.fork_rng([sim], device_type="sim"):
         inside = torch.rand(2, device=sim)
     assert torch.equal(inside, torch.rand(2, device=sim))
+
+
+def test_deep_copies_are_made_there(sim: torch.device) -> None:
+    """Catches a copy of a buffer whose memory nobody allocated, which ended the process now and then."""
+    net = nn.BatchNorm1d(3).to(sim)
+    for _ in range(200):
+        copies = copy.deepcopy(net)
+        copies.running_mean.add_(1.0)
+    assert copies.running_mean.tolist() == [1, 1, 1] and net.running_mean.tolist() == [0, 0, 0]
+    assert {value.device for value in copies.state_dict().values()} == {sim}
 
 
 READS = {

@@ -1,7 +1,5 @@
 """Training: what a step, an epoch and a run do."""
 
-import math
-
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -10,7 +8,6 @@ import torch
 import ppgen
 from ppgen import datasets, inference, models
 from ppgen.training import DivergenceError
-from ppgen.training.early_stopping import Selection
 
 _ROWS = (torch.arange(60 * 6).reshape(60, 6) % 5 < 2).float()
 _DIGITS = datasets.load("digits", binarize="threshold")
@@ -205,17 +202,6 @@ def test_early_stopping_restores_the_best_epoch():
     assert run.state["stopped_by"] == "early stopping"
     assert _same(weights[best], _weights(pair))
     assert "restored" in repr(run)
-
-
-def test_a_selection_minimises_gaps_and_ignores_nan():
-    """Catches a free-energy gap that is maximised, and a NaN that becomes the best for ever."""
-    gap, value = Selection("free_energy_gap"), Selection("valid_value", patience=2)
-    for epoch, number in enumerate([math.nan, 3.0, 1.0, 2.0, math.nan], 1):
-        gap.update({"epoch": epoch, "free_energy_gap": number})
-        value.update({"epoch": epoch, "valid_value": number})
-    assert (gap.epoch, gap.value) == (3, 1.0)
-    assert (value.epoch, value.value) == (2, 3.0)
-    assert value.exhausted
 
 
 def test_metrics_under_a_negative_phase_are_never_an_unnormalised_number():

@@ -38,13 +38,16 @@ def _watching(seen):
 @pytest.mark.parametrize("kind", [torch.as_tensor, lambda x: x.numpy()], ids=["tensor", "array"])
 @pytest.mark.parametrize("shape", [(10, 4, 3), (10, 3), (10,)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64])
-def test_a_pair_gets_a_tensor_in_its_own_shape_and_type(shape, dtype, kind, alone):
-    """Catches data flattened, refused for want of columns, or rounded to float32 on the way to a user's programs."""
+def test_a_pair_gets_a_tensor_in_its_own_shape_and_in_the_type_of_its_parameters(shape, dtype, kind, alone):
+    """Catches data flattened, refused for want of columns, whole numbers made floats on the way to a user's programs,
+    and floats of two types in one run: parameters made at its first call decide."""
     seen: list = []
     data = torch.arange(torch.Size(shape).numel()).reshape(shape).to(dtype)
     given = kind(data) if alone else (data,)
     run = ppgen.fit(_watching(seen), given, epochs=1, batch_size=10, lr=1e-6, progress=False)
-    assert all(x.shape == data.shape and x.dtype == dtype for x in seen)
+    assert seen[0].dtype == dtype  # when there is no parameter yet
+    expected = torch.float32 if dtype.is_floating_point else dtype
+    assert all(x.shape == data.shape and x.dtype == expected for x in seen if x is not seen[0])
     assert seen[-1].flatten().sort().values.equal(data.flatten())
     assert len(ppgen.sample(run, 4)) == 4
 

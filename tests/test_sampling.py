@@ -16,7 +16,7 @@ from ppgen.distributions.layered_energy import EVEN
 from ppgen.graphs.threefry import make_key
 from ppgen.inference import compiled_kernel
 from ppgen.training import gibbs
-from ppgen.training.convergence import effective_sample_size, split_rhat
+from ppgen.training.convergence import UnitMoments, effective_sample_size, split_rhat, worst_rhat
 from ppgen.training.gibbs import Sweep, gibbs_chains
 
 _ROWS = (torch.arange(60 * 6).reshape(60, 6) % 5 < 2).float()
@@ -331,3 +331,53 @@ def test_effective_sample_size_is_that_of_arviz(memory):
     if memory >= 0:
         assert found == pytest.approx(draws.numel() * (1 - memory) / (1 + memory), rel=0.15)
     assert np.isnan(effective_sample_size(draws[:, :7])) and np.isnan(effective_sample_size(torch.ones(4, 20)))
+
+
+def _equal_modes() -> models.RBM:
+    """A machine whose states of all units off and all units on have equal weight and no way between."""
+    rbm = models.RBM(visible=20, hidden=20)
+    with torch.no_grad():
+        rbm.weight.fill_(0.8)
+        rbm.visible_bias.fill_(-8.0)
+        rbm.hidden_bias.fill_(-8.0)
+    return rbm
+
+
+def test_two_modes_of_equal_free_energy_are_told_apart():
+    """Catches chains that all start in one of two equal modes, and an R-hat of free energies alone, which is 1."""
+    options = {"num_chains": 20, "sweeps": 10, "warmup_steps": 20}
+    drawn = ppgen.sample(_equal_modes(), 80, seed=1, **options)
+    on = drawn.samples.mean(1) > 0.5
+    assert 0 < on.sum() < 80
+    assert drawn.rhat > 5
+    half = torch.full((1, 20), torch.nan)
+    half[0, 0] = 0.0
+    given = ppgen.sample(_equal_modes(), 80, given=half, seed=1, **options)
+    assert given.rhat > 5 and 0 < (given.samples.mean(-1) > 0.5).sum() < 80
+
+
+def test_persistent_chains_in_two_modes_are_told_apart():
+    """Catches R-hat of 1 where chains that training left stand in two modes and stay there."""
+    rbm = _equal_modes()
+    rbm.inference_state = {"hidden.chains": torch.arange(10.0).ge(5).float()[:, None].repeat(1, 20)}
+    assert ppgen.sample(rbm, 40, sweeps=5, warmup_steps=0).rhat > 5
+
+
+def test_units_moments_are_those_of_the_draws():
+    """Catches halves that are cut elsewhere, blocks of chains that are not joined, and units that do not move."""
+    draws = torch.randn(6, 11, 3, generator=torch.Generator().manual_seed(0)).cumsum(1)
+    draws[..., 2] = 0.3
+    moments = UnitMoments(11)
+    for block in draws.split([4, 2]):
+        for step in range(11):
+            moments.add(block[:, step])
+        moments.end_block()
+    found = moments.rhat()
+    for unit in range(2):
+        assert found[unit] == pytest.approx(split_rhat(draws[..., unit]), rel=1e-6)
+    assert found[2].isnan()
+    short = UnitMoments(3)
+    short.add(draws[:, 0])
+    short.end_block()
+    assert short.rhat().numel() == 0 and worst_rhat(1.2, short.rhat()) == 1.2
+    assert worst_rhat(float("nan"), torch.tensor([float("nan"), 3.0])) == 3.0

@@ -15,6 +15,7 @@ from ppgen.commands.options import Option, first_line, options_of
 from ppgen.commands.parser import Parser, given, read_config, split_positional, without
 from ppgen.commands.report import report
 from ppgen.datasets import Dataset
+from ppgen.room import check_room
 from ppgen.training.checkpoint import replacing
 from ppgen.training.fit import fit
 from ppgen.training.processes import is_writer, launcher
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     particles = command.values["num_particles"]
     if particles is not None and particles < 1:
         raise UsageError(f"--num-particles must be 1 or more, got {particles}")
+    check_room("--num-particles", particles or 1)
     run, data = train(command, shlex.join([*launcher(), "fit", *arguments]))
     if command.values["report"] and is_writer():
         values = command.values

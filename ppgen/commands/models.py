@@ -9,6 +9,7 @@ from ppgen import inference as inferences
 from ppgen import registry
 from ppgen.commands.errors import UsageError
 from ppgen.commands.options import REQUIRED, Option, options_of
+from ppgen.seeding import check_seed
 from ppgen.undisturbed import CPU, forked
 
 FROM_DATA = ("features", "visible", "vocabulary")
@@ -84,6 +85,7 @@ def build_model(cls: type, values: Mapping[str, Any], num_features: int, seed: i
     Raises:
         ValueError: If an argument is out of its range, or its size is not that of the data.
     """
+    check_seed(seed)
     arguments = model_arguments(cls, values, num_features)
     with forked(CPU, seed):
         return cls(**arguments)

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
             np.save(file, np.asarray(draws))
         note = ""
         if draws.rhat is not None:
-            note = f"block Gibbs, {draws.num_chains} chains, R-hat of their free energies {draws.rhat:.3f}"
+            note = f"block Gibbs, {draws.num_chains} chains, R-hat of their free energies and units {draws.rhat:.3f}"
     count, model = values["num_samples"], type(run.pair).__name__
     print(f"{count} samples of {model}{f' ({note})' if note else ''} written to {path}")
     return 0

@@ -176,6 +176,8 @@ def _num_features(source: Source, expected: int | None) -> int:
 
 def _image_shape(source: Source, given: tuple[int, ...] | None, num_features: int) -> tuple[int, ...] | None:
     if given is not None:
+        if not all(isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size > 0 for size in given):
+            raise ValueError(f"image_shape must hold positive whole numbers, such as (28, 28), got {tuple(given)}.")
         if math.prod(given) != num_features:
             raise ValueError(
                 f"image_shape={tuple(given)} has {math.prod(given)} pixels, a row {num_features} features."
@@ -199,5 +201,11 @@ def _labels(source: Source, divided: dict[str, tuple[str, np.ndarray]]) -> dict[
             )
         if values.dtype.kind not in "bui":
             raise ValueError(f"The {key} labels of data set {source.name!r} must be integers, got {values.dtype}.")
+        if values.dtype.kind == "i" and values.size and values.min() < 0:
+            row = int((values < 0).argmax())
+            raise ValueError(
+                f"The {key} labels of data set {source.name!r} must be classes from 0 on, got {values[row]} at row "
+                f"{row}. Leave rows without a class out of the labelled array."
+            )
         labels[split] = torch.from_numpy(values[positions].astype(np.int64))
     return labels or None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ppgen.arrays import checked_array
 from ppgen.datasets.dataset import SPLITS
 from ppgen.datasets.source import Source
 
@@ -92,15 +93,11 @@ def as_numpy(data: Any, what: str) -> np.ndarray:
     Raises:
         TypeError: If `data` is no array or tensor of booleans, integers or floats.
     """
-    if isinstance(data, Tensor):
-        values = data.detach().cpu()
-        data = (values.float() if values.dtype.is_floating_point and values.element_size() < 4 else values).numpy()
-    if not hasattr(data, "__array__"):
-        raise TypeError(f"The {what} must be a NumPy array or a tensor, got {type(data).__name__}.")
-    array = data if isinstance(data, np.ndarray) else np.asarray(data)
-    if array.dtype.kind not in "buif":
-        raise TypeError(f"The {what} must be booleans, integers or floats, got dtype {array.dtype}.")
-    return array
+    found = checked_array(data, f"The {what}")
+    if not isinstance(found, Tensor):
+        return found
+    values = found.detach().cpu()
+    return (values.float() if values.dtype.is_floating_point and values.element_size() < 4 else values).numpy()
 
 
 def mapped_npz(path: Path) -> dict[str, np.ndarray]:

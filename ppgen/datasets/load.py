@@ -1,6 +1,6 @@
 """One door to all data: registered names, files, arrays and tensors."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,17 @@ from typing import Any
 from torch import Tensor
 
 from ppgen import registry
+from ppgen.arrays import TorchData, checked_array, is_array
 from ppgen.datasets.binarization import check_binarize
 from ppgen.datasets.build import build
 from ppgen.datasets.dataset import Dataset
 from ppgen.datasets.files import SUFFIXES, source_of_arrays, source_of_file
 from ppgen.datasets.source import Size, Source
+from ppgen.switches import check_switches
+
+_WANTED = (
+    "{} must be a registered name, the path of a .npy or .npz file, an array, a tensor or a mapping of arrays, got {}."
+)
 
 
 def load(
@@ -68,9 +74,12 @@ def load(
         >>> digits.train[:128].shape, digits.labels["test"].shape
         (torch.Size([128, 64]), torch.Size([300]))
     """
+    check_switches(optional=("memory_map",), packed=packed, memory_map=memory_map)
     check_binarize(binarize)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed must be an int, 0 or more, got {seed!r}.")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be an int, 0 or more and below 2^63, got {seed!r}.")
+    if image_shape is not None and (isinstance(image_shape, str) or not isinstance(image_shape, Iterable)):
+        raise TypeError(f"image_shape must hold positive whole numbers, such as (28, 28), got {image_shape!r}.")
     return build(
         _source(name, root, packed, memory_map),
         binarize=binarize,
@@ -107,7 +116,11 @@ def as_dataset(data: Any, *, valid_size: Size = None, test_size: Size = None, **
                 "Give them to ppgen.datasets.load."
             )
         return data
+    if isinstance(data, TorchData):
+        checked_array(data, "data")
     if not isinstance(data, (str, PathLike)):
+        if not (isinstance(data, Mapping) or is_array(data)):
+            raise TypeError(_WANTED.format("data", type(data).__name__))
         held = data if isinstance(data, Mapping) else ()
         valid_size = 0 if valid_size is None and "valid" not in held else valid_size
         test_size = 0 if test_size is None and "test" not in held else test_size
@@ -133,12 +146,9 @@ def _source(name: Any, root: str | PathLike | None, packed: bool, memory_map: bo
         if packed or memory_map is not None:
             raise ValueError("packed and memory_map are for files and arrays of your own, not for registered names.")
         return _loader(name)(root)
-    if isinstance(name, Tensor) or isinstance(name, Mapping) or hasattr(name, "__array__"):
+    if isinstance(name, Mapping) or is_array(name):
         return source_of_arrays(name, packed=packed)
-    raise TypeError(
-        "name must be a registered name, the path of a .npy or .npz file, an array, a tensor or a mapping of "
-        f"arrays, got {type(name).__name__}."
-    )
+    raise TypeError(_WANTED.format("name", type(name).__name__))
 
 
 def _looks_like_file(name: str) -> bool:

@@ -15,7 +15,10 @@ from ppgen.evaluation.estimate import with_error
 from ppgen.evaluation.program import Program, examine
 from ppgen.inference.hmc import HMC
 from ppgen.inference.layout import element_law
+from ppgen.inference.points import check_no_points
 from ppgen.pair import as_pair
+from ppgen.seeding import check_seed
+from ppgen.switches import check_switches
 from ppgen.training.refine import check_settings, refine
 
 METHODS = ("ais", "importance")
@@ -170,6 +173,8 @@ def approximation_gap(
         >>> dict(found.dataset.sizes), found.family
         ({'data': 6}, 'normal')
     """
+    check_switches(progress=progress)
+    check_seed(seed)
     check_settings(steps, lr, family, 1, num_samples)
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
@@ -238,6 +243,11 @@ def _check_sites(program: Program) -> None:
             "The pair has no latent site, so that the ELBO is log p(x) and there is no gap. Use "
             "evaluation.log_likelihood(pair, x)."
         )
+    check_no_points(
+        layout.points,
+        "its ELBO",
+        "evaluation.log_likelihood(pair, x, method='ais') gives log p(x); for a gap give a guide that draws the site.",
+    )
     for name in program.inexact_sites or layout.latent:
         law = layout.guide_laws[name]
         if not (program.energies or law.support.is_discrete):

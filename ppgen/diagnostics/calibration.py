@@ -19,6 +19,8 @@ from ppgen.evaluation.state import evaluating
 from ppgen.inference.machine_kernel import MachineKernel, check_count
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
+from ppgen.seeding import check_seed
+from ppgen.switches import check_switches
 
 CHUNK = 10_000  # draws x rows at once
 GUIDE_SAMPLES, CHAIN_SAMPLES = 99, 500
@@ -97,6 +99,8 @@ def simulation_based_calibration(
         >>> diagnostics.simulation_based_calibration(rbm, num_simulations=200).calibrated  # its guide is exact
         True
     """
+    check_switches(vectorize_particles=vectorize_particles, progress=progress)
+    check_seed(seed)
     run, pair = pair, as_pair(pair)
     count = _check(posterior, num_simulations, num_samples, num_chains, warmup_steps, level, chunk, quantities)
     like = batch_like(run, pair, x, num_simulations)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ppgen import inference
 from ppgen.diagnostics.calibration_sites import Latents, Sites
 from ppgen.inference.layout import sites
+from ppgen.inference.points import check_no_points
 from ppgen.pair import AnyPair
 from ppgen.training.convergence import effective_sample_size
 
@@ -66,6 +67,11 @@ def drawn_by_pair(
         return found.densities(part, values)
 
     if kernel is None:
+        check_no_points(
+            found.layout.points,
+            "ranks among its draws, which are all the same,",
+            "Rank chains, posterior=ppgen.inference.HMC(), or give a guide that draws the site.",
+        )
         count = settings["num_samples"]
 
         def by_guide(first: int, last: int, part: Any) -> Latents:

@@ -17,12 +17,14 @@ from ppgen.evaluation.partition import enumerable
 from ppgen.evaluation.program import examine
 from ppgen.evaluation.sandwich import PartitionSandwich
 from ppgen.pair import as_pair
+from ppgen.seeding import check_seed
 
 FAR = 0.05  # of |log p(x)|: a gap that decides between models
 LEAST_GAP = 1.0  # nats; below it a gap is small whatever the data are
 _Z = 4.0  # standard errors from which a difference is none of chance
 _LADDER: dict[str, Any] = {"num_chains": 100, "betas": 1000}
 _ELBO_PARTICLES = 10
+_POINTS: dict[str, Any] = {"num_chains": 16, "betas": 200}  # annealing of each datum, where the guide gives no weights
 _SWEEPS = 20
 
 
@@ -75,6 +77,7 @@ def check(
         >>> [finding.name for finding in found.findings]
         ['log-likelihood', 'gap of the guide', 'Pareto k', 'latent units']
     """
+    check_seed(seed)
     given, pair = pair, as_pair(pair)
     for name, number, least in (
         ("num_particles", num_particles, 2),
@@ -90,7 +93,9 @@ def check(
     rows, some = _part(every, max_rows, seed)
     findings, details = [], dict[str, Any]()
     common: dict[str, Any] = {"seed": seed}
-    inexact, latents = bool(program.inexact_sites), latents_of(program)
+    points = program.layout.points
+    common |= _POINTS if points else {}
+    inexact, latents = bool(program.inexact_sites) and not points, latents_of(program)
     own = any(energy.batch_shape for energy in program.energies.values())  # each row has a log Z of its own
     known = partitions is not None or not program.energies
     if program.energies and not own:
@@ -103,6 +108,8 @@ def check(
     if estimate is None:
         estimate = estimate_log_likelihood(given, rows, num_particles=num_particles, **common)
     findings.insert(0, _likelihood_finding(estimate))
+    if points:
+        findings.append(_point_finding(points))
     if inexact:
         elbo = estimate_log_likelihood(given, rows, method="elbo", num_particles=_ELBO_PARTICLES, **common)
         same = log_likelihood is None or (known and not some)  # the same rows and the same log Z
@@ -119,7 +126,8 @@ def check(
         details["free_energies"] = free
         findings += _free_energy_findings(free, train is not None)
     elif train is not None:
-        findings.append(_generalisation_finding(given, pair, train, rows, inexact, seed, max_rows))
+        how: dict[str, Any] = {"method": "elbo", "num_particles": _ELBO_PARTICLES} if inexact else {"method": "auto"}
+        findings.append(_generalisation_finding(given, pair, train, rows, {**common, **how}, max_rows))
     count = len(every) if log_likelihood is not None or not some else len(rows)
     subject = f"{type(pair).__name__} on {count} row{'' if count == 1 else 's'}" + (
         f" (a part of {len(every)})" if count < len(every) else ""
@@ -188,6 +196,14 @@ def _gap_finding(estimate: Estimate, elbo: Estimate, latents: Latents) -> Findin
     )
 
 
+def _point_finding(points: tuple[str, ...]) -> Finding:
+    return Finding(
+        "guide",
+        f"it gives {', '.join(map(repr, points))} a point and no law (MAP), so that there is no bound, no gap and no "
+        "weights: log p(x) is annealed from the prior, and what training reports is the log joint at the point",
+    )
+
+
 def _pareto_finding(estimate: Estimate, latents: Latents) -> Finding:
     bad, count = estimate.num_bad_pareto_k or 0, estimate.num_data or 1
     share = bad / count
@@ -222,7 +238,7 @@ def _free_energy_findings(free: Any, both: bool) -> list[Finding]:
     told = {kind: (text, advice) for kind, text, advice in free.told}
     rhat = Finding(
         "R-hat of the chains",
-        f"{free.rhat:.3f} of their free energies",
+        f"{free.rhat:.3f} of their free energies and units",
         *told.get("mixing", (None, None)),
         values={"rhat": float(free.rhat)},
     )
@@ -246,16 +262,15 @@ def _free_energy_findings(free: Any, both: bool) -> list[Finding]:
 
 
 def _generalisation_finding(
-    pair: Any, bare: Any, train: Any, rows: Any, inexact: bool, seed: int, most: int | None
+    pair: Any, bare: Any, train: Any, rows: Any, how: dict[str, Any], most: int | None
 ) -> Finding:
     """How much lower the bound (or log p(x) itself) of new data lies."""
-    how: dict[str, Any] = {"method": "elbo", "num_particles": _ELBO_PARTICLES} if inexact else {"method": "auto"}
-    part, _ = _part(Rows(train, bare), most, seed)
-    seen, new = (estimate_log_likelihood(pair, each, seed=seed, **how) for each in (part, rows))
+    part, _ = _part(Rows(train, bare), most, how["seed"])
+    seen, new = (estimate_log_likelihood(pair, each, **how) for each in (part, rows))
     gap = seen.value - new.value
     error = math.hypot(seen.data_se or 0.0, new.data_se or 0.0)
     far = gap > max(LEAST_GAP, FAR * abs(new.value)) and gap > _Z * error
-    what = "ELBO" if inexact else "log-likelihood"
+    what = "ELBO" if how["method"] == "elbo" else "log-likelihood"
     return Finding(
         "overfitting",
         f"{what} of training data {with_error(gap, error)} nats per datum above that of new data",

@@ -16,11 +16,15 @@ from ppgen import inference
 from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates
 from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites, unconditioned
 from ppgen.inference.log_weights import PARTICLES
+from ppgen.inference.missing import filled
 from ppgen.pair import AnyPair, split_batch
+from ppgen.room import check_room
 from ppgen.trees import Group, to_array
 from ppgen.undisturbed import forked
 
 CHUNK = 10_000  # draws x rows at once
+JOINT = "joint"
+"""Variable of `log_likelihood` with the sum over the observed sites of a datum, where it has several."""
 
 
 class EventNames(Messenger):
@@ -46,6 +50,7 @@ class Collector:
         vectorize: False for programs that cannot broadcast over draws.
         dims: The user's names of dimensions, by site.
         names: The model's own, filled by the first run.
+        left_out: What was left out and why, filled by the runs.
     """
 
     pair: AnyPair
@@ -55,6 +60,9 @@ class Collector:
     dims: Mapping[str, Sequence[str]] | None
     groups: dict[str, Group] = field(default_factory=dict)
     names: EventNames = field(default_factory=EventNames)
+    left_out: list[str] = field(default_factory=list)
+    layout: Layout | None = None
+    observed: list[str] = field(default_factory=list)
 
     def posterior(self, batch: Any, *, predictive: bool, log_likelihood: bool) -> None:
         """Draws of the guide, their densities under both programs, and the data that the model observes."""
@@ -67,16 +75,39 @@ class Collector:
             if predictive:
                 self._add_predictive("posterior_predictive", batch, guide, model, count, layout)
         self._add_all_observed(model, layout)
+        if layout.points:
+            self.left_out.append(
+                f"log_q and log_weight, as the guide gives {', '.join(layout.points)} a point and no law (MAP)"
+            )
+        self.layout, self.observed = layout, self._data(model)
 
     def group(self, name: str) -> Group:
         """The group of that name, made at the first call."""
         return self.groups.setdefault(name, Group())
 
     def predictions(self, batch: Any) -> None:
-        """Observed sites drawn anew, given draws of the guide."""
+        """Observed sites drawn anew, given draws of the guide; of new data they may be without a value."""
+        if self.layout is not None and self._unobserved(batch, self.layout):
+            self._predict(batch, self.layout)
+            return
         layout = find_layout(self.pair, batch)
         for count, guide, model in self._pairs_of_traces(batch, layout):
             self._add_predictive("predictions", batch, guide, model, count, layout)
+
+    def _unobserved(self, batch: Any, layout: Layout) -> list[str]:
+        """Sites that the data had values for and this batch has none, as that of `model(x, y=None)`."""
+        with forked(self.pair.device):
+            guide = self._run(self.pair.guide, batch, 1, layout)
+            trace = self._run(poutine.replay(self.pair.model, trace=guide), batch, 1, layout)
+        stated = sites(trace)
+        return [name for name in self.observed if name in stated and not stated[name]["is_observed"]]
+
+    def _predict(self, batch: Any, layout: Layout) -> None:
+        for count in self._counts(batch):
+            for part in [count] if self.vectorize else [1] * count:
+                guide = self._run(self.pair.guide, batch, part, layout)
+                model = self._run(unconditioned(poutine.replay(self.pair.model, trace=guide)), batch, part, layout)
+                self._add("predictions", model, [name for name in self.observed if name in sites(model)], part, layout)
 
     def prior(self, batch: Any) -> None:
         """Draws of the model without data."""
@@ -181,7 +212,9 @@ class Collector:
             values, dims = [inside.sum(1) + outside for inside, outside in (log_p, log_q)], []
         else:
             values, dims = [log_p[0], log_q[0]], plate
-        named = {"log_p": values[0], "log_q": values[1], "log_weight": values[0] - values[1]}
+        named = {"log_p": values[0]}
+        if not layout.points:  # a point has no log q, and its weight is the log joint
+            named |= {"log_q": values[1], "log_weight": values[0] - values[1]}
         for name, value in named.items():
             stats.add(name, to_array(value), dims)
         stats.add("lp", to_array(log_p[0].sum(1) + log_p[1]), [])
@@ -189,11 +222,16 @@ class Collector:
             self._add_log_likelihood(model, count, layout)
 
     def _add_log_likelihood(self, model: poutine.Trace, count: int, layout: Layout) -> None:
+        each: dict[str, Any] = {}
         for name in _observed(model):
             site = sites(model)[name]
             if site["value"].numel() and data_frame(site, layout.plate) is not None:
-                value = to_array(site_log_density(site, count, layout))
-                self.group("log_likelihood").add(name, value, [layout.plate])
+                each[name] = to_array(site_log_density(site, count, layout))
+        group = self.group("log_likelihood")
+        for name, value in each.items():
+            group.add(name, value, [layout.plate])
+        if len(each) > 1 and JOINT not in each:
+            group.add(JOINT, sum(each.values()), [layout.plate])
 
     def _add_all_observed(self, model: poutine.Trace, layout: Layout) -> None:
         for name in self._data(model):
@@ -243,7 +281,8 @@ def log_density(trace: poutine.Trace, count: int, layout: Layout) -> tuple[Tenso
 def site_log_density(site: Any, count: int, layout: Layout) -> Tensor:
     """Log-density of a site with its scale and mask, float64: (draws, rows), outside the plate (draws,)."""
     frame = data_frame(site, layout.plate)
-    log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    value = filled(site) if site["is_observed"] else site["value"]
+    log_prob = site["fn"].log_prob(value, *site["args"], **site["kwargs"])
     log_prob = scale_and_mask(log_prob, site["scale"] / data_factor(frame), site["mask"])
     value, names = arrange(log_prob, 0, plates(site, [PARTICLES]), count, layout.particle_dim)
     others = [index for index, name in enumerate(names, start=1) if name != layout.plate]
@@ -259,3 +298,5 @@ def check_counts(**counts: Any) -> None:
     for name, value in counts.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a positive integer, got {value!r}.")
+        if name != "chunk":
+            check_room(name, value)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ppgen.diagnostics.comparison_cell import FINISHED, Cell, run_cell
 from ppgen.diagnostics.comparison_plan import check_budget, plan
+from ppgen.switches import check_switches
 
 EPOCHS = 20
 NETCDF, TEXT, FIGURE = "comparison.nc", "comparison.txt", "comparison.png"
@@ -97,6 +98,7 @@ def compare_inferences(
         >>> dict(found.sizes)["inference"], found.log_likelihood.dims
         (2, ('model', 'inference', 'seed'))
     """
+    check_switches(progress=progress)
     check_budget(processes, num_particles, gradient_rows, gradient_draws)
     if epochs is None and steps is None:
         epochs = EPOCHS

@@ -8,6 +8,7 @@ import numpy as np
 
 from ppgen.diagnostics.mosaic import as_images, draw_rows, limits_of, tile, within_unit
 from ppgen.pair import as_pair
+from ppgen.seeding import check_seed
 
 MISSING = "#f4cda5"  # neither a grey level nor the gap between images
 
@@ -57,6 +58,7 @@ def completions(
         >>> [text.get_text() for text in figure.axes[0].texts]
         ['given', 'draws', 'mean of draws']
     """
+    check_seed(seed)
     from ppgen.training import sample
 
     if isinstance(num_samples, bool) or not isinstance(num_samples, int) or not 1 <= num_samples <= num_chains:
@@ -79,7 +81,7 @@ def completions(
     several = ", the largest of the rows" if len(blocks["given"]) > 1 and told != "not defined" else ""
     title = (
         f"{type(as_pair(pair)).__name__}: block Gibbs given a part, {num_chains} chains a row\n"
-        f"R-hat of their free energies {told}{several}"
+        f"R-hat of their free energies and units {told}{several}"
     )
     if as_images(blocks["given"], image_shape) is None:
         del blocks["draws"]

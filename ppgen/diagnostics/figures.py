@@ -22,6 +22,7 @@ from ppgen.evaluation.state import evaluating
 from ppgen.inference.layout import sites, unconditioned
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair, split_batch
+from ppgen.seeding import check_seed
 
 __all__ = [
     "comparison",
@@ -67,6 +68,7 @@ def samples(
         >>> [axes.get_title() for axes in figure.axes]
         ['draws', 'means of their law given the latents']
     """
+    check_seed(seed)
     from ppgen.training import sample
 
     drawn = sample(pair, num_samples, seed=seed, **options)
@@ -75,7 +77,7 @@ def samples(
         panels["means of their law given the latents"] = _rows(drawn.means)
     note = ""
     if drawn.rhat is not None:
-        note = f"\nblock Gibbs, {drawn.num_chains} chains, R-hat of their free energies {drawn.rhat:.3f}"
+        note = f"\nblock Gibbs, {drawn.num_chains} chains, R-hat of their free energies and units {drawn.rhat:.3f}"
     return _panels(
         panels,
         image_shape,
@@ -115,6 +117,7 @@ def reconstructions(
         >>> [axes.get_title() for axes in figures.reconstructions(vae, torch.ones(8, 16), (4, 4)).axes]
         ['data', 'mean of the reconstructions over 50 draws of the guide']
     """
+    check_seed(seed)
     pair = as_pair(pair)
     data, mean = _reconstruct(pair, x, num_samples, seed)
     title = f"mean of the reconstructions over {num_samples} draws of the guide"

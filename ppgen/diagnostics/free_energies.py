@@ -14,6 +14,7 @@ from ppgen.inference.layout import find_layout
 from ppgen.inference.machines import undirected_sites
 from ppgen.inference.support import check_support
 from ppgen.pair import as_pair
+from ppgen.seeding import check_seed
 from ppgen.training.sampling import sample
 
 ROWS_AT_ONCE = 2_000
@@ -82,8 +83,8 @@ class FreeEnergies:
             found.append(
                 (
                     "mixing",
-                    f"R-hat of the chains' free energies is {self.rhat:.3f} (limit {RHAT_LIMIT}): they do not mix, and "
-                    "so neither samples nor the negative phase follow the model",
+                    f"R-hat of the chains' free energies and units is {self.rhat:.3f} (limit {RHAT_LIMIT}): they do "
+                    "not mix, and so neither samples nor the negative phase follow the model",
                     "More sweeps, or inference.TemperedPCD.",
                 )
             )
@@ -173,6 +174,7 @@ def free_energies(
         >>> sorted(found.values), found.warnings
         (['chains', 'train'], ())
     """
+    check_seed(seed)
     given, pair = pair, as_pair(pair)
     for name, number, least in (("num_samples", num_samples, 0), ("max_rows", max_rows, 1)):
         if not (name == "max_rows" and number is None) and (

@@ -12,6 +12,8 @@ from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair
+from ppgen.seeding import check_seed
+from ppgen.switches import check_switches
 from ppgen.trees import make_tree
 
 
@@ -81,6 +83,9 @@ def from_chains(
         >>> sorted(tree.sample_stats)
         ['acceptance_rate', 'accepted', 'diverging', 'energy', 'energy_error', 'log_p', 'lp', 'step_size']
     """
+    check_switches(prior=prior, posterior_predictive=posterior_predictive, log_likelihood=log_likelihood)
+    check_switches(vectorize_particles=vectorize_particles)
+    check_seed(seed)
     check_counts(chunk=chunk)
     if (pair is None) != (x is None):
         raise ValueError(

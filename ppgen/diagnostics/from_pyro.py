@@ -9,11 +9,13 @@ from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
+from ppgen.diagnostics.collect import JOINT
 from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates
 from ppgen.diagnostics.given_draws import Substitute
 from ppgen.inference.chains import batch_dims
 from ppgen.inference.layout import sites
 from ppgen.inference.pyro_kernel import PyroKernel
+from ppgen.switches import check_switches
 from ppgen.trees import Group, make_tree, to_array
 from ppgen.undisturbed import device_of, forked
 
@@ -30,11 +32,11 @@ def from_pyro(
     """Return the draws of a `pyro.infer.MCMC` run, with any kernel, as an `xarray.DataTree` for ArviZ.
 
     Groups: `posterior`, with what the model computes from the draws (`pyro.deterministic`); `sample_stats` with
-    `diverging` where the kernel tells it, and `lp`, log p(x, z) in nats; `log_likelihood` of the observed sites and
-    `observed_data`; and `prior`, `prior_predictive` and `posterior_predictive` from draws of
-    `pyro.infer.Predictive`, if given. Dimensions are chain, draw, the plates by name, then `<site>_dim_0`, ... for
-    event dimensions, or the names in the site's `infer={"event_dims": ...}`. The acceptance rate, which Pyro keeps
-    for whole chains, is in `attrs["acceptance_rate"]`.
+    `diverging` where the kernel tells it, and `lp`, log p(x, z) in nats; `log_likelihood` of the observed sites (with
+    several also their sum `joint`, to leave out a datum) and `observed_data`; and `prior`, `prior_predictive` and
+    `posterior_predictive` from draws of `pyro.infer.Predictive`, if given. Dimensions are chain, draw, the plates by
+    name, then `<site>_dim_0`, ... for event dimensions, or the names in the site's `infer={"event_dims": ...}`. The
+    acceptance rate, which Pyro keeps for whole chains, is in `attrs["acceptance_rate"]`.
 
     Chains that a kernel of `ppgen.inference` moves together (`kernel.to_pyro(num_chains=...)`) are chains here too,
     and `sample_stats` holds what that kernel tells of each step.
@@ -65,6 +67,7 @@ def from_pyro(
         >>> dict(diagnostics.from_pyro(mcmc).log_likelihood.sizes)
         {'chain': 1, 'draw': 5, 'data': 3}
     """
+    check_switches(log_likelihood=log_likelihood)
     if not hasattr(mcmc, "get_samples") or not hasattr(mcmc, "kernel"):
         raise TypeError(
             f"mcmc must be a run of pyro.infer.MCMC, got {type(mcmc).__name__}; for a trained guide use from_pyro_svi."
@@ -225,6 +228,7 @@ def _add_log_likelihood(
     for name, values in computed.items():
         _add_value(groups, "posterior", name, torch.stack(values), functions[name], dims)
     groups.setdefault("sample_stats", Group()).add("lp", to_array(torch.stack(lp)), [])
+    group = groups.setdefault("log_likelihood", Group())
     for name, values in found.items():
         frames = plates(example[name])
         value = torch.stack(values)
@@ -232,7 +236,24 @@ def _add_log_likelihood(
         value = value.reshape(num_draws, *(1,) * (-draw_dim - value.dim()), *value.shape[1:])
         value, inferred = arrange(value, 0, frames, num_draws, draw_dim)
         named = name_dimensions(name, inferred, None, {})
-        groups.setdefault("log_likelihood", Group()).add(name, to_array(value.double()), named)
+        group.add(name, to_array(value.double()), named)
+    _add_joint(group)
+
+
+def _add_joint(group: Group) -> None:
+    """Add the sum over the observed sites, if there are several, of the dimensions that all of them have."""
+    names = list(group.dims)
+    common = [dim for dim in group.dims[names[0]] if all(dim in group.dims[name] for name in names)] if names else []
+    if len(names) < 2 or not common or JOINT in names:
+        return
+    total: Any = 0.0
+    for name in names:
+        (array,), dims = group.arrays[name], group.dims[name]
+        others = tuple(axis for axis, dim in enumerate(dims, start=1) if dim not in common)
+        left = [dim for dim in dims if dim in common]
+        order = [0, *(1 + left.index(dim) for dim in common)]
+        total = total + array.sum(others).transpose(order)
+    group.add(JOINT, total, common)
 
 
 def _check_draws(group: str, name: str, value: Any, expected: int) -> None:

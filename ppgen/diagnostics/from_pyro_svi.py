@@ -9,6 +9,8 @@ from ppgen.diagnostics.undirected import add_prior, partitions, whole_batch
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair
+from ppgen.seeding import check_seed
+from ppgen.switches import check_switches
 from ppgen.trees import check_sample_dims, make_tree
 
 
@@ -33,7 +35,9 @@ def from_pyro_svi(
     r"""Draw from the guide of a trained pair, and return all that ArviZ can use as an `xarray.DataTree`.
 
     Groups: `posterior` (every latent site), `posterior_predictive`, `log_likelihood` (of each datum, summed
-    over its other plates), `sample_stats`, `prior` and `prior_predictive`, `predictions`, `observed_data`.
+    over its other plates; with several observed sites also their sum `joint`, which is what leaving out a datum needs:
+    `arviz_stats.loo(tree, var_name="joint")`), `sample_stats`, `prior` and `prior_predictive`, `predictions`,
+    `observed_data`.
     Dimensions are those of the draws, then the plates by name, then `<site>_dim_0`, ... for event dimensions.
     Bits are stored as int8.
 
@@ -51,7 +55,8 @@ def from_pyro_svi(
         pair: A model of the zoo, a `ppgen.Pair` or a run.
         x: Data, (rows, features); for programs with several arguments a tuple or a mapping.
         num_samples: Draws of the guide.
-        predictions: Other data, of which to draw the observed sites anew: q(z | predictions), then p(x | z).
+        predictions: Other data, of which to draw the observed sites anew: q(z | predictions), then p(x | z). Of
+            `model(x, y=None)` inputs alone will do, `(x_new,)` beside data `(x, y)`, if the guide takes them too.
         prior: Whether to draw from the model without data, into `prior` and `prior_predictive`.
         posterior_predictive: Whether to draw the observed sites anew.
         log_likelihood: Whether to keep the log-likelihood of the observed sites.
@@ -87,6 +92,9 @@ def from_pyro_svi(
         >>> sorted(tree.sample_stats)
         ['log_p', 'log_q', 'log_weight', 'lp']
     """
+    check_switches(prior=prior, posterior_predictive=posterior_predictive, log_likelihood=log_likelihood)
+    check_switches(vectorize_particles=vectorize_particles)
+    check_seed(seed)
     pair = as_pair(pair)
     names = check_sample_dims(sample_dims)
     check_counts(num_samples=num_samples, chunk=chunk)
@@ -100,7 +108,7 @@ def from_pyro_svi(
         with evaluating(pair, seed + 1), inference.attach(log_partition=known):
             collector.predictions(whole_batch(pair, predictions))
     left_out = add_prior(collector, batch, energies, sampler, seed + 2) if prior else []
-    left_out += unknown
+    left_out += [*unknown, *collector.left_out]
     return make_tree(
         collector.groups,
         sample_dims=names,

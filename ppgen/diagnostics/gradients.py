@@ -17,6 +17,7 @@ from ppgen.inference import Inference, Objective
 from ppgen.inference.layout import find_layout
 from ppgen.modes import keeping_modes
 from ppgen.pair import AnyPair, as_pair, keeping_buffers
+from ppgen.seeding import check_seed
 from ppgen.undisturbed import forked
 
 LEAST_DRAWS = 20
@@ -93,6 +94,7 @@ def compare_estimators(
         >>> dict(found.sizes), str(found.reference.values[0])
         ({'inference': 2, 'parameter': 3}, 'ELBO(num_particles=10), enumerated')
     """
+    check_seed(seed)
     import xarray as xr
 
     for name, number, least in (

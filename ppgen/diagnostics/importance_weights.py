@@ -14,6 +14,8 @@ from ppgen.evaluation.program import examine
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.layout import find_layout
 from ppgen.pair import AnyPair, as_pair
+from ppgen.seeding import check_seed
+from ppgen.switches import check_switches
 
 LEAST_PARTICLES = 100  # a tail of twenty draws; with fewer the limit below is under 0.5, and k is mostly noise
 
@@ -144,8 +146,10 @@ def importance_weights(
         >>> dict(found.dataset.sizes), sorted(found.dataset)
         ({'data': 5}, ['ess', 'log_likelihood', 'log_likelihood_se', 'pareto_k', 'relative_ess'])
     """
+    check_seed(seed)
     import xarray as xr
 
+    check_switches(vectorize_particles=vectorize_particles)
     if isinstance(num_particles, bool) or not isinstance(num_particles, int) or num_particles < LEAST_PARTICLES:
         raise ValueError(
             f"num_particles must be an integer of at least {LEAST_PARTICLES}, so that the weights have a tail to fit; "
@@ -176,7 +180,7 @@ def importance_weights(
         coords={pair.plate: np.arange(len(found["ess"]))},
         attrs={"model": type(pair).__name__, "num_particles": num_particles, "seed": seed},
     )
-    latents = latents_of(examine(pair, Rows(x, pair)))
+    latents = latents_of(examine(pair, Rows(x, pair), chunk))
     return ImportanceWeights(dataset, estimate, num_particles, pareto_limit(num_particles), latents)
 
 

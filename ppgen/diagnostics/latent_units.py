@@ -20,6 +20,8 @@ from ppgen.evaluation.program import Program, examine
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.layout import base_law
 from ppgen.pair import AnyPair, as_pair
+from ppgen.seeding import check_seed
+from ppgen.switches import check_switches
 
 CHUNK = 10_000  # draws x rows at once
 
@@ -88,6 +90,8 @@ def latent_units(
         >>> found.dataset.z_kl.dims, found.num_units
         (('z_dim_0',), 2)
     """
+    check_switches(vectorize_particles=vectorize_particles)
+    check_seed(seed)
     for name, number, least in (
         ("num_samples", num_samples, 2),
         ("num_aggregate", num_aggregate, 2),
@@ -101,7 +105,7 @@ def latent_units(
     rows = Rows(x, pair)
     if len(rows) < 2:
         raise ValueError(f"x must hold at least two rows, over which the activity varies; got {len(rows)}.")
-    program = examine(pair, rows)
+    program = examine(pair, rows, chunk)
     _check_sites(program)
     rows = Rows(x, pair)  # parameters made at the first run decide the dtype
     partitions = _partitions(pair, rows, program.energies, log_partition)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ppgen.devices import is_accelerator
 from ppgen.evaluation.data import Rows
-from ppgen.evaluation.decoder_annealing import check_annealing, forward, prepared, reverse
+from ppgen.evaluation.decoder_annealing import check_annealing, check_start, forward, prepared, reverse
 from ppgen.evaluation.estimate import with_error
 from ppgen.evaluation.importance import PerDatum, summarise
 from ppgen.evaluation.program import examine
@@ -25,6 +25,8 @@ from ppgen.inference.layout import data_frame, find_layout, sites, unconditioned
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import AnyPair, as_pair, split_batch
 from ppgen.progress import progress_bar
+from ppgen.seeding import check_seed
+from ppgen.switches import check_switches
 
 NUM_DATA = 100
 CHUNK_CPU, CHUNK_GPU = 2_000, 100_000  # chains at once, as for importance sampling
@@ -125,6 +127,8 @@ def bdmc(
         >>> sandwich.num_data, sandwich.x.shape, sandwich.gap < 0.5
         (10, torch.Size([10, 4]), True)
     """
+    check_switches(progress=progress)
+    check_seed(seed)
     pair = as_pair(pair)
     num_data = _check(pair, num_data, like, chunk)
     ladder = make_betas(betas)
@@ -140,6 +144,7 @@ def bdmc(
         x, truth = simulate(pair, num_data, like)
         rows = Rows(x, pair)
         layout = examine(pair, rows).layout
+        check_start(layout, start)
         if layout.scaled:
             raise ValueError(
                 f"The sites {list(layout.scaled)} have a scale of their own, so that simulated latents are no draws of "

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ppgen import datasets
+from ppgen.arrays import TorchData, as_tensor, is_array, parameter_dtype
 from ppgen.pair import AnyPair, GenerativeModel
 
 
@@ -22,19 +22,23 @@ class Rows:
 
     Raises:
         TypeError: If `x` holds something other than numbers.
-        ValueError: If it is empty, not finite, or of the wrong shape.
+        ValueError: If it is empty, of the wrong shape, or not finite; but NaN may stand for missing values where a
+            program of one's own can put a mask over them.
 
     Example:
         >>> from ppgen import models
+        >>> import numpy as np
         >>> rows = Rows(np.eye(4), models.RBM(visible=4, hidden=3))
         >>> len(rows), rows(1, 3).shape
         (4, torch.Size([2, 4]))
     """
 
     def __init__(self, x: Any, pair: AnyPair) -> None:
-        self.device = pair.device
-        self.dtype = next((each.dtype for each in pair.parameters() if each.is_floating_point()), None)
+        self.device, self.pair = pair.device, pair
+        self.dtype = parameter_dtype(pair)
         self.cast_integers = isinstance(pair, GenerativeModel)
+        # As in training: a program of one's own may put a mask over what is missing; its sites tell whether it does.
+        self.may_miss = not self.cast_integers or isinstance(x, (tuple, Mapping))
         if isinstance(x, Mapping):
             self.parts: Any = {name: self._tensor(part, f"x[{name!r}]") for name, part in x.items()}
         elif isinstance(x, tuple):
@@ -66,10 +70,20 @@ class Rows:
 
     def _select(self, index: slice | Tensor) -> Any:
         if isinstance(self.parts, Mapping):
-            return {name: part[index].to(self.device) for name, part in self.parts.items()}
+            return {name: self._place(part[index]) for name, part in self.parts.items()}
         if isinstance(self.parts, tuple):
-            return tuple(part[index].to(self.device) for part in self.parts)
-        return self.parts[index].to(self.device)
+            return tuple(self._place(part[index]) for part in self.parts)
+        return self._place(self.parts[index])
+
+    def _place(self, rows: Tensor) -> Tensor:
+        # Parameters that the pair has made since at its first run decide the type.
+        dtype = parameter_dtype(self.pair) if self.dtype is None and rows.is_floating_point() else rows.dtype
+        return rows.to(self.device, dtype)
+
+    @property
+    def missing(self) -> bool:
+        """Whether any value is NaN or infinite."""
+        return not all(bool(part.isfinite().all()) for part in self.tensors())
 
     def tensors(self) -> list[Tensor]:
         """The parts of the data."""
@@ -80,23 +94,23 @@ class Rows:
     def _tensor(self, part: Any, name: str) -> Tensor:
         if isinstance(part, datasets.Rows):
             part = part[:]
-        if isinstance(part, np.ndarray) and not part.flags.writeable:
-            part = part.copy()  # torch warns about arrays that it could write to and must not
-        if not isinstance(part, (Tensor, np.ndarray, list)):
+        if isinstance(part, list):
+            try:
+                part = torch.as_tensor(part)
+            except (TypeError, ValueError) as error:
+                raise TypeError(f"{name} must hold numbers: {error}") from error
+        if isinstance(part, datasets.Dataset) or not (is_array(part) or isinstance(part, TorchData)):
             raise TypeError(
                 f"{name} must be a tensor or an array of shape (rows, features), got "
                 f"{type(part).__name__}; of a data "
                 "set give one split, such as data.test."
             )
-        try:
-            tensor = torch.as_tensor(part)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"{name} must hold numbers: {error}") from error
+        tensor = as_tensor(part, name)
         if tensor.dim() == 0:
             raise ValueError(f"{name} must have shape (rows, features), got a single number.")
         if self.dtype is not None and (tensor.is_floating_point() or self.cast_integers):
             tensor = tensor.to(self.dtype)
-        if not tensor.isfinite().all():
+        if not (self.may_miss or tensor.isfinite().all()):
             bad = int((~tensor.isfinite()).reshape(len(tensor), -1).any(-1).nonzero()[0])
             raise ValueError(f"{name} must be finite, row {bad} holds NaN or infinity.")
         return tensor

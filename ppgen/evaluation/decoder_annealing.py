@@ -12,6 +12,7 @@ from ppgen.evaluation.importance import PerDatum, summarise
 from ppgen.inference.hmc import HMC
 from ppgen.inference.latent_density import STARTS, LatentDensity, Start
 from ppgen.inference.layout import Layout
+from ppgen.inference.points import check_no_points
 from ppgen.pair import AnyPair
 
 PILOT_CHAINS = 10  # chains a datum that find the step sizes
@@ -132,6 +133,12 @@ def prepared(
     pilot = LatentDensity(pair, batch, min(PILOT_CHAINS, num_chains), layout=layout)
     step_sizes = find_step_sizes(DecoderPath(pilot, start, kernel), betas, generator)
     return DecoderPath(LatentDensity(pair, batch, num_chains, layout=layout), start, kernel), step_sizes
+
+
+def check_start(layout: Layout, start: str) -> None:
+    """Raise where annealing is to begin at a guide that has no law to begin from."""
+    if start == "guide":
+        check_no_points(layout.points, "annealing from it", 'Start from the prior: start="prior".')
 
 
 def check_annealing(num_chains: Any, start: Any, kernel: Any) -> HMC:

@@ -13,7 +13,7 @@ from ppgen.distributions import BaseRatePath
 from ppgen.evaluation.bounds import bounds
 from ppgen.evaluation.clamped import annealed_hidden, enumerated
 from ppgen.evaluation.data import Rows
-from ppgen.evaluation.decoder_annealing import annealed, check_annealing
+from ppgen.evaluation.decoder_annealing import annealed, check_annealing, check_start
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.importance import PerDatum, importance
 from ppgen.evaluation.likelihood_methods import check_arguments, choose
@@ -27,9 +27,12 @@ from ppgen.inference.hmc import HMC
 from ppgen.inference.machines import base_mean, undirected_sites
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
+from ppgen.seeding import check_seed
+from ppgen.switches import check_switches
 
 # Log-weights at once: with 784 features an activation takes 6 MiB and 0.3 GiB.
 CHUNK_CPU, CHUNK_GPU = 2_000, 100_000
+_ROUNDING = 1e-3  # nats
 WARN_SHARE = 0.1  # share of rows with a Pareto k above the limit from which the mean itself is doubtful
 
 _DOUBTFUL_GUIDE = (
@@ -71,7 +74,9 @@ def log_likelihood(
     annealing runs from the prior, along p(z) p(x | z)^beta, or from the guide, along q(z | x)^(1 - beta) p(x, z)^beta,
     moved by Hamiltonian Monte Carlo; they too have the mean p(x) for any ladder. A pilot run finds the step sizes. A
     level costs a trajectory of `num_chains` chains a datum, so that a few hundred rows are what one asks for. The pair
-    is run in evaluation mode; its training flags and the caller's random state are left as they are.
+    is run in evaluation mode; its training flags and the caller's random state are left as they are. Before that, every
+    value is held against the law of the site that observes it, unless it is missing under a mask, and a few rows in a
+    batch against the same alone, as a datum whose density depends on others has no likelihood of its own.
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run.
@@ -87,7 +92,8 @@ def log_likelihood(
               datum as well; for a directed pair with continuous latents, annealing of the latents of every datum;
             - `"raise"`: a machine without any log Z, by annealing runs that go down from each datum; a conservative
               figure for data that are like the machine's own draws, the lower the shorter the ladder;
-            - `"auto"`: `"exact"` where that is cheap, else log Z by annealing, else `"importance"`; the estimate says
+            - `"auto"`: `"exact"` where that is cheap, else log Z by annealing, else `"importance"`, or `"ais"` where a
+              guide has points and no law (MAP estimates of continuous latents), which give no bound; the estimate says
               which.
         num_particles: Particles K a datum for importance sampling.
         chunk: Log-weights (particle or chain x row) evaluated at once, which bounds the memory: an activation of n
@@ -110,8 +116,8 @@ def log_likelihood(
         The estimate; `pointwise` and `pareto_k` are arrays over the data.
 
     Raises:
-        ValueError: If data or arguments are wrong, log Z is stale, or the method does not apply; it says
-            what to do.
+        ValueError: If data or arguments are wrong, log Z is stale, the method does not apply, the model observes
+            nothing, or rows lean on each other; it says what to do.
         TypeError: If `pair` or `x` is none.
 
     References:
@@ -129,10 +135,12 @@ def log_likelihood(
         >>> evaluation.log_likelihood(rbm, np.tri(3))
         -2.2269 nats per datum, exact, auto: exact, 3 rows; spread over data ±1.0
     """
+    check_switches(vectorize_particles=vectorize_particles, progress=progress)
+    check_seed(seed)
     pair = as_pair(pair)
     check_arguments(method, num_particles, chunk, compile)
     rows = Rows(x, pair)
-    program = examine(pair, rows)
+    program = examine(pair, rows, chunk)
     rows = Rows(x, pair) if rows.dtype is None else rows  # parameters made at the first run decide the dtype
     chosen = choose(method, program, len(rows))
     chunk = chunk or (CHUNK_GPU if is_accelerator(pair.device) else CHUNK_CPU)
@@ -159,6 +167,8 @@ def log_likelihood(
     )
     ladder = make_betas(betas) if chosen in ("annealing", "hidden annealing", "raise") else []
     mover = check_annealing(num_chains if ladder else 2, start, kernel)
+    if chosen == "annealing":
+        check_start(program.layout, start)
     with evaluating(pair, seed), progress_bar("log-likelihood", len(rows), progress) as advance:
         if chosen == "annealing":
             found = annealed(
@@ -256,6 +266,8 @@ def log_likelihood(
     else:
         estimate = _exact(found)
     estimate = _with_partitions(estimate, partitions)
+    if program.discrete:
+        estimate = _below_one(estimate)
     return replace(estimate, method=f"auto: {estimate.method}") if method == "auto" else estimate
 
 
@@ -294,6 +306,20 @@ def _sampled(found: PerDatum, num_draws: int, method: str, doubt: str) -> Estima
     else:
         bad = int((found.ess < LOW_ESS * num_draws).sum()) if doubt == _DOUBTFUL_LADDER else 0
     return replace(estimate, warning=doubt) if bad > WARN_SHARE * len(values) else estimate
+
+
+def _below_one(estimate: Estimate) -> Estimate:
+    """An estimate of discrete data, with a warning where it lies above 0 by more than its error."""
+    found: dict[str, Any] = dict(estimate.per_datum or {})
+    error = np.hypot(found.get("se", 0.0), estimate.log_partition_se or 0.0)
+    above = int((found["log_likelihood"] > 4 * np.nan_to_num(error) + _ROUNDING).sum())
+    if not above:
+        return estimate
+    told = (
+        f"log p(x) is above 0 for {above} of {len(found['log_likelihood'])} rows of discrete data, and no probability "
+        "is above 1: a law is not normalised, or log Z is too low"
+    )
+    return replace(estimate, warning="; ".join(filter(None, (estimate.warning, told))))
 
 
 def _with_partitions(estimate: Estimate, partitions: dict[str, Estimate]) -> Estimate:

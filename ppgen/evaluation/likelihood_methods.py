@@ -12,7 +12,9 @@ from ppgen.evaluation.partition import ADAPTIVE, enumerable
 from ppgen.evaluation.program import Program, examine
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.layout import MEAN_FIELD
+from ppgen.inference.points import check_no_points
 from ppgen.pair import as_pair
+from ppgen.room import check_room
 
 METHODS = ("auto", "exact", "importance", "elbo", "bound", "ais", "raise")
 # States of hidden layers times rows that "auto" sums over: seconds for machines of hundreds of units.
@@ -59,8 +61,14 @@ def check_likelihood(
 
 
 def choose(method: str, program: Program, num_data: int) -> str:
-    """`"exact"` where one particle tells log p(x), `"enumeration"` of hidden layers, or what was asked for."""
+    """`"exact"` where one particle tells log p(x), `"enumeration"` of hidden layers, or what was asked for.
+
+    Raises:
+        ValueError: If the method does not apply to the pair; it says what to use.
+    """
     inexact = program.inexact_sites
+    if program.layout.points:
+        return _of_points(method, program)
     if method in ("elbo", "bound"):
         if method == "bound" and (other := [site for site in inexact if program.layout.latent[site] != MEAN_FIELD]):
             raise ValueError(
@@ -94,6 +102,21 @@ def choose(method: str, program: Program, num_data: int) -> str:
     return "importance" if method == "importance" or inexact else "exact"
 
 
+def _of_points(method: str, program: Program) -> str:
+    """Annealing from the prior, which asks nothing of the guide; raises for every other method."""
+    layout = program.layout
+    moved = not (program.energies or layout.marginalised) and not any(
+        law.support.is_discrete for name, law in layout.model_laws.items() if name in layout.latent
+    )
+    if moved and method in ("auto", "ais"):
+        return "annealing"
+    instead = "Use method='ais', which anneals from the prior and asks nothing of the guide, or g" if moved else "G"
+    check_no_points(
+        layout.points, f"method={method!r}", f"{instead}ive a guide that draws the site, such as from a Normal."
+    )
+    return method
+
+
 def check_arguments(method: str, num_particles: int, chunk: int | None, compile: bool | str) -> None:
     """Raise a `ValueError` where an argument of `log_likelihood` is out of its range."""
     if compile not in (True, False, "auto"):
@@ -105,3 +128,4 @@ def check_arguments(method: str, num_particles: int, chunk: int | None, compile:
             continue
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a positive integer, got {value!r}.")
+    check_room("num_particles", num_particles)

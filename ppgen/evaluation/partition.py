@@ -23,6 +23,8 @@ from ppgen.inference.ladders import adaptive_betas
 from ppgen.inference.machines import base_mean, choose_site, undirected_sites
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
+from ppgen.seeding import check_seed
+from ppgen.switches import check_switches
 
 METHODS = ("auto", "exact", "ais", "reverse_ais", "sandwich")
 MAX_EXACT_STATES = 2**20  # about ten seconds for a machine with 500 units on the other side
@@ -120,6 +122,8 @@ def log_partition(
         >>> evaluation.log_partition(rbm.machine().condition({"visible": torch.tensor([1.0, 0.0, float("nan")])}))
         4.4332 nats, exact, enumeration (2^1 states)
     """
+    check_switches(progress=progress, distributed=distributed)
+    check_seed(seed)
     _check(method, num_chains, sweeps, chunk, compile)
     if not 0 < target_ess < 1:
         raise ValueError(f"target_ess must lie between 0 and 1, both excluded, got {target_ess!r}.")

@@ -1,22 +1,25 @@
 """What one run of a pair tells: undirected sites, exact posteriors, and which data are legal."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from pyro import poutine
-from torch import Tensor
 
 from ppgen.devices import check_float64
 from ppgen.distributions import LayerConditional
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.evaluation.data import Rows
+from ppgen.evaluation.lone_rows import check_lone_rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.joining import joined
 from ppgen.inference.layout import EXACT_POSTERIOR, Layout, base_law, data_frame, find_layout
 from ppgen.inference.machines import CollectSites
-from ppgen.inference.support import outside
+from ppgen.inference.support import MASKS, check_support
 from ppgen.pair import AnyPair, split_batch
+
+ROWS_AT_ONCE = 1000  # rows that are held against their support together
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,13 @@ class Program:
         layout: Its plates and latent sites.
         energies: Energies of the undirected sites of the model.
         machine: The observed layer, where the model is a Boltzmann machine and nothing else.
+        discrete: Whether all data are discrete, so that a likelihood is a probability.
     """
 
     layout: Layout
     energies: dict[str, LayeredEnergy]
     machine: VisibleLayer | None = None
+    discrete: bool = False
 
     @property
     def inexact_sites(self) -> list[str]:
@@ -54,21 +59,28 @@ class Program:
         return [site for site, kind in self.layout.latent.items() if kind != EXACT_POSTERIOR]
 
 
-def examine(pair: AnyPair, rows: Rows) -> Program:
-    """Run guide and model on the first row, and hold all rows against the support of the observed sites.
+def examine(pair: AnyPair, rows: Rows, at_once: int | None = None) -> Program:
+    """Run guide and model, hold all rows against the law that observes them, and a few rows in a batch against alone.
+
+    Args:
+        pair: A pair, prepared by this.
+        rows: The data.
+        at_once: Rows that may run together, at most; None for as many as is quick.
 
     Raises:
-        ValueError: If the device has no float64; if the programs cannot run on such a row, rows lie outside the
-            support, or a latent site lies outside the data plate or a site there depends on one inside, so that a
-            single datum has no likelihood.
+        ValueError: If the device has no float64; if the programs cannot run on such rows, rows lie outside the support,
+            the model observes nothing, a latent site lies outside the data plate or a site there depends on one inside,
+            so that a single datum has no likelihood, or if a row's log-density depends on other rows.
     """
     check_float64(pair.device, "Log-likelihoods")
     batch = rows(0, 1)
     args, kwargs = split_batch(batch)
     collect = CollectSites()
     try:
-        with evaluating(pair):  # before anything runs: in training, batch normalisation refuses a single row
+        with evaluating(pair), _explaining(rows):  # in training, batch normalisation refuses a single row
             pair.prepare(batch)
+            batch = rows(0, 1)  # parameters made just now decide the type
+            args, kwargs = split_batch(batch)
             layout = joined(pair, batch, find_layout(pair, batch))
         with evaluating(pair), pair.running():
             guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
@@ -93,14 +105,41 @@ def examine(pair: AnyPair, rows: Rows) -> Program:
             f"Site {layout.joining[0]!r} lies outside plate {pair.plate!r} and depends on latents inside of it, so a "
             "single datum has no likelihood of its own. Draw the site inside the plate, or leave it out."
         )
-    given = {id(value): index for index, value in enumerate((*args, *kwargs.values()))}
-    for name in model.observation_nodes:
-        node: Any = model.nodes[name]
-        if id(node["value"]) in given:
-            _check_support(name, node["fn"].support, rows.tensors()[given[id(node["value"])]], rows.device)
     # What is observed outside of the plate, as a prior of parameters, says nothing of a datum.
-    data = [name for name in model.observation_nodes if data_frame(model.nodes[name], pair.plate) is not None]
-    return Program(layout, collect.energies, _visible_layer(layout, collect.energies, model, data, given))
+    data = [name for name in model.observation_nodes if _of_data(model.nodes[name], pair.plate)]
+    if not data:
+        raise ValueError(
+            f"The model observes nothing inside plate {pair.plate!r}, so that it gives x no likelihood: write "
+            "pyro.sample(name, law, obs=x) inside the plate."
+        )
+    rows = Rows(rows.parts, pair) if rows.dtype is None else rows  # parameters made just now decide the dtype
+    block = min(ROWS_AT_ONCE, at_once or ROWS_AT_ONCE)
+    with evaluating(pair), _explaining(rows):
+        for start in range(0, len(rows), block):
+            check_support(pair, rows(start, min(start + block, len(rows))), first_row=start)
+        check_lone_rows(pair, rows, layout, block)
+    given = {id(value): index for index, value in enumerate((*args, *kwargs.values()))}
+    laws: list[Any] = [model.nodes[name]["fn"] for name in data]
+    discrete = all(law.support.is_discrete for law in laws)
+    return Program(layout, collect.energies, _visible_layer(layout, collect.energies, model, data, given), discrete)
+
+
+@contextmanager
+def _explaining(rows: Rows) -> Iterator[None]:
+    """Context in which a law that refuses its parameters because data are missing is told with what to do."""
+    try:
+        yield
+    except ValueError as error:
+        told = str(error).partition("\n")[0]
+        if not told.startswith(("Expected parameter", "Expected value")) or not rows.missing:
+            raise
+        raise ValueError(
+            f"x holds NaN or infinity, and the programs cannot run on it. {MASKS} They raised: {told}"
+        ) from error
+
+
+def _of_data(site: Any, plate: str) -> bool:
+    return data_frame(site, plate) is not None and not site["infer"].get("_deterministic")
 
 
 def _visible_layer(
@@ -114,9 +153,3 @@ def _visible_layer(
     if not isinstance(law, LayerConditional) or law.machine_energy is not energy or id(node["value"]) not in given:
         return None
     return VisibleLayer(site, law.layer, given[id(node["value"])])
-
-
-def _check_support(site: str, support: Any, values: Tensor, device: torch.device) -> None:
-    inside = support.check(values.to(device))
-    if not inside.all():
-        raise ValueError(f"x at site {site!r} {outside(support, inside, values)}")

@@ -100,6 +100,11 @@ def second_device() -> torch.device:
     Tensor.__repr__ = lambda self, **given: (  # type: ignore[method-assign, assignment]
         f"{NAME}:{shown(_as(self.detach(), _CPU))}" if self.device.type == NAME else shown(self, **given)
     )
+    copied = Tensor.__deepcopy__
+    # PyTorch would allocate a storage of the device, for which a backend in Python has no allocator.
+    Tensor.__deepcopy__ = lambda self, memo: (  # type: ignore[method-assign]
+        _copied(self, memo) if self.device.type == NAME else copied(self, memo)
+    )
     device = torch.device(NAME, 0)
     try:
         torch.ones(1, device=device, requires_grad=True).sum().backward()
@@ -165,6 +170,12 @@ def _as(tensor: Tensor, device_type: int) -> Tensor:
     ctypes.c_int32.from_address(managed + 8).value = device_type
     ctypes.c_int32.from_address(managed + 12).value = 0
     return torch._C._from_dlpack(capsule)
+
+
+def _copied(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    if id(tensor) not in memo:
+        memo[id(tensor)] = tensor.detach().clone().requires_grad_(tensor.requires_grad)
+    return memo[id(tensor)]
 
 
 _pointer = ctypes.pythonapi.PyCapsule_GetPointer

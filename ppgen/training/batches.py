@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ppgen import datasets
+from ppgen.arrays import TorchData, as_tensor, checked_array, is_array, parameter_dtype
 from ppgen.datasets.dataset import drawn
 from ppgen.datasets.rows import is_mapped
 from ppgen.devices import free_memory, is_accelerator
@@ -28,8 +28,8 @@ class Source:
 
     Args:
         data: What `ppgen.datasets.as_dataset` takes; or a tuple (positional arguments of model and guide) or
-            a mapping (keyword arguments) of tensors, or arrays mapped from disk, with equal first sizes. All rows
-            of tensors and arrays are for training.
+            a mapping (keyword arguments) of tensors or arrays, perhaps mapped from disk, with equal first sizes. All
+            rows of tensors and arrays are for training.
         device: Where batches go.
         as_given: Whether a tensor or array alone keeps its shape and type, as those of a tuple do, instead of
             being made a `Dataset`.
@@ -45,16 +45,16 @@ class Source:
         self.tensors: Any = None
         self.dataset: Any = None
         self._stream: Stream | None = None
-        if as_given and isinstance(data, (Tensor, np.ndarray)):
-            if isinstance(data, np.ndarray) and not data.flags.writeable and not is_mapped(data):
-                data = data.copy()  # torch warns about arrays that it could write to and must not
-            self.tensors = _leaf(data) if is_mapped(data) else torch.as_tensor(data).detach()
+        if isinstance(data, TorchData):
+            checked_array(data, "data")
+        if as_given and is_array(data):
+            self.tensors = _leaf(data, "data")
             self.num_train, self.num_valid = _common_rows(self.tensors), 0
         elif isinstance(data, tuple) or (isinstance(data, Mapping) and "train" not in data):
             self.tensors = (
-                {name: _leaf(value) for name, value in data.items()}
+                {name: _leaf(value, f"data[{name!r}]") for name, value in data.items()}
                 if isinstance(data, Mapping)
-                else tuple(_leaf(value) for value in data)
+                else tuple(_leaf(value, f"data[{index}]") for index, value in enumerate(data))
             )
             self.num_train, self.num_valid = _common_rows(self.tensors), 0
         else:
@@ -62,6 +62,10 @@ class Source:
             self.num_train, self.num_valid = self.dataset.num_train, len(self.dataset.valid)
         if is_accelerator(device):
             self._hold()
+
+    def take_dtype(self, pair: Any) -> None:
+        """Give floating-point rows in the type of the pair's parameters, once there are any."""
+        self.dtype = parameter_dtype(pair)
 
     def _hold(self) -> None:
         """Put on the device what fits there."""
@@ -223,8 +227,13 @@ def _room(device: torch.device) -> float:
     return free_memory(device) / 4
 
 
-def _leaf(value: Any) -> Any:
-    return Mapped(value) if is_mapped(value) else value
+def _leaf(value: Any, name: str) -> Any:
+    if is_mapped(value):
+        checked_array(value, name)
+        return Mapped(value)
+    if isinstance(value, (datasets.Rows, Mapped)) or not (is_array(value) or isinstance(value, TorchData)):
+        return value
+    return as_tensor(value, name).detach()
 
 
 def _like(batch: Any, leaves: list[Any]) -> Any:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ppgen import datasets
 from ppgen.nn import MLP
 from ppgen.pair import Pair, as_pair
+from ppgen.seeding import check_seed
 from ppgen.training import seeds
 from ppgen.training.fit import fit
 from ppgen.training.run import Run
@@ -120,6 +121,7 @@ def finetune_classifier(
         >>> found.predict(digits.test).shape, found.score(digits.test, digits.labels["test"]) > 0.5
         (torch.Size([300]), True)
     """
+    check_seed(seed)
     pair = as_pair(pair)
     of_maps = hasattr(pair, "recognition_network")
     if not of_maps and not hasattr(pair, "recognition_layers"):

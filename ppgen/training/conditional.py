@@ -7,14 +7,15 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.arrays import as_tensor
 from ppgen.distributions import BoltzmannMachine, BoltzmannMarginal, Categorical, LayerConditional
 from ppgen.distributions.layered_energy import EVEN, ODD
-from ppgen.distributions.samplers import base_rate_draw
+from ppgen.distributions.samplers import dispersed_draw
 from ppgen.inference.layout import base_law, data_frame, sites
 from ppgen.inference.machines import CollectSites
 from ppgen.pair import AnyPair
 from ppgen.progress import progress_bar
-from ppgen.training.convergence import split_rhat
+from ppgen.training.convergence import UnitMoments, split_rhat, worst_rhat
 from ppgen.training.gibbs import gibbs_chains
 
 
@@ -22,15 +23,10 @@ def as_rows(given: Any, pair: AnyPair) -> Tensor:
     """Rows of data with NaN at what is to be simulated, on the device and in the dtype of the pair.
 
     Raises:
-        TypeError: If it is no tensor or array of numbers.
+        TypeError: If it is no tensor, array or data frame of numbers.
         ValueError: If it is no table, or nothing in it is missing.
     """
-    try:
-        given = torch.as_tensor(given)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(
-            f"given must be a tensor or an array of rows of data, (rows, features), got {type(given).__name__}: {error}"
-        ) from error
+    given = as_tensor(given, "given")
     if given.dim() != 2 or not len(given):
         raise ValueError(f"given must be rows of data, (rows, features), got shape {tuple(given.shape)}.")
     if not given.is_floating_point() or not given.isnan().any():
@@ -110,12 +106,13 @@ def complete(
 
     Returns:
         Two tensors of shape (num_samples, rows, features), and the largest split R-hat of the chains' free energies
-        among the rows that miss something.
+        and units among the rows that miss something.
     """
     machine, layer = conditioned(pair, given)
     energy = machine.base_energy
-    start = base_rate_draw(energy, (num_chains, len(given)))
+    start = dispersed_draw(energy, (num_chains, len(given)))
     draws = -(-num_samples // num_chains)
+    moments = UnitMoments(draws * sweeps)
     with progress_bar("Gibbs sweeps given data", warmup_steps + draws * sweeps, progress) as bar:
         kept, energies = gibbs_chains(
             energy,
@@ -126,6 +123,7 @@ def complete(
             chunk=chunk,
             compile=compile,
             advance=bar,
+            moments=moments,
         )
     values = kept.flatten(0, 1)[:num_samples]
     # From the even side to the odd one, and back if the data stand on the even side: draws and their means belong
@@ -133,7 +131,11 @@ def complete(
     for side in (EVEN, ODD) if layer % 2 == 0 else (EVEN,):
         means = energy.split(energy.mean_opposite(values, side), 1 - side)
         values = energy.sample_opposite(values, side)
-    rhats = [split_rhat(energies[:, row]) for row in given.isnan().any(-1).nonzero().flatten().tolist()]
+    units = moments.rhat()
+    rhats = [
+        worst_rhat(split_rhat(energies[:, row]), units[row] if len(units) else units)
+        for row in given.isnan().any(-1).nonzero().flatten().tolist()
+    ]
     # All energies of a row are equal, and R-hat is NaN, where its missing units are as good as certain.
     told = [value for value in rhats if not math.isnan(value)]
     return energy.split(values, layer % 2)[layer], means[layer], max(told, default=math.nan)

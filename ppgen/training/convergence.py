@@ -31,9 +31,91 @@ def split_rhat(draws: Tensor) -> float:
     if length < 2:
         return float("nan")
     halves = torch.cat([draws[:, :length], draws[:, -length:]]).double()
-    within = halves.var(dim=-1).mean()
-    between = halves.mean(dim=-1).var()
-    return float(torch.sqrt((length - 1) / length + between / within))
+    return float(rhat_of_moments(halves.mean(dim=-1), halves.var(dim=-1), length))
+
+
+def rhat_of_moments(means: Tensor, variances: Tensor, length: int) -> Tensor:
+    """R-hat of chains by their means and variances.
+
+    Args:
+        means: Mean of each chain, (chains, ...).
+        variances: Variance within each, the same shape.
+        length: Draws of each.
+
+    Returns:
+        (...), infinite where chains that do not move differ, NaN where all draws are equal.
+
+    Example:
+        >>> rhat_of_moments(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.0]), 4)
+        tensor(inf)
+    """
+    return torch.sqrt((length - 1) / length + means.var(dim=0) / variances.mean(dim=0))
+
+
+class UnitMoments:
+    """Means and variances of every unit in the two halves of each chain, for R-hat, without keeping its draws.
+
+    Chains that have fallen into modes of equal free energy agree in all but their units.
+
+    Args:
+        num_draws: Draws of each chain that will be added. An odd one in the middle is left out.
+
+    Example:
+        >>> moments = UnitMoments(4)
+        >>> for value in (0.0, 1.0, 0.0, 1.0):
+        ...     moments.add(torch.tensor([[value], [1.0 - value]]))
+        >>> moments.end_block()
+        >>> moments.rhat()
+        tensor([0.7071], dtype=torch.float64)
+    """
+
+    def __init__(self, num_draws: int) -> None:
+        self.length, self.num_draws = num_draws // 2, num_draws
+        self.done = 0
+        self._sums: list[Tensor] = []
+        self._blocks: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, values: Tensor) -> None:
+        """Add the next draw of each chain, (chains, ..., units)."""
+        first, second = self.done < self.length, self.done >= self.num_draws - self.length
+        self.done += 1
+        if self.length < 2 or not (first or second):
+            return
+        if not self._sums:
+            self._sums = [torch.zeros(values.shape, dtype=torch.float64, device=values.device) for _ in range(4)]
+        total, squares = self._sums[:2] if first else self._sums[2:]
+        total.add_(values)
+        squares.add_(values.square())
+
+    def end_block(self) -> None:
+        """End some of the chains; the draws of others may follow."""
+        self.done = 0
+        if not self._sums:
+            return
+        total, squares = torch.cat(self._sums[::2]), torch.cat(self._sums[1::2])
+        mean = total / self.length
+        variance = (squares - total * mean).clamp(min=0) / (self.length - 1)
+        # What rounding leaves of the variance of a unit that has not moved is nothing.
+        self._blocks.append((mean, variance.where(variance > 1e-12 * squares, 0.0)))
+        self._sums = []
+
+    def rhat(self) -> Tensor:
+        """R-hat of each unit, (..., units); empty with fewer than four draws."""
+        if not self._blocks:
+            return torch.zeros(0, dtype=torch.float64)
+        means, variances = (torch.cat(parts) for parts in zip(*self._blocks, strict=True))
+        return rhat_of_moments(means, variances, self.length)
+
+
+def worst_rhat(energies: float, units: Tensor) -> float:
+    """The largest of R-hat of the free energies and those of units; units that never change count for nothing.
+
+    Example:
+        >>> worst_rhat(1.01, torch.tensor([1.2, float("nan")])) == torch.tensor(1.2).item()
+        True
+    """
+    told = [value for value in (energies, *units[~units.isnan()].flatten().tolist()) if not math.isnan(value)]
+    return max(told, default=math.nan)
 
 
 def effective_sample_size(draws: Tensor) -> float:

@@ -8,6 +8,7 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen.inference import StepResult
+from ppgen.inference.missing import filled
 from ppgen.pair import split_batch
 from ppgen.training.stepper import Stepper
 
@@ -91,10 +92,11 @@ def _first_bad_site(stepper: Stepper) -> str | None:
 
 
 def _site_is_bad(site: Any) -> bool:
-    if isinstance(site["value"], Tensor) and not _finite(site["value"]):
-        return True
     try:
-        return not _finite(site["fn"].log_prob(site["value"]))
+        value = filled(site) if site["is_observed"] else site["value"]
+        if isinstance(value, Tensor) and not _finite(value):
+            return True
+        return not _finite(site["fn"].log_prob(value))
     except (ValueError, ArithmeticError, RuntimeError):
         return False  # an undirected site without its log Z says nothing
 

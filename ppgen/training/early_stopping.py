@@ -15,21 +15,31 @@ class Selection:
     Args:
         monitor: Name of the metric.
         patience: Epochs without a better value after which training stops; None never stops it.
+        chance: Value of a model that has learned nothing. An epoch that, less its error, is worse than twice that is
+            not called the best, however good it is beside the others: a run that diverges has a luckiest epoch too.
     """
 
     monitor: str
     patience: int | None = None
+    chance: float = -math.inf
     value: float = math.nan
     epoch: int | None = None
     waited: int = 0
 
-    def update(self, metrics: dict[str, Any]) -> bool:
-        """Take the metrics of one epoch; True if it is the best so far. A NaN is never the best."""
+    def update(self, metrics: dict[str, Any], error: float = 0.0) -> bool:
+        """Take the metrics of one epoch; True if it is the best so far. A NaN is never the best.
+
+        Args:
+            metrics: What was measured at the end of the epoch.
+            error: Standard error of the monitored one over the rows that were looked at.
+        """
         new = float(metrics.get(self.monitor, math.nan))
         better = -new > -self.value if self.monitor in MINIMISED else new > self.value
-        if not math.isnan(new) and (math.isnan(self.value) or better):
-            self.value, self.epoch, self.waited = new, int(metrics["epoch"]), 0
-            return True
+        learned = new - error > 2 * self.chance
+        if not math.isnan(new) and (math.isnan(self.value) or better) and (learned or self.epoch is None):
+            self.value, self.waited = new, 0
+            self.epoch = int(metrics["epoch"]) if learned else None
+            return learned
         self.waited += 1
         return False
 

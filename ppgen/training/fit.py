@@ -1,5 +1,6 @@
 """Training of a pair by any inference: `ppgen.fit`."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -11,19 +12,22 @@ from torch import Tensor, nn
 
 from ppgen import inference as inferences
 from ppgen import registry
+from ppgen.inference.schedules import warn_of_unfinished
 from ppgen.inference.support import check_support
 from ppgen.modes import keeping_modes
 from ppgen.pair import Pair, as_pair
+from ppgen.switches import check_switches
 from ppgen.training import checkpoint, environment, processes, seeds
 from ppgen.training.batches import Source, chunks, example
 from ppgen.training.callbacks import Callback, CSVLog, TensorBoardLog
 from ppgen.training.early_stopping import Selection
 from ppgen.training.folder import METRICS, RunFolder
+from ppgen.training.lone_rows import check_last_batch, explaining_lone_rows
 from ppgen.training.loop import Loop
 from ppgen.training.optimizers import OptimizerSpec, resolve_optimizer
 from ppgen.training.processes import World
 from ppgen.training.progress import Progress
-from ppgen.training.run import Run
+from ppgen.training.run import Run, told_of_points
 from ppgen.training.settings import Settings
 from ppgen.training.stepper import Stepper
 from ppgen.training.validation import Validation
@@ -38,6 +42,7 @@ def fit(
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int = 128,
+    drop_last: bool = False,
     lr: float | None = None,
     optimizer: str | Mapping[str, Any] | Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None,
     lr_schedule: str | Callable[[float], float] | None = None,
@@ -59,8 +64,8 @@ def fit(
 
     Draws come from `seed` alone, and the caller's random state is left as it was. The last batch of an epoch
     may be smaller and counts by its rows. Each epoch ends with metrics on at most a tenth as many validation
-    rows as there are training rows (the same rows and the same random numbers every epoch), which changes
-    nothing in training.
+    rows as there are training rows (under a negative phase on 50 of small data sets; the same rows and the same random
+    numbers every epoch), which changes nothing in training.
 
     Ctrl-C and SIGTERM let the running step finish and write a checkpoint if there is a folder; then
     `KeyboardInterrupt` or `SystemExit` is raised and the pair keeps its weights.
@@ -73,8 +78,10 @@ def fit(
         pair: A model of `ppgen.models` or a `ppgen.Pair`. At its first fit, `pair.initialise(data)` sets what
             the data tell, such as a decoder's bias.
         data: A `Dataset`, the name of one, or an array; or a tuple (positional arguments) or a mapping
-            (keyword arguments) of tensors with one row a datum. A `Pair` gets an array in its own shape and type,
-            a model of the zoo as a table of features. All rows of arrays and tensors are for training. Arrays mapped
+            (keyword arguments) of tensors or arrays with one row a datum. A `Pair` gets an array in its own shape, a
+            model of the zoo as a table of features; data frames are tables, and masked entries are NaN. Floating-point
+            data take the type of the pair's first floating-point parameter, here and everywhere: `pair.double()` trains
+            in double precision. All rows of arrays and tensors are for training. Arrays mapped
             from disk (`numpy.load(..., mmap_mode="r")`), alone or in one of these, are never read whole: their
             batches are converted one by one and read ahead of the steps. They give the same run as the same array in
             memory. What fits in a quarter of the free memory of an accelerator is moved there once, as one tensor.
@@ -83,6 +90,8 @@ def fit(
         epochs: Passes over the training rows. Exactly one of `epochs` and `steps` must be given.
         steps: Optimiser steps.
         batch_size: Rows of a batch, of all processes together.
+        drop_last: Whether the smaller batch at the end of an epoch is left out. The rows are in another order in each
+            epoch, so others are left out in the next. Batch normalisation cannot do with a last batch of one row.
         lr: Step size; by default that of `pair.default_training`, else that of the optimiser (Adam: 1e-3).
         optimizer: `"adam"`, `"adamw"`, `"adamax"`, `"rmsprop"`, `"sgd"`; a mapping with such a `"name"` and
             the optimiser's own options, as `{"name": "sgd", "momentum": 0.9}`; or a function from the list of
@@ -104,7 +113,8 @@ def fit(
         clip_norm: Largest norm of the gradient of all parameters together.
         early_stopping: Epochs without a better value of `monitor` after which training stops.
         monitor: Metric that chooses the best epoch: `"valid_value"` by default, `"train_value"` without
-            validation rows, and under a negative phase whose log Z is unknown `"pseudo_log_likelihood"`.
+            validation rows, and under a negative phase whose log Z is unknown `"pseudo_log_likelihood"`. An epoch whose
+            pseudo-log-likelihood is, less its error, worse than twice that of fair coins is never the best.
         restore_best: Whether the run ends with the weights of its best epoch; by default only with early
             stopping.
         folder: Where to keep configuration, weights, checkpoints and logs; None writes nothing.
@@ -135,6 +145,7 @@ def fit(
         >>> run.pair is vae, len(run.curve("valid_value"))
         (True, 2)
     """
+    check_switches(progress=progress)
     settings = Settings(
         epochs=epochs,
         steps=steps,
@@ -147,6 +158,7 @@ def fit(
         restore_best=restore_best,
         checkpoint_minutes=checkpoint_minutes,
         compile=compile,
+        drop_last=drop_last,
     )
     _check_resume(folder, resume)
     callbacks = list(callbacks)
@@ -167,6 +179,7 @@ def fit(
     own_inference = world.sharded(inference)
     source = Source(data, where, as_given=isinstance(pair, Pair))
     _check_features(pair, source)
+    steps_per_epoch = settings.steps_per_epoch(source.num_train)
     with ExitStack() as stack:
         kept = None if folder is None else stack.enter_context(RunFolder(folder, resume, world))
         stack.enter_context(forked(where, world.seed(seed)))
@@ -175,22 +188,28 @@ def fit(
         stack.enter_context(keeping_modes(pair))
         pair.train()
         bound, first = _bind(pair, source, own_inference, batch_size, world)
+        if not drop_last and settings.total_steps(steps_per_epoch) >= steps_per_epoch:
+            check_last_batch(pair, source, batch_size)
         stepper = Stepper(
             pair,
             bound,
             source,
             spec,
-            total_steps=settings.total_steps(-(-source.num_train // batch_size)),
+            total_steps=settings.total_steps(steps_per_epoch),
             batch_size=batch_size,
             clip_norm=clip_norm,
             seed=seed,
             compile=compile,
             world=world,
+            steps_per_epoch=steps_per_epoch,
         )
+        taken = [int(value) for name, value in bound.state.items() if name.endswith(".steps")]
+        warn_of_unfinished(inference, max(taken, default=0), stepper.total_steps)
         validation = Validation(pair, bound, source, batch_size, stepper.steps_per_epoch, world)
         selection = _selection(settings, validation)
         config = _config(pair, inference, spec, settings, selection, source, first, where, kept is not None)
-        run = Run(pair, inference, source.describe(), config, folder=None if kept is None else kept.path)
+        path = None if kept is None else kept.path
+        run = Run(pair, inference, source.describe(), config, folder=path, points=bound.layout.points)
         bar = None
         progress = progress and world.writes
         if progress:
@@ -199,6 +218,7 @@ def fit(
                 f"{type(pair).__name__} on {run.dataset}: {inferences.describe(inference)}; "
                 f"{spec.describe()}; {length} on {where}"
             )
+            headline += f"; {told_of_points(run.points)}" if run.points else ""
             bar = Progress(headline, stepper.total_steps)
         logs: list[Callback] = [] if kept is None or not world.writes else _logs(kept.path, stack)
         loop = Loop(
@@ -249,14 +269,17 @@ def check_fit(pair: Any, source: Source, inference: Any, batch_size: int = 128) 
 def _bind(pair: Any, source: Source, inference: Any, batch_size: int, world: World) -> tuple[Any, Any]:
     """The inference bound to the pair, which is moved, prepared and initialised; and a first batch."""
     pair.to(source.device)
-    source.dtype = next((p.dtype for p in pair.parameters() if p.is_floating_point()), None)
+    source.take_dtype(pair)
     if source.dataset is not None:
         pair.look_at(source.dataset)
         if not pair.initialised:
             pair.initialise(source.dataset)
     index = torch.arange(min(batch_size, source.num_train))
     first = source.batch("train", index, seeds.generator(0, "first batch"))
-    pair.prepare(first)
+    with explaining_lone_rows(pair, len(index), batch_size):
+        pair.prepare(first)
+    source.take_dtype(pair)  # parameters made at the first call decide
+    first = source.batch("train", index, seeds.generator(0, "first batch"))
     if not any(parameter.requires_grad for parameter in pair.parameters()):
         raise ValueError(
             f"{type(pair).__name__} has no parameter to train: model and guide made none, or all are frozen."
@@ -284,7 +307,7 @@ def _check_support(pair: Any, source: Source, batch_size: int) -> None:
     num_test = 0 if source.dataset is None else len(source.dataset.test)
     for split, count in (("train", source.num_train), ("valid", source.num_valid), ("test", num_test)):
         for index in chunks(torch.arange(count), max(batch_size, 1000)):
-            if check_support(pair, source.batch(split, index)) and known_bits:
+            if check_support(pair, source.batch(split, index), first_row=int(index[0])) and known_bits:
                 return
 
 
@@ -324,7 +347,7 @@ def _selection(settings: Settings, validation: Validation) -> Selection | None:
         if settings.early_stopping is not None or settings.restores_best:
             raise ValueError("early_stopping and restore_best need a metric, and this inference has none here.")
         return None
-    return Selection(name, settings.early_stopping)
+    return Selection(name, settings.early_stopping, validation.chance.get(name, -math.inf))
 
 
 def _config(

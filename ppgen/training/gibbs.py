@@ -12,6 +12,7 @@ from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.graphs.compiler import compiled, in_a_line
 from ppgen.graphs.threefry import make_key
 from ppgen.inference.compiled_kernel import worth_compiling
+from ppgen.training.convergence import UnitMoments
 from ppgen.undisturbed import forked
 
 Moved = tuple[Tensor, list[Tensor], Tensor]
@@ -71,6 +72,7 @@ def gibbs_chains(
     chunk: int | None = None,
     compile: bool | Literal["auto"] = "auto",
     advance: Callable[[int], None] | None = None,
+    moments: UnitMoments | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run block Gibbs chains; the randomness is that of torch's generator.
 
@@ -85,6 +87,7 @@ def gibbs_chains(
         compile: Whether a sweep runs as machine code; `"auto"` decides by the size of the run. Such sweeps compute
             uniforms of their own from keys of torch's generator.
         advance: Called now and then with the number of sweeps done.
+        moments: Takes every sweep after the first `warmup_steps`, `draws x sweeps` of them.
 
     Returns:
         Values kept, (draws, *values.shape), and the free energies of all sweeps after the first `warmup_steps`, in
@@ -106,11 +109,15 @@ def gibbs_chains(
             current, inputs, free_energy = step(inputs)
             if done > warmup_steps:
                 energies.append(free_energy)
+                if moments is not None:
+                    moments.add(current)
                 if (done - warmup_steps) % sweeps == 0:
                     kept.append(current)
             if advance is not None and (done % 10 == 0 or done == total):
                 advance((block * total + done) // len(blocks))
         found.append((torch.stack(kept), torch.stack(energies, -1)))
+        if moments is not None:
+            moments.end_block()
     return torch.cat([kept for kept, _ in found], 1), torch.cat([energies for _, energies in found])
 
 

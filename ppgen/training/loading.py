@@ -86,6 +86,7 @@ def load(folder: str | Path, pair: Any = None) -> Run:
         seconds=header["seconds"],
         peak_memory=header["peak_memory"],
         folder=path,
+        points=tuple(header.get("points", ())),
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -115,9 +116,11 @@ class Loop:
         metrics = {"epoch": stepper.epoch + 1, "step": stepper.step, "seconds": self._seconds(), "lr": lr}
         stepper.share_buffers()
         metrics |= averages | self.validation.metrics()
-        metrics = self.world.first(lambda: metrics)
+        metrics, errors = self.world.first(lambda: (metrics, self.validation.errors))
         self.run.metrics.append(metrics)
-        if self.selection is not None and self.selection.update(metrics) and self._keeps_best:
+        selection = self.selection
+        error = errors.get(selection.monitor, 0.0) if selection is not None else 0.0
+        if selection is not None and selection.update(metrics, error) and self._keeps_best:
             self.best = {name: tensor.detach().clone() for name, tensor in self._weights_and_chains().items()}
             self._best_saved = False
         stepper.next_epoch()
@@ -137,7 +140,15 @@ class Loop:
 
     def finish(self) -> None:
         """Leave the pair with the weights that the run ends with, and write them."""
-        restored = self.finished and self.settings.restores_best and self.best is not None
+        wanted = self.finished and self.settings.restores_best
+        restored = wanted and self.best is not None
+        if wanted and not restored and self.selection is not None and self.run.metrics:
+            warnings.warn(
+                f"No epoch is the best: the largest {self.selection.monitor}, {self.selection.value:.4g}, less its "
+                f"error is worse than twice chance, {self.selection.chance:.4g}. The run ends with its last weights. "
+                "Lower lr.",
+                stacklevel=5,
+            )
         if restored and self.best is not None:
             load_pair_state(self.stepper.pair, section(self.best, "pair"))
             self.stepper.bound.load_state(section(self.best, "inference"))
@@ -194,6 +205,7 @@ class Loop:
             "finished": self.finished,
             "stopped_by": self.stopped_by,
             "executed": self.stepper.execution.describe(),
+            "points": list(self.run.points),
             "selection": None if self.selection is None else self.selection.to_dict(),
         }
         self.folder.save_last({**tensors, **prefixed("validation", self.validation.state())}, header)

@@ -1,6 +1,7 @@
 """One optimiser over all parameters of a pair, chosen by name or made by the user's own function."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -98,7 +99,8 @@ def resolve_optimizer(optimizer: Any, lr: Any, lr_schedule: Any, defaults: Mappi
             optimiser.
 
     Raises:
-        ValueError: If a name is not known, `lr` is not positive, or `lr` is given beside a function.
+        ValueError: If a name is not known, `lr` is not positive, an option is out of its range, or `lr` is given beside
+            a function.
         TypeError: If an argument has the wrong type.
 
     Example:
@@ -137,7 +139,25 @@ def resolve_optimizer(optimizer: Any, lr: Any, lr_schedule: Any, defaults: Mappi
         raise TypeError(f"lr must be a number, got {type(lr).__name__}.")
     if not 0 < lr < float("inf"):
         raise ValueError(f"lr must be positive and finite, got {lr}.")
+    _check_options(key, float(lr), options)
     return OptimizerSpec(key, float(lr), options, name, schedule)
+
+
+def _check_options(name: str, lr: float, options: Mapping[str, Any]) -> None:
+    """Raise unless the optimiser can be made with these options, which is tried with a parameter of one number."""
+    wrong = [key for key, value in options.items() if not _finite(value)]
+    if wrong:
+        raise ValueError(f"optimizer option {wrong[0]!r} must be finite, got {options[wrong[0]]!r}.")
+    try:
+        OPTIMIZERS[name][0]([nn.Parameter(torch.zeros(1))], lr=lr, **options)  # type: ignore[call-arg]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"optimizer {name!r} does not take the options {dict(options)}: {error}") from error
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def optimizer_state(

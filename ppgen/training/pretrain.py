@@ -10,6 +10,8 @@ from ppgen import datasets
 from ppgen import inference as inferences
 from ppgen.inference.annealing import make_betas
 from ppgen.pair import as_pair
+from ppgen.seeding import check_seed
+from ppgen.switches import check_switches
 from ppgen.training import environment, processes, seeds
 from ppgen.training.fit import fit
 from ppgen.training.layer_bounds import LayerBound, layer_bound
@@ -105,6 +107,8 @@ def pretrain(
         >>> [run.dataset for run in trained.runs][1], len(trained.bounds)
         ('digits, hidden layer 1 (dynamic binarisation, evaluation draw of seed 0)', 2)
     """
+    check_switches(progress=progress)
+    check_seed(seed)
     pair = as_pair(pair)
     if not hasattr(pair, "layer_rbm") or not hasattr(pair, "compose"):
         raise ValueError(

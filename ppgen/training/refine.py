@@ -12,8 +12,10 @@ from torch import Tensor
 from ppgen.inference.batch import as_batch
 from ppgen.inference.latent_density import LatentDensity, frozen
 from ppgen.inference.log_weights import log_weights
+from ppgen.inference.points import check_no_points
 from ppgen.inference.support import check_support
 from ppgen.pair import as_pair
+from ppgen.seeding import check_seed
 
 FAMILIES = ("normal", "full-rank")
 _MOMENTS = 500  # draws of the amortised guide from which its moments are taken
@@ -117,13 +119,16 @@ def refine(
         >>> found.gap.shape, bool(found.gap.mean() > 0)
         (torch.Size([5]), True)
     """
+    check_seed(seed)
     pair = as_pair(pair)
     check_settings(steps, lr, family, num_particles, num_samples)
     x = as_batch(x, pair)
     pair.prepare(x)
+    x = as_batch(x, pair)  # parameters made at the first call decide the type
     with frozen(pair, seed), _without_gradients(pair):
         density = LatentDensity(pair, x, num_particles)
         check_support(pair, x)
+        check_no_points(density.layout.points, "its ELBO", "Give a guide that draws the site, such as from a Normal.")
         # With one particle the program may be one that cannot run several at once.
         at_once = max(1, _AT_ONCE // density.num_rows) if num_particles > 1 else 1
         counts = [min(at_once, _MOMENTS - first) for first in range(0, _MOMENTS, at_once)]

@@ -29,6 +29,8 @@ class Run:
         seconds: Time spent in training, over all its continuations.
         peak_memory: In MiB, on the device or of the process; None if the system does not say.
         folder: Where it is kept, or None.
+        points: Continuous latents at which the guide has a point and no law (MAP estimates). With any, values are the
+            log joint log p(x, z) at the points, and no bound of log p(x).
     """
 
     pair: Any
@@ -40,6 +42,7 @@ class Run:
     seconds: float = 0.0
     peak_memory: float | None = None
     folder: Path | None = None
+    points: tuple[str, ...] = ()
 
     @property
     def inference_state(self) -> dict[str, Tensor] | None:
@@ -88,6 +91,8 @@ class Run:
             f"Run of {type(self.pair).__name__} on {self.dataset}: {inference.describe(self.inference)}; "
             f"{epoch} epochs, {step} steps in {self.seconds:.1f} s"
         ]
+        if self.points:
+            parts.append(told_of_points(self.points))
         if self.metrics:
             parts.append(f"last epoch: {format_metrics(self.metrics[-1])}")
         if self.state.get("best_epoch") is not None:
@@ -102,3 +107,14 @@ class Run:
             parts.append(f"peak memory {self.peak_memory:.0f} MiB")
         parts.append(f"folder {self.folder}" if self.folder else "not saved")
         return "; ".join(parts) + "."
+
+
+def told_of_points(points: tuple[str, ...]) -> str:
+    """What values mean where the guide has points and no laws.
+
+    Example:
+        >>> told_of_points(("code",))
+        "values are the log joint at a point (the guide's Delta at 'code'), no bound of log p(x)"
+    """
+    named = ", ".join(map(repr, points))
+    return f"values are the log joint at a point (the guide's Delta at {named}), no bound of log p(x)"

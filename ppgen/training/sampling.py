@@ -13,16 +13,23 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Size, Tensor
 
+from ppgen.arrays import in_dtype, parameter_dtype
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
-from ppgen.distributions.samplers import base_rate_draw
+from ppgen.distributions.samplers import base_rate_draw, dispersed_draw
+from ppgen.dtypes import agreeing_dtypes, mixed_dtypes
+from ppgen.inference.batch import as_batch
 from ppgen.inference.layout import data_frame, unconditioned, undirected_law
+from ppgen.inference.layout import sites as sites_of
 from ppgen.inference.negative_phase import replace_law
 from ppgen.modes import keeping_modes
 from ppgen.pair import as_pair, split_batch
 from ppgen.progress import progress_bar
-from ppgen.training.batches import from_example, rows
+from ppgen.room import check_room
+from ppgen.seeding import check_seed
+from ppgen.switches import check_switches
+from ppgen.training.batches import from_example
 from ppgen.training.conditional import as_rows, complete
-from ppgen.training.convergence import split_rhat
+from ppgen.training.convergence import UnitMoments, split_rhat, worst_rhat
 from ppgen.training.gibbs import gibbs_chains
 from ppgen.undisturbed import forked
 
@@ -37,9 +44,10 @@ class Samples:
         samples: (num_samples, features), or (num_samples, rows, features) of rows of which a part was given.
         means: Means of the data given what they were drawn from, the same shape; None if their law has no
             mean.
-        rhat: Split R-hat of the free energies of the Markov chains that the draws come from; 1 at
-            convergence, above about 1.01 the chains do not agree yet. The largest among the rows that were given a
-            part of. None for a directed model, whose draws are independent and exact.
+        rhat: Largest split R-hat of the Markov chains that the draws come from, over their free energies and each of
+            their units; 1 at convergence, above about 1.01 the chains do not agree yet. Chains in modes of equal free
+            energy differ in units alone. The largest among the rows that were given a part of. None for a directed
+            model, whose draws are independent and exact.
         num_chains: Chains that the draws come from, or None.
     """
 
@@ -76,7 +84,8 @@ def sample(
     """Draw data from a model; the caller's random state and the pair's chains are left as they were.
 
     A directed model is run from its prior to its data. At a Boltzmann machine's site block Gibbs chains are
-    run: the persistent chains of the pair's training if there are any, else new ones from the base rates.
+    run: the persistent chains of the pair's training if there are any, else new ones, which start by turns at the
+    base rates and at units of even odds, so that chains that fall into different modes tell of them.
 
     Args:
         pair: A pair, or the run that trained it.
@@ -86,12 +95,13 @@ def sample(
         sweeps: Gibbs sweeps between two draws of a chain.
         warmup_steps: Sweeps before those; by default 0 for persistent chains, 1000 for new ones.
         like: For a `Pair` of your own, or a model of y given x: a batch with `num_samples` rows to call
-            the model with. Observed values are drawn in its place, other arguments are used as they are. Not needed
-            with a run whose batches are observed.
+            the model with. Observed values are drawn in its place, other arguments are used as they are; what
+            `model(x, y=None)` observes only if it is given may be left out or None. Not needed with a run whose batches
+            are observed.
         given: Rows of data of which a part is known, (rows, features), NaN at what is to be simulated: then the draws
             are (num_samples, rows, features), each row from its own law given its part, with the known entries as they
             are. For Boltzmann machines whose visible layer the data are; the chains are new ones.
-        chunk: Gibbs chains moved at once, which bounds the memory: a layer of n units takes some 12 n bytes for each.
+        chunk: Gibbs chains moved at once, which bounds the memory: a layer of n units takes some 44 n bytes for each.
             None for all.
         seed: Seed of the draws.
         compile: Whether Gibbs sweeps run as machine code. `"auto"` does it for long runs of large machines, by their
@@ -117,6 +127,8 @@ def sample(
         >>> ppgen.sample(rbm, 5, given=half, sweeps=10, warmup_steps=10).samples.shape
         torch.Size([5, 3, 64])
     """
+    check_switches(progress=progress)
+    check_seed(seed)
     for name, value, least in (
         ("num_samples", num_samples, 1),
         ("num_chains", num_chains, 1),
@@ -136,6 +148,10 @@ def sample(
     if given is not None and like is not None:
         raise ValueError("Give either like or given: given holds the rows itself.")
     run, pair = pair, as_pair(pair)
+    features = getattr(pair, "num_features", None) or 1
+    # Draws and their means; and the free energy of every sweep of the chains.
+    check_room("num_samples", num_samples, values=2 * features if isinstance(features, int) else 2)
+    check_room("sweeps", sweeps, values=num_samples)
     if given is not None:
         rows_given = as_rows(given, pair)
         chains_wanted = min(num_samples, 100) if num_chains is None else num_chains
@@ -160,10 +176,17 @@ def sample(
         if like is None and "num_rows" in inspect.signature(pair.model).parameters:
             site = _returned(poutine.trace(pair.model).get_trace(num_rows=num_samples))
         else:
-            args, kwargs = split_batch(_batch(run, pair, num_samples, like))
-            trace = poutine.trace(unconditioned(pair.model)).get_trace(*args, **kwargs)
-            site = _observed(trace, pair.plate, [*args, *kwargs.values()] if like is None else None)
-    values = [split_rhat(energies) for energies in chains.energies.values()]
+            batch = _batch(run, pair, num_samples, like)
+            with agreeing_dtypes(pair):
+                try:
+                    trace = _drawn(pair, batch)
+                except RuntimeError as error:
+                    if not mixed_dtypes(error):
+                        raise
+                    batch = in_dtype(batch, parameter_dtype(pair))  # of parameters made at this first call
+                    trace = _drawn(pair, batch)
+            site = _observed(trace, pair, *split_batch(batch), given=like is not None)
+    values = [worst_rhat(split_rhat(energies), chains.units[site]) for site, energies in chains.energies.items()]
     return Samples(
         samples=site["value"].detach(),
         means=_mean(site["fn"]),
@@ -196,6 +219,7 @@ class _Chains(Messenger):
         )
         self.wanted, self.num_chains = num_chains, 0
         self.energies: dict[str, Tensor] = {}
+        self.units: dict[str, Tensor] = {}  # R-hat of each
 
     def _pyro_sample(self, msg: Any) -> None:
         law = undirected_law(msg["fn"])
@@ -213,7 +237,7 @@ class _Chains(Messenger):
         self.num_chains = limit if self.wanted is None else self.wanted
         if known is not None and known.shape[-1] == energy.size(EVEN):
             return known[: self.num_chains].to(energy.parameters()[0]), self.warmup_steps or 0
-        fresh = base_rate_draw(energy, (self.num_chains,))
+        fresh = dispersed_draw(energy, (self.num_chains,))
         return fresh, 1000 if self.warmup_steps is None else self.warmup_steps
 
 
@@ -226,6 +250,7 @@ class _SiteSampler:
         values, warmup_steps = chains.start(self.site, energy)
         total = shape.numel()
         draws = -(-total // len(values))
+        moments = None if energy.batch_shape else UnitMoments(draws * chains.sweeps)
         with progress_bar(f"Gibbs sweeps, {self.site}", warmup_steps + draws * chains.sweeps, chains.progress) as bar:
             kept, energies = gibbs_chains(
                 energy,
@@ -236,9 +261,10 @@ class _SiteSampler:
                 chunk=None if energy.batch_shape else chains.chunk,
                 compile=chains.compile,
                 advance=bar,
+                moments=moments,
             )
-        if not energy.batch_shape:  # chains of different laws are not compared
-            chains.energies[self.site] = energies
+        if moments is not None:  # chains of different laws are not compared
+            chains.energies[self.site], chains.units[self.site] = energies, moments.rhat()
         even = kept.flatten(0, 1)[:total].reshape(*shape, -1)
         return even, energy.sample_opposite(even, EVEN)
 
@@ -252,6 +278,11 @@ def _check_chains(state: Mapping[str, Tensor], num_chains: int | None) -> None:
             )
 
 
+def _drawn(pair: Any, batch: Any) -> poutine.Trace:
+    args, kwargs = split_batch(batch)
+    return poutine.trace(unconditioned(pair.model)).get_trace(*args, **kwargs)
+
+
 def _batch(run: Any, pair: Any, num_samples: int, like: Any) -> Any:
     if like is None:
         config = getattr(run, "config", {})
@@ -259,9 +290,17 @@ def _batch(run: Any, pair: Any, num_samples: int, like: Any) -> Any:
         if content is None:
             raise ValueError(f"like is needed to sample a {type(pair).__name__}: a batch of num_samples rows.")
         return _to_device(_with_rows(from_example(content), num_samples), pair.device)
-    if rows(like) != num_samples:
-        raise ValueError(f"like must have num_samples={num_samples} rows, got {rows(like)}.")
-    return _to_device(like, pair.device)
+    batch = as_batch(like, pair, "like")
+    args, kwargs = split_batch(batch)
+    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim()]
+    if not tensors:
+        raise ValueError(
+            f"like must hold at least one tensor with num_samples={num_samples} rows, which tells how many to draw; "
+            "what the model draws may be zeros of its shape, or None beside a tensor."
+        )
+    if len(tensors[0]) != num_samples:
+        raise ValueError(f"like must have num_samples={num_samples} rows, got {len(tensors[0])}.")
+    return _to_device(batch, pair.device)
 
 
 def _with_rows(batch: Any, count: int) -> Any:
@@ -274,8 +313,10 @@ def _with_rows(batch: Any, count: int) -> Any:
 
 def _to_device(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, Mapping):
-        return {name: value.to(device) for name, value in batch.items()}
-    return tuple(value.to(device) for value in batch) if isinstance(batch, tuple) else batch.to(device)
+        return {name: _to_device(value, device) for name, value in batch.items()}
+    if isinstance(batch, tuple):
+        return tuple(_to_device(value, device) for value in batch)
+    return batch.to(device) if isinstance(batch, Tensor) else batch
 
 
 def _returned(trace: Any) -> Any:
@@ -284,15 +325,22 @@ def _returned(trace: Any) -> Any:
     return next(site for site in trace.nodes.values() if site["type"] == "sample" and site["value"] is value)
 
 
-def _observed(trace: Any, plate: str, arguments: list[Any] | None) -> Any:
-    """The one site that stands for the data, in their plate if there are others; each argument must be observed."""
-    sites = [site for site in trace.nodes.values() if site["type"] == "sample" and site["infer"].get("was_observed")]
+def _observed(trace: Any, pair: Any, args: Any, kwargs: Any, *, given: bool) -> Any:
+    """The one site that stands for the data, in their plate if there are others; each argument must be observed.
+
+    Of a model that was given no data, as `model(x, y=None)` may be, it is the site that the guide has not.
+    """
+    stated = sites_of(trace).values()
+    sites = [site for site in stated if site["infer"].get("was_observed")]
+    observations = [site["infer"]["obs"] for site in sites]
+    if not given and any(all(a is not o for o in observations) for a in (*args, *kwargs.values())):
+        raise ValueError("The model takes arguments that it does not observe: give them as like=batch.")
+    if not sites:
+        guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
+        sites = [site for site in stated if site["name"] not in guide and not site["infer"].get("_deterministic")]
     if not sites:
         raise ValueError("The model observes nothing, so there are no data to draw.")
-    observations = [site["infer"]["obs"] for site in sites]
-    if arguments is not None and any(all(a is not o for o in observations) for a in arguments):
-        raise ValueError("The model takes arguments that it does not observe: give them as like=batch.")
-    if len(inside := [site for site in sites if data_frame(site, plate) is not None]) == 1:
+    if len(inside := [site for site in sites if data_frame(site, pair.plate) is not None]) == 1:
         return inside[0]
     if len(sites) > 1:
         names = ", ".join(repr(site["name"]) for site in sites)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ppgen.switches import check_switches
 from ppgen.training.environment import PRECISIONS
 
 
@@ -26,10 +27,12 @@ class Settings:
     restore_best: bool | None
     checkpoint_minutes: float
     compile: Any = "auto"
+    drop_last: bool = False
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(f"Give exactly one of epochs and steps, got epochs={self.epochs}, steps={self.steps}.")
+        check_switches(optional=("restore_best",), restore_best=self.restore_best, drop_last=self.drop_last)
         for name in ("epochs", "steps", "batch_size", "early_stopping"):
             _check_count(name, getattr(self, name), optional=name != "batch_size")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
@@ -54,6 +57,21 @@ class Settings:
         """Whether the run ends with its best weights: on request, and with early stopping unless declined."""
         return self.early_stopping is not None if self.restore_best is None else self.restore_best
 
+    def steps_per_epoch(self, num_train: int) -> int:
+        """Batches of an epoch: the last one may be smaller, unless it is dropped.
+
+        Raises:
+            ValueError: If dropping it leaves none.
+        """
+        if not self.drop_last:
+            return -(-num_train // self.batch_size)
+        if num_train < self.batch_size:
+            raise ValueError(
+                f"drop_last leaves no batch of {num_train} training rows at batch_size={self.batch_size}: give a "
+                "smaller batch_size."
+            )
+        return num_train // self.batch_size
+
     def total_steps(self, steps_per_epoch: int) -> int:
         """Steps of the whole run."""
         return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
@@ -61,7 +79,8 @@ class Settings:
     def to_config(self) -> dict[str, Any]:
         """What a checkpoint records: all that changes the result."""
         names = ("epochs", "steps", "batch_size", "seed", "matmul_precision", "clip_norm", "early_stopping")
-        return {name: getattr(self, name) for name in names} | {"restore_best": self.restores_best}
+        dropped = {"drop_last": True} if self.drop_last else {}  # as older runs have recorded it: not at all
+        return {name: getattr(self, name) for name in names} | {"restore_best": self.restores_best} | dropped
 
 
 def _check_count(name: str, value: Any, optional: bool) -> None:
@@ -71,6 +90,8 @@ def _check_count(name: str, value: Any, optional: bool) -> None:
         raise TypeError(f"{name} must be an int, got {type(value).__name__}.")
     if value < 1:
         raise ValueError(f"{name} must be 1 or more, got {value}.")
+    if value >= 2**63:
+        raise ValueError(f"{name} must be below 2^63, got {value}.")
 
 
 def _number(name: str, value: Any) -> float:

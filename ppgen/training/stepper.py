@@ -41,6 +41,7 @@ class Stepper:
         seed: Seed of the order of the rows and of their binarisation.
         compile: How steps are executed: `"auto"`, True or False.
         world: The processes that share each batch.
+        steps_per_epoch: Batches of an epoch; by default all of them, the last one with what is left.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Stepper:
         seed: int,
         compile: Compile = False,
         world: World | None = None,
+        steps_per_epoch: int | None = None,
     ) -> None:
         self.world = world or World()
         self.pair, self.bound, self.source, self.schedule = pair, bound, source, spec.schedule
@@ -65,7 +67,7 @@ class Stepper:
             clip_norm,
             seed,
         )
-        self.steps_per_epoch = -(-source.num_train // batch_size)
+        self.steps_per_epoch = -(-source.num_train // batch_size) if steps_per_epoch is None else steps_per_epoch
         self.parameters: dict[str, nn.Parameter] = {
             name: parameter for name, parameter in pair.named_parameters() if parameter.requires_grad
         }

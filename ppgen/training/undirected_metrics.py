@@ -1,5 +1,6 @@
 """What can be said of a batch when log Z is unknown: its free energy, and its pseudo-log-likelihood."""
 
+import math
 from typing import Any
 
 import torch
@@ -27,7 +28,8 @@ def undirected_metrics(bound: Any, batch: Batch) -> dict[str, Tensor]:
     .. math:: \sum_i \log p(x_i \mid x_{-i}) \approx F \log \sigma(\log p(x) - \log p(\tilde x))
 
     with one bit of F, drawn uniformly for each row, flipped in :math:`\tilde x`. log Z cancels here too. Under
-    `inference.PseudoLikelihood` it is what is trained, and known exactly, of one-hot groups too.
+    `inference.PseudoLikelihood` it is what is trained, and known exactly, of one-hot groups too. `chance` is its value
+    where every bit is a fair coin, :math:`-F \log 2`, and `squares` the mean square of what it is a mean of.
 
     Args:
         bound: An inference, bound to a pair.
@@ -52,8 +54,14 @@ def undirected_metrics(bound: Any, batch: Batch) -> dict[str, Tensor]:
     given, other = found.local[0].split(len(batch))
     if not _observes_bits(found, bound.layout.plate):
         return {"free_energy": _independent(bound, batch) - given.mean()}
-    pseudo = batch.shape[1] * torch.nn.functional.logsigmoid(given - other).mean()
-    return {"pseudo_log_likelihood": pseudo, "free_energy": -given.mean()}
+    each = batch.shape[1] * torch.nn.functional.logsigmoid(given - other)
+    chance = torch.tensor(-batch.shape[1] * math.log(2), dtype=torch.float64)
+    return {
+        "pseudo_log_likelihood": each.mean(),
+        "free_energy": -given.mean(),
+        "squares": each.double().square().mean(),
+        "chance": chance,
+    }
 
 
 def _independent(bound: Any, batch: Batch) -> Tensor:

@@ -1,5 +1,6 @@
 """Metrics of an epoch: the validation value, or what can be said of a model whose log Z is not known."""
 
+import math
 from collections import deque
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from ppgen.training.undirected_metrics import undirected_metrics
 from ppgen.undisturbed import forked
 
 _FRACTION = 10  # validation rows are at most this part of the training rows: a tenth of the cost, or less
+_LEAST = 50  # but at least so many under a negative phase, where one bit of each row is looked at
 _WINDOW = 20  # recordings of the chains' free energies that R-hat looks at
 _SPACING = 5  # steps between two recordings, at least; each costs about a quarter of a step
 
@@ -25,7 +27,8 @@ class Validation:
     """Metrics at an epoch's end, from fixed rows and a fixed random state, so that epochs are comparable.
 
     Training's random stream is put back: turning validation off or changing it changes nothing in training.
-    At most a tenth as many rows as there are training rows are looked at.
+    At most a tenth as many rows as there are training rows are looked at; under a negative phase, where two rows tell
+    nothing, 50 of small data sets.
 
     Args:
         pair: The pair in training.
@@ -49,7 +52,7 @@ class Validation:
         self.pair, self.bound, self.source, self.batch_size = pair, bound, source, batch_size
         limit = max(1, source.num_train // _FRACTION)
         if not bound.normalised:
-            limit = max(1, limit // 2)  # half for training rows
+            limit = max(_LEAST, limit // 2)  # half for training rows
         if limit > batch_size:
             limit -= limit % batch_size  # no small batch at the end, which costs nearly as much as a whole one
         self.valid_rows = fixed_subset(source.num_valid, min(limit, source.num_valid), "valid")
@@ -61,6 +64,8 @@ class Validation:
         self.spacing = max(_SPACING, steps_per_epoch // (_WINDOW // 2))
         self.energies: deque[Tensor] = deque(maxlen=_WINDOW)
         self._records_chains = not bound.normalised
+        self.errors: dict[str, float] = {}  # standard errors of the last metrics over their rows, as far as known
+        self.chance: dict[str, float] = {}  # values of a model that has learned nothing
 
     def record(self, step: int) -> None:
         """Take the free energies of the persistent chains, now and then."""
@@ -92,14 +97,25 @@ class Validation:
 
     def _unnormalised(self) -> dict[str, float]:
         metrics = self._mean("train", self.train_rows, self._measure)
+        self._take_error(metrics, len(self.train_rows))
         energy = metrics.pop("free_energy")
         if len(self.valid_rows):
             metrics |= self._mean("valid", self.valid_rows, self._measure)
+            self._take_error(metrics, len(self.valid_rows))
             metrics["free_energy_gap"] = metrics.pop("free_energy") - energy
         if self.energies:
             energies = self.world.gather(torch.stack(list(self.energies), -1))
             metrics |= {"rhat": split_rhat(energies), "chain_ess": effective_sample_size(energies)}
         return metrics | self._online()
+
+    def _take_error(self, metrics: dict[str, float], count: int) -> None:
+        """Take the error of the pseudo-log-likelihood, and its value by chance, out of the metrics."""
+        name = "pseudo_log_likelihood"
+        squares, chance = metrics.pop("squares", None), metrics.pop("chance", None)
+        if squares is not None and chance is not None:
+            variance = max(0.0, squares - metrics[name] ** 2)
+            self.errors[name] = math.sqrt(variance / (count - 1)) if count > 1 else math.inf
+            self.chance[name] = chance
 
     def _online(self) -> dict[str, float]:
         """log Z as chains of their own have followed it, and the value by it, less priors; empty if there are none."""
