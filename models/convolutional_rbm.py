@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Convolutional, Gaussian, MaxPooled, Units
 from ppgen.distributions.convolutional import in_maps
 from ppgen.models.arguments import check_images, positive_size
+from ppgen.models.fixed_variance import LOOKED_AT, warn_unless_near_one
 from ppgen.models.pooled_features import PooledFeatures, PooledMaps
 from ppgen.models.restricted import RestrictedMachine
-
-_LOOKED_AT = 10_000  # training rows from which the variances are taken
 
 
 class ConvolutionalRBM(RestrictedMachine):
@@ -151,6 +150,11 @@ class ConvolutionalRBM(RestrictedMachine):
         filters, rows, columns = self.map_shape
         return in_maps(hidden.unflatten(-1, (filters, rows * columns)), (rows, columns), self.pool)
 
+    def look_at(self, data: Any) -> None:
+        """Warn where the variances are fixed at 1 and those of the training data are far from it."""
+        if self.units == "gaussian" and self.log_variance is None:
+            warn_unless_near_one(data, type(self).__name__, "take learn_variance=True")
+
     @torch.no_grad()
     def initialise(self, data: Any) -> None:
         """Note the training mean, and start the visible biases, and variances that are learned, from each channel's.
@@ -167,7 +171,7 @@ class ConvolutionalRBM(RestrictedMachine):
             mean = self.data_mean.reshape(channels, -1).mean(1)
             self.visible_bias.copy_(mean if self.units == "gaussian" else torch.logit(mean.clamp(1e-4, 1 - 1e-4)))
         if self.log_variance is not None and not self.log_variance.any():
-            rows = data.batch("train", torch.arange(min(data.num_train, _LOOKED_AT))).double()
+            rows = data.batch("train", torch.arange(min(data.num_train, LOOKED_AT))).double()
             variance = rows.reshape(len(rows), channels, -1).var((0, 2), correction=0)
             if bool((variance > 0).all()):
                 self.log_variance.copy_((variance / 2).log())

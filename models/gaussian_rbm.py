@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense, Gaussian
 from ppgen.models.arguments import positive_size
+from ppgen.models.fixed_variance import LOOKED_AT, warn_unless_near_one
 from ppgen.models.restricted import RestrictedMachine
-
-_LOOKED_AT = 10_000  # training rows from which the variances are taken
 
 
 class GaussianRBM(RestrictedMachine):
@@ -109,6 +108,11 @@ class GaussianRBM(RestrictedMachine):
         weights = dist.Categorical(logits=states @ self.hidden_bias + squares / 2)
         return dist.MixtureSameFamily(weights, dist.Normal(means, scale).to_event(1))
 
+    def look_at(self, data: Any) -> None:
+        """Warn where the variances are fixed at 1 and those of the training data are far from it."""
+        if self.log_variance is None:
+            warn_unless_near_one(data, type(self).__name__, "take learn_variance=True")
+
     @torch.no_grad()
     def initialise(self, data: Any) -> None:
         """Note the training mean, start the means there, and variances that are learned at half those of the data.
@@ -121,7 +125,7 @@ class GaussianRBM(RestrictedMachine):
         if not self.visible_mean.any():
             self.visible_mean.copy_(self.data_mean)
         if self.log_variance is not None and not self.log_variance.any():
-            rows = data.batch("train", torch.arange(min(data.num_train, _LOOKED_AT)))
+            rows = data.batch("train", torch.arange(min(data.num_train, LOOKED_AT)))
             variance = (rows.double() - data.mean.double()).square().mean(0)
             least = variance.mean() / 100
             if least > 0:

@@ -79,7 +79,8 @@ def test_kind_is_one_of_four_and_fields_are_frozen():
 def test_infinite_pareto_k_counts_as_bad():
     """Catches NaN compared as if it were small."""
     per_datum = {"log_likelihood": np.zeros(3), "pareto_k": np.array([np.inf, np.nan, 0.2])}
-    assert rows_estimate(per_datum=per_datum).num_bad_pareto_k == 2
+    found = rows_estimate(per_datum=per_datum)
+    assert found.num_bad_pareto_k == 1 and found.num_unknown_pareto_k == 1 and "Pareto k unknown for" in repr(found)
 
 
 def test_summary_of_known_weights():

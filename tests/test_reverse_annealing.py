@@ -1,4 +1,4 @@
-"""Annealing down from each datum: unbiased for the annealing model, and conservative for the machine."""
+"""Annealing down from each datum: unbiased for the annealing model, and close to the machine on a long ladder."""
 
 import itertools
 import math
@@ -59,7 +59,7 @@ def test_the_mean_weight_is_the_annealing_models(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["rbm", "dbm"])
 def test_it_climbs_to_log_p_and_stays_below(kind: str) -> None:
-    """Catches a figure that is not conservative, or that does not arrive."""
+    """Catches a figure that lies above the machine's own draws, or that does not arrive."""
     pair = machine_pair(kind, scale=1.5)
     x = bit_vectors(4)
     log_p = evaluation.log_likelihood(pair, x, method="exact").per_datum["log_likelihood"]

@@ -16,6 +16,7 @@ from ppgen.datasets import Dataset
 from ppgen.evaluation import Estimate
 from ppgen.evaluation.likelihood_methods import METHODS
 from ppgen.evaluation.partition import enumerable
+from ppgen.evaluation.partitions import unasked_partition
 from ppgen.inference.machines import undirected_sites
 from ppgen.training import checkpoint
 from ppgen.training.environment import resolve_device
@@ -50,7 +51,8 @@ def evaluate(
         rows: Data, (rows, features).
         method: As for `ppgen.evaluation.log_likelihood`.
         progress: Whether to show progress bars.
-        both_sides: Whether a log Z that is one for all rows, and is not enumerated, is estimated from both sides.
+        both_sides: Whether a log Z that is one for all rows, and is not enumerated, is estimated from both sides with
+            equal budgets; without, and unless the method says otherwise, annealing downwards has a smaller one.
         **options: Other arguments of `ppgen.evaluation.log_likelihood`.
 
     Returns:
@@ -65,17 +67,14 @@ def evaluate(
     # Annealing down from the data needs no log Z.
     sites = {} if method == "raise" else undirected_sites(pair, rows[:1])
     annealing = {name: options[name] for name in _ANNEALING if name in options}
-    partitions = {
-        site: evaluation.log_partition(
-            pair,
-            site=site,
-            method=_method_of_partition(method, energy, both_sides),
-            x=rows[:] if energy.batch_shape else rows[:1],  # each row may have a log Z of its own
-            progress=progress,
-            **annealing,
-        )
-        for site, energy in sites.items()
-    }
+    partitions = {}
+    for site, energy in sites.items():
+        x = rows[:] if energy.batch_shape else rows[:1]  # each row may have a log Z of its own
+        how = {"x": x, "progress": progress, **annealing}
+        if asked := _method_of_partition(method, energy, both_sides):
+            partitions[site] = evaluation.log_partition(pair, site=site, method=asked, **how)
+        else:
+            partitions[site] = unasked_partition(pair, site, energy, **how)
     named = {"log Z" if len(sites) == 1 else f"log Z of {site}": each for site, each in partitions.items()}
     likelihood = evaluation.log_likelihood(
         pair, rows, method=method, log_partition=partitions or None, progress=progress, **options
@@ -83,10 +82,11 @@ def evaluate(
     return {**named, "log-likelihood": likelihood}
 
 
-def _method_of_partition(method: str, energy: Any, both_sides: bool) -> str:
+def _method_of_partition(method: str, energy: Any, both_sides: bool) -> str | None:
+    """How log Z was asked for; None if it was not."""
     if method in ("exact", "ais"):
         return method
-    return "sandwich" if both_sides and not energy.batch_shape and not enumerable(energy) else "auto"
+    return "sandwich" if both_sides and not energy.batch_shape and not enumerable(energy) else None
 
 
 def show(estimates: Mapping[str, Estimate]) -> None:

@@ -8,10 +8,12 @@ import numpy as np
 from ppgen.diagnostics.check_report import Check, Finding
 from ppgen.diagnostics.free_energies import OVERFITTING, free_energies, signed
 from ppgen.diagnostics.guide_advice import Latents, gap_advice, latents_of, weights_advice
+from ppgen.diagnostics.independent_features import independent_features, trivial_finding
 from ppgen.diagnostics.latent_units import latent_units
 from ppgen.evaluation import Estimate, log_partition
 from ppgen.evaluation import log_likelihood as estimate_log_likelihood
 from ppgen.evaluation.data import Rows
+from ppgen.evaluation.effective import error_of_mean
 from ppgen.evaluation.estimate import PARETO_K_LIMIT, with_error
 from ppgen.evaluation.partition import enumerable
 from ppgen.evaluation.program import examine
@@ -46,6 +48,7 @@ def check(
     - the gap of the guide, log p(x) minus ELBO, which is the divergence of the guide from the posterior;
     - Pareto k of the importance weights, and the share of data where it is above 0.7;
     - latent units that do nothing, and layers that have collapsed;
+    - the trivial model of the same rows, independent features fitted to them, which every fit should beat;
     - of undirected models: R-hat of the chains, and free energies of data and chains (overfitting, mixing);
     - with training data, how much worse new data do.
 
@@ -75,7 +78,7 @@ def check(
         >>> from ppgen import diagnostics, models
         >>> found = diagnostics.check(models.VAE(features=6, latent=2, hidden=(4,)), torch.eye(6))
         >>> [finding.name for finding in found.findings]
-        ['log-likelihood', 'gap of the guide', 'Pareto k', 'latent units']
+        ['log-likelihood', 'gap of the guide', 'Pareto k', 'latent units', 'independent features']
     """
     check_seed(seed)
     given, pair = pair, as_pair(pair)
@@ -128,6 +131,12 @@ def check(
     elif train is not None:
         how: dict[str, Any] = {"method": "elbo", "num_particles": _ELBO_PARTICLES} if inexact else {"method": "auto"}
         findings.append(_generalisation_finding(given, pair, train, rows, {**common, **how}, max_rows))
+    trivial = independent_features(pair, rows, min(len(every), max_rows or len(every)), program.energies)
+    if trivial is not None:
+        values = (estimate.per_datum or {}).get("log_likelihood")
+        if values is not None and some and len(values) == len(every):
+            values = values[_picked(len(every), max_rows, seed)]
+        findings.append(trivial_finding(estimate, values, trivial))
     count = len(every) if log_likelihood is not None or not some else len(rows)
     subject = f"{type(pair).__name__} on {count} row{'' if count == 1 else 's'}" + (
         f" (a part of {len(every)})" if count < len(every) else ""
@@ -139,7 +148,12 @@ def _part(rows: Rows, most: int | None, seed: int) -> tuple[Any, bool]:
     """The rows, or a random part of them, and whether it is a part."""
     if most is None or len(rows) <= most:
         return rows(0, len(rows)), False
-    return rows.at(np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))), True
+    return rows.at(_picked(len(rows), most, seed)), True
+
+
+def _picked(count: int, most: int | None, seed: int) -> np.ndarray:
+    """Index of the rows of that part."""
+    return np.sort(np.random.default_rng(seed).choice(count, most or count, replace=False))
 
 
 def _values(partitions: Any) -> list[Any]:
@@ -180,9 +194,9 @@ def _likelihood_finding(estimate: Estimate) -> Finding:
 
 def _gap_finding(estimate: Estimate, elbo: Estimate, latents: Latents) -> Finding:
     gap = estimate.value - elbo.value
-    # log Z, and so its error, is common to both.
-    error = math.sqrt(sum(each.se**2 - (each.log_partition_se or 0.0) ** 2 for each in (estimate, elbo)))
-    far = gap > max(LEAST_GAP, FAR * abs(estimate.value)) and gap > _Z * error
+    error = math.hypot(_own_error(estimate), _own_error(elbo))  # log Z, and so its error, is common to both
+    # An error that is unknown (NaN) excuses no gap: an estimate from too few draws errs low, and the gap with it.
+    far = gap > max(LEAST_GAP, FAR * abs(estimate.value)) and not gap <= _Z * error
     least = "at least " if estimate.kind == "lower bound" else ""
     return Finding(
         "gap of the guide",
@@ -204,19 +218,40 @@ def _point_finding(points: tuple[str, ...]) -> Finding:
     )
 
 
+def _own_error(estimate: Estimate) -> float:
+    """Error of an estimate beside that of log Z, whether or not the latter is known."""
+    common = estimate.log_partition_se or 0.0
+    if math.isnan(common):
+        own = (estimate.per_datum or {}).get("se")
+        return 0.0 if own is None else error_of_mean(own)
+    return math.sqrt(max(estimate.se**2 - common**2, 0.0)) if math.isfinite(estimate.se) else math.nan
+
+
 def _pareto_finding(estimate: Estimate, latents: Latents) -> Finding:
     bad, count = estimate.num_bad_pareto_k or 0, estimate.num_data or 1
-    share = bad / count
-    largest = float(np.max(estimate.per_datum["pareto_k"])) if estimate.per_datum else math.nan
+    share, unknown = bad / count, (estimate.num_unknown_pareto_k or 0) / count
+    k = (estimate.per_datum or {}).get("pareto_k", np.array([]))
+    largest = float(np.nanmax(k)) if np.isfinite(k).any() else math.nan
+    text = f"above {PARETO_K_LIMIT} for {share:.1%} of the data, " + (
+        "known of none" if math.isnan(largest) else f"largest {largest:.2f}"
+    )
+    told = []
+    if bad:
+        told.append(
+            f"the importance weights of {bad} of {count} data have no tail that can be trusted: there the guide misses "
+            "mass of the posterior, and log p(x) errs low by more than its error says"
+        )
+    if unknown:
+        told.append(
+            f"one particle carries the estimate of {unknown:.1%} of the data: there neither k nor the error is known, "
+            "and log p(x) errs low by nobody knows how much"
+        )
     return Finding(
         "Pareto k",
-        f"above {PARETO_K_LIMIT} for {share:.1%} of the data, largest {largest:.2f}",
-        f"the importance weights of {bad} of {count} data have no tail that can be trusted: there the guide misses "
-        "mass of the posterior, and log p(x) errs low by more than its error says"
-        if bad
-        else None,
-        weights_advice(latents, share) if bad else None,
-        {"share": share, "largest": largest},
+        f"{text}, unknown for {unknown:.1%}" if unknown else text,
+        "; ".join(told) or None,
+        weights_advice(latents, max(share, unknown)) if told else None,
+        {"share": share, "largest": largest, "unknown": unknown},
     )
 
 

@@ -156,7 +156,7 @@ def _line(result: Mapping[str, Any]) -> str:
 
     numbers = result["numbers"]
     value, error = (numbers[name] for name in ("log_likelihood", "log_likelihood_mcse"))
-    shown = "not finite" if value is None else with_error(value, error or 0.0)
+    shown = "not finite" if value is None else with_error(value, float("nan") if error is None else error)
     return f"{shown} nats per datum, {numbers['seconds']:.1f} s"
 
 

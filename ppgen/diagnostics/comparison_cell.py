@@ -154,11 +154,12 @@ def _measured(cell: Cell, study: Study) -> dict[str, Any]:
     except (ValueError, RuntimeError) as error:
         notes.append(f"no gradient variance: {error}")
     bad, rows = estimate.num_bad_pareto_k, estimate.num_data or 0
+    known = rows - (estimate.num_unknown_pareto_k or 0)
     on_cpu = run.pair.device.type == "cpu"
     numbers = {
         "log_likelihood": estimate.value,
         "log_likelihood_mcse": estimate.se,
-        "bad_pareto_k": math.nan if bad is None or not rows else bad / rows,
+        "bad_pareto_k": math.nan if bad is None or not known else bad / rows,
         "ess": math.nan if estimate.ess is None else estimate.ess,
         "gradient_variance": noise["variance"],
         "gradient_variance_se": noise["variance_se"],

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ppgen.diagnostics.comparison_difference import Difference, difference
-from ppgen.evaluation.estimate import PARETO_K_LIMIT, with_error
+from ppgen.evaluation.estimate import PARETO_K_LIMIT, rounded, with_error
 
 DIMENSIONS = ("model", "inference", "seed")
 UNITS = {
@@ -26,8 +26,8 @@ UNITS = {
 }
 MEANING = {
     "log_likelihood": "mean log p(x) over the evaluated rows",
-    "log_likelihood_mcse": "its Monte Carlo standard error",
-    "bad_pareto_k": f"share of rows whose Pareto k-hat exceeds {PARETO_K_LIMIT}",
+    "log_likelihood_mcse": "its Monte Carlo standard error, NaN where the draws cannot tell",
+    "bad_pareto_k": f"share of rows whose Pareto k-hat exceeds {PARETO_K_LIMIT}, NaN where it is known of none",
     "ess": "effective number of the weighted draws, mean over the rows",
     "gradient_variance": "of one step's gradient at the trained parameters, over the latents alone",
     "gradient_variance_se": "its Monte Carlo standard error",
@@ -135,9 +135,11 @@ def seed_error(values: np.ndarray) -> float:
 
 
 def shown(values: np.ndarray) -> str:
-    """Mean over seeds with its standard error."""
-    mean = float(seed_means(values))
-    return "-" if math.isnan(mean) else with_error(mean, seed_error(values))
+    """Mean over seeds with its standard error, if there are seeds enough for one."""
+    mean, error = float(seed_means(values)), seed_error(values)
+    if math.isnan(mean):
+        return "-"
+    return rounded(mean, error) if math.isnan(error) else with_error(mean, error)
 
 
 def assemble(results: Sequence[tuple[tuple[str, str, int], Mapping[str, Any]]], attrs: Mapping[str, Any]) -> Comparison:

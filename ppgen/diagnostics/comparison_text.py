@@ -70,6 +70,17 @@ def sentences(found: Any) -> list[str]:
             f"k-hat exceeds 0.7 in more than {MANY:.0%} of the rows of {'; '.join(doubtful)}: those values err low by "
             "more than their errors say, and more particles help little. See diagnostics.importance_weights."
         )
+    lone = [
+        f"{model}, {inference}"
+        for model in found.model.values
+        for inference in found.inference.values
+        if _unknown(found.sel(model=model, inference=inference))
+    ]
+    if lone:
+        said.append(
+            f"The Monte Carlo error of {'; '.join(lone)} is unknown, as one draw carries the estimate of many rows: "
+            "those values err low by nobody knows how much. Evaluate with more particles, or use a better guide."
+        )
     said += _failures(found)
     return said
 
@@ -130,7 +141,7 @@ def _cells(cell: Any) -> dict[str, str]:
         "log p(x) ± se": shown(values),
         "kind": ", ".join(kinds) or "-",
         "gradient variance": _plain(cell["gradient_variance"].values, ".2g"),
-        "k-hat > 0.7": "-" if np.isnan(share) else f"{share:.0%}",
+        "k-hat > 0.7": ("unknown" if _unknown(cell) else "-") if np.isnan(share) else f"{share:.0%}",
         "R-hat": "-" if np.isnan(rhat) else f"{rhat:.3f}",
         "seconds": _plain(cell["seconds"].values, ".1f"),
         "peak MiB": _plain(cell["peak_memory"].values, ".0f"),
@@ -145,6 +156,12 @@ def _plain(values: np.ndarray, form: str) -> str:
 
 def _share(cell: Any) -> float:
     return float(seed_means(cell["bad_pareto_k"].values))
+
+
+def _unknown(cell: Any) -> bool:
+    """Whether there is a value whose Monte Carlo error is unknown."""
+    there = np.isfinite(cell["log_likelihood"].values)
+    return bool((there & np.isnan(cell["log_likelihood_mcse"].values)).any())
 
 
 def _of(found: Any, key: tuple[str, str]) -> Any:

@@ -89,13 +89,15 @@ class FreeEnergies:
                 )
             )
         gap, error = self.chain_gap
-        spread = self._spread("train") if "train" in self.values and self.values["train"].size > 1 else math.nan
+        # Data whose free energies are high are held against the draws, whose spread they would widen without limit.
+        whose = "train" if gap > 0 else "chains"
+        spread = self._spread(whose) if whose in self.values and self.values[whose].size > 1 else math.nan
         if abs(gap) > _Z * error and abs(gap) > 2 * spread:
-            where = "above" if gap > 0 else "below"
+            where, theirs = ("above", "their") if gap > 0 else ("below", "the chains'")
             found.append(
                 (
                     "fit",
-                    f"the chains lie {abs(gap):.1f} ± {error:.1f} nats {where} the data, more than two of their "
+                    f"the chains lie {abs(gap):.1f} ± {error:.1f} nats {where} the data, more than two of {theirs} "
                     "standard deviations: what the model draws is not what it was trained on",
                     "Train longer, or let the chains mix (inference.TemperedPCD).",
                 )

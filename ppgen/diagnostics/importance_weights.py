@@ -51,6 +51,11 @@ class ImportanceWeights:
         return self._share(PARETO_K_LIMIT)
 
     @property
+    def share_unknown(self) -> float:
+        """Share of the data with fewer than two effective particles, which have neither a k nor an error."""
+        return float(np.isnan(self.dataset.pareto_k.values).mean())
+
+    @property
     def warning(self) -> str | None:
         """What is doubtful, or None."""
         if self.share_unreliable > 0:
@@ -58,6 +63,11 @@ class ImportanceWeights:
                 f"Pareto k is above {PARETO_K_LIMIT} for {percent(self.share_unreliable)} of the data: there the guide "
                 "misses mass of the posterior, log p(x) errs low by more than its error says, and expectations over "
                 "the weighted draws are wrong"
+            )
+        if self.share_unknown > 0:
+            return (
+                f"one particle carries the estimate of {percent(self.share_unknown)} of the data: there neither Pareto "
+                "k nor the error is known, and log p(x) errs low by nobody knows how much"
             )
         if self.share_above_limit > 0:
             return (
@@ -69,8 +79,8 @@ class ImportanceWeights:
     @property
     def advice(self) -> str:
         """What to do."""
-        if self.share_unreliable > 0:
-            return weights_advice(self.latents, self.share_unreliable)
+        if (share := max(self.share_unreliable, self.share_unknown)) > 0:
+            return weights_advice(self.latents, share)
         if self.share_above_limit > 0:
             more = needed_particles(float(self.dataset.pareto_k.max()))
             return f"Use more particles: about {more:,} would bear the largest k."
@@ -81,9 +91,10 @@ class ImportanceWeights:
         value = self.log_likelihood
         lines = [
             f"Importance weights of {len(k)} data, {self.num_particles} particles each.",
-            f"Pareto k: median {np.median(k):.2f}, largest {k.max():.2f}; above {self.limit:.2f}, what so many "
+            f"Pareto k: {_range(k)}; above {self.limit:.2f}, what so many "
             f"particles can bear, for {percent(self.share_above_limit)} of the data, above {PARETO_K_LIMIT} for "
-            f"{percent(self.share_unreliable)}.",
+            f"{percent(self.share_unreliable)}"
+            + (f", unknown for {percent(self.share_unknown)}." if self.share_unknown else "."),
             f"Effective particles: median {percent(float(np.median(share)))}, least {percent(float(share.min()))}.",
             f"log p(x): {with_error(value.value, value.se)} nats per datum ({value.kind}).",
         ]
@@ -91,7 +102,12 @@ class ImportanceWeights:
         return "\n".join([*lines, *warning, self.advice])
 
     def _share(self, limit: float) -> float:
-        return float((~(self.dataset.pareto_k.values <= limit)).mean())  # NaN is above every limit
+        return float((self.dataset.pareto_k.values > limit).mean())
+
+
+def _range(k: np.ndarray) -> str:
+    known = k[~np.isnan(k)]
+    return f"median {np.median(known):.2f}, largest {known.max():.2f}" if len(known) else "unknown"
 
 
 def importance_weights(

@@ -14,6 +14,7 @@ from torch import Tensor
 from ppgen.devices import is_accelerator
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.decoder_annealing import check_annealing, check_start, forward, prepared, reverse
+from ppgen.evaluation.effective import delta_error
 from ppgen.evaluation.estimate import with_error
 from ppgen.evaluation.importance import PerDatum, summarise
 from ppgen.evaluation.program import examine
@@ -40,7 +41,8 @@ class Sandwich:
         lower: Mean over the data of the forward annealing estimate, at most log p(x) in expectation.
         upper: Mean of the reverse estimate, at least log p(x) in expectation.
         gap: `upper - lower`: no bound on the data simulated is further than that from log p(x), up to errors.
-        lower_se: Monte Carlo error of `lower` given the data, by the delta method.
+        lower_se: Monte Carlo error of `lower` given the data, by the delta method, which knows no more than a nat for
+            a datum that one run carries; the gap shows what it misses.
         upper_se: Error of `upper` given the data, from above: all chains of a datum start at one exact draw, which
             their spread does not show, so that the spread of the gap over the data is taken.
         gap_se: Spread of the gap over the data, sd / sqrt(n).
@@ -171,7 +173,7 @@ def bdmc(
             if advance is not None:
                 advance(last)
     method = f"BDMC from the {start} ({num_chains} chains x {len(ladder) - 1} betas)"
-    return _sandwich(below, above, method, x)
+    return _sandwich(below, above, num_chains, method, x)
 
 
 @torch.no_grad()
@@ -228,8 +230,8 @@ def simulate(pair: AnyPair, num_data: int, like: Any = None) -> tuple[Any, dict[
     return drawn.get(id(like), like), latents
 
 
-def _sandwich(below: list[PerDatum], above: list[PerDatum], method: str, x: Any) -> Sandwich:
-    lower, lower_se, lower_ess = (np.concatenate(parts) for parts in zip(*(each[:3] for each in below), strict=True))
+def _sandwich(below: list[PerDatum], above: list[PerDatum], num_chains: int, method: str, x: Any) -> Sandwich:
+    lower, _, lower_ess = (np.concatenate(parts) for parts in zip(*(each[:3] for each in below), strict=True))
     upper, _, upper_ess = (np.concatenate(parts) for parts in zip(*(each[:3] for each in above), strict=True))
     gap = -upper - lower
     spread = float(gap.std(ddof=1) / math.sqrt(len(gap)))
@@ -237,7 +239,7 @@ def _sandwich(below: list[PerDatum], above: list[PerDatum], method: str, x: Any)
         lower=float(lower.mean()),
         upper=float(-upper.mean()),
         gap=float(gap.mean()),
-        lower_se=float(np.sqrt(np.square(lower_se).sum()) / len(lower)),
+        lower_se=float(np.sqrt(np.square(delta_error(lower_ess, num_chains)).sum()) / len(lower)),
         upper_se=spread,
         gap_se=spread,
         method=method,

@@ -20,8 +20,10 @@ class Estimate:
     Attributes:
         value: The estimate; for a log-likelihood the mean over the data, never its negative.
         se: Monte Carlo standard error of `value` given the data, in nats: what another seed would change.
-            Part of it may be common to all data (`log_partition_se`). 0 if nothing was drawn, NaN if one
-            particle cannot tell.
+            Part of it may be common to all data (`log_partition_se`). 0 if nothing was drawn. NaN, printed as
+            unknown, if the draws cannot tell: of importance or annealing weights where the effective number of draws
+            is below 2 for more than a tenth of the data (up to that share these count with a nat each), and of a log
+            Z given as a bare number.
         kind: How `value` relates to the truth, in the sense of log p(x): `"exact"`, `"lower bound"`, `"upper
             bound"` (both in expectation) or `"estimate"`.
         method: Method and budget, such as `"importance (K=1000)"`.
@@ -84,10 +86,17 @@ class Estimate:
 
     @property
     def num_bad_pareto_k(self) -> int | None:
-        """Number of data whose Pareto k exceeds 0.7 or is not finite: their error cannot be trusted."""
+        """Number of data whose Pareto k exceeds 0.7: their error cannot be trusted."""
         if self.per_datum is None or "pareto_k" not in self.per_datum:
             return None
-        return int((~(self.per_datum["pareto_k"] <= PARETO_K_LIMIT)).sum())
+        return int((self.per_datum["pareto_k"] > PARETO_K_LIMIT).sum())
+
+    @property
+    def num_unknown_pareto_k(self) -> int | None:
+        """Number of data whose Pareto k is NaN: too few particles, or effective ones, for a tail to be fitted to."""
+        if self.per_datum is None or "pareto_k" not in self.per_datum:
+            return None
+        return int(np.isnan(self.per_datum["pareto_k"]).sum())
 
     def to_dict(self) -> dict[str, Any]:
         """All fields but the arrays over the data, as JSON can hold them (NaN becomes None).
@@ -99,6 +108,7 @@ class Estimate:
         scalars = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "per_datum"}
         if self.num_bad_pareto_k is not None:
             scalars["num_bad_pareto_k"] = self.num_bad_pareto_k
+            scalars["num_unknown_pareto_k"] = self.num_unknown_pareto_k
         return {
             name: value.to_dict() if isinstance(value, Estimate) else _json(value) for name, value in scalars.items()
         }
@@ -118,8 +128,9 @@ class Estimate:
         if self.data_se is not None and math.isfinite(self.data_se):
             parts.append(f"spread over data ±{_error(self.data_se)}")
         if self.num_bad_pareto_k and self.num_data:
-            share = max(round(100 * self.num_bad_pareto_k / self.num_data), 1)
-            parts.append(f"Pareto k > {PARETO_K_LIMIT} for {share}% of rows")
+            parts.append(f"Pareto k > {PARETO_K_LIMIT} for {_percent(self.num_bad_pareto_k / self.num_data)} of rows")
+        if self.num_unknown_pareto_k and self.num_data:
+            parts.append(f"Pareto k unknown for {_percent(self.num_unknown_pareto_k / self.num_data)} of rows")
         if self.note:
             parts.append(self.note)
         if self.warning:
@@ -139,13 +150,17 @@ class Estimate:
 
 
 def with_error(value: float, se: float) -> str:
-    """A value and its error, if there is one.
+    """A value and its error, if there is one; "unknown" where it is NaN.
 
     Example:
-        >>> with_error(-19.87164, 0.0033)
-        '-19.8716 ± 0.0033'
+        >>> with_error(-19.87164, 0.0033), with_error(-19.87164, math.nan)
+        ('-19.8716 ± 0.0033', '-19.8716 ± unknown')
     """
-    return f"{rounded(value, se)} ± {_error(se)}" if math.isfinite(se) and se > 0 else rounded(value, se)
+    return rounded(value, se) if se == 0 else f"{rounded(value, se)} ± {_error(se)}"
+
+
+def _percent(share: float) -> str:
+    return f"{max(round(100 * share), 1)}%"
 
 
 def _error(se: float) -> str:

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ppgen import inference
 from ppgen.evaluation.compiled import compiled_log_weights, worth_compiling
+from ppgen.evaluation.effective import CONSTANT_RANGE, LONE
 from ppgen.inference.layout import Layout
 from ppgen.memory import keep_freed_memory
 from ppgen.pair import AnyPair
 
-CONSTANT_RANGE = 1e-3  # nats; log-weights closer than this differ by rounding, and have no tail to fit
 MIN_PARTICLES_FOR_PARETO = 25  # a tail of at least five draws
 
 
@@ -24,9 +24,10 @@ class PerDatum(NamedTuple):
 
     Attributes:
         log_likelihood: log of the mean weight, nats.
-        se: Its standard error by the delta method, nats; NaN for one particle.
+        se: Its standard error by the delta method, nats; NaN for one particle, and no more than 1 however far off.
         ess: Effective number of particles.
-        pareto_k: Shape of the weights' tail, or None if it was not asked for.
+        pareto_k: Shape of the weights' tail, NaN where it is unknown; None if it was not asked for, or if there are
+            fewer than 25 particles.
     """
 
     log_likelihood: np.ndarray
@@ -41,6 +42,10 @@ def summarise(log_weights: Tensor, *, pareto: bool = True) -> PerDatum:
     .. math:: \log \bar w, \quad
         \mathrm{se}^2 = \frac{1}{K - 1} \Big( \frac{\overline{w^2}}{\bar w^2} - 1 \Big), \quad
         \mathrm{ess} = \frac{(\sum_k w_k)^2}{\sum_k w_k^2}
+
+    Where ess is below 2 one weight outweighs all others together. The formula then says a nat or less however far off
+    the value is, which `evaluation.log_likelihood` does not pass on, and k is NaN, as the tail has no draws. Weights
+    that are all alike have an error of about 0, and k = 0.
 
     References:
         Vehtari, Simpson, Gelman, Yao and Gabry (2024), Pareto smoothed importance sampling, arXiv:1507.02646.
@@ -58,17 +63,29 @@ def summarise(log_weights: Tensor, *, pareto: bool = True) -> PerDatum:
     log_mean = top + (total / num_particles).log()
     degrees = num_particles - 1 if num_particles > 1 else math.nan
     spread = ((num_particles / ess - 1).clamp(min=0) / degrees).sqrt()
-    tail = pareto_shapes(log_weights) if pareto and num_particles >= MIN_PARTICLES_FOR_PARETO else None
+    alike = log_weights.amax(0) - log_weights.amin(0) <= CONSTANT_RANGE
+    unknown = ~(ess >= LONE) & ~alike
+    tail = None
+    if pareto and num_particles >= MIN_PARTICLES_FOR_PARETO:
+        tail = pareto_shapes(log_weights, ~unknown.cpu().numpy())
     return PerDatum(log_mean.cpu().numpy(), spread.cpu().numpy(), ess.cpu().numpy(), tail)
 
 
-def pareto_shapes(log_weights: Tensor) -> np.ndarray:
-    """Pareto k of each column of (particles, rows) by ArviZ; 0 where the weights are all but constant."""
+def pareto_shapes(log_weights: Tensor, known: np.ndarray | None = None) -> np.ndarray:
+    """Pareto k of each column of (particles, rows) by ArviZ; 0 where the weights are all but constant.
+
+    Args:
+        log_weights: Log-weights, (particles, rows), nats.
+        known: Which columns have a tail to fit; the others get NaN. None for all.
+    """
     from arviz_stats.base import array_stats
 
     columns = log_weights.T.double().cpu().numpy()
     shapes = np.zeros(len(columns))
     for row, column in enumerate(columns):
+        if known is not None and not known[row]:
+            shapes[row] = np.nan
+            continue
         if not np.isfinite(column).all():
             column = column[np.isfinite(column)]  # weights of exactly zero are no part of the tail
         if len(column) < MIN_PARTICLES_FOR_PARETO:
@@ -116,7 +133,7 @@ def importance(
         chunk: Log-weights evaluated at once.
         log_partition: log Z by undirected site.
         vectorize_particles: False for programs that cannot broadcast over particles.
-        pareto: Whether to fit the tail of the weights.
+        pareto: Whether to fit the tail of the weights; it is unknown, NaN, for fewer than 25 particles.
         compile: Whether blocks of the usual shape run as machine code; `"auto"` decides by the size of the run.
         advance: Called with the number of data done.
 
@@ -129,7 +146,6 @@ def importance(
     # Written into arrays made once: small results kept among the large ones that come and go would cut the freed
     # memory into pieces that fit no more, a MiB for each row.
     found = np.full((4, num_data), np.nan)
-    has_tail = False
     keep_freed_memory(pair.device)
     # The data were held against their support before; checking each particle's law again costs a tenth of
     # the time.
@@ -158,8 +174,7 @@ def importance(
             for row, values in enumerate(summary):
                 if values is not None:
                     found[row, start:stop] = values
-            has_tail = summary.pareto_k is not None
             del summary
             if advance is not None:
                 advance(stop)
-    return PerDatum(found[0], found[1], found[2], found[3] if has_tail else None)
+    return PerDatum(found[0], found[1], found[2], found[3] if pareto else None)

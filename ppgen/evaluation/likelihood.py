@@ -10,17 +10,18 @@ from torch import Tensor
 
 from ppgen.devices import is_accelerator
 from ppgen.distributions import BaseRatePath
+from ppgen.evaluation.blindness import ALL_ALIKE
 from ppgen.evaluation.bounds import bounds
 from ppgen.evaluation.clamped import annealed_hidden, enumerated
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.decoder_annealing import annealed, check_annealing, check_start
+from ppgen.evaluation.effective import CONSTANT_RANGE, LONE, SHARE, bias_of_mean, error_of_mean, few_particles, few_runs
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.importance import PerDatum, importance
 from ppgen.evaluation.likelihood_methods import check_arguments, choose
-from ppgen.evaluation.partition import LOW_ESS
 from ppgen.evaluation.partitions import own_partitions, partitions_of
 from ppgen.evaluation.program import examine
-from ppgen.evaluation.reverse_annealing import raised
+from ppgen.evaluation.reverse_annealing import ANNEALING_MODEL, raised
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.hmc import HMC
@@ -33,7 +34,6 @@ from ppgen.switches import check_switches
 # Log-weights at once: with 784 features an activation takes 6 MiB and 0.3 GiB.
 CHUNK_CPU, CHUNK_GPU = 2_000, 100_000
 _ROUNDING = 1e-3  # nats
-WARN_SHARE = 0.1  # share of rows with a Pareto k above the limit from which the mean itself is doubtful
 
 _DOUBTFUL_GUIDE = (
     "the guide is too narrow or too far off for its weights, and the value errs low by "
@@ -90,16 +90,18 @@ def log_likelihood(
               on deep machines print (`inference.MeanField`);
             - `"ais"`: `"exact"` with log Z by annealing; for a deep machine, annealing of the hidden units of every
               datum as well; for a directed pair with continuous latents, annealing of the latents of every datum;
-            - `"raise"`: a machine without any log Z, by annealing runs that go down from each datum; a conservative
-              figure for data that are like the machine's own draws, the lower the shorter the ladder;
-            - `"auto"`: `"exact"` where that is cheap, else log Z by annealing, else `"importance"`, or `"ais"` where a
-              guide has points and no law (MAP estimates of continuous latents), which give no bound; the estimate says
-              which.
+            - `"raise"`: a machine without any log Z, by annealing runs that go down from each datum. It bounds the law
+              at which annealing upwards ends, not the machine's: it errs low for data like the machine's own draws and
+              high for data that the base rates explain better, both the less the longer the ladder;
+            - `"auto"`: `"exact"` where that is cheap, else log Z by annealing from both sides, else `"importance"`, or
+              `"ais"` where a guide has points and no law (MAP estimates of continuous latents), which give no bound;
+              the estimate says which.
         num_particles: Particles K a datum for importance sampling.
         chunk: Log-weights (particle or chain x row) evaluated at once, which bounds the memory: an activation of n
             units takes 4 n bytes for each. By default 2,000 on CPU (what caches hold) and 100,000 on a GPU.
-        log_partition: log Z if it is known: an estimate, a number, or a mapping from undirected sites to
-            those.
+        log_partition: log Z if it is known: an estimate, a number, or a mapping from undirected sites to those. A bare
+            number is an estimate of unknown error; without one log Z is enumerated or, where that is too much and
+            `method` is not `"ais"`, annealed from both sides, at twice the cost of one at most.
         num_chains: Annealing runs: of log Z, or of each datum.
         betas: Their ladder, as for `log_partition`.
         start: Where annealing of latents begins: `"prior"` or `"guide"`.
@@ -256,8 +258,9 @@ def log_likelihood(
         how = f"reverse AIS from each datum ({num_chains} chains x {len(ladder) - 1} betas)"
         estimate = replace(
             _sampled(found, num_chains, how, _DOUBTFUL_LADDER),
-            note="in expectation a lower bound of log p of the annealing model; conservative for log p(x) of data like "
-            "the machine's own draws",
+            kind="estimate",
+            bias=None,
+            note=ANNEALING_MODEL,
         )
     elif chosen in ("elbo", "bound"):
         how = f"ELBO (K={num_particles})" if chosen == "elbo" else "mean field"
@@ -285,27 +288,36 @@ def _exact(found: PerDatum) -> Estimate:
 
 
 def _sampled(found: PerDatum, num_draws: int, method: str, doubt: str) -> Estimate:
+    if doubt:  # there are weights, and where one outweighs all others their spread tells nothing of the error
+        lone = ~(found.ess >= LONE) & ~(found.se <= CONSTANT_RANGE)
+        found = found._replace(se=np.where(lone, math.nan, found.se))
     values = found.log_likelihood
     per_datum = {"log_likelihood": values, "se": found.se, "ess": found.ess}
     if found.pareto_k is not None:
         per_datum["pareto_k"] = found.pareto_k
     estimate = Estimate(
         float(values.mean()),
-        float(np.sqrt(np.square(found.se).sum()) / len(values)),
+        error_of_mean(found.se),
         "lower bound",
         method,
         ess=float(found.ess.mean()),
         num_draws=num_draws,
         num_data=len(values),
         data_se=_spread(values),
-        bias=-float(np.square(found.se).mean()) / 2,
+        bias=bias_of_mean(found.se),
         per_datum=per_datum,
     )
+    warnings = []
     if found.pareto_k is not None:
-        bad = estimate.num_bad_pareto_k or 0
-    else:
-        bad = int((found.ess < LOW_ESS * num_draws).sum()) if doubt == _DOUBTFUL_LADDER else 0
-    return replace(estimate, warning=doubt) if bad > WARN_SHARE * len(values) else estimate
+        if (estimate.num_bad_pareto_k or 0) > SHARE * len(values):
+            warnings.append(doubt)
+        if text := few_particles(found.ess, found.se, num_draws):
+            warnings.append(text)
+    elif doubt:
+        few = few_runs(found.ess, num_draws)
+        warnings += [doubt] if few.mean() > SHARE else []
+        warnings += [ALL_ALIKE] if (np.isnan(found.se) & ~few).mean() > SHARE else []
+    return replace(estimate, warning="; ".join(warnings) or None)
 
 
 def _below_one(estimate: Estimate) -> Estimate:
@@ -350,7 +362,7 @@ def _with_partitions(estimate: Estimate, partitions: dict[str, Estimate]) -> Est
         per_datum=per_datum,
         bias=(estimate.bias or 0.0) + bias,
         warning="; ".join(warnings) or None,
-        note=errs if bias and not sampled else None,
+        note=errs if bias and math.isfinite(bias) and not sampled else None,
     )
 
 

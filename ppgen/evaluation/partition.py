@@ -14,10 +14,12 @@ from ppgen.distributions.enumeration import exact_log_partition
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
 from ppgen.distributions.undirected import UndirectedDistribution
+from ppgen.evaluation.blindness import ALL_ALIKE, blind
+from ppgen.evaluation.effective import LONE, LOW_ESS, few_runs
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.per_row import each_row, over_rows, rows_alike
 from ppgen.evaluation.processes import gathered, own_seed, world_size
-from ppgen.evaluation.sandwich import downwards, draws_of_the_machine, sandwiched, state_chains
+from ppgen.evaluation.sandwich import DISPERSED, downwards, draws_of_the_machine, sandwiched, state_chains, unmixed
 from ppgen.inference.annealing import AnnealedWeights, anneal, make_betas
 from ppgen.inference.ladders import adaptive_betas
 from ppgen.inference.machines import base_mean, choose_site, undirected_sites
@@ -30,8 +32,11 @@ METHODS = ("auto", "exact", "ais", "reverse_ais", "sandwich")
 MAX_EXACT_STATES = 2**20  # about ten seconds for a machine with 500 units on the other side
 ADAPTIVE = "adaptive"
 _ITSELF = "machine"  # stands for the site where a machine is given without a pair
+_FEW_RUNS = (
+    "the effective number of annealing runs is {ess:.1f} of {num_chains}, so a few carry the estimate and its error is "
+    "not to be trusted; use more betas"
+)
 _REFINEMENTS = 4  # times that an adaptive ladder is made twice as fine
-LOW_ESS = 0.1  # share of the chains below which a few runs carry the whole estimate
 
 
 def log_partition(
@@ -246,16 +251,21 @@ class _Annealing:
         runs = self._run("annealing downwards", self.num_chains, generator, start=start)
         method = f"reverse AIS ({self.budget}, from {source})"
         bases = torch.atleast_1d(runs.log_base_partition).tolist()
-        return [downwards(each, base, method) for each, base in zip(self._summaries(runs, method), bases, strict=True)]
+        found = self._summaries(runs, method, by_turns=source.startswith(DISPERSED))
+        return [downwards(each, base, method) for each, base in zip(found, bases, strict=True)]
 
-    def _summaries(self, runs: AnnealedWeights, method: str) -> list[Estimate]:
-        """An estimate of log Z, or one for each row."""
+    def _summaries(self, runs: AnnealedWeights, method: str, *, by_turns: bool = False) -> list[Estimate]:
+        """An estimate of log Z, or one for each row, of runs that may have begun in two ways by turns."""
         fingerprint = self.path.energy.fingerprint()
         if runs.log_weights.dim() == 1:
-            return [summarise(runs, method, fingerprint)]
+            return [_judged(summarise(runs, method, fingerprint), runs.log_weights, self.path, by_turns)]
         bases = runs.log_base_partition.expand(runs.log_weights.shape[1:])
-        each = [AnnealedWeights(runs.log_weights[:, row], bases[row], runs.values) for row in range(len(bases))]
-        return [summarise(run, method, fingerprint) for run in each]
+        found = []
+        for row, base in enumerate(bases):
+            weights, path = runs.log_weights[:, row], self.path.rows(torch.tensor([row], device=base.device))
+            each = summarise(AnnealedWeights(weights, base, runs.values), method, fingerprint)
+            found.append(_judged(each, weights, path, by_turns))
+        return found
 
     def _generator(self, seed: int) -> torch.Generator:
         return torch.Generator(device=self.path.energy.parameters()[0].device).manual_seed(seed)
@@ -289,12 +299,7 @@ def summarise(runs: AnnealedWeights, method: str, fingerprint: str | None = None
     weights = (runs.log_weights - log_mean).exp()  # of mean 1
     ess = float(weights.sum().square() / weights.square().sum())
     se = float(weights.std() / math.sqrt(num_chains))
-    warning = None
-    if not ess >= LOW_ESS * num_chains:
-        warning = (
-            f"the effective number of annealing runs is {ess:.1f} of {num_chains}, so a few carry the "
-            "estimate and its error is not to be trusted; use more betas"
-        )
+    warning = _FEW_RUNS.format(ess=ess, num_chains=num_chains) if not ess >= LOW_ESS * num_chains else None
     return Estimate(
         float(runs.log_base_partition + log_mean),
         se,
@@ -308,6 +313,23 @@ def summarise(runs: AnnealedWeights, method: str, fingerprint: str | None = None
         note="a lower bound of log Z in expectation, so log p(x) errs high",
         fingerprint=fingerprint,
     )
+
+
+def _judged(estimate: Estimate, log_weights: Tensor, path: BaseRatePath, by_turns: bool) -> Estimate:
+    """The estimate, its error unknown (NaN) where the weights cannot tell it.
+
+    So it is where one run outweighs all others together, and where all weights are one and the same though the laws
+    along the path differ: then no run has left the states that all are in, and what lies elsewhere is in none of them;
+    and where runs down tell how the chains began that they go down from.
+    """
+    if by_turns and (text := unmixed(log_weights)):
+        return replace(estimate, se=math.nan, bias=math.nan, warning=text)
+    if blind(log_weights, path):
+        return replace(estimate, se=math.nan, bias=math.nan, warning=ALL_ALIKE)
+    ess, num_chains = estimate.ess or 0.0, len(log_weights)
+    if few_runs(ess, num_chains):
+        estimate = replace(estimate, warning=_FEW_RUNS.format(ess=ess, num_chains=num_chains))
+    return estimate if ess >= LONE else replace(estimate, se=math.nan, bias=math.nan)
 
 
 def _check(method: str, num_chains: int, sweeps: int, chunk: int | None, compile: bool | str) -> None:

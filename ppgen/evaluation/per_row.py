@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ppgen.distributions import Clamped
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
+from ppgen.evaluation.effective import filled
 from ppgen.evaluation.estimate import Estimate
 
 _AT_ONCE = 2**24  # values of chains of several rows that are held together: 128 MiB in float64
@@ -83,6 +84,7 @@ def over_rows(found: Sequence[Estimate], kinds: np.ndarray, fingerprint: str) ->
     """
     values, errors = (np.array([getattr(each, name) for each in found]) for name in ("value", "se"))
     share = np.bincount(kinds, minlength=len(found)) / len(kinds)
+    known = filled(errors, float(share[np.isnan(errors)].sum()))
     doubtful = np.array([each.warning is not None for each in found])[kinds].mean()
     methods = Counter(each.method for each in found).most_common()
     kind = "exact" if all(each.kind == "exact" for each in found) else found[0].kind
@@ -90,7 +92,7 @@ def over_rows(found: Sequence[Estimate], kinds: np.ndarray, fingerprint: str) ->
     warning = next((each.warning for each in found if each.warning), None)
     return Estimate(
         float(values[kinds].mean()),
-        float(math.sqrt((share * errors) @ (share * errors))),
+        float(math.sqrt((share * known) @ (share * known))),
         kind,
         methods[0][0],
         ess=None if found[0].ess is None else float(np.mean([each.ess for each in found])),

@@ -1,4 +1,4 @@
-"""Conservative log p(x) of a Boltzmann machine: annealing runs that go down from the datum, without any log Z."""
+"""log p(x) under the law at which annealing of a machine ends: runs down from the datum, without any log Z."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -11,11 +11,16 @@ from ppgen.distributions import BaseRatePath
 from ppgen.distributions.drawing import join_layers
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.mean_field import mean_field_inputs
+from ppgen.evaluation.blindness import unless_blind
 from ppgen.evaluation.importance import PerDatum, summarise
 from ppgen.evaluation.program import VisibleLayer
 from ppgen.inference.annealing import anneal, repeated_level
 from ppgen.pair import split_batch
 
+ANNEALING_MODEL = (
+    "in expectation a lower bound of log p of the annealing model, no bound of the machine's: low for data like the "
+    "machine's own draws, high for data that the base rates explain better, both the less the longer the ladder"
+)
 _SWEEPS = 20  # mean-field sweeps for the even hidden layers of a deep machine
 
 
@@ -39,10 +44,10 @@ def raised(
               \log f_{\beta_k}(x_{k-1}), \quad x_K = x, \; x_{k-1} \sim T_k(\cdot \mid x_k)
 
     The mean of w is the probability that annealing upwards along the same ladder ends in x. So the estimate is a lower
-    bound, in expectation, of the log-likelihood of that *annealing model*, and needs no log Z. At the machine's own
-    draws the annealing model lies below the machine, by their Kullback-Leibler divergence, as long as the ladder is too
-    short; at data that the base model explains better than the machine does it lies above. In a deep machine the even
-    hidden layers are drawn from the mean-field posterior and weighed by it.
+    bound, in expectation, of the log-likelihood of that *annealing model*, and needs no log Z. It is no bound of the
+    machine's: averaged over the machine's own draws it lies below, by the divergence of the two laws, and at data that
+    the base model explains better than the machine does it lies above. Both go to zero as the ladder grows. In a deep
+    machine the even hidden layers are drawn from the mean-field posterior and weighed by it.
 
     References:
         Burda, Grosse and Salakhutdinov (2015), Accurate and conservative estimates of MRF log-likelihood using reverse
@@ -79,7 +84,7 @@ def raised(
         runs = anneal(part, betas, len(first), generator, start=first, compile=False, step=whole)
         log_f = -part.energy.to(torch.float64).free_energy(even.double(), EVEN)
         log_weights = runs.log_weights.view(num_chains, -1) + log_f - part.log_base_partition() - log_q
-        found[:, start:stop] = np.stack(summarise(log_weights, pareto=False)[:3])
+        found[:, start:stop] = np.stack(unless_blind(summarise(log_weights, pareto=False), runs.log_weights, part)[:3])
         if advance is not None:
             advance(stop)
     return PerDatum(found[0], found[1], found[2], None)

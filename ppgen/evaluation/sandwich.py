@@ -8,16 +8,23 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
-from ppgen.distributions.samplers import ExactSampler, base_rate_draw
-from ppgen.evaluation.estimate import Estimate, rounded, with_error
+from ppgen.distributions.samplers import ExactSampler, base_rate_draw, dispersed_draw
+from ppgen.evaluation.estimate import SMALLEST_ERROR, Estimate, rounded, with_error
 from ppgen.undisturbed import forked
 
 FAR_APART = 1.0  # nats between the two from which log-likelihoods are doubtful in the first digit that papers print
+DISPERSED = "chains from the base rates and from a wider law"  # by turns
+_LEAST_APART = 0.1  # nats
+_LEAST_HALF = 10  # runs of each start from which their means are compared
+_Z = 4.0  # standard errors from which a difference is none of chance
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class PartitionSandwich(Estimate):
-    """Estimate of log Z from both sides; its value and error are those of annealing upwards.
+    """Estimate of log Z from both sides; its value is that of annealing upwards, and so is its error.
+
+    Where the two are further apart than four of their errors, at least one of them is wrong by more than its error
+    says, and the error is the gap.
 
     Attributes:
         lower: Estimate by annealing upwards, at most log Z in expectation.
@@ -47,17 +54,21 @@ class PartitionSandwich(Estimate):
 
 def sandwiched(lower: Estimate, upper: Estimate, method: str) -> PartitionSandwich:
     """Both estimates as one, with a warning where they contradict each other or leave much open."""
-    gap, error = upper.value - lower.value, math.hypot(lower.se, upper.se)
+    gap = upper.value - lower.value
+    error = math.hypot(*(each.se for each in (lower, upper) if math.isfinite(each.se)))  # an unknown one excuses no gap
+    apart = abs(gap) > max(_Z * error, SMALLEST_ERROR)
     warnings = [text for text in (lower.warning, upper.warning) if text]
-    if gap < -4 * error:
+    if gap < 0 and apart:
         warnings.append(
             f"annealing downwards lies {-gap:.2f} nats below annealing upwards, which cannot both be right: the chains "
             "that it starts from are not at the machine's law; give them more sweeps"
         )
-    elif gap > max(FAR_APART, 4 * error):
+    elif gap > FAR_APART and apart:
         warnings.append(f"the two are {gap:.2f} nats apart; use more betas")
     kept = {name: getattr(lower, name) for name in Estimate.__dataclass_fields__}
-    kept |= {"method": method, "warning": "; ".join(warnings) or None, "note": None}
+    kept |= {"method": method, "warning": "; ".join(dict.fromkeys(warnings)) or None, "note": None}
+    if apart:
+        kept["se"] = abs(gap) if math.isnan(lower.se) else max(abs(gap), lower.se)
     return PartitionSandwich(**kept, lower=lower, upper=upper)
 
 
@@ -73,7 +84,7 @@ def draws_of_the_machine(
     """Draws of the even side from which annealing goes down, and where they come from.
 
     Exact draws where the smaller side can be enumerated; else Gibbs chains, from the persistent chains of training
-    or, without any, from the base rates.
+    or, without any, from the base rates and from a wider law by turns.
 
     Args:
         energy: The machine.
@@ -88,12 +99,38 @@ def draws_of_the_machine(
     with forked(device, seed):
         if not energy.batch_shape and energy.num_states(energy.smaller_side) <= max_states:
             return ExactSampler(max_states)(energy, torch.Size((num_chains,)))[EVEN], "exact draws"
-        start = base_rate_draw(energy, (num_chains, *energy.batch_shape))
-        source = "chains from the base rates"
+        shape = (num_chains, *energy.batch_shape)
         if chains is not None and chains.shape[-1] == energy.size(EVEN) and not energy.batch_shape:
+            start = base_rate_draw(energy, shape)  # of these only the dtype counts
             index = torch.randint(len(chains), (num_chains,), device=chains.device)
             start, source = chains.to(start)[index], "the persistent chains"
+        else:
+            start, source = dispersed_draw(energy, shape), DISPERSED
         return energy.gibbs(start, EVEN, sweeps), f"{source} after {sweeps} sweeps"
+
+
+def unmixed(log_weights: Tensor) -> str | None:
+    """What is wrong with runs down from chains that began in two ways by turns, if their starts still show.
+
+    Chains that have reached the machine's law have forgotten where they began. Those that have not sit in the modes
+    that they fell into, in numbers that say nothing of the modes' masses.
+
+    Args:
+        log_weights: Of the runs, (chains,), nats.
+    """
+    if len(log_weights) < 2 * _LEAST_HALF:
+        return None
+    halves = [log_weights[start::2] for start in (0, 1)]
+    means = [float(half.logsumexp(0)) - math.log(len(half)) for half in halves]
+    errors = [float((half - half.logsumexp(0) + math.log(len(half))).exp().std()) / len(half) ** 0.5 for half in halves]
+    apart = abs(means[0] - means[1])
+    if not apart > max(_LEAST_APART, _Z * math.hypot(*errors)):
+        return None
+    return (
+        f"chains from the base rates and from a wider law give values {apart:.1f} nats apart: they have not mixed, and "
+        "the machine may have modes that neither side has seen; give them more sweeps, or train with "
+        "inference.TemperedPCD, whose chains are gone on with"
+    )
 
 
 def downwards(estimate: Estimate, log_base_partition: float, method: str) -> Estimate:
