@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -10,7 +11,11 @@ import pyro
 import pytest
 import torch
 
+from ppgen.testing.second_device import make_room, second_device
+from ppgen.undisturbed import forked
+
 torch.set_num_threads(1)
+make_room()  # a test may want a second device when others have taken gradients
 
 # A shell that runs the tests in the background hands Ctrl-C down as ignored, to them and to the processes they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -20,20 +25,35 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 collect_ignore = ["models", "inference"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked `gpu` where there is no device."""
-    if torch.cuda.is_available():
-        return
+# What runs on the simulated device in every run of the tests; the others with the fixture `device` only under
+# `pytest -m second_device`.
+ON_EVERY_DEVICE = {"test_contract.py", "test_second_device.py", "test_undisturbed.py"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip the tests marked `gpu` where there is no device; leave out those of the simulated one unless asked for."""
     for item in items:
-        if item.get_closest_marker("gpu"):
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+    if "second_device" in config.option.markexpr:
+        return
+    left_out = [
+        item for item in items if item.get_closest_marker("second_device") and item.path.name not in ON_EVERY_DEVICE
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.fixture(autouse=True)
 def seed() -> Iterator[int]:
     """Run each test from seed 0 in a fork of torch's random state, so that no test feels another's draws."""
-    devices = range(torch.cuda.device_count())
-    with torch.random.fork_rng(devices):
+    devices = [torch.device("cpu"), *(torch.device("cuda", index) for index in range(torch.cuda.device_count()))]
+    if hasattr(torch, "sim"):
+        devices.append(torch.device("sim"))
+    with ExitStack() as stack:
+        for each in devices:
+            stack.enter_context(forked(each))
         torch.manual_seed(0)
         yield 0
 
@@ -49,7 +69,14 @@ def pyro_store(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail(f"Pyro's global parameter store was left holding {names}")
 
 
-@pytest.fixture(scope="session", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.fixture(
+    scope="session",
+    params=[
+        "cpu",
+        pytest.param("sim", marks=pytest.mark.second_device),
+        pytest.param("cuda", marks=pytest.mark.gpu),
+    ],
+)
 def device(request: pytest.FixtureRequest) -> torch.device:
-    """Every device here: a test that asks for it runs on the CPU and, where there is one, on CUDA."""
-    return torch.device(request.param)
+    """Every device here: a test that asks for it runs on the CPU, a simulated device and, where there is one, CUDA."""
+    return second_device() if request.param == "sim" else torch.device(request.param)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ppgen.devices import is_accelerator
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.graphs.compiler import compiled, in_a_line
 from ppgen.inference.machine_kernel import MachineKernel
@@ -14,8 +15,8 @@ from ppgen.undisturbed import forked
 
 # Multiply-adds of a run, couplings times chains times sweeps, from which on it is compiled. On one core a sweep of a
 # 784-500 machine takes 75 picoseconds each as a program and 50 as machine code, which takes 6 seconds to make: it pays
-# from 3e11 on, after some twenty seconds. A CUDA device does the work about a hundred times as fast.
-WORTH_COMPILING, WORTH_COMPILING_CUDA = 3e11, 3e13
+# from 3e11 on, after some twenty seconds. A GPU does the work about a hundred times as fast.
+WORTH_COMPILING, WORTH_COMPILING_GPU = 3e11, 3e13
 
 Step = Callable[[Any], tuple[Any, Any]]
 
@@ -23,7 +24,8 @@ Step = Callable[[Any], tuple[Any, Any]]
 def worth_compiling(energy: LayeredEnergy, num_moves: int) -> bool:
     """Whether so many sweeps of single chains make up a run that pays for compiling it."""
     multiplications = num_moves * energy.size(EVEN) * energy.size(ODD)
-    return multiplications >= (WORTH_COMPILING_CUDA if energy.parameters()[0].is_cuda else WORTH_COMPILING)
+    elsewhere = is_accelerator(energy.parameters()[0].device)
+    return multiplications >= (WORTH_COMPILING_GPU if elsewhere else WORTH_COMPILING)
 
 
 def make_step(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
+from ppgen.devices import is_accelerator
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Multinomial, Replicated
 from ppgen.models.arguments import positive_size
 from ppgen.models.restricted import RestrictedMachine
@@ -81,7 +82,10 @@ class ReplicatedSoftmax(RestrictedMachine):
         else:
             total = x.sum(-1).round().clamp(min=0).long()
             longest = self._longest
-            if not isinstance(total, FakeTensor):
+            if self.training and longest is not None and is_accelerator(total.device):
+                # Training on data that were looked at: the device checks them, and nobody waits for it.
+                torch._assert_async((total <= longest).all(), f"a document has more than {longest} words: use look_at")
+            elif not isinstance(total, FakeTensor):
                 longest = max(longest or 1, int(total.max()))
             elif longest is None:  # a step that is being traced, for documents that were never looked at as a whole
                 raise RuntimeError("the length of the longest document must be known for a step to be traced")

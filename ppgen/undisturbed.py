@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.capture import CapturedParameters
+from ppgen.devices import is_accelerator
 
 CPU = torch.device("cpu")
 
@@ -38,7 +39,7 @@ def device_of(*things: Any) -> torch.device:
 def random_state(device: torch.device) -> dict[str, Tensor]:
     """States of torch's generators of the CPU and of `device`, as byte tensors on the CPU."""
     state = {"cpu": torch.get_rng_state()}
-    if _draws(device):
+    if is_accelerator(device):
         state[device.type] = torch.get_device_module(device).get_rng_state(device)
     return state
 
@@ -46,12 +47,8 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
     """Put back what `random_state` gave; a state of a device that is not used now is left out."""
     torch.set_rng_state(state["cpu"])
-    if _draws(device) and device.type in state:
+    if is_accelerator(device) and device.type in state:
         torch.get_device_module(device).set_rng_state(state[device.type], device)
-
-
-def _draws(device: torch.device) -> bool:
-    return device.type not in ("cpu", "meta")
 
 
 @contextmanager
@@ -75,7 +72,7 @@ def forked(device: torch.device, seed: int | None = None) -> Iterator[None]:
     try:
         if seed is not None:
             torch.default_generator.manual_seed(seed)
-            if _draws(device):
+            if is_accelerator(device):
                 start = torch.Generator(device=device).manual_seed(seed).get_state()
                 torch.get_device_module(device).set_rng_state(start, device)
         yield

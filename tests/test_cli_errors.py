@@ -210,11 +210,20 @@ def test_a_line_that_is_refused_removes_no_run(wrong: str, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("sample run --num-samples 1000000000000", "num_samples is too large for this machine: 1000000000000 would take"),
+        (
+            "sample run --num-samples 1000000000000",
+            "num_samples is too large for this machine: 1000000000000 would take",
+        ),
         ("sample run --num-samples 99999999999999999999999", "--num-samples must be less than 2^63"),
         ("sample run --num-samples 3 --chunk 99999999999999999999999", "--chunk must be less than 2^63"),
-        ("evaluate run --method ais --betas 1000000000000", "betas is too large for this machine: 1000000000000 would take"),
-        ("evaluate run --method ais --num-chains 1000000000000", "num_chains is too large for this machine: 1000000000000 would take"),
+        (
+            "evaluate run --method ais --betas 1000000000000",
+            "betas is too large for this machine: 1000000000000 would take",
+        ),
+        (
+            "evaluate run --method ais --num-chains 1000000000000",
+            "num_chains is too large for this machine: 1000000000000 would take",
+        ),
         (f"{FIT} --data good.npy --folder other --inference.k 99999999999999999999999", "--inference.k less than 2^63"),
         (
             "compare rbm --hidden 2 --data good.npy --inferences cd --epochs 1 --seeds 1000000000000 --folder other",

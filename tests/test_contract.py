@@ -244,6 +244,11 @@ def test_no_tensor_is_born_on_the_default_device(name: str, make: Callable[[], t
         assert pair.model(**inputs).device.type == "cpu"
 
 
+def repeated(device: torch.device, count: int, again: int) -> int:
+    """So many draws, where what is tested is their law; fewer where they are those of the CPU once more."""
+    return again if device.type == "sim" else count
+
+
 def refusal(phase: Any, layout: inference.Layout, energies: list[Any]) -> str:
     """What a negative phase says to machines that it cannot serve; empty for the others."""
     if isinstance(phase, inference.PCD) and any(energy.batch_shape for energy in energies):
@@ -269,7 +274,7 @@ def test_objectives(name: str, objective: Any, device: torch.device) -> None:
         with pytest.raises(ValueError, match="'z'.*continuous"):
             testing.check_objective(objective, device=device)
         return
-    testing.check_objective(objective, device=device, num_draws=150)
+    testing.check_objective(objective, device=device, num_draws=repeated(device, 150, 60))
 
 
 @pytest.mark.parametrize(("name", "algorithm"), instances(ALGORITHMS))
@@ -297,16 +302,16 @@ def test_estimators(name: str, estimator: Any, objective: Any, device: torch.dev
     if isinstance(estimator, inference.Pathwise):  # no score term: the derivative of the value, draw by draw
         bound = inference.Inference(objective, estimator).bind(testing.conjugate_pair(device=device), x, num_data=4)
         testing.check_gradient(bound, x)
-    draws = []
+    draws, count = [], repeated(device, 80, 20)
     for each in (inference.Pathwise(), estimator):
         chosen = inference.Inference(objective, each)
         torch.manual_seed(2)
         bound = chosen.bind(testing.conjugate_pair(device=device), x.repeat(200), num_data=800)
-        steps = [bound.step(x.repeat(200)).gradients for _ in range(80)]
+        steps = [bound.step(x.repeat(200)).gradients for _ in range(count)]
         draws.append({name: torch.stack([step[name] for step in steps]) for name in steps[0]})
     for parameter_name, expected in draws[0].items():
         found = draws[1][parameter_name]
-        error = ((expected.var(0) + found.var(0)) / 80).sqrt()
+        error = ((expected.var(0) + found.var(0)) / count).sqrt()
         score = (found.mean(0) - expected.mean(0)).abs() / (error + 1e-12)
         assert float(score.max()) < 4.5, parameter_name
 
@@ -315,7 +320,7 @@ def test_estimators(name: str, estimator: Any, objective: Any, device: torch.dev
 def test_negative_phases(name: str, phase: Any, device: torch.device) -> None:
     """Catches a phase that is not stationary at the model, writes into its state, or loses it on loading."""
     assert type(phase).__name__ == name
-    testing.check_negative_phase(phase, device=device, num_draws=2 if phase.normalised else 60)
+    testing.check_negative_phase(phase, device=device, num_draws=2 if phase.normalised else repeated(device, 60, 30))
 
 
 def earlier(machine: distributions.BoltzmannMachine) -> distributions.BoltzmannMachine:

@@ -15,6 +15,7 @@ from ppgen.commands.folders import folder_of
 from ppgen.commands.models import check_takes_rows, model_arguments, model_options
 from ppgen.commands.options import Option, first_line, options_of
 from ppgen.commands.parser import Parser, given, split_positional, without
+from ppgen.devices import is_accelerator
 from ppgen.diagnostics.comparison import compare_inferences
 from ppgen.diagnostics.comparison_folder import FIGURE, NETCDF
 from ppgen.diagnostics.comparison_folder import TEXT_FILE as TEXT
@@ -97,7 +98,7 @@ def _processes(values: Mapping[str, Any]) -> int:
     """As many as were asked for, else one a core, or one for a GPU."""
     if values["processes"] is not None:
         return values["processes"]
-    return 1 if resolve_device(values["device"]).type == "cuda" else cores()
+    return 1 if is_accelerator(resolve_device(values["device"])) else cores()
 
 
 def cores() -> int:

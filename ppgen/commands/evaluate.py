@@ -121,7 +121,12 @@ def _parser() -> Parser:
     parser = Parser("ppgen evaluate", COMMANDS["evaluate"], usage="ppgen evaluate FOLDER [options]")
     parser.add_argument("folder", help="Folder of the run.")
     parser.add_argument("--quiet", action="store_true", help="Show no progress bar.")
-    parser.add_argument("--device", type=str, default="auto", help='"auto" is CUDA if there is any, else the CPU.')
+    parser.add_argument(
+        "--device",
+        type=str,
+        default="auto",
+        help='"auto" is the accelerator that is there, else the CPU.',
+    )
     group = parser.add_argument_group("estimate")
     parser.add_options(group, _options())
     group = parser.add_argument_group("data", "By default the data that the run was trained on.")

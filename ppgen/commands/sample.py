@@ -106,7 +106,7 @@ def _parser() -> Parser:
                 None,
                 "Shape of a row as an image in a .png, as 28,28; by default the data's.",
             ),
-            Option("device", str, "auto", '"auto" is CUDA if there is any, else the CPU.'),
+            Option("device", str, "auto", '"auto" is the accelerator that is there, else the CPU.'),
         ],
     )
     return parser

@@ -11,6 +11,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.devices import is_accelerator
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.decoder_annealing import check_annealing, check_start, forward, prepared, reverse
 from ppgen.evaluation.effective import delta_error
@@ -30,7 +31,7 @@ from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
 
 NUM_DATA = 100
-CHUNK_CPU, CHUNK_CUDA = 2_000, 100_000  # chains at once, as for importance sampling
+CHUNK_CPU, CHUNK_GPU = 2_000, 100_000  # chains at once, as for importance sampling
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def bdmc(
         betas: Ladder, as for `log_likelihood`.
         start: Where paths begin: `"prior"` or `"guide"`.
         kernel: What moves the chains, one trajectory a level; `inference.HMC()` by default.
-        chunk: Chains moved at once; by default 2,000 on CPU and 100,000 on CUDA.
+        chunk: Chains moved at once; by default 2,000 on CPU and 100,000 on a GPU.
         seed: Seed of all randomness.
         progress: Whether to show a progress bar.
 
@@ -135,7 +136,7 @@ def bdmc(
     num_data = _check(pair, num_data, like, chunk)
     ladder = make_betas(betas)
     kernel = check_annealing(num_chains, start, kernel)
-    chunk = chunk or (CHUNK_CUDA if pair.device.type == "cuda" else CHUNK_CPU)
+    chunk = chunk or (CHUNK_GPU if is_accelerator(pair.device) else CHUNK_CPU)
     generator = torch.Generator(device=pair.device).manual_seed(seed)
     with evaluating(pair, seed), progress_bar("bidirectional Monte Carlo", num_data, progress) as advance:
         for site in undirected_sites(pair, like):

@@ -11,6 +11,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from ppgen import inference
+from ppgen.devices import is_accelerator
 from ppgen.graphs.compiler import compiled
 from ppgen.inference.layout import Layout
 from ppgen.pair import AnyPair, keeping_buffers
@@ -18,8 +19,8 @@ from ppgen.undisturbed import forked
 
 # Log-weights times parameters of the pair, from which on a run is compiled. On one core a VAE of 425,000 parameters
 # takes 13 microseconds a log-weight as a program and 7 as machine code, which takes 9 seconds to make: it pays from
-# 6e11 on, after some twenty seconds. A CUDA device does the work about a hundred times as fast.
-WORTH_COMPILING, WORTH_COMPILING_CUDA = 1e12, 1e14
+# 6e11 on, after some twenty seconds. A GPU does the work about a hundred times as fast.
+WORTH_COMPILING, WORTH_COMPILING_GPU = 1e12, 1e14
 
 LogWeights = Callable[[Any], Tensor]
 
@@ -34,7 +35,7 @@ def worth_compiling(pair: AnyPair, num_data: int, num_particles: int) -> bool:
         (False, True)
     """
     weights = num_data * num_particles * sum(parameter.numel() for parameter in pair.parameters())
-    return weights >= (WORTH_COMPILING_CUDA if pair.device.type == "cuda" else WORTH_COMPILING)
+    return weights >= (WORTH_COMPILING_GPU if is_accelerator(pair.device) else WORTH_COMPILING)
 
 
 def compiled_log_weights(pair: AnyPair, batch: Any, count: int, layout: Layout) -> LogWeights | None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from ppgen.devices import is_accelerator
 from ppgen.distributions import BaseRatePath
 from ppgen.evaluation.blindness import ALL_ALIKE
 from ppgen.evaluation.bounds import bounds
@@ -31,7 +32,7 @@ from ppgen.seeding import check_seed
 from ppgen.switches import check_switches
 
 # Log-weights at once: with 784 features an activation takes 6 MiB and 0.3 GiB.
-CHUNK_CPU, CHUNK_CUDA = 2_000, 100_000
+CHUNK_CPU, CHUNK_GPU = 2_000, 100_000
 _ROUNDING = 1e-3  # nats
 
 _DOUBTFUL_GUIDE = (
@@ -97,7 +98,7 @@ def log_likelihood(
               the estimate says which.
         num_particles: Particles K a datum for importance sampling.
         chunk: Log-weights (particle or chain x row) evaluated at once, which bounds the memory: an activation of n
-            units takes 4 n bytes for each. By default 2,000 on CPU (what caches hold) and 100,000 on CUDA.
+            units takes 4 n bytes for each. By default 2,000 on CPU (what caches hold) and 100,000 on a GPU.
         log_partition: log Z if it is known: an estimate, a number, or a mapping from undirected sites to those. A bare
             number is an estimate of unknown error; without one log Z is enumerated or, where that is too much and
             `method` is not `"ais"`, annealed from both sides, at twice the cost of one at most.
@@ -144,7 +145,7 @@ def log_likelihood(
     program = examine(pair, rows, chunk)
     rows = Rows(x, pair) if rows.dtype is None else rows  # parameters made at the first run decide the dtype
     chosen = choose(method, program, len(rows))
-    chunk = chunk or (CHUNK_CUDA if pair.device.type == "cuda" else CHUNK_CPU)
+    chunk = chunk or (CHUNK_GPU if is_accelerator(pair.device) else CHUNK_CPU)
     options = {"num_chains": num_chains, "betas": betas, "seed": seed, "progress": progress, "x": rows(0, 1)}
     energies = program.energies
     if any(energy.batch_shape for energy in program.energies.values()):  # each row has a log Z of its own

@@ -7,6 +7,7 @@ from typing import Any
 
 from pyro import poutine
 
+from ppgen.devices import check_float64
 from ppgen.distributions import LayerConditional
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.evaluation.data import Rows
@@ -68,10 +69,11 @@ def examine(pair: AnyPair, rows: Rows, at_once: int | None = None) -> Program:
         at_once: Rows that may run together, at most; None for as many as is quick.
 
     Raises:
-        ValueError: If the programs cannot run on such rows, rows lie outside the support, the model observes nothing, a
-            latent site lies outside the data plate or a site there depends on one inside, so that a single datum has no
-            likelihood, or if a row's log-density depends on other rows.
+        ValueError: If the device has no float64; if the programs cannot run on such rows, rows lie outside the support,
+            the model observes nothing, a latent site lies outside the data plate or a site there depends on one inside,
+            so that a single datum has no likelihood, or if a row's log-density depends on other rows.
     """
+    check_float64(pair.device, "Log-likelihoods")
     batch = rows(0, 1)
     args, kwargs = split_batch(batch)
     collect = CollectSites()

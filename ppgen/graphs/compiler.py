@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
+from ppgen.devices import has_inductor
 from ppgen.graphs.draws import vectorised_draws
 from ppgen.graphs.passes import functional, simplify
 from ppgen.graphs.products import joined_products, products_in_bfloat16
@@ -24,8 +25,14 @@ def compiled(
 
     Returns:
         Function of the same inputs that gives a flat list of results, without gradients.
+
+    Raises:
+        RuntimeError: If there is no Inductor for the device.
     """
     flat, spec = tree_flatten(inputs)
+    for device in {leaf.device for leaf in flat}:
+        if not has_inductor(device.type):
+            raise RuntimeError(f"PyTorch has no Inductor for {device.type}")
     module = functional(lambda *leaves: tree_leaves(program(*tree_unflatten(leaves, spec))), flat)
     module = simplify(module, keep_draws=faithful)
     if not faithful:
@@ -33,7 +40,7 @@ def compiled(
     if bfloat16:
         module = products_in_bfloat16(module)
     options: dict[str, Any] = {}
-    if not any(leaf.device.type == "cuda" for leaf in flat):
+    if all(leaf.device.type == "cpu" for leaf in flat):
         # Inductor's own uniforms cost ten times those of torch's generator on a CPU, for they are not vectorised.
         options["fallback_random"] = True
         # Rounds of Threefry read their input several times: unless Inductor names it early on, it writes each round

@@ -12,6 +12,7 @@ from ppgen import datasets
 from ppgen.arrays import TorchData, as_tensor, checked_array, is_array, parameter_dtype
 from ppgen.datasets.dataset import drawn
 from ppgen.datasets.rows import is_mapped
+from ppgen.devices import free_memory, is_accelerator
 from ppgen.training import seeds
 from ppgen.training.selection import Selection
 from ppgen.training.streaming import Mapped, Stream, held, is_stored, num_bytes, pieces
@@ -22,7 +23,7 @@ Batch = Tensor | tuple[Any, ...] | dict[str, Any]
 class Source:
     """Rows for training and validation, on the device and in the precision of the pair.
 
-    Data that fit on a CUDA device are held there, each array as one tensor. Training rows that are not held in
+    Data that fit on an accelerator are held there, each array as one tensor. Training rows that are not held in
     memory, or not in that of the device, are read ahead by a `Stream`.
 
     Args:
@@ -59,7 +60,7 @@ class Source:
         else:
             self.dataset = datasets.as_dataset(data)
             self.num_train, self.num_valid = self.dataset.num_train, len(self.dataset.valid)
-        if device.type == "cuda":
+        if is_accelerator(device):
             self._hold()
 
     def take_dtype(self, pair: Any) -> None:
@@ -80,9 +81,9 @@ class Source:
 
     @property
     def streamed(self) -> bool:
-        """Whether training rows are read ahead: they are on disk, or did not fit on the CUDA device."""
-        cuda = self.device.type == "cuda"
-        return any(is_stored(leaf) or (cuda and not leaf.is_cuda) for leaf in self._train_leaves())
+        """Whether training rows are read ahead: they are on disk, or did not fit on the device."""
+        elsewhere = is_accelerator(self.device)
+        return any(is_stored(leaf) or (elsewhere and leaf.device.type == "cpu") for leaf in self._train_leaves())
 
     def along(self, order: Tensor, start: int, size: int, generator: torch.Generator | None = None) -> Batch:
         """Training rows `order[start : start + size]`, where the following ones will be asked for next.
@@ -223,7 +224,7 @@ def _fits(dataset: Any, device: torch.device) -> bool:
 
 
 def _room(device: torch.device) -> float:
-    return torch.cuda.mem_get_info(device)[0] / 4
+    return free_memory(device) / 4
 
 
 def _leaf(value: Any, name: str) -> Any:

@@ -86,7 +86,7 @@ def fit(
             in double precision. All rows of arrays and tensors are for training. Arrays mapped
             from disk (`numpy.load(..., mmap_mode="r")`), alone or in one of these, are never read whole: their
             batches are converted one by one and read ahead of the steps. They give the same run as the same array in
-            memory. What fits in a quarter of the free memory of a CUDA device is moved there once, as one tensor.
+            memory. What fits in a quarter of the free memory of an accelerator is moved there once, as one tensor.
         inference: An `Inference`, objective, estimator, negative phase, or a registered name; completed from
             `pair.default_inference`.
         epochs: Passes over the training rows. Exactly one of `epochs` and `steps` must be given.
@@ -101,8 +101,8 @@ def fit(
         lr_schedule: `"constant"`, `"linear"`, `"cosine"`, `"exponential"`, `"half"`, or a function from the
             progress in [0, 1) to a factor of `lr`.
         seed: Seed of everything that training draws.
-        device: `"auto"` is CUDA if there is any, else the CPU; or a name such as `"cuda:1"`. The pair is
-            moved there. Under `torchrun` `"auto"` is the GPU of the process's local rank.
+        device: `"auto"` is the accelerator that PyTorch finds (CUDA, XPU, MPS, ...), else the CPU; or a name such as
+            `"cuda:1"`. The pair is moved there. Under `torchrun` `"auto"` is the GPU of the process's local rank.
         matmul_precision: Of float32 matrix products, in PyTorch's words: `"ieee"`, `"tf32"`, `"bf16"`. Under `"bf16"`
             graphs round both factors of each product to bfloat16 and sum in float32, on every machine; eager steps do
             what PyTorch does under that setting, which on most CPUs is nothing.
@@ -173,6 +173,7 @@ def fit(
     inference = inferences.resolve(inference, pair)
     spec = resolve_optimizer(optimizer, lr, lr_schedule, pair.default_training)
     where = environment.resolve_device(processes.local_device(device))
+    environment.check_precision(pair, where)
     world = processes.join(where)
     if batch_size < world.size:
         raise ValueError(

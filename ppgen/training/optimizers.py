@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
 
 from ppgen.training.schedules import Schedule, resolve
 
@@ -57,9 +58,10 @@ class OptimizerSpec:
                 )
             return optimizer
         cls = OPTIMIZERS[self.name][0]
+        fused = _get_fused_kernels_supported_devices()
         speed: dict[str, Any] = {}
         if issubclass(cls, _FUSED) and all(
-            parameter.is_floating_point() and parameter.device.type in ("cpu", "cuda") for parameter in parameters
+            parameter.is_floating_point() and parameter.device.type in fused for parameter in parameters
         ):
             speed = {"fused": True}
         try:

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ppgen import messages
+from ppgen.devices import best_device, is_accelerator
 from ppgen.training import seeds
 from ppgen.training.shared_sum import SharedSum, join_into
 
@@ -110,7 +111,7 @@ class World:
         dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
         tensors = [tensor.detach() for tensor in tensors]
         sizes = [tensor.numel() for tensor in tensors]
-        shared = None if tensors[0].is_cuda else self._shared_sum(sum(sizes), dtype)
+        shared = None if is_accelerator(tensors[0].device) else self._shared_sum(sum(sizes), dtype)
         if shared is not None:
             flat = shared.add(lambda place: join_into(tensors, place, weight))
         else:
@@ -178,20 +179,23 @@ class World:
         return next((each for each in messages.gather(found, self._control) if each is not None), None)
 
     def _group(self, tensor: Tensor) -> Any:
-        return None if tensor.is_cuda else self._control
+        return None if is_accelerator(tensor.device) else self._control
 
 
 def local_device(device: Any) -> Any:
-    """Device of this process: under `torchrun`, `"auto"` and `"cuda"` are the GPU of its local rank."""
-    if str(device) in ("auto", "cuda") and _started_by_torchrun() and torch.cuda.is_available():
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    """Device of this process: under `torchrun`, `"auto"` and a type such as `"cuda"` are the one of its local rank."""
+    if _started_by_torchrun():
+        best = best_device()
+        if is_accelerator(best) and str(device) in ("auto", best.type):
+            return f"{best.type}:{os.environ.get('LOCAL_RANK', '0')}"
     return device
 
 
 def join(device: torch.device) -> World:
     """The world of the process group that exists, or that `torchrun` asks for; else that of one process.
 
-    A group that is made here (NCCL for CUDA, else gloo) lasts until the process ends; the user's own is left alone.
+    A group that is made here (NCCL for CUDA, gloo for the CPU, else what PyTorch has for the device) lasts until the
+    process ends; the user's own is left alone.
 
     Args:
         device: Where this process computes.
@@ -201,9 +205,9 @@ def join(device: torch.device) -> World:
     if not dist.is_initialized():
         if not _started_by_torchrun():
             return World()
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
-            dist.init_process_group("nccl", device_id=device)
+        if is_accelerator(device):
+            torch.accelerator.set_device_index(device)
+            dist.init_process_group(dist.get_default_backend_for_device(device), device_id=device)
         else:
             dist.init_process_group("gloo")
         atexit.register(_leave)

@@ -39,7 +39,7 @@ class Selection:
 
     def batch(self) -> Any:
         """The batch, gathered now; bits are drawn from the generator, which moves on."""
-        rows = [leaf[self.index] for leaf in self.leaves]
+        rows = [leaf[self.index.to(leaf.device, non_blocking=True)] for leaf in self.leaves]
         if self.grey:
             rows = [drawn(rows[0], self.generator)]
         return self.like([self.place(each) for each in rows])

@@ -45,7 +45,9 @@ def shared(world: World, tensors: Mapping[str, Tensor], header: Mapping[str, Any
             stacklevel=4,
         )
     for name in section(own, "random"):
-        generator = torch.Generator(device="cuda" if name == "cuda" else "cpu")
-        generator.manual_seed(world.seed(seed, "resumed", int(header["step"]), name))
-        own[f"random/{name}"] = generator.get_state()
+        if name in ("cpu", "data"):
+            generator = torch.Generator().manual_seed(world.seed(seed, "resumed", int(header["step"]), name))
+            own[f"random/{name}"] = generator.get_state()
+        else:
+            del own[f"random/{name}"]  # of a device, which may be another now: started anew where it is used
     return own

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ppgen.devices import is_accelerator, wide
 from ppgen.inference import StepResult
 from ppgen.memory import keep_freed_memory
 from ppgen.training import batches, seeds
@@ -87,7 +88,7 @@ class Stepper:
     def _begin_epoch(self) -> None:
         self.position = 0  # steps of this epoch that are done
         self.num_rows = 0
-        self.total = torch.zeros((), dtype=torch.float64, device=self.source.device)
+        self.total = torch.zeros((), dtype=wide(self.source.device), device=self.source.device)
         self.generator = seeds.generator(self.seed, "data", self.epoch)
         self.order = batches.order(self.source.num_train, self.generator)  # the same in every process
         if self.world.rank:  # but binarisation is its own
@@ -230,6 +231,9 @@ class Stepper:
         self.total = tensors["value_sum"].to(device, copy=True)
         random = {name: value.cpu() for name, value in section(tensors, "random").items()}
         self.generator.set_state(random["data"])
+        if is_accelerator(device) and device.type not in random:  # written elsewhere: no stream may begin again
+            own = self.world.seed(self.seed, "resumed", self.step, device.type)
+            random[device.type] = torch.Generator(device=device).manual_seed(own).get_state()
         set_random_state(random, device)
 
 

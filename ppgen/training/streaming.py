@@ -18,6 +18,7 @@ from torch.utils.data import Dataset as MapStyle
 
 AHEAD = 2  # batches that are read while a step runs: one being read, one ready
 CHUNK_BYTES = 2**24  # read at a time where all rows are gone through
+_PINNING = ("cuda", "xpu")  # types of devices that read memory of the CPU by themselves, if it stays where it is
 
 
 class Mapped:
@@ -86,7 +87,7 @@ class Stream:
         order: (N,) rows of an epoch.
         start: Place in the order of the first row wanted.
         size: Rows of a batch; the last one may be smaller.
-        device: Where batches are going: on the way to a CUDA device they lie in pinned memory.
+        device: Where batches are going: on the way to a GPU they lie in pinned memory.
 
     Example:
         >>> stream = Stream([torch.arange(5)], torch.tensor([4, 2, 0, 1, 3]), 2, 2, torch.device("cpu"))
@@ -98,18 +99,18 @@ class Stream:
         self.order, self.position, self.size = order, start, size
         batches = order[start:].split(size)
         self._unread = len(batches)
-        cuda = device.type == "cuda"
+        module = torch.get_device_module(device) if device.type in _PINNING else None
         loader: DataLoader[Any] = DataLoader(
             _Gather(leaves),
             batch_sampler=batches,
             collate_fn=_as_it_is,
-            pin_memory=cuda and not any(isinstance(leaf, Tensor) and leaf.is_cuda for leaf in leaves),
+            pin_memory=module is not None and all(is_stored(leaf) or leaf.device.type == "cpu" for leaf in leaves),
             generator=torch.Generator(),  # the loader draws a seed for workers: not from the run's random state
         )
         self._batches = iter(loader)
         # Given up together with the stream: an executor that nobody holds ends its thread.
         # Memory is pinned for the current device, which each thread has of its own.
-        on_device = partial(torch.cuda.set_device, device) if cuda and device.index is not None else None
+        on_device = partial(module.set_device, device) if module is not None and device.index is not None else None
         self._reader = ThreadPoolExecutor(1, "ppgen-reader", on_device)
         self._read: deque[Future[list[Tensor]]] = deque()
         for _ in range(AHEAD):
