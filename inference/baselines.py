@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ppgen.arguments import check_number
+from ppgen.checks.arguments import check_number
 
 State = dict[str, Tensor]
 

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppgen.arguments import check_count
+from ppgen.checks.arguments import check_count
+from ppgen.checks.room import check_room
+from ppgen.checks.seeding import check_seed
+from ppgen.checks.switches import check_switches
 from ppgen.inference.compiled_kernel import make_step
 from ppgen.inference.machine_kernel import MachineKernel
 from ppgen.progress import progress_bar
-from ppgen.room import check_room
-from ppgen.seeding import check_seed
-from ppgen.switches import check_switches
 from ppgen.trees import Group, make_tree, to_array
 from ppgen.undisturbed import forked
 

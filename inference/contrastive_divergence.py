@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ppgen.arguments import check_number
+from ppgen.checks.arguments import check_number
+from ppgen.checks.room import check_room
+from ppgen.checks.switches import check_switches
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.distributions.samplers import base_rate_draw
@@ -14,8 +16,6 @@ from ppgen.inference.centring import updated_offsets
 from ppgen.inference.negative_phase import NegativePhase, State, picked, swept_from_values
 from ppgen.inference.online_partition import POPULATION, followed, population
 from ppgen.inference.schedules import Schedule, Stages
-from ppgen.room import check_room
-from ppgen.switches import check_switches
 
 
 @dataclass(frozen=True)

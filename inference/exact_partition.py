@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ppgen.arguments import check_count
+from ppgen.checks.arguments import check_count
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.enumeration import exact_log_partition, exact_probabilities, smaller_side_states
 from ppgen.distributions.layered_energy import EVEN

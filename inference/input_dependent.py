@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ppgen.arguments import check_kind
+from ppgen.checks.arguments import check_kind
+from ppgen.checks.switches import check_switches
 from ppgen.inference.baselines import LEAST, Baseline, State
 from ppgen.inference.recorded import RecordedModule
-from ppgen.switches import check_switches
 from ppgen.undisturbed import forked
 
 _WIDTH = 100

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from pyro import poutine
 
+from ppgen.checks.program_errors import OwnSubsampling, explained
 from ppgen.distributions import UndirectedDistribution
 from ppgen.inference.plates import plate_rows
 from ppgen.inference.points import point_sites
@@ -26,7 +27,6 @@ from ppgen.inference.traces import (
     unmasked,
 )
 from ppgen.pair import Pair, keeping_buffers, split_batch
-from ppgen.program_errors import OwnSubsampling, explained
 from ppgen.undisturbed import device_of, forked
 
 __all__ = [

@@ -14,13 +14,13 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.nn.utils.stateless import _reparametrize_module
 
+from ppgen.checks.switches import check_switches
 from ppgen.inference.collapse import collapsed
 from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites, unmasked
 from ppgen.inference.missing import filled
 from ppgen.inference.states import Forced, JointStates, marginal_states
 from ppgen.inference.traces import Structure, structure_of
 from ppgen.pair import split_batch
-from ppgen.switches import check_switches
 
 PARTICLES = "_particles"  # name of the plate that holds them
 

@@ -6,7 +6,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from ppgen.arguments import check_count
+from ppgen.checks.arguments import check_count
 from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.inference.machines import energy_of
 

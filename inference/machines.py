@@ -6,13 +6,13 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from ppgen.arguments import as_numbers
-from ppgen.capture import prepare_modules
+from ppgen.checks.arguments import as_numbers
 from ppgen.distributions import Bernoulli, UndirectedDistribution
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.inference.layout import undirected_law
 from ppgen.modes import keeping_modes
 from ppgen.pair import AnyPair, as_pair, split_batch
+from ppgen.parameters.capture import prepare_modules
 from ppgen.undisturbed import forked
 
 

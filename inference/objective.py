@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ppgen.checks.room import check_room
 from ppgen.inference.layout import Layout
 from ppgen.inference.log_weights import LogWeights
 from ppgen.inference.pyro_loss import PyroLoss
-from ppgen.room import check_room
 
 
 @dataclass(frozen=True)

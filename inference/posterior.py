@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.checks.seeding import check_seed
 from ppgen.inference.batch import as_batch
 from ppgen.inference.hmc import HMC, HMCInfo
 from ppgen.inference.latent_density import STARTS, LatentDensity, Start, frozen
 from ppgen.inference.support import check_support
 from ppgen.pair import as_pair
-from ppgen.seeding import check_seed
 
 
 @dataclass(frozen=True)

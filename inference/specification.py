@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from ppgen import registry
-from ppgen.arguments import check_kind
+from ppgen.checks.arguments import check_kind
 from ppgen.inference.estimator import BySite, Estimator
 from ppgen.inference.negative_phase import NegativePhase
 from ppgen.inference.objective import Objective

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ppgen.arguments import check_number
+from ppgen.checks.arguments import check_number
 from ppgen.distributions import BaseRatePath, UndirectedDistribution
 from ppgen.distributions.replicas import Replicas, accepted_swaps, exchanged
 from ppgen.inference.contrastive_divergence import PCD

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ppgen.arguments import check_count
+from ppgen.checks.arguments import check_count
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.replicas import accepted_swaps, exchanged
 from ppgen.distributions.samplers import dispersed_draw

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ppgen.checks.switches import check_switches
 from ppgen.inference.elbo import ELBO
 from ppgen.inference.estimator import Estimator
 from ppgen.inference.fantasy import Fantasy, sleep_log_density
@@ -14,7 +15,6 @@ from ppgen.inference.iwelbo import IWELBO
 from ppgen.inference.layout import Layout
 from ppgen.inference.log_weights import LogWeights
 from ppgen.inference.objective import Objective
-from ppgen.switches import check_switches
 
 
 @dataclass(frozen=True)

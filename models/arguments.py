@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
-from ppgen.room import check_room
+from ppgen.checks.room import check_room
 
 
 def positive_size(name: str, value: Any) -> int:

@@ -8,7 +8,7 @@ import torch
 from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
-from ppgen.arguments import as_numbers
+from ppgen.checks.arguments import as_numbers
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense, GaussianMarkovField
 from ppgen.models.arguments import check_images, number_from_zero, pixels, positive_size
 from ppgen.models.restricted import RestrictedMachine

@@ -7,11 +7,11 @@ import pyro
 from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
+from ppgen.checks.switches import check_switches
 from ppgen.models.arguments import positive_sizes
 from ppgen.models.sigmoid_layers import SigmoidLayer, SigmoidPrior
 from ppgen.models.vae import rows
 from ppgen.pair import GenerativeModel
-from ppgen.switches import check_switches
 
 
 class SigmoidBeliefNet(GenerativeModel):

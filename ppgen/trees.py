@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import ppgen
-from ppgen.arguments import check_kind
+from ppgen.checks.arguments import check_kind
 
 
 @dataclass

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ppgen
 from ppgen import datasets, diagnostics, evaluation, models
-from ppgen.arrays import as_tensor
+from ppgen.checks.arrays import as_tensor
 
 BITS = (np.random.default_rng(0).random((40, 6)) < 0.5).astype(np.float64)
 

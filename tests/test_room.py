@@ -7,9 +7,9 @@ from torch import nn
 
 import ppgen
 from ppgen import datasets, diagnostics, evaluation, inference, models
+from ppgen.checks.room import CheckedAllocations, check_room
 from ppgen.cli import main
 from ppgen.commands.models import build_model
-from ppgen.room import CheckedAllocations, check_room
 
 X = torch.eye(4)
 

@@ -6,7 +6,7 @@ import torch
 
 import ppgen
 from ppgen import datasets, diagnostics, evaluation, inference, models
-from ppgen.switches import check_switches
+from ppgen.checks.switches import check_switches
 
 X = torch.eye(4)
 

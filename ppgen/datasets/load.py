@@ -8,14 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from ppgen import registry
-from ppgen.arguments import check_count, check_path
-from ppgen.arrays import TorchData, checked_array, is_array
+from ppgen.checks.arguments import check_count, check_path
+from ppgen.checks.arrays import TorchData, checked_array, is_array
+from ppgen.checks.switches import check_switches
 from ppgen.datasets.binarization import check_binarize
 from ppgen.datasets.build import build
 from ppgen.datasets.dataset import Dataset
 from ppgen.datasets.files import SUFFIXES, source_of_arrays, source_of_file
 from ppgen.datasets.source import Size, Source
-from ppgen.switches import check_switches
 
 _WANTED = (
     "{} must be a registered name, the path of a .npy or .npz file, an array, a tensor or a mapping of arrays, got {}."

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from ppgen.checks.seeding import check_seed
+from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.importance_weights import percent
 from ppgen.evaluation import Estimate, log_likelihood
 from ppgen.evaluation.data import Rows
@@ -17,8 +19,6 @@ from ppgen.inference.hmc import HMC
 from ppgen.inference.layout import element_law
 from ppgen.inference.points import check_no_points
 from ppgen.pair import as_pair
-from ppgen.seeding import check_seed
-from ppgen.switches import check_switches
 from ppgen.training.refine import check_settings, refine
 
 METHODS = ("ais", "importance")

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
-from ppgen.arguments import check_count, check_kind, check_number
+from ppgen.checks.arguments import check_count, check_kind, check_number
+from ppgen.checks.room import check_room
+from ppgen.checks.seeding import check_seed
+from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.calibration_draws import Drawn, drawn_by_pair
 from ppgen.diagnostics.calibration_gibbs import MakeKernel, drawn_by_gibbs
 from ppgen.diagnostics.calibration_ranks import ranks_among
@@ -21,9 +24,6 @@ from ppgen.evaluation.state import evaluating
 from ppgen.inference.machine_kernel import MachineKernel
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
-from ppgen.room import check_room
-from ppgen.seeding import check_seed
-from ppgen.switches import check_switches
 
 CHUNK = 10_000  # draws x rows at once
 GUIDE_SAMPLES, CHAIN_SAMPLES = 99, 500

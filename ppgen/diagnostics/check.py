@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.arguments import check_kind
+from ppgen.checks.arguments import check_kind
+from ppgen.checks.seeding import check_seed
 from ppgen.diagnostics.check_report import Check, Finding
 from ppgen.diagnostics.free_energies import OVERFITTING, free_energies, signed
 from ppgen.diagnostics.guide_advice import Latents, gap_advice, latents_of, weights_advice
@@ -20,7 +21,6 @@ from ppgen.evaluation.partition import enumerable
 from ppgen.evaluation.program import examine
 from ppgen.evaluation.sandwich import PartitionSandwich
 from ppgen.pair import as_pair
-from ppgen.seeding import check_seed
 
 FAR = 0.05  # of |log p(x)|: a gap that decides between models
 LEAST_GAP = 1.0  # nats; below it a gap is small whatever the data are

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.comparison_cell import FINISHED, Cell, run_cell
 from ppgen.diagnostics.comparison_folder import FIGURE, NETCDF
 from ppgen.diagnostics.comparison_folder import TEXT_FILE as TEXT
 from ppgen.diagnostics.comparison_plan import check_budget, plan
-from ppgen.switches import check_switches
 
 EPOCHS = 20
 WARMUP_STEPS = 20

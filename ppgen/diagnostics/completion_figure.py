@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ppgen.checks.seeding import check_seed
 from ppgen.diagnostics.mosaic import as_images, draw_rows, limits_of, tile, within_unit
 from ppgen.pair import as_pair
-from ppgen.seeding import check_seed
 
 MISSING = "#f4cda5"  # neither a grey level nor the gap between images
 

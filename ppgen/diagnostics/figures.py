@@ -10,6 +10,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from ppgen.checks.seeding import check_seed
 from ppgen.diagnostics.comparison_figure import comparison
 from ppgen.diagnostics.completion_figure import completions
 from ppgen.diagnostics.curves import curve
@@ -22,7 +23,6 @@ from ppgen.evaluation.state import evaluating
 from ppgen.inference.layout import sites, unconditioned
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair, split_batch
-from ppgen.seeding import check_seed
 
 __all__ = [
     "comparison",

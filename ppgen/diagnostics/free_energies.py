@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ppgen import inference
+from ppgen.checks.seeding import check_seed
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.batch import check_features
@@ -15,7 +16,6 @@ from ppgen.inference.layout import find_layout
 from ppgen.inference.machines import undirected_sites
 from ppgen.inference.support import check_support
 from ppgen.pair import as_pair
-from ppgen.seeding import check_seed
 from ppgen.training.sampling import sample
 
 ROWS_AT_ONCE = 2_000

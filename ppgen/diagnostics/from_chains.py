@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ppgen import inference
+from ppgen.checks.seeding import check_seed
+from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.chain_draws import chain_draws
 from ppgen.diagnostics.collect import CHUNK, check_counts
 from ppgen.diagnostics.given_draws import GivenDraws
@@ -12,8 +14,6 @@ from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair
-from ppgen.seeding import check_seed
-from ppgen.switches import check_switches
 from ppgen.trees import check_labels, make_tree
 
 

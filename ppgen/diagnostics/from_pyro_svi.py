@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ppgen import inference
+from ppgen.checks.seeding import check_seed
+from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.collect import CHUNK, Collector, check_counts
 from ppgen.diagnostics.undirected import add_prior, partitions, whole_batch
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import as_pair
-from ppgen.seeding import check_seed
-from ppgen.switches import check_switches
 from ppgen.trees import check_labels, check_sample_dims, make_tree
 
 

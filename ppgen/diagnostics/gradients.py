@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ppgen import inference as inference_module
+from ppgen.checks.seeding import check_seed
 from ppgen.diagnostics.gradient_reference import exact_gradient, reference_for
 from ppgen.diagnostics.gradient_statistics import MAX_BATCHES, Draws, draw_in_batches, statistics
 from ppgen.evaluation.data import Rows
@@ -17,7 +18,6 @@ from ppgen.inference import Inference, Objective
 from ppgen.inference.layout import find_layout
 from ppgen.modes import keeping_modes
 from ppgen.pair import AnyPair, as_pair, keeping_buffers
-from ppgen.seeding import check_seed
 from ppgen.undisturbed import forked
 
 LEAST_DRAWS = 20

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ppgen.checks.seeding import check_seed
+from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.guide_advice import Latents, latents_of, weights_advice
 from ppgen.evaluation import Estimate, log_likelihood
 from ppgen.evaluation.data import Rows
@@ -14,8 +16,6 @@ from ppgen.evaluation.program import examine
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.layout import find_layout
 from ppgen.pair import AnyPair, as_pair
-from ppgen.seeding import check_seed
-from ppgen.switches import check_switches
 
 LEAST_PARTICLES = 100  # a tail of twenty draws; with fewer the limit below is under 0.5, and k is mostly noise
 

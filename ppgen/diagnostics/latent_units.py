@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from ppgen import inference
-from ppgen.arguments import check_number
+from ppgen.checks.arguments import check_number
+from ppgen.checks.seeding import check_seed
+from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.aggregate_posterior import Decomposition, Draws, decompose
 from ppgen.diagnostics.latent_moments import Moments, SiteMoments
 from ppgen.diagnostics.latent_report import LatentUnits
@@ -21,8 +23,6 @@ from ppgen.evaluation.program import Program, examine
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.layout import base_law
 from ppgen.pair import AnyPair, as_pair
-from ppgen.seeding import check_seed
-from ppgen.switches import check_switches
 from ppgen.trees import check_labels
 
 CHUNK = 10_000  # draws x rows at once

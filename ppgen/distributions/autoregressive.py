@@ -8,7 +8,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.nn.functional import softplus
 
-from ppgen.arguments import check_tensors
+from ppgen.checks.arguments import check_tensors
 
 _BLOCK = 16  # bits whose effect on all later ones is added by one product
 

@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from ppgen.arguments import check_count, check_tensors
+from ppgen.checks.arguments import check_count, check_tensors
 from ppgen.distributions.units import Units, at_positions
 
 T = TypeVar("T", bound="Biased")

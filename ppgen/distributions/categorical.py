@@ -7,7 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from ppgen.arguments import check_tensors
+from ppgen.checks.arguments import check_tensors
 from ppgen.distributions.supports import OneHotGroups
 from ppgen.distributions.units import Units
 

@@ -7,7 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from ppgen.arguments import check_kind, check_tensors
+from ppgen.checks.arguments import check_kind, check_tensors
 from ppgen.distributions.multinomial import Multinomial
 from ppgen.distributions.units import Units
 

@@ -7,7 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.nn.functional import conv2d, conv_transpose2d
 
-from ppgen.arguments import check_count, check_kind, check_tensors
+from ppgen.checks.arguments import check_count, check_kind, check_tensors
 
 
 class Convolutional:

@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ppgen.arguments import check_tensors
+from ppgen.checks.arguments import check_tensors
 
 
 class Coupling(Protocol):

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Size, Tensor
 
-from ppgen.arguments import check_kind
+from ppgen.checks.arguments import check_kind
 from ppgen.distributions.couplings import Coupling
 from ppgen.distributions.drawing import draw_layers, join_layers
 from ppgen.distributions.units import Units, log2_states

@@ -11,7 +11,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
-from ppgen.arguments import check_number, check_tensors
+from ppgen.checks.arguments import check_number, check_tensors
 
 _LOG_2PI = math.log(2 * math.pi)
 

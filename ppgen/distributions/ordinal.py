@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ppgen.arguments import check_tensors
+from ppgen.checks.arguments import check_tensors
 
 
 class Ordinal:

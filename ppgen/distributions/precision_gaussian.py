@@ -8,7 +8,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from ppgen.arguments import check_tensors
+from ppgen.checks.arguments import check_tensors
 from ppgen.distributions.units import Units
 
 _LOG_2PI = math.log(2 * math.pi)

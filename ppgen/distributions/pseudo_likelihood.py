@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 from torch.utils.checkpoint import checkpoint
 
-from ppgen.arguments import check_tensors
+from ppgen.checks.arguments import check_tensors
 from ppgen.distributions.bernoulli import Bernoulli
 from ppgen.distributions.categorical import Categorical
 from ppgen.distributions.couplings import matrix_of

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Size, Tensor
 
-from ppgen.arguments import check_count
+from ppgen.checks.arguments import check_count
 from ppgen.distributions.drawing import draw_layers
 from ppgen.distributions.enumeration import exact_probabilities, smaller_side_states
 from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy

@@ -11,6 +11,9 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.checks.room import check_room
+from ppgen.checks.seeding import check_seed
+from ppgen.checks.switches import check_switches
 from ppgen.devices import is_accelerator
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.decoder_annealing import check_annealing, check_start, forward, prepared, reverse
@@ -26,9 +29,6 @@ from ppgen.inference.layout import data_frame, find_layout, sites, unconditioned
 from ppgen.inference.machines import undirected_sites
 from ppgen.pair import AnyPair, as_pair, split_batch
 from ppgen.progress import progress_bar
-from ppgen.room import check_room
-from ppgen.seeding import check_seed
-from ppgen.switches import check_switches
 
 NUM_DATA = 100
 CHUNK_CPU, CHUNK_GPU = 2_000, 100_000  # chains at once, as for importance sampling

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ppgen import datasets
-from ppgen.arrays import TorchData, as_tensor, is_array, parameter_dtype
+from ppgen.checks.arrays import TorchData, as_tensor, is_array, parameter_dtype
 from ppgen.pair import AnyPair, GenerativeModel
 
 

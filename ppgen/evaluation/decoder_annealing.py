@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppgen.checks.room import check_room
 from ppgen.evaluation.importance import PerDatum, summarise
 from ppgen.inference.hmc import HMC
 from ppgen.inference.latent_density import STARTS, LatentDensity, Start
 from ppgen.inference.layout import Layout
 from ppgen.inference.points import check_no_points
 from ppgen.pair import AnyPair
-from ppgen.room import check_room
 
 PILOT_CHAINS = 10  # chains a datum that find the step sizes
 PILOT_MOVES = 50  # their trajectories along the whole ladder, at least

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from ppgen.checks.seeding import check_seed
+from ppgen.checks.switches import check_switches
 from ppgen.devices import is_accelerator
 from ppgen.distributions import BaseRatePath
 from ppgen.evaluation.blindness import ALL_ALIKE
@@ -28,8 +30,6 @@ from ppgen.inference.hmc import HMC
 from ppgen.inference.machines import base_mean, undirected_sites
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
-from ppgen.seeding import check_seed
-from ppgen.switches import check_switches
 
 # Log-weights at once: with 784 features an activation takes 6 MiB and 0.3 GiB.
 CHUNK_CPU, CHUNK_GPU = 2_000, 100_000

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ppgen.checks.room import check_room
 from ppgen.evaluation.clamped import hidden_states
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.decoder_annealing import check_annealing
@@ -14,7 +15,6 @@ from ppgen.inference.annealing import make_betas
 from ppgen.inference.layout import MEAN_FIELD
 from ppgen.inference.points import check_no_points
 from ppgen.pair import as_pair
-from ppgen.room import check_room
 
 METHODS = ("auto", "exact", "importance", "elbo", "bound", "ais", "raise")
 # States of hidden layers times rows that "auto" sums over: seconds for machines of hundreds of units.

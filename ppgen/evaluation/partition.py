@@ -10,7 +10,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ppgen.arguments import check_number
+from ppgen.checks.arguments import check_number
+from ppgen.checks.room import check_room
+from ppgen.checks.seeding import check_seed
+from ppgen.checks.switches import check_switches
 from ppgen.distributions.enumeration import exact_log_partition
 from ppgen.distributions.layered_energy import LayeredEnergy
 from ppgen.distributions.tempering import BaseRatePath
@@ -26,9 +29,6 @@ from ppgen.inference.ladders import adaptive_betas
 from ppgen.inference.machines import base_mean, choose_site, undirected_sites
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
-from ppgen.room import check_room
-from ppgen.seeding import check_seed
-from ppgen.switches import check_switches
 
 METHODS = ("auto", "exact", "ais", "reverse_ais", "sandwich")
 MAX_EXACT_STATES = 2**20  # about ten seconds for a machine with 500 units on the other side

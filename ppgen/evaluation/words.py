@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.arguments import as_numbers
+from ppgen.checks.arguments import as_numbers
 from ppgen.evaluation.estimate import Estimate
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ppgen import datasets
-from ppgen.arrays import TorchData, as_tensor, checked_array, is_array, parameter_dtype
+from ppgen.checks.arrays import TorchData, as_tensor, checked_array, is_array, parameter_dtype
 from ppgen.datasets.dataset import drawn
 from ppgen.datasets.rows import is_mapped
 from ppgen.devices import free_memory, is_accelerator

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ppgen.arguments import check_path
+from ppgen.checks.arguments import check_path
 from ppgen.training.storage import naming, replacing
 
 if TYPE_CHECKING:

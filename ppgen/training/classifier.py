@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ppgen import datasets
-from ppgen.arguments import as_numbers, check_count, check_kind
+from ppgen.checks.arguments import as_numbers, check_count, check_kind
+from ppgen.checks.seeding import check_seed
 from ppgen.nn import MLP
 from ppgen.pair import Pair, as_pair
-from ppgen.seeding import check_seed
 from ppgen.training import seeds
 from ppgen.training.fit import fit
 from ppgen.training.run import Run

@@ -7,7 +7,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from ppgen.arrays import as_tensor
+from ppgen.checks.arrays import as_tensor
 from ppgen.distributions import BoltzmannMachine, BoltzmannMarginal, Categorical, LayerConditional
 from ppgen.distributions.layered_energy import EVEN, ODD
 from ppgen.distributions.samplers import dispersed_draw

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from ppgen import inference as inferences
 from ppgen import registry
-from ppgen.arguments import check_kind
+from ppgen.checks.arguments import check_kind
+from ppgen.checks.switches import check_switches
 from ppgen.inference.schedules import warn_of_unfinished
 from ppgen.inference.support import check_support
 from ppgen.modes import keeping_modes
 from ppgen.pair import Pair, as_pair
-from ppgen.switches import check_switches
 from ppgen.training import checkpoint, environment, processes, seeds
 from ppgen.training.batches import Source, chunks, example
 from ppgen.training.callbacks import Callback, CSVLog, Event, TensorBoardLog

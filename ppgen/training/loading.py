@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from ppgen import registry
-from ppgen.arguments import check_path
+from ppgen.checks.arguments import check_path
 from ppgen.pair import as_pair
 from ppgen.training import checkpoint, stored
 from ppgen.training.batches import from_example

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from ppgen import datasets
 from ppgen import inference as inferences
-from ppgen.arguments import check_path
+from ppgen.checks.arguments import check_path
+from ppgen.checks.seeding import check_seed
+from ppgen.checks.switches import check_switches
 from ppgen.inference.annealing import make_betas
 from ppgen.pair import as_pair
-from ppgen.seeding import check_seed
-from ppgen.switches import check_switches
 from ppgen.training import environment, processes, seeds
 from ppgen.training.fit import fit
 from ppgen.training.layer_bounds import LayerBound, layer_bound

@@ -9,14 +9,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ppgen.checks.room import check_room
+from ppgen.checks.seeding import check_seed
 from ppgen.inference.batch import as_batch
 from ppgen.inference.latent_density import LatentDensity, frozen
 from ppgen.inference.log_weights import log_weights
 from ppgen.inference.points import check_no_points
 from ppgen.inference.support import check_support
 from ppgen.pair import as_pair
-from ppgen.room import check_room
-from ppgen.seeding import check_seed
 
 FAMILIES = ("normal", "full-rank")
 _MOMENTS = 500  # draws of the amortised guide from which its moments are taken

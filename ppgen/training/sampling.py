@@ -13,10 +13,13 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Size, Tensor
 
-from ppgen.arrays import in_dtype, parameter_dtype
+from ppgen.checks.arrays import in_dtype, parameter_dtype
+from ppgen.checks.dtypes import agreeing_dtypes, mixed_dtypes
+from ppgen.checks.room import check_room
+from ppgen.checks.seeding import check_seed
+from ppgen.checks.switches import check_switches
 from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.samplers import base_rate_draw, dispersed_draw
-from ppgen.dtypes import agreeing_dtypes, mixed_dtypes
 from ppgen.inference.batch import as_batch
 from ppgen.inference.layout import data_frame, unconditioned, undirected_law
 from ppgen.inference.layout import sites as sites_of
@@ -24,9 +27,6 @@ from ppgen.inference.negative_phase import replace_law
 from ppgen.modes import keeping_modes
 from ppgen.pair import as_pair, split_batch
 from ppgen.progress import progress_bar
-from ppgen.room import check_room
-from ppgen.seeding import check_seed
-from ppgen.switches import check_switches
 from ppgen.training.batches import from_example
 from ppgen.training.conditional import as_rows, complete
 from ppgen.training.convergence import UnitMoments, split_rhat, worst_rhat

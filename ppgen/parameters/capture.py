@@ -12,7 +12,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 from torch.distributions import constraints, transform_to
 
-from ppgen.given_params import start_module, start_of, warn_of_store
+from ppgen.parameters.given_params import start_module, start_of, warn_of_store
 
 _SEPARATOR = "$$$"  # between a module's name and its parameter's in the names that `pyro.module` makes
 

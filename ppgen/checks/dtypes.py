@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ppgen.arrays import parameter_dtype
+from ppgen.checks.arrays import parameter_dtype
 
 _NAMES = {
     "double": torch.float64,
