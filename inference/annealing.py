@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ppgen.checks.room import check_room
-from ppgen.distributions.drawing import draw_layers
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.tempering import BaseRatePath
+from ppgen.distributions.machines.base_rate_path import BaseRatePath
+from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.units.layer_draws import draw_layers
 from ppgen.graphs.compiler import compiled, in_a_line
 from ppgen.graphs.threefry import make_key
 

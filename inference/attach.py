@@ -8,7 +8,7 @@ import numpy as np
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from ppgen.distributions.samplers import resolve_sampler
+from ppgen.distributions.machines.samplers import resolve_sampler
 from ppgen.inference.layout import undirected_law
 from ppgen.inference.negative_phase import replace_law
 

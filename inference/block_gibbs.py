@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from ppgen.checks.arguments import check_count
-from ppgen.distributions.drawing import draw_layers
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.samplers import dispersed_draw
+from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.machines.samplers import dispersed_draw
+from ppgen.distributions.units.layer_draws import draw_layers
 from ppgen.inference.machine_kernel import MachineKernel
 
 

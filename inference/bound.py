@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions import UndirectedDistribution
-from ppgen.distributions.layered_energy import EVEN
+from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.inference.centring import centred_gradients
 from ppgen.inference.collapse import observed_side
 from ppgen.inference.draws import Draws

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions import Convolutional, Dense, Ordinal, Replicated
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
 
 State = dict[str, Tensor]
 

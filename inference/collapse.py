@@ -6,7 +6,7 @@ from pyro.distributions import Independent, MaskedDistribution
 from torch import Tensor
 
 from ppgen.distributions import BoltzmannMarginal, LayerConditional, UndirectedDistribution
-from ppgen.distributions.layered_energy import EVEN, ODD
+from ppgen.distributions.machines.layered_energy import EVEN, ODD
 from ppgen.inference.layout import undirected_law
 
 

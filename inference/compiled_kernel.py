@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ppgen.devices import is_accelerator
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.graphs.compiler import compiled, in_a_line
 from ppgen.inference.machine_kernel import MachineKernel
 from ppgen.undisturbed import forked

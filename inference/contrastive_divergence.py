@@ -10,8 +10,8 @@ from ppgen.checks.arguments import check_number
 from ppgen.checks.room import check_room
 from ppgen.checks.switches import check_switches
 from ppgen.distributions import UndirectedDistribution
-from ppgen.distributions.layered_energy import EVEN, ODD
-from ppgen.distributions.samplers import base_rate_draw
+from ppgen.distributions.machines.layered_energy import EVEN, ODD
+from ppgen.distributions.machines.samplers import base_rate_draw
 from ppgen.inference.centring import updated_offsets
 from ppgen.inference.negative_phase import NegativePhase, State, picked, swept_from_values
 from ppgen.inference.online_partition import POPULATION, followed, population

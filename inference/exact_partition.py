@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ppgen.checks.arguments import check_count
 from ppgen.distributions import UndirectedDistribution
-from ppgen.distributions.enumeration import exact_log_partition, exact_probabilities, smaller_side_states
-from ppgen.distributions.layered_energy import EVEN
+from ppgen.distributions.machines.enumeration import exact_log_partition, exact_probabilities, smaller_side_states
+from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.inference.negative_phase import NegativePhase, State
 
 

@@ -14,7 +14,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import biject_to
 
-from ppgen.distributions.undirected import UndirectedDistribution
+from ppgen.distributions.machines.undirected import UndirectedDistribution
 from ppgen.inference.layout import Layout, data_frame, element_law, find_layout, sites, undirected_law
 from ppgen.inference.log_weights import PARTICLES, summed_log_prob
 from ppgen.pair import GenerativeModel, keeping_buffers, split_batch

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ppgen.checks.arguments import check_count
-from ppgen.distributions.layered_energy import EVEN, ODD
+from ppgen.distributions.machines.layered_energy import EVEN, ODD
 from ppgen.inference.machines import energy_of
 
 S = TypeVar("S", bound=NamedTuple)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ppgen.checks.arguments import as_numbers
 from ppgen.distributions import Bernoulli, UndirectedDistribution
-from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
+from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
 from ppgen.inference.layout import undirected_law
 from ppgen.modes import keeping_modes
 from ppgen.pair import AnyPair, as_pair, split_batch

@@ -7,7 +7,7 @@ from pyro.distributions import Independent, MaskedDistribution
 from torch import Tensor
 from torch.distributions import biject_to, constraints
 
-from ppgen.distributions.supports import spins
+from ppgen.distributions.units.supports import spins
 
 
 def numbers_that_count(site: Any) -> Tensor | bool:

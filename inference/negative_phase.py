@@ -12,9 +12,9 @@ from pyro.poutine.messenger import Messenger
 from torch import Size, Tensor
 
 from ppgen.distributions import LayerConditional, UndirectedDistribution
-from ppgen.distributions.drawing import join_layers
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.undirected import Sampler, Surrogate
+from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.machines.undirected import Sampler, Surrogate
+from ppgen.distributions.units.layer_draws import join_layers
 from ppgen.inference.layout import undirected_law
 from ppgen.inference.pyro_loss import PyroLoss
 

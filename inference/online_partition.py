@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions import BaseRatePath
-from ppgen.distributions.drawing import draw_layers
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.units.layer_draws import draw_layers
 
 # Names end as those of all chains do, which processes share out and checkpoints join.
 VALUES, LOG_WEIGHTS = "weighted_chains", "log_weights_of_chains"

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ppgen.checks.arguments import as_numbers, check_count
-from ppgen.distributions.replicas import Replicas, accepted_swaps, exchanged
-from ppgen.distributions.tempering import BaseRatePath
+from ppgen.distributions.machines.base_rate_path import BaseRatePath
+from ppgen.distributions.machines.replicas import Replicas, accepted_swaps, exchanged
 from ppgen.inference.annealing import make_betas
 from ppgen.inference.block_gibbs import energies
 from ppgen.inference.machines import base_mean

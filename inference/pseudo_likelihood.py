@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ppgen.distributions import UndirectedDistribution, pseudo_log_likelihood
-from ppgen.distributions.pseudo_likelihood import check_conditionals
+from ppgen.distributions.machines.pseudo_likelihood import check_conditionals
 from ppgen.inference.negative_phase import NegativePhase, State
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions import LayerConditional
-from ppgen.distributions.supports import AtMostOne
+from ppgen.distributions.units.supports import AtMostOne
 from ppgen.inference.layout import Layout, element_law, sites
 from ppgen.inference.support import takes_bits
 

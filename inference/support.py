@@ -9,7 +9,7 @@ from pyro.distributions.util import sum_rightmost
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppgen.distributions.supports import spins
+from ppgen.distributions.units.supports import spins
 from ppgen.inference.layout import data_frame, sites, undirected_law
 from ppgen.inference.missing import filled, numbers_that_count
 from ppgen.pair import keeping_buffers, split_batch

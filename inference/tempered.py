@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ppgen.checks.arguments import check_number
 from ppgen.distributions import BaseRatePath, UndirectedDistribution
-from ppgen.distributions.replicas import Replicas, accepted_swaps, exchanged
+from ppgen.distributions.machines.replicas import Replicas, accepted_swaps, exchanged
 from ppgen.inference.contrastive_divergence import PCD
 from ppgen.inference.negative_phase import State
 from ppgen.inference.swap_ladder import followed

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from ppgen.checks.arguments import check_count
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.replicas import accepted_swaps, exchanged
-from ppgen.distributions.samplers import dispersed_draw
+from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.machines.replicas import accepted_swaps, exchanged
+from ppgen.distributions.machines.samplers import dispersed_draw
 from ppgen.inference.machines import energy_of
 from ppgen.inference.parallel_tempering import ParallelTemperingInfo
 from ppgen.inference.replica_kernel import ReplicaKernel

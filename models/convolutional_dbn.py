@@ -11,7 +11,7 @@ from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Convolutional
-from ppgen.distributions.units import at_positions
+from ppgen.distributions.units.units import at_positions
 from ppgen.models.arguments import check_images, positive_sizes
 from ppgen.models.convolutional_layers import MapLayer
 from ppgen.models.convolutional_rbm import (

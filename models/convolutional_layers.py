@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.distributions import Categorical, Convolutional
-from ppgen.distributions.bernoulli import ThresholdBernoulli
-from ppgen.distributions.units import at_positions
+from ppgen.distributions.units.bernoulli import ThresholdBernoulli
+from ppgen.distributions.units.units import at_positions
 from ppgen.distributions.units_law import UnitsLaw
 from ppgen.models.convolutional_rbm import random_filters
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Convolutional, Gaussian, MaxPooled, Units
-from ppgen.distributions.convolutional import in_maps
+from ppgen.distributions.couplings.convolutional import in_maps
 from ppgen.models.arguments import check_images, positive_size
 from ppgen.models.fixed_variance import LOOKED_AT, warn_unless_near_one
 from ppgen.models.pooled_features import PooledFeatures, PooledMaps

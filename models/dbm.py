@@ -9,9 +9,9 @@ from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
-from ppgen.distributions.bernoulli import ThresholdBernoulli
-from ppgen.distributions.layered_energy import ODD
-from ppgen.distributions.mean_field import mean_field_inputs
+from ppgen.distributions.machines.layered_energy import ODD
+from ppgen.distributions.machines.mean_field import mean_field_inputs
+from ppgen.distributions.units.bernoulli import ThresholdBernoulli
 from ppgen.models.arguments import positive_size, positive_sizes
 from ppgen.models.doubled_rbm import DoubledRBM
 from ppgen.models.rbm import RBM

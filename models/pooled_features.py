@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ppgen.distributions.convolutional import in_blocks, map_shape
+from ppgen.distributions.couplings.convolutional import in_blocks, map_shape
 
 
 class PooledMaps(nn.Module):

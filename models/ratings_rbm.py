@@ -15,8 +15,8 @@ from ppgen.distributions import (
     PrecisionGaussian,
     Units,
 )
-from ppgen.distributions.layered_energy import EVEN
-from ppgen.distributions.pseudo_likelihood import log_rises
+from ppgen.distributions.machines.layered_energy import EVEN
+from ppgen.distributions.machines.pseudo_likelihood import log_rises
 from ppgen.models.arguments import positive_size
 from ppgen.models.restricted import RestrictedMachine
 

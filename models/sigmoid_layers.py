@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.distributions import AutoregressiveBernoulli
-from ppgen.distributions.bernoulli import ThresholdBernoulli
+from ppgen.distributions.units.bernoulli import ThresholdBernoulli
 from ppgen.nn import MLP, Conditional
 
 

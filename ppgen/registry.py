@@ -91,16 +91,16 @@ KERNELS: dict[str, str] = {
 }
 
 UNITS: dict[str, str] = {
-    "Bernoulli": "ppgen.distributions.bernoulli:Bernoulli",
-    "Spin": "ppgen.distributions.spin:Spin",
-    "Gaussian": "ppgen.distributions.gaussian:Gaussian",
-    "PrecisionGaussian": "ppgen.distributions.precision_gaussian:PrecisionGaussian",
-    "RectifiedGaussian": "ppgen.distributions.rectified_gaussian:RectifiedGaussian",
-    "TruncatedExponential": "ppgen.distributions.truncated_exponential:TruncatedExponential",
-    "Categorical": "ppgen.distributions.categorical:Categorical",
-    "Multinomial": "ppgen.distributions.multinomial:Multinomial",
-    "MaxPooled": "ppgen.distributions.max_pooled:MaxPooled",
-    "Clamped": "ppgen.distributions.clamped:Clamped",
+    "Bernoulli": "ppgen.distributions.units.bernoulli:Bernoulli",
+    "Spin": "ppgen.distributions.units.spin:Spin",
+    "Gaussian": "ppgen.distributions.units.gaussian:Gaussian",
+    "PrecisionGaussian": "ppgen.distributions.units.precision_gaussian:PrecisionGaussian",
+    "RectifiedGaussian": "ppgen.distributions.units.rectified_gaussian:RectifiedGaussian",
+    "TruncatedExponential": "ppgen.distributions.units.truncated_exponential:TruncatedExponential",
+    "Categorical": "ppgen.distributions.units.categorical:Categorical",
+    "Multinomial": "ppgen.distributions.units.multinomial:Multinomial",
+    "MaxPooled": "ppgen.distributions.units.max_pooled:MaxPooled",
+    "Clamped": "ppgen.distributions.units.clamped:Clamped",
 }
 
 DATASETS: dict[str, str] = {
@@ -132,7 +132,7 @@ BASES: dict[str, str | None] = {
     "schedule": "ppgen.inference.schedules:Schedule",
     "algorithm": None,
     "kernel": None,
-    "unit": "ppgen.distributions.units:Units",
+    "unit": "ppgen.distributions.units.units:Units",
     "data set": None,
 }
 

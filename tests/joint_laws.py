@@ -19,7 +19,7 @@ from ppgen.distributions import (
     PrecisionGaussian,
     Units,
 )
-from ppgen.distributions.layered_energy import EVEN, ODD
+from ppgen.distributions.machines.layered_energy import EVEN, ODD
 
 REAL = (Gaussian, PrecisionGaussian)
 

@@ -21,7 +21,7 @@ from ppgen.distributions import (
     Spin,
     Units,
 )
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
 
 NAN = float("nan")
 LADDER = (0.0, 0.35, 1.0)

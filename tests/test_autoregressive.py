@@ -8,7 +8,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from ppgen import testing
 from ppgen.distributions import AutoregressiveBernoulli
-from ppgen.distributions.autoregressive import autoregressive_bits
+from ppgen.distributions.densities.autoregressive import autoregressive_bits
 from ppgen.testing.examples import state_index
 
 

@@ -9,7 +9,7 @@ from torch.nn.functional import logsigmoid
 
 import ppgen
 from ppgen import evaluation, inference, models, testing
-from ppgen.distributions.bernoulli import ThresholdBernoulli
+from ppgen.distributions.units.bernoulli import ThresholdBernoulli
 from ppgen.testing.examples import bit_vectors, densities_at, state_index
 
 CASES = {

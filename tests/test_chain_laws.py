@@ -6,7 +6,7 @@ from joint_laws import COLD_ONLY, TEMPERED, JointLaw
 from kernel_machines import DEEP, TWO_LAYERS, leaves
 
 from ppgen import inference, testing
-from ppgen.distributions.layered_energy import EVEN, ODD
+from ppgen.distributions.machines.layered_energy import EVEN, ODD
 
 CHAINS = 40_000
 STEPS, ROWS = 100, 500

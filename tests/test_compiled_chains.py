@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ppgen import inference, models
-from ppgen.distributions.layered_energy import EVEN
+from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.inference import compiled_kernel
 
 

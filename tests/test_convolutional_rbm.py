@@ -11,7 +11,7 @@ from torch import Tensor
 import ppgen
 from ppgen import evaluation, inference, models, testing
 from ppgen.distributions import Categorical, Convolutional, MaxPooled, Multinomial
-from ppgen.distributions.layered_energy import EVEN, ODD
+from ppgen.distributions.machines.layered_energy import EVEN, ODD
 from ppgen.inference.centring import centred_gradients
 
 

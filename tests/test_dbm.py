@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 
 import ppgen
 from ppgen import evaluation, inference, models, testing
-from ppgen.distributions.layered_energy import ODD
+from ppgen.distributions.machines.layered_energy import ODD
 from ppgen.testing.examples import bit_vectors
 
 SIZES = [(5, (4, 3)), (4, (3, 2, 3))]

@@ -13,7 +13,7 @@ import xarray as xr
 from pyro.infer.autoguide import AutoLowRankMultivariateNormal, AutoMultivariateNormal, AutoNormal
 
 from ppgen import Pair, diagnostics, evaluation, models
-from ppgen.distributions.samplers import GibbsSampler
+from ppgen.distributions.machines.samplers import GibbsSampler
 
 X = (torch.arange(18).reshape(6, 3) % 5 < 2).float()
 

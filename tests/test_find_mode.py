@@ -11,7 +11,8 @@ from feature_maps import feature_maps
 from torch import Size, Tensor
 
 from ppgen import models, testing
-from ppgen.distributions import Bernoulli, BoltzmannMachine, Categorical, Dense, Gaussian, Multinomial, modes
+from ppgen.distributions import Bernoulli, BoltzmannMachine, Categorical, Dense, Gaussian, Multinomial
+from ppgen.distributions.machines import mode_search as modes
 
 
 def best_of(machine: BoltzmannMachine) -> tuple[Tensor, float]:

@@ -22,8 +22,8 @@ from kernel_machines import (
 
 from ppgen import inference, models, testing
 from ppgen.distributions import BaseRatePath, Bernoulli, Gaussian, MaxPooled
-from ppgen.distributions.layered_energy import EVEN, ODD
-from ppgen.distributions.replicas import Replicas, accepted_swaps, exchanged
+from ppgen.distributions.machines.layered_energy import EVEN, ODD
+from ppgen.distributions.machines.replicas import Replicas, accepted_swaps, exchanged
 from ppgen.inference.swap_ladder import equalised
 from ppgen.testing.examples import state_index
 

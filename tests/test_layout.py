@@ -107,7 +107,7 @@ def test_layers() -> None:
         ("ppgen.models.vae", "def f():\n    from ppgen import inference"),
         ("ppgen.inference.elbo", "import ppgen.models.vae"),
         ("ppgen.inference.elbo", "from models import vae"),
-        ("ppgen.distributions.units", "from ppgen.nn import MLP"),
+        ("ppgen.distributions.units.units", "from ppgen.nn import MLP"),
         ("ppgen.evaluation.ais", "from ppgen.diagnostics import plot"),
         ("ppgen.pair", "from ppgen.inference import log_weights"),
         ("ppgen.nn", "from .core import x"),

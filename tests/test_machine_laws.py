@@ -7,8 +7,8 @@ from kernel_machines import DEEP, TWO_LAYERS, leaves
 
 from ppgen import testing
 from ppgen.distributions import BaseRatePath
-from ppgen.distributions.layered_energy import EVEN, ODD
-from ppgen.distributions.replicas import Replicas
+from ppgen.distributions.machines.layered_energy import EVEN, ODD
+from ppgen.distributions.machines.replicas import Replicas
 from ppgen.inference.annealing import anneal, make_betas
 
 DRAWS = 40_000

@@ -9,7 +9,7 @@ from kernel_machines import LADDER
 
 from ppgen import inference, testing
 from ppgen.distributions import BaseRatePath
-from ppgen.distributions.layered_energy import EVEN
+from ppgen.distributions.machines.layered_energy import EVEN
 
 DRAWS = 40_000
 MACHINES = {**TEMPERED, **COLD_ONLY}

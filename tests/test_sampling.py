@@ -12,7 +12,7 @@ from arviz_stats import rhat
 import ppgen
 from ppgen import inference, models
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
-from ppgen.distributions.layered_energy import EVEN
+from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.graphs.threefry import make_key
 from ppgen.inference import compiled_kernel
 from ppgen.training import gibbs

@@ -9,7 +9,7 @@ import torch
 
 from ppgen import evaluation, models, testing
 from ppgen.distributions import BaseRatePath, ExactSampler
-from ppgen.distributions.layered_energy import EVEN
+from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.inference.annealing import anneal, make_betas
 
 

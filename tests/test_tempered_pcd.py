@@ -6,7 +6,7 @@ import torch
 import ppgen
 from ppgen import inference, models, testing
 from ppgen.distributions import BaseRatePath
-from ppgen.distributions.layered_energy import EVEN
+from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.testing.examples import state_index
 from ppgen.training.traced_step import TracedStep
 

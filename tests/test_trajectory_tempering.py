@@ -9,7 +9,7 @@ from kernel_machines import MACHINES, Exact, place
 
 from ppgen import inference, testing
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
-from ppgen.distributions.layered_energy import EVEN
+from ppgen.distributions.machines.layered_energy import EVEN
 
 DRAWS = 30_000
 NAMES = ["two layers", "three layers", "missing groups", "spins", "pooled maps", "held below"]

@@ -15,7 +15,7 @@ from ppgen.distributions import (
     Spin,
     TruncatedExponential,
 )
-from ppgen.distributions.units import log2_states
+from ppgen.distributions.units.units import log2_states
 from ppgen.inference.support import outside
 from ppgen.testing.examples import bit_vectors, state_index
 from ppgen.testing.quadrature import quadrature

@@ -8,7 +8,7 @@ import torch
 import ppgen  # noqa: F401 - its import is part of what memory is compared against
 from benchmarks.speed import synthetic
 from ppgen import evaluation, inference, models
-from ppgen.distributions.layered_energy import EVEN
+from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.inference.specification import resolve
 from ppgen.pair import as_pair
 from ppgen.training import environment

@@ -14,7 +14,7 @@ from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.aggregate_posterior import Decomposition, Draws, decompose
 from ppgen.diagnostics.latent_moments import Moments, SiteMoments
 from ppgen.diagnostics.latent_report import LatentUnits
-from ppgen.distributions.layered_energy import LayeredEnergy
+from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation import Estimate
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.partition import enumerable

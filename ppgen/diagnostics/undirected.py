@@ -6,7 +6,7 @@ from typing import Any
 
 from ppgen import inference
 from ppgen.diagnostics.collect import Collector
-from ppgen.distributions.layered_energy import LayeredEnergy
+from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation import log_partition as estimate_log_partition
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating

@@ -7,7 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from ppgen.distributions.units import Units
+from ppgen.distributions.units.units import Units
 
 
 class UnitsLaw(dist.TorchDistribution):

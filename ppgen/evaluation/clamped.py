@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from ppgen.distributions import BaseRatePath, Clamped
-from ppgen.distributions.enumeration import exact_log_partition
-from ppgen.distributions.layered_energy import LayeredEnergy
+from ppgen.distributions.machines.enumeration import exact_log_partition
+from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation.blindness import unless_blind
 from ppgen.evaluation.importance import PerDatum, summarise
 from ppgen.evaluation.program import Program

@@ -14,10 +14,10 @@ from ppgen.checks.arguments import check_number
 from ppgen.checks.room import check_room
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
-from ppgen.distributions.enumeration import exact_log_partition
-from ppgen.distributions.layered_energy import LayeredEnergy
-from ppgen.distributions.tempering import BaseRatePath
-from ppgen.distributions.undirected import UndirectedDistribution
+from ppgen.distributions.machines.base_rate_path import BaseRatePath
+from ppgen.distributions.machines.enumeration import exact_log_partition
+from ppgen.distributions.machines.layered_energy import LayeredEnergy
+from ppgen.distributions.machines.undirected import UndirectedDistribution
 from ppgen.evaluation.blindness import ALL_ALIKE, blind
 from ppgen.evaluation.effective import LONE, LOW_ESS, few_runs
 from ppgen.evaluation.estimate import Estimate

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ppgen.distributions.layered_energy import LayeredEnergy
+from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.partition import ADAPTIVE, enumerable
 from ppgen.evaluation.partition import log_partition as estimate_log_partition

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions import Clamped
-from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
+from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
 from ppgen.evaluation.effective import filled
 from ppgen.evaluation.estimate import Estimate
 

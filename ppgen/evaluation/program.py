@@ -9,7 +9,7 @@ from pyro import poutine
 
 from ppgen.devices import check_float64
 from ppgen.distributions import LayerConditional
-from ppgen.distributions.layered_energy import LayeredEnergy
+from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.lone_rows import check_lone_rows
 from ppgen.evaluation.state import evaluating

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions import BaseRatePath
-from ppgen.distributions.drawing import join_layers
-from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
-from ppgen.distributions.mean_field import mean_field_inputs
+from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
+from ppgen.distributions.machines.mean_field import mean_field_inputs
+from ppgen.distributions.units.layer_draws import join_layers
 from ppgen.evaluation.blindness import unless_blind
 from ppgen.evaluation.importance import PerDatum, summarise
 from ppgen.evaluation.program import VisibleLayer

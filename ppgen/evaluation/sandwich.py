@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
-from ppgen.distributions.samplers import ExactSampler, base_rate_draw, dispersed_draw
+from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
+from ppgen.distributions.machines.samplers import ExactSampler, base_rate_draw, dispersed_draw
 from ppgen.evaluation.estimate import SMALLEST_ERROR, Estimate, rounded, with_error
 from ppgen.undisturbed import forked
 

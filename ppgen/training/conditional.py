@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ppgen.checks.arrays import as_tensor
 from ppgen.distributions import BoltzmannMachine, BoltzmannMarginal, Categorical, LayerConditional
-from ppgen.distributions.layered_energy import EVEN, ODD
-from ppgen.distributions.samplers import dispersed_draw
+from ppgen.distributions.machines.layered_energy import EVEN, ODD
+from ppgen.distributions.machines.samplers import dispersed_draw
 from ppgen.inference.layout import base_law, data_frame, sites
 from ppgen.inference.machines import CollectSites
 from ppgen.pair import AnyPair

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ppgen.distributions.drawing import draw_layers
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.units.layer_draws import draw_layers
 from ppgen.graphs.compiler import compiled, in_a_line
 from ppgen.graphs.threefry import make_key
 from ppgen.inference.compiled_kernel import worth_compiling

@@ -18,8 +18,8 @@ from ppgen.checks.dtypes import agreeing_dtypes, mixed_dtypes
 from ppgen.checks.room import check_room
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
-from ppgen.distributions.layered_energy import EVEN, LayeredEnergy
-from ppgen.distributions.samplers import base_rate_draw, dispersed_draw
+from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
+from ppgen.distributions.machines.samplers import base_rate_draw, dispersed_draw
 from ppgen.inference.batch import as_batch
 from ppgen.inference.layout import data_frame, unconditioned, undirected_law
 from ppgen.inference.layout import sites as sites_of

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ppgen import inference
 from ppgen.distributions import BaseRatePath
-from ppgen.distributions.layered_energy import EVEN
+from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.inference.layout import data_frame, sites
 from ppgen.inference.machines import base_mean, undirected_sites
 from ppgen.inference.support import takes_bits

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppgen.distributions.biased import Biased
+from ppgen.distributions.units.biased import Biased
 
 _SMALL = 0.3  # natural parameters below it are taken from the series, which loses no digits there
 _CLOSE = 1e-3  # growth below it is the slope in its middle, right to 1e-10 of itself

@@ -12,9 +12,9 @@ import torch
 from torch import Size, Tensor
 
 from ppgen.checks.arguments import check_kind
-from ppgen.distributions.couplings import Coupling
-from ppgen.distributions.drawing import draw_layers, join_layers
-from ppgen.distributions.units import Units, log2_states
+from ppgen.distributions.couplings.dense import Coupling
+from ppgen.distributions.units.layer_draws import draw_layers, join_layers
+from ppgen.distributions.units.units import Units, log2_states
 
 EVEN, ODD = 0, 1
 

@@ -7,7 +7,7 @@ from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from ppgen.distributions.layered_energy import LayeredEnergy
+from ppgen.distributions.machines.layered_energy import LayeredEnergy
 
 
 class LayerConditional(TorchDistribution):

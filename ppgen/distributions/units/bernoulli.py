@@ -5,7 +5,7 @@ import torch
 from torch import Size, Tensor
 from torch.nn.functional import softplus
 
-from ppgen.distributions.two_valued import TwoValued
+from ppgen.distributions.units.two_valued import TwoValued
 
 
 class ThresholdBernoulli(dist.Bernoulli):

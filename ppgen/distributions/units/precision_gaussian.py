@@ -9,7 +9,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from ppgen.checks.arguments import check_tensors
-from ppgen.distributions.units import Units
+from ppgen.distributions.units.units import Units
 
 _LOG_2PI = math.log(2 * math.pi)
 

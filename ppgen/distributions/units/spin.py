@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ppgen.distributions.supports import spins
-from ppgen.distributions.two_valued import TwoValued
+from ppgen.distributions.units.supports import spins
+from ppgen.distributions.units.two_valued import TwoValued
 
 
 class Spin(TwoValued):

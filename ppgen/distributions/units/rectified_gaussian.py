@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ppgen.checks.arguments import check_tensors
-from ppgen.distributions.units import Units
+from ppgen.distributions.units.units import Units
 
 _LOG_2PI = math.log(2 * math.pi)
 _ROOT_2_OVER_PI = math.sqrt(2 / math.pi)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
 
 
 @torch.no_grad()

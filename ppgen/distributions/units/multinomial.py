@@ -7,8 +7,8 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from ppgen.checks.arguments import check_count, check_tensors
-from ppgen.distributions.supports import documents
-from ppgen.distributions.units import Units
+from ppgen.distributions.units.supports import documents
+from ppgen.distributions.units.units import Units
 
 
 class Multinomial(Units):

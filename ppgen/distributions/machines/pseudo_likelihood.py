@@ -8,14 +8,14 @@ from torch.nn.functional import softplus
 from torch.utils.checkpoint import checkpoint
 
 from ppgen.checks.arguments import check_tensors
-from ppgen.distributions.bernoulli import Bernoulli
-from ppgen.distributions.categorical import Categorical
-from ppgen.distributions.couplings import matrix_of
-from ppgen.distributions.gaussian import Gaussian
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.ordinal import Ordinal
-from ppgen.distributions.undirected import UndirectedDistribution
-from ppgen.distributions.units import Units
+from ppgen.distributions.couplings.dense import matrix_of
+from ppgen.distributions.couplings.ordinal import Ordinal
+from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.machines.undirected import UndirectedDistribution
+from ppgen.distributions.units.bernoulli import Bernoulli
+from ppgen.distributions.units.categorical import Categorical
+from ppgen.distributions.units.gaussian import Gaussian
+from ppgen.distributions.units.units import Units
 
 _AT_ONCE = 2**22  # numbers of changed inputs that are held together: 16 MiB in float32
 

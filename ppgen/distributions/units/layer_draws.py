@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Size, Tensor
 
-from ppgen.distributions.units import Units
+from ppgen.distributions.units.units import Units
 from ppgen.graphs.threefry import uniforms
 
 

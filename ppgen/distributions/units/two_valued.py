@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ppgen.distributions.biased import Biased
+from ppgen.distributions.units.biased import Biased
 
 
 class TwoValued(Biased):

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from ppgen.checks.arguments import check_count, check_tensors
-from ppgen.distributions.units import Units, at_positions
+from ppgen.distributions.units.units import Units, at_positions
 
 T = TypeVar("T", bound="Biased")
 

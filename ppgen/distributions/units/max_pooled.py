@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ppgen.checks.arguments import check_count, check_tensors
-from ppgen.distributions.supports import AtMostOne
-from ppgen.distributions.units import Units, at_positions
+from ppgen.distributions.units.supports import AtMostOne
+from ppgen.distributions.units.units import Units, at_positions
 
 
 class MaxPooled(Units):

@@ -6,10 +6,10 @@ import torch
 from torch import Size, Tensor
 
 from ppgen.checks.arguments import check_count
-from ppgen.distributions.drawing import draw_layers
-from ppgen.distributions.enumeration import exact_probabilities, smaller_side_states
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.undirected import Sampler
+from ppgen.distributions.machines.enumeration import exact_probabilities, smaller_side_states
+from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.machines.undirected import Sampler
+from ppgen.distributions.units.layer_draws import draw_layers
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from ppgen.checks.arguments import check_kind, check_tensors
-from ppgen.distributions.multinomial import Multinomial
-from ppgen.distributions.units import Units
+from ppgen.distributions.units.multinomial import Multinomial
+from ppgen.distributions.units.units import Units
 
 
 class Clamped(Units):

@@ -8,8 +8,8 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from ppgen.checks.arguments import check_tensors
-from ppgen.distributions.supports import OneHotGroups
-from ppgen.distributions.units import Units
+from ppgen.distributions.units.supports import OneHotGroups
+from ppgen.distributions.units.units import Units
 
 
 class Categorical(Units):

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ppgen.checks.arguments import check_kind, check_tensors
-from ppgen.distributions.drawing import draw_layers
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.units import Units
+from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.units.layer_draws import draw_layers
+from ppgen.distributions.units.units import Units
 
 
 class BaseRatePath:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ppgen.distributions.layered_energy import LayeredEnergy
+from ppgen.distributions.machines.layered_energy import LayeredEnergy
 
 CHUNK = 2**14  # states (of each row) summed at once: 16,384 states x 500 units of float64 are 64 MiB
 

@@ -6,9 +6,9 @@ import warnings
 import torch
 from torch import Size, Tensor
 
-from ppgen.distributions.enumeration import CHUNK
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.samplers import dispersed_draw
+from ppgen.distributions.machines.enumeration import CHUNK
+from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.machines.samplers import dispersed_draw
 
 
 @torch.no_grad()

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ppgen.distributions.drawing import join_layers
-from ppgen.distributions.layered_energy import EVEN, ODD
-from ppgen.distributions.tempering import BaseRatePath
-from ppgen.distributions.units import Units
+from ppgen.distributions.machines.base_rate_path import BaseRatePath
+from ppgen.distributions.machines.layered_energy import EVEN, ODD
+from ppgen.distributions.units.layer_draws import join_layers
+from ppgen.distributions.units.units import Units
 
 
 class Replicas:

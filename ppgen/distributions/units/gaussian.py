@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ppgen.checks.arguments import check_count, check_tensors
-from ppgen.distributions.units import Units, at_positions
+from ppgen.distributions.units.units import Units, at_positions
 
 _LOG_2PI = math.log(2 * math.pi)
 

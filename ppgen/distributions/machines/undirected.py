@@ -10,7 +10,7 @@ from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from ppgen.distributions.layered_energy import LayeredEnergy
+from ppgen.distributions.machines.layered_energy import LayeredEnergy
 
 
 class Sampler(Protocol):
@@ -154,7 +154,7 @@ class UndirectedDistribution(TorchDistribution):
 
     def with_sampler(self, sampler: "Sampler | str") -> "UndirectedDistribution":
         """The same law with a sampler attached: `"exact"` (enumeration), or a `Sampler` such as `GibbsSampler`."""
-        from ppgen.distributions.samplers import resolve_sampler
+        from ppgen.distributions.machines.samplers import resolve_sampler
 
         return self._copy(sampler=resolve_sampler(sampler))
 

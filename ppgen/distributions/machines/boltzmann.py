@@ -7,15 +7,15 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ppgen.distributions.clamped import clamped
-from ppgen.distributions.conditional import LayerConditional
-from ppgen.distributions.couplings import Coupling
-from ppgen.distributions.enumeration import exact_log_partition
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.mean_field import mean_field_inputs
-from ppgen.distributions.modes import ascended, enumerated_mode, enumerated_side_mode, lowest_of_starts
-from ppgen.distributions.undirected import UndirectedDistribution
-from ppgen.distributions.units import Units
+from ppgen.distributions.couplings.dense import Coupling
+from ppgen.distributions.machines.enumeration import exact_log_partition
+from ppgen.distributions.machines.layer_conditional import LayerConditional
+from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.distributions.machines.mean_field import mean_field_inputs
+from ppgen.distributions.machines.mode_search import ascended, enumerated_mode, enumerated_side_mode, lowest_of_starts
+from ppgen.distributions.machines.undirected import UndirectedDistribution
+from ppgen.distributions.units.clamped import clamped
+from ppgen.distributions.units.units import Units
 
 
 class BoltzmannMachine(UndirectedDistribution):
