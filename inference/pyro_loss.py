@@ -68,8 +68,8 @@ class PyroLoss(pyro.infer.ELBO):
     @contextlib.contextmanager
     def _bound(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Iterator[tuple[Any, Arguments]]:
         """This loss bound to the two programs, and the batch; state lives as long as model and guide do."""
-        from ppgen.inference.bound import BoundInference
-        from ppgen.inference.specification import resolve
+        from ppgen.inference.engine.bound_inference import BoundInference
+        from ppgen.inference.engine.specification import resolve
 
         batch, programs = Arguments(args, kwargs), Programs(model, guide)
         # In __dict__, because fields of a frozen value are not written; equality and hash do not see it.
@@ -161,8 +161,8 @@ class LossModule(nn.Module):
         Raises:
             ValueError: If no parameter is found.
         """
-        from ppgen.inference.bound import BoundInference
-        from ppgen.inference.specification import resolve
+        from ppgen.inference.engine.bound_inference import BoundInference
+        from ppgen.inference.engine.specification import resolve
 
         batch = Arguments(args, kwargs)
         if self._bound is None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import ppgen
 from ppgen import inference
-from ppgen.inference.objective import average_in_log
+from ppgen.inference.objectives.objective import average_in_log
 from ppgen.testing.enumeration import enumerated, jointly, particles
 
 ROWS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)

@@ -9,7 +9,7 @@ import torch
 from ppgen import testing
 from ppgen.distributions import BaseRatePath, Bernoulli, BoltzmannMachine, Dense
 from ppgen.graphs.threefry import make_key
-from ppgen.inference.annealing import Level, anneal, compiled_level, make_betas
+from ppgen.inference.annealing.annealing import Level, anneal, compiled_level, make_betas
 
 
 def chain_machine(*sizes, dtype=torch.float64, scale=1.0, seed=0):

@@ -10,7 +10,7 @@ import torch
 
 from ppgen import inference, models
 from ppgen.distributions.machines.layered_energy import EVEN
-from ppgen.inference import compiled_kernel
+from ppgen.inference.kernels import compiled_steps as compiled_kernel
 
 
 def machine() -> models.RBM:

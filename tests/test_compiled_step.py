@@ -15,8 +15,8 @@ import ppgen
 from ppgen import inference, models
 from ppgen.graphs.passes import functional, simplify
 from ppgen.graphs.products import products_in_bfloat16
-from ppgen.inference.collapse import collapsed
-from ppgen.inference.layout import sites
+from ppgen.inference.structure.collapse import collapsed
+from ppgen.inference.structure.layout import sites
 from ppgen.training import traced_step
 from ppgen.training.traced_step import TracedStep
 from ppgen.training.updates import Update, make_update

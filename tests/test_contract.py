@@ -10,7 +10,7 @@ from example_units import COUPLINGS, PARTLY, UNITS, VISIBLE, parameter
 from torch import Tensor
 
 from ppgen import distributions, inference, models, registry, testing
-from ppgen.inference.machines import undirected_sites
+from ppgen.inference.structure.machine_sites import undirected_sites
 
 
 def bits(*shape: int) -> Tensor:

@@ -12,7 +12,7 @@ import ppgen
 from ppgen import evaluation, inference, models, testing
 from ppgen.distributions import Categorical, Convolutional, MaxPooled, Multinomial
 from ppgen.distributions.machines.layered_energy import EVEN, ODD
-from ppgen.inference.centring import centred_gradients
+from ppgen.inference.negative_phases.centring import centred_gradients
 
 
 def random_machine(*arguments: object, scale: float = 0.8, **named: object) -> models.ConvolutionalRBM:

@@ -11,7 +11,7 @@ import ppgen
 from ppgen import evaluation, inference, models
 from ppgen.evaluation import decoder_annealing
 from ppgen.evaluation.state import evaluating
-from ppgen.inference.annealing import make_betas
+from ppgen.inference.annealing.annealing import make_betas
 
 BETAS = [0.0, 0.05, 0.2, 0.6, 1.0]  # short and uneven, so that weights are far from constant
 CHAINS = 4000

@@ -13,7 +13,7 @@ import ppgen
 from ppgen import diagnostics, inference, models
 from ppgen.diagnostics.gradient_reference import exact_gradient, reference_for
 from ppgen.diagnostics.gradient_statistics import Draws, draw_in_batches, statistics
-from ppgen.inference.layout import find_layout
+from ppgen.inference.structure.layout import find_layout
 from ppgen.testing.enumeration import enumerated
 
 LOGIT, PRIOR = 0.7, -0.4

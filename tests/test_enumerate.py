@@ -9,7 +9,7 @@ from torch import Tensor
 
 import ppgen
 from ppgen import inference
-from ppgen.inference.states import JointStates
+from ppgen.inference.particles.joint_states import JointStates
 from ppgen.training.traced_step import TracedStep
 
 

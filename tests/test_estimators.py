@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 import ppgen
 from ppgen import inference
-from ppgen.inference.elbo import ELBO
-from ppgen.inference.objective import average_in_log
+from ppgen.inference.objectives.elbo import ELBO
+from ppgen.inference.objectives.objective import average_in_log
 from ppgen.testing.enumeration import enumerated, particles
 
 ROWS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)

@@ -12,7 +12,7 @@ import ppgen
 from ppgen import evaluation, models, testing
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense, PrecisionGaussian
 from ppgen.evaluation.partition import summarise
-from ppgen.inference.annealing import AnnealedWeights
+from ppgen.inference.annealing.annealing import AnnealedWeights
 
 
 def small_rbm(visible=5, hidden=3, dtype=np.float64, seed=0):

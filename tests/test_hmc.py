@@ -8,7 +8,7 @@ import torch
 
 import ppgen
 from ppgen import inference, models
-from ppgen.inference.hmc import leapfrog, value_and_gradient
+from ppgen.inference.kernels.hmc import leapfrog, value_and_gradient
 
 
 def quartic(position):

@@ -24,7 +24,7 @@ from ppgen import inference, models, testing
 from ppgen.distributions import BaseRatePath, Bernoulli, Gaussian, MaxPooled
 from ppgen.distributions.machines.layered_energy import EVEN, ODD
 from ppgen.distributions.machines.replicas import Replicas, accepted_swaps, exchanged
-from ppgen.inference.swap_ladder import equalised
+from ppgen.inference.annealing.swap_ladder import equalised
 from ppgen.testing.examples import state_index
 
 DRAWS = 40_000

@@ -6,7 +6,7 @@ import torch
 
 from ppgen import evaluation, models
 from ppgen.distributions import BaseRatePath
-from ppgen.inference.ladders import adaptive_betas
+from ppgen.inference.annealing.adaptive_ladder import adaptive_betas
 
 
 def strong(scale: float) -> models.RBM:

@@ -105,8 +105,8 @@ def test_layers() -> None:
     [
         ("ppgen.models.vae", "from ppgen.inference import ELBO"),
         ("ppgen.models.vae", "def f():\n    from ppgen import inference"),
-        ("ppgen.inference.elbo", "import ppgen.models.vae"),
-        ("ppgen.inference.elbo", "from models import vae"),
+        ("ppgen.inference.objectives.elbo", "import ppgen.models.vae"),
+        ("ppgen.inference.objectives.elbo", "from models import vae"),
         ("ppgen.distributions.units.units", "from ppgen.nn import MLP"),
         ("ppgen.evaluation.ais", "from ppgen.diagnostics import plot"),
         ("ppgen.pair", "from ppgen.inference import log_weights"),

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from ppgen import inference, models, registry
-from ppgen.inference.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, RECOGNISED, REPARAMETERISED, UNDIRECTED
+from ppgen.inference.structure.layout import (
+    DISCRETE,
+    EXACT_POSTERIOR,
+    MEAN_FIELD,
+    RECOGNISED,
+    REPARAMETERISED,
+    UNDIRECTED,
+)
 from ppgen.pair import Pair
 
 X = torch.tensor([1.0, 0.0, 1.0, 1.0])

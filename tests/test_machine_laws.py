@@ -9,7 +9,7 @@ from ppgen import testing
 from ppgen.distributions import BaseRatePath
 from ppgen.distributions.machines.layered_energy import EVEN, ODD
 from ppgen.distributions.machines.replicas import Replicas
-from ppgen.inference.annealing import anneal, make_betas
+from ppgen.inference.annealing.annealing import anneal, make_betas
 
 DRAWS = 40_000
 NEW = ("multinomial above", "filters on categories", "pooled categories")  # the others stand in the contract

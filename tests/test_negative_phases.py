@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ppgen import inference, testing
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
-from ppgen.inference.centring import centred_gradients, updated_offsets
+from ppgen.inference.negative_phases.centring import centred_gradients, updated_offsets
 from ppgen.models import RBM
 from ppgen.testing.examples import state_index
 

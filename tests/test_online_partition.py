@@ -10,8 +10,15 @@ from torch import Tensor
 
 import ppgen
 from ppgen import datasets, distributions, evaluation, inference, models, testing
-from ppgen.inference import online_partition
-from ppgen.inference.online_partition import VALUES, VARIANCES, followed, log_weights_of, population, summary
+from ppgen.inference.negative_phases import online_partition
+from ppgen.inference.negative_phases.online_partition import (
+    VALUES,
+    VARIANCES,
+    followed,
+    log_weights_of,
+    population,
+    summary,
+)
 from ppgen.training.processes import World
 from ppgen.training.traced_step import TracedStep
 

@@ -11,7 +11,7 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen import evaluation, inference, models, testing
-from ppgen.inference.objective import average_in_log
+from ppgen.inference.objectives.objective import average_in_log
 from ppgen.pair import Pair
 from ppgen.testing.enumeration import enumerated, particles
 

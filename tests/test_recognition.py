@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import ppgen
 from ppgen import diagnostics, inference, models
-from ppgen.inference.recognition import reads_data
+from ppgen.inference.structure.recognition import reads_data
 
 X = torch.tensor([[0.3, -1.0], [1.2, 0.4], [-0.7, 2.0]])
 SLEEPING = [inference.WakeSleep(), inference.ReweightedWakeSleep(2, sleep=True)]

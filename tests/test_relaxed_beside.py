@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import ppgen
 from ppgen import inference
-from ppgen.inference.objective import average_in_log
+from ppgen.inference.objectives.objective import average_in_log
 
 ROWS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
 COPIES, STEPS, TEMPERATURE = 1400, 24, 0.7

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import ppgen
 from ppgen import datasets, evaluation, inference, models, testing
-from ppgen.inference.centring import centred_gradients
+from ppgen.inference.negative_phases.centring import centred_gradients
 from ppgen.testing.examples import bit_vectors
 from ppgen.training.traced_step import TracedStep
 

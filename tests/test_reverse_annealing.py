@@ -11,7 +11,7 @@ from ppgen import evaluation, models
 from ppgen.distributions import BaseRatePath
 from ppgen.evaluation.program import VisibleLayer
 from ppgen.evaluation.reverse_annealing import raised
-from ppgen.inference.annealing import make_betas
+from ppgen.inference.annealing.annealing import make_betas
 from ppgen.testing.examples import bit_vectors
 
 
@@ -136,8 +136,8 @@ def test_machine_code_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append(inputs[0].shape)
         return program
 
-    monkeypatch.setattr("ppgen.inference.annealing.compiled", compiler)
-    monkeypatch.setattr("ppgen.inference.annealing.make_key", lambda device, generator: None)
+    monkeypatch.setattr("ppgen.inference.annealing.annealing.compiled", compiler)
+    monkeypatch.setattr("ppgen.inference.annealing.annealing.make_key", lambda device, generator: None)
     x = bit_vectors(4)[:5].float()
     options = {"method": "raise", "num_chains": 3, "betas": 4, "chunk": 6}
     found = [evaluation.log_likelihood(models.RBM(4, 2), x, compile=each, **options) for each in (True, False)]

@@ -14,7 +14,7 @@ from ppgen import inference, models
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
 from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.graphs.threefry import make_key
-from ppgen.inference import compiled_kernel
+from ppgen.inference.kernels import compiled_steps as compiled_kernel
 from ppgen.training import gibbs
 from ppgen.training.convergence import UnitMoments, effective_sample_size, split_rhat, worst_rhat
 from ppgen.training.gibbs import Sweep, gibbs_chains

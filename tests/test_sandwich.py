@@ -10,7 +10,7 @@ import torch
 from ppgen import evaluation, models, testing
 from ppgen.distributions import BaseRatePath, ExactSampler
 from ppgen.distributions.machines.layered_energy import EVEN
-from ppgen.inference.annealing import anneal, make_betas
+from ppgen.inference.annealing.annealing import anneal, make_betas
 
 
 def machine_pair(scale: float = 1.2) -> models.DBM:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import ppgen
 from ppgen import inference, models, registry
-from ppgen.inference.layout import DISCRETE
+from ppgen.inference.structure.layout import DISCRETE
 from ppgen.training import execution, traced_step
 from ppgen.training.traced_step import TracedStep, UntraceableError
 

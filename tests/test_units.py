@@ -16,7 +16,7 @@ from ppgen.distributions import (
     TruncatedExponential,
 )
 from ppgen.distributions.units.units import log2_states
-from ppgen.inference.support import outside
+from ppgen.inference.structure.support import outside
 from ppgen.testing.examples import bit_vectors, state_index
 from ppgen.testing.quadrature import quadrature
 

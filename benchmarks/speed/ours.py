@@ -9,7 +9,7 @@ import ppgen  # noqa: F401 - its import is part of what memory is compared again
 from benchmarks.speed import synthetic
 from ppgen import evaluation, inference, models
 from ppgen.distributions.machines.layered_energy import EVEN
-from ppgen.inference.specification import resolve
+from ppgen.inference.engine.specification import resolve
 from ppgen.pair import as_pair
 from ppgen.training import environment
 from ppgen.training.batches import Source

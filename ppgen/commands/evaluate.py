@@ -17,7 +17,7 @@ from ppgen.evaluation import Estimate
 from ppgen.evaluation.likelihood_methods import METHODS
 from ppgen.evaluation.partition import enumerable
 from ppgen.evaluation.partitions import unasked_partition
-from ppgen.inference.machines import undirected_sites
+from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.training import checkpoint
 from ppgen.training.environment import resolve_device
 

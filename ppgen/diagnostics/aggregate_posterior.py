@@ -12,9 +12,9 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen.evaluation.data import Rows
-from ppgen.inference.latent_density import Given
-from ppgen.inference.layout import Layout, data_frame, sites
-from ppgen.inference.log_weights import PARTICLES, LogWeights, drawn_log_prob
+from ppgen.inference.kernels.latent_density import Given
+from ppgen.inference.particles.log_weights import PARTICLES, LogWeights, drawn_log_prob
+from ppgen.inference.structure.layout import Layout, data_frame, sites
 from ppgen.pair import AnyPair, split_batch
 
 AT_ONCE = 20_000  # draws x rows whose log-densities are evaluated at once: with 200 latents 32 MiB in double precision

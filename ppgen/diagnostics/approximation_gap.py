@@ -15,9 +15,9 @@ from ppgen.evaluation import Estimate, log_likelihood
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.estimate import with_error
 from ppgen.evaluation.program import Program, examine
-from ppgen.inference.hmc import HMC
-from ppgen.inference.layout import element_law
-from ppgen.inference.points import check_no_points
+from ppgen.inference.kernels.hmc import HMC
+from ppgen.inference.structure.layout import element_law
+from ppgen.inference.structure.points import check_no_points
 from ppgen.pair import as_pair
 from ppgen.training.refine import check_settings, refine
 

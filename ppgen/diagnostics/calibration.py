@@ -21,7 +21,7 @@ from ppgen.diagnostics.calibration_simulations import batch_like, simulated
 from ppgen.diagnostics.calibration_sites import Latents, Quantity, Sites
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
-from ppgen.inference.machine_kernel import MachineKernel
+from ppgen.inference.kernels.machine_kernel import MachineKernel
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ppgen import inference
 from ppgen.diagnostics.calibration_sites import Latents, Sites
-from ppgen.inference.layout import sites
-from ppgen.inference.points import check_no_points
+from ppgen.inference.structure.layout import sites
+from ppgen.inference.structure.points import check_no_points
 from ppgen.pair import AnyPair
 from ppgen.training.convergence import effective_sample_size
 

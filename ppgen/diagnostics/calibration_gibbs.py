@@ -12,7 +12,7 @@ from ppgen.diagnostics.calibration_sites import Latents
 from ppgen.distributions import BoltzmannMachine
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.program import examine
-from ppgen.inference.machine_kernel import MachineKernel
+from ppgen.inference.kernels.machine_kernel import MachineKernel
 from ppgen.pair import AnyPair
 from ppgen.training.conditional import conditioned
 

@@ -13,8 +13,8 @@ from ppgen import inference
 from ppgen.diagnostics.calibration_draws import Drawn, guide_draws
 from ppgen.diagnostics.calibration_sites import Latents, Sites
 from ppgen.evaluation.data import Rows
-from ppgen.inference.layout import sites
-from ppgen.inference.recognition import reads_data
+from ppgen.inference.structure.layout import sites
+from ppgen.inference.structure.recognition import reads_data
 from ppgen.pair import AnyPair, keeping_buffers, split_batch
 from ppgen.progress import progress_bar
 

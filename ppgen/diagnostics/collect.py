@@ -15,9 +15,9 @@ from torch import Tensor
 from ppgen import inference
 from ppgen.checks.room import check_room
 from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates
-from ppgen.inference.layout import Layout, data_factor, data_frame, find_layout, sites, unconditioned
-from ppgen.inference.log_weights import PARTICLES
-from ppgen.inference.missing import filled
+from ppgen.inference.particles.log_weights import PARTICLES
+from ppgen.inference.structure.layout import Layout, data_factor, data_frame, find_layout, sites, unconditioned
+from ppgen.inference.structure.missing import filled
 from ppgen.pair import AnyPair, split_batch
 from ppgen.trees import Group, to_array
 from ppgen.undisturbed import forked

@@ -20,8 +20,8 @@ from ppgen.diagnostics.gradient_figure import estimators
 from ppgen.diagnostics.mosaic import DPI, as_images, columns_for, draw_rows, limits_of, within_unit
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
-from ppgen.inference.layout import sites, unconditioned
-from ppgen.inference.machines import undirected_sites
+from ppgen.inference.structure.layout import sites, unconditioned
+from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.pair import as_pair, split_batch
 
 __all__ = [

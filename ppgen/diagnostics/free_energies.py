@@ -12,9 +12,9 @@ from ppgen.checks.seeding import check_seed
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.batch import check_features
-from ppgen.inference.layout import find_layout
-from ppgen.inference.machines import undirected_sites
-from ppgen.inference.support import check_support
+from ppgen.inference.structure.layout import find_layout
+from ppgen.inference.structure.machine_sites import undirected_sites
+from ppgen.inference.structure.support import check_support
 from ppgen.pair import as_pair
 from ppgen.training.sampling import sample
 

@@ -12,7 +12,7 @@ from ppgen.diagnostics.given_draws import GivenDraws
 from ppgen.diagnostics.undirected import add_prior, partitions, whole_batch
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
-from ppgen.inference.machines import undirected_sites
+from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.pair import as_pair
 from ppgen.trees import check_labels, make_tree
 

@@ -13,9 +13,9 @@ from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.collect import JOINT
 from ppgen.diagnostics.dimensions import arrange, name_dimensions, plates
 from ppgen.diagnostics.given_draws import Substitute
-from ppgen.inference.chains import batch_dims
-from ppgen.inference.layout import sites
-from ppgen.inference.pyro_kernel import PyroKernel
+from ppgen.inference.kernels.draws_of_chains import batch_dims
+from ppgen.inference.kernels.pyro_kernel import PyroKernel
+from ppgen.inference.structure.layout import sites
 from ppgen.trees import Group, check_labels, make_tree, to_array
 from ppgen.undisturbed import device_of, forked
 

@@ -9,7 +9,7 @@ from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.collect import CHUNK, Collector, check_counts
 from ppgen.diagnostics.undirected import add_prior, partitions, whole_batch
 from ppgen.evaluation.state import evaluating
-from ppgen.inference.machines import undirected_sites
+from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.pair import as_pair
 from ppgen.trees import check_labels, check_sample_dims, make_tree
 

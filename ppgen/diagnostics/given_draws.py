@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ppgen.diagnostics.collect import Collector, latents, log_density
 from ppgen.distributions import UndirectedDistribution
-from ppgen.inference.layout import Layout, find_layout, sites, unconditioned, undirected_law
+from ppgen.inference.structure.layout import Layout, find_layout, sites, unconditioned, undirected_law
 from ppgen.trees import to_array
 
 

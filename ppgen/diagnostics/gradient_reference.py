@@ -13,8 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from ppgen.inference import ELBO, IWELBO, ExactPartition, Inference, ReweightedWakeSleep, WakeSleep, log_weights
-from ppgen.inference.layout import DISCRETE, Layout
-from ppgen.inference.objective import MultiSampleObjective
+from ppgen.inference.objectives.objective import MultiSampleObjective
+from ppgen.inference.structure.layout import DISCRETE, Layout
 
 PARTICLES = 10  # of the reference under an ELBO, whose expected gradient does not depend on their number
 MAX_STATES = 2**12

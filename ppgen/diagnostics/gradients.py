@@ -15,7 +15,7 @@ from ppgen.diagnostics.gradient_statistics import MAX_BATCHES, Draws, draw_in_ba
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference import Inference, Objective
-from ppgen.inference.layout import find_layout
+from ppgen.inference.structure.layout import find_layout
 from ppgen.modes import keeping_modes
 from ppgen.pair import AnyPair, as_pair, keeping_buffers
 from ppgen.undisturbed import forked

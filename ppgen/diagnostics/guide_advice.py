@@ -3,7 +3,7 @@
 from typing import Literal
 
 from ppgen.evaluation.program import Program
-from ppgen.inference.layout import EXACT_POSTERIOR, MEAN_FIELD
+from ppgen.inference.structure.layout import EXACT_POSTERIOR, MEAN_FIELD
 
 FEW = 0.01  # share of data up to which doubtful weights are those of outlying data, and no property of the guide
 

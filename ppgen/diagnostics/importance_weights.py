@@ -14,7 +14,7 @@ from ppgen.evaluation.data import Rows
 from ppgen.evaluation.estimate import PARETO_K_LIMIT, with_error
 from ppgen.evaluation.program import examine
 from ppgen.evaluation.state import evaluating
-from ppgen.inference.layout import find_layout
+from ppgen.inference.structure.layout import find_layout
 from ppgen.pair import AnyPair, as_pair
 
 LEAST_PARTICLES = 100  # a tail of twenty draws; with fewer the limit below is under 0.5, and k is mostly noise

@@ -15,7 +15,7 @@ from ppgen.diagnostics.check_report import Finding
 from ppgen.distributions import LayerConditional
 from ppgen.evaluation.estimate import Estimate, with_error
 from ppgen.evaluation.state import evaluating
-from ppgen.inference.layout import data_frame, element_law, sites, unmasked
+from ppgen.inference.structure.layout import data_frame, element_law, sites, unmasked
 from ppgen.pair import AnyPair, split_batch
 
 LEAST = 1.0  # nats by which a fit must be behind

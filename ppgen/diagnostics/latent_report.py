@@ -8,7 +8,7 @@ import numpy as np
 
 from ppgen.diagnostics.importance_weights import percent
 from ppgen.evaluation.estimate import with_error
-from ppgen.inference.layout import EXACT_POSTERIOR, MEAN_FIELD
+from ppgen.inference.structure.layout import EXACT_POSTERIOR, MEAN_FIELD
 
 COSTLY = 0.01  # nats; a divergence of an inactive unit above it is paid for nothing
 PINNED = 0.01  # a bit this close to 0 or 1 on average is never, or always, on

@@ -21,7 +21,7 @@ from ppgen.evaluation.partition import enumerable
 from ppgen.evaluation.partitions import partitions_of
 from ppgen.evaluation.program import Program, examine
 from ppgen.evaluation.state import evaluating
-from ppgen.inference.layout import base_law
+from ppgen.inference.structure.layout import base_law
 from ppgen.pair import AnyPair, as_pair
 from ppgen.trees import check_labels
 

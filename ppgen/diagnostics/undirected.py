@@ -11,7 +11,7 @@ from ppgen.evaluation import log_partition as estimate_log_partition
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.batch import check_features
-from ppgen.inference.support import check_support
+from ppgen.inference.structure.support import check_support
 from ppgen.pair import AnyPair
 
 MAX_EXACT_STATES = 2**16  # machines up to this size are enumerated unasked, in about a second

@@ -22,11 +22,11 @@ from ppgen.evaluation.estimate import with_error
 from ppgen.evaluation.importance import PerDatum, summarise
 from ppgen.evaluation.program import examine
 from ppgen.evaluation.state import evaluating
-from ppgen.inference.annealing import make_betas
-from ppgen.inference.hmc import HMC
-from ppgen.inference.latent_density import LatentDensity, Start
-from ppgen.inference.layout import data_frame, find_layout, sites, unconditioned
-from ppgen.inference.machines import undirected_sites
+from ppgen.inference.annealing.annealing import make_betas
+from ppgen.inference.kernels.hmc import HMC
+from ppgen.inference.kernels.latent_density import LatentDensity, Start
+from ppgen.inference.structure.layout import data_frame, find_layout, sites, unconditioned
+from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.pair import AnyPair, as_pair, split_batch
 from ppgen.progress import progress_bar
 

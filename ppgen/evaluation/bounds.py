@@ -9,9 +9,9 @@ import torch
 
 from ppgen import inference
 from ppgen.evaluation.importance import PerDatum
-from ppgen.inference.draws import Draws
-from ppgen.inference.layout import Layout
-from ppgen.inference.plan import planned
+from ppgen.inference.engine.plan import planned
+from ppgen.inference.estimators.guide_draws import Draws
+from ppgen.inference.structure.layout import Layout
 from ppgen.pair import AnyPair
 
 

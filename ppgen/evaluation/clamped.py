@@ -12,7 +12,7 @@ from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation.blindness import unless_blind
 from ppgen.evaluation.importance import PerDatum, summarise
 from ppgen.evaluation.program import Program
-from ppgen.inference.annealing import anneal
+from ppgen.inference.annealing.annealing import anneal
 from ppgen.pair import split_batch
 
 _AT_ONCE = 2**20  # states times rows whose free energies are held

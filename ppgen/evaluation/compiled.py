@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 from ppgen import inference
 from ppgen.devices import is_accelerator
 from ppgen.graphs.compiler import compiled
-from ppgen.inference.layout import Layout
+from ppgen.inference.structure.layout import Layout
 from ppgen.pair import AnyPair, keeping_buffers
 from ppgen.undisturbed import forked
 

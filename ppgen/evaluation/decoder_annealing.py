@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ppgen.checks.room import check_room
 from ppgen.evaluation.importance import PerDatum, summarise
-from ppgen.inference.hmc import HMC
-from ppgen.inference.latent_density import STARTS, LatentDensity, Start
-from ppgen.inference.layout import Layout
-from ppgen.inference.points import check_no_points
+from ppgen.inference.kernels.hmc import HMC
+from ppgen.inference.kernels.latent_density import STARTS, LatentDensity, Start
+from ppgen.inference.structure.layout import Layout
+from ppgen.inference.structure.points import check_no_points
 from ppgen.pair import AnyPair
 
 PILOT_CHAINS = 10  # chains a datum that find the step sizes
@@ -181,7 +181,7 @@ def annealed(
         rows: Batch of the data from a first up to a last index.
         num_data: Number of data.
         layout: Structure of the pair.
-        betas: Ladder from 0 to 1, as `ppgen.inference.annealing.make_betas` gives it.
+        betas: Ladder from 0 to 1, as `ppgen.inference.annealing.annealing.make_betas` gives it.
         num_chains: Annealing runs of each datum.
         chunk: Chains moved at once, at least those of one datum.
         start: Where the path begins: `"prior"` or `"guide"`.

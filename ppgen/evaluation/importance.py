@@ -12,7 +12,7 @@ from torch import Tensor
 from ppgen import inference
 from ppgen.evaluation.compiled import compiled_log_weights, worth_compiling
 from ppgen.evaluation.effective import CONSTANT_RANGE, LONE
-from ppgen.inference.layout import Layout
+from ppgen.inference.structure.layout import Layout
 from ppgen.memory import keep_freed_memory
 from ppgen.pair import AnyPair
 

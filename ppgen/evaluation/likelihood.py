@@ -25,9 +25,9 @@ from ppgen.evaluation.partitions import own_partitions, partitions_of
 from ppgen.evaluation.program import examine
 from ppgen.evaluation.reverse_annealing import ANNEALING_MODEL, raised
 from ppgen.evaluation.state import evaluating
-from ppgen.inference.annealing import make_betas
-from ppgen.inference.hmc import HMC
-from ppgen.inference.machines import base_mean, undirected_sites
+from ppgen.inference.annealing.annealing import make_betas
+from ppgen.inference.kernels.hmc import HMC
+from ppgen.inference.structure.machine_sites import base_mean, undirected_sites
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
 

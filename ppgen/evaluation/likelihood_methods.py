@@ -11,9 +11,9 @@ from ppgen.evaluation.data import Rows
 from ppgen.evaluation.decoder_annealing import check_annealing
 from ppgen.evaluation.partition import ADAPTIVE, enumerable
 from ppgen.evaluation.program import Program, examine
-from ppgen.inference.annealing import make_betas
-from ppgen.inference.layout import MEAN_FIELD
-from ppgen.inference.points import check_no_points
+from ppgen.inference.annealing.annealing import make_betas
+from ppgen.inference.structure.layout import MEAN_FIELD
+from ppgen.inference.structure.points import check_no_points
 from ppgen.pair import as_pair
 
 METHODS = ("auto", "exact", "importance", "elbo", "bound", "ais", "raise")

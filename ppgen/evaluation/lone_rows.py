@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ppgen import inference
 from ppgen.evaluation.data import Rows
-from ppgen.inference.layout import Layout, data_frame, sites
-from ppgen.inference.log_weights import summed_log_prob
+from ppgen.inference.particles.log_weights import summed_log_prob
+from ppgen.inference.structure.layout import Layout, data_frame, sites
 from ppgen.pair import AnyPair, keeping_buffers, split_batch
 
 TOLERANCE = 1e-4  # of the larger of 1 nat and the log-densities that are added up

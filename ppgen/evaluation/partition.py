@@ -24,9 +24,9 @@ from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.per_row import each_row, over_rows, rows_alike
 from ppgen.evaluation.processes import gathered, own_seed, world_size
 from ppgen.evaluation.sandwich import DISPERSED, downwards, draws_of_the_machine, sandwiched, state_chains, unmixed
-from ppgen.inference.annealing import AnnealedWeights, anneal, make_betas
-from ppgen.inference.ladders import adaptive_betas
-from ppgen.inference.machines import base_mean, choose_site, undirected_sites
+from ppgen.inference.annealing.adaptive_ladder import adaptive_betas
+from ppgen.inference.annealing.annealing import AnnealedWeights, anneal, make_betas
+from ppgen.inference.structure.machine_sites import base_mean, choose_site, undirected_sites
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
 

@@ -12,7 +12,7 @@ from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.partition import ADAPTIVE, enumerable
 from ppgen.evaluation.partition import log_partition as estimate_log_partition
 from ppgen.evaluation.sandwich import sandwiched
-from ppgen.inference.annealing import make_betas
+from ppgen.inference.annealing.annealing import make_betas
 from ppgen.pair import AnyPair
 
 _SWEEPS = 1000  # of the chains from which annealing goes down, at most

@@ -13,11 +13,11 @@ from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation.data import Rows
 from ppgen.evaluation.lone_rows import check_lone_rows
 from ppgen.evaluation.state import evaluating
-from ppgen.inference.joining import joined
-from ppgen.inference.layout import EXACT_POSTERIOR, Layout, base_law, data_frame, find_layout
-from ppgen.inference.machines import CollectSites
-from ppgen.inference.plates import check_rows
-from ppgen.inference.support import MASKS, check_support
+from ppgen.inference.structure.layout import EXACT_POSTERIOR, Layout, base_law, data_frame, find_layout
+from ppgen.inference.structure.machine_sites import CollectSites
+from ppgen.inference.structure.plates import check_rows
+from ppgen.inference.structure.row_dependence import joined
+from ppgen.inference.structure.support import MASKS, check_support
 from ppgen.pair import AnyPair, split_batch
 
 ROWS_AT_ONCE = 1000  # rows that are held against their support together

@@ -14,7 +14,7 @@ from ppgen.distributions.units.layer_draws import join_layers
 from ppgen.evaluation.blindness import unless_blind
 from ppgen.evaluation.importance import PerDatum, summarise
 from ppgen.evaluation.program import VisibleLayer
-from ppgen.inference.annealing import anneal, repeated_level
+from ppgen.inference.annealing.annealing import anneal, repeated_level
 from ppgen.pair import split_batch
 
 ANNEALING_MODEL = (

@@ -11,8 +11,8 @@ from ppgen.checks.arrays import as_tensor
 from ppgen.distributions import BoltzmannMachine, BoltzmannMarginal, Categorical, LayerConditional
 from ppgen.distributions.machines.layered_energy import EVEN, ODD
 from ppgen.distributions.machines.samplers import dispersed_draw
-from ppgen.inference.layout import base_law, data_frame, sites
-from ppgen.inference.machines import CollectSites
+from ppgen.inference.structure.layout import base_law, data_frame, sites
+from ppgen.inference.structure.machine_sites import CollectSites
 from ppgen.pair import AnyPair
 from ppgen.progress import progress_bar
 from ppgen.training.convergence import UnitMoments, split_rhat, worst_rhat

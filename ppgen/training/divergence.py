@@ -8,7 +8,7 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen.inference import StepResult
-from ppgen.inference.missing import filled
+from ppgen.inference.structure.missing import filled
 from ppgen.pair import split_batch
 from ppgen.training.stepper import Stepper
 

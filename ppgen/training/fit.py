@@ -15,7 +15,7 @@ from ppgen import registry
 from ppgen.checks.arguments import check_kind
 from ppgen.checks.switches import check_switches
 from ppgen.inference.schedules import warn_of_unfinished
-from ppgen.inference.support import check_support
+from ppgen.inference.structure.support import check_support
 from ppgen.modes import keeping_modes
 from ppgen.pair import Pair, as_pair
 from ppgen.training import checkpoint, environment, processes, seeds

@@ -11,7 +11,7 @@ from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.units.layer_draws import draw_layers
 from ppgen.graphs.compiler import compiled, in_a_line
 from ppgen.graphs.threefry import make_key
-from ppgen.inference.compiled_kernel import worth_compiling
+from ppgen.inference.kernels.compiled_steps import worth_compiling
 from ppgen.training.convergence import UnitMoments
 from ppgen.undisturbed import forked
 

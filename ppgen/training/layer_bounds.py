@@ -12,7 +12,7 @@ from ppgen import inference
 from ppgen.distributions.machines.base_rate_path import BaseRatePath
 from ppgen.distributions.machines.enumeration import exact_log_partition
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
-from ppgen.inference.annealing import anneal, make_betas
+from ppgen.inference.annealing.annealing import anneal, make_betas
 from ppgen.modes import keeping_modes
 from ppgen.training import seeds
 from ppgen.training.batches import fixed_subset

@@ -11,7 +11,7 @@ from ppgen import inference as inferences
 from ppgen.checks.arguments import check_path
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
-from ppgen.inference.annealing import make_betas
+from ppgen.inference.annealing.annealing import make_betas
 from ppgen.pair import as_pair
 from ppgen.training import environment, processes, seeds
 from ppgen.training.fit import fit

@@ -12,10 +12,10 @@ from torch import Tensor
 from ppgen.checks.room import check_room
 from ppgen.checks.seeding import check_seed
 from ppgen.inference.batch import as_batch
-from ppgen.inference.latent_density import LatentDensity, frozen
-from ppgen.inference.log_weights import log_weights
-from ppgen.inference.points import check_no_points
-from ppgen.inference.support import check_support
+from ppgen.inference.kernels.latent_density import LatentDensity, frozen
+from ppgen.inference.particles.log_weights import log_weights
+from ppgen.inference.structure.points import check_no_points
+from ppgen.inference.structure.support import check_support
 from ppgen.pair import as_pair
 
 FAMILIES = ("normal", "full-rank")

@@ -21,9 +21,9 @@ from ppgen.checks.switches import check_switches
 from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.machines.samplers import base_rate_draw, dispersed_draw
 from ppgen.inference.batch import as_batch
-from ppgen.inference.layout import data_frame, unconditioned, undirected_law
-from ppgen.inference.layout import sites as sites_of
-from ppgen.inference.negative_phase import replace_law
+from ppgen.inference.negative_phases.negative_phase import replace_law
+from ppgen.inference.structure.layout import data_frame, unconditioned, undirected_law
+from ppgen.inference.structure.layout import sites as sites_of
 from ppgen.modes import keeping_modes
 from ppgen.pair import as_pair, split_batch
 from ppgen.progress import progress_bar

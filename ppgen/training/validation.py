@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.inference.online_partition import summary
+from ppgen.inference.negative_phases.online_partition import summary
 from ppgen.modes import keeping_modes
 from ppgen.training import seeds
 from ppgen.training.batches import Batch, Source, chunks, fixed_subset, rows
