@@ -16,20 +16,20 @@ from ppgen import extension
 T = TypeVar("T")
 
 MODELS: dict[str, str] = {
-    "VAE": "ppgen.models.vae:VAE",
-    "HierarchicalVAE": "ppgen.models.hierarchical_vae:HierarchicalVAE",
-    "RBM": "ppgen.models.rbm:RBM",
-    "GaussianRBM": "ppgen.models.gaussian_rbm:GaussianRBM",
-    "ReplicatedSoftmax": "ppgen.models.replicated_softmax:ReplicatedSoftmax",
-    "RatingsRBM": "ppgen.models.ratings_rbm:RatingsRBM",
-    "ConvolutionalRBM": "ppgen.models.convolutional_rbm:ConvolutionalRBM",
-    "DBM": "ppgen.models.dbm:DBM",
-    "DBN": "ppgen.models.dbn:DBN",
-    "ConvolutionalDBN": "ppgen.models.convolutional_dbn:ConvolutionalDBN",
-    "SigmoidBeliefNet": "ppgen.models.sigmoid_belief_net:SigmoidBeliefNet",
-    "HelmholtzMachine": "ppgen.models.helmholtz:HelmholtzMachine",
-    "StochasticFeedforward": "ppgen.models.stochastic_feedforward:StochasticFeedforward",
-    "DiscreteVAE": "ppgen.models.discrete_vae:DiscreteVAE",
+    "VAE": "ppgen.models.variational.vae:VAE",
+    "HierarchicalVAE": "ppgen.models.variational.hierarchical_vae:HierarchicalVAE",
+    "RBM": "ppgen.models.boltzmann.rbm:RBM",
+    "GaussianRBM": "ppgen.models.boltzmann.gaussian_rbm:GaussianRBM",
+    "ReplicatedSoftmax": "ppgen.models.boltzmann.replicated_softmax:ReplicatedSoftmax",
+    "RatingsRBM": "ppgen.models.boltzmann.ratings_rbm:RatingsRBM",
+    "ConvolutionalRBM": "ppgen.models.boltzmann.convolutional_rbm:ConvolutionalRBM",
+    "DBM": "ppgen.models.boltzmann.dbm:DBM",
+    "DBN": "ppgen.models.belief_nets.dbn:DBN",
+    "ConvolutionalDBN": "ppgen.models.belief_nets.convolutional_dbn:ConvolutionalDBN",
+    "SigmoidBeliefNet": "ppgen.models.belief_nets.sigmoid_belief_net:SigmoidBeliefNet",
+    "HelmholtzMachine": "ppgen.models.belief_nets.helmholtz:HelmholtzMachine",
+    "StochasticFeedforward": "ppgen.models.belief_nets.stochastic_feedforward:StochasticFeedforward",
+    "DiscreteVAE": "ppgen.models.variational.discrete_vae:DiscreteVAE",
 }
 
 OBJECTIVES: dict[str, str] = {

@@ -58,7 +58,7 @@ def test_nothing_is_pickled(tmp_path):
             assert b"torch._utils" not in start, path
 
 
-@pytest.mark.parametrize("name", ["os:system", "subprocess.Popen", "ppgen.models.vae:VAE"])
+@pytest.mark.parametrize("name", ["os:system", "subprocess.Popen", "ppgen.models.variational.vae:VAE"])
 def test_no_path_from_a_file_is_imported(name, tmp_path):
     """Catches a loader that imports what config.json names."""
     _fit(_vae(), tmp_path)

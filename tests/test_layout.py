@@ -103,9 +103,9 @@ def test_layers() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("ppgen.models.vae", "from ppgen.inference import ELBO"),
-        ("ppgen.models.vae", "def f():\n    from ppgen import inference"),
-        ("ppgen.inference.objectives.elbo", "import ppgen.models.vae"),
+        ("ppgen.models.variational.vae", "from ppgen.inference import ELBO"),
+        ("ppgen.models.variational.vae", "def f():\n    from ppgen import inference"),
+        ("ppgen.inference.objectives.elbo", "import ppgen.models.variational.vae"),
         ("ppgen.inference.objectives.elbo", "from models import vae"),
         ("ppgen.distributions.units.units", "from ppgen.nn import MLP"),
         ("ppgen.evaluation.ais", "from ppgen.diagnostics import plot"),

@@ -8,7 +8,7 @@ from torch.nn.functional import logsigmoid
 
 import ppgen
 from ppgen import datasets, evaluation, inference, models, testing, training
-from ppgen.models.doubled_rbm import DoubledRBM
+from ppgen.models.boltzmann.doubled_rbm import DoubledRBM
 from ppgen.testing.examples import bit_vectors
 from ppgen.training import layer_bounds
 from ppgen.training.layer_data import LayerData

@@ -7,9 +7,9 @@ import torch
 from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
-from ppgen.models.arguments import positive_size, positive_sizes, sizes_or_zeros
-from ppgen.models.likelihoods import likelihood_conditional
-from ppgen.models.sigmoid_layers import SigmoidLayer
+from ppgen.models.parts.arguments import positive_size, positive_sizes, sizes_or_zeros
+from ppgen.models.parts.likelihoods import likelihood_conditional
+from ppgen.models.parts.sigmoid_layers import SigmoidLayer
 from ppgen.nn import MLP
 from ppgen.pair import GenerativeModel
 

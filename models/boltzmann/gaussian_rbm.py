@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense, Gaussian
-from ppgen.models.arguments import positive_size
-from ppgen.models.fixed_variance import LOOKED_AT, warn_unless_near_one
-from ppgen.models.restricted import RestrictedMachine
+from ppgen.models.boltzmann.restricted import RestrictedMachine
+from ppgen.models.parts.arguments import positive_size
+from ppgen.models.parts.fixed_variance import LOOKED_AT, warn_unless_near_one
 
 
 class GaussianRBM(RestrictedMachine):

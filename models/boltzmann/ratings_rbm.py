@@ -17,8 +17,8 @@ from ppgen.distributions import (
 )
 from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.distributions.machines.pseudo_likelihood import log_rises
-from ppgen.models.arguments import positive_size
-from ppgen.models.restricted import RestrictedMachine
+from ppgen.models.boltzmann.restricted import RestrictedMachine
+from ppgen.models.parts.arguments import positive_size
 
 _AT_ONCE = 2**24  # numbers that a prediction holds together: 64 MiB in float32
 _USER_WEIGHT, _USER_LOG_PRECISION, _LOG_PRECISION = 0.7, 1.6, 3.0  # where real hidden units start

@@ -8,8 +8,8 @@ from pyro.nn.module import pyro_method
 from torch import Tensor
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
-from ppgen.models.arguments import positive_size
-from ppgen.models.rbm import RBM
+from ppgen.models.boltzmann.rbm import RBM
+from ppgen.models.parts.arguments import positive_size
 
 
 class DoubledRBM(RBM):

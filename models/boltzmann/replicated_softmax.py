@@ -9,8 +9,8 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from ppgen.devices import is_accelerator
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Multinomial, Replicated
-from ppgen.models.arguments import positive_size
-from ppgen.models.restricted import RestrictedMachine
+from ppgen.models.boltzmann.restricted import RestrictedMachine
+from ppgen.models.parts.arguments import positive_size
 
 _AT_ONCE = 10_000  # documents that are looked at together
 

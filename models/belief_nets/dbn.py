@@ -9,10 +9,10 @@ from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
-from ppgen.models.arguments import positive_size, positive_sizes
-from ppgen.models.rbm import RBM
-from ppgen.models.sigmoid_layers import SigmoidLayer
-from ppgen.models.vae import rows
+from ppgen.models.boltzmann.rbm import RBM
+from ppgen.models.parts.arguments import positive_size, positive_sizes
+from ppgen.models.parts.sigmoid_layers import SigmoidLayer
+from ppgen.models.variational.vae import rows
 from ppgen.pair import GenerativeModel
 
 

@@ -12,9 +12,9 @@ from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
 from ppgen.distributions.machines.layered_energy import ODD
 from ppgen.distributions.machines.mean_field import mean_field_inputs
 from ppgen.distributions.units.bernoulli import ThresholdBernoulli
-from ppgen.models.arguments import positive_size, positive_sizes
-from ppgen.models.doubled_rbm import DoubledRBM
-from ppgen.models.rbm import RBM
+from ppgen.models.boltzmann.doubled_rbm import DoubledRBM
+from ppgen.models.boltzmann.rbm import RBM
+from ppgen.models.parts.arguments import positive_size, positive_sizes
 from ppgen.pair import GenerativeModel
 
 

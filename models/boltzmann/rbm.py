@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ppgen.checks.arguments import as_numbers
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense, GaussianMarkovField
-from ppgen.models.arguments import check_images, number_from_zero, pixels, positive_size
-from ppgen.models.restricted import RestrictedMachine
+from ppgen.models.boltzmann.restricted import RestrictedMachine
+from ppgen.models.parts.arguments import check_images, number_from_zero, pixels, positive_size
 
 
 class RBM(RestrictedMachine):

@@ -12,18 +12,18 @@ from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Convolutional
 from ppgen.distributions.units.units import at_positions
-from ppgen.models.arguments import check_images, positive_sizes
-from ppgen.models.convolutional_layers import MapLayer
-from ppgen.models.convolutional_rbm import (
+from ppgen.models.boltzmann.convolutional_rbm import (
     ConvolutionalRBM,
     check_units,
     image_shape,
     map_units,
     random_filters,
 )
-from ppgen.models.pooled_features import PooledFeatures, PooledMaps
-from ppgen.models.sigmoid_layers import sigmoid_law
-from ppgen.models.vae import rows
+from ppgen.models.parts.arguments import check_images, positive_sizes
+from ppgen.models.parts.convolutional_layers import MapLayer
+from ppgen.models.parts.pooled_features import PooledFeatures, PooledMaps
+from ppgen.models.parts.sigmoid_layers import sigmoid_law
+from ppgen.models.variational.vae import rows
 from ppgen.pair import GenerativeModel
 
 

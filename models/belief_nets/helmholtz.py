@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ppgen.models.sigmoid_belief_net import SigmoidBeliefNet
+from ppgen.models.belief_nets.sigmoid_belief_net import SigmoidBeliefNet
 
 
 class HelmholtzMachine(SigmoidBeliefNet):

@@ -8,9 +8,9 @@ from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
 from ppgen.checks.switches import check_switches
-from ppgen.models.arguments import positive_sizes
-from ppgen.models.sigmoid_layers import SigmoidLayer, SigmoidPrior
-from ppgen.models.vae import rows
+from ppgen.models.parts.arguments import positive_sizes
+from ppgen.models.parts.sigmoid_layers import SigmoidLayer, SigmoidPrior
+from ppgen.models.variational.vae import rows
 from ppgen.pair import GenerativeModel
 
 

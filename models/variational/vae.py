@@ -8,8 +8,8 @@ import pyro.distributions as dist
 from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
-from ppgen.models.arguments import positive_size, positive_sizes
-from ppgen.models.likelihoods import likelihood_conditional
+from ppgen.models.parts.arguments import positive_size, positive_sizes
+from ppgen.models.parts.likelihoods import likelihood_conditional
 from ppgen.nn import NormalConditional
 from ppgen.pair import GenerativeModel
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Convolutional, Gaussian, MaxPooled, Units
 from ppgen.distributions.couplings.convolutional import in_maps
-from ppgen.models.arguments import check_images, positive_size
-from ppgen.models.fixed_variance import LOOKED_AT, warn_unless_near_one
-from ppgen.models.pooled_features import PooledFeatures, PooledMaps
-from ppgen.models.restricted import RestrictedMachine
+from ppgen.models.boltzmann.restricted import RestrictedMachine
+from ppgen.models.parts.arguments import check_images, positive_size
+from ppgen.models.parts.fixed_variance import LOOKED_AT, warn_unless_near_one
+from ppgen.models.parts.pooled_features import PooledFeatures, PooledMaps
 
 
 class ConvolutionalRBM(RestrictedMachine):

@@ -10,7 +10,7 @@ from ppgen.distributions import Categorical, Convolutional
 from ppgen.distributions.units.bernoulli import ThresholdBernoulli
 from ppgen.distributions.units.units import at_positions
 from ppgen.distributions.units_law import UnitsLaw
-from ppgen.models.convolutional_rbm import random_filters
+from ppgen.models.boltzmann.convolutional_rbm import random_filters
 
 
 class MapLayer(nn.Module):
