@@ -10,7 +10,7 @@ from pyro import poutine
 
 import ppgen
 from ppgen import evaluation, inference, models
-from ppgen.evaluation.bdmc import simulate
+from ppgen.evaluation.likelihood.bidirectional import simulate
 from ppgen.evaluation.state import evaluating
 
 KERNEL = inference.HMC(num_steps=5)

@@ -9,7 +9,7 @@ import torch
 
 import ppgen
 from ppgen import evaluation, inference, models
-from ppgen.evaluation import decoder_annealing
+from ppgen.evaluation.likelihood import latent_annealing as decoder_annealing
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.annealing.annealing import make_betas
 

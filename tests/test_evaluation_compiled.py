@@ -13,9 +13,9 @@ from torch.utils._pytree import tree_leaves
 
 import ppgen
 from ppgen import evaluation, inference, models
-from ppgen.evaluation import compiled as compiled_module
-from ppgen.evaluation.compiled import compiled_log_weights, traced
-from ppgen.evaluation.importance import PerDatum, summarise
+from ppgen.evaluation.likelihood import compiled_weights as compiled_module
+from ppgen.evaluation.likelihood.compiled_weights import compiled_log_weights, traced
+from ppgen.evaluation.likelihood.importance import PerDatum, summarise
 from ppgen.graphs.draws import vectorised_draws
 from ppgen.graphs.passes import functional
 
@@ -119,7 +119,7 @@ def test_blocks_keep_every_particle_and_row(
         return summarise(log_weights, pareto=pareto)
 
     with monkeypatch.context() as patched:
-        patched.setattr("ppgen.evaluation.importance.summarise", recorded)
+        patched.setattr("ppgen.evaluation.likelihood.importance.summarise", recorded)
         found = evaluation.log_likelihood(pair, x, num_particles=num_particles, chunk=chunk, compile=True)
     assert {particles for particles, _ in summarised} == {num_particles}
     assert sum(rows for _, rows in summarised) == 5

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ppgen.evaluation import Estimate
-from ppgen.evaluation.importance import pareto_shapes, summarise
+from ppgen.evaluation.likelihood.importance import pareto_shapes, summarise
 
 
 def rows_estimate(**changes):

@@ -11,7 +11,7 @@ import torch
 import ppgen
 from ppgen import evaluation, models, testing
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense, PrecisionGaussian
-from ppgen.evaluation.partition import summarise
+from ppgen.evaluation.partition.partition import summarise
 from ppgen.inference.annealing.annealing import AnnealedWeights
 
 

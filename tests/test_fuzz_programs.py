@@ -10,7 +10,7 @@ from fuzz.verdicts import Silent, Traceback, attempt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ppgen.evaluation import importance
+from ppgen.evaluation.likelihood import importance
 
 
 def few(count: int) -> settings:

@@ -10,8 +10,8 @@ import torch
 import ppgen
 from ppgen import diagnostics, evaluation, inference, models, training
 from ppgen.evaluation.effective import error_of_mean, few_particles
-from ppgen.evaluation.importance import summarise
-from ppgen.evaluation.sandwich import PartitionSandwich, sandwiched, unmixed
+from ppgen.evaluation.likelihood.importance import summarise
+from ppgen.evaluation.partition.sandwich import PartitionSandwich, sandwiched, unmixed
 
 
 def broken_vae() -> tuple[models.VAE, torch.Tensor]:

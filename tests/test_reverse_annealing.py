@@ -9,8 +9,8 @@ import torch
 
 from ppgen import evaluation, models
 from ppgen.distributions import BaseRatePath
+from ppgen.evaluation.likelihood.reverse_annealing import raised
 from ppgen.evaluation.program import VisibleLayer
-from ppgen.evaluation.reverse_annealing import raised
 from ppgen.inference.annealing.annealing import make_betas
 from ppgen.testing.examples import bit_vectors
 

@@ -14,9 +14,9 @@ from ppgen.commands.options import options_of
 from ppgen.commands.parser import Parser
 from ppgen.datasets import Dataset
 from ppgen.evaluation import Estimate
-from ppgen.evaluation.likelihood_methods import METHODS
-from ppgen.evaluation.partition import enumerable
-from ppgen.evaluation.partitions import unasked_partition
+from ppgen.evaluation.likelihood.given_partitions import unasked_partition
+from ppgen.evaluation.likelihood.methods import METHODS
+from ppgen.evaluation.partition.partition import enumerable
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.training import checkpoint
 from ppgen.training.environment import resolve_device

@@ -11,7 +11,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from ppgen.evaluation.data import Rows
+from ppgen.evaluation.rows import Rows
 from ppgen.inference.kernels.latent_density import Given
 from ppgen.inference.particles.log_weights import PARTICLES, LogWeights, drawn_log_prob
 from ppgen.inference.structure.layout import Layout, data_frame, sites

@@ -12,9 +12,9 @@ from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.importance_weights import percent
 from ppgen.evaluation import Estimate, log_likelihood
-from ppgen.evaluation.data import Rows
 from ppgen.evaluation.estimate import with_error
 from ppgen.evaluation.program import Program, examine
+from ppgen.evaluation.rows import Rows
 from ppgen.inference.kernels.hmc import HMC
 from ppgen.inference.structure.layout import element_law
 from ppgen.inference.structure.points import check_no_points

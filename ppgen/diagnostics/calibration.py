@@ -19,7 +19,7 @@ from ppgen.diagnostics.calibration_refit import Refit, check_recognition, drawn_
 from ppgen.diagnostics.calibration_result import DENSITIES, Calibration, summarise
 from ppgen.diagnostics.calibration_simulations import batch_like, simulated
 from ppgen.diagnostics.calibration_sites import Latents, Quantity, Sites
-from ppgen.evaluation.data import Rows
+from ppgen.evaluation.rows import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.kernels.machine_kernel import MachineKernel
 from ppgen.pair import as_pair

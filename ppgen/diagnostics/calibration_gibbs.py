@@ -10,8 +10,8 @@ from ppgen import inference
 from ppgen.diagnostics.calibration_draws import Drawn, drawn_by_chains
 from ppgen.diagnostics.calibration_sites import Latents
 from ppgen.distributions import BoltzmannMachine
-from ppgen.evaluation.data import Rows
 from ppgen.evaluation.program import examine
+from ppgen.evaluation.rows import Rows
 from ppgen.inference.kernels.machine_kernel import MachineKernel
 from ppgen.pair import AnyPair
 from ppgen.training.conditional import conditioned

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ppgen import inference
 from ppgen.diagnostics.calibration_draws import Drawn, guide_draws
 from ppgen.diagnostics.calibration_sites import Latents, Sites
-from ppgen.evaluation.data import Rows
+from ppgen.evaluation.rows import Rows
 from ppgen.inference.structure.layout import sites
 from ppgen.inference.structure.recognition import reads_data
 from ppgen.pair import AnyPair, keeping_buffers, split_batch

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ppgen import inference
 from ppgen.diagnostics.undirected import MAX_EXACT_STATES
-from ppgen.evaluation.bdmc import simulate
-from ppgen.evaluation.data import Rows
+from ppgen.evaluation.likelihood.bidirectional import simulate
+from ppgen.evaluation.rows import Rows
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.pair import AnyPair, split_batch
 from ppgen.training.batches import from_example

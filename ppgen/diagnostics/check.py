@@ -14,12 +14,12 @@ from ppgen.diagnostics.independent_features import independent_features, trivial
 from ppgen.diagnostics.latent_units import latent_units
 from ppgen.evaluation import Estimate, log_partition
 from ppgen.evaluation import log_likelihood as estimate_log_likelihood
-from ppgen.evaluation.data import Rows
 from ppgen.evaluation.effective import error_of_mean
 from ppgen.evaluation.estimate import PARETO_K_LIMIT, with_error
-from ppgen.evaluation.partition import enumerable
+from ppgen.evaluation.partition.partition import enumerable
+from ppgen.evaluation.partition.sandwich import PartitionSandwich
 from ppgen.evaluation.program import examine
-from ppgen.evaluation.sandwich import PartitionSandwich
+from ppgen.evaluation.rows import Rows
 from ppgen.pair import as_pair
 
 FAR = 0.05  # of |log p(x)|: a gap that decides between models

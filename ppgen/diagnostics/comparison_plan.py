@@ -16,7 +16,7 @@ from ppgen.checks.room import check_room
 from ppgen.diagnostics.comparison_cell import Cell, Study, seeded
 from ppgen.diagnostics.comparison_folder import check_root
 from ppgen.diagnostics.comparison_rows import check_evaluation, check_new, rows_of
-from ppgen.evaluation.likelihood_methods import METHODS
+from ppgen.evaluation.likelihood.methods import METHODS
 from ppgen.inference import Estimator, Inference, NegativePhase, Objective
 from ppgen.pair import Pair, as_pair
 from ppgen.training.batches import Source, checksum_of

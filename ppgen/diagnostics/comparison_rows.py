@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ppgen import datasets
-from ppgen.evaluation.likelihood_methods import check_likelihood
+from ppgen.evaluation.likelihood.methods import check_likelihood
 from ppgen.training.batches import Source
 
 

@@ -18,7 +18,7 @@ from ppgen.diagnostics.expert_figure import experts
 from ppgen.diagnostics.free_energy_figure import free_energy_histogram
 from ppgen.diagnostics.gradient_figure import estimators
 from ppgen.diagnostics.mosaic import DPI, as_images, columns_for, draw_rows, limits_of, within_unit
-from ppgen.evaluation.data import Rows
+from ppgen.evaluation.rows import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.structure.layout import sites, unconditioned
 from ppgen.inference.structure.machine_sites import undirected_sites

@@ -9,7 +9,7 @@ import torch
 
 from ppgen import inference
 from ppgen.checks.seeding import check_seed
-from ppgen.evaluation.data import Rows
+from ppgen.evaluation.rows import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.batch import check_features
 from ppgen.inference.structure.layout import find_layout

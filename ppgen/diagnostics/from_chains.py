@@ -10,7 +10,7 @@ from ppgen.diagnostics.chain_draws import chain_draws
 from ppgen.diagnostics.collect import CHUNK, check_counts
 from ppgen.diagnostics.given_draws import GivenDraws
 from ppgen.diagnostics.undirected import add_prior, partitions, whole_batch
-from ppgen.evaluation.data import Rows
+from ppgen.evaluation.rows import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.pair import as_pair

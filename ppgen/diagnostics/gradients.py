@@ -12,7 +12,7 @@ from ppgen import inference as inference_module
 from ppgen.checks.seeding import check_seed
 from ppgen.diagnostics.gradient_reference import exact_gradient, reference_for
 from ppgen.diagnostics.gradient_statistics import MAX_BATCHES, Draws, draw_in_batches, statistics
-from ppgen.evaluation.data import Rows
+from ppgen.evaluation.rows import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference import Inference, Objective
 from ppgen.inference.structure.layout import find_layout

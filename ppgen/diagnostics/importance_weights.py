@@ -10,9 +10,9 @@ from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.guide_advice import Latents, latents_of, weights_advice
 from ppgen.evaluation import Estimate, log_likelihood
-from ppgen.evaluation.data import Rows
 from ppgen.evaluation.estimate import PARETO_K_LIMIT, with_error
 from ppgen.evaluation.program import examine
+from ppgen.evaluation.rows import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.structure.layout import find_layout
 from ppgen.pair import AnyPair, as_pair

@@ -16,10 +16,10 @@ from ppgen.diagnostics.latent_moments import Moments, SiteMoments
 from ppgen.diagnostics.latent_report import LatentUnits
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation import Estimate
-from ppgen.evaluation.data import Rows
-from ppgen.evaluation.partition import enumerable
-from ppgen.evaluation.partitions import partitions_of
+from ppgen.evaluation.likelihood.given_partitions import partitions_of
+from ppgen.evaluation.partition.partition import enumerable
 from ppgen.evaluation.program import Program, examine
+from ppgen.evaluation.rows import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.structure.layout import base_law
 from ppgen.pair import AnyPair, as_pair

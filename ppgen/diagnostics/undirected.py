@@ -8,7 +8,7 @@ from ppgen import inference
 from ppgen.diagnostics.collect import Collector
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation import log_partition as estimate_log_partition
-from ppgen.evaluation.data import Rows
+from ppgen.evaluation.rows import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.batch import check_features
 from ppgen.inference.structure.support import check_support

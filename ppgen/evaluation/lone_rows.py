@@ -9,7 +9,7 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen import inference
-from ppgen.evaluation.data import Rows
+from ppgen.evaluation.rows import Rows
 from ppgen.inference.particles.log_weights import summed_log_prob
 from ppgen.inference.structure.layout import Layout, data_frame, sites
 from ppgen.pair import AnyPair, keeping_buffers, split_batch

@@ -10,8 +10,8 @@ from pyro import poutine
 from ppgen.devices import check_float64
 from ppgen.distributions import LayerConditional
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
-from ppgen.evaluation.data import Rows
 from ppgen.evaluation.lone_rows import check_lone_rows
+from ppgen.evaluation.rows import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.structure.layout import EXACT_POSTERIOR, Layout, base_law, data_frame, find_layout
 from ppgen.inference.structure.machine_sites import CollectSites

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation.estimate import Estimate
-from ppgen.evaluation.partition import ADAPTIVE, enumerable
-from ppgen.evaluation.partition import log_partition as estimate_log_partition
-from ppgen.evaluation.sandwich import sandwiched
+from ppgen.evaluation.partition.partition import ADAPTIVE, enumerable
+from ppgen.evaluation.partition.partition import log_partition as estimate_log_partition
+from ppgen.evaluation.partition.sandwich import sandwiched
 from ppgen.inference.annealing.annealing import make_betas
 from ppgen.pair import AnyPair
 

@@ -13,17 +13,17 @@ from ppgen.checks.switches import check_switches
 from ppgen.devices import is_accelerator
 from ppgen.distributions import BaseRatePath
 from ppgen.evaluation.blindness import ALL_ALIKE
-from ppgen.evaluation.bounds import bounds
-from ppgen.evaluation.clamped import annealed_hidden, enumerated
-from ppgen.evaluation.data import Rows
-from ppgen.evaluation.decoder_annealing import annealed, check_annealing, check_start
 from ppgen.evaluation.effective import CONSTANT_RANGE, LONE, SHARE, bias_of_mean, error_of_mean, few_particles, few_runs
 from ppgen.evaluation.estimate import Estimate
-from ppgen.evaluation.importance import PerDatum, importance
-from ppgen.evaluation.likelihood_methods import check_arguments, choose
-from ppgen.evaluation.partitions import own_partitions, partitions_of
+from ppgen.evaluation.likelihood.bounds import bounds
+from ppgen.evaluation.likelihood.given_partitions import own_partitions, partitions_of
+from ppgen.evaluation.likelihood.hidden_layers import annealed_hidden, enumerated
+from ppgen.evaluation.likelihood.importance import PerDatum, importance
+from ppgen.evaluation.likelihood.latent_annealing import annealed, check_annealing, check_start
+from ppgen.evaluation.likelihood.methods import check_arguments, choose
+from ppgen.evaluation.likelihood.reverse_annealing import ANNEALING_MODEL, raised
 from ppgen.evaluation.program import examine
-from ppgen.evaluation.reverse_annealing import ANNEALING_MODEL, raised
+from ppgen.evaluation.rows import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.annealing.annealing import make_betas
 from ppgen.inference.kernels.hmc import HMC

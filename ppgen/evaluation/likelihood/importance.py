@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
-from ppgen.evaluation.compiled import compiled_log_weights, worth_compiling
 from ppgen.evaluation.effective import CONSTANT_RANGE, LONE
+from ppgen.evaluation.likelihood.compiled_weights import compiled_log_weights, worth_compiling
 from ppgen.inference.structure.layout import Layout
 from ppgen.memory import keep_freed_memory
 from ppgen.pair import AnyPair

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ppgen.checks.room import check_room
-from ppgen.evaluation.importance import PerDatum, summarise
+from ppgen.evaluation.likelihood.importance import PerDatum, summarise
 from ppgen.inference.kernels.hmc import HMC
 from ppgen.inference.kernels.latent_density import STARTS, LatentDensity, Start
 from ppgen.inference.structure.layout import Layout

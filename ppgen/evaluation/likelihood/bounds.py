@@ -8,7 +8,7 @@ import pyro
 import torch
 
 from ppgen import inference
-from ppgen.evaluation.importance import PerDatum
+from ppgen.evaluation.likelihood.importance import PerDatum
 from ppgen.inference.engine.plan import planned
 from ppgen.inference.estimators.guide_draws import Draws
 from ppgen.inference.structure.layout import Layout

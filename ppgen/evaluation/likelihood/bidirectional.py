@@ -15,12 +15,12 @@ from ppgen.checks.room import check_room
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
 from ppgen.devices import is_accelerator
-from ppgen.evaluation.data import Rows
-from ppgen.evaluation.decoder_annealing import check_annealing, check_start, forward, prepared, reverse
 from ppgen.evaluation.effective import delta_error
 from ppgen.evaluation.estimate import with_error
-from ppgen.evaluation.importance import PerDatum, summarise
+from ppgen.evaluation.likelihood.importance import PerDatum, summarise
+from ppgen.evaluation.likelihood.latent_annealing import check_annealing, check_start, forward, prepared, reverse
 from ppgen.evaluation.program import examine
+from ppgen.evaluation.rows import Rows
 from ppgen.evaluation.state import evaluating
 from ppgen.inference.annealing.annealing import make_betas
 from ppgen.inference.kernels.hmc import HMC

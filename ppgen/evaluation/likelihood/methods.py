@@ -6,11 +6,11 @@ from typing import Any
 from torch import Tensor
 
 from ppgen.checks.room import check_room
-from ppgen.evaluation.clamped import hidden_states
-from ppgen.evaluation.data import Rows
-from ppgen.evaluation.decoder_annealing import check_annealing
-from ppgen.evaluation.partition import ADAPTIVE, enumerable
+from ppgen.evaluation.likelihood.hidden_layers import hidden_states
+from ppgen.evaluation.likelihood.latent_annealing import check_annealing
+from ppgen.evaluation.partition.partition import ADAPTIVE, enumerable
 from ppgen.evaluation.program import Program, examine
+from ppgen.evaluation.rows import Rows
 from ppgen.inference.annealing.annealing import make_betas
 from ppgen.inference.structure.layout import MEAN_FIELD
 from ppgen.inference.structure.points import check_no_points

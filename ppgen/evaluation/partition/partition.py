@@ -21,9 +21,16 @@ from ppgen.distributions.machines.undirected import UndirectedDistribution
 from ppgen.evaluation.blindness import ALL_ALIKE, blind
 from ppgen.evaluation.effective import LONE, LOW_ESS, few_runs
 from ppgen.evaluation.estimate import Estimate
-from ppgen.evaluation.per_row import each_row, over_rows, rows_alike
-from ppgen.evaluation.processes import gathered, own_seed, world_size
-from ppgen.evaluation.sandwich import DISPERSED, downwards, draws_of_the_machine, sandwiched, state_chains, unmixed
+from ppgen.evaluation.partition.per_row import each_row, over_rows, rows_alike
+from ppgen.evaluation.partition.sandwich import (
+    DISPERSED,
+    downwards,
+    draws_of_the_machine,
+    sandwiched,
+    state_chains,
+    unmixed,
+)
+from ppgen.evaluation.partition.shared_draws import gathered, own_seed, world_size
 from ppgen.inference.annealing.adaptive_ladder import adaptive_betas
 from ppgen.inference.annealing.annealing import AnnealedWeights, anneal, make_betas
 from ppgen.inference.structure.machine_sites import base_mean, choose_site, undirected_sites
