@@ -14,8 +14,8 @@ from torch import Tensor
 
 import ppgen
 from ppgen import datasets, evaluation, inference, models
-from ppgen.training import shared_sum
-from ppgen.training.processes import World
+from ppgen.training.processes import shared_sum
+from ppgen.training.processes.world import World
 
 ROWS = (torch.rand(41, 8, generator=torch.Generator().manual_seed(3)) < torch.linspace(0.1, 0.8, 8)).float()
 OPTIONS: dict[str, Any] = {"batch_size": 20, "lr": 0.1, "compile": False, "progress": False}

@@ -7,9 +7,9 @@ import torch
 
 import ppgen
 from ppgen import datasets, inference, models
-from ppgen.training.batches import Source
-from ppgen.training.early_stopping import Selection
-from ppgen.training.validation import Validation
+from ppgen.training.data.batch_source import Source
+from ppgen.training.epochs.best_epoch import Selection
+from ppgen.training.epochs.validation import Validation
 
 _DIGITS = datasets.load("digits", binarize="threshold")
 

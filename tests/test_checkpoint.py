@@ -12,8 +12,9 @@ from torch import nn
 
 import ppgen
 from ppgen import inference, models
-from ppgen.training import FolderInUseError, checkpoint
-from ppgen.training.folder import RunFolder
+from ppgen.training import FolderInUseError
+from ppgen.training.run_folder import checkpoint
+from ppgen.training.run_folder.folder import RunFolder
 
 _ROWS = (torch.arange(60 * 6).reshape(60, 6) % 5 < 2).float()
 

@@ -178,7 +178,7 @@ def test_a_table_that_finds_no_room_is_named(monkeypatch: pytest.MonkeyPatch, ca
     def full(self: object, event: object) -> None:
         raise OSError(28, os.strerror(28), "run/metrics.csv")
 
-    monkeypatch.setattr("ppgen.training.callbacks.CSVLog.__call__", full)
+    monkeypatch.setattr("ppgen.training.epochs.callbacks.CSVLog.__call__", full)
     assert main(shlex.split(f"{FIT} --folder run")) == 1
     said = capsys.readouterr().err
     assert said == "ppgen fit: error: No space left on device (there is no checkpoint yet): run/metrics.csv\n"

@@ -17,9 +17,9 @@ from ppgen.graphs.passes import functional, simplify
 from ppgen.graphs.products import products_in_bfloat16
 from ppgen.inference.structure.collapse import collapsed
 from ppgen.inference.structure.layout import sites
-from ppgen.training import traced_step
-from ppgen.training.traced_step import TracedStep
-from ppgen.training.updates import Update, make_update
+from ppgen.training.steps import traced_step
+from ppgen.training.steps.traced_step import TracedStep
+from ppgen.training.steps.updates import Update, make_update
 
 BITS = (torch.rand(40, 12, generator=torch.Generator().manual_seed(3)) < 0.3).float()
 

@@ -12,7 +12,7 @@ import ppgen
 from ppgen import models, testing
 from ppgen.pair import GenerativeModel
 from ppgen.testing.examples import bit_vectors, state_index
-from ppgen.training import conditional
+from ppgen.training.sampling import completion as conditional
 
 NAN = float("nan")
 GIVEN = torch.tensor([[1.0, NAN, 0.0, NAN], [NAN, NAN, NAN, 1.0], [0.0, 1.0, 1.0, 0.0]])

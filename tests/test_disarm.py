@@ -11,7 +11,7 @@ from torch import Tensor
 import ppgen
 from ppgen import inference, models, testing
 from ppgen.inference.estimators.antithetic_pairs import Pairing
-from ppgen.training.traced_step import TracedStep
+from ppgen.training.steps.traced_step import TracedStep
 
 BITS = (torch.rand(30, 8, generator=torch.Generator().manual_seed(2)) < 0.4).float()
 

@@ -10,7 +10,7 @@ from torch import Tensor
 import ppgen
 from ppgen import inference
 from ppgen.inference.particles.joint_states import JointStates
-from ppgen.training.traced_step import TracedStep
+from ppgen.training.steps.traced_step import TracedStep
 
 
 @pytest.mark.parametrize("vectorize", [True, False], ids=["at once", "one by one"])

@@ -12,7 +12,7 @@ import ppgen
 from ppgen import inference, models, testing
 from ppgen.diagnostics.gradient_reference import exact_gradient
 from ppgen.inference.structure.layout import find_layout
-from ppgen.training.callbacks import Event
+from ppgen.training.epochs.callbacks import Event
 
 BITS = torch.rand(40, 6, generator=torch.Generator().manual_seed(0)).lt(0.4).float()
 

@@ -19,8 +19,8 @@ from ppgen.inference.negative_phases.online_partition import (
     population,
     summary,
 )
-from ppgen.training.processes import World
-from ppgen.training.traced_step import TracedStep
+from ppgen.training.processes.world import World
+from ppgen.training.steps.traced_step import TracedStep
 
 DIGITS = datasets.load("digits", binarize="threshold")
 BITS = (torch.rand(40, 12, generator=torch.Generator().manual_seed(3)) < 0.3).float()

@@ -48,7 +48,7 @@ def test_a_step_by_graph_trains_a_registered_module(kind) -> None:
     before = net.weight.detach().clone()
     pair.prepare(X)
     bound = inference.resolve("elbo", pair).bind(pair, X, len(X))
-    traced = ppgen.training.traced_step.TracedStep(bound, dict(pair.named_parameters()))
+    traced = ppgen.training.steps.traced_step.TracedStep(bound, dict(pair.named_parameters()))
     assert traced.check(X) is None
     ppgen.fit(pair, (X,), "elbo", steps=5, progress=False)
     assert any(parameter is net.weight for parameter in pair.parameters())

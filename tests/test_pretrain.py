@@ -10,8 +10,8 @@ import ppgen
 from ppgen import datasets, evaluation, inference, models, testing, training
 from ppgen.models.boltzmann.doubled_rbm import DoubledRBM
 from ppgen.testing.examples import bit_vectors
-from ppgen.training import layer_bounds
-from ppgen.training.layer_data import LayerData
+from ppgen.training.stages import layer_bounds
+from ppgen.training.stages.layer_data import LayerData
 
 EXACT = inference.ExactPartition()
 QUIET = {"compile": False, "progress": False}

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import ppgen
-from ppgen.training.processes import World
+from ppgen.training.processes.world import World
 from tests import processes_worker as worker
 
 ROOT = Path(__file__).parents[1]

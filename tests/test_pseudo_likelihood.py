@@ -11,8 +11,8 @@ import ppgen
 from ppgen import inference, models, testing
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Categorical, Dense, pseudo_log_likelihood
 from ppgen.testing.examples import bit_vectors, enumerated, state_index
-from ppgen.training.traced_step import TracedStep
-from ppgen.training.undirected_metrics import undirected_metrics
+from ppgen.training.epochs.undirected_metrics import undirected_metrics
+from ppgen.training.steps.traced_step import TracedStep
 
 CHOSEN = inference.Inference(inference.ELBO(), negative_phase=inference.PseudoLikelihood())
 

@@ -10,7 +10,7 @@ import ppgen
 from ppgen import evaluation, inference, models, testing
 from ppgen.distributions import PrecisionGaussian
 from ppgen.inference.negative_phases.centring import centred_gradients
-from ppgen.training.traced_step import TracedStep
+from ppgen.training.steps.traced_step import TracedStep
 
 RATINGS = torch.tensor([[1, 0, 3, 2], [0, 2, 0, 0], [3, 1, 1, 0], [0, 0, 2, 2], [2, 3, 1, 1]])
 KINDS = list(itertools.product(("bernoulli", "gaussian"), ("categorical", "ordinal")))

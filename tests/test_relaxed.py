@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import ppgen
 from ppgen import inference, models
-from ppgen.training.traced_step import TracedStep
+from ppgen.training.steps.traced_step import TracedStep
 
 ROWS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
 BITS = (torch.rand(30, 8, generator=torch.Generator().manual_seed(2)) < 0.4).float()

@@ -12,7 +12,7 @@ import ppgen
 from ppgen import datasets, evaluation, inference, models, testing
 from ppgen.inference.negative_phases.centring import centred_gradients
 from ppgen.testing.examples import bit_vectors
-from ppgen.training.traced_step import TracedStep
+from ppgen.training.steps.traced_step import TracedStep
 
 
 def random_model(vocabulary: int, hidden: int, seed: int = 0) -> models.ReplicatedSoftmax:

@@ -12,7 +12,7 @@ import torch
 
 import ppgen
 from ppgen import datasets, inference, models
-from ppgen.training import checkpoint
+from ppgen.training.run_folder import checkpoint
 
 _DIGITS = datasets.load("digits", binarize="dynamic")
 _ROWS = _DIGITS.train[:300]

@@ -15,9 +15,9 @@ from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
 from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.graphs.threefry import make_key
 from ppgen.inference.kernels import compiled_steps as compiled_kernel
-from ppgen.training import gibbs
-from ppgen.training.convergence import UnitMoments, effective_sample_size, split_rhat, worst_rhat
-from ppgen.training.gibbs import Sweep, gibbs_chains
+from ppgen.inference.kernels import gibbs_chains as gibbs
+from ppgen.inference.kernels.gibbs_chains import Sweep, gibbs_chains
+from ppgen.rhat import UnitMoments, effective_sample_size, split_rhat, worst_rhat
 
 _ROWS = (torch.arange(60 * 6).reshape(60, 6) % 5 < 2).float()
 

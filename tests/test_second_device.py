@@ -13,7 +13,7 @@ import ppgen
 from ppgen import evaluation, testing
 from ppgen.datasets import as_dataset
 from ppgen.training.environment import describe_environment, resolve_device
-from ppgen.training.stepper import Stepper
+from ppgen.training.steps.stepper import Stepper
 from ppgen.undisturbed import forked
 
 SETTINGS: dict[str, Any] = {"batch_size": 3, "seed": 1, "progress": False, "compile": False}

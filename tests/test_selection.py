@@ -9,7 +9,7 @@ from torch import Tensor
 
 import ppgen
 from ppgen import datasets, models
-from ppgen.training.batches import Source
+from ppgen.training.data.batch_source import Source
 
 GREY = torch.rand(50, 12, generator=torch.Generator().manual_seed(0))
 

@@ -49,7 +49,7 @@ def test_bits_that_a_guide_draws(particles: int) -> None:
     net, x = models.SigmoidBeliefNet((5, 3, 2)).double(), bits(6, 5)
     what = inference.ELBO(particles, sparsity_target=0.2, sparsity_weight=50.0)
     bound = inference.Inference(what, inference.ScoreFunction()).bind(net, x, num_data=6)
-    traced = ppgen.training.traced_step.TracedStep(bound, dict(net.named_parameters()))
+    traced = ppgen.training.steps.traced_step.TracedStep(bound, dict(net.named_parameters()))
     bound.step(x)
     assert traced.check(x) is None and math.isfinite(float(bound.step(x).value))
 

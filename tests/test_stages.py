@@ -14,9 +14,9 @@ from torch import Tensor
 import ppgen
 from ppgen import inference, models
 from ppgen.commands import fit
-from ppgen.training import execution
-from ppgen.training.execution import Execution
-from ppgen.training.traced_step import TracedStep
+from ppgen.training.steps import execution
+from ppgen.training.steps.execution import Execution
+from ppgen.training.steps.traced_step import TracedStep
 
 BITS = (torch.rand(40, 12, generator=torch.Generator().manual_seed(3)) < 0.3).float()
 TABLE = {0: 1, 2: 3, 4: 2}

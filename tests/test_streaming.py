@@ -16,11 +16,12 @@ import pytest
 import torch
 
 import ppgen
-from ppgen import datasets, evaluation, models
+from ppgen import datasets, evaluation, models, seeds
 from ppgen.datasets.rows import Rows, is_mapped
-from ppgen.training import batches, seeds, streaming
-from ppgen.training.batches import Source
-from ppgen.training.streaming import Mapped, Stream
+from ppgen.training.data import batch_source as batches
+from ppgen.training.data import streaming
+from ppgen.training.data.batch_source import Source
+from ppgen.training.data.streaming import Mapped, Stream
 
 _RANDOM = np.random.default_rng(5)
 BITS = (_RANDOM.random((90, 6)) < [0.1, 0.2, 0.4, 0.5, 0.7, 0.9]).astype(np.uint8)

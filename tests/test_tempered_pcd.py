@@ -8,7 +8,7 @@ from ppgen import inference, models, testing
 from ppgen.distributions import BaseRatePath
 from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.testing.examples import state_index
-from ppgen.training.traced_step import TracedStep
+from ppgen.training.steps.traced_step import TracedStep
 
 CHAINS = 20_000
 

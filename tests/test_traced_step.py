@@ -13,8 +13,8 @@ from torch import Tensor, nn
 import ppgen
 from ppgen import inference, models, registry
 from ppgen.inference.structure.layout import DISCRETE
-from ppgen.training import execution, traced_step
-from ppgen.training.traced_step import TracedStep, UntraceableError
+from ppgen.training.steps import execution, traced_step
+from ppgen.training.steps.traced_step import TracedStep, UntraceableError
 
 BITS = (torch.rand(40, 12, generator=torch.Generator().manual_seed(3)) < 0.3).float()
 

@@ -12,9 +12,9 @@ from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.inference.engine.specification import resolve
 from ppgen.pair import as_pair
 from ppgen.training import environment
-from ppgen.training.batches import Source
-from ppgen.training.optimizers import resolve_optimizer
-from ppgen.training.stepper import Stepper
+from ppgen.training.data.batch_source import Source
+from ppgen.training.steps.optimizers import resolve_optimizer
+from ppgen.training.steps.stepper import Stepper
 
 Run = Callable[[int], dict[str, Any] | None]
 WARM_UP = 5

@@ -20,7 +20,7 @@ from ppgen.diagnostics.comparison import compare_inferences
 from ppgen.diagnostics.comparison_folder import FIGURE, NETCDF
 from ppgen.diagnostics.comparison_folder import TEXT_FILE as TEXT
 from ppgen.training.environment import resolve_device
-from ppgen.training.fit import fit
+from ppgen.training.fitting import fit
 
 _NOT_TRAINING = ("pair", "data", "inference", "epochs", "steps", "seed", "folder", "resume", "callbacks", "progress")
 _BUDGET = ("epochs", "steps", "method", "num_particles", "num_chains", "betas", "gradient_rows", "gradient_draws")

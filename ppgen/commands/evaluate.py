@@ -18,8 +18,8 @@ from ppgen.evaluation.likelihood.given_partitions import unasked_partition
 from ppgen.evaluation.likelihood.methods import METHODS
 from ppgen.evaluation.partition.partition import enumerable
 from ppgen.inference.structure.machine_sites import undirected_sites
-from ppgen.training import checkpoint
 from ppgen.training.environment import resolve_device
+from ppgen.training.run_folder import checkpoint
 
 EVALUATION = "evaluation.json"
 _ANNEALING = ("num_chains", "betas", "seed")

@@ -16,9 +16,9 @@ from ppgen.commands.options import Option, first_line, options_of
 from ppgen.commands.parser import Parser, given, read_config, split_positional, without
 from ppgen.commands.report import report
 from ppgen.datasets import Dataset
-from ppgen.training.checkpoint import replacing
-from ppgen.training.fit import fit
-from ppgen.training.processes import is_writer, launcher
+from ppgen.training.fitting import fit
+from ppgen.training.processes.world import is_writer, launcher
+from ppgen.training.run_folder.checkpoint import replacing
 
 EPOCHS = 20
 _NOT_RECORDED = ("config", "overwrite", "quiet", "report", "num_particles", "resume")

@@ -19,7 +19,7 @@ from ppgen.inference.kernels.hmc import HMC
 from ppgen.inference.structure.layout import element_law
 from ppgen.inference.structure.points import check_no_points
 from ppgen.pair import as_pair
-from ppgen.training.refine import check_settings, refine
+from ppgen.training.stages.refine import check_settings, refine
 
 METHODS = ("ais", "importance")
 _TERMS = ("log_likelihood", "elbo", "refined_elbo", "amortisation_gap", "family_gap", "gap")

@@ -13,7 +13,7 @@ from ppgen.diagnostics.calibration_sites import Latents, Sites
 from ppgen.inference.structure.layout import sites
 from ppgen.inference.structure.points import check_no_points
 from ppgen.pair import AnyPair
-from ppgen.training.convergence import effective_sample_size
+from ppgen.rhat import effective_sample_size
 
 
 @dataclass(frozen=True)

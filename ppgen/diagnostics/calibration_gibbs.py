@@ -14,7 +14,7 @@ from ppgen.evaluation.program import examine
 from ppgen.evaluation.rows import Rows
 from ppgen.inference.kernels.machine_kernel import MachineKernel
 from ppgen.pair import AnyPair
-from ppgen.training.conditional import conditioned
+from ppgen.training.sampling.completion import conditioned
 
 MakeKernel = Callable[[BoltzmannMachine], MachineKernel[Any]]
 

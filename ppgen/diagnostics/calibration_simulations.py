@@ -13,7 +13,7 @@ from ppgen.evaluation.likelihood.bidirectional import simulate
 from ppgen.evaluation.rows import Rows
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.pair import AnyPair, split_batch
-from ppgen.training.batches import from_example
+from ppgen.training.data.batch_source import from_example
 
 
 def simulated(pair: AnyPair, like: Any, count: int, sampler: Any, *, replaced: bool) -> tuple[Any, dict[str, Tensor]]:

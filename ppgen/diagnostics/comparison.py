@@ -175,7 +175,7 @@ def _leave(results: list[Any], attrs: Mapping[str, Any], folder: Any) -> Any:
     if folder is not None:
         from ppgen.diagnostics.figures import comparison
         from ppgen.diagnostics.mosaic import DPI
-        from ppgen.training.checkpoint import replacing
+        from ppgen.training.run_folder.checkpoint import replacing
 
         comparison_table.write(table, Path(folder) / NETCDF)
         with replacing(Path(folder) / TEXT) as temporary:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from ppgen.diagnostics.comparison_folder import CELL, FAILED, FINISHED, LOCK, RESULT, read_cell, read_result, same, tidy
-from ppgen.training import checkpoint
-from ppgen.training.folder import compare
+from ppgen.training.run_folder import checkpoint
+from ppgen.training.run_folder.folder import compare
 from ppgen.undisturbed import CPU, forked
 
 
@@ -130,7 +130,7 @@ def seeded(factory: Callable[[], Any], seed: int) -> Any:
 
 def _measured(cell: Cell, study: Study) -> dict[str, Any]:
     from ppgen import evaluation
-    from ppgen.training.fit import fit
+    from ppgen.training.fitting import fit
 
     pair = seeded(cell.factory, cell.seed)
     folder = cell.folder
@@ -180,7 +180,7 @@ def _measured(cell: Cell, study: Study) -> dict[str, Any]:
 def _noise(run: Any, study: Study, seed: int) -> dict[str, float]:
     from ppgen.diagnostics.gradient_noise import gradient_noise
     from ppgen.pair import Pair
-    from ppgen.training.batches import Source
+    from ppgen.training.data.batch_source import Source
 
     source = Source(study.data, run.pair.device, as_given=isinstance(run.pair, Pair))
     source.dtype = next((each.dtype for each in run.pair.parameters() if each.is_floating_point()), None)

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ppgen.training import checkpoint
-from ppgen.training.schema import COUNT, LIST, NUMBER, OBJECT, TEXT, optional, record
-from ppgen.training.storage import remove_leftovers
+from ppgen.training.run_folder import checkpoint
+from ppgen.training.run_folder.schema import COUNT, LIST, NUMBER, OBJECT, TEXT, optional, record
+from ppgen.training.run_folder.storage import remove_leftovers
 
 CELL, RESULT, LOCK = "cell.json", "result.json", ".cell.lock"
 NETCDF, TEXT_FILE, FIGURE = "comparison.nc", "comparison.txt", "comparison.png"

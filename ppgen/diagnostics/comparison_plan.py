@@ -19,11 +19,11 @@ from ppgen.diagnostics.comparison_rows import check_evaluation, check_new, rows_
 from ppgen.evaluation.likelihood.methods import METHODS
 from ppgen.inference import Estimator, Inference, NegativePhase, Objective
 from ppgen.pair import Pair, as_pair
-from ppgen.training.batches import Source, checksum_of
+from ppgen.training.data.batch_source import Source, checksum_of
 from ppgen.training.environment import resolve_device
-from ppgen.training.fit import check_fit, fit
-from ppgen.training.optimizers import resolve_optimizer
+from ppgen.training.fitting import check_fit, fit
 from ppgen.training.settings import Settings
+from ppgen.training.steps.optimizers import resolve_optimizer
 
 FORMAT = 1
 _OWN = ("pair", "data", "inference", "epochs", "steps", "seed", "folder", "resume", "callbacks", "progress")

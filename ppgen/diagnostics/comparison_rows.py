@@ -7,7 +7,7 @@ import torch
 
 from ppgen import datasets
 from ppgen.evaluation.likelihood.methods import check_likelihood
-from ppgen.training.batches import Source
+from ppgen.training.data.batch_source import Source
 
 
 def rows_of(source: Source, test: Any) -> tuple[Any, str]:

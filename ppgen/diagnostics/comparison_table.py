@@ -181,7 +181,7 @@ def assemble(results: Sequence[tuple[tuple[str, str, int], Mapping[str, Any]]], 
 
 def write(comparison: Comparison, path: Path) -> None:
     """Write a comparison as netCDF in one atomic replacement."""
-    from ppgen.training.checkpoint import replacing
+    from ppgen.training.run_folder.checkpoint import replacing
 
     content = io.BytesIO()  # not the file itself: on a full disk HDF5 breaks off the whole process
     comparison.to_netcdf(content, engine="h5netcdf")

@@ -198,7 +198,7 @@ def write_all(run: Any, dataset: Any, folder: Any) -> list[Path]:
         dataset: Its `ppgen.datasets.Dataset`.
         folder: Folder of the pictures, made if there is none.
     """
-    from ppgen.training.storage import replacing
+    from ppgen.training.run_folder.storage import replacing
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

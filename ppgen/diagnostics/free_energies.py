@@ -16,7 +16,7 @@ from ppgen.inference.structure.layout import find_layout
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.inference.structure.support import check_support
 from ppgen.pair import as_pair
-from ppgen.training.sampling import sample
+from ppgen.training.sampling.model_samples import sample
 
 ROWS_AT_ONCE = 2_000
 MAX_ROWS = 5_000  # of the training data, drawn at random: their mean has an error of a few hundredths of a nat

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ppgen.training.progress import format_metrics
+from ppgen.training.epochs.progress import format_metrics
 
 
 @dataclass
