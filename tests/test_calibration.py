@@ -11,9 +11,9 @@ import torch
 
 import ppgen
 from ppgen import datasets, diagnostics, inference, models
-from ppgen.diagnostics.calibration_draws import slowest
-from ppgen.diagnostics.calibration_ranks import holm, ranks_among, uniformity_pvalues
-from ppgen.diagnostics.calibration_sites import Sites
+from ppgen.diagnostics.calibration.draws import slowest
+from ppgen.diagnostics.calibration.latents import Sites
+from ppgen.diagnostics.calibration.ranks import holm, ranks_among, uniformity_pvalues
 
 ROW = torch.zeros(1, 4, dtype=torch.float64)
 PRIOR = torch.tensor([0.4, 0.6])  # of two bits

@@ -101,7 +101,7 @@ def test_one_row_has_no_spread() -> None:
 
 def test_advice_on_overfitting_can_be_followed() -> None:
     """Catches an argument that `fit` has not."""
-    from ppgen.diagnostics.free_energies import OVERFITTING
+    from ppgen.diagnostics.chains.free_energies import OVERFITTING
 
     assert "optimizer={'weight_decay': 1e-4}" in OVERFITTING and "early_stopping=" in OVERFITTING
     rbm, x = models.RBM(visible=6, hidden=3), (torch.rand(20, 6) < 0.4).float()

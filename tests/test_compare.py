@@ -11,7 +11,7 @@ import xarray as xr
 import ppgen
 from ppgen import datasets, diagnostics, inference, models
 from ppgen.cli import main
-from ppgen.diagnostics.comparison_difference import difference
+from ppgen.diagnostics.comparison.differences import difference
 
 QUICK: dict[str, Any] = {
     "processes": 0, "steps": 4, "batch_size": 16, "num_particles": 100, "gradient_draws": 20, "progress": False,
@@ -47,7 +47,7 @@ def rbm() -> models.RBM:
 
 def synthetic(values: dict[str, list[float]], kind: str = "exact") -> Any:
     """A comparison of one model with these log-likelihoods by inference and seed."""
-    from ppgen.diagnostics.comparison_table import assemble
+    from ppgen.diagnostics.comparison.table import assemble
 
     cells = [
         (
@@ -232,7 +232,7 @@ def test_the_best_of_many_that_are_the_same_is_called_the_same() -> None:
 
 def test_kinds_and_doubts_are_said() -> None:
     """Catches a lower bound that is held against an exact value without a word."""
-    from ppgen.diagnostics.comparison_table import assemble
+    from ppgen.diagnostics.comparison.table import assemble
 
     cells = [
         (("A", "iwae", 0), {"numbers": {"log_likelihood": -2.0, "bad_pareto_k": 0.4}, "kind": "lower bound"}),

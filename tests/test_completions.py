@@ -7,7 +7,7 @@ import torch
 import ppgen
 from ppgen import models
 from ppgen.diagnostics import figures
-from ppgen.diagnostics.completion_figure import MISSING
+from ppgen.diagnostics.figures.completed_rows import MISSING
 
 NAN = float("nan")
 GIVEN = torch.tensor([[1.0, 0.0, NAN, NAN], [0.0, NAN, 1.0, 0.0], [1.0, 1.0, NAN, NAN]])

@@ -11,8 +11,8 @@ from torch import nn
 
 import ppgen
 from ppgen import diagnostics, inference, models
-from ppgen.diagnostics.gradient_reference import exact_gradient, reference_for
-from ppgen.diagnostics.gradient_statistics import Draws, draw_in_batches, statistics
+from ppgen.diagnostics.gradients.reference import exact_gradient, reference_for
+from ppgen.diagnostics.gradients.statistics import Draws, draw_in_batches, statistics
 from ppgen.inference.structure.layout import find_layout
 from ppgen.testing.enumeration import enumerated
 
@@ -143,7 +143,7 @@ def test_a_reference_of_draws_is_as_good_as_an_exact_one(monkeypatch: pytest.Mon
     """Catches a reference whose own error is left out of that of the bias."""
     sbn, given = small_sbn(), {"rloo": inference.RLOO(2), "rws": inference.RWS(2)}
     exact = diagnostics.compare_estimators(sbn, X, given, num_draws=100, by="module")
-    monkeypatch.setattr("ppgen.diagnostics.gradient_reference.MAX_STATES", 1)
+    monkeypatch.setattr("ppgen.diagnostics.gradients.reference.MAX_STATES", 1)
     drawn = diagnostics.compare_estimators(sbn, X, given, num_draws=100, by="module", num_reference_draws=60)
     assert "100 draws" in drawn.reference.values[1] and "enumerated" in exact.reference.values[0]
     assert (drawn.bias_p.sel(inference="rloo") > 1e-4).all()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ppgen.diagnostics.comparison_server import Places
+from ppgen.diagnostics.comparison.server import Places
 
 ROOT = Path(__file__).parents[1]
 LIBRARIES = ("json", "random", "pickle", "difflib", "importlib", "statistics", "sympy", "yaml", "sklearn", "pandas")

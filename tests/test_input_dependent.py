@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import ppgen
 from ppgen import inference, models, testing
-from ppgen.diagnostics.gradient_reference import exact_gradient
+from ppgen.diagnostics.gradients.reference import exact_gradient
 from ppgen.inference.structure.layout import find_layout
 from ppgen.training.epochs.callbacks import Event
 

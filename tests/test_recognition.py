@@ -141,7 +141,7 @@ def test_calibration_fits_the_guide_to_each_simulation() -> None:
 
 def test_refits_by_svi_and_by_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a fit that cannot run inside of the calibration, and one that leaves gradients or moves the model."""
-    monkeypatch.setattr("ppgen.diagnostics.calibration_refit.STEPS", 3)
+    monkeypatch.setattr("ppgen.diagnostics.calibration.refit.STEPS", 3)
     moved: list[Tensor] = []
 
     def by_fit(pair: Any, x: Tensor) -> None:
