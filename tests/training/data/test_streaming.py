@@ -291,7 +291,7 @@ def test_a_split_of_a_mapped_file_is_evaluated(tmp_path):
 
 def test_the_benchmark_measures_all_ways_and_cleans_up(tmp_path, capsys):
     """Catches a benchmark that no longer runs with the library, and files of its that stay behind."""
-    path = Path(__file__).resolve().parents[1] / "benchmarks" / "streaming.py"
+    path = Path(__file__).resolve().parents[3] / "benchmarks" / "streaming.py"
     spec = importlib.util.spec_from_file_location("streaming_benchmark", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

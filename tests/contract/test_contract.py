@@ -162,7 +162,8 @@ COVERED = {
     "baseline": BASELINES,
     "schedule": SCHEDULES,
     "algorithm": ALGORITHMS,
-    "kernel": KERNELS | {"HMC": ["tests/test_hmc.py"]},  # it moves latents of a pair, not states of a machine
+    "kernel": KERNELS
+    | {"HMC": ["tests/inference/kernels/test_hmc.py"]},  # it moves latents of a pair, not states of a machine
     "unit": UNITS,
 }
 

@@ -30,7 +30,7 @@ def script(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """A script without a guard around its main part, as people write them, and its environment."""
     path = tmp_path / "script.py"
     path.write_text(SCRIPT)
-    here = str(Path(__file__).parents[1])
+    here = str(Path(__file__).parents[3])
     return path, {**os.environ, "PYTHONPATH": here, "OMP_NUM_THREADS": "1"}
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CHECK = ROOT / "scripts" / "check_install.py"
 
 
@@ -77,7 +77,7 @@ def test_sdist_can_be_tested(built: Path) -> None:
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
     wanted = {"LICENSE", "README.md", "conftest.py", "models/__init__.py", "inference/__init__.py"}
-    assert wanted | {"tests/test_layout.py", "ppgen/py.typed"} <= names
+    assert wanted | {"tests/house/test_layout.py", "ppgen/py.typed"} <= names
 
 
 def test_wheel_works_outside_the_checkout(built: Path, tmp_path: Path) -> None:

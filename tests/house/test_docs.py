@@ -17,7 +17,7 @@ import yaml
 import ppgen
 from ppgen import cli, registry
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 API = "\n".join(path.read_text(encoding="utf-8") for path in sorted((DOCS / "api").glob("*.md")))
 PACKAGES = [name for name in ppgen.__all__ if (ROOT / "ppgen" / name).is_dir()]

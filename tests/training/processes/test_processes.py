@@ -16,7 +16,7 @@ import ppgen
 from ppgen.training.processes.world import World
 from tests import processes_worker as worker
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 Results = list[dict[str, Any]]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ppgen.diagnostics.comparison.server import Places
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LIBRARIES = ("json", "random", "pickle", "difflib", "importlib", "statistics", "sympy", "yaml", "sklearn", "pandas")
 PLANTED = "import pathlib\npathlib.Path(__file__ + '.ran').touch()\nraise SystemExit('a stranger was here')\n"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SETUP = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 FOLDERS = {"ppgen": ROOT / "ppgen", "ppgen.models": ROOT / "models", "ppgen.inference": ROOT / "inference"}
 LONGEST_FILE = 400
