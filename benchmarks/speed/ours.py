@@ -12,7 +12,7 @@ from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.inference.engine.specification import resolve
 from ppgen.pair import as_pair
 from ppgen.training import environment
-from ppgen.training.data.batch_source import Source
+from ppgen.training.data.batch_source import BatchSource
 from ppgen.training.steps.optimizers import resolve_optimizer
 from ppgen.training.steps.stepper import Stepper
 
@@ -138,7 +138,7 @@ def _steps(
     torch.manual_seed(0)
     pair = as_pair(pair)
     resolved = resolve(given, pair)
-    source = Source(torch.from_numpy(table), environment.resolve_device(device))
+    source = BatchSource(torch.from_numpy(table), environment.resolve_device(device))
     pair.to(source.device)
     source.dtype = torch.float32
     pair.initialise(source.dataset)

@@ -22,7 +22,7 @@ from ppgen.inference.engine.surrogate import BASELINE, OBJECTIVE, TEMPERATURE, s
 from ppgen.inference.engine.with_gradients import WithGradients
 from ppgen.inference.estimators.antithetic_pairs import Pairing
 from ppgen.inference.estimators.enumerate import enumerated_states, shared_sites
-from ppgen.inference.estimators.guide_draws import Draws
+from ppgen.inference.estimators.guide_draws import GuideDraws
 from ppgen.inference.estimators.score_function import ScoreFunction
 from ppgen.inference.negative_phases.centring import centred_gradients
 from ppgen.inference.negative_phases.negative_phase import PHASE, NegativePhase, NegativePhaseHandler, State
@@ -250,7 +250,7 @@ class BoundInference:
         no_grad = contextlib.nullcontext() if training else torch.no_grad()
         pairing = Pairing.of(self.plan) if training else None
         steps = self._states.get(TEMPERATURE, {}).get("steps")
-        drawn = Draws(self.plan, pairing, steps, self.structures.late)
+        drawn = GuideDraws(self.plan, pairing, steps, self.structures.late)
         with no_grad, handler:
             with drawn if training else contextlib.nullcontext():
                 weights = self._weights(batch, self.structures.leaves if training else (), pairing)

@@ -14,23 +14,15 @@ from ppgen.inference.estimators.analytic_kl import AnalyticKL, check_exact_kl
 from ppgen.inference.estimators.disarm import check_pairs
 from ppgen.inference.estimators.enumerate import Enumerate, enumerated_states
 from ppgen.inference.estimators.estimator import INSTEAD, NOT_EXACT, Estimator, check_order
-from ppgen.inference.estimators.guide_draws import Draws
+from ppgen.inference.estimators.guide_draws import GuideDraws
 from ppgen.inference.estimators.mean_field import MeanField, check_mean_field
 from ppgen.inference.estimators.pathwise import Pathwise
 from ppgen.inference.estimators.relaxed import check_relaxed
 from ppgen.inference.estimators.score_function import LeaveOneOut, ScoreFunction
 from ppgen.inference.objectives.elbo import ELBO
 from ppgen.inference.objectives.objective import Objective
-from ppgen.inference.structure.layout import (
-    DISCRETE,
-    EXACT_POSTERIOR,
-    MEAN_FIELD,
-    REPARAMETERISED,
-    Layout,
-    base_law,
-    kind_of,
-)
-from ppgen.inference.structure.traces import enumerable
+from ppgen.inference.structure.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, Layout, kind_of
+from ppgen.inference.structure.traces import base_law, enumerable
 from ppgen.pair import keeping_buffers, split_batch
 from ppgen.undisturbed import device_of, forked
 
@@ -126,7 +118,7 @@ def _check_densities(plan: Mapping[str, Any], pair: Any, batch: Any, layout: Lay
         forked(device_of(pair, args, kwargs)),
         pair.running(),
         keeping_buffers(pair),
-        Draws(plan),
+        GuideDraws(plan),
     ):
         trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
     for site in flows:

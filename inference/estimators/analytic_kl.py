@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ppgen.inference.estimators.estimator import Estimator
-from ppgen.inference.particles.log_weights import LogWeights, summed_log_prob
-from ppgen.inference.structure.layout import REPARAMETERISED, Layout, base_law, data_frame
+from ppgen.inference.particles.log_prob import summed_log_prob
+from ppgen.inference.particles.log_weights import LogWeights
+from ppgen.inference.structure.layout import REPARAMETERISED, Layout
+from ppgen.inference.structure.traces import base_law, data_frame
 
 
 @dataclass(frozen=True)

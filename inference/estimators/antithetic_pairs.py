@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ppgen.inference.estimators.estimator import Estimator
-from ppgen.inference.structure.layout import base_law
+from ppgen.inference.structure.traces import base_law
 
 _MEMBERS = 2
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from ppgen.inference.estimators.antithetic_pairs import Pairing
 from ppgen.inference.estimators.estimator import Estimator
 from ppgen.inference.estimators.score_function import LeaveOneOut
-from ppgen.inference.structure.layout import DISCRETE, Layout, base_law
+from ppgen.inference.structure.layout import DISCRETE, Layout
+from ppgen.inference.structure.traces import base_law
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from ppgen.inference.estimators.antithetic_pairs import Pairing
 from ppgen.inference.estimators.estimator import Estimator
-from ppgen.inference.particles.log_weights import PARTICLES
-from ppgen.inference.structure.layout import base_law, kind_of
+from ppgen.inference.particles.log_prob import PARTICLES
+from ppgen.inference.structure.layout import kind_of
+from ppgen.inference.structure.traces import base_law
 
 
-class Draws(Messenger):
+class GuideDraws(Messenger):
     """Handler under which each latent site of the guide is drawn as its estimator wants it.
 
     Args:

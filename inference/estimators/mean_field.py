@@ -10,7 +10,8 @@ from torch import Tensor
 from ppgen.distributions import LayerConditional, UndirectedDistribution
 from ppgen.inference.estimators.estimator import Estimator
 from ppgen.inference.estimators.relaxed_laws import continued
-from ppgen.inference.structure.layout import MEAN_FIELD, Layout, base_law
+from ppgen.inference.structure.layout import MEAN_FIELD, Layout
+from ppgen.inference.structure.traces import base_law
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from ppgen.distributions import AutoregressiveBernoulli, UndirectedDistribution
 from ppgen.inference.estimators.estimator import Estimator
 from ppgen.inference.estimators.relaxed_laws import continued
 from ppgen.inference.schedules import Schedule
-from ppgen.inference.structure.layout import DISCRETE, Layout, base_law
+from ppgen.inference.structure.layout import DISCRETE, Layout
+from ppgen.inference.structure.traces import base_law
 
 _BIT, _ONE_HOT = torch.distributions.Bernoulli, torch.distributions.OneHotCategorical
 _LATE = 1e9  # a step after the end of any schedule

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from pyro.distributions import Independent, MaskedDistribution
+from pyro.distributions import MaskedDistribution
 from pyro.poutine.messenger import Messenger
 from torch import Size, Tensor
 
@@ -16,7 +16,7 @@ from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.machines.undirected import Sampler, Surrogate
 from ppgen.distributions.units.layer_draws import join_layers
 from ppgen.inference.pyro_loss import PyroLoss
-from ppgen.inference.structure.layout import undirected_law
+from ppgen.inference.structure.traces import replace_law, undirected_law
 
 State = dict[str, Tensor]
 
@@ -214,15 +214,6 @@ def _for_values(name: str, phase: NegativePhase, law: UndirectedDistribution, ob
         return phase.normaliser(asked, value)
 
     return normaliser
-
-
-def replace_law(fn: Any, law: UndirectedDistribution) -> Any:
-    """The distribution `fn` with the undirected law inside of it replaced; masks and event dimensions are kept."""
-    if isinstance(fn, MaskedDistribution):
-        return MaskedDistribution(replace_law(fn.base_dist, law), fn._mask)
-    if isinstance(fn, Independent):
-        return Independent(replace_law(fn.base_dist, law), fn.reinterpreted_batch_ndims)
-    return law
 
 
 @torch.no_grad()

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from ppgen.distributions import LayerConditional
 from ppgen.distributions.units.supports import AtMostOne
-from ppgen.inference.structure.layout import Layout, element_law, sites
+from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.support import takes_bits
+from ppgen.inference.structure.traces import element_law, sites
 
 
 def sparse_sites(layout: Layout) -> list[str]:

@@ -10,10 +10,11 @@ from pyro.distributions import Unit
 from torch import Tensor
 
 from ppgen.distributions import GibbsSampler
-from ppgen.inference.particles.log_weights import summed_log_prob
+from ppgen.inference.particles.log_prob import summed_log_prob
 from ppgen.inference.structure.attach import attach
-from ppgen.inference.structure.layout import Layout, data_frame, sites, unmasked
+from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.recognition import blind_sites, reads_data
+from ppgen.inference.structure.traces import data_frame, sites, unmasked
 from ppgen.pair import Arguments, keeping_buffers, split_batch
 from ppgen.undisturbed import device_of, forked
 

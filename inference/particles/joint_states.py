@@ -9,7 +9,8 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from ppgen.inference.structure.layout import Layout, data_frame, element_law
+from ppgen.inference.structure.layout import Layout
+from ppgen.inference.structure.traces import data_frame, element_law
 
 MAX_STATES = 1024
 

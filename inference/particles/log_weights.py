@@ -9,20 +9,17 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
-from pyro.distributions.util import scale_and_mask
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.nn.utils.stateless import _reparametrize_module
 
 from ppgen.checks.switches import check_switches
 from ppgen.inference.particles.joint_states import Forced, JointStates, marginal_states
+from ppgen.inference.particles.log_prob import PARTICLES, drawn_log_prob, summed_log_prob
 from ppgen.inference.structure.collapse import collapsed
-from ppgen.inference.structure.layout import Layout, data_factor, data_frame, find_layout, sites, unmasked
-from ppgen.inference.structure.missing import filled
-from ppgen.inference.structure.traces import Structure, structure_of
+from ppgen.inference.structure.layout import Layout, find_layout
+from ppgen.inference.structure.traces import Structure, data_factor, data_frame, sites, structure_of, unmasked
 from ppgen.pair import split_batch
-
-PARTICLES = "_particles"  # name of the plate that holds them
 
 
 @dataclass(frozen=True)
@@ -320,34 +317,6 @@ def _marginal(
     joint: Any = sum(term for name, term in terms.items() if name in within)
     joint = joint.expand(states.count * num_particles, num_rows).reshape(states.count, num_particles, num_rows)
     return joint.logsumexp(0), {name: term[:num_particles] for name, term in terms.items() if name not in within}
-
-
-def summed_log_prob(site: Any, frame: Any | None, layout: Layout, log_prob: Tensor | None = None) -> Tensor:
-    """Scaled and masked log-density of a site, summed over all but particles and data: (K or 1, B or 1)."""
-    if log_prob is None:
-        value = filled(site) if site["is_observed"] else site["value"]
-        log_prob = site["fn"].log_prob(value, *site["args"], **site["kwargs"])
-    factor = data_factor(frame)
-    scale = site["scale"] if factor == 1 else site["scale"] / factor
-    log_prob = scale_and_mask(log_prob, scale, site["mask"])
-    ndim = -layout.particle_dim
-    if log_prob.dim() > ndim:
-        raise ValueError(
-            f"log_prob at site {site['name']!r} has shape {tuple(log_prob.shape)}, more dimensions than its plates; "
-            "declare event dimensions with .to_event()."
-        )
-    log_prob = log_prob.reshape((1,) * (ndim - log_prob.dim()) + log_prob.shape)
-    kept = (0, ndim + layout.data_dim) if frame is not None else (0,)
-    summed = [dim for dim in range(ndim) if dim not in kept]
-    log_prob = log_prob.sum(summed) if summed else log_prob
-    return log_prob if frame is not None else log_prob.unsqueeze(1)
-
-
-def drawn_log_prob(site: Any, frame: Any | None, layout: Layout) -> Tensor:
-    """Log-density of a site by which its value was drawn, without scale and mask: (K or 1, B or 1)."""
-    return summed_log_prob(
-        {**site, "fn": unmasked(site["fn"]), "scale": data_factor(frame), "mask": None}, frame, layout
-    )
 
 
 def _altered(site: Any, frame: Any | None) -> bool:

@@ -9,8 +9,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppgen.distributions.machines.samplers import resolve_sampler
-from ppgen.inference.negative_phases.negative_phase import replace_law
-from ppgen.inference.structure.layout import undirected_law
+from ppgen.inference.structure.traces import replace_law, undirected_law
 
 
 class attach(Messenger):  # noqa: N801 - Pyro's handlers are lower case

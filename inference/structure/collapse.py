@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ppgen.distributions import BoltzmannMarginal, LayerConditional, UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN, ODD
-from ppgen.inference.structure.layout import undirected_law
+from ppgen.inference.structure.traces import undirected_law
 
 
 def collapsed(model_sites: dict[str, Any], guide_sites: dict[str, Any]) -> dict[str, tuple[Tensor, set[str]]]:

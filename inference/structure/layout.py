@@ -19,42 +19,18 @@ from ppgen.inference.structure.site_checks import (
 )
 from ppgen.inference.structure.traces import (
     Structure,
-    base_law,
     data_factor,
     data_frame,
-    element_law,
     enumerable,
     foreign_scale,
     hand_scale,
     sites,
     structure_of,
-    unconditioned,
     undirected_law,
     unmasked,
 )
 from ppgen.pair import Pair, keeping_buffers, split_batch
 from ppgen.undisturbed import device_of, forked
-
-__all__ = [
-    "DISCRETE",
-    "EXACT_POSTERIOR",
-    "MEAN_FIELD",
-    "RECOGNISED",
-    "REPARAMETERISED",
-    "UNDIRECTED",
-    "Layout",
-    "base_law",
-    "data_factor",
-    "data_frame",
-    "element_law",
-    "find_layout",
-    "kind_of",
-    "read_layout",
-    "sites",
-    "unconditioned",
-    "undirected_law",
-    "unmasked",
-]
 
 REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR, UNDIRECTED, RECOGNISED = (
     "reparameterised",

@@ -9,11 +9,10 @@ from torch import Tensor
 from ppgen.checks.arguments import as_numbers
 from ppgen.distributions import Bernoulli, UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
-from ppgen.inference.structure.layout import undirected_law
-from ppgen.modes import keeping_modes
+from ppgen.inference.structure.traces import undirected_law
 from ppgen.pair import AnyPair, as_pair, split_batch
 from ppgen.parameters.capture import prepare_modules
-from ppgen.undisturbed import forked
+from ppgen.undisturbed import forked, keeping_modes
 
 
 def energy_of(target: Any, site: str | None = None) -> LayeredEnergy:

@@ -9,7 +9,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from ppgen.inference.structure.layout import sites
+from ppgen.inference.structure.traces import sites
 from ppgen.pair import keeping_buffers, split_batch
 from ppgen.undisturbed import device_of, forked
 

@@ -9,7 +9,8 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from ppgen.inference.structure.layout import Layout, data_frame, element_law, sites, undirected_law
+from ppgen.inference.structure.layout import Layout
+from ppgen.inference.structure.traces import data_frame, element_law, sites, undirected_law
 from ppgen.pair import keeping_buffers, split_batch
 from ppgen.undisturbed import device_of, forked
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ppgen.distributions.units.supports import spins
-from ppgen.inference.structure.layout import data_frame, sites, undirected_law
 from ppgen.inference.structure.missing import filled, numbers_that_count
+from ppgen.inference.structure.traces import data_frame, sites, undirected_law
 from ppgen.pair import keeping_buffers, split_batch
 from ppgen.undisturbed import device_of, forked
 

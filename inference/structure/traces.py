@@ -111,3 +111,12 @@ def hand_scale(site: Any) -> float | None:
     if not isinstance(scale, torch.Tensor):
         return float(scale)
     return float(scale.flatten()[0]) if bool((scale == scale.flatten()[0]).all()) else None
+
+
+def replace_law(fn: Any, law: UndirectedDistribution) -> Any:
+    """The distribution `fn` with the undirected law inside of it replaced; masks and event dimensions are kept."""
+    if isinstance(fn, MaskedDistribution):
+        return MaskedDistribution(replace_law(fn.base_dist, law), fn._mask)
+    if isinstance(fn, Independent):
+        return Independent(replace_law(fn.base_dist, law), fn.reinterpreted_batch_ndims)
+    return law

@@ -12,18 +12,12 @@ from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Convolutional
 from ppgen.distributions.units.units import at_positions
-from ppgen.models.boltzmann.convolutional_rbm import (
-    ConvolutionalRBM,
-    check_units,
-    image_shape,
-    map_units,
-    random_filters,
-)
+from ppgen.models.boltzmann.convolutional_rbm import ConvolutionalRBM, check_units, map_units
 from ppgen.models.parts.arguments import check_images, positive_sizes
-from ppgen.models.parts.convolutional_layers import MapLayer
+from ppgen.models.parts.convolutional_layers import MapLayer, image_shape, random_filters
 from ppgen.models.parts.pooled_features import PooledFeatures, PooledMaps
+from ppgen.models.parts.programs import rows
 from ppgen.models.parts.sigmoid_layers import sigmoid_law
-from ppgen.models.variational.vae import rows
 from ppgen.pair import GenerativeModel
 
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ppgen.checks.switches import check_switches
 from ppgen.models.parts.arguments import positive_sizes
+from ppgen.models.parts.programs import rows
 from ppgen.models.parts.sigmoid_layers import SigmoidLayer, SigmoidPrior
-from ppgen.models.variational.vae import rows
 from ppgen.pair import GenerativeModel
 
 

@@ -11,6 +11,7 @@ from ppgen.distributions import Bernoulli, BoltzmannMachine, Convolutional, Gaus
 from ppgen.distributions.couplings.convolutional import in_maps
 from ppgen.models.boltzmann.restricted import RestrictedMachine
 from ppgen.models.parts.arguments import check_images, positive_size
+from ppgen.models.parts.convolutional_layers import image_shape, random_filters
 from ppgen.models.parts.fixed_variance import LOOKED_AT, warn_unless_near_one
 from ppgen.models.parts.pooled_features import PooledFeatures, PooledMaps
 
@@ -178,35 +179,6 @@ class ConvolutionalRBM(RestrictedMachine):
                 self.weight.mul_((self.log_variance / 2).exp().reshape(1, -1, 1, 1))
 
 
-def image_shape(visible: int, channels: int, shape: Sequence[int] | None) -> tuple[int, int, int]:
-    """Channels, rows and columns of images of so many pixels.
-
-    Raises:
-        ValueError: If they do not fit.
-        TypeError: If `shape` is no pair of whole numbers.
-
-    Example:
-        >>> image_shape(64, 1, None)
-        (1, 8, 8)
-    """
-    visible, channels = positive_size("visible", visible), positive_size("channels", channels)
-    if shape is None:
-        side = math.isqrt(visible // channels)
-        if channels * side * side != visible:
-            raise ValueError(
-                f"{visible} pixels are no square image of {channels} channel{'s' if channels > 1 else ''}; "
-                "give shape=(rows, columns)."
-            )
-        return channels, side, side
-    if isinstance(shape, str) or not isinstance(shape, Sequence):
-        raise TypeError(f"shape must be (rows, columns), such as (28, 28), got {shape!r}.")
-    if len(shape) != 2 or channels * math.prod(shape) != visible:
-        raise ValueError(
-            f"shape must be (rows, columns) of images of {channels} x rows x columns = {visible} pixels, got {shape!r}."
-        )
-    return channels, positive_size("each number in shape", shape[0]), positive_size("each number in shape", shape[1])
-
-
 def check_units(units: str, learn_variance: bool) -> None:
     """Raise unless these are visible units, and a variance is learned where there is one.
 
@@ -220,11 +192,6 @@ def check_units(units: str, learn_variance: bool) -> None:
         raise TypeError(f"learn_variance must be True or False, got {learn_variance!r}.")
     if learn_variance and units != "gaussian":
         raise ValueError('learn_variance needs units="gaussian": bits have no variance of their own.')
-
-
-def random_filters(filters: int, channels: int, size: int) -> Tensor:
-    """Filters from N(0, 1 / ((channels + filters) x size^2)): (filters, channels, size, size)."""
-    return torch.randn(filters, channels, size, size) / ((channels + filters) * size * size) ** 0.5
 
 
 def map_units(bias: Tensor, shape: tuple[int, int, int], pool: int) -> Units:

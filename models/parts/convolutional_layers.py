@@ -1,6 +1,7 @@
 """One directed layer of a convolutional belief network: feature maps in blocks, their pooling units, an image below."""
 
 import math
+from collections.abc import Sequence
 
 import pyro.distributions as dist
 import torch
@@ -8,9 +9,8 @@ from torch import Tensor, nn
 
 from ppgen.distributions import Categorical, Convolutional
 from ppgen.distributions.units.bernoulli import ThresholdBernoulli
-from ppgen.distributions.units.units import at_positions
-from ppgen.distributions.units_law import UnitsLaw
-from ppgen.models.boltzmann.convolutional_rbm import random_filters
+from ppgen.distributions.units.units import UnitsLaw, at_positions
+from ppgen.models.parts.arguments import positive_size
 
 
 class MapLayer(nn.Module):
@@ -93,3 +93,37 @@ class MapLayer(nn.Module):
         """
         filled = images.repeat_interleave(self.pool, -2).repeat_interleave(self.pool, -1) / self.pool**2
         return nn.functional.conv_transpose2d(filled, self.weight)
+
+
+def image_shape(visible: int, channels: int, shape: Sequence[int] | None) -> tuple[int, int, int]:
+    """Channels, rows and columns of images of so many pixels.
+
+    Raises:
+        ValueError: If they do not fit.
+        TypeError: If `shape` is no pair of whole numbers.
+
+    Example:
+        >>> image_shape(64, 1, None)
+        (1, 8, 8)
+    """
+    visible, channels = positive_size("visible", visible), positive_size("channels", channels)
+    if shape is None:
+        side = math.isqrt(visible // channels)
+        if channels * side * side != visible:
+            raise ValueError(
+                f"{visible} pixels are no square image of {channels} channel{'s' if channels > 1 else ''}; "
+                "give shape=(rows, columns)."
+            )
+        return channels, side, side
+    if isinstance(shape, str) or not isinstance(shape, Sequence):
+        raise TypeError(f"shape must be (rows, columns), such as (28, 28), got {shape!r}.")
+    if len(shape) != 2 or channels * math.prod(shape) != visible:
+        raise ValueError(
+            f"shape must be (rows, columns) of images of {channels} x rows x columns = {visible} pixels, got {shape!r}."
+        )
+    return channels, positive_size("each number in shape", shape[0]), positive_size("each number in shape", shape[1])
+
+
+def random_filters(filters: int, channels: int, size: int) -> Tensor:
+    """Filters from N(0, 1 / ((channels + filters) x size^2)): (filters, channels, size, size)."""
+    return torch.randn(filters, channels, size, size) / ((channels + filters) * size * size) ** 0.5

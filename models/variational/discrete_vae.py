@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
 from ppgen.models.parts.arguments import positive_size, positive_sizes
 from ppgen.models.parts.likelihoods import likelihood_conditional
+from ppgen.models.parts.programs import rows
 from ppgen.models.parts.sigmoid_layers import SigmoidLayer
-from ppgen.models.variational.vae import rows
 from ppgen.pair import GenerativeModel
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ppgen.models.parts.arguments import groups_of_sizes, positive_size, positive_sizes
 from ppgen.models.parts.likelihoods import likelihood_conditional
-from ppgen.models.variational.vae import rows, standard_normal
+from ppgen.models.parts.programs import rows, standard_normal
 from ppgen.nn import NormalConditional
 from ppgen.pair import GenerativeModel
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyro
-import pyro.distributions as dist
 from pyro.nn.module import pyro_method
-from torch import Tensor, nn
+from torch import Tensor
 
 from ppgen.models.parts.arguments import positive_size, positive_sizes
 from ppgen.models.parts.likelihoods import likelihood_conditional
+from ppgen.models.parts.programs import rows, standard_normal
 from ppgen.nn import NormalConditional
 from ppgen.pair import GenerativeModel
 
@@ -86,14 +86,3 @@ class VAE(GenerativeModel):
     def initialise(self, data: Any) -> None:
         """Start the decoder's bias, if it is still zero, at the training mean (its logit for bits)."""
         self.decoder.initialise(data.mean.to(self.device))
-
-
-def rows(x: Tensor | None, num_rows: int | None) -> int:
-    """Rows of the data plate: those of the data, else the number asked for, else 1."""
-    return len(x) if x is not None else num_rows or 1
-
-
-def standard_normal(size: int, owner: nn.Module) -> dist.TorchDistribution:
-    """N(0, I) of `size` variables, on the device and in the dtype of the parameters of its owner."""
-    like = next(owner.parameters())
-    return dist.Normal(like.new_zeros(size), like.new_ones(size)).to_event(1)

@@ -11,7 +11,7 @@ from ppgen.checks.arrays import TorchData, as_tensor, is_array, parameter_dtype
 from ppgen.pair import AnyPair, GenerativeModel
 
 
-class Rows:
+class CheckedRows:
     """Rows of a data set: a tensor or array, or a tuple or mapping of those with a common first dimension.
 
     They are held in memory, also those of a file mapped from disk.
@@ -28,7 +28,7 @@ class Rows:
     Example:
         >>> from ppgen import models
         >>> import numpy as np
-        >>> rows = Rows(np.eye(4), models.RBM(visible=4, hidden=3))
+        >>> rows = CheckedRows(np.eye(4), models.RBM(visible=4, hidden=3))
         >>> len(rows), rows(1, 3).shape
         (4, torch.Size([2, 4]))
     """

@@ -16,12 +16,11 @@ from ppgen.checks.arguments import check_kind
 from ppgen.checks.switches import check_switches
 from ppgen.inference.schedules import warn_of_unfinished
 from ppgen.inference.structure.support import check_support
-from ppgen.modes import keeping_modes
 from ppgen.pair import Pair, as_pair
 from ppgen.training import environment
-from ppgen.training.data.batch_source import Source, chunks, example
+from ppgen.training.data.batch_source import BatchSource, chunks, example
 from ppgen.training.data.last_batch import check_last_batch, explaining_lone_rows
-from ppgen.training.epochs.best_epoch import Selection
+from ppgen.training.epochs.best_epoch import BestEpoch
 from ppgen.training.epochs.callbacks import Callback, CSVLog, Event, TensorBoardLog
 from ppgen.training.epochs.loop import Loop
 from ppgen.training.epochs.progress import Progress
@@ -35,7 +34,7 @@ from ppgen.training.run_folder.folder import RunFolder
 from ppgen.training.settings import Settings
 from ppgen.training.steps.optimizers import OptimizerSpec, resolve_optimizer
 from ppgen.training.steps.stepper import Stepper
-from ppgen.undisturbed import forked
+from ppgen.undisturbed import forked, keeping_modes
 
 
 def fit(
@@ -183,7 +182,7 @@ def fit(
             f"{world.size}, got {batch_size}."
         )
     own_inference = world.sharded(inference)
-    source = Source(data, where, as_given=isinstance(pair, Pair))
+    source = BatchSource(data, where, as_given=isinstance(pair, Pair))
     _check_features(pair, source)
     steps_per_epoch = settings.steps_per_epoch(source.num_train)
     with ExitStack() as stack:
@@ -254,7 +253,7 @@ def fit(
         return run
 
 
-def check_fit(pair: Any, source: Source, inference: Any, batch_size: int = 128) -> None:
+def check_fit(pair: Any, source: BatchSource, inference: Any, batch_size: int = 128) -> None:
     """Raise what `fit` would raise before its first step; trains nothing, but prepares and initialises the pair.
 
     Args:
@@ -272,7 +271,7 @@ def check_fit(pair: Any, source: Source, inference: Any, batch_size: int = 128) 
         _bind(pair, source, inference, batch_size, World())
 
 
-def _bind(pair: Any, source: Source, inference: Any, batch_size: int, world: World) -> tuple[Any, Any]:
+def _bind(pair: Any, source: BatchSource, inference: Any, batch_size: int, world: World) -> tuple[Any, Any]:
     """The inference bound to the pair, which is moved, prepared and initialised; and a first batch."""
     pair.to(source.device)
     source.take_dtype(pair)
@@ -298,7 +297,7 @@ def _bind(pair: Any, source: Source, inference: Any, batch_size: int, world: Wor
     return bound, first
 
 
-def _check_features(pair: Any, source: Source) -> None:
+def _check_features(pair: Any, source: BatchSource) -> None:
     size, given = getattr(pair, "num_features", None), source.num_features
     if size is not None and given is not None and size != given:
         raise ValueError(
@@ -307,7 +306,7 @@ def _check_features(pair: Any, source: Source) -> None:
         )
 
 
-def _check_support(pair: Any, source: Source, batch_size: int) -> None:
+def _check_support(pair: Any, source: BatchSource, batch_size: int) -> None:
     """Look at every row, unless the data set is known to be bits and any bits will do: then the first are enough."""
     known_bits = source.dataset is not None and source.dataset.is_binary
     num_test = 0 if source.dataset is None else len(source.dataset.test)
@@ -340,7 +339,7 @@ def _leave_state(pair: Any, bound: Any) -> None:
         parameter.grad = None
 
 
-def _selection(settings: Settings, validation: Validation) -> Selection | None:
+def _selection(settings: Settings, validation: Validation) -> BestEpoch | None:
     """The metric that chooses the best epoch, by name or by default."""
     known = validation.names()
     name = settings.monitor
@@ -353,7 +352,7 @@ def _selection(settings: Settings, validation: Validation) -> Selection | None:
         if settings.early_stopping is not None or settings.restores_best:
             raise ValueError("early_stopping and restore_best need a metric, and this inference has none here.")
         return None
-    return Selection(name, settings.early_stopping, validation.chance.get(name, -math.inf))
+    return BestEpoch(name, settings.early_stopping, validation.chance.get(name, -math.inf))
 
 
 def _config(
@@ -361,8 +360,8 @@ def _config(
     inference: Any,
     spec: OptimizerSpec,
     settings: Settings,
-    selection: Selection | None,
-    source: Source,
+    selection: BestEpoch | None,
+    source: BatchSource,
     first: Any,
     device: torch.device,
     kept: bool,

@@ -14,9 +14,9 @@ from ppgen.pair import as_pair
 from ppgen.training.data.batch_source import from_example
 from ppgen.training.run import Run
 from ppgen.training.run_folder import checkpoint, stored
+from ppgen.training.run_folder.checkpoint import load_pair_state
 from ppgen.training.run_folder.contents import CONFIG, LAST
 from ppgen.training.run_folder.folder import recorded_inference
-from ppgen.training.steps.stepper import load_pair_state
 from ppgen.undisturbed import forked
 
 _LARGEST_BATCH = 2**30

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ppgen import inference
 from ppgen.diagnostics.calibration.latents import Latents, Sites
-from ppgen.inference.structure.layout import sites
 from ppgen.inference.structure.points import check_no_points
+from ppgen.inference.structure.traces import sites
 from ppgen.pair import AnyPair
 from ppgen.rhat import effective_sample_size
 

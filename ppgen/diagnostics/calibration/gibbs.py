@@ -11,7 +11,7 @@ from ppgen.diagnostics.calibration.draws import Drawn, drawn_by_chains
 from ppgen.diagnostics.calibration.latents import Latents
 from ppgen.distributions import BoltzmannMachine
 from ppgen.evaluation.program import examine
-from ppgen.evaluation.rows import Rows
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.kernels.machine_kernel import MachineKernel
 from ppgen.pair import AnyPair
 from ppgen.training.sampling.completion import conditioned
@@ -35,7 +35,7 @@ def drawn_by_gibbs(
         ValueError: If the pair is anything else.
         TypeError: If no kernel is made.
     """
-    if not isinstance(x, Tensor) or (found := examine(pair, Rows(x, pair)).machine) is None:
+    if not isinstance(x, Tensor) or (found := examine(pair, CheckedRows(x, pair)).machine) is None:
         raise ValueError(
             f"Gibbs chains are for models that are one Boltzmann machine (models.RBM, models.DBM); "
             f'{type(pair).__name__} is none. Use posterior="guide", or inference.HMC() for continuous latents.'

@@ -13,8 +13,9 @@ from torch import Tensor
 from ppgen import inference
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.inference.kernels.latent_density import Given
-from ppgen.inference.particles.log_weights import PARTICLES, summed_log_prob
-from ppgen.inference.structure.layout import Layout, data_frame, find_layout, sites, unmasked
+from ppgen.inference.particles.log_prob import PARTICLES, summed_log_prob
+from ppgen.inference.structure.layout import Layout, find_layout
+from ppgen.inference.structure.traces import data_frame, sites, unmasked
 from ppgen.pair import AnyPair, split_batch
 
 Latents = dict[str, Tensor]  # by site, (draws, rows, inner plates, event)

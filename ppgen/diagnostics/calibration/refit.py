@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from ppgen import inference
 from ppgen.diagnostics.calibration.draws import Drawn, guide_draws
 from ppgen.diagnostics.calibration.latents import Latents, Sites
-from ppgen.evaluation.rows import Rows
-from ppgen.inference.structure.layout import sites
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.structure.recognition import reads_data
+from ppgen.inference.structure.traces import sites
 from ppgen.pair import AnyPair, keeping_buffers, split_batch
 from ppgen.progress import progress_bar
 
@@ -85,7 +85,7 @@ def drawn_by_refits(
     """
     found = Sites(pair, x, vectorize)
     latents = {name: place.rows_first(truth[name], 1, rows)[0] for name, place in found.places.items()}
-    data = Rows(x, pair)
+    data = CheckedRows(x, pair)
     train: Any = fit_guide if refit == "svi" else refit
     kept: dict[str, list[Tensor]] = {name: [] for name in latents}
     own = guide_parameters(pair, data(0, 1))

@@ -19,11 +19,11 @@ from ppgen.diagnostics.calibration.ranks import ranks_among
 from ppgen.diagnostics.calibration.refit import Refit, check_recognition, drawn_by_refits
 from ppgen.diagnostics.calibration.result import DENSITIES, Calibration, summarise
 from ppgen.diagnostics.calibration.simulations import batch_like, simulated
-from ppgen.evaluation.rows import Rows
-from ppgen.evaluation.state import evaluating
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.kernels.machine_kernel import MachineKernel
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
+from ppgen.undisturbed import evaluating
 
 CHUNK = 10_000  # draws x rows at once
 GUIDE_SAMPLES, CHAIN_SAMPLES = 99, 500
@@ -139,7 +139,7 @@ def simulation_based_calibration(
                     check_recognition(pair, batch, other)
             kernel = posterior if isinstance(posterior, inference.HMC) else None
             drawn = drawn_by_pair(pair, batch, truth, num_simulations, kernel, settings, vectorize_particles)
-        ranks = _ranks(drawn, Rows(batch, pair), quantities or {}, chunk, generator, progress)
+        ranks = _ranks(drawn, CheckedRows(batch, pair), quantities or {}, chunk, generator, progress)
     dims = {name: [f"{name}_dim_{index}" for index in range(value.ndim - 1)] for name, value in ranks.items()}
     return summarise(
         ranks,
@@ -166,7 +166,7 @@ def _check_refit(refit: Any, posterior: Any) -> None:
 
 def _ranks(
     drawn: Drawn,
-    rows: Rows,
+    rows: CheckedRows,
     quantities: Mapping[str, Quantity],
     chunk: int,
     generator: np.random.Generator,

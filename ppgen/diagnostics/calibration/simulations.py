@@ -10,7 +10,7 @@ from torch import Tensor
 from ppgen import inference
 from ppgen.diagnostics.converters.machine_groups import MAX_EXACT_STATES
 from ppgen.evaluation.likelihood.bidirectional import simulate
-from ppgen.evaluation.rows import Rows
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.pair import AnyPair, split_batch
 from ppgen.training.data.batch_source import from_example
@@ -64,7 +64,7 @@ def batch_like(run: Any, pair: AnyPair, x: Any, count: int) -> Any:
         ValueError: If rows are needed, and there are none.
     """
     if x is not None:
-        rows = Rows(x, pair)
+        rows = CheckedRows(x, pair)
         index = torch.arange(count, device=pair.device) % len(rows)
         return _mapped(rows(0, min(len(rows), count)), lambda part: part[index])
     if "num_rows" in inspect.signature(pair.model).parameters:

@@ -9,14 +9,14 @@ import torch
 
 from ppgen import inference
 from ppgen.checks.seeding import check_seed
-from ppgen.evaluation.rows import Rows
-from ppgen.evaluation.state import evaluating
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.batch import check_features
 from ppgen.inference.structure.layout import find_layout
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.inference.structure.support import check_support
 from ppgen.pair import as_pair
 from ppgen.training.sampling.model_samples import sample
+from ppgen.undisturbed import evaluating
 
 ROWS_AT_ONCE = 2_000
 MAX_ROWS = 5_000  # of the training data, drawn at random: their mean has an error of a few hundredths of a nat
@@ -206,11 +206,11 @@ def free_energies(
 
 @torch.no_grad()
 def _free_energies(pair: Any, x: Any, max_rows: int | None, seed: int) -> np.ndarray:
-    rows = Rows(x, pair)
+    rows = CheckedRows(x, pair)
     check_features(rows(0, 1), pair)
     with evaluating(pair, seed):
         pair.prepare(rows(0, min(len(rows), ROWS_AT_ONCE)))
-        rows = Rows(x, pair)
+        rows = CheckedRows(x, pair)
         first = rows(0, min(len(rows), ROWS_AT_ONCE))
         energies = undirected_sites(pair, first)
         if not energies:

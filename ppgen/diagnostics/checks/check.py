@@ -19,7 +19,7 @@ from ppgen.evaluation.estimate import PARETO_K_LIMIT, with_error
 from ppgen.evaluation.partition.partition import enumerable
 from ppgen.evaluation.partition.sandwich import PartitionSandwich
 from ppgen.evaluation.program import examine
-from ppgen.evaluation.rows import Rows
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.pair import as_pair
 
 FAR = 0.05  # of |log p(x)|: a gap that decides between models
@@ -94,8 +94,8 @@ def check(
             raise ValueError(f"{name} must be an integer of at least {least}, got {number!r}.")
     if log_likelihood is not None:
         check_kind("log_likelihood", log_likelihood, Estimate, "an estimate of evaluation.log_likelihood")
-    program = examine(pair, Rows(x, pair))
-    every = Rows(x, pair)
+    program = examine(pair, CheckedRows(x, pair))
+    every = CheckedRows(x, pair)
     rows, some = _part(every, max_rows, seed)
     findings, details = [], dict[str, Any]()
     common: dict[str, Any] = {"seed": seed}
@@ -147,7 +147,7 @@ def check(
     return Check(subject, tuple(findings), estimate, details)
 
 
-def _part(rows: Rows, most: int | None, seed: int) -> tuple[Any, bool]:
+def _part(rows: CheckedRows, most: int | None, seed: int) -> tuple[Any, bool]:
     """The rows, or a random part of them, and whether it is a part."""
     if most is None or len(rows) <= most:
         return rows(0, len(rows)), False
@@ -303,7 +303,7 @@ def _generalisation_finding(
     pair: Any, bare: Any, train: Any, rows: Any, how: dict[str, Any], most: int | None
 ) -> Finding:
     """How much lower the bound (or log p(x) itself) of new data lies."""
-    part, _ = _part(Rows(train, bare), most, how["seed"])
+    part, _ = _part(CheckedRows(train, bare), most, how["seed"])
     seen, new = (estimate_log_likelihood(pair, each, **how) for each in (part, rows))
     gap = seen.value - new.value
     error = math.hypot(seen.data_se or 0.0, new.data_se or 0.0)

@@ -14,9 +14,9 @@ from ppgen import inference
 from ppgen.diagnostics.checks.report import Finding
 from ppgen.distributions import LayerConditional
 from ppgen.evaluation.estimate import Estimate, with_error
-from ppgen.evaluation.state import evaluating
-from ppgen.inference.structure.layout import data_frame, element_law, sites, unmasked
+from ppgen.inference.structure.traces import data_frame, element_law, sites, unmasked
 from ppgen.pair import AnyPair, split_batch
+from ppgen.undisturbed import evaluating
 
 LEAST = 1.0  # nats by which a fit must be behind
 _Z = 4.0  # standard errors from which a difference is none of chance

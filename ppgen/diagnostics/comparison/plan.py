@@ -19,7 +19,7 @@ from ppgen.diagnostics.comparison.rows import check_evaluation, check_new, rows_
 from ppgen.evaluation.likelihood.methods import METHODS
 from ppgen.inference import Estimator, Inference, NegativePhase, Objective
 from ppgen.pair import Pair, as_pair
-from ppgen.training.data.batch_source import Source, checksum_of
+from ppgen.training.data.batch_source import BatchSource, checksum_of
 from ppgen.training.environment import resolve_device
 from ppgen.training.fitting import check_fit, fit
 from ppgen.training.settings import Settings
@@ -70,7 +70,7 @@ def plan(
         settings = Settings(**{name: _setting(training, name) for name in _setting_names()}, seed=0)
         for label, value in wanted[model].items():
             pair = as_pair(seeded(factory, numbers[0]))  # a new one for each, as preparing may change it
-            source = Source(data, torch.device("cpu"), as_given=isinstance(pair, Pair))
+            source = BatchSource(data, torch.device("cpu"), as_given=isinstance(pair, Pair))
             if rows is None:
                 described = source.describe()
                 rows, what = rows_of(source, test)

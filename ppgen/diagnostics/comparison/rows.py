@@ -7,10 +7,10 @@ import torch
 
 from ppgen import datasets
 from ppgen.evaluation.likelihood.methods import check_likelihood
-from ppgen.training.data.batch_source import Source
+from ppgen.training.data.batch_source import BatchSource
 
 
-def rows_of(source: Source, test: Any) -> tuple[Any, str]:
+def rows_of(source: BatchSource, test: Any) -> tuple[Any, str]:
     """Rows to evaluate, and which they are."""
     if test is not None:
         if isinstance(test, Mapping):

@@ -15,9 +15,10 @@ from torch import Tensor
 from ppgen import inference
 from ppgen.checks.room import check_room
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
-from ppgen.inference.particles.log_weights import PARTICLES
-from ppgen.inference.structure.layout import Layout, data_factor, data_frame, find_layout, sites, unconditioned
+from ppgen.inference.particles.log_prob import PARTICLES
+from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.missing import filled
+from ppgen.inference.structure.traces import data_factor, data_frame, sites, unconditioned
 from ppgen.pair import AnyPair, split_batch
 from ppgen.trees import Group, to_array
 from ppgen.undisturbed import forked

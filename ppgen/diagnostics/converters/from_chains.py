@@ -10,11 +10,11 @@ from ppgen.diagnostics.converters.chain_draws import chain_draws
 from ppgen.diagnostics.converters.collector import CHUNK, check_counts
 from ppgen.diagnostics.converters.given_draws import GivenDraws
 from ppgen.diagnostics.converters.machine_groups import add_prior, partitions, whole_batch
-from ppgen.evaluation.rows import Rows
-from ppgen.evaluation.state import evaluating
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.pair import as_pair
 from ppgen.trees import check_labels, make_tree
+from ppgen.undisturbed import evaluating
 
 
 def from_chains(
@@ -114,7 +114,7 @@ def from_chains(
                     log_likelihood=log_likelihood,
                 )
             else:
-                collector.prior_chains(batch, Rows(x, pair)(0, 1), held.values if prior else None)
+                collector.prior_chains(batch, CheckedRows(x, pair)(0, 1), held.values if prior else None)
         if held.conditioned and prior:
             left_out = add_prior(collector, batch, energies, sampler, seed + 1) + left_out
         if not held.conditioned:

@@ -15,7 +15,7 @@ from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, pl
 from ppgen.diagnostics.converters.given_draws import Substitute
 from ppgen.inference.kernels.draws_of_chains import batch_dims
 from ppgen.inference.kernels.pyro_kernel import PyroKernel
-from ppgen.inference.structure.layout import sites
+from ppgen.inference.structure.traces import sites
 from ppgen.trees import Group, check_labels, make_tree, to_array
 from ppgen.undisturbed import device_of, forked
 

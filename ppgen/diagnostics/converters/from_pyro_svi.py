@@ -8,10 +8,10 @@ from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.converters.collector import CHUNK, Collector, check_counts
 from ppgen.diagnostics.converters.machine_groups import add_prior, partitions, whole_batch
-from ppgen.evaluation.state import evaluating
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.pair import as_pair
 from ppgen.trees import check_labels, check_sample_dims, make_tree
+from ppgen.undisturbed import evaluating
 
 
 def from_pyro_svi(

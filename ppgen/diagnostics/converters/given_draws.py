@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ppgen.diagnostics.converters.collector import Collector, latents, log_density
 from ppgen.distributions import UndirectedDistribution
-from ppgen.inference.structure.layout import Layout, find_layout, sites, unconditioned, undirected_law
+from ppgen.inference.structure.layout import Layout, find_layout
+from ppgen.inference.structure.traces import sites, unconditioned, undirected_law
 from ppgen.trees import to_array
 
 

@@ -8,11 +8,11 @@ from ppgen import inference
 from ppgen.diagnostics.converters.collector import Collector
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation import log_partition as estimate_log_partition
-from ppgen.evaluation.rows import Rows
-from ppgen.evaluation.state import evaluating
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.batch import check_features
 from ppgen.inference.structure.support import check_support
 from ppgen.pair import AnyPair
+from ppgen.undisturbed import evaluating
 
 MAX_EXACT_STATES = 2**16  # machines up to this size are enumerated unasked, in about a second
 
@@ -23,12 +23,12 @@ def whole_batch(pair: AnyPair, x: Any) -> Any:
     Raises:
         ValueError: If the data are wrong or outside the support of their law.
     """
-    rows = Rows(x, pair)
+    rows = CheckedRows(x, pair)
     batch = rows(0, len(rows))
     check_features(batch, pair)
     with evaluating(pair):
         pair.prepare(batch)
-    rows = Rows(x, pair)  # parameters made at the first run decide the dtype
+    rows = CheckedRows(x, pair)  # parameters made at the first run decide the dtype
     batch = rows(0, len(rows))
     with evaluating(pair):
         check_support(pair, batch)

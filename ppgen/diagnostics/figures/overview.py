@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from ppgen.checks.seeding import check_seed
 from ppgen.diagnostics.figures.curves import curve
 from ppgen.diagnostics.mosaic import DPI, as_images, columns_for, draw_rows, limits_of, within_unit
-from ppgen.evaluation.rows import Rows
-from ppgen.evaluation.state import evaluating
-from ppgen.inference.structure.layout import sites, unconditioned
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.structure.machine_sites import undirected_sites
+from ppgen.inference.structure.traces import sites, unconditioned
 from ppgen.pair import as_pair, split_batch
+from ppgen.undisturbed import evaluating
 
 _LOGGER = logging.getLogger(__name__)
 COLUMNS = 8
@@ -240,7 +240,7 @@ def _panels(
 
 def _reconstruct(pair: Any, x: Any, num_samples: int, seed: int) -> tuple[Tensor, Tensor]:
     """Observed values and the mean of their law, averaged over draws of the guide."""
-    rows = Rows(x, pair)
+    rows = CheckedRows(x, pair)
     batch = rows(0, len(rows))
     with evaluating(pair):
         pair.prepare(batch)

@@ -11,14 +11,12 @@ from torch import Tensor
 from ppgen import inference as inference_module
 from ppgen.checks.seeding import check_seed
 from ppgen.diagnostics.gradients.reference import exact_gradient, reference_for
-from ppgen.diagnostics.gradients.statistics import MAX_BATCHES, Draws, draw_in_batches, statistics
-from ppgen.evaluation.rows import Rows
-from ppgen.evaluation.state import evaluating
+from ppgen.diagnostics.gradients.statistics import MAX_BATCHES, GradientDraws, draw_in_batches, statistics
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference import Inference, Objective
 from ppgen.inference.structure.layout import find_layout
-from ppgen.modes import keeping_modes
 from ppgen.pair import AnyPair, as_pair, keeping_buffers
-from ppgen.undisturbed import forked
+from ppgen.undisturbed import evaluating, forked, keeping_modes
 
 LEAST_DRAWS = 20
 SIGNIFICANT = 1e-4  # p-value below which a bias is called one
@@ -110,7 +108,7 @@ def compare_estimators(
         raise TypeError(f"objective must be an objective such as inference.ELBO(), got {objective!r}.")
     pair = as_pair(pair)
     labelled = _labelled(inferences, pair)
-    rows = Rows(x, pair)
+    rows = CheckedRows(x, pair)
     batch = rows(0, len(rows))
     num_data = len(rows) if num_data is None else num_data
     with evaluating(pair):
@@ -121,7 +119,7 @@ def compare_estimators(
     references = {name: reference_for(each, objective) for name, each in labelled.items()}
     bound = {name: each.bind(pair, batch, num_data) for name, each in labelled.items()}  # all errors come now
     found: dict[str, list[list[float]]] = {}
-    known: list[tuple[Inference, Draws]] = []
+    known: list[tuple[Inference, GradientDraws]] = []
     told = []
     for index, (name, each) in enumerate(bound.items()):
         wanted = references[name]
@@ -131,7 +129,7 @@ def compare_estimators(
             with step_mode(pair, seed, 2 * index + 1):
                 exact = exact_gradient(pair, batch, wanted.objective, layout, num_data)
                 if exact is not None:
-                    held = Draws({b: _flat(exact, names)[None] for b, names in blocks.items()}, {}, 0)
+                    held = GradientDraws({b: _flat(exact, names)[None] for b, names in blocks.items()}, {}, 0)
                 else:
                     draw = drawing(wanted.bind(pair, batch, num_data), batch, warmup_steps)
                     held = draw_in_batches(draw, blocks, count, num_batches)
@@ -278,7 +276,7 @@ def _flat(gradient: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
     return torch.cat([gradient[name].detach().reshape(-1) for name in names]).cpu()
 
 
-def _told(reference: Inference, held: Draws) -> str:
+def _told(reference: Inference, held: GradientDraws) -> str:
     if held.num_draws == 0:
         return f"{inference_module.describe(reference).partition(', estimator')[0]}, enumerated"
     return f"{inference_module.describe(reference)}, {held.num_draws} draws"

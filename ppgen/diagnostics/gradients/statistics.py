@@ -12,7 +12,7 @@ _ROUNDING = 100  # machine epsilons, relative to the length of the gradient, tha
 
 
 @dataclass(frozen=True)
-class Draws:
+class GradientDraws:
     """Draws of a gradient in batches.
 
     Attributes:
@@ -28,7 +28,7 @@ class Draws:
 
 def draw_in_batches(
     draw: Callable[[], Mapping[str, Tensor]], blocks: Mapping[str, Sequence[str]], num_draws: int, num_batches: int
-) -> Draws:
+) -> GradientDraws:
     """Draws of a gradient, of which the means of batches and the variance within them are kept.
 
     Args:
@@ -57,7 +57,7 @@ def draw_in_batches(
             mean = sums[block] / size
             means[block].append(first[block] + mean.to(first[block]))
             variances[block].append((squares[block] - size * mean.square().sum().cpu()).clamp(min=0) / (size - 1))
-    return Draws(
+    return GradientDraws(
         {block: torch.stack(each).cpu() for block, each in means.items()},
         {block: torch.stack(each) for block, each in variances.items()},
         size * num_batches,

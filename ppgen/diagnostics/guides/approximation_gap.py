@@ -14,10 +14,10 @@ from ppgen.diagnostics.guides.importance_weights import percent
 from ppgen.evaluation import Estimate, log_likelihood
 from ppgen.evaluation.estimate import with_error
 from ppgen.evaluation.program import Program, examine
-from ppgen.evaluation.rows import Rows
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.kernels.hmc import HMC
-from ppgen.inference.structure.layout import element_law
 from ppgen.inference.structure.points import check_no_points
+from ppgen.inference.structure.traces import element_law
 from ppgen.pair import as_pair
 from ppgen.training.stages.refine import check_settings, refine
 
@@ -179,8 +179,8 @@ def approximation_gap(
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
     pair = as_pair(pair)
-    _check_sites(examine(pair, Rows(x, pair)))
-    rows = Rows(x, pair)  # parameters made at the first run decide the dtype
+    _check_sites(examine(pair, CheckedRows(x, pair)))
+    rows = CheckedRows(x, pair)  # parameters made at the first run decide the dtype
     seeds = np.random.SeedSequence(seed).generate_state(2)
     estimate = log_likelihood(
         pair,

@@ -12,10 +12,10 @@ from ppgen.diagnostics.guides.advice import Latents, latents_of, weights_advice
 from ppgen.evaluation import Estimate, log_likelihood
 from ppgen.evaluation.estimate import PARETO_K_LIMIT, with_error
 from ppgen.evaluation.program import examine
-from ppgen.evaluation.rows import Rows
-from ppgen.evaluation.state import evaluating
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.structure.layout import find_layout
 from ppgen.pair import AnyPair, as_pair
+from ppgen.undisturbed import evaluating
 
 LEAST_PARTICLES = 100  # a tail of twenty draws; with fewer the limit below is under 0.5, and k is mostly noise
 
@@ -172,7 +172,7 @@ def importance_weights(
             f"got {num_particles!r}."
         )
     pair = as_pair(pair)
-    _check_latents(pair, Rows(x, pair))
+    _check_latents(pair, CheckedRows(x, pair))
     estimate = log_likelihood(
         pair,
         x,
@@ -196,7 +196,7 @@ def importance_weights(
         coords={pair.plate: np.arange(len(found["ess"]))},
         attrs={"model": type(pair).__name__, "num_particles": num_particles, "seed": seed},
     )
-    latents = latents_of(examine(pair, Rows(x, pair), chunk))
+    latents = latents_of(examine(pair, CheckedRows(x, pair), chunk))
     return ImportanceWeights(dataset, estimate, num_particles, pareto_limit(num_particles), latents)
 
 
@@ -234,7 +234,7 @@ def percent(share: float) -> str:
     return ">99%" if 0.995 < share < 1 else f"{100 * share:.0f}%"
 
 
-def _check_latents(pair: AnyPair, rows: Rows) -> None:
+def _check_latents(pair: AnyPair, rows: CheckedRows) -> None:
     batch = rows(0, 1)
     try:
         with evaluating(pair):

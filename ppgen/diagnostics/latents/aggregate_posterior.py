@@ -11,10 +11,12 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from ppgen.evaluation.rows import Rows
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.kernels.latent_density import Given
-from ppgen.inference.particles.log_weights import PARTICLES, LogWeights, drawn_log_prob
-from ppgen.inference.structure.layout import Layout, data_frame, sites
+from ppgen.inference.particles.log_prob import PARTICLES, drawn_log_prob
+from ppgen.inference.particles.log_weights import LogWeights
+from ppgen.inference.structure.layout import Layout
+from ppgen.inference.structure.traces import data_frame, sites
 from ppgen.pair import AnyPair, split_batch
 
 AT_ONCE = 20_000  # draws x rows whose log-densities are evaluated at once: with 200 latents 32 MiB in double precision
@@ -22,7 +24,7 @@ SMALLEST = 1e-16  # squared nats; a variance below it is that of rounding
 
 
 @dataclass
-class Draws:
+class GuideSamples:
     """Draws of the aggregated posterior: of some rows, or some of each row.
 
     Args:
@@ -81,7 +83,13 @@ class Decomposition:
 
 
 def decompose(
-    pair: AnyPair, rows: Rows, draws: Draws, divergence: float, divergence_se: float, *, vectorize: bool = True
+    pair: AnyPair,
+    rows: CheckedRows,
+    draws: GuideSamples,
+    divergence: float,
+    divergence_se: float,
+    *,
+    vectorize: bool = True,
 ) -> Decomposition:
     r"""Split the mean divergence of the posterior of each datum.
 
@@ -132,7 +140,7 @@ def _covariance(first: Tensor, second: Tensor) -> float:
 
 
 def log_aggregate(
-    pair: AnyPair, rows: Rows, layout: Layout, values: Mapping[str, Tensor], *, vectorize: bool = True
+    pair: AnyPair, rows: CheckedRows, layout: Layout, values: Mapping[str, Tensor], *, vectorize: bool = True
 ) -> Tensor:
     """log q(z) of draws by site, (draws, inner plates..., event...), the mean being over all rows: (draws,), nats."""
     number = len(next(iter(values.values())))

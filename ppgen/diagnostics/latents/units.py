@@ -11,7 +11,7 @@ from ppgen import inference
 from ppgen.checks.arguments import check_number
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
-from ppgen.diagnostics.latents.aggregate_posterior import Decomposition, Draws, decompose
+from ppgen.diagnostics.latents.aggregate_posterior import Decomposition, GuideSamples, decompose
 from ppgen.diagnostics.latents.moments import Moments, SiteMoments
 from ppgen.diagnostics.latents.report import LatentUnits
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
@@ -19,11 +19,11 @@ from ppgen.evaluation import Estimate
 from ppgen.evaluation.likelihood.given_partitions import partitions_of
 from ppgen.evaluation.partition.partition import enumerable
 from ppgen.evaluation.program import Program, examine
-from ppgen.evaluation.rows import Rows
-from ppgen.evaluation.state import evaluating
-from ppgen.inference.structure.layout import base_law
+from ppgen.evaluation.rows import CheckedRows
+from ppgen.inference.structure.traces import base_law
 from ppgen.pair import AnyPair, as_pair
 from ppgen.trees import check_labels
+from ppgen.undisturbed import evaluating
 
 CHUNK = 10_000  # draws x rows at once
 
@@ -104,12 +104,12 @@ def latent_units(
     check_number("threshold", threshold, "be positive and finite", lambda number: number > 0)
     check_labels(dims=dims)
     pair = as_pair(pair)
-    rows = Rows(x, pair)
+    rows = CheckedRows(x, pair)
     if len(rows) < 2:
         raise ValueError(f"x must hold at least two rows, over which the activity varies; got {len(rows)}.")
     program = examine(pair, rows, chunk)
     _check_sites(program)
-    rows = Rows(x, pair)  # parameters made at the first run decide the dtype
+    rows = CheckedRows(x, pair)  # parameters made at the first run decide the dtype
     partitions = _partitions(pair, rows, program.energies, log_partition)
     values = {site: 0.0 if each is None else each.value for site, each in partitions.items()}
     errors = {site: 0.0 if each is None else each.se for site, each in partitions.items()}
@@ -143,11 +143,11 @@ def latent_units(
     return LatentUnits(dataset, tuple(name for name, each in moments.sites.items() if each.binary))
 
 
-def _spread(num_rows: int, number: int, num_samples: int, program: Program) -> Draws:
+def _spread(num_rows: int, number: int, num_samples: int, program: Program) -> GuideSamples:
     """Where draws of the aggregated posterior come from: all rows alike, or as many of them by chance."""
     if num_rows > number:
-        return Draws(program.layout, torch.randperm(num_rows)[:number], 1)
-    return Draws(program.layout, torch.arange(num_rows), max(1, min(number // num_rows, num_samples)))
+        return GuideSamples(program.layout, torch.randperm(num_rows)[:number], 1)
+    return GuideSamples(program.layout, torch.arange(num_rows), max(1, min(number // num_rows, num_samples)))
 
 
 def _dataset(
@@ -190,7 +190,7 @@ def _dataset(
 
 
 def _partitions(
-    pair: AnyPair, rows: Rows, energies: dict[str, LayeredEnergy], given: Any
+    pair: AnyPair, rows: CheckedRows, energies: dict[str, LayeredEnergy], given: Any
 ) -> dict[str, Estimate | None]:
     """log Z by undirected site, None where it is not known."""
     own = [site for site, energy in energies.items() if energy.batch_shape]

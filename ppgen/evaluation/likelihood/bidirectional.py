@@ -20,15 +20,16 @@ from ppgen.evaluation.estimate import with_error
 from ppgen.evaluation.likelihood.importance import PerDatum, summarise
 from ppgen.evaluation.likelihood.latent_annealing import check_annealing, check_start, forward, prepared, reverse
 from ppgen.evaluation.program import examine
-from ppgen.evaluation.rows import Rows
-from ppgen.evaluation.state import evaluating
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.annealing.annealing import make_betas
 from ppgen.inference.kernels.hmc import HMC
 from ppgen.inference.kernels.latent_density import LatentDensity, Start
-from ppgen.inference.structure.layout import data_frame, find_layout, sites, unconditioned
+from ppgen.inference.structure.layout import find_layout
 from ppgen.inference.structure.machine_sites import undirected_sites
+from ppgen.inference.structure.traces import data_frame, sites, unconditioned
 from ppgen.pair import AnyPair, as_pair, split_batch
 from ppgen.progress import progress_bar
+from ppgen.undisturbed import evaluating
 
 NUM_DATA = 100
 CHUNK_CPU, CHUNK_GPU = 2_000, 100_000  # chains at once, as for importance sampling
@@ -145,7 +146,7 @@ def bdmc(
                 'Monte Carlo. Use evaluation.log_partition(pair, method="ais") or "exact".'
             )
         x, truth = simulate(pair, num_data, like)
-        rows = Rows(x, pair)
+        rows = CheckedRows(x, pair)
         layout = examine(pair, rows).layout
         check_start(layout, start)
         if layout.scaled:
@@ -261,7 +262,7 @@ def _check(pair: AnyPair, num_data: int | None, like: Any, chunk: Any) -> int:
         if "num_rows" not in inspect.signature(pair.model).parameters:
             raise ValueError(f"like is needed to simulate data of a {type(pair).__name__}: a batch of num_data rows.")
         return NUM_DATA if num_data is None else num_data
-    given = len(Rows(like, pair))
+    given = len(CheckedRows(like, pair))
     if given < 2 or num_data not in (None, given):
         wanted = "at least 2" if num_data is None else f"num_data={num_data}"
         raise ValueError(f"like must have {wanted} rows, got {given}.")

@@ -10,7 +10,7 @@ import torch
 from ppgen import inference
 from ppgen.evaluation.likelihood.importance import PerDatum
 from ppgen.inference.engine.plan import planned
-from ppgen.inference.estimators.guide_draws import Draws
+from ppgen.inference.estimators.guide_draws import GuideDraws
 from ppgen.inference.structure.layout import Layout
 from ppgen.pair import AnyPair
 
@@ -59,7 +59,7 @@ def bounds(
             parts = []
             for first in range(0, num_particles, chunk):
                 count = min(chunk, num_particles - first)
-                with Draws(plan):
+                with GuideDraws(plan):
                     parts.append(inference.log_weights(pair, rows(start, stop), count, layout=layout).local.double())
             weights = torch.cat(parts)
             found[0, start:stop] = weights.mean(0).cpu().numpy()

@@ -23,13 +23,13 @@ from ppgen.evaluation.likelihood.latent_annealing import annealed, check_anneali
 from ppgen.evaluation.likelihood.methods import check_arguments, choose
 from ppgen.evaluation.likelihood.reverse_annealing import ANNEALING_MODEL, raised
 from ppgen.evaluation.program import examine
-from ppgen.evaluation.rows import Rows
-from ppgen.evaluation.state import evaluating
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.annealing.annealing import make_betas
 from ppgen.inference.kernels.hmc import HMC
 from ppgen.inference.structure.machine_sites import base_mean, undirected_sites
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
+from ppgen.undisturbed import evaluating
 
 # Log-weights at once: with 784 features an activation takes 6 MiB and 0.3 GiB.
 CHUNK_CPU, CHUNK_GPU = 2_000, 100_000
@@ -141,9 +141,9 @@ def log_likelihood(
     seed = check_seed(seed)
     pair = as_pair(pair)
     check_arguments(method, num_particles, chunk, compile)
-    rows = Rows(x, pair)
+    rows = CheckedRows(x, pair)
     program = examine(pair, rows, chunk)
-    rows = Rows(x, pair) if rows.dtype is None else rows  # parameters made at the first run decide the dtype
+    rows = CheckedRows(x, pair) if rows.dtype is None else rows  # parameters made at the first run decide the dtype
     chosen = choose(method, program, len(rows))
     chunk = chunk or (CHUNK_GPU if is_accelerator(pair.device) else CHUNK_CPU)
     options = {"num_chains": num_chains, "betas": betas, "seed": seed, "progress": progress, "x": rows(0, 1)}

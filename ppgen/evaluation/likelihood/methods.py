@@ -10,7 +10,7 @@ from ppgen.evaluation.likelihood.hidden_layers import hidden_states
 from ppgen.evaluation.likelihood.latent_annealing import check_annealing
 from ppgen.evaluation.partition.partition import ADAPTIVE, enumerable
 from ppgen.evaluation.program import Program, examine
-from ppgen.evaluation.rows import Rows
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.annealing.annealing import make_betas
 from ppgen.inference.structure.layout import MEAN_FIELD
 from ppgen.inference.structure.points import check_no_points
@@ -47,7 +47,7 @@ def check_likelihood(
     pair = as_pair(pair)
     check_arguments(method, num_particles, None, "auto")
     check_annealing(num_chains, "prior", None)
-    rows = Rows(x, pair)
+    rows = CheckedRows(x, pair)
     program = examine(pair, rows)
     chosen = choose(method, program, len(rows))
     if not (isinstance(betas, str) and betas == ADAPTIVE) or chosen in ("annealing", "hidden annealing", "raise"):

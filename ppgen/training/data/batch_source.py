@@ -13,13 +13,13 @@ from ppgen.checks.arrays import TorchData, as_tensor, checked_array, is_array, p
 from ppgen.datasets.dataset import drawn
 from ppgen.datasets.rows import is_mapped
 from ppgen.devices import free_memory, is_accelerator
-from ppgen.training.data.lazy_batch import Selection
+from ppgen.training.data.lazy_batch import LazyBatch
 from ppgen.training.data.streaming import Mapped, Stream, held, is_stored, num_bytes, pieces
 
 Batch = Tensor | tuple[Any, ...] | dict[str, Any]
 
 
-class Source:
+class BatchSource:
     """Rows for training and validation, on the device and in the precision of the pair.
 
     Data that fit on an accelerator are held there, each array as one tensor. Training rows that are not held in
@@ -99,7 +99,7 @@ class Source:
         grey = rows[0].to(self.device, non_blocking=True)
         return self._place(grey if self.dataset.train_probabilities is None else drawn(grey, generator))
 
-    def selection(self, index: Tensor, generator: torch.Generator | None = None) -> Selection | None:
+    def selection(self, index: Tensor, generator: torch.Generator | None = None) -> LazyBatch | None:
         """Training rows `index`, to be gathered where they are used; None if they are read from elsewhere.
 
         What its `batch` gives is what the method `batch` would.
@@ -107,7 +107,7 @@ class Source:
         if self.streamed:
             return None
         grey = self.dataset is not None and self.dataset.train_probabilities is not None
-        return Selection(self._train_leaves(), index, grey, generator, self._place, self._assembled)
+        return LazyBatch(self._train_leaves(), index, grey, generator, self._place, self._assembled)
 
     def _assembled(self, leaves: list[Tensor]) -> Batch:
         return leaves[0] if self.dataset is not None else _like(self.tensors, leaves)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ppgen.training.data.batch_source import Source
+from ppgen.training.data.batch_source import BatchSource
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def explaining_lone_rows(pair: Any, num_rows: int, batch_size: int) -> Iterator[
         ) from error
 
 
-def check_last_batch(pair: Any, source: Source, batch_size: int) -> None:
+def check_last_batch(pair: Any, source: BatchSource, batch_size: int) -> None:
     """Run a pair with batch normalisation on one row if the last batch of an epoch will have one.
 
     Raises:

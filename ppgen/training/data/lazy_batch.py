@@ -10,7 +10,7 @@ from ppgen.datasets.dataset import drawn
 from ppgen.graphs.threefry import make_key, uniforms
 
 
-class Selection:
+class LazyBatch:
     """Rows of tensors that lie on the device, gathered at once or, in a compiled step, where they are used.
 
     Args:

@@ -9,7 +9,7 @@ MINIMISED = ("free_energy_gap",)
 
 
 @dataclass
-class Selection:
+class BestEpoch:
     """Best epoch so far by one metric.
 
     Args:

@@ -9,19 +9,19 @@ from typing import Any
 from torch import Tensor
 
 from ppgen.training.environment import peak_memory
-from ppgen.training.epochs.best_epoch import Selection
+from ppgen.training.epochs.best_epoch import BestEpoch
 from ppgen.training.epochs.callbacks import Callback, Event
 from ppgen.training.epochs.divergence import DivergenceError, Snapshot, explain
 from ppgen.training.epochs.progress import Progress
 from ppgen.training.epochs.signals import GracefulStop
 from ppgen.training.epochs.validation import Validation
 from ppgen.training.run import Run
-from ppgen.training.run_folder.checkpoint import prefixed, section
+from ppgen.training.run_folder.checkpoint import load_pair_state, pair_state, prefixed, section
 from ppgen.training.run_folder.contents import LAST
 from ppgen.training.run_folder.folder import RunFolder
 from ppgen.training.run_folder.shards import joined, shared
 from ppgen.training.settings import Settings
-from ppgen.training.steps.stepper import Stepper, load_pair_state, pair_state
+from ppgen.training.steps.stepper import Stepper
 
 _CHECK_EVERY = 100  # steps between two looks for NaN, each of which waits for the device
 _TICK = 0.2  # seconds between two movements of the progress bar
@@ -46,7 +46,7 @@ class Loop:
         run: Run,
         stepper: Stepper,
         validation: Validation,
-        selection: Selection | None,
+        selection: BestEpoch | None,
         settings: Settings,
         folder: RunFolder | None,
         callbacks: Sequence[Callback],

@@ -9,9 +9,9 @@ from torch import Tensor
 from ppgen import inference
 from ppgen.distributions import BaseRatePath
 from ppgen.distributions.machines.layered_energy import EVEN
-from ppgen.inference.structure.layout import data_frame, sites
 from ppgen.inference.structure.machine_sites import base_mean, undirected_sites
 from ppgen.inference.structure.support import takes_bits
+from ppgen.inference.structure.traces import data_frame, sites
 from ppgen.training.data.batch_source import Batch
 
 

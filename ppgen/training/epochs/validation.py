@@ -10,12 +10,11 @@ from torch import Tensor
 
 from ppgen import seeds
 from ppgen.inference.negative_phases.online_partition import summary
-from ppgen.modes import keeping_modes
 from ppgen.rhat import effective_sample_size, split_rhat
-from ppgen.training.data.batch_source import Batch, Source, chunks, fixed_subset, rows
+from ppgen.training.data.batch_source import Batch, BatchSource, chunks, fixed_subset, rows
 from ppgen.training.epochs.undirected_metrics import undirected_metrics
 from ppgen.training.processes.world import World
-from ppgen.undisturbed import forked
+from ppgen.undisturbed import forked, keeping_modes
 
 _FRACTION = 10  # validation rows are at most this part of the training rows: a tenth of the cost, or less
 _LEAST = 50  # but at least so many under a negative phase, where one bit of each row is looked at
@@ -43,7 +42,7 @@ class Validation:
         self,
         pair: Any,
         bound: Any,
-        source: Source,
+        source: BatchSource,
         batch_size: int,
         steps_per_epoch: int,
         world: World | None = None,

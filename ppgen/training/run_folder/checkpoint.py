@@ -158,3 +158,31 @@ def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
         found.update(f"\n{name!r} {value.dtype} {tuple(value.shape)}\n".encode())
         found.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
+
+
+def pair_state(pair: Any) -> dict[str, Tensor]:
+    """Parameters and buffers of a pair.
+
+    Raises:
+        ValueError: If a module keeps other state, which a file without pickling cannot hold.
+    """
+    state = pair.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                f"The pair's state {name!r} is a {type(value).__name__}; only tensors can be saved. "
+                "Register it as a buffer."
+            )
+    return dict(state)
+
+
+def load_pair_state(pair: Any, state: Mapping[str, Tensor]) -> None:
+    """Put weights into a pair.
+
+    Raises:
+        ValueError: If names or shapes are not those of the pair.
+    """
+    try:
+        pair.load_state_dict(dict(state))
+    except RuntimeError as error:
+        raise ValueError(f"The saved weights are not those of this pair: {error}") from error

@@ -12,8 +12,8 @@ from ppgen.distributions import BoltzmannMachine, BoltzmannMarginal, Categorical
 from ppgen.distributions.machines.layered_energy import EVEN, ODD
 from ppgen.distributions.machines.samplers import dispersed_draw
 from ppgen.inference.kernels.gibbs_chains import gibbs_chains
-from ppgen.inference.structure.layout import base_law, data_frame, sites
 from ppgen.inference.structure.machine_sites import CollectSites
+from ppgen.inference.structure.traces import base_law, data_frame, sites
 from ppgen.pair import AnyPair
 from ppgen.progress import progress_bar
 from ppgen.rhat import UnitMoments, split_rhat, worst_rhat

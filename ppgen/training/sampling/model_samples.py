@@ -22,16 +22,14 @@ from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.machines.samplers import base_rate_draw, dispersed_draw
 from ppgen.inference.batch import as_batch
 from ppgen.inference.kernels.gibbs_chains import gibbs_chains
-from ppgen.inference.negative_phases.negative_phase import replace_law
-from ppgen.inference.structure.layout import data_frame, unconditioned, undirected_law
-from ppgen.inference.structure.layout import sites as sites_of
-from ppgen.modes import keeping_modes
+from ppgen.inference.structure.traces import data_frame, replace_law, unconditioned, undirected_law
+from ppgen.inference.structure.traces import sites as sites_of
 from ppgen.pair import as_pair, split_batch
 from ppgen.progress import progress_bar
 from ppgen.rhat import UnitMoments, split_rhat, worst_rhat
 from ppgen.training.data.batch_source import from_example
 from ppgen.training.sampling.completion import as_rows, complete
-from ppgen.undisturbed import forked
+from ppgen.undisturbed import forked, keeping_modes
 
 _CHAINS = "{site}.chains"  # name of persistent chains in the state that an inference leaves
 

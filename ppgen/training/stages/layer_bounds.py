@@ -13,9 +13,8 @@ from ppgen.distributions.machines.base_rate_path import BaseRatePath
 from ppgen.distributions.machines.enumeration import exact_log_partition
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.inference.annealing.annealing import anneal, make_betas
-from ppgen.modes import keeping_modes
 from ppgen.training.data.batch_source import fixed_subset
-from ppgen.undisturbed import forked
+from ppgen.undisturbed import forked, keeping_modes
 
 EXACT_STATES = 2**16  # of the smaller side, up to which log Z is summed: a second at 500 units on the other
 _ROWS = 200  # rows weighed at once

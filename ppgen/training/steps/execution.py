@@ -11,7 +11,7 @@ from torch import nn
 from ppgen.graphs.compiler import in_a_line
 from ppgen.inference import StepResult
 from ppgen.training.data.batch_source import Batch
-from ppgen.training.data.lazy_batch import Selection
+from ppgen.training.data.lazy_batch import LazyBatch
 from ppgen.training.steps.traced_step import TracedStep, UntraceableError
 from ppgen.training.steps.updates import Update
 
@@ -71,7 +71,7 @@ class Execution:
         self._declined = False  # to compile the present stage of the negative phase
         self._phases: Any = None  # of the step before, if they follow a schedule
 
-    def step(self, batch: Batch | Selection, remaining: int, usual: bool = True) -> StepResult:
+    def step(self, batch: Batch | LazyBatch, remaining: int, usual: bool = True) -> StepResult:
         """One step; compiled steps gather a selection themselves.
 
         Args:
@@ -105,7 +105,7 @@ class Execution:
             self._consider(batch, remaining)
         return result
 
-    def begin_epoch(self, batch: Batch | Selection) -> None:
+    def begin_epoch(self, batch: Batch | LazyBatch) -> None:
         """Compare the graph with the program, unless that was done a moment ago.
 
         Args:
@@ -114,7 +114,7 @@ class Execution:
         if self.stage == "eager" or self._unchecked < CHECK_STEPS:
             return
         self._unchecked = 0
-        difference = self.traced.check(batch.preview() if isinstance(batch, Selection) else batch)
+        difference = self.traced.check(batch.preview() if isinstance(batch, LazyBatch) else batch)
         if difference is not None:
             self._give_up(
                 f"The traced step no longer agrees with the program: {difference}. Python state that changes between "
@@ -131,8 +131,8 @@ class Execution:
         """Stage, and what was measured: seconds of a step in each way, of tracing and of compiling."""
         return {"stage": self.stage, "step_seconds": dict(self.step_seconds), **self.costs}
 
-    def _execute(self, batch: Batch | Selection) -> StepResult:
-        if isinstance(batch, Selection) and not (self.stage == "compiled" and self.traced.gathers(batch)):
+    def _execute(self, batch: Batch | LazyBatch) -> StepResult:
+        if isinstance(batch, LazyBatch) and not (self.stage == "compiled" and self.traced.gathers(batch)):
             batch = batch.batch()
         if self.stage == "eager":
             return self.bound.step(batch)
@@ -143,7 +143,7 @@ class Execution:
             self._give_up(f"A batch of another shape cannot be traced, so training goes on eagerly: {error}.")
             return self.bound.step(batch)
 
-    def _consider(self, batch: Batch | Selection, remaining: int) -> None:
+    def _consider(self, batch: Batch | LazyBatch, remaining: int) -> None:
         # The first one in a new way warms up; of the others the shortest, as what else the machine does only adds.
         self.step_seconds[self.stage] = min(self._times[1:])
         self._times.clear()
@@ -157,7 +157,7 @@ class Execution:
         else:
             self.stage, self.settled = fastest, True
 
-    def _compile_stage(self, batch: Batch | Selection, remaining: int) -> None:
+    def _compile_stage(self, batch: Batch | LazyBatch, remaining: int) -> None:
         """Make machine code for a stage of the negative phase that has none, if the steps in it win that back."""
         if self.traced.has_code(batch):
             return
@@ -169,10 +169,10 @@ class Execution:
         if not self._declined:
             self._go("compiled", batch)
 
-    def _go(self, stage: str, batch: Batch | Selection) -> None:
+    def _go(self, stage: str, batch: Batch | LazyBatch) -> None:
         start = self.clock()
         try:
-            self.traced.graph(batch.preview() if isinstance(batch, Selection) else batch)
+            self.traced.graph(batch.preview() if isinstance(batch, LazyBatch) else batch)
         except UntraceableError as error:
             self._give_up(f"The step cannot be traced, so training runs eagerly: {error}.")
             return

@@ -11,10 +11,10 @@ from ppgen.devices import is_accelerator, wide
 from ppgen.inference import StepResult
 from ppgen.memory import keep_freed_memory
 from ppgen.training.data import batch_source as batches
-from ppgen.training.data.batch_source import Batch, Source
-from ppgen.training.data.lazy_batch import Selection
+from ppgen.training.data.batch_source import Batch, BatchSource
+from ppgen.training.data.lazy_batch import LazyBatch
 from ppgen.training.processes.world import World
-from ppgen.training.run_folder.checkpoint import prefixed, section
+from ppgen.training.run_folder.checkpoint import load_pair_state, pair_state, prefixed, section
 from ppgen.training.steps.execution import Compile, Execution
 from ppgen.training.steps.optimizers import OptimizerSpec, load_optimizer_state, optimizer_state
 from ppgen.training.steps.updates import make_update
@@ -49,7 +49,7 @@ class Stepper:
         self,
         pair: Any,
         bound: Any,
-        source: Source,
+        source: BatchSource,
         spec: OptimizerSpec,
         *,
         total_steps: int,
@@ -120,7 +120,7 @@ class Stepper:
             return self.source.along(self.order, self.position * self.batch_size, self.batch_size, self.generator)
         return self.source.batch("train", self.world.share(self._index()), self.generator)
 
-    def _selection(self) -> Selection | None:
+    def _selection(self) -> LazyBatch | None:
         """The same rows, left to be gathered in the step; None where they are read from elsewhere."""
         return self.source.selection(self.world.share(self._index()), self.generator)
 
@@ -236,31 +236,3 @@ class Stepper:
             own = self.world.seed(self.seed, "resumed", self.step, device.type)
             random[device.type] = torch.Generator(device=device).manual_seed(own).get_state()
         set_random_state(random, device)
-
-
-def pair_state(pair: Any) -> dict[str, Tensor]:
-    """Parameters and buffers of a pair.
-
-    Raises:
-        ValueError: If a module keeps other state, which a file without pickling cannot hold.
-    """
-    state = pair.state_dict()
-    for name, value in state.items():
-        if not isinstance(value, Tensor):
-            raise ValueError(
-                f"The pair's state {name!r} is a {type(value).__name__}; only tensors can be saved. "
-                "Register it as a buffer."
-            )
-    return dict(state)
-
-
-def load_pair_state(pair: Any, state: Mapping[str, Tensor]) -> None:
-    """Put weights into a pair.
-
-    Raises:
-        ValueError: If names or shapes are not those of the pair.
-    """
-    try:
-        pair.load_state_dict(dict(state))
-    except RuntimeError as error:
-        raise ValueError(f"The saved weights are not those of this pair: {error}") from error

@@ -21,7 +21,7 @@ from ppgen.graphs.products import products_in_bfloat16
 from ppgen.inference import StepResult
 from ppgen.pair import keeping_buffers
 from ppgen.training.data.batch_source import Batch
-from ppgen.training.data.lazy_batch import Selection
+from ppgen.training.data.lazy_batch import LazyBatch
 from ppgen.training.steps.updates import Update
 from ppgen.undisturbed import device_of, forked
 
@@ -70,23 +70,23 @@ class TracedStep:
         self.graphs: dict[Key, Graph] = {}
         self.num_traces = 0
 
-    def __call__(self, batch: Batch | Selection, compiled: bool = False) -> StepResult:
+    def __call__(self, batch: Batch | LazyBatch, compiled: bool = False) -> StepResult:
         """Value and gradients of a batch; the state of the bound inference moves on.
 
         Args:
             batch: Rows of data; the first of a shape is traced. A selection only if `gathers` says so.
             compiled: Whether to run the compiled graph, where there is one for this shape.
         """
-        graph = self.graphs[self._key(batch)] if isinstance(batch, Selection) else self.graph(batch)
+        graph = self.graphs[self._key(batch)] if isinstance(batch, LazyBatch) else self.graph(batch)
         updated = False
         if compiled and graph.updates and self.update is not None and self.update.settings() != graph.settings:
             self.update = None  # a momentum that the user changes: from now on the optimiser steps beside the graph
             self.compile(batch)
-        if compiled and graph.compiled is not None and graph.gathers == isinstance(batch, Selection):
+        if compiled and graph.compiled is not None and graph.gathers == isinstance(batch, LazyBatch):
             value, gradients, moved = graph.compiled(*self._inputs(graph, batch))
             updated = graph.updates
         else:
-            gathered = batch.batch() if isinstance(batch, Selection) else batch
+            gathered = batch.batch() if isinstance(batch, LazyBatch) else batch
             value, gradients, moved = self._run(graph.products, graph, gathered)
         self.bound.carry(dict(zip(graph.state, moved, strict=True)), 1)
         return StepResult(value, {} if updated else dict(zip(graph.gradients, gradients, strict=True)), updated)
@@ -104,23 +104,23 @@ class TracedStep:
             self.num_traces += 1
         return self.graphs[key]
 
-    def has_code(self, batch: Batch | Selection) -> bool:
+    def has_code(self, batch: Batch | LazyBatch) -> bool:
         """Whether there is machine code for batches of this shape and the present negative phases."""
         graph = self.graphs.get(self._key(batch))
         return graph is not None and graph.compiled is not None
 
-    def gathers(self, selection: Selection) -> bool:
+    def gathers(self, selection: LazyBatch) -> bool:
         """Whether there is a compiled graph for batches of this shape that gathers its rows itself."""
         graph = self.graphs.get(self._key(selection))
         return graph is not None and graph.compiled is not None and graph.gathers
 
-    def compile(self, batch: Batch | Selection) -> None:
+    def compile(self, batch: Batch | LazyBatch) -> None:
         """Let Inductor turn the graph for batches of this shape into machine code; nothing moves.
 
         From a selection, the machine code gathers rows and draws their bits itself.
         """
-        graph = self.graph(batch.preview() if isinstance(batch, Selection) else batch)
-        graph.gathers = isinstance(batch, Selection)
+        graph = self.graph(batch.preview() if isinstance(batch, LazyBatch) else batch)
+        graph.gathers = isinstance(batch, LazyBatch)
         # The optimiser makes its state in a step of its own, so a graph compiled before that leaves it out.
         graph.updates = self.update is not None and self.update.ready(graph.gradients)
         graph.settings = {} if self.update is None else self.update.settings()
@@ -140,11 +140,11 @@ class TracedStep:
         ):
             values, state, leaves, slots, numbers = inputs
             # Rows of a selection are all the data, and gathered before anything is written.
-            rows = leaves if isinstance(batch, Selection) else _copies(leaves)
+            rows = leaves if isinstance(batch, LazyBatch) else _copies(leaves)
             run(_copies(values), _copies(state), rows, _copies(slots), numbers)
         graph.compiled = run
 
-    def _program(self, graph: Graph, batch: Batch | Selection) -> Callable[..., Any]:
+    def _program(self, graph: Graph, batch: Batch | LazyBatch) -> Callable[..., Any]:
         """The step, after gathering its rows and followed by the update of the parameters if those are part of it."""
         position = {name: index for index, name in enumerate(self.parameters)}
         reached = [position[name] for name in graph.gradients]
@@ -156,7 +156,7 @@ class TracedStep:
             slots: list[list[Tensor]],
             numbers: list[Tensor],
         ) -> Any:
-            if isinstance(batch, Selection):
+            if isinstance(batch, LazyBatch):
                 leaves = _flatten(batch.gather(leaves))
             value, gradients, moved = graph.module(values, state, leaves)
             if not self.bound.normalised and not self.faithful:
@@ -170,7 +170,7 @@ class TracedStep:
 
         return program
 
-    def _inputs(self, graph: Graph, batch: Batch | Selection, dry: bool = False) -> list[Any]:
+    def _inputs(self, graph: Graph, batch: Batch | LazyBatch, dry: bool = False) -> list[Any]:
         """Arguments of a compiled graph; counters and generators move on unless it is for a dry run."""
         state = self.bound.state
         slots: list[list[Tensor]] = []
@@ -179,7 +179,7 @@ class TracedStep:
             slots = self.update.slots(graph.gradients)
             numbers = [torch.ones(3, dtype=torch.float64) if dry else self.update.numbers(graph.gradients)]
         values = [parameter.detach() for parameter in self.parameters.values()]
-        leaves = batch.inputs(dry) if isinstance(batch, Selection) else _flatten(batch)
+        leaves = batch.inputs(dry) if isinstance(batch, LazyBatch) else _flatten(batch)
         return [values, [state[name] for name in graph.state], leaves, slots, numbers]
 
     def _run(self, run: Callable[..., Any], graph: Graph, batch: Batch) -> Any:
@@ -212,8 +212,8 @@ class TracedStep:
                 return f"the gradient of {name!r} differs"
         return None
 
-    def _key(self, batch: Batch | Selection) -> Key:
-        if isinstance(batch, Selection):
+    def _key(self, batch: Batch | LazyBatch) -> Key:
+        if isinstance(batch, LazyBatch):
             shapes = batch.shapes()
         else:
             shapes = tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in _flatten(batch))
@@ -310,8 +310,8 @@ def _close(first: Tensor, second: Tensor) -> bool:
     return bool((first - second).abs().max() <= tolerance * scale + 1e-12)
 
 
-def _device(batch: Batch | Selection) -> torch.device:
-    return device_of(batch.leaves if isinstance(batch, Selection) else batch)
+def _device(batch: Batch | LazyBatch) -> torch.device:
+    return device_of(batch.leaves if isinstance(batch, LazyBatch) else batch)
 
 
 def _flatten(batch: Batch) -> list[Tensor]:

@@ -12,7 +12,7 @@ from torch import nn
 import ppgen
 from ppgen import diagnostics, inference, models
 from ppgen.diagnostics.gradients.reference import exact_gradient, reference_for
-from ppgen.diagnostics.gradients.statistics import Draws, draw_in_batches, statistics
+from ppgen.diagnostics.gradients.statistics import GradientDraws, draw_in_batches, statistics
 from ppgen.inference.structure.layout import find_layout
 from ppgen.testing.enumeration import enumerated
 
@@ -260,6 +260,6 @@ def test_draws_in_batches_keep_mean_and_variance_of_large_numbers() -> None:
     """Catches squares that cancel where the mean is far larger than the spread."""
     values = iter(1e4 + torch.linspace(-1, 1, 40, dtype=torch.float64)[torch.randperm(40)])
     found = draw_in_batches(lambda: {"a": next(values).reshape(1)}, {"a": ["a"]}, 40, 10)
-    assert isinstance(found, Draws) and found.num_draws == 40
+    assert isinstance(found, GradientDraws) and found.num_draws == 40
     assert float(found.means["a"].mean()) == pytest.approx(1e4, abs=1e-9)
     assert 0.05 < float(found.variances["a"].mean()) < 0.8

@@ -11,7 +11,7 @@ from pyro import poutine
 import ppgen
 from ppgen import evaluation, inference, models
 from ppgen.evaluation.likelihood.bidirectional import simulate
-from ppgen.evaluation.state import evaluating
+from ppgen.undisturbed import evaluating
 
 KERNEL = inference.HMC(num_steps=5)
 

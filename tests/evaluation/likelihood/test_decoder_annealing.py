@@ -10,8 +10,8 @@ import torch
 import ppgen
 from ppgen import evaluation, inference, models
 from ppgen.evaluation.likelihood import latent_annealing as decoder_annealing
-from ppgen.evaluation.state import evaluating
 from ppgen.inference.annealing.annealing import make_betas
+from ppgen.undisturbed import evaluating
 
 BETAS = [0.0, 0.05, 0.2, 0.6, 1.0]  # short and uneven, so that weights are far from constant
 CHAINS = 4000

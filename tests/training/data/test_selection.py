@@ -9,7 +9,7 @@ from torch import Tensor
 
 import ppgen
 from ppgen import datasets, models
-from ppgen.training.data.batch_source import Source
+from ppgen.training.data.batch_source import BatchSource
 
 GREY = torch.rand(50, 12, generator=torch.Generator().manual_seed(0))
 
@@ -22,7 +22,7 @@ GREY = torch.rand(50, 12, generator=torch.Generator().manual_seed(0))
 @pytest.mark.parametrize("dtype", [None, torch.float64])
 def test_gathered_rows_are_those_of_the_batch(data, dtype) -> None:
     """Catches rows, types or an order of tensors that differ between a batch and the selection of the same rows."""
-    source = Source(data, torch.device("cpu"))
+    source = BatchSource(data, torch.device("cpu"))
     source.dtype = dtype
     index = torch.tensor([7, 3, 49, 0])
     selection = source.selection(index)
@@ -42,7 +42,7 @@ def _tensors(batch) -> list[Tensor]:
 def test_bits_are_drawn_anew_with_the_probabilities_of_the_rows() -> None:
     """Catches a key that stays, bits of other rows, and a dry run or a preview that uses up the generator."""
     data = datasets.load(GREY.numpy(), binarize="dynamic")
-    source = Source(data, torch.device("cpu"))
+    source = BatchSource(data, torch.device("cpu"))
     generator = torch.Generator().manual_seed(3)
     index = torch.arange(data.num_train)
     selection = source.selection(index, generator)
@@ -60,7 +60,7 @@ def test_bits_are_drawn_anew_with_the_probabilities_of_the_rows() -> None:
 
 def test_a_share_of_the_rows_is_laid_out_like_any_other() -> None:
     """Catches machine code that is refused its input, because a process takes every second row of an index."""
-    source = Source(GREY, torch.device("cpu"))
+    source = BatchSource(GREY, torch.device("cpu"))
     selection = source.selection(torch.arange(10)[1::2])
     assert selection is not None
     assert all(each.is_contiguous() for each in selection.inputs())
@@ -73,7 +73,7 @@ def test_rows_read_from_disk_are_no_selection(tmp_path) -> None:
 
     np.save(tmp_path / "rows.npy", GREY.round().numpy())
     mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
-    assert Source(datasets.load(mapped), torch.device("cpu")).selection(torch.arange(3)) is None
+    assert BatchSource(datasets.load(mapped), torch.device("cpu")).selection(torch.arange(3)) is None
 
 
 def test_a_compiled_run_on_dynamic_data_resumes(tmp_path) -> None:

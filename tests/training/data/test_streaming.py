@@ -20,7 +20,7 @@ from ppgen import datasets, evaluation, models, seeds
 from ppgen.datasets.rows import Rows, is_mapped
 from ppgen.training.data import batch_source as batches
 from ppgen.training.data import streaming
-from ppgen.training.data.batch_source import Source
+from ppgen.training.data.batch_source import BatchSource
 from ppgen.training.data.streaming import Mapped, Stream
 
 _RANDOM = np.random.default_rng(5)
@@ -203,7 +203,7 @@ def test_the_next_batches_are_read_while_a_step_runs():
 def test_a_stream_starts_anew_where_it_is_asked_to(monkeypatch):
     """Catches a batch of the place before: after a divergence the same batch is taken again, and an epoch later another
     order may be a tensor at the same address."""
-    source = Source((torch.zeros(40),), torch.device("cpu"))
+    source = BatchSource((torch.zeros(40),), torch.device("cpu"))
     source.tensors = (_Watched(),)
     first, second = torch.randperm(40), torch.randperm(40)
     for order, start, size in [(first, 0, 8), (first, 8, 8), (first, 8, 8), (second, 16, 8), (second, 24, 4)]:
@@ -258,7 +258,7 @@ def test_batches_are_the_same_whether_they_lie_on_the_device_or_not(kind, room, 
         "mixed": lambda: (mapped, torch.arange(90)),
     }[kind]()
     alone = kind == "tensor"
-    reference, source = Source(given, torch.device("cpu"), alone), Source(given, device, alone)
+    reference, source = BatchSource(given, torch.device("cpu"), alone), BatchSource(given, device, alone)
     fits = device.type != "cpu" and room > 0
     assert source.streamed == ((device.type != "cpu" and not fits) or (kind in ("mapped", "mixed") and not fits))
     order = torch.randperm(source.num_train)

@@ -7,8 +7,8 @@ import torch
 
 import ppgen
 from ppgen import datasets, inference, models
-from ppgen.training.data.batch_source import Source
-from ppgen.training.epochs.best_epoch import Selection
+from ppgen.training.data.batch_source import BatchSource
+from ppgen.training.epochs.best_epoch import BestEpoch
 from ppgen.training.epochs.validation import Validation
 
 _DIGITS = datasets.load("digits", binarize="threshold")
@@ -20,7 +20,7 @@ def _fit(pair, data, how, **options):
 
 def test_a_selection_minimises_gaps_and_ignores_nan():
     """Catches a free-energy gap that is maximised, and a NaN that becomes the best for ever."""
-    gap, value = Selection("free_energy_gap"), Selection("valid_value", patience=2)
+    gap, value = BestEpoch("free_energy_gap"), BestEpoch("valid_value", patience=2)
     for epoch, number in enumerate([math.nan, 3.0, 1.0, 2.0, math.nan], 1):
         gap.update({"epoch": epoch, "free_energy_gap": number})
         value.update({"epoch": epoch, "valid_value": number})
@@ -44,7 +44,7 @@ def test_the_error_of_a_pseudo_likelihood_is_that_of_its_rows():
     run = _fit(models.RBM(64, 8), _DIGITS, inference.PCD(num_chains=20), epochs=1)
     bound = inference.PCD(num_chains=20)
     bound = inference.resolve(bound, run.pair).bind(run.pair, _DIGITS.train[:100], 100)
-    source = Source(_DIGITS, torch.device("cpu"))
+    source = BatchSource(_DIGITS, torch.device("cpu"))
     whole, parts = (Validation(run.pair, bound, source, size, 10) for size in (1000, 60))
     parts.valid_rows, parts.train_rows = whole.valid_rows, whole.train_rows
     for validation in (whole, parts):
@@ -57,7 +57,7 @@ def test_the_error_of_a_pseudo_likelihood_is_that_of_its_rows():
 
 def test_an_epoch_below_chance_is_not_the_best():
     """Catches an error that does not count, one that excuses anything, and patience that ends below chance."""
-    selection = Selection("value", patience=2, chance=-10.0)
+    selection = BestEpoch("value", patience=2, chance=-10.0)
     assert not selection.update({"epoch": 1, "value": -1e5}, 1e6) and selection.epoch is None
     assert not selection.update({"epoch": 2, "value": -19.8}, 0.5) and selection.epoch is None
     assert selection.waited == 0 and selection.value == -19.8

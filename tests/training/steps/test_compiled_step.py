@@ -16,7 +16,7 @@ from ppgen import inference, models
 from ppgen.graphs.passes import functional, simplify
 from ppgen.graphs.products import products_in_bfloat16
 from ppgen.inference.structure.collapse import collapsed
-from ppgen.inference.structure.layout import sites
+from ppgen.inference.structure.traces import sites
 from ppgen.training.steps import traced_step
 from ppgen.training.steps.traced_step import TracedStep
 from ppgen.training.steps.updates import Update, make_update
