@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ppgen.diagnostics import compare_inferences
     from ppgen.pair import GenerativeModel, Pair
     from ppgen.registry import register
-    from ppgen.training import Run, fit, load, sample  # type: ignore[no-redef]
+    from ppgen.training import Run, fit, load, sample
 
 _SUBPACKAGES = (
     "datasets",

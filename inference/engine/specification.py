@@ -13,7 +13,7 @@ from ppgen.inference.baselines.recorded_modules import MODULE, module_config, re
 from ppgen.inference.estimators.estimator import BySite, Estimator
 from ppgen.inference.negative_phases.negative_phase import NegativePhase
 from ppgen.inference.objectives.objective import Objective
-from ppgen.inference.pyro_loss import PyroLoss
+from ppgen.inference.pyro_loss import PyroLoss, engine
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,8 @@ class Inference(PyroLoss):
         Raises:
             ValueError: If the combination is not legal for the pair; the message names the site.
         """
-        from ppgen.inference.engine.bound_inference import BoundInference
-
-        return BoundInference(self, pair, batch, num_data)
+        bound, _ = engine()
+        return bound(self, pair, batch, num_data)
 
 
 def resolve(inference: Any, pair: Any) -> Inference:

@@ -1,12 +1,13 @@
 """Kernels of Boltzmann machines as Pyro runs them: `pyro.infer.MCMC(kernel.to_pyro(), ...)`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pyro.infer.mcmc.mcmc_kernel import MCMCKernel
 from torch import Tensor
 
-from ppgen.inference.kernels.machine_kernel import MachineKernel
+if TYPE_CHECKING:
+    from ppgen.inference.kernels.machine_kernel import MachineKernel
 
 
 class PyroKernel(MCMCKernel):
@@ -19,7 +20,7 @@ class PyroKernel(MCMCKernel):
         num_chains: Chains that move together; with more than one, values are (num_chains, batch..., units).
     """
 
-    def __init__(self, kernel: MachineKernel[Any], num_chains: int = 1) -> None:
+    def __init__(self, kernel: "MachineKernel[Any]", num_chains: int = 1) -> None:
         self.kernel, self.num_chains = kernel, num_chains
         self.transforms: dict[str, Any] = {}  # values are what they are: nothing is unconstrained
         self._state: Any = None

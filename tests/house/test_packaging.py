@@ -54,7 +54,7 @@ def built(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sources() -> set[str]:
-    """The modules and the marker as the wheel must hold them: ppgen/models/variational/vae.py for models/variational/vae.py."""
+    """The modules and the marker as the wheel must hold them: ppgen/models/vae.py for models/vae.py."""
     found = {"ppgen/py.typed"}
     for folder in ("ppgen", "models", "inference"):
         for path in (ROOT / folder).rglob("*.py"):

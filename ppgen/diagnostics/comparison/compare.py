@@ -173,7 +173,7 @@ def _leave(results: list[Any], attrs: Mapping[str, Any], folder: Any) -> Any:
 
     table = comparison_table.assemble(results, attrs)
     if folder is not None:
-        from ppgen.diagnostics.figures.overview import comparison
+        from ppgen.diagnostics.comparison.figure import comparison
         from ppgen.diagnostics.mosaic import DPI
         from ppgen.training.run_folder.checkpoint import replacing
 

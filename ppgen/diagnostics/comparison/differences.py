@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ppgen.evaluation.estimate import rounded, with_error
+
 LEVEL = 0.95
 
 
@@ -86,3 +88,27 @@ def difference(
     if count > 1:
         square += float(t.ppf(above, count - 1)) ** 2 * float(found.var(ddof=1)) / count
     return Difference(float(found.mean()), math.sqrt(square), count)
+
+
+MANY = 0.1  # share of rows with a high k-hat from which the mean itself is doubtful
+
+
+def seed_means(values: np.ndarray) -> np.ndarray:
+    """Means over the last dimension of what is there; NaN where nothing is."""
+    there = np.isfinite(values)
+    counts = there.sum(-1)
+    return np.where(counts > 0, np.where(there, values, 0.0).sum(-1) / np.maximum(counts, 1), np.nan)
+
+
+def seed_error(values: np.ndarray) -> float:
+    """Standard error over seeds; NaN with fewer than two."""
+    there = values[np.isfinite(values)]
+    return float(there.std(ddof=1) / math.sqrt(len(there))) if len(there) > 1 else math.nan
+
+
+def shown(values: np.ndarray) -> str:
+    """Mean over seeds with its standard error, if there are seeds enough for one."""
+    mean, error = float(seed_means(values)), seed_error(values)
+    if math.isnan(mean):
+        return "-"
+    return rounded(mean, error) if math.isnan(error) else with_error(mean, error)

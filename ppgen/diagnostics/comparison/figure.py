@@ -31,7 +31,7 @@ def comparison(found: Any) -> Any:
     """
     from matplotlib.figure import Figure
 
-    from ppgen.diagnostics.comparison.table import seed_error, seed_means
+    from ppgen.diagnostics.comparison.differences import seed_error, seed_means
 
     panels: list[tuple[str, list[tuple[str, np.ndarray]]]] = []
     order = list(map(str, found.inference.values))

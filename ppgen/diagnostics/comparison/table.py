@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ppgen.diagnostics.comparison.differences import Difference, difference
-from ppgen.evaluation.estimate import PARETO_K_LIMIT, rounded, with_error
+from ppgen.diagnostics.comparison.differences import Difference, difference, seed_means
+from ppgen.evaluation.estimate import PARETO_K_LIMIT
 
 DIMENSIONS = ("model", "inference", "seed")
 UNITS = {
@@ -39,7 +39,6 @@ MEANING = {
 }
 WORDS = ("kind", "method", "notes", "error")
 POINTWISE = "log_likelihood_pointwise"
-MANY = 0.1  # share of rows with a high k-hat from which the mean itself is doubtful
 
 
 class Comparison(xr.Dataset):
@@ -120,27 +119,6 @@ class Comparison(xr.Dataset):
         """Label of the inference with the highest mean log-likelihood over seeds; None if every cell failed."""
         means = seed_means(self.sel(model=model)["log_likelihood"].values)
         return None if np.isnan(means).all() else str(self.inference.values[int(np.nanargmax(means))])
-
-
-def seed_means(values: np.ndarray) -> np.ndarray:
-    """Means over the last dimension of what is there; NaN where nothing is."""
-    there = np.isfinite(values)
-    counts = there.sum(-1)
-    return np.where(counts > 0, np.where(there, values, 0.0).sum(-1) / np.maximum(counts, 1), np.nan)
-
-
-def seed_error(values: np.ndarray) -> float:
-    """Standard error over seeds; NaN with fewer than two."""
-    there = values[np.isfinite(values)]
-    return float(there.std(ddof=1) / math.sqrt(len(there))) if len(there) > 1 else math.nan
-
-
-def shown(values: np.ndarray) -> str:
-    """Mean over seeds with its standard error, if there are seeds enough for one."""
-    mean, error = float(seed_means(values)), seed_error(values)
-    if math.isnan(mean):
-        return "-"
-    return rounded(mean, error) if math.isnan(error) else with_error(mean, error)
 
 
 def assemble(results: Sequence[tuple[tuple[str, str, int], Mapping[str, Any]]], attrs: Mapping[str, Any]) -> Comparison:

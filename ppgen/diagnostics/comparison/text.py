@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.diagnostics.comparison.table import MANY, seed_means, shown
+from ppgen.diagnostics.comparison.differences import MANY, seed_means, shown
 
 _HEADS = ("log p(x) ± se", "kind", "gradient variance", "k-hat > 0.7", "R-hat", "seconds", "peak MiB", "seeds")
 

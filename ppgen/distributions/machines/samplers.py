@@ -1,6 +1,7 @@
 """Samplers that can be attached to a Boltzmann machine: exact enumeration and block Gibbs."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Size, Tensor
@@ -8,8 +9,15 @@ from torch import Size, Tensor
 from ppgen.checks.arguments import check_count
 from ppgen.distributions.machines.enumeration import exact_probabilities, smaller_side_states
 from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.machines.undirected import Sampler
 from ppgen.distributions.units.layer_draws import draw_layers
+
+
+class Sampler(Protocol):
+    """Draws joint states of a machine; attached to a distribution by `with_sampler`."""
+
+    def __call__(self, energy: LayeredEnergy, shape: Size) -> tuple[Tensor, Tensor]:
+        """Values of the even and of the odd side, each of shape `shape + (units of the side,)`."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -11,15 +11,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
-
-
-class Sampler(Protocol):
-    """Draws joint states of a machine; attached to a distribution by `with_sampler`."""
-
-    def __call__(self, energy: LayeredEnergy, shape: Size) -> tuple[Tensor, Tensor]:
-        """Values of the even and of the odd side, each of shape `shape + (units of the side,)`."""
-        ...
-
+from ppgen.distributions.machines.samplers import Sampler, resolve_sampler
 
 Surrogate = Callable[["UndirectedDistribution", Tensor], Tensor]
 
@@ -154,8 +146,6 @@ class UndirectedDistribution(TorchDistribution):
 
     def with_sampler(self, sampler: "Sampler | str") -> "UndirectedDistribution":
         """The same law with a sampler attached: `"exact"` (enumeration), or a `Sampler` such as `GibbsSampler`."""
-        from ppgen.distributions.machines.samplers import resolve_sampler
-
         return self._copy(sampler=resolve_sampler(sampler))
 
     def log_prob(self, value: Tensor) -> Tensor:
