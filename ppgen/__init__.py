@@ -6,7 +6,7 @@ Everything is imported when it is first used, so that `import ppgen` costs littl
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from ppgen.version import __version__
 
 if TYPE_CHECKING:
     from ppgen import datasets, diagnostics, distributions, evaluation, inference, models, nn, training

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ppgen
 from ppgen import evaluation
 from ppgen.commands import COMMANDS
 from ppgen.commands.data import data_of_run, data_options, rows_of
@@ -20,6 +19,7 @@ from ppgen.evaluation.partition.partition import enumerable
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.training.environment import resolve_device
 from ppgen.training.run_folder import checkpoint
+from ppgen.version import __version__
 
 EVALUATION = "evaluation.json"
 _ANNEALING = ("num_chains", "betas", "seed")
@@ -105,7 +105,7 @@ def write(run: Any, data: Dataset, split: str, estimates: Mapping[str, Estimate]
         "split": split,
         "epoch": run.state.get("epoch"),
         "step": run.state.get("step"),
-        "ppgen": ppgen.__version__,
+        "ppgen": __version__,
         "estimates": {name: estimate.to_dict() for name, estimate in estimates.items()},
         **({} if check is None else {"check": check.to_dict()}),
     }

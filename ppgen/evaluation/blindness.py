@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ppgen.distributions.machines.base_rate_path import BaseRatePath
 from ppgen.distributions.machines.samplers import dispersed_draw
-from ppgen.evaluation.likelihood.importance import PerDatum
+from ppgen.evaluation.per_datum import PerDatum
 
 SAME_WEIGHT = 1e-9  # nats; what the weights of runs that went through the same states differ by
 ALL_ALIKE = (

@@ -8,25 +8,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ppgen import inference as inferences
-from ppgen import registry, seeds
+from ppgen import registry
 from ppgen.checks.arguments import check_kind
 from ppgen.checks.switches import check_switches
 from ppgen.inference.schedules import warn_of_unfinished
-from ppgen.inference.structure.support import check_support
 from ppgen.pair import Pair, as_pair
 from ppgen.training import environment
-from ppgen.training.data.batch_source import BatchSource, chunks, example
-from ppgen.training.data.last_batch import check_last_batch, explaining_lone_rows
+from ppgen.training.binding import bind_pair, check_features, leave_state
+from ppgen.training.data.batch_source import BatchSource, example
+from ppgen.training.data.last_batch import check_last_batch
 from ppgen.training.epochs.best_epoch import BestEpoch
 from ppgen.training.epochs.callbacks import Callback, CSVLog, Event, TensorBoardLog
 from ppgen.training.epochs.loop import Loop
 from ppgen.training.epochs.progress import Progress
 from ppgen.training.epochs.validation import Validation
 from ppgen.training.processes import world as processes
-from ppgen.training.processes.world import World
 from ppgen.training.run import Run, told_of_points
 from ppgen.training.run_folder import checkpoint
 from ppgen.training.run_folder.contents import METRICS, TENSORBOARD
@@ -183,7 +182,7 @@ def fit(
         )
     own_inference = world.sharded(inference)
     source = BatchSource(data, where, as_given=isinstance(pair, Pair))
-    _check_features(pair, source)
+    check_features(pair, source)
     steps_per_epoch = settings.steps_per_epoch(source.num_train)
     with ExitStack() as stack:
         kept = None if folder is None else stack.enter_context(RunFolder(folder, resume, world))
@@ -192,7 +191,7 @@ def fit(
         environment.reset_peak_memory(where)
         stack.enter_context(keeping_modes(pair))
         pair.train()
-        bound, first = _bind(pair, source, own_inference, batch_size, world)
+        bound, first = bind_pair(pair, source, own_inference, batch_size, world)
         if not drop_last and settings.total_steps(steps_per_epoch) >= steps_per_epoch:
             check_last_batch(pair, source, batch_size)
         stepper = Stepper(
@@ -237,7 +236,7 @@ def fit(
             bar,
         )
         last = None if kept is None else kept.begin(config)
-        stack.callback(_leave_state, pair, bound)
+        stack.callback(leave_state, pair, bound)
         if last is not None:
             loop.resume(*last)
         pair.initialised = True
@@ -251,92 +250,6 @@ def fit(
             bar.start(stepper.step)
         loop.train()
         return run
-
-
-def check_fit(pair: Any, source: BatchSource, inference: Any, batch_size: int = 128) -> None:
-    """Raise what `fit` would raise before its first step; trains nothing, but prepares and initialises the pair.
-
-    Args:
-        pair: A pair that is made for this.
-        source: The data, on the CPU.
-        inference: The whole inference.
-        batch_size: Rows of a batch.
-
-    Raises:
-        ValueError: If data and pair do not fit, or the inference is not sound for this pair.
-    """
-    _check_features(pair, source)
-    with forked(source.device, 0), keeping_modes(pair):
-        pair.train()
-        _bind(pair, source, inference, batch_size, World())
-
-
-def _bind(pair: Any, source: BatchSource, inference: Any, batch_size: int, world: World) -> tuple[Any, Any]:
-    """The inference bound to the pair, which is moved, prepared and initialised; and a first batch."""
-    pair.to(source.device)
-    source.take_dtype(pair)
-    if source.dataset is not None:
-        pair.look_at(source.dataset)
-        if not pair.initialised:
-            pair.initialise(source.dataset)
-    index = torch.arange(min(batch_size, source.num_train))
-    first = source.batch("train", index, seeds.generator(0, "first batch"))
-    with explaining_lone_rows(pair, len(index), batch_size):
-        pair.prepare(first)
-    source.take_dtype(pair)  # parameters made at the first call decide
-    first = source.batch("train", index, seeds.generator(0, "first batch"))
-    if not any(parameter.requires_grad for parameter in pair.parameters()):
-        raise ValueError(
-            f"{type(pair).__name__} has no parameter to train: model and guide made none, or all are frozen."
-        )
-    world.broadcast([*pair.parameters(), *pair.buffers()])
-    own = source.batch("train", world.share(index), seeds.generator(0, "first batch"))
-    bound = inference.bind(pair, own, source.num_train)
-    _check_support(pair, source, batch_size)
-    _go_on_from(pair.inference_state or {}, bound, own, source.device, world)
-    return bound, first
-
-
-def _check_features(pair: Any, source: BatchSource) -> None:
-    size, given = getattr(pair, "num_features", None), source.num_features
-    if size is not None and given is not None and size != given:
-        raise ValueError(
-            f"data must have {size} features, as {type(pair).__name__} does; got {given} ({source.describe()}). "
-            f"Build the model for {given} features, or give other data."
-        )
-
-
-def _check_support(pair: Any, source: BatchSource, batch_size: int) -> None:
-    """Look at every row, unless the data set is known to be bits and any bits will do: then the first are enough."""
-    known_bits = source.dataset is not None and source.dataset.is_binary
-    num_test = 0 if source.dataset is None else len(source.dataset.test)
-    for split, count in (("train", source.num_train), ("valid", source.num_valid), ("test", num_test)):
-        for index in chunks(torch.arange(count), max(batch_size, 1000)):
-            if check_support(pair, source.batch(split, index), first_row=int(index[0])) and known_bits:
-                return
-
-
-def _go_on_from(left: dict[str, Tensor], bound: Any, batch: Any, device: torch.device, world: World) -> None:
-    """Take over chains of an earlier fit if this inference has chains of the same names and shapes.
-
-    A fit that ended left the chains of all processes, one that was interrupted those of this process.
-    """
-    if not left:
-        return
-    with forked(device):
-        bound.step(batch)  # makes a state; parameters stay as they are
-    shapes = {name: value.shape for name, value in bound.state.items()}
-    same = [
-        state for state in (left, world.own(left)) if {name: value.shape for name, value in state.items()} == shapes
-    ]
-    bound.load_state({name: value.to(device, copy=True) for name, value in same[0].items()} if same else {})
-
-
-def _leave_state(pair: Any, bound: Any) -> None:
-    state = {name: value.detach().clone() for name, value in bound.state.items()}
-    pair.inference_state = state or None
-    for parameter in pair.parameters():
-        parameter.grad = None
 
 
 def _selection(settings: Settings, validation: Validation) -> BestEpoch | None:

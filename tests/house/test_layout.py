@@ -5,13 +5,10 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
+from layout import GATE, ROOT, SETUP, modules, tracked_files
 
-ROOT = Path(__file__).parents[2]
-SETUP = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-FOLDERS = {"ppgen": ROOT / "ppgen", "ppgen.models": ROOT / "models", "ppgen.inference": ROOT / "inference"}
 LONGEST_FILE = 400
 
 # Which parts of ppgen a part may import, also inside functions. Whatever is not named here is the base.
@@ -30,20 +27,6 @@ ALLOWED = {
     "testing": LIBRARY,
     "cli": LIBRARY | {"testing"},
 }
-# Names every part, for its lazy attributes.
-GATE = "ppgen"
-
-
-def modules() -> dict[str, Path]:
-    """Dotted name -> file of every module of the package, each file once, whether or not there are links."""
-    found = {}
-    for package, folder in FOLDERS.items():
-        for path in sorted(folder.rglob("*.py")):
-            parts = path.relative_to(folder).with_suffix("").parts
-            if package == "ppgen" and parts[0] in ("models", "inference"):
-                continue
-            found[".".join((package, *parts)).removesuffix(".__init__")] = path
-    return found
 
 
 def part_of(module: str) -> str:
@@ -82,14 +65,6 @@ def layering_faults(module: str, source: str) -> list[str]:
             if there not in ("base", here) and there not in ALLOWED[here]:
                 faults.append(f"{module}:{line} ({here}) may not import {name} ({there})")
     return faults
-
-
-def tracked_files() -> list[Path]:
-    """The files that the repository holds; all that lie here where this is no checkout."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode:
-        pytest.skip("not a git checkout")
-    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
 
 def test_layers() -> None:
@@ -168,13 +143,13 @@ def test_no_hosts_or_machine_paths() -> None:
 
 def test_version_stands_in_one_place() -> None:
     """Catches a version written a second time, which the next release would forget."""
-    version = re.search(r'^__version__ = "(.+)"$', (ROOT / "ppgen/__init__.py").read_text(), re.MULTILINE)
-    assert version, "ppgen/__init__.py must hold the literal __version__"
+    version = re.search(r'^__version__ = "(.+)"$', (ROOT / "ppgen/version.py").read_text(), re.MULTILINE)
+    assert version, "ppgen/version.py must hold the literal __version__"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["dynamic"] == ["version"] and "version" not in project
-    assert SETUP["dynamic"]["version"] == {"attr": "ppgen.__version__"}
+    assert SETUP["dynamic"]["version"] == {"attr": "ppgen.version.__version__"}
     again = [module for module, path in modules().items() if re.search(r"__version__\s*=", path.read_text())]
-    assert again == ["ppgen"]
+    assert again == ["ppgen.version"]
     assert f"## [{version[1]}]" in (ROOT / "CHANGELOG.md").read_text()
 
 

@@ -19,9 +19,10 @@ from ppgen.diagnostics.comparison.rows import check_evaluation, check_new, rows_
 from ppgen.evaluation.likelihood.methods import METHODS
 from ppgen.inference import Estimator, Inference, NegativePhase, Objective
 from ppgen.pair import Pair, as_pair
+from ppgen.training.binding import check_fit
 from ppgen.training.data.batch_source import BatchSource, checksum_of
 from ppgen.training.environment import resolve_device
-from ppgen.training.fitting import check_fit, fit
+from ppgen.training.fitting import fit
 from ppgen.training.settings import Settings
 from ppgen.training.steps.optimizers import resolve_optimizer
 

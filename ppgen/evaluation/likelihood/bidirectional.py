@@ -17,8 +17,9 @@ from ppgen.checks.switches import check_switches
 from ppgen.devices import is_accelerator
 from ppgen.evaluation.effective import delta_error
 from ppgen.evaluation.estimate import with_error
-from ppgen.evaluation.likelihood.importance import PerDatum, summarise
+from ppgen.evaluation.likelihood.importance import summarise
 from ppgen.evaluation.likelihood.latent_annealing import check_annealing, check_start, forward, prepared, reverse
+from ppgen.evaluation.per_datum import PerDatum
 from ppgen.evaluation.program import examine
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.annealing.annealing import make_betas

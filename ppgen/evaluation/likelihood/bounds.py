@@ -8,7 +8,7 @@ import pyro
 import torch
 
 from ppgen import inference
-from ppgen.evaluation.likelihood.importance import PerDatum
+from ppgen.evaluation.per_datum import PerDatum
 from ppgen.inference.engine.plan import planned
 from ppgen.inference.estimators.guide_draws import GuideDraws
 from ppgen.inference.structure.layout import Layout

@@ -10,7 +10,8 @@ from ppgen.distributions import BaseRatePath, Clamped
 from ppgen.distributions.machines.enumeration import exact_log_partition
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation.blindness import unless_blind
-from ppgen.evaluation.likelihood.importance import PerDatum, summarise
+from ppgen.evaluation.likelihood.importance import summarise
+from ppgen.evaluation.per_datum import PerDatum
 from ppgen.evaluation.program import Program
 from ppgen.inference.annealing.annealing import anneal
 from ppgen.pair import split_batch

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pyro
@@ -12,28 +12,12 @@ from torch import Tensor
 from ppgen import inference
 from ppgen.evaluation.effective import CONSTANT_RANGE, LONE
 from ppgen.evaluation.likelihood.compiled_weights import compiled_log_weights, worth_compiling
+from ppgen.evaluation.per_datum import PerDatum
 from ppgen.inference.structure.layout import Layout
 from ppgen.memory import keep_freed_memory
 from ppgen.pair import AnyPair
 
 MIN_PARTICLES_FOR_PARETO = 25  # a tail of at least five draws
-
-
-class PerDatum(NamedTuple):
-    """Importance estimate of each datum of a block, arrays of shape (rows,).
-
-    Attributes:
-        log_likelihood: log of the mean weight, nats.
-        se: Its standard error by the delta method, nats; NaN for one particle, and no more than 1 however far off.
-        ess: Effective number of particles.
-        pareto_k: Shape of the weights' tail, NaN where it is unknown; None if it was not asked for, or if there are
-            fewer than 25 particles.
-    """
-
-    log_likelihood: np.ndarray
-    se: np.ndarray
-    ess: np.ndarray
-    pareto_k: np.ndarray | None
 
 
 def summarise(log_weights: Tensor, *, pareto: bool = True) -> PerDatum:

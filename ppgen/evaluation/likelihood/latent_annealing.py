@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ppgen.checks.room import check_room
-from ppgen.evaluation.likelihood.importance import PerDatum, summarise
+from ppgen.evaluation.likelihood.importance import summarise
+from ppgen.evaluation.per_datum import PerDatum
 from ppgen.inference.kernels.hmc import HMC
 from ppgen.inference.kernels.latent_density import STARTS, LatentDensity, Start
 from ppgen.inference.structure.layout import Layout

@@ -18,10 +18,11 @@ from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.likelihood.bounds import bounds
 from ppgen.evaluation.likelihood.given_partitions import own_partitions, partitions_of
 from ppgen.evaluation.likelihood.hidden_layers import annealed_hidden, enumerated
-from ppgen.evaluation.likelihood.importance import PerDatum, importance
+from ppgen.evaluation.likelihood.importance import importance
 from ppgen.evaluation.likelihood.latent_annealing import annealed, check_annealing, check_start
 from ppgen.evaluation.likelihood.methods import check_arguments, choose
 from ppgen.evaluation.likelihood.reverse_annealing import ANNEALING_MODEL, raised
+from ppgen.evaluation.per_datum import PerDatum
 from ppgen.evaluation.program import examine
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.annealing.annealing import make_betas

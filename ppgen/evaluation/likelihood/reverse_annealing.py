@@ -12,7 +12,8 @@ from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.machines.mean_field import mean_field_inputs
 from ppgen.distributions.units.layer_draws import join_layers
 from ppgen.evaluation.blindness import unless_blind
-from ppgen.evaluation.likelihood.importance import PerDatum, summarise
+from ppgen.evaluation.likelihood.importance import summarise
+from ppgen.evaluation.per_datum import PerDatum
 from ppgen.evaluation.program import VisibleLayer
 from ppgen.inference.annealing.annealing import anneal, repeated_level
 from ppgen.pair import split_batch

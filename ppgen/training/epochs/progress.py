@@ -1,20 +1,9 @@
 """What a run shows while it trains: one line that says what is run, and a bar."""
 
-import math
 from typing import Any
 
 from ppgen.training.epochs.callbacks import Event
-
-
-def format_metrics(metrics: dict[str, Any]) -> str:
-    """Metrics of an epoch in a few words; what is not known yet is left out.
-
-    Example:
-        >>> format_metrics({"epoch": 1, "seconds": 0.2, "train_value": -20.123, "rhat": float("nan")})
-        'train_value -20.12'
-    """
-    shown = {key: value for key, value in metrics.items() if key not in ("epoch", "step", "seconds", "lr")}
-    return ", ".join(f"{key} {value:.4g}" for key, value in shown.items() if not math.isnan(value))
+from ppgen.training.run import format_metrics
 
 
 class Progress:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Rule:
+class FieldRule:
     """What the value of a field must be.
 
     Args:
@@ -19,8 +19,8 @@ class Rule:
 
     expected: str
     holds: Callable[[Any], bool]
-    fields: "Mapping[str, Rule] | None" = None
-    each: "Rule | None" = None
+    fields: "Mapping[str, FieldRule] | None" = None
+    each: "FieldRule | None" = None
 
     def check(self, value: Any, path: Path, name: str = "") -> None:
         """Raise unless a value read from a file keeps the rule.
@@ -56,24 +56,24 @@ def _place(name: str) -> str:
     return f"field {name!r}" if name else "its content"
 
 
-def optional(rule: Rule) -> Rule:
+def optional(rule: FieldRule) -> FieldRule:
     """The rule, or null."""
     return replace(rule, expected=f"{rule.expected} or null", holds=lambda value: value is None or rule.holds(value))
 
 
-def record(fields: Mapping[str, Rule]) -> Rule:
+def record(fields: Mapping[str, FieldRule]) -> FieldRule:
     """An object with these fields, and any others."""
     return replace(OBJECT, fields=fields)
 
 
-COUNT = Rule("an integer, 0 or more", lambda value: type(value) is int and 0 <= value < 2**63)
-POSITIVE = Rule("an integer, 1 or more", lambda value: type(value) is int and 0 < value < 2**63)
-NUMBER = Rule("a number", lambda value: type(value) in (int, float))
-SECONDS = Rule("a number, 0 or more", lambda value: type(value) in (int, float) and value >= 0)
-FLAG = Rule("true or false", lambda value: type(value) is bool)
-TEXT = Rule("a text", lambda value: type(value) is str)
-OBJECT = Rule("an object", lambda value: type(value) is dict)
-LIST = Rule("a list", lambda value: type(value) is list)
+COUNT = FieldRule("an integer, 0 or more", lambda value: type(value) is int and 0 <= value < 2**63)
+POSITIVE = FieldRule("an integer, 1 or more", lambda value: type(value) is int and 0 < value < 2**63)
+NUMBER = FieldRule("a number", lambda value: type(value) in (int, float))
+SECONDS = FieldRule("a number, 0 or more", lambda value: type(value) in (int, float) and value >= 0)
+FLAG = FieldRule("true or false", lambda value: type(value) is bool)
+TEXT = FieldRule("a text", lambda value: type(value) is str)
+OBJECT = FieldRule("an object", lambda value: type(value) is dict)
+LIST = FieldRule("a list", lambda value: type(value) is list)
 
 _SELECTION = record({"monitor": TEXT, "value": NUMBER, "epoch": optional(COUNT), "waited": COUNT})
 

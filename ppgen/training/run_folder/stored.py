@@ -76,7 +76,7 @@ def read_best(folder: Path, config: Mapping[str, Any], last: Mapping[str, Any], 
     return tensors, header
 
 
-def _read(path: Path, config: Mapping[str, Any], rule: schema.Rule) -> Checkpoint:
+def _read(path: Path, config: Mapping[str, Any], rule: schema.FieldRule) -> Checkpoint:
     tensors, header = checkpoint.read(path)
     rule.check(header, path)
     same = header.get("run") == config.get("run")

@@ -14,7 +14,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._pytree import tree_map
 
-import ppgen
+from ppgen import version
 from ppgen.graphs.compiler import compiled, in_a_line
 from ppgen.graphs.passes import functional
 from ppgen.graphs.products import products_in_bfloat16
@@ -267,7 +267,7 @@ def _reason(error: Exception) -> str:
     """Why tracing failed, in a line; where the user's own code reads a tensor's value, torch's message is empty."""
     if type(error).__name__ not in ("DataDependentOutputException", "GuardOnDataDependentSymNode"):
         return in_a_line(error)
-    libraries = tuple(str(Path(module.__file__ or "").parent) + os.sep for module in (torch, pyro, ppgen))
+    libraries = tuple(str(Path(module.__file__ or "").parent) + os.sep for module in (torch, pyro, version))
     frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith(libraries)]
     where = f" in `{frames[-1].line}` ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"Python reads the value of a tensor{where}, which is another one at each step"

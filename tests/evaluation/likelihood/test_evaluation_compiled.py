@@ -15,7 +15,8 @@ import ppgen
 from ppgen import evaluation, inference, models
 from ppgen.evaluation.likelihood import compiled_weights as compiled_module
 from ppgen.evaluation.likelihood.compiled_weights import compiled_log_weights, traced
-from ppgen.evaluation.likelihood.importance import PerDatum, summarise
+from ppgen.evaluation.likelihood.importance import summarise
+from ppgen.evaluation.per_datum import PerDatum
 from ppgen.graphs.draws import vectorised_draws
 from ppgen.graphs.passes import functional
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from fuzz import machines, objectives, program_parts, programs
+from fuzz.verdicts import Silent, Traceback, attempt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fuzz import machines, objectives, program_parts, programs
-from fuzz.verdicts import Silent, Traceback, attempt
 from ppgen.evaluation.likelihood import importance
 
 

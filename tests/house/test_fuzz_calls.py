@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-
 from fuzz import call_table, calls
 from fuzz.call_values import VALUES
 from fuzz.verdicts import Silent, Traceback
+
 from ppgen import datasets, diagnostics, distributions, evaluation, inference, models, training
 
 PREFIX = 250
