@@ -247,3 +247,15 @@ def test_tests_mirror_the_library() -> None:
     assert not strangers
     bare = {folder for folder in library if not any(folder in (each, *each.parents) for each in folders)}
     assert not bare
+
+
+def test_the_map_holds_every_folder() -> None:
+    """Catches a folder that no newcomer is told of, and one that says of itself something else than the map."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    known, missing = modules(), []
+    for face in faces() - {GATE}:
+        folder = known[face].parent.relative_to(ROOT)
+        said = (ast.get_docstring(ast.parse(known[face].read_text())) or "").partition("\n")[0]
+        if f"| `{folder}/` | {said} |" not in text or not said:
+            missing.append(f"| `{folder}/` | {said} |")
+    assert not missing, "\n".join(missing)
