@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppgen.checks.room import check_room
+
 LARGEST = 2**63 - 1  # what torch can count with
 
 
@@ -24,8 +26,11 @@ def check_count(name: str, value: Any, least: int = 1, *, optional: bool = False
     """
     if optional and value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+    if value > LARGEST:
+        check_room(name, value)
+        raise ValueError(f"{name} must be below 2^63, got {value}.")
     return value
 
 

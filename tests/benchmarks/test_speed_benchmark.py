@@ -15,6 +15,7 @@ from benchmarks import record
 from benchmarks.speed import floors, measure, ours, pairing, report, rows, scaling, synthetic, table
 from benchmarks.speed.workers import MissingError, Worker
 from ppgen import evaluation, inference, models
+from ppgen.inference.annealing.annealing import make_betas
 
 
 def _timer(*values: float) -> Any:
@@ -165,7 +166,7 @@ def test_the_reference_annealing_is_right() -> None:
     exact = evaluation.log_partition(models.RBM.from_arrays(10 * machine[0], *machine[1:])).value
     assert float(weights.mean().log() + found.max()) == pytest.approx(exact, abs=4 * error)
     assert len(reference_rbm.salakhutdinov_2008()) == 14_501
-    assert np.allclose(reference_rbm.salakhutdinov_2008(), inference.annealing.make_betas("salakhutdinov-2008"))
+    assert np.allclose(reference_rbm.salakhutdinov_2008(), make_betas("salakhutdinov-2008"))
 
 
 def test_slopes_find_what_grows_faster_than_linear() -> None:

@@ -69,10 +69,10 @@ def test_seeds_beyond_those_of_torch(capsys):
         datasets.load(np.eye(4), binarize="fixed", seed=10**23)
     common = ["fit", "VAE", "--data", "digits", "--binarize", "threshold", "--quiet"]
     for options, told in (
-        (["--seed", "9" * 23], "seed must be in [0, 2^63)"),
+        (["--seed", "9" * 23], "--seed must be less than 2^63"),
         (["--latent", "9" * 12], "latent is too large for this machine"),
         (["--num-particles", "9" * 14], "--num-particles is too large for this machine"),
-        (["--epochs", "9" * 23], "epochs must be below 2^63"),
+        (["--epochs", "9" * 23], "--epochs must be less than 2^63"),
     ):
         assert main([*common, *options]) == 2
         error = capsys.readouterr().err

@@ -29,6 +29,7 @@ def perplexity(estimate: Estimate, x: Any) -> float:
         Salakhutdinov and Hinton (2009), Replicated softmax: an undirected topic model, NIPS.
 
     Example:
+        >>> import torch
         >>> from ppgen import evaluation, models
         >>> model, counts = models.ReplicatedSoftmax(vocabulary=20, hidden=2), torch.ones(3, 20)
         >>> round(perplexity(evaluation.log_likelihood(model, counts), counts))
