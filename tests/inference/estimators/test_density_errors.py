@@ -34,7 +34,7 @@ def flow(transform: Any) -> ppgen.Pair:
     def guide(x: Tensor) -> None:
         pyro.module("transform", transform)
         with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.TransformedDistribution(dist.Normal(0 * x, 1.0).to_event(1), [transform]))
+            pyro.sample("z", dist.TransformedDistribution(dist.Normal(0.1 * x, 1.0).to_event(1), [transform]))
 
     pair = ppgen.Pair(model, guide)
     pair.prepare(X)
