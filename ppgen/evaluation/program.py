@@ -19,6 +19,7 @@ from ppgen.inference.machines import CollectSites
 from ppgen.inference.plates import check_rows
 from ppgen.inference.support import MASKS, check_support
 from ppgen.pair import AnyPair, split_batch
+from ppgen.program_errors import OwnSubsampling
 
 ROWS_AT_ONCE = 1000  # rows that are held against their support together
 
@@ -102,6 +103,12 @@ def examine(pair: AnyPair, rows: Rows, at_once: int | None = None) -> Program:
             "or condition the model on values for them (pyro.condition) and evaluate that with a guide "
             "without them."
         )
+    if layout.scaled:
+        raise ValueError(
+            f"The sites {list(dict.fromkeys(layout.scaled))} have a scale of their own, under which a log-weight is that of no law, so "
+            "that nothing of it estimates or bounds log p(x). Take poutine.scale, or the subsampling of an inner plate, "
+            "away."
+        )
     if layout.joining:
         raise ValueError(
             f"Site {layout.joining[0]!r} lies outside plate {pair.plate!r} and depends on latents inside of it, so a "
@@ -116,9 +123,13 @@ def examine(pair: AnyPair, rows: Rows, at_once: int | None = None) -> Program:
         )
     rows = Rows(rows.parts, pair) if rows.dtype is None else rows  # parameters made just now decide the dtype
     block = min(ROWS_AT_ONCE, at_once or ROWS_AT_ONCE)
+    watch = OwnSubsampling(pair.plate)
     with evaluating(pair), _explaining(rows):
         for start in range(0, len(rows), block):
-            check_support(pair, rows(start, min(start + block, len(rows))), first_row=start)
+            with watch:
+                check_support(pair, rows(start, min(start + block, len(rows))), first_row=start)
+            if watch.subsamples:
+                raise ValueError(watch.told)
         check_lone_rows(pair, rows, layout, block)
     given = {id(value): index for index, value in enumerate((*args, *kwargs.values()))}
     laws: list[Any] = [model.nodes[name]["fn"] for name in data]
@@ -128,11 +139,17 @@ def examine(pair: AnyPair, rows: Rows, at_once: int | None = None) -> Program:
 
 @contextmanager
 def _explaining(rows: Rows) -> Iterator[None]:
-    """Context in which a law that refuses its parameters because data are missing is told with what to do."""
+    """Context in which what refuses missing data, or a row alone, is told with what to do."""
     try:
         yield
     except ValueError as error:
         told = str(error).partition("\n")[0]
+        if told.startswith("Expected more than 1 value per channel"):
+            raise ValueError(
+                "Rows lean on each other: the programs put batch normalisation into training mode, in evaluation too, "
+                "so that log p(x) would depend on the rows that happen to be evaluated together. Leave the mode to the "
+                "pair: take module.train() out of the program, and training=True of functional.batch_norm."
+            ) from error
         if not told.startswith(("Expected parameter", "Expected value")) or not rows.missing:
             raise
         raise ValueError(
