@@ -105,9 +105,9 @@ def examine(pair: AnyPair, rows: Rows, at_once: int | None = None) -> Program:
         )
     if layout.scaled:
         raise ValueError(
-            f"The sites {list(dict.fromkeys(layout.scaled))} have a scale of their own, under which a log-weight is that of no law, so "
-            "that nothing of it estimates or bounds log p(x). Take poutine.scale, or the subsampling of an inner plate, "
-            "away."
+            f"The sites {list(dict.fromkeys(layout.scaled))} have a scale of their own, under which a log-weight is "
+            "that of no law, so that nothing of it estimates or bounds log p(x). Take poutine.scale, or the "
+            "subsampling of an inner plate, away."
         )
     if layout.joining:
         raise ValueError(
