@@ -137,6 +137,19 @@ class Source:
         leaves = _leaves(self.tensors)
         return leaves[0].shape[1] if len(leaves) == 1 and leaves[0].ndim == 2 else None
 
+    def check_features(self, pair: Any) -> None:
+        """Raise if a model was built for another number of features.
+
+        Raises:
+            ValueError: Says both numbers.
+        """
+        size, given = getattr(pair, "num_features", None), self.num_features
+        if size is not None and given is not None and size != given:
+            raise ValueError(
+                f"data must have {size} features, as {type(pair).__name__} does; got {given} ({self.describe()}). "
+                f"Build the model for {given} features, or give other data."
+            )
+
     def describe(self) -> str:
         """The data in a few words, with the binarisation."""
         if self.dataset is not None:

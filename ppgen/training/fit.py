@@ -182,7 +182,7 @@ def fit(
         )
     own_inference = world.sharded(inference)
     source = Source(data, where, as_given=isinstance(pair, Pair))
-    _check_features(pair, source)
+    source.check_features(pair)
     steps_per_epoch = settings.steps_per_epoch(source.num_train)
     with ExitStack() as stack:
         kept = None if folder is None else stack.enter_context(RunFolder(folder, resume, world))
@@ -264,7 +264,7 @@ def check_fit(pair: Any, source: Source, inference: Any, batch_size: int = 128) 
     Raises:
         ValueError: If data and pair do not fit, or the inference is not sound for this pair.
     """
-    _check_features(pair, source)
+    source.check_features(pair)
     with forked(source.device, 0), keeping_modes(pair):
         pair.train()
         _bind(pair, source, inference, batch_size, World())
@@ -294,15 +294,6 @@ def _bind(pair: Any, source: Source, inference: Any, batch_size: int, world: Wor
     _check_support(pair, source, batch_size)
     _go_on_from(pair.inference_state or {}, bound, own, source.device, world)
     return bound, first
-
-
-def _check_features(pair: Any, source: Source) -> None:
-    size, given = getattr(pair, "num_features", None), source.num_features
-    if size is not None and given is not None and size != given:
-        raise ValueError(
-            f"data must have {size} features, as {type(pair).__name__} does; got {given} ({source.describe()}). "
-            f"Build the model for {given} features, or give other data."
-        )
 
 
 def _check_support(pair: Any, source: Source, batch_size: int) -> None:
