@@ -117,6 +117,7 @@ LAST = record(
         "finished": FLAG,
         "stopped_by": optional(TEXT),
         "selection": optional(_SELECTION),
+        "points?": replace(LIST, each=TEXT),
     }
 )
 """Header of the last checkpoint."""
