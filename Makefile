@@ -9,8 +9,8 @@ PEERS ?= .venv-peers
 PEERS_PYTHON ?= $(PEERS)/bin/python
 QUICK ?=
 # Tests in which the versions of other libraries matter most, for `make newest` and `make warnings`.
-FOREIGN ?= ppgen/diagnostics ppgen/datasets tests/test_figures.py tests/test_completions.py tests/test_arviz.py \
-    tests/test_diagnostics.py tests/test_diagnostics_mcmc.py tests/test_compare.py tests/test_contract.py tests/test_cli.py
+FOREIGN ?= ppgen/diagnostics ppgen/datasets tests/diagnostics/figures/test_figures.py tests/diagnostics/figures/test_completions.py tests/diagnostics/converters/test_arviz.py \
+    tests/diagnostics/converters/test_diagnostics.py tests/diagnostics/converters/test_diagnostics_mcmc.py tests/diagnostics/comparison/test_compare.py tests/contract/test_contract.py tests/commands/test_cli.py
 
 .PHONY: help install demo test newest warnings fuzz lint docs bench results lock clean
 

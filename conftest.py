@@ -11,7 +11,7 @@ import pyro
 import pytest
 import torch
 
-from ppgen.testing.second_device import make_room, second_device
+from ppgen.testing.simulated_device import make_room, second_device
 from ppgen.undisturbed import forked
 
 torch.set_num_threads(1)

@@ -18,7 +18,7 @@ Models and guides here are plain Pyro programs. Some of Pyro's own objectives ha
 and do not say so; here they run beside ours on programs so small that the exact number is a sum or a quadrature.
 Each figure is the mean of {draws:,} single steps with its standard error, and z says how many standard errors lie
 between it and the exact number; beyond 4 it is in bold. Losses are in nats per datum, gradients are those of the loss.
-The same failures are tests of ppgen (`tests/test_pyro_failures.py`).
+The same failures are tests of ppgen (`tests/benchmarks/test_pyro_failures.py`).
 
 `{command}` measured it in {minutes:.1f} minutes, seed {seed}, {threads} thread{plural}: {versions}; commit {commit}.
 """

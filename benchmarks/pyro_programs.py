@@ -14,7 +14,7 @@ from pyro.infer import RenyiELBO, ReweightedWakeSleep
 from torch import Tensor
 
 from ppgen import inference
-from ppgen.inference.objective import average_in_log
+from ppgen.inference.objectives.objective import average_in_log
 from ppgen.pair import Pair
 from ppgen.testing.enumeration import enumerated, particles
 

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 import ppgen
-from ppgen import datasets, models
-from ppgen.training import batches, seeds
+from ppgen import datasets, models, seeds
+from ppgen.training.data import batch_source as batches
 from ppgen.training.environment import resolve_device
 
 FEATURES = 784

@@ -3,49 +3,49 @@
 if __name__ == "inference":
     raise ImportError("Import this package as ppgen.inference; a second copy of its classes would not be recognised.")
 
-from ppgen.inference.algorithms import IWAE, NVIL, RLOO, RWS, STL, VIMCO, DReG
-from ppgen.inference.analytic_kl import AnalyticKL
-from ppgen.inference.attach import attach
-from ppgen.inference.baselines import MovingAverage
-from ppgen.inference.block_gibbs import BlockGibbs, BlockGibbsInfo, BlockGibbsState
-from ppgen.inference.bound import BoundInference, StepResult
-from ppgen.inference.chains import sample
-from ppgen.inference.contrastive_divergence import CD, PCD
-from ppgen.inference.disarm import DisARM
-from ppgen.inference.elbo import ELBO
-from ppgen.inference.enumerate import Enumerate
-from ppgen.inference.estimator import Estimator
-from ppgen.inference.exact_partition import ExactPartition
-from ppgen.inference.hmc import HMC, HMCInfo, HMCState
-from ppgen.inference.input_dependent import InputDependent
-from ppgen.inference.iwelbo import IWELBO
-from ppgen.inference.latent_density import LatentDensity, LatentTerms
-from ppgen.inference.layout import Layout, find_layout
-from ppgen.inference.legality import Rule, legality
-from ppgen.inference.log_weights import LogWeights, log_weights
-from ppgen.inference.maximum_likelihood import MaximumLikelihood
-from ppgen.inference.mean_field import MeanField
-from ppgen.inference.negative_phase import NegativePhase
-from ppgen.inference.objective import Objective
-from ppgen.inference.parallel_tempering import (
+from ppgen.inference.baselines.input_dependent import InputDependent
+from ppgen.inference.baselines.moving_average import MovingAverage
+from ppgen.inference.engine.algorithms import IWAE, NVIL, RLOO, RWS, STL, VIMCO, DReG
+from ppgen.inference.engine.bound_inference import BoundInference, StepResult
+from ppgen.inference.engine.legality import Rule, legality
+from ppgen.inference.engine.specification import Inference, describe, from_config, resolve, to_config
+from ppgen.inference.estimators.analytic_kl import AnalyticKL
+from ppgen.inference.estimators.disarm import DisARM
+from ppgen.inference.estimators.enumerate import Enumerate
+from ppgen.inference.estimators.estimator import Estimator
+from ppgen.inference.estimators.mean_field import MeanField
+from ppgen.inference.estimators.pathwise import Pathwise
+from ppgen.inference.estimators.relaxed import Relaxed
+from ppgen.inference.estimators.score_function import LeaveOneOut, ScoreFunction
+from ppgen.inference.estimators.stick_the_landing import DoublyReparameterized, StickTheLanding
+from ppgen.inference.estimators.straight_through import StraightThrough
+from ppgen.inference.kernels.block_gibbs import BlockGibbs, BlockGibbsInfo, BlockGibbsState
+from ppgen.inference.kernels.draws_of_chains import sample
+from ppgen.inference.kernels.hmc import HMC, HMCInfo, HMCState
+from ppgen.inference.kernels.latent_density import LatentDensity, LatentTerms
+from ppgen.inference.kernels.parallel_tempering import (
     ParallelTempering,
     ParallelTemperingInfo,
     ParallelTemperingState,
     round_trips,
 )
-from ppgen.inference.pathwise import Pathwise
-from ppgen.inference.posterior import PosteriorSamples, sample_posterior
-from ppgen.inference.pseudo_likelihood import PseudoLikelihood
-from ppgen.inference.relaxed import Relaxed
-from ppgen.inference.renyi import Renyi
+from ppgen.inference.kernels.posterior import PosteriorSamples, sample_posterior
+from ppgen.inference.kernels.trajectory_tempering import TrajectoryTempering, TrajectoryTemperingState
+from ppgen.inference.negative_phases.contrastive_divergence import CD, PCD
+from ppgen.inference.negative_phases.exact_partition import ExactPartition
+from ppgen.inference.negative_phases.negative_phase import NegativePhase
+from ppgen.inference.negative_phases.pseudo_likelihood import PseudoLikelihood
+from ppgen.inference.negative_phases.tempered_pcd import TemperedPCD
+from ppgen.inference.objectives.elbo import ELBO
+from ppgen.inference.objectives.iwelbo import IWELBO
+from ppgen.inference.objectives.maximum_likelihood import MaximumLikelihood
+from ppgen.inference.objectives.objective import Objective
+from ppgen.inference.objectives.renyi import Renyi
+from ppgen.inference.objectives.wake_sleep import ReweightedWakeSleep, WakeSleep
+from ppgen.inference.particles.log_weights import LogWeights, log_weights
 from ppgen.inference.schedules import Linear, Stages
-from ppgen.inference.score_function import LeaveOneOut, ScoreFunction
-from ppgen.inference.specification import Inference, describe, from_config, resolve, to_config
-from ppgen.inference.stick_the_landing import DoublyReparameterized, StickTheLanding
-from ppgen.inference.straight_through import StraightThrough
-from ppgen.inference.tempered import TemperedPCD
-from ppgen.inference.trajectory_tempering import TrajectoryTempering, TrajectoryTemperingState
-from ppgen.inference.wake_sleep import ReweightedWakeSleep, WakeSleep
+from ppgen.inference.structure.attach import attach
+from ppgen.inference.structure.layout import Layout, find_layout
 
 __all__ = [
     "TrajectoryTempering",

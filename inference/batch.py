@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ppgen.arrays import TorchData, as_tensor, in_dtype, is_array, parameter_dtype
+from ppgen.checks.arrays import TorchData, as_tensor, in_dtype, is_array, parameter_dtype
 from ppgen.pair import AnyPair, GenerativeModel
 
 

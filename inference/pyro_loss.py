@@ -13,6 +13,17 @@ from torch import Tensor, nn
 from ppgen.pair import Arguments, GenerativeModel, Pair
 
 
+def engine() -> tuple[Any, Any]:
+    """What binds a value to a pair, `BoundInference`, and completes it, `resolve`.
+
+    Imported late, and against the order of the folders: the parts of the engine are such values themselves.
+    """
+    from ppgen.inference.engine.bound_inference import BoundInference
+    from ppgen.inference.engine.specification import resolve
+
+    return BoundInference, resolve
+
+
 class PyroLoss(pyro.infer.ELBO):
     """What makes a value a drop-in loss: `SVI(model, guide, optim, loss=value)`, or `value(model, guide)` as a module.
 
@@ -68,9 +79,7 @@ class PyroLoss(pyro.infer.ELBO):
     @contextlib.contextmanager
     def _bound(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Iterator[tuple[Any, Arguments]]:
         """This loss bound to the two programs, and the batch; state lives as long as model and guide do."""
-        from ppgen.inference.bound import BoundInference
-        from ppgen.inference.specification import resolve
-
+        bound_inference, resolve = engine()
         batch, programs = Arguments(args, kwargs), Programs(model, guide)
         # In __dict__, because fields of a frozen value are not written; equality and hash do not see it.
         known = self.__dict__.setdefault("_bound_to", weakref.WeakKeyDictionary())
@@ -80,7 +89,7 @@ class PyroLoss(pyro.infer.ELBO):
         given = [value is not None for value in args], sorted(name for name, each in kwargs.items() if each is not None)
         key = (getattr(model, "__func__", None), getattr(guide, "__func__", None), str(given))
         if key not in by_method:
-            by_method[key] = BoundInference(resolve(self, programs), programs, batch, None)
+            by_method[key] = bound_inference(resolve(self, programs), programs, batch, None)
         bound = by_method[key]
         bound.pair = programs  # bound methods are made anew at each access
         try:
@@ -161,13 +170,11 @@ class LossModule(nn.Module):
         Raises:
             ValueError: If no parameter is found.
         """
-        from ppgen.inference.bound import BoundInference
-        from ppgen.inference.specification import resolve
-
+        bound_inference, resolve = engine()
         batch = Arguments(args, kwargs)
         if self._bound is None:
             self.pair.prepare(batch)
-            self._bound = BoundInference(resolve(self._loss, self.pair), self.pair, batch, None)
+            self._bound = bound_inference(resolve(self._loss, self.pair), self.pair, batch, None)
         training = torch.is_grad_enabled()
         evaluation = self._bound.evaluate(batch, training=training)
         if not training:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.arguments import check_count
+from ppgen.checks.arguments import check_count
 
 
 @dataclass(frozen=True)

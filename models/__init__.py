@@ -3,20 +3,20 @@
 if __name__ == "models":
     raise ImportError("Import this package as ppgen.models; a second copy of its classes would not be recognised.")
 
-from ppgen.models.convolutional_dbn import ConvolutionalDBN
-from ppgen.models.convolutional_rbm import ConvolutionalRBM
-from ppgen.models.dbm import DBM
-from ppgen.models.dbn import DBN
-from ppgen.models.discrete_vae import DiscreteVAE
-from ppgen.models.gaussian_rbm import GaussianRBM
-from ppgen.models.helmholtz import HelmholtzMachine
-from ppgen.models.hierarchical_vae import HierarchicalVAE
-from ppgen.models.ratings_rbm import RatingsRBM
-from ppgen.models.rbm import RBM
-from ppgen.models.replicated_softmax import ReplicatedSoftmax
-from ppgen.models.sigmoid_belief_net import SigmoidBeliefNet
-from ppgen.models.stochastic_feedforward import StochasticFeedforward
-from ppgen.models.vae import VAE
+from ppgen.models.belief_nets.convolutional_dbn import ConvolutionalDBN
+from ppgen.models.belief_nets.dbn import DBN
+from ppgen.models.belief_nets.helmholtz import HelmholtzMachine
+from ppgen.models.belief_nets.sigmoid_belief_net import SigmoidBeliefNet
+from ppgen.models.belief_nets.stochastic_feedforward import StochasticFeedforward
+from ppgen.models.boltzmann.convolutional_rbm import ConvolutionalRBM
+from ppgen.models.boltzmann.dbm import DBM
+from ppgen.models.boltzmann.gaussian_rbm import GaussianRBM
+from ppgen.models.boltzmann.ratings_rbm import RatingsRBM
+from ppgen.models.boltzmann.rbm import RBM
+from ppgen.models.boltzmann.replicated_softmax import ReplicatedSoftmax
+from ppgen.models.variational.discrete_vae import DiscreteVAE
+from ppgen.models.variational.hierarchical_vae import HierarchicalVAE
+from ppgen.models.variational.vae import VAE
 
 __all__ = [
     "DBM",

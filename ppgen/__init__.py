@@ -6,14 +6,14 @@ Everything is imported when it is first used, so that `import ppgen` costs littl
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from ppgen.version import __version__
 
 if TYPE_CHECKING:
     from ppgen import datasets, diagnostics, distributions, evaluation, inference, models, nn, training
     from ppgen.diagnostics import compare_inferences
     from ppgen.pair import GenerativeModel, Pair
     from ppgen.registry import register
-    from ppgen.training import Run, fit, load, sample  # type: ignore[no-redef]
+    from ppgen.training import Run, fit, load, sample
 
 _SUBPACKAGES = (
     "datasets",

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TextIO
 
-import ppgen
 from ppgen.commands import COMMANDS
 from ppgen.commands.errors import BAD_INPUT, INTERRUPTED, TERMINATED, Stopped, UsageError, explained
+from ppgen.version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,7 +65,7 @@ def _run(arguments: list[str]) -> int:
         return 0 if arguments else BAD_INPUT
     first, rest = arguments[0], arguments[1:]
     if first == "--version":
-        print(f"ppgen {ppgen.__version__}")
+        print(f"ppgen {__version__}")
         return 0
     if first not in COMMANDS:
         close = difflib.get_close_matches(first, COMMANDS, n=1)

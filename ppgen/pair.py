@@ -17,13 +17,13 @@ from pyro.poutine.block_messenger import BlockMessenger
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
-from ppgen.arrays import in_dtype, parameter_dtype
-from ppgen.capture import Capture, CapturedParameters, attribute_name, prepare_modules
-from ppgen.dtypes import agreeing_dtypes, mixed_dtypes
-from ppgen.given_params import given_values
-from ppgen.program_errors import explained
-from ppgen.references import referenced_modules
-from ppgen.room import CheckedAllocations
+from ppgen.checks.arrays import in_dtype, parameter_dtype
+from ppgen.checks.dtypes import agreeing_dtypes, mixed_dtypes
+from ppgen.checks.program_errors import explained
+from ppgen.checks.room import CheckedAllocations
+from ppgen.parameters.capture import Capture, CapturedParameters, attribute_name, prepare_modules
+from ppgen.parameters.given_params import given_values
+from ppgen.parameters.references import referenced_modules
 from ppgen.undisturbed import device_of, forked, keeping_buffers
 
 

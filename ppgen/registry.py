@@ -16,48 +16,48 @@ from ppgen import extension
 T = TypeVar("T")
 
 MODELS: dict[str, str] = {
-    "VAE": "ppgen.models.vae:VAE",
-    "HierarchicalVAE": "ppgen.models.hierarchical_vae:HierarchicalVAE",
-    "RBM": "ppgen.models.rbm:RBM",
-    "GaussianRBM": "ppgen.models.gaussian_rbm:GaussianRBM",
-    "ReplicatedSoftmax": "ppgen.models.replicated_softmax:ReplicatedSoftmax",
-    "RatingsRBM": "ppgen.models.ratings_rbm:RatingsRBM",
-    "ConvolutionalRBM": "ppgen.models.convolutional_rbm:ConvolutionalRBM",
-    "DBM": "ppgen.models.dbm:DBM",
-    "DBN": "ppgen.models.dbn:DBN",
-    "ConvolutionalDBN": "ppgen.models.convolutional_dbn:ConvolutionalDBN",
-    "SigmoidBeliefNet": "ppgen.models.sigmoid_belief_net:SigmoidBeliefNet",
-    "HelmholtzMachine": "ppgen.models.helmholtz:HelmholtzMachine",
-    "StochasticFeedforward": "ppgen.models.stochastic_feedforward:StochasticFeedforward",
-    "DiscreteVAE": "ppgen.models.discrete_vae:DiscreteVAE",
+    "VAE": "ppgen.models.variational.vae:VAE",
+    "HierarchicalVAE": "ppgen.models.variational.hierarchical_vae:HierarchicalVAE",
+    "RBM": "ppgen.models.boltzmann.rbm:RBM",
+    "GaussianRBM": "ppgen.models.boltzmann.gaussian_rbm:GaussianRBM",
+    "ReplicatedSoftmax": "ppgen.models.boltzmann.replicated_softmax:ReplicatedSoftmax",
+    "RatingsRBM": "ppgen.models.boltzmann.ratings_rbm:RatingsRBM",
+    "ConvolutionalRBM": "ppgen.models.boltzmann.convolutional_rbm:ConvolutionalRBM",
+    "DBM": "ppgen.models.boltzmann.dbm:DBM",
+    "DBN": "ppgen.models.belief_nets.dbn:DBN",
+    "ConvolutionalDBN": "ppgen.models.belief_nets.convolutional_dbn:ConvolutionalDBN",
+    "SigmoidBeliefNet": "ppgen.models.belief_nets.sigmoid_belief_net:SigmoidBeliefNet",
+    "HelmholtzMachine": "ppgen.models.belief_nets.helmholtz:HelmholtzMachine",
+    "StochasticFeedforward": "ppgen.models.belief_nets.stochastic_feedforward:StochasticFeedforward",
+    "DiscreteVAE": "ppgen.models.variational.discrete_vae:DiscreteVAE",
 }
 
 OBJECTIVES: dict[str, str] = {
-    "ELBO": "ppgen.inference.elbo:ELBO",
-    "IWELBO": "ppgen.inference.iwelbo:IWELBO",
-    "Renyi": "ppgen.inference.renyi:Renyi",
-    "WakeSleep": "ppgen.inference.wake_sleep:WakeSleep",
-    "ReweightedWakeSleep": "ppgen.inference.wake_sleep:ReweightedWakeSleep",
-    "MaximumLikelihood": "ppgen.inference.maximum_likelihood:MaximumLikelihood",
+    "ELBO": "ppgen.inference.objectives.elbo:ELBO",
+    "IWELBO": "ppgen.inference.objectives.iwelbo:IWELBO",
+    "Renyi": "ppgen.inference.objectives.renyi:Renyi",
+    "WakeSleep": "ppgen.inference.objectives.wake_sleep:WakeSleep",
+    "ReweightedWakeSleep": "ppgen.inference.objectives.wake_sleep:ReweightedWakeSleep",
+    "MaximumLikelihood": "ppgen.inference.objectives.maximum_likelihood:MaximumLikelihood",
 }
 
 ESTIMATORS: dict[str, str] = {
-    "Pathwise": "ppgen.inference.pathwise:Pathwise",
-    "AnalyticKL": "ppgen.inference.analytic_kl:AnalyticKL",
-    "StickTheLanding": "ppgen.inference.stick_the_landing:StickTheLanding",
-    "DoublyReparameterized": "ppgen.inference.stick_the_landing:DoublyReparameterized",
-    "ScoreFunction": "ppgen.inference.score_function:ScoreFunction",
-    "LeaveOneOut": "ppgen.inference.score_function:LeaveOneOut",
-    "DisARM": "ppgen.inference.disarm:DisARM",
-    "Relaxed": "ppgen.inference.relaxed:Relaxed",
-    "StraightThrough": "ppgen.inference.straight_through:StraightThrough",
-    "Enumerate": "ppgen.inference.enumerate:Enumerate",
-    "MeanField": "ppgen.inference.mean_field:MeanField",
+    "Pathwise": "ppgen.inference.estimators.pathwise:Pathwise",
+    "AnalyticKL": "ppgen.inference.estimators.analytic_kl:AnalyticKL",
+    "StickTheLanding": "ppgen.inference.estimators.stick_the_landing:StickTheLanding",
+    "DoublyReparameterized": "ppgen.inference.estimators.stick_the_landing:DoublyReparameterized",
+    "ScoreFunction": "ppgen.inference.estimators.score_function:ScoreFunction",
+    "LeaveOneOut": "ppgen.inference.estimators.score_function:LeaveOneOut",
+    "DisARM": "ppgen.inference.estimators.disarm:DisARM",
+    "Relaxed": "ppgen.inference.estimators.relaxed:Relaxed",
+    "StraightThrough": "ppgen.inference.estimators.straight_through:StraightThrough",
+    "Enumerate": "ppgen.inference.estimators.enumerate:Enumerate",
+    "MeanField": "ppgen.inference.estimators.mean_field:MeanField",
 }
 
 BASELINES: dict[str, str] = {
-    "MovingAverage": "ppgen.inference.baselines:MovingAverage",
-    "InputDependent": "ppgen.inference.input_dependent:InputDependent",
+    "MovingAverage": "ppgen.inference.baselines.moving_average:MovingAverage",
+    "InputDependent": "ppgen.inference.baselines.input_dependent:InputDependent",
 }
 
 SCHEDULES: dict[str, str] = {
@@ -66,41 +66,41 @@ SCHEDULES: dict[str, str] = {
 }
 
 NEGATIVE_PHASES: dict[str, str] = {
-    "ExactPartition": "ppgen.inference.exact_partition:ExactPartition",
-    "CD": "ppgen.inference.contrastive_divergence:CD",
-    "PCD": "ppgen.inference.contrastive_divergence:PCD",
-    "TemperedPCD": "ppgen.inference.tempered:TemperedPCD",
-    "PseudoLikelihood": "ppgen.inference.pseudo_likelihood:PseudoLikelihood",
+    "ExactPartition": "ppgen.inference.negative_phases.exact_partition:ExactPartition",
+    "CD": "ppgen.inference.negative_phases.contrastive_divergence:CD",
+    "PCD": "ppgen.inference.negative_phases.contrastive_divergence:PCD",
+    "TemperedPCD": "ppgen.inference.negative_phases.tempered_pcd:TemperedPCD",
+    "PseudoLikelihood": "ppgen.inference.negative_phases.pseudo_likelihood:PseudoLikelihood",
 }
 
 ALGORITHMS: dict[str, str] = {
-    "IWAE": "ppgen.inference.algorithms:IWAE",
-    "DReG": "ppgen.inference.algorithms:DReG",
-    "STL": "ppgen.inference.algorithms:STL",
-    "NVIL": "ppgen.inference.algorithms:NVIL",
-    "VIMCO": "ppgen.inference.algorithms:VIMCO",
-    "RLOO": "ppgen.inference.algorithms:RLOO",
-    "RWS": "ppgen.inference.algorithms:RWS",
+    "IWAE": "ppgen.inference.engine.algorithms:IWAE",
+    "DReG": "ppgen.inference.engine.algorithms:DReG",
+    "STL": "ppgen.inference.engine.algorithms:STL",
+    "NVIL": "ppgen.inference.engine.algorithms:NVIL",
+    "VIMCO": "ppgen.inference.engine.algorithms:VIMCO",
+    "RLOO": "ppgen.inference.engine.algorithms:RLOO",
+    "RWS": "ppgen.inference.engine.algorithms:RWS",
 }
 
 KERNELS: dict[str, str] = {
-    "BlockGibbs": "ppgen.inference.block_gibbs:BlockGibbs",
-    "ParallelTempering": "ppgen.inference.parallel_tempering:ParallelTempering",
-    "TrajectoryTempering": "ppgen.inference.trajectory_tempering:TrajectoryTempering",
-    "HMC": "ppgen.inference.hmc:HMC",
+    "BlockGibbs": "ppgen.inference.kernels.block_gibbs:BlockGibbs",
+    "ParallelTempering": "ppgen.inference.kernels.parallel_tempering:ParallelTempering",
+    "TrajectoryTempering": "ppgen.inference.kernels.trajectory_tempering:TrajectoryTempering",
+    "HMC": "ppgen.inference.kernels.hmc:HMC",
 }
 
 UNITS: dict[str, str] = {
-    "Bernoulli": "ppgen.distributions.bernoulli:Bernoulli",
-    "Spin": "ppgen.distributions.spin:Spin",
-    "Gaussian": "ppgen.distributions.gaussian:Gaussian",
-    "PrecisionGaussian": "ppgen.distributions.precision_gaussian:PrecisionGaussian",
-    "RectifiedGaussian": "ppgen.distributions.rectified_gaussian:RectifiedGaussian",
-    "TruncatedExponential": "ppgen.distributions.truncated_exponential:TruncatedExponential",
-    "Categorical": "ppgen.distributions.categorical:Categorical",
-    "Multinomial": "ppgen.distributions.multinomial:Multinomial",
-    "MaxPooled": "ppgen.distributions.max_pooled:MaxPooled",
-    "Clamped": "ppgen.distributions.clamped:Clamped",
+    "Bernoulli": "ppgen.distributions.units.bernoulli:Bernoulli",
+    "Spin": "ppgen.distributions.units.spin:Spin",
+    "Gaussian": "ppgen.distributions.units.gaussian:Gaussian",
+    "PrecisionGaussian": "ppgen.distributions.units.precision_gaussian:PrecisionGaussian",
+    "RectifiedGaussian": "ppgen.distributions.units.rectified_gaussian:RectifiedGaussian",
+    "TruncatedExponential": "ppgen.distributions.units.truncated_exponential:TruncatedExponential",
+    "Categorical": "ppgen.distributions.units.categorical:Categorical",
+    "Multinomial": "ppgen.distributions.units.multinomial:Multinomial",
+    "MaxPooled": "ppgen.distributions.units.max_pooled:MaxPooled",
+    "Clamped": "ppgen.distributions.units.clamped:Clamped",
 }
 
 DATASETS: dict[str, str] = {
@@ -125,14 +125,14 @@ TABLES: dict[str, dict[str, str]] = {
 # What a name of each kind stands for: a subclass of that class; where there is none, what `extension` says.
 BASES: dict[str, str | None] = {
     "model": "ppgen.pair:GenerativeModel",
-    "objective": "ppgen.inference.objective:Objective",
-    "estimator": "ppgen.inference.estimator:Estimator",
-    "negative phase": "ppgen.inference.negative_phase:NegativePhase",
-    "baseline": "ppgen.inference.baselines:Baseline",
+    "objective": "ppgen.inference.objectives.objective:Objective",
+    "estimator": "ppgen.inference.estimators.estimator:Estimator",
+    "negative phase": "ppgen.inference.negative_phases.negative_phase:NegativePhase",
+    "baseline": "ppgen.inference.baselines.moving_average:Baseline",
     "schedule": "ppgen.inference.schedules:Schedule",
     "algorithm": None,
     "kernel": None,
-    "unit": "ppgen.distributions.units:Units",
+    "unit": "ppgen.distributions.units.units:Units",
     "data set": None,
 }
 

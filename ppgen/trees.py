@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import ppgen
-from ppgen.arguments import check_kind
+from ppgen.checks.arguments import check_kind
+from ppgen.version import __version__
 
 
 @dataclass
@@ -73,7 +73,7 @@ def make_tree(
     from xarray import DataTree
 
     attrs = {"sample_dims": list(sample_dims), **attrs}
-    library = {"creation_library": "ppgen", "creation_library_version": ppgen.__version__}
+    library = {"creation_library": "ppgen", "creation_library_version": __version__}
     _check_coords(groups, coords)
     datasets, common = {}, None
     for name, group in groups.items():

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ppgen.capture import CapturedParameters
 from ppgen.devices import is_accelerator
+from ppgen.parameters.capture import CapturedParameters
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ from ppgen import devices, evaluation, models, testing
 from ppgen.graphs.compiler import compiled
 from ppgen.training import environment
 from ppgen.training.environment import resolve_device
-from ppgen.training.stepper import Stepper
+from ppgen.training.steps.stepper import Stepper
 from ppgen.undisturbed import random_state
 
 SETTINGS: dict[str, Any] = {"batch_size": 4, "seed": 1, "progress": False}

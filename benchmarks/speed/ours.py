@@ -8,13 +8,13 @@ import torch
 import ppgen  # noqa: F401 - its import is part of what memory is compared against
 from benchmarks.speed import synthetic
 from ppgen import evaluation, inference, models
-from ppgen.distributions.layered_energy import EVEN
-from ppgen.inference.specification import resolve
+from ppgen.distributions.machines.layered_energy import EVEN
+from ppgen.inference.engine.specification import resolve
 from ppgen.pair import as_pair
 from ppgen.training import environment
-from ppgen.training.batches import Source
-from ppgen.training.optimizers import resolve_optimizer
-from ppgen.training.stepper import Stepper
+from ppgen.training.data.batch_source import BatchSource
+from ppgen.training.steps.optimizers import resolve_optimizer
+from ppgen.training.steps.stepper import Stepper
 
 Run = Callable[[int], dict[str, Any] | None]
 WARM_UP = 5
@@ -138,7 +138,7 @@ def _steps(
     torch.manual_seed(0)
     pair = as_pair(pair)
     resolved = resolve(given, pair)
-    source = Source(torch.from_numpy(table), environment.resolve_device(device))
+    source = BatchSource(torch.from_numpy(table), environment.resolve_device(device))
     pair.to(source.device)
     source.dtype = torch.float32
     pair.initialise(source.dataset)

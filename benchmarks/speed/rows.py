@@ -44,7 +44,7 @@ def rows(quick: bool = False, device: str = "cpu") -> dict[str, Row]:
     made += [annealing(quick, device), gibbs(quick, device)]
     if device == "cpu":
         made.append(posteriors(quick))
-    if device == "cpu" and find_spec("ppgen.training.processes"):
+    if device == "cpu" and find_spec("ppgen.training.processes.world"):
         made.append(processes())
     return {row.name: row for row in made}
 

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from benchmarks.speed import ours
-from ppgen.training import environment, processes
+from ppgen.training import environment
+from ppgen.training.processes import world as processes
 
 TARGET = "benchmarks.speed.two_processes:vae_step"
 

@@ -16,11 +16,11 @@ from ppgen.commands.models import check_takes_rows, model_arguments, model_optio
 from ppgen.commands.options import Option, first_line, options_of
 from ppgen.commands.parser import Parser, given, split_positional, without
 from ppgen.devices import is_accelerator
-from ppgen.diagnostics.comparison import compare_inferences
-from ppgen.diagnostics.comparison_folder import FIGURE, NETCDF
-from ppgen.diagnostics.comparison_folder import TEXT_FILE as TEXT
+from ppgen.diagnostics.comparison.compare import compare_inferences
+from ppgen.diagnostics.comparison.folder import FIGURE, NETCDF
+from ppgen.diagnostics.comparison.folder import TEXT_FILE as TEXT
 from ppgen.training.environment import resolve_device
-from ppgen.training.fit import fit
+from ppgen.training.fitting import fit
 
 _NOT_TRAINING = ("pair", "data", "inference", "epochs", "steps", "seed", "folder", "resume", "callbacks", "progress")
 _BUDGET = ("epochs", "steps", "method", "num_particles", "num_chains", "betas", "gradient_rows", "gradient_draws")

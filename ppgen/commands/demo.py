@@ -13,7 +13,7 @@ from ppgen.commands.folders import FIGURES, POSTERIOR, folder_of
 from ppgen.commands.parser import Parser
 from ppgen.commands.report import POSTERIOR_ROWS, write_figures, write_posterior
 from ppgen.datasets import Dataset
-from ppgen.diagnostics.comparison import compare_inferences
+from ppgen.diagnostics.comparison.compare import compare_inferences
 
 EPOCHS, SEEDS, PARTICLES = 20, 3, 1000
 MODELS: Mapping[str, Callable[[], Any]] = {
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def draw_best(found: Any, data: Dataset, folder: Path) -> list[Path]:
     """Draw the run with the highest log-likelihood of each model, and its posterior; the paths of the figures."""
-    from ppgen.diagnostics.comparison_plan import cell_folder
+    from ppgen.diagnostics.comparison.plan import cell_folder
 
     paths = []
     for model in map(str, found.model.values):

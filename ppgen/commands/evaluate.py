@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ppgen
 from ppgen import evaluation
 from ppgen.commands import COMMANDS
 from ppgen.commands.data import data_of_run, data_options, rows_of
@@ -14,12 +13,13 @@ from ppgen.commands.options import options_of
 from ppgen.commands.parser import Parser
 from ppgen.datasets import Dataset
 from ppgen.evaluation import Estimate
-from ppgen.evaluation.likelihood_methods import METHODS
-from ppgen.evaluation.partition import enumerable
-from ppgen.evaluation.partitions import unasked_partition
-from ppgen.inference.machines import undirected_sites
-from ppgen.training import checkpoint
+from ppgen.evaluation.likelihood.given_partitions import unasked_partition
+from ppgen.evaluation.likelihood.methods import METHODS
+from ppgen.evaluation.partition.partition import enumerable
+from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.training.environment import resolve_device
+from ppgen.training.run_folder import checkpoint
+from ppgen.version import __version__
 
 EVALUATION = "evaluation.json"
 _ANNEALING = ("num_chains", "betas", "seed")
@@ -105,7 +105,7 @@ def write(run: Any, data: Dataset, split: str, estimates: Mapping[str, Estimate]
         "split": split,
         "epoch": run.state.get("epoch"),
         "step": run.state.get("step"),
-        "ppgen": ppgen.__version__,
+        "ppgen": __version__,
         "estimates": {name: estimate.to_dict() for name, estimate in estimates.items()},
         **({} if check is None else {"check": check.to_dict()}),
     }

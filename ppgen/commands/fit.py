@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ppgen import registry
+from ppgen.checks.room import check_room
 from ppgen.commands import COMMANDS, folders
 from ppgen.commands.data import COMMAND, data_options, load_data
 from ppgen.commands.errors import INTERRUPTED, TERMINATED, Stopped, UsageError
@@ -15,10 +16,9 @@ from ppgen.commands.options import Option, first_line, options_of
 from ppgen.commands.parser import Parser, given, read_config, split_positional, without
 from ppgen.commands.report import report
 from ppgen.datasets import Dataset
-from ppgen.room import check_room
-from ppgen.training.checkpoint import replacing
-from ppgen.training.fit import fit
-from ppgen.training.processes import is_writer, launcher
+from ppgen.training.fitting import fit
+from ppgen.training.processes.world import is_writer, launcher
+from ppgen.training.run_folder.checkpoint import replacing
 
 EPOCHS = 20
 _NOT_RECORDED = ("config", "overwrite", "quiet", "report", "num_particles", "resume")

@@ -6,11 +6,12 @@ from typing import Any
 
 from ppgen import training
 from ppgen.commands.errors import UsageError
-from ppgen.training import FolderInUseError, checkpoint, contents
-from ppgen.training.contents import FIGURES as FIGURES
-from ppgen.training.contents import LAST
-from ppgen.training.contents import POSTERIOR as POSTERIOR
-from ppgen.training.contents import SAMPLES as SAMPLES
+from ppgen.training import FolderInUseError
+from ppgen.training.run_folder import checkpoint, contents
+from ppgen.training.run_folder.contents import FIGURES as FIGURES
+from ppgen.training.run_folder.contents import LAST
+from ppgen.training.run_folder.contents import POSTERIOR as POSTERIOR
+from ppgen.training.run_folder.contents import SAMPLES as SAMPLES
 
 
 def load_run(folder: str) -> Any:

@@ -93,7 +93,7 @@ def docstring_line(path: str) -> str:
     """First line of the docstring at a registered `"module:attribute"`, read without importing PyTorch.
 
     Example:
-        >>> docstring_line("ppgen.models.rbm:RBM")
+        >>> docstring_line("ppgen.models.boltzmann.rbm:RBM")
         'Restricted Boltzmann machine of binary units.'
     """
     module, _, attribute = path.partition(":")

@@ -7,9 +7,9 @@ from typing import Any
 
 from ppgen import inference as inferences
 from ppgen import registry
+from ppgen.checks.seeding import check_seed
 from ppgen.commands.errors import UsageError
 from ppgen.commands.options import REQUIRED, Option, options_of
-from ppgen.seeding import check_seed
 from ppgen.undisturbed import CPU, forked
 
 FROM_DATA = ("features", "visible", "vocabulary")

@@ -79,7 +79,7 @@ def _check(
 def write_posterior(run: Any, rows: Any, path: Path) -> None:
     """Write draws of the guide given rows as a DataTree that ArviZ reads."""
     from ppgen import diagnostics
-    from ppgen.training.checkpoint import replacing
+    from ppgen.training.run_folder.checkpoint import replacing
 
     fewest, most = POSTERIOR_SAMPLES
     num_samples = max(fewest, min(most, POSTERIOR_VALUES // rows.numel()))
@@ -97,7 +97,7 @@ def write_figures(run: Any, data: Dataset, folder: Path) -> list[Path]:
         ValueError: If a link would lead out of the folder.
     """
     from ppgen.diagnostics import figures
-    from ppgen.training.contents import check_no_links
+    from ppgen.training.run_folder.contents import check_no_links
 
     check_no_links(folder.parent)
     figures.write_all(run, data, folder)

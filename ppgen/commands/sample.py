@@ -14,8 +14,8 @@ from ppgen.commands.errors import UsageError
 from ppgen.commands.folders import SAMPLES, check_folder, load_run, watched
 from ppgen.commands.options import Option, options_of
 from ppgen.commands.parser import Parser
-from ppgen.training.checkpoint import replacing
 from ppgen.training.environment import resolve_device
+from ppgen.training.run_folder.checkpoint import replacing
 
 SUFFIXES = (".npy", ".png")
 

@@ -5,7 +5,7 @@ its rows.
 """
 
 from ppgen.datasets.dataset import Dataset
-from ppgen.datasets.load import as_dataset, available, load
+from ppgen.datasets.loading import as_dataset, available, load
 from ppgen.datasets.rows import Rows
 from ppgen.datasets.source import Source
 

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 from torch import Tensor
 
-from ppgen.arrays import checked_array
+from ppgen.checks.arrays import checked_array
 from ppgen.datasets.dataset import SPLITS
 from ppgen.datasets.source import Source
 

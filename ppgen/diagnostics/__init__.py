@@ -3,25 +3,25 @@
 from typing import TYPE_CHECKING, Any
 
 from ppgen.diagnostics import figures
-from ppgen.diagnostics.approximation_gap import ApproximationGap, approximation_gap
-from ppgen.diagnostics.calibration import simulation_based_calibration
-from ppgen.diagnostics.calibration_result import Calibration
-from ppgen.diagnostics.check import check
-from ppgen.diagnostics.check_report import Check, Finding
-from ppgen.diagnostics.comparison import compare_inferences
-from ppgen.diagnostics.convergence import convergence
-from ppgen.diagnostics.convergence_report import Convergence
-from ppgen.diagnostics.free_energies import FreeEnergies, free_energies
-from ppgen.diagnostics.from_chains import from_chains
-from ppgen.diagnostics.from_pyro import from_pyro
-from ppgen.diagnostics.from_pyro_svi import from_pyro_svi
-from ppgen.diagnostics.gradients import compare_estimators, gradient_table
-from ppgen.diagnostics.importance_weights import ImportanceWeights, importance_weights
-from ppgen.diagnostics.latent_report import LatentUnits
-from ppgen.diagnostics.latent_units import latent_units
+from ppgen.diagnostics.calibration.result import Calibration
+from ppgen.diagnostics.calibration.simulation_based import simulation_based_calibration
+from ppgen.diagnostics.chains.convergence import convergence
+from ppgen.diagnostics.chains.free_energies import FreeEnergies, free_energies
+from ppgen.diagnostics.chains.report import Convergence
+from ppgen.diagnostics.checks.check import check
+from ppgen.diagnostics.checks.report import Check, Finding
+from ppgen.diagnostics.comparison.compare import compare_inferences
+from ppgen.diagnostics.converters.from_chains import from_chains
+from ppgen.diagnostics.converters.from_pyro import from_pyro
+from ppgen.diagnostics.converters.from_pyro_svi import from_pyro_svi
+from ppgen.diagnostics.gradients.compare import compare_estimators, gradient_table
+from ppgen.diagnostics.guides.approximation_gap import ApproximationGap, approximation_gap
+from ppgen.diagnostics.guides.importance_weights import ImportanceWeights, importance_weights
+from ppgen.diagnostics.latents.report import LatentUnits
+from ppgen.diagnostics.latents.units import latent_units
 
 if TYPE_CHECKING:
-    from ppgen.diagnostics.comparison_table import Comparison
+    from ppgen.diagnostics.comparison.table import Comparison
 
 __all__ = [
     "ApproximationGap",
@@ -52,7 +52,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "Comparison":  # a subclass of `xarray.Dataset`, which is imported when it is used
-        from ppgen.diagnostics.comparison_table import Comparison
+        from ppgen.diagnostics.comparison.table import Comparison
 
         return Comparison
     raise AttributeError(f"module 'ppgen.diagnostics' has no attribute {name!r}")

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppgen.distributions.samplers import dispersed_draw
-from ppgen.distributions.tempering import BaseRatePath
-from ppgen.evaluation.importance import PerDatum
+from ppgen.distributions.machines.base_rate_path import BaseRatePath
+from ppgen.distributions.machines.samplers import dispersed_draw
+from ppgen.evaluation.per_datum import PerDatum
 
 SAME_WEIGHT = 1e-9  # nats; what the weights of runs that went through the same states differ by
 ALL_ALIKE = (

@@ -9,9 +9,10 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen import inference
-from ppgen.evaluation.data import Rows
-from ppgen.inference.layout import Layout, data_frame, sites
-from ppgen.inference.log_weights import summed_log_prob
+from ppgen.evaluation.rows import CheckedRows
+from ppgen.inference.particles.log_prob import summed_log_prob
+from ppgen.inference.structure.layout import Layout
+from ppgen.inference.structure.traces import data_frame, sites
 from ppgen.pair import AnyPair, keeping_buffers, split_batch
 
 TOLERANCE = 1e-4  # of the larger of 1 nat and the log-densities that are added up
@@ -22,7 +23,7 @@ Terms = dict[tuple[str, str], Tensor]  # by program and site, (rows,), nats
 
 
 @torch.no_grad()
-def check_lone_rows(pair: AnyPair, rows: Rows, layout: Layout, at_once: int = 4) -> None:
+def check_lone_rows(pair: AnyPair, rows: CheckedRows, layout: Layout, at_once: int = 4) -> None:
     """Raise if the log-density of a row depends on the other rows of its batch; up to four rows are looked at.
 
     The guide's draws are replayed, each row alone with its own. Sites at which a program draws by itself from torch are
@@ -88,7 +89,7 @@ def _told(in_batch: Terms, alone: Terms, row: int, number: int) -> str:
     )
 
 
-def _some(rows: Rows) -> np.ndarray:
+def _some(rows: CheckedRows) -> np.ndarray:
     """A few rows, the first of which is not like the second where rows differ."""
     last, unlike = len(rows) - 1, []
     for part in rows.tensors():

@@ -9,16 +9,17 @@ from pyro import poutine
 
 from ppgen.devices import check_float64
 from ppgen.distributions import LayerConditional
-from ppgen.distributions.layered_energy import LayeredEnergy
-from ppgen.evaluation.data import Rows
+from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation.lone_rows import check_lone_rows
-from ppgen.evaluation.state import evaluating
-from ppgen.inference.joining import joined
-from ppgen.inference.layout import EXACT_POSTERIOR, Layout, base_law, data_frame, find_layout
-from ppgen.inference.machines import CollectSites
-from ppgen.inference.plates import check_rows
-from ppgen.inference.support import MASKS, check_support
+from ppgen.evaluation.rows import CheckedRows
+from ppgen.inference.structure.layout import EXACT_POSTERIOR, Layout, find_layout
+from ppgen.inference.structure.machine_sites import CollectSites
+from ppgen.inference.structure.plates import check_rows
+from ppgen.inference.structure.row_dependence import joined
+from ppgen.inference.structure.support import MASKS, check_support
+from ppgen.inference.structure.traces import base_law, data_frame
 from ppgen.pair import AnyPair, split_batch
+from ppgen.undisturbed import evaluating
 
 ROWS_AT_ONCE = 1000  # rows that are held against their support together
 
@@ -60,7 +61,7 @@ class Program:
         return [site for site, kind in self.layout.latent.items() if kind != EXACT_POSTERIOR]
 
 
-def examine(pair: AnyPair, rows: Rows, at_once: int | None = None) -> Program:
+def examine(pair: AnyPair, rows: CheckedRows, at_once: int | None = None) -> Program:
     """Run guide and model, hold all rows against the law that observes them, and a few rows in a batch against alone.
 
     Args:
@@ -114,7 +115,7 @@ def examine(pair: AnyPair, rows: Rows, at_once: int | None = None) -> Program:
             f"The model observes nothing inside plate {pair.plate!r}, so that it gives x no likelihood: write "
             "pyro.sample(name, law, obs=x) inside the plate."
         )
-    rows = Rows(rows.parts, pair) if rows.dtype is None else rows  # parameters made just now decide the dtype
+    rows = CheckedRows(rows.parts, pair) if rows.dtype is None else rows  # parameters made just now decide the dtype
     block = min(ROWS_AT_ONCE, at_once or ROWS_AT_ONCE)
     with evaluating(pair), _explaining(rows):
         for start in range(0, len(rows), block):
@@ -127,7 +128,7 @@ def examine(pair: AnyPair, rows: Rows, at_once: int | None = None) -> Program:
 
 
 @contextmanager
-def _explaining(rows: Rows) -> Iterator[None]:
+def _explaining(rows: CheckedRows) -> Iterator[None]:
     """Context in which a law that refuses its parameters because data are missing is told with what to do."""
     try:
         yield

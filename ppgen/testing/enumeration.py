@@ -10,8 +10,10 @@ from pyro.distributions import Independent, MaskedDistribution, Normal
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from ppgen.inference.layout import Layout, data_frame, find_layout
-from ppgen.inference.log_weights import LogWeights, drawn_log_prob, log_weights
+from ppgen.inference.particles.log_prob import drawn_log_prob
+from ppgen.inference.particles.log_weights import LogWeights, log_weights
+from ppgen.inference.structure.layout import Layout, find_layout
+from ppgen.inference.structure.traces import data_frame
 
 NODES = 24  # of Gauss and Hermite, for each Normal latent
 

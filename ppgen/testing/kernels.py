@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions import BoltzmannMachine
-from ppgen.distributions.layered_energy import EVEN
+from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.testing.examples import boltzmann_machine, enumerated, state_index
 from ppgen.testing.pairs import seeded
 from ppgen.testing.statistics import check_close, check_frequencies, fail

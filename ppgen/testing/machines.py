@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions import BaseRatePath, BoltzmannMachine, Coupling, Units
-from ppgen.distributions.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.inference.annealing import anneal, make_betas
+from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
+from ppgen.inference.annealing.annealing import anneal, make_betas
 from ppgen.testing.quadrature import quadrature
 from ppgen.testing.statistics import check_close, check_frequencies, check_mean, fail
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ppgen import registry
 from ppgen.distributions import BaseRatePath, BoltzmannMachine, UndirectedDistribution
-from ppgen.distributions.layered_energy import EVEN
+from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.inference import ELBO, Inference, NegativePhase, from_config, to_config
 from ppgen.models import RBM
 from ppgen.testing.examples import boltzmann_machine, enumerated

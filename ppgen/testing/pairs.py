@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
-from ppgen.inference.layout import DISCRETE, MEAN_FIELD, Layout
-from ppgen.inference.support import check_support
+from ppgen.inference.structure.layout import DISCRETE, MEAN_FIELD, Layout
+from ppgen.inference.structure.support import check_support
 from ppgen.pair import GenerativeModel, as_pair, split_batch
 from ppgen.testing.examples import log_weights_at
 from ppgen.testing.statistics import check_close, fail

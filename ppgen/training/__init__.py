@@ -4,17 +4,17 @@
 amortisation gap; callbacks are functions of an `Event`.
 """
 
-from ppgen.training.callbacks import CSVLog, Event, TensorBoardLog
-from ppgen.training.classifier import Classifier, finetune_classifier
-from ppgen.training.divergence import DivergenceError
-from ppgen.training.fit import fit
-from ppgen.training.folder import FolderInUseError
-from ppgen.training.layer_bounds import LayerBound
+from ppgen.training.epochs.callbacks import CSVLog, Event, TensorBoardLog
+from ppgen.training.epochs.divergence import DivergenceError
+from ppgen.training.fitting import fit
 from ppgen.training.loading import load
-from ppgen.training.pretrain import Pretraining, pretrain
-from ppgen.training.refine import Refinement, refine
 from ppgen.training.run import Run
-from ppgen.training.sampling import Samples, sample
+from ppgen.training.run_folder.folder import FolderInUseError
+from ppgen.training.sampling.model_samples import Samples, sample
+from ppgen.training.stages.classifier import Classifier, finetune_classifier
+from ppgen.training.stages.layer_bounds import LayerBound
+from ppgen.training.stages.pretrain import Pretraining, pretrain
+from ppgen.training.stages.refine import Refinement, refine
 
 __all__ = [
     "CSVLog",

@@ -11,8 +11,8 @@ import pyro
 import torch
 from torch import nn
 
-import ppgen
 from ppgen.devices import best_device, current_index, has_float64, is_accelerator, name_of
+from ppgen.version import __version__
 
 PRECISIONS = {"ieee": "highest", "tf32": "high", "bf16": "medium"}
 """Values of `matmul_precision` and what PyTorch calls them."""
@@ -93,7 +93,7 @@ def matmul_precision(name: str) -> Iterator[None]:
 def describe_environment(device: torch.device) -> dict[str, Any]:
     """What a bit-for-bit resume depends on besides the configuration."""
     return {
-        "ppgen": ppgen.__version__,
+        "ppgen": __version__,
         "torch": torch.__version__,
         "pyro": pyro.__version__,
         "python": platform.python_version(),

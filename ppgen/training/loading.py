@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from ppgen import registry
-from ppgen.arguments import check_path
+from ppgen.checks.arguments import check_path
 from ppgen.pair import as_pair
-from ppgen.training import checkpoint, stored
-from ppgen.training.batches import from_example
-from ppgen.training.contents import CONFIG, LAST
-from ppgen.training.folder import recorded_inference
+from ppgen.training.data.batch_source import from_example
 from ppgen.training.run import Run
-from ppgen.training.stepper import load_pair_state
+from ppgen.training.run_folder import checkpoint, stored
+from ppgen.training.run_folder.checkpoint import load_pair_state
+from ppgen.training.run_folder.contents import CONFIG, LAST
+from ppgen.training.run_folder.folder import recorded_inference
 from ppgen.undisturbed import forked
 
 _LARGEST_BATCH = 2**30

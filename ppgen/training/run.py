@@ -7,8 +7,6 @@ from typing import Any
 
 from torch import Tensor
 
-from ppgen.training.progress import format_metrics
-
 
 @dataclass
 class Run:
@@ -118,3 +116,14 @@ def told_of_points(points: tuple[str, ...]) -> str:
     """
     named = ", ".join(map(repr, points))
     return f"values are the log joint at a point (the guide's Delta at {named}), no bound of log p(x)"
+
+
+def format_metrics(metrics: dict[str, Any]) -> str:
+    """Metrics of an epoch in a few words; what is not known yet is left out.
+
+    Example:
+        >>> format_metrics({"epoch": 1, "seconds": 0.2, "train_value": -20.123, "rhat": float("nan")})
+        'train_value -20.12'
+    """
+    shown = {key: value for key, value in metrics.items() if key not in ("epoch", "step", "seconds", "lr")}
+    return ", ".join(f"{key} {value:.4g}" for key, value in shown.items() if not math.isnan(value))

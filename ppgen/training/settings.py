@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ppgen.switches import check_switches
+from ppgen.checks.switches import check_switches
 from ppgen.training.environment import PRECISIONS
 
 

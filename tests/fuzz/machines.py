@@ -12,9 +12,9 @@ from torch import Tensor
 from fuzz.verdicts import SIGMAS, Silent, attempt, check_agreement, check_estimate
 from ppgen import evaluation
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Categorical, Dense, Multinomial, Spin, Units
-from ppgen.distributions.bernoulli import ThresholdBernoulli
-from ppgen.distributions.layered_energy import ODD
-from ppgen.distributions.mean_field import mean_field_inputs
+from ppgen.distributions.machines.layered_energy import ODD
+from ppgen.distributions.machines.mean_field import mean_field_inputs
+from ppgen.distributions.units.bernoulli import ThresholdBernoulli
 from ppgen.pair import Pair
 
 UNITS: dict[str, Callable[..., Units]] = {

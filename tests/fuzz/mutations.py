@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ppgen.training import checkpoint
+from ppgen.training.run_folder import checkpoint
 
 CONFIG, LAST, BEST, MODEL = (
     "config.json",

@@ -1,0 +1,178 @@
+"""Known algorithms by name: functions that return the inference they stand for."""
+
+from torch import nn
+
+from ppgen.inference.baselines.input_dependent import InputDependent
+from ppgen.inference.engine.specification import Inference
+from ppgen.inference.estimators.pathwise import Pathwise
+from ppgen.inference.estimators.score_function import LeaveOneOut, ScoreFunction
+from ppgen.inference.estimators.stick_the_landing import DoublyReparameterized, StickTheLanding
+from ppgen.inference.objectives.elbo import ELBO
+from ppgen.inference.objectives.iwelbo import IWELBO
+from ppgen.inference.objectives.wake_sleep import ReweightedWakeSleep
+
+
+def IWAE(num_particles: int = 50) -> Inference:  # noqa: N802 - named as the paper does
+    """Importance weighted autoencoder: the importance-weighted bound with pathwise gradients.
+
+    References:
+        | Importance Weighted Autoencoders (Burda, Grosse and Salakhutdinov, 2016)
+        | https://arxiv.org/abs/1509.00519
+
+    Args:
+        num_particles: Draws of the guide for each datum.
+
+    Raises:
+        ValueError: If there is no particle.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.IWAE(num_particles=10).objective
+        IWELBO(num_particles=10, vectorize_particles=True)
+    """
+    return Inference(IWELBO(num_particles=num_particles), Pathwise())
+
+
+def DReG(num_particles: int = 50) -> Inference:  # noqa: N802 - named as the paper does
+    r"""Importance weighted autoencoder with doubly reparameterised gradients.
+
+    .. math:: \sum_k \tilde w_k^2 \frac{\partial \log w_k}{\partial z_k} \frac{\partial z_k}{\partial \phi}
+
+    References:
+        | Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives (Tucker et al., 2019),
+          https://arxiv.org/abs/1810.04152
+
+    Args:
+        num_particles: Draws of the guide for each datum.
+
+    Raises:
+        ValueError: If there is no particle.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.DReG(num_particles=10).objective.num_particles
+        10
+    """
+    return Inference(IWELBO(num_particles), DoublyReparameterized())
+
+
+def STL(num_particles: int = 1) -> Inference:  # noqa: N802 - named as the paper does
+    r"""The ELBO with pathwise gradients that leave out the score of the guide.
+
+    .. math:: \frac{\partial \log w}{\partial z} \frac{\partial z}{\partial \phi}
+
+    References:
+        | Sticking the Landing: Simple, Lower-Variance Gradient Estimators for Variational Inference (Roeder, Wu and
+          Duvenaud, 2017), https://arxiv.org/abs/1703.09194
+
+    Args:
+        num_particles: Draws of the guide for each datum.
+
+    Raises:
+        ValueError: If there is no particle.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.STL().estimator
+        StickTheLanding()
+    """
+    return Inference(ELBO(num_particles), StickTheLanding())
+
+
+def NVIL(num_particles: int = 1, hidden: int = 100, net: nn.Module | None = None) -> Inference:  # noqa: N802 - named as the paper does
+    r"""Neural variational inference and learning: the ELBO with input-dependent baselines and variance normalisation.
+
+    .. math:: \frac{\log w - b(x) - c}{\max(1, \hat\sigma)} \nabla_\phi \log q(z \mid x)
+
+    References:
+        | Neural Variational Inference and Learning in Belief Networks (Mnih and Gregor, 2014),
+          https://arxiv.org/abs/1402.0030
+
+    Args:
+        num_particles: Draws of the guide for each datum.
+        hidden: Width of the network b.
+        net: A module to be b instead, as for `InputDependent`.
+
+    Raises:
+        ValueError: If there is no particle, or both a width and a module are given.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.NVIL().estimator.baseline.hidden
+        100
+    """
+    return Inference(ELBO(num_particles), ScoreFunction(InputDependent(net, hidden)))
+
+
+def VIMCO(num_particles: int = 5) -> Inference:  # noqa: N802 - named as the paper does
+    r"""The importance-weighted bound with leave-one-out control variates.
+
+    .. math:: \sum_k (\hat{\mathcal{L}} - \hat{\mathcal{L}}_{-k}) \nabla_\phi \log q(z_k \mid x)
+              + \sum_k \tilde w_k \nabla \log w_k
+
+    References:
+        | Variational Inference for Monte Carlo Objectives (Mnih and Rezende, 2016), https://arxiv.org/abs/1602.06725
+
+    Args:
+        num_particles: Draws of the guide for each datum.
+
+    Raises:
+        ValueError: If there are not two particles.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.VIMCO(num_particles=10).estimator
+        LeaveOneOut()
+    """
+    return Inference(IWELBO(num_particles), _leave_one_out(num_particles))
+
+
+def RLOO(num_particles: int = 4) -> Inference:  # noqa: N802 - named as the paper does
+    r"""The ELBO with leave-one-out baselines.
+
+    .. math:: \frac{1}{K} \sum_k \Big(\log w_k - \frac{1}{K - 1} \sum_{j \ne k} \log w_j\Big)
+              \nabla_\phi \log q(z_k \mid x)
+
+    References:
+        | Buy 4 REINFORCE Samples, Get a Baseline for Free! (Kool, van Hoof and Welling, 2019)
+
+    Args:
+        num_particles: Draws of the guide for each datum.
+
+    Raises:
+        ValueError: If there are not two particles.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.RLOO().objective.num_particles
+        4
+    """
+    return Inference(ELBO(num_particles), _leave_one_out(num_particles))
+
+
+def RWS(num_particles: int = 10) -> Inference:  # noqa: N802 - named as the paper does
+    r"""Reweighted wake-sleep with the wake update of the guide.
+
+    .. math:: \sum_k \tilde w_k \nabla (\log p(x, z_k) + \log q(z_k \mid x))
+
+    References:
+        | Reweighted Wake-Sleep (Bornschein and Bengio, 2015), https://arxiv.org/abs/1406.2751
+
+    Args:
+        num_particles: Draws of the guide for each datum.
+
+    Raises:
+        ValueError: If there is no particle.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.RWS(num_particles=5).objective.num_particles
+        5
+    """
+    return Inference(ReweightedWakeSleep(num_particles))
+
+
+def _leave_one_out(num_particles: int) -> LeaveOneOut:
+    if isinstance(num_particles, int) and num_particles == 1:
+        raise ValueError("num_particles must be at least 2: a particle's baseline is made of the others, got 1.")
+    return LeaveOneOut()

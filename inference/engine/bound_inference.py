@@ -1,0 +1,386 @@
+"""An inference bound to a pair: the state it needs, and the step that gives value and gradients."""
+
+import contextlib
+import math
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+
+from ppgen.distributions import UndirectedDistribution
+from ppgen.distributions.machines.layered_energy import EVEN
+from ppgen.inference.engine.late_sites import Structures
+from ppgen.inference.engine.legality import check_negative_phase
+from ppgen.inference.engine.plan import planned
+from ppgen.inference.engine.specification import Inference
+from ppgen.inference.engine.surrogate import BASELINE, OBJECTIVE, TEMPERATURE, surrogate
+from ppgen.inference.engine.with_gradients import WithGradients
+from ppgen.inference.estimators.antithetic_pairs import Pairing
+from ppgen.inference.estimators.enumerate import enumerated_states, shared_sites
+from ppgen.inference.estimators.guide_draws import GuideDraws
+from ppgen.inference.estimators.score_function import ScoreFunction
+from ppgen.inference.negative_phases.centring import centred_gradients
+from ppgen.inference.negative_phases.negative_phase import PHASE, NegativePhase, NegativePhaseHandler, State
+from ppgen.inference.negative_phases.online_partition import LOG_WEIGHTS, VARIANCES, log_weights_of
+from ppgen.inference.objectives.wake_sleep import OwnGradient
+from ppgen.inference.particles.fantasies import check_fantasies
+from ppgen.inference.particles.joint_states import Forced, marginal_states
+from ppgen.inference.particles.log_weights import LogWeights, log_weights
+from ppgen.inference.structure.collapse import observed_side
+from ppgen.inference.structure.layout import Layout, find_layout
+from ppgen.inference.structure.plates import check_rows, plate_size
+from ppgen.inference.structure.row_dependence import joined
+from ppgen.inference.structure.scales import warn_of_scales
+from ppgen.inference.structure.support import check_support
+from ppgen.pair import split_batch
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Result of one step.
+
+    Attributes:
+        value: Objective per datum, in nats if the inference is normalised: a detached scalar.
+        gradients: Gradient of minus the objective per datum, by name of the parameter.
+        moved: Whether the parameters were moved already, by an optimiser that is part of a compiled step; then there
+            are no gradients.
+    """
+
+    value: Tensor
+    gradients: dict[str, Tensor]
+    moved: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Objective per datum of one batch, the scalar that has its gradient, and the undirected laws that were met."""
+
+    value: Tensor
+    num_data: int
+    surrogate: Tensor
+    laws: dict[str, tuple[UndirectedDistribution, Tensor]] = field(default_factory=dict)
+
+
+class BoundInference:
+    """An inference with the state that it needs for one pair: chains and offsets, baselines, counts of schedules.
+
+    A step depends on the parameters, this state, the batch and torch's global random state, and on nothing else.
+
+    Args:
+        inference: What to do.
+        pair: To what.
+        batch: A batch, from which the structure of the pair is read.
+        num_data: Rows of the whole data set; None takes the size that the data plate was given.
+
+    Raises:
+        ValueError: If the combination is not legal for the pair, naming the site and what to use instead; if the data
+            lie outside the support of an observed site.
+    """
+
+    def __init__(self, inference: Inference, pair: Any, batch: Any, num_data: int | None) -> None:
+        self.inference, self.pair, self.num_data = inference, pair, num_data
+        layout = joined(pair, batch, find_layout(pair, batch, allow_subsampling=num_data is None))
+        num_rows = layout.num_rows
+        if num_data is not None:
+            check_rows(batch, num_rows, pair.plate, num_data)
+        total = num_data if num_data is not None else plate_size(layout.plate_sizes, pair.plate)
+        inference.objective.check(layout, num_rows, total)
+        warn_of_scales(layout, num_rows, total)
+        self.structures = Structures(inference, layout, planned(inference, pair, batch, layout))
+        self._joint = enumerated_states(self.plan, layout)
+        marginal_states(layout)  # raises if there are too many
+        objective = inference.objective
+        check_negative_phase(inference.negative_phase, layout, objective.dreams, objective.own_gradient)
+        for site, law in layout.laws.items():
+            if inference.negative_phase is not None:
+                summed_out = site in layout.latent and inference.negative_phase.of_values
+                inference.negative_phase.check(observed_side(law) if summed_out else law)
+        check_support(pair, batch)
+        self._check_baselines(batch, num_rows)
+        if inference.objective.dreams:
+            check_fantasies(pair, batch, layout, getattr(inference.objective, "fantasy", None))
+        self._phases = dict.fromkeys(self.layout.undirected, inference.negative_phase)
+        self._steps = 0  # as the state counts them: a schedule of Python numbers is read without waiting for the device
+        self._states: dict[str, State] = {}  # by undirected site, or by the part of the inference that keeps it
+        self._laws: dict[str, UndirectedDistribution] = {}
+        self._warned = False
+
+    @property
+    def layout(self) -> Layout:
+        """Structure of the pair, with all sites that were met so far."""
+        return self.structures.layout
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """Estimator by site of the guide; None where none is needed."""
+        return self.structures.plan
+
+    @property
+    def normalised(self) -> bool:
+        """Whether values are normalised; under CD and PCD they lack log Z and are no log-likelihood bound."""
+        return all(phase.normalised for phase in self._phases.values() if phase is not None)
+
+    @property
+    def undirected(self) -> tuple[str, ...]:
+        """Names of the sites under a negative phase."""
+        return self.layout.undirected
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether a negative phase follows a schedule, so that steps are traced anew now and then."""
+        return any(phase.scheduled for phase in self._phases.values() if phase is not None)
+
+    @property
+    def phases(self) -> dict[str, NegativePhase]:
+        """Negative phases of the next step, by undirected site."""
+        return {site: phase.at(self._steps) for site, phase in self._phases.items() if phase is not None}
+
+    def until_change(self) -> float:
+        """Steps for which those stay as they are."""
+        known = [phase.until_change(self._steps) for phase in self._phases.values() if phase is not None]
+        return min(known, default=math.inf)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Chains and offsets under the names `site.key`."""
+        return {f"{site}.{key}": value for site, state in self._states.items() for key, value in state.items()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Continue from a state as `state` gave it.
+
+        Raises:
+            ValueError: If it belongs to other sites than this pair's undirected ones, or to another machine.
+        """
+        for site, phase in self._phases.items():
+            held = {name.rpartition(".")[2] for name in state if name.rpartition(".")[0] == site}
+            missing = [name for name in phase.state_names if name not in held] if phase is not None else []
+            if held and missing:
+                raise ValueError(
+                    f"The state holds {sorted(held)} at site {site!r}, but {type(phase).__name__} goes on from "
+                    f"{missing} too: it was left by another inference. Load the state of this one, or none."
+                )
+            chains, law = state.get(f"{site}.chains"), self.layout.laws.get(site)
+            if chains is None or law is None:
+                continue
+            units = law.base_energy.size(EVEN)
+            if chains.dim() < 2 or not len(chains) or chains.shape[-1] != units:
+                raise ValueError(
+                    f"The state holds chains of shape {tuple(chains.shape)} at site {site!r}, whose machine needs "
+                    f"(chains, {units}): it was left by another machine. Load the state of this one, or none."
+                )
+        self.carry(state, 0)
+        self._steps = int(self._states[PHASE]["steps"]) if self.scheduled and PHASE in self._states else 0
+
+    def carry(self, state: dict[str, Tensor], steps: int) -> None:
+        """The same for a state that some steps from here led to, without reading a tensor's value."""
+        self._steps += steps
+        states: dict[str, State] = {}
+        for name, value in state.items():
+            site, _, key = name.rpartition(".")
+            own = site in (OBJECTIVE, TEMPERATURE, PHASE) or site.partition(".")[0] == BASELINE
+            if site not in self._phases and not own:
+                raise ValueError(f"The state holds {name!r}, but the undirected sites are {list(self._phases)}.")
+            states.setdefault(site, {})[key] = value
+        self._states = states
+
+    def _check_baselines(self, batch: Any, num_rows: int) -> None:
+        """Raise unless baselines can look at a batch like this one."""
+        own = [law for name, law in self.layout.guide_laws.items() if name not in self.layout.global_latents]
+        size = own[0].batch_shape[self.layout.data_dim] if own else num_rows
+        for site, estimator in self.plan.items():
+            if isinstance(estimator, ScoreFunction) and estimator.baseline is not None:
+                estimator.baseline.check(site, partial(_features, batch, torch.empty(0, size)))
+
+    def look_at(self, batch: Any) -> None:
+        """Learn which sites a batch of another shape has, before the step is traced for it; nothing moves."""
+        self.structures.look_at(self.pair, batch)
+
+    @contextlib.contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Context after which chains, offsets and the laws last met are what they were before."""
+        states, laws, steps = dict(self._states), self._laws, self._steps
+        try:
+            yield
+        finally:
+            self._states, self._laws, self._steps = states, laws, steps
+
+    def step(self, batch: Any) -> StepResult:
+        """Value and gradients of one batch; chains move.
+
+        Raises:
+            ValueError: If the pair has no parameter that wants a gradient, or none is reached.
+        """
+        named = {name: tensor for name, tensor in self.pair.named_parameters() if tensor.requires_grad}
+        with pyro.validation_enabled(False):
+            evaluation = self.evaluate(batch, training=True)
+        gradients = self._gradients(-evaluation.surrogate, list(named.values()), evaluation)
+        found = {name: gradient for name, gradient in zip(named, gradients, strict=True) if gradient is not None}
+        return StepResult(evaluation.value.detach(), found)
+
+    @torch.no_grad()
+    def value(self, batch: Any, log_partitions: Mapping[str, float] | None = None, *, of_data: bool = False) -> Tensor:
+        """Objective per datum of a batch, a scalar; nothing moves but the random state.
+
+        Args:
+            batch: A batch of data.
+            log_partitions: log Z by undirected site, by which the value is normalised where it is not by itself.
+            of_data: Whether what the model says of its parameters alone (a prior) is left out.
+        """
+        with pyro.validation_enabled(False):
+            return self.evaluate(batch, False, log_partitions, of_data).value
+
+    def evaluate(
+        self, batch: Any, training: bool, log_partitions: Mapping[str, float] | None = None, of_data: bool = False
+    ) -> Evaluation:
+        """Objective per datum with its graph.
+
+        Args:
+            batch: A batch of data.
+            training: Whether chains move and log Z has a gradient.
+            log_partitions: log Z by undirected site, without training.
+            of_data: Whether terms outside the data plate, on which neither latents nor data bear, are left out.
+        """
+        handler = NegativePhaseHandler(self.phases, self._states, training, log_partitions)
+        objective = self.inference.objective
+        no_grad = contextlib.nullcontext() if training else torch.no_grad()
+        pairing = Pairing.of(self.plan) if training else None
+        steps = self._states.get(TEMPERATURE, {}).get("steps")
+        drawn = GuideDraws(self.plan, pairing, steps, self.structures.late)
+        with no_grad, handler:
+            with drawn if training else contextlib.nullcontext():
+                weights = self._weights(batch, self.structures.leaves if training else (), pairing)
+            weights = self.structures.meet(self.pair, batch, weights)
+            handler.end()
+            self._laws = {site: law for site, (law, _) in handler.laws.items()}
+            num_data = self.num_data if self.num_data is not None else weights.num_data
+            if self.num_data is not None:
+                check_rows(batch, weights.local.shape[1], self.layout.plate, num_data)
+            if of_data and not weights.shared and not self.layout.joining:
+                weights = replace(weights, outside=None)
+            value = objective.value(weights, num_data)
+            if not training:
+                return Evaluation(value, num_data, value, handler.laws)
+            if self.scheduled:
+                taken = self._states.get(PHASE, {}).get("steps", torch.zeros((), dtype=torch.long, device=value.device))
+                self._states[PHASE] = {"steps": taken + 1}
+                self._steps += 1
+            if drawn.steps is not None:
+                self._states[TEMPERATURE] = {"steps": drawn.steps + 1}
+            # The first batch was checked before; a later one can be another part of the data.
+            objective.check(self.layout, weights.local.shape[1], num_data)
+            return Evaluation(value, num_data, self._surrogate(weights, batch, num_data), handler.laws)
+
+    def _weights(self, batch: Any, leaves: Collection[str], pairing: Pairing | None) -> LogWeights:
+        """Log-weights of the objective's particles; of as many for each joint state of sites that are summed over."""
+        objective, states = self.inference.objective, self._joint
+        count, vectorize = objective.num_particles, objective.vectorize_particles
+        if pairing is not None:
+            count = pairing.runs(count)
+        if states is None:
+            return log_weights(self.pair, batch, count, vectorize=vectorize, layout=self.layout, leaves=leaves)
+        total = states.count * count
+        shared = shared_sites(self.plan, self.layout)
+        with Forced(states, self.layout, count, shared, vectorize and total > 1):
+            weights = log_weights(self.pair, batch, total, vectorize=vectorize, layout=self.layout, leaves=leaves)
+        absent = [name for name in states.sizes if name not in weights.guide_terms]
+        if absent:
+            raise ValueError(
+                f"Site {absent[0]!r} of the guide is summed over all its values, but not drawn at this call. Draw it "
+                "at every call, or use inference.ScoreFunction() there."
+            )
+        terms = [weights.scores.get(name, weights.guide_terms[name]) for name in states.sizes]
+        mass = sum(terms[1:], terms[0]).expand(weights.local.shape)
+        return replace(weights, log_mass=mass, num_states=states.count)
+
+    def _surrogate(self, weights: LogWeights, batch: Any, num_data: int) -> Tensor:
+        objective = self.inference.objective
+        if isinstance(objective, OwnGradient):
+            with self.pair.running():
+                return objective.climb(replace(weights, num_data=num_data), self.pair, batch, self.layout)
+        rows = partial(_features, batch, weights.local)
+        total, after = surrogate(objective, self.plan, weights, self.layout, num_data, rows, self._states)
+        self._states.update(after)
+        return total
+
+    @staticmethod
+    def summed_loss(evaluation: Evaluation) -> Tensor:
+        """Minus the objective summed over the data set, as Pyro's losses are."""
+        return -evaluation.num_data * evaluation.value.detach()
+
+    def differentiable(self, evaluation: Evaluation, parameters: Sequence[Tensor]) -> Tensor:
+        """The summed loss as a tensor whose gradient in `parameters` is the estimator's, centring included."""
+        gradients = self._gradients(-evaluation.num_data * evaluation.surrogate, parameters, evaluation)
+        reached = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+        return WithGradients.apply(self.summed_loss(evaluation), *(g for _, g in reached), *(p for p, _ in reached))
+
+    def chain_free_energies(self) -> Tensor | None:
+        """Free energies of the persistent chains, in nats: (chains,); None if there are none.
+
+        They are known after a step; with several undirected sites they are those of the first.
+        """
+        for site, state in self._states.items():
+            if "chains" in state and site in self._laws:
+                with torch.no_grad():
+                    return self._laws[site].base_energy.free_energy(state["chains"], EVEN)
+        return None
+
+    @torch.no_grad()
+    def log_partition_weights(self, batch: Any) -> dict[str, tuple[Tensor, Tensor]]:
+        """By undirected site, log-weights and variances of the chains that follow log Z, under the present weights.
+
+        There are none before the first step, and none unless `log_partition_chains` says how many.
+
+        Args:
+            batch: A batch of data, with which the model is run.
+        """
+        tracked = [site for site, state in self._states.items() if LOG_WEIGHTS in state]
+        if not tracked:
+            return {}
+        with pyro.validation_enabled(False):
+            laws = self.evaluate(batch, training=False).laws
+        states = {site: self._states[site] for site in tracked}
+        return {
+            site: (log_weights_of(laws[site][0].base_energy, state), state[VARIANCES]) for site, state in states.items()
+        }
+
+    def _gradients(self, loss: Tensor, parameters: Sequence[Tensor], evaluation: Evaluation) -> list[Tensor | None]:
+        gradients: list[Tensor | None] = []
+        if parameters and loss.requires_grad:
+            gradients = list(torch.autograd.grad(loss, parameters, allow_unused=True))
+        if all(gradient is None for gradient in gradients):
+            raise ValueError(
+                "The step found no parameter to train. Mark the methods of a PyroModule that are model and guide with "
+                "@pyro.nn.module.pyro_method, register networks with pyro.module, and check requires_grad."
+            )
+        for site, (law, _) in evaluation.laws.items():
+            if getattr(self._phases[site], "centred", False):
+                gradients = self._centre(site, law, parameters, gradients)
+        return gradients
+
+    def _centre(
+        self, site: str, law: UndirectedDistribution, parameters: Sequence[Tensor], gradients: list[Tensor | None]
+    ) -> list[Tensor | None]:
+        by_id = {id(p): g for p, g in zip(parameters, gradients, strict=True) if g is not None}
+        centred = centred_gradients(law.base_energy, self._states[site], by_id)
+        if not centred and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"The gradient at site {site!r} is not centred: some weight or bias of the machine is no parameter of "
+                "the pair with a gradient of its own. Training goes on with plain gradients (centred=False says so).",
+                stacklevel=2,
+            )
+        return [centred.get(id(p), g) for p, g in zip(parameters, gradients, strict=True)]
+
+
+def _features(batch: Any, like: Tensor) -> Tensor:
+    """The batch as one table, (rows, features), for baselines that look at it."""
+    args, kwargs = split_batch(batch)
+    rows = like.shape[1]
+    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim()]
+    flat = [value.detach().reshape(rows, -1).to(like.dtype) for value in tensors if len(value) == rows]
+    return torch.cat(flat, -1) if flat else like.new_zeros(rows, 1)

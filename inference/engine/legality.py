@@ -1,0 +1,118 @@
+"""Which parts of an inference are sound together, for which kind of site."""
+
+from dataclasses import dataclass
+
+from ppgen import registry
+from ppgen.inference.engine.plan import instead, sound
+from ppgen.inference.negative_phases.negative_phase import NegativePhase
+from ppgen.inference.structure.layout import (
+    DISCRETE,
+    EXACT_POSTERIOR,
+    MEAN_FIELD,
+    RECOGNISED,
+    REPARAMETERISED,
+    UNDIRECTED,
+    Layout,
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of the legality table.
+
+    Attributes:
+        objective: Registered name of the objective.
+        part: Registered name of the estimator or the negative phase; "auto", or "none" for no negative phase.
+        site: Kind of the site: reparameterised, not reparameterised, mean field or exact posterior (drawn by the
+            guide), undirected (of unknown log Z), or undirected and recognised (drawn by the guide from a law of its
+            own).
+        legal: Whether the three go together.
+        instead: What to use otherwise; empty for legal rows.
+    """
+
+    objective: str
+    part: str
+    site: str
+    legal: bool
+    instead: str = ""
+
+
+def legality() -> list[Rule]:
+    """The legality table: every registered objective with every estimator and negative phase at every kind of site.
+
+    Example:
+        >>> from ppgen import inference
+        >>> [rule.instead for rule in inference.legality() if not rule.legal][:1] != []
+        True
+    """
+    rules = []
+    for objective in registry.known("objective"):
+        for estimator in ("auto", *registry.known("estimator")):
+            for kind in (REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR):
+                rules.append(_rule(objective, estimator, kind))
+        rules.append(Rule(objective, "none", UNDIRECTED, False, _NEEDS_PHASE))
+        known = registry.lookup("objective", objective)
+        for phase in registry.known("negative phase"):
+            advice = _NO_DREAMS if known().dreams else ""
+            if not advice and known.own_gradient and registry.lookup("negative phase", phase).of_values:
+                advice = _NOT_SUMMED_OUT
+            rules.append(Rule(objective, phase, UNDIRECTED, not advice, advice))
+        latent = _rule(objective, "auto", DISCRETE)
+        rules.append(Rule(objective, "none", RECOGNISED, False, latent.instead or _NEEDS_PHASE))
+        for phase in registry.known("negative phase"):
+            alone = latent.legal and registry.lookup("negative phase", phase).of_values
+            advice = _NOT_DATA if alone else latent.instead
+            rules.append(Rule(objective, phase, RECOGNISED, not advice, advice))
+    return rules
+
+
+def _rule(objective: str, estimator: str, kind: str) -> Rule:
+    chosen = None if estimator == "auto" else registry.lookup("estimator", estimator)
+    parts = registry.lookup("objective", objective), chosen, kind
+    legal = sound(*parts)
+    if legal and kind == MEAN_FIELD and registry.lookup("objective", objective)().dreams:
+        return Rule(objective, estimator, kind, False, _NO_DREAMS)  # its machine is undirected
+    return Rule(objective, estimator, kind, legal, "" if legal else instead(*parts))
+
+
+def check_negative_phase(
+    phase: NegativePhase | None, layout: Layout, dreams: bool = False, own_gradient: bool = False
+) -> None:
+    """Raise unless undirected sites have a negative phase, and only they, and the guide learns from fantasies there.
+
+    A guide that is the exact or the mean-field posterior has no parameters of its own that could, and an observed
+    machine no guide. A phase that is a function of values needs the latent ones summed out.
+
+    Raises:
+        ValueError: Names the site and says what to use.
+    """
+    if layout.undirected and phase is None:
+        raise ValueError(f"Site {layout.undirected[0]!r} is undirected: its log Z is not known. {_NEEDS_PHASE}")
+    unrecognised = [site for site in layout.undirected if site not in layout.recognised]
+    if unrecognised and dreams:
+        site = unrecognised[0]
+        raise ValueError(f"Fantasies cannot be drawn through the undirected site {site!r}. {_NO_DREAMS}")
+    drawn = [site for site in layout.undirected if layout.latent.get(site, EXACT_POSTERIOR) != EXACT_POSTERIOR]
+    if phase is not None and phase.of_values and drawn:
+        raise ValueError(
+            f"{type(phase).__name__} needs data at the machine, but the units at site {drawn[0]!r} are drawn by the "
+            f"guide, and not from their exact posterior. {_NOT_DATA}"
+        )
+    if phase is not None and phase.of_values and own_gradient and set(layout.undirected) & set(layout.latent):
+        raise ValueError(
+            f"{type(phase).__name__} needs the latent units at site {layout.undirected[0]!r} to be summed out, and the "
+            f"objective draws them. {_NOT_SUMMED_OUT}"
+        )
+    if phase is not None and not layout.undirected:
+        raise ValueError(
+            f"negative_phase={phase!r} was given, but the model has no undirected site whose log Z is unknown. "
+            "Leave it out."
+        )
+
+
+_NO_DREAMS = "Use an objective without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."
+_NOT_SUMMED_OUT = "Use inference.ELBO(), under which hidden units of an exact posterior are summed out."
+_NOT_DATA = "Use a negative phase for machines of latent units: inference.PCD() or inference.CD(k=1)."
+_NEEDS_PHASE = (
+    "Give a negative phase: inference.PCD(), inference.CD(k=1), or inference.ExactPartition() for a small machine."
+)

@@ -1,0 +1,296 @@
+"""Which estimator serves which site: what "auto" picks, and whether a choice is sound."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from pyro import poutine
+from pyro.distributions import Delta
+from torch import nn
+
+from ppgen import registry
+from ppgen.inference.baselines.moving_average import MovingAverage
+from ppgen.inference.estimators.analytic_kl import AnalyticKL, check_exact_kl
+from ppgen.inference.estimators.disarm import check_pairs
+from ppgen.inference.estimators.enumerate import Enumerate, enumerated_states
+from ppgen.inference.estimators.estimator import INSTEAD, NOT_EXACT, Estimator, check_order
+from ppgen.inference.estimators.guide_draws import GuideDraws
+from ppgen.inference.estimators.mean_field import MeanField, check_mean_field
+from ppgen.inference.estimators.pathwise import Pathwise
+from ppgen.inference.estimators.relaxed import check_relaxed
+from ppgen.inference.estimators.score_function import LeaveOneOut, ScoreFunction
+from ppgen.inference.objectives.elbo import ELBO
+from ppgen.inference.objectives.objective import Objective
+from ppgen.inference.structure.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, Layout, kind_of
+from ppgen.inference.structure.traces import base_law, enumerable
+from ppgen.pair import keeping_buffers, split_batch
+from ppgen.undisturbed import device_of, forked
+
+Choice = Estimator | str | Mapping[str, Estimator]
+
+
+def automatic(kind: str, num_particles: int) -> Estimator | None:
+    """What `"auto"` picks at a site of a kind; None where no estimator is needed."""
+    if kind == EXACT_POSTERIOR:
+        return None
+    if kind not in (DISCRETE, MEAN_FIELD):
+        return Pathwise()
+    return LeaveOneOut() if num_particles > 1 else ScoreFunction(MovingAverage())
+
+
+@dataclass(frozen=True)
+class Detached(Estimator):
+    """Draws without a gradient, for objectives that say by themselves what is climbed."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({DISCRETE, REPARAMETERISED})
+    scores: ClassVar[bool] = True
+
+
+def sound(objective: type[Objective], estimator: type[Estimator] | None, kind: str) -> bool:
+    """Whether an estimator, None for `"auto"`, is sound for an objective at a site of a kind.
+
+    Example:
+        >>> from ppgen import inference
+        >>> sound(inference.IWELBO, inference.StickTheLanding, "reparameterised")
+        False
+    """
+    if objective.exact:
+        return kind == EXACT_POSTERIOR if estimator is None else estimator.sums and estimator.supports(kind)
+    if estimator is None:
+        return True
+    if objective.own_gradient and estimator.objectives is None:
+        return False
+    named = estimator.objectives is None or registry.name_of("objective", objective) in estimator.objectives
+    return named and estimator.supports(kind)
+
+
+def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, Any]:
+    """Estimator by site for an inference and a pair; checks that each can serve there.
+
+    Raises:
+        ValueError: If the combination is not legal, naming the site and what to use instead.
+    """
+    plan = make_plan(inference.objective, inference.estimator, layout)
+    _check_stops(plan, pair)
+    _check_densities(plan, pair, batch, layout)
+    check_pairs(plan, inference.objective.vectorize_particles)
+    check_relaxed(plan, layout)
+    check_mean_field(plan, layout)
+    exact = [site for site, estimator in plan.items() if isinstance(estimator, AnalyticKL)]
+    if exact and layout.marginalised:
+        raise ValueError(
+            f"AnalyticKL at site {exact[0]!r}: site {layout.marginalised[0]!r} of the model is summed out, so the "
+            "divergence does not stand alone. Use inference.Pathwise() there."
+        )
+    for site in exact:
+        if site in layout.uneven:
+            raise ValueError(
+                f"AnalyticKL at site {site!r}: model and guide scale or mask it differently, so no divergence stands "
+                "for the two log-densities. Use inference.Pathwise() there."
+            )
+    check_exact_kl(exact, layout.model_laws, layout.guide_laws)
+    return plan
+
+
+def _check_stops(plan: Mapping[str, Any], pair: Any) -> None:
+    """Raise unless estimators that hold the guide's parameters constant can do so."""
+    stopping = [site for site, estimator in plan.items() if estimator is not None and estimator.stops]
+    if not stopping:
+        return
+    name = type(plan[stopping[0]]).__name__
+    if not isinstance(pair, nn.Module):
+        raise ValueError(
+            f"{name} at site {stopping[0]!r} runs the guide with constant parameters, which needs a pair that owns "
+            "them: train with ppgen.fit, or call the loss as a module, loss(model, guide)(x).backward()."
+        )
+
+
+def _check_densities(plan: Mapping[str, Any], pair: Any, batch: Any, layout: Layout) -> None:
+    """Raise where the guide's density is wanted at values cut from their path, and it has none there."""
+    cut = {site: each for site, each in plan.items() if each is not None and (each.stops or each.scores)}
+    laws = {site: base_law(layout.guide_laws[site]) for site in cut}
+    flows = [site for site, law in laws.items() if hasattr(law, "transforms")]
+    points = [site for site, law in laws.items() if isinstance(law, Delta) and cut[site].scores]
+    if not flows and not points:
+        return
+    args, kwargs = split_batch(batch)
+    with (
+        forked(device_of(pair, args, kwargs)),
+        pair.running(),
+        keeping_buffers(pair),
+        GuideDraws(plan),
+    ):
+        trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
+    for site in flows:
+        drawn = trace.nodes[site]
+        try:
+            drawn["fn"].log_prob(drawn["value"].detach().clone())
+        except (KeyError, NotImplementedError):
+            names = ", ".join(type(each).__name__ for each in laws[site].transforms)
+            raise ValueError(
+                f"Site {site!r} needs the guide's log-density at values cut from their path, but a transform of its "
+                f"flow has no inverse ({names}). Use inference.Pathwise() under inference.ELBO() or "
+                "inference.IWELBO(), or a flow with an inverse."
+            ) from None
+    for site in points:
+        if base_law(trace.nodes[site]["fn"]).v.requires_grad:
+            raise ValueError(
+                f"Site {site!r} is a point in the guide, whose parameters have no log-density to follow. Use "
+                "inference.Pathwise() under inference.ELBO()."
+            )
+
+
+def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str, Any]:
+    """Estimator by site of the guide; None where none is needed.
+
+    Args:
+        objective: What is estimated.
+        choice: `"auto"`, one estimator for all sites, or a mapping from sites to estimators; sites that a mapping
+            does not name are left to `"auto"`.
+        layout: Structure of the pair.
+
+    Raises:
+        ValueError: If a choice is not sound at a site, or a mapping names an unknown site; the message names the site
+            and says what to use instead.
+    """
+    check_order(layout)
+    if isinstance(choice, Mapping):
+        unknown = sorted(set(choice) - set(layout.latent))
+        if unknown:
+            raise ValueError(
+                f"The estimator mapping names {unknown}, but the guide draws the sites {sorted(layout.latent)}."
+            )
+    chosen = choice.values() if isinstance(choice, Mapping) else [choice]
+    paired = any(isinstance(each, Estimator) and each.paired for each in chosen)
+    comparable = 1 if paired else objective.num_particles  # members of a pair are not independent
+    plan: dict[str, Any] = {}
+    for site, kind in layout.latent.items():
+        given = choice.get(site, "auto") if isinstance(choice, Mapping) else choice
+        if not isinstance(given, Estimator):
+            plan[site] = _automatic(objective, site, kind, layout, comparable)
+            _check_signal(objective, site, plan[site])
+            continue
+        if not sound(type(objective), type(given), kind):
+            raise ValueError(_why_not(objective, given, site, kind))
+        plan[site] = None if kind == EXACT_POSTERIOR else given
+        if plan[site] is not None:
+            given.check(site, layout.guide_laws[site], objective.num_particles)
+            objective.check_estimator(site, given)
+    _check_alone(plan, layout)
+    if enumerated_states(plan, layout) is not None and paired:
+        summed = next(site for site, estimator in plan.items() if estimator is not None and estimator.sums)
+        coupled = next(site for site, estimator in plan.items() if estimator is not None and estimator.paired)
+        raise ValueError(
+            f"Site {summed!r} is summed over and site {coupled!r} is drawn in antithetic pairs, which cannot both "
+            f"decide what a particle is. Give {summed!r} inference.ScoreFunction(), or {coupled!r} "
+            "inference.LeaveOneOut() with two particles or more or inference.Enumerate()."
+        )
+    return plan
+
+
+def late_estimator(inference: Any, msg: Any, plan: Mapping[str, Any], layout: Layout) -> Estimator | None:
+    """Estimator of a site that the guide draws for the first time after others were planned.
+
+    Args:
+        inference: What is done.
+        msg: The site, about to be drawn.
+        plan: Estimator of the sites that are known.
+        layout: Their structure.
+
+    Raises:
+        ValueError: If the estimator is not sound there, or must know all its sites from the start.
+    """
+    site, kind, objective, choice = msg["name"], kind_of(msg), inference.objective, inference.estimator
+    given = choice.get(site, "auto") if isinstance(choice, Mapping) else choice
+    marked = (*layout.marked, site) if enumerable({**msg, "is_observed": False}) else layout.marked
+    if isinstance(given, Estimator):
+        if not sound(type(objective), type(given), kind):
+            raise ValueError(_why_not(objective, given, site, kind))
+        estimator = None if kind == EXACT_POSTERIOR else given
+        if estimator is not None:
+            estimator.check(site, msg["fn"], objective.num_particles)
+            objective.check_estimator(site, estimator)
+    else:
+        paired = any(each is not None and each.paired for each in plan.values())
+        comparable = 1 if paired else objective.num_particles
+        estimator = _automatic(objective, site, kind, replace(layout, marked=marked), comparable)
+        _check_signal(objective, site, estimator)
+    if estimator is not None and (
+        estimator.sums or estimator.paired or kind == MEAN_FIELD or type(estimator).law is not Estimator.law
+    ):
+        raise ValueError(
+            f"Site {site!r} of the guide first appears after training began, and {type(estimator).__name__} must know "
+            "its sites from the start. Use inference.ScoreFunction(), or inference.LeaveOneOut() with two particles or "
+            "more, or draw the site at every call."
+        )
+    _check_alone({**plan, site: estimator}, layout)
+    return estimator
+
+
+def _check_signal(objective: Objective, site: str, estimator: Estimator | None) -> None:
+    """Raise where a site is scored and the objective does not say by what."""
+    if estimator is None or not estimator.scores or objective.own_gradient:
+        return
+    of_rows = isinstance(objective, ELBO) or hasattr(objective, "datum_weights")
+    if type(objective).signal is Objective.signal or not of_rows:
+        name = type(objective).__name__
+        raise ValueError(
+            f"{name} says its value and not what of it a draw at site {site!r} changes, whose gradient is a score term "
+            f"({type(estimator).__name__}). Derive {name} from inference.ELBO or inference.IWELBO, which say it, or "
+            "draw the site from a reparameterised law."
+        )
+
+
+def _check_alone(plan: Mapping[str, Estimator | None], layout: Layout) -> None:
+    """Raise where an estimator that must serve all sites stands beside another one, or a mask spoils it."""
+    for site, estimator in plan.items():
+        if estimator is None or not estimator.alone:
+            continue
+        name = type(estimator).__name__
+        for other, beside in plan.items():
+            if beside is not None and type(beside) is not type(estimator):
+                has = 'estimator="auto"' if isinstance(beside, Detached) else type(beside).__name__
+                raise ValueError(
+                    f"{name} at site {site!r} is sound only where every site has it, but site {other!r} has "
+                    f'{has}. Give it to all of them, or leave both to estimator="auto".'
+                )
+        if site in layout.masked:
+            raise ValueError(
+                f"{name} at site {site!r} is not sound under a mask, which leaves the guide's log-density out of some "
+                "weights. Use inference.Pathwise()."
+            )
+
+
+def _automatic(objective: Objective, site: str, kind: str, layout: Layout, num_particles: int) -> Estimator | None:
+    """What `"auto"` picks at a site for an objective, where so many particles can be compared."""
+    if objective.own_gradient:
+        return Detached()
+    if kind in (DISCRETE, MEAN_FIELD) and site in layout.marked and sound(type(objective), Enumerate, kind):
+        return Enumerate()
+    if kind == MEAN_FIELD and sound(type(objective), MeanField, kind):
+        return MeanField()
+    if not sound(type(objective), None, kind):
+        raise ValueError(_why_not(objective, None, site, kind))
+    return automatic(kind, num_particles)
+
+
+def _why_not(objective: Objective, given: Estimator | None, site: str, kind: str) -> str:
+    name = 'estimator="auto"' if given is None else type(given).__name__
+    needs = "" if given is None or given.supports(kind) else f": it needs {given.needs}"
+    return (
+        f"{name} under {type(objective).__name__} is not sound at site {site!r}, which is {kind}{needs}. "
+        f"{instead(type(objective), None if given is None else type(given), kind)}"
+    )
+
+
+def instead(objective: type[Objective], estimator: type[Estimator] | None, kind: str) -> str:
+    """What to use in the place of an estimator that is not sound for an objective at a site of a kind."""
+    if objective.exact:
+        return NOT_EXACT[kind]
+    if objective.own_gradient:
+        return f'Use estimator="auto": {objective.__name__} says by itself how its gradient is estimated.'
+    allowed = None if estimator is None else estimator.objectives
+    if allowed is not None and registry.name_of("objective", objective) not in allowed:
+        names = " and ".join(allowed)
+        return f'Use estimator="auto" at the site, or an objective that it is for: {names}.'
+    return INSTEAD[kind]

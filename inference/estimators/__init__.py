@@ -1,0 +1,1 @@
+"""How the gradient is estimated at a site, one estimator a file."""

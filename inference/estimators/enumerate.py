@@ -1,0 +1,92 @@
+"""Exact sums over discrete sites of few values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ppgen.inference.estimators.estimator import Estimator
+from ppgen.inference.particles.joint_states import MAX_STATES, JointStates, joint_states
+from ppgen.inference.structure.layout import DISCRETE, REPARAMETERISED, Layout
+
+
+@dataclass(frozen=True)
+class Enumerate(Estimator):
+    r"""Exact sum over the joint states of the sites that it serves, instead of draws.
+
+    .. math:: \sum_s q(s \mid x) \, E_{q(z \mid s, x)}[\log p(x, s, z) - \log q(s, z \mid x)]
+
+    Value and gradient have no variance from these sites: those of Bernoulli vectors, categorical and one-hot variables.
+    Each state is a particle, or as many as the objective has; other sites are drawn for each state anew, but for
+    reparameterised ones that the guide draws before, whose draws all states share.
+
+    Sites of the guide that carry Pyro's own mark `infer={"enumerate": "parallel"}` have this estimator under `"auto"`
+    where the objective allows it. Sites of the model that carry the mark and that the guide does not draw are summed
+    out under any objective and with any estimator: the log-weight is that of the marginal.
+
+    .. math:: \log \sum_c p(c) \, p(x, z \mid c) - \log q(z \mid x)
+
+    References:
+        | Tensor Variable Elimination for Plated Factor Graphs (Obermeyer et al., 2019),
+          https://arxiv.org/abs/1902.03210
+
+    Args:
+        max_states: Joint states of all enumerated sites, for each datum, that are not too many.
+
+    Raises:
+        ValueError: If `max_states` is not positive; before training, if there are more states.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.Inference(inference.ELBO(), inference.Enumerate()).estimator
+        Enumerate(max_states=1024)
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({DISCRETE})
+    needs: ClassVar[str] = "a distribution of finite support in the guide"
+    objectives: ClassVar[tuple[str, ...]] = ("ELBO", "MaximumLikelihood")
+    sums: ClassVar[bool] = True
+    max_states: int = MAX_STATES
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_states, bool) or not isinstance(self.max_states, int) or self.max_states < 1:
+            raise ValueError(f"max_states must be a positive integer, got {self.max_states!r}.")
+
+
+def enumerated_states(plan: Mapping[str, Any], layout: Layout) -> JointStates | None:
+    """Joint states of the sites under `Enumerate`; None if there are none.
+
+    Args:
+        plan: Estimator by site.
+        layout: Structure of the pair.
+
+    Raises:
+        ValueError: If there are too many states, or a site has no finite set of values.
+    """
+    chosen = {site: estimator for site, estimator in plan.items() if isinstance(estimator, Enumerate)}
+    if not chosen:
+        return None
+    if layout.joining:
+        raise ValueError(
+            f"Enumerate at the sites {list(chosen)} sums over the states of each row by itself, but site "
+            f"{layout.joining[0]!r} outside plate {layout.plate!r} joins the rows: it depends on latents inside of the "
+            "plate. Use inference.LeaveOneOut() with two particles or more, or inference.ScoreFunction()."
+        )
+    states = joint_states(chosen, layout.guide_laws, layout)
+    most = min(estimator.max_states for estimator in chosen.values())
+    if states.count > most:
+        raise ValueError(
+            f"Enumerate at the sites {list(chosen)} has {states.told} joint states for each datum, more than "
+            f"max_states={most}. Use inference.LeaveOneOut() or inference.ScoreFunction() at the larger ones, with a "
+            "mapping of estimators by site, or raise max_states."
+        )
+    return states
+
+
+def shared_sites(plan: Mapping[str, Any], layout: Layout) -> frozenset[str]:
+    """Sites whose draws can be the same in all states: reparameterised ones that the guide draws before any other."""
+    shared = []
+    for site, kind in layout.latent.items():
+        if kind != REPARAMETERISED or plan[site] is None or plan[site].scores:
+            break
+        shared.append(site)
+    return frozenset(shared)

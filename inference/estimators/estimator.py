@@ -1,0 +1,124 @@
+"""Gradient estimators: how the gradient of an objective is estimated at the sites that the guide draws."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ppgen.inference.structure.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, Layout
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """A way to estimate the gradient, sound at some kinds of sites and for some objectives.
+
+    Attributes:
+        kinds: Kinds of sites at which it is sound.
+        needs: What it asks of a site, for the error message.
+        objectives: Registered names of the objectives that it is sound for; None for every one that leaves the choice.
+        scores: Whether values at its sites are drawn without a gradient and scored by their log-density.
+        stops: Whether the guide's log-density there is differentiated through the values only.
+        paired: Whether runs are drawn in antithetic pairs at its sites.
+        sums: Whether its sites are summed over instead of drawn.
+        alone: Whether it is sound only where every site that needs an estimator has it, and none of them is masked.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset()
+    needs: ClassVar[str] = ""
+    objectives: ClassVar[tuple[str, ...] | None] = None
+    scores: ClassVar[bool] = False
+    stops: ClassVar[bool] = False
+    paired: ClassVar[bool] = False
+    sums: ClassVar[bool] = False
+    alone: ClassVar[bool] = False
+
+    @classmethod
+    def supports(cls, kind: str) -> bool:
+        """Whether it is sound at a site of that kind; an exact posterior needs no estimator at all.
+
+        A mean-field site is a discrete one too: its means can be drawn from.
+        """
+        return kind == EXACT_POSTERIOR or kind in cls.kinds or (kind == MEAN_FIELD and DISCRETE in cls.kinds)
+
+    def check(self, site: str, fn: Any, num_particles: int) -> None:
+        """Raise ValueError, before the first step, if it cannot serve a site; it serves any of its kinds by default."""
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether a number of it follows a schedule, so that it needs the steps taken."""
+        return False
+
+    def law(self, fn: Any) -> Any:
+        """Law whose log-density stands, in training, for that of a site in the guide and in the model."""
+        return fn
+
+    def draw(self, name: str, fn: Any, steps: Tensor | None) -> Tensor | None:
+        """Value at a site of the guide; None leaves the draw to the site's own law.
+
+        Args:
+            name: The site.
+            fn: Its law.
+            steps: Steps taken, where an estimator is scheduled.
+        """
+        return None
+
+
+class BySite(Mapping[str, Estimator]):
+    """Estimators by the name of the site: a mapping that can be hashed and compared, as values can."""
+
+    def __init__(self, estimators: Mapping[str, Estimator]) -> None:
+        self._estimators = dict(estimators)
+
+    def __getitem__(self, site: str) -> Estimator:
+        return self._estimators[site]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._estimators)
+
+    def __len__(self) -> int:
+        return len(self._estimators)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._estimators.items()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and dict(self) == dict(other)
+
+    def __repr__(self) -> str:
+        return repr(self._estimators)
+
+
+def check_order(layout: Layout) -> None:
+    """Raise unless sites drawn from their exact posterior are drawn last.
+
+    Raises:
+        ValueError: Names the two sites.
+    """
+    exact = [name for name, kind in layout.latent.items() if kind == EXACT_POSTERIOR]
+    order = list(layout.latent)
+    for name, kind in layout.latent.items():
+        if exact and kind != EXACT_POSTERIOR and order.index(name) > order.index(exact[0]):
+            raise ValueError(
+                f"Site {exact[0]!r} is marked as drawn from the exact posterior, but site {name!r}, drawn after it, "
+                f"is not: the weight then depends on {exact[0]!r}, whose gradient would be missing. "
+                f"Draw {exact[0]!r} last, given the others, or take the mark away."
+            )
+
+
+INSTEAD = {
+    REPARAMETERISED: 'Use estimator="auto" or inference.Pathwise().',
+    EXACT_POSTERIOR: 'Use estimator="auto": such a site needs none.',
+    DISCRETE: (
+        'Use estimator="auto", inference.LeaveOneOut() with two particles or more, or inference.ScoreFunction(); or, '
+        'if the guide is the exact posterior there, mark the site infer={"posterior": "exact"}.'
+    ),
+}
+INSTEAD[MEAN_FIELD] = 'Use estimator="auto" or inference.MeanField() under inference.ELBO().'
+
+NOT_EXACT = {
+    REPARAMETERISED: "Use inference.ELBO() or inference.IWELBO(): a continuous latent cannot be summed out.",
+    EXACT_POSTERIOR: INSTEAD[EXACT_POSTERIOR],
+    DISCRETE: "Use estimator=inference.Enumerate(), which sums it out, or inference.ELBO() to draw it.",
+    MEAN_FIELD: "Use estimator=inference.Enumerate(), which sums it out, or inference.ELBO() with the guide's means.",
+}

@@ -1,0 +1,79 @@
+"""Score-function gradients with control variates, for sites whose values carry no gradient."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from ppgen.inference.baselines.moving_average import Baseline, MovingAverage
+from ppgen.inference.estimators.estimator import Estimator
+from ppgen.inference.structure.layout import DISCRETE, REPARAMETERISED
+
+_ANY = frozenset({DISCRETE, REPARAMETERISED})
+
+
+@dataclass(frozen=True)
+class ScoreFunction(Estimator):
+    r"""Score-function (REINFORCE) gradient with a baseline.
+
+    .. math:: \nabla_\phi E_q[f(z)] = E_q[(f(z) - b) \nabla_\phi \log q(z \mid x)]
+
+    Unbiased for any baseline b that does not depend on z.
+
+    References:
+        | Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning (Williams, 1992)
+        | Neural Variational Inference and Learning in Belief Networks (Mnih and Gregor, 2014),
+          https://arxiv.org/abs/1402.0030
+
+    Args:
+        baseline: `MovingAverage()`, `InputDependent()` or None.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.ScoreFunction(inference.MovingAverage(decay=0.9)).baseline.decay
+        0.9
+    """
+
+    kinds: ClassVar[frozenset[str]] = _ANY
+    needs: ClassVar[str] = "a log-density in the guide"
+    objectives: ClassVar[tuple[str, ...]] = ("ELBO", "IWELBO", "Renyi")
+    scores: ClassVar[bool] = True
+    baseline: Baseline | None = field(default_factory=MovingAverage)
+
+    def __post_init__(self) -> None:
+        if self.baseline is not None and not isinstance(self.baseline, Baseline):
+            raise TypeError(f"baseline must be a baseline such as MovingAverage() or None, got {self.baseline!r}.")
+
+
+@dataclass(frozen=True)
+class LeaveOneOut(Estimator):
+    r"""Score-function gradient whose baseline for one particle is made of the others.
+
+    .. math:: \sum_k (L(w_{1:K}) - L(w_{-k})) \nabla_\phi \log q(z_k \mid x)
+
+    For the importance-weighted bound the weight of particle k is replaced by the geometric mean of the others (VIMCO);
+    for the ELBO the baseline is the mean log-weight of the others (RLOO). Unbiased.
+
+    References:
+        | Variational Inference for Monte Carlo Objectives (Mnih and Rezende, 2016), https://arxiv.org/abs/1602.06725
+        | Buy 4 REINFORCE Samples, Get a Baseline for Free! (Kool, van Hoof and Welling, 2019)
+
+    Raises:
+        ValueError: Before training, if there is one particle only.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.Inference(inference.IWELBO(5), inference.LeaveOneOut()).estimator
+        LeaveOneOut()
+    """
+
+    kinds: ClassVar[frozenset[str]] = _ANY
+    needs: ClassVar[str] = "a log-density in the guide"
+    objectives: ClassVar[tuple[str, ...]] = ("ELBO", "IWELBO", "Renyi")
+    scores: ClassVar[bool] = True
+
+    def check(self, site: str, fn: Any, num_particles: int) -> None:
+        """Raise unless there are others to leave one out of."""
+        if num_particles < 2:
+            raise ValueError(
+                f"LeaveOneOut at site {site!r} needs num_particles of at least 2, got {num_particles}. Give the "
+                "objective more particles, or use inference.ScoreFunction()."
+            )

@@ -1,0 +1,366 @@
+"""The joint density of a pair as a function of unconstrained latents, one chain beside the other."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+from torch.distributions import biject_to
+
+from ppgen.distributions.machines.undirected import UndirectedDistribution
+from ppgen.inference.particles.log_prob import PARTICLES, summed_log_prob
+from ppgen.inference.structure.layout import Layout, find_layout
+from ppgen.inference.structure.traces import data_frame, element_law, sites, undirected_law
+from ppgen.pair import GenerativeModel, keeping_buffers, split_batch
+from ppgen.undisturbed import evaluating, forked
+
+Start = Literal["guide", "prior"]
+STARTS = ("guide", "prior")
+CIRCULAR = (torch.distributions.VonMises, dist.SineBivariateVonMises)
+
+
+@dataclass(frozen=True)
+class LatentTerms:
+    """Log-densities of latents, each (num_chains, rows), in nats.
+
+    Attributes:
+        prior: log p(z).
+        likelihood: log p(x | z).
+        log_det: Log-Jacobian of the map from unconstrained values u to z.
+    """
+
+    prior: Tensor
+    likelihood: Tensor
+    log_det: Tensor
+
+
+@dataclass(frozen=True)
+class _Site:
+    """Place of a latent site in the flat vector: its plates' shape and its unconstrained event shape.
+
+    `inner` are the sizes of the plates besides those of the chains and the data; where there is none, a dimension of
+    size 1 is no plate. `names` are those of the dimensions of a value with its rows first.
+    """
+
+    name: str
+    batch_shape: torch.Size
+    inner: tuple[int, ...]
+    event_shape: torch.Size
+    first: int
+    size: int
+    names: tuple[str | None, ...] = ()
+
+
+class LatentDensity:
+    r"""log p(x, z(u)) + log-Jacobian of each datum as a function of all its continuous latents, unconstrained and flat.
+
+    .. math:: \log f_{kb} = \log p(x_b, z(u_{kb})) + \log \left| \frac{\partial z}{\partial u} \right|
+
+    A position has shape (num_chains, rows, dim), the density (num_chains, rows): every datum has `num_chains` chains,
+    in a plate left of the deepest one as particles have, and all of them are evaluated by one run of the model.
+    Supports are those that the model gives the sites at each evaluation, mapped by `torch.distributions.biject_to`.
+    Scales and masks of the user's own are kept, the data plate's factor is divided out.
+
+    Args:
+        pair: A pair, which is run in the mode that it is in.
+        batch: The data: a tensor, a tuple or a mapping.
+        num_chains: Chains of each datum.
+        layout: Structure of the pair, if it is known.
+
+    Raises:
+        ValueError: If the data of a model of the zoo are no matrix, there is no latent site in the data plate, one is
+            discrete or outside the plate, log Z of a site is unknown, or the program cannot run several chains at once.
+
+    Example:
+        >>> import torch
+        >>> from ppgen import inference, models
+        >>> vae = models.VAE(features=4, latent=2, hidden=(3,))
+        >>> density = inference.LatentDensity(vae, torch.ones(5, 4), num_chains=7)
+        >>> density(density.draw("guide")).shape
+        torch.Size([7, 5])
+    """
+
+    def __init__(self, pair: Any, batch: Any, num_chains: int = 1, *, layout: Layout | None = None) -> None:
+        if isinstance(num_chains, bool) or not isinstance(num_chains, int) or num_chains < 1:
+            raise ValueError(f"num_chains must be a positive integer, got {num_chains!r}.")
+        if isinstance(pair, GenerativeModel) and isinstance(batch, Tensor) and batch.dim() != 2:
+            # Else the features of a single row would be broadcast as rows.
+            raise ValueError(f"x must have shape (rows, features), got {tuple(batch.shape)}; one row is x[None].")
+        self.pair, self.batch, self.num_chains = pair, batch, num_chains
+        self.layout = layout if layout is not None else find_layout(pair, batch)
+        _check(self.layout)
+        try:
+            with self._undisturbed():
+                trace = self._trace(pair.guide)
+                self.sites = self._find_sites(poutine.replay(pair.model, trace=trace))
+        except (RuntimeError, ValueError, IndexError) as error:
+            if num_chains == 1:
+                raise
+            LatentDensity(pair, batch, layout=self.layout)  # raises if several chains are not what is wrong
+            raise ValueError(
+                f"The program could not run {num_chains} chains at once: {error}. Chains are a dimension to the left "
+                f"of every plate (dim={self.layout.particle_dim}); index the data from the right (x[..., i]). A single "
+                "chain of each datum needs no such dimension."
+            ) from error
+        self.dim = sum(site.size for site in self.sites)
+        self.num_rows = self.sites[0].batch_shape[self.layout.data_dim]
+
+    def __call__(self, position: Tensor) -> Tensor:
+        """Log-density of positions (num_chains, rows, dim), nats: (num_chains, rows)."""
+        terms = self.terms(position)
+        return terms.prior + terms.likelihood + terms.log_det
+
+    def terms(self, position: Tensor) -> LatentTerms:
+        """The parts of the log-density at positions (num_chains, rows, dim)."""
+        return self._terms(position)[0]
+
+    def _terms(self, position: Tensor) -> tuple[LatentTerms, dict[str, Tensor]]:
+        """The parts of the log-density, and the latents."""
+        handler = _Unconstrained(self._pieces(position))
+        trace: Any = self._trace(self.pair.model, handler)
+        prior, likelihood = self._zeros(position), self._zeros(position)
+        for name, site in sites(trace).items():
+            frame = data_frame(site, self.layout.plate)
+            if frame is None or site["infer"].get("_deterministic"):
+                continue
+            term = summed_log_prob(site, frame, self.layout)
+            if name in handler.log_det:
+                prior = prior + term
+            else:
+                likelihood = likelihood + term
+        values = {site.name: trace.nodes[site.name]["value"] for site in self.sites}
+        return LatentTerms(prior, likelihood, self._log_det(handler, position)), values
+
+    def base_and_target(self, position: Tensor, start: Start) -> tuple[Tensor, Tensor]:
+        """Log-densities of the start, p(z) or q(z | x), and of p(x, z), both with the Jacobian: (num_chains, rows).
+
+        Raises:
+            ValueError: If the start is the guide, and the guide has auxiliary sites.
+        """
+        terms, values = self._terms(position)
+        base = terms.prior if start == "prior" else self._log_guide(position, values)
+        return base + terms.log_det, terms.prior + terms.likelihood + terms.log_det
+
+    def _log_guide(self, position: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+        total = self._zeros(position)
+        for site in sites(self._trace(self.pair.guide, Given(values))).values():
+            if site["infer"].get("is_auxiliary"):
+                raise ValueError(
+                    f"The guide draws the auxiliary site {site['name']!r}, so that its density of the latents alone is "
+                    'unknown. Start from the prior: start="prior".'
+                )
+            total = total + summed_log_prob(site, data_frame(site, self.layout.plate), self.layout)
+        return total
+
+    @torch.no_grad()
+    def draw(self, start: Start = "guide") -> Tensor:
+        """Independent positions from q(z | x) or p(z), by torch's global random state: (num_chains, rows, dim).
+
+        Raises:
+            ValueError: If `start` is neither, or a draw of the guide lies outside the support that the model states.
+        """
+        if start not in STARTS:
+            raise ValueError(f"The start of chains must be one of {', '.join(map(repr, STARTS))}, got {start!r}.")
+        trace: Any = self._trace(self.pair.guide if start == "guide" else self.pair.model)
+        return self.position({site.name: trace.nodes[site.name]["value"] for site in self.sites})
+
+    @torch.no_grad()
+    def position(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Flat unconstrained positions (num_chains, rows, dim) of values by site, shaped as the model draws them.
+
+        Values without the dimension of chains are given to each of them.
+
+        Raises:
+            ValueError: If a value lies outside the support that the model states.
+        """
+        trace: Any = self._trace(self.pair.model, Given(values))
+        pieces = []
+        for site in self.sites:
+            node = trace.nodes[site.name]
+            piece = biject_to(node["fn"].support).inv(node["value"])
+            if not piece.isfinite().all():
+                raise ValueError(
+                    f"Values at the latent site {site.name!r} lie outside or on the border of its support, "
+                    f"{node['fn'].support}: the guide must draw inside the support that the model states."
+                )
+            piece = self._rows_first(piece.expand(site.batch_shape + site.event_shape), site)
+            pieces.append(piece.reshape(*piece.shape[:2], site.size))
+        return torch.cat(pieces, -1)
+
+    @torch.no_grad()
+    def values(self, position: Tensor) -> dict[str, Tensor]:
+        """Latents by site, (num_chains, rows, inner plates, event), of positions (num_chains, rows, dim)."""
+        latents = self._terms(position)[1]
+        found = {}
+        for site in self.sites:
+            value = self._rows_first(latents[site.name], site)
+            plates = len(site.batch_shape) + (self.num_chains == 1)
+            found[site.name] = value.reshape(*value.shape[:2], *site.inner, *value.shape[plates:])
+        return found
+
+    def dims(self) -> dict[str, tuple[str | None, ...]]:
+        """By site, names of the dimensions of `values` from the rows on: of plates, and of event dimensions if told."""
+        return {site.name: site.names for site in self.sites}
+
+    def _find_sites(self, replayed: Callable[..., Any]) -> list[_Site]:
+        found, first = [], 0
+        for name, node in sites(self._trace(replayed)).items():
+            if node["is_observed"] or node["infer"].get("_deterministic"):
+                continue
+            _check_continuous(name, node["fn"])
+            shape = node["value"].shape  # the law itself is not expanded where a value is given
+            batch = shape[: len(shape) - node["fn"].event_dim]
+            event = biject_to(node["fn"].support).inverse_shape(shape)[len(batch) :]
+            size = math.prod((*batch, *event)) // (self.num_chains * batch[self.layout.data_dim])
+            names = self._names(node, batch)
+            found.append(_Site(name, batch, self._inner(node, batch), torch.Size(event), first, size, names))
+            first += size
+        return found
+
+    def _inner(self, node: Any, batch: torch.Size) -> tuple[int, ...]:
+        return tuple(batch[dim] for dim, _ in self._inner_dims(node, batch))
+
+    def _inner_dims(self, node: Any, batch: torch.Size) -> list[tuple[int, str | None]]:
+        """Dimensions besides those of chains and data, with the names of their plates."""
+        plates = {frame.dim: frame.name for frame in node["cond_indep_stack"] if frame.vectorized}
+        others = {self.layout.data_dim, self.layout.particle_dim}
+        inner = [dim for dim in range(-len(batch), 0) if dim not in others]
+        return [(dim, plates.get(dim)) for dim in inner if batch[dim] != 1 or dim in plates]
+
+    def _names(self, node: Any, batch: torch.Size) -> tuple[str | None, ...]:
+        event_dim = node["fn"].event_dim
+        told = node["infer"].get("event_dims") or ()
+        told = (told,) if isinstance(told, str) else tuple(told)
+        event = told if len(told) == event_dim else (None,) * event_dim
+        return (self.layout.plate, *(name for _, name in self._inner_dims(node, batch)), *event)
+
+    def _rows_first(self, value: Tensor, site: _Site) -> Tensor:
+        """Values at a site with the rows right of the chains: (num_chains, rows, inner plates, event)."""
+        value = value.expand(site.batch_shape + value.shape[len(site.batch_shape) :])
+        value = value.unsqueeze(0) if self.num_chains == 1 else value
+        return value.movedim(len(site.batch_shape) + (self.num_chains == 1) + self.layout.data_dim, 1)
+
+    def _pieces(self, position: Tensor) -> dict[str, Tensor]:
+        """Unconstrained values by site, in the shapes of their plates."""
+        pieces = {}
+        for site in self.sites:
+            plates = (1, *site.batch_shape) if self.num_chains == 1 else tuple(site.batch_shape)
+            rows = len(plates) + self.layout.data_dim
+            inner = [size for index, size in enumerate(plates) if index not in (0, rows)]
+            piece = position[..., site.first : site.first + site.size]
+            piece = piece.reshape(*position.shape[:2], *inner, *site.event_shape).movedim(1, rows)
+            pieces[site.name] = piece.squeeze(0) if self.num_chains == 1 else piece
+        return pieces
+
+    def _log_det(self, handler: "_Unconstrained", position: Tensor) -> Tensor:
+        total = self._zeros(position)
+        for site in self.sites:
+            each = self._rows_first(handler.log_det[site.name], site)
+            total = total + each.reshape(*position.shape[:2], -1).sum(-1)
+        return total
+
+    def _zeros(self, position: Tensor) -> Tensor:
+        return position.new_zeros(position.shape[:2])
+
+    def _trace(self, program: Callable[..., Any], handler: Messenger | None = None) -> poutine.Trace:
+        args, kwargs = split_batch(self.batch)
+        chains: AbstractContextManager[Any] = nullcontext()
+        if self.num_chains > 1:
+            chains = pyro.plate(PARTICLES, self.num_chains, dim=self.layout.particle_dim)
+        with pyro.validation_enabled(False), self.pair.running(), handler or nullcontext(), chains:
+            return poutine.trace(program).get_trace(*args, **kwargs)
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        with forked(self.pair.device), torch.no_grad(), keeping_buffers(self.pair):
+            yield
+
+
+class _Unconstrained(Messenger):
+    """Puts the images of unconstrained values at latent sites, and notes the log-Jacobian."""
+
+    def __init__(self, pieces: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.pieces = pieces
+        self.log_det: dict[str, Tensor] = {}
+
+    def _pyro_sample(self, msg: Any) -> None:
+        piece = self.pieces.get(msg["name"])
+        if piece is not None:
+            transform = biject_to(msg["fn"].support)
+            msg["value"], msg["done"] = transform(piece), True
+            self.log_det[msg["name"]] = transform.log_abs_det_jacobian(piece, msg["value"])
+
+
+class Given(Messenger):
+    """Puts values at latent sites."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.values = values
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["name"] in self.values:
+            msg["value"], msg["done"] = self.values[msg["name"]], True
+
+
+@contextmanager
+def frozen(pair: Any, seed: int) -> Iterator[torch.Generator]:
+    """Context in which a pair is in evaluation mode and torch's random state seeded; gives a generator on its device.
+
+    Training flags and the caller's random state are as before afterwards.
+    """
+    with evaluating(pair, seed):
+        yield torch.Generator(device=pair.device).manual_seed(seed)
+
+
+def _check(layout: Layout) -> None:
+    if not layout.latent:
+        raise ValueError(
+            "The pair has no latent site, so log p(x) is the density of its observed sites: no chains needed."
+        )
+    if layout.global_latents:
+        raise ValueError(
+            f"The latent sites {list(layout.global_latents)} lie outside plate {layout.plate!r} and are common to all "
+            "data, so the chains of different data would not be independent. Put them inside the plate, or condition "
+            "the model on values for them (pyro.condition)."
+        )
+    for name, law in layout.laws.items():
+        if isinstance(law, UndirectedDistribution) and name not in layout.latent:
+            raise ValueError(
+                f"log Z at site {name!r} is not known; attach it: with inference.attach(log_partition=...)."
+            )
+
+
+def _check_continuous(name: str, fn: Any) -> None:
+    law = undirected_law(fn)
+    if law is None and not fn.support.is_discrete:
+        _check_unfolds(name, fn)
+        return
+    kind = "a Boltzmann machine's" if law is not None else type(element_law(fn)).__name__
+    raise ValueError(
+        f"The latent site {name!r} is discrete ({kind}), and Hamiltonian Monte Carlo moves continuous latents only. "
+        'Use evaluation.log_likelihood(method="importance") for log p(x), or sum the site out of the model.'
+    )
+
+
+def _check_unfolds(name: str, fn: Any) -> None:
+    """Raise where no smooth map takes the real numbers onto the support once."""
+    circular = isinstance(element_law(fn), CIRCULAR)  # the density repeats itself along the real line
+    try:
+        biject_to(fn.support)
+    except NotImplementedError:
+        circular = True
+    if circular:
+        raise ValueError(
+            f"The latent site {name!r} ({type(element_law(fn)).__name__}) lies on a circle, a sphere or another "
+            "support onto which the real numbers have no map, and Hamiltonian Monte Carlo moves along those. Use "
+            'evaluation.log_likelihood(method="importance") for log p(x).'
+        )

@@ -1,0 +1,131 @@
+"""Draws from the posterior of every datum at once."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppgen.checks.seeding import check_seed
+from ppgen.inference.batch import as_batch
+from ppgen.inference.kernels.hmc import HMC, HMCInfo
+from ppgen.inference.kernels.latent_density import STARTS, LatentDensity, Start, frozen
+from ppgen.inference.structure.support import check_support
+from ppgen.pair import as_pair
+
+
+@dataclass(frozen=True)
+class PosteriorSamples:
+    """Draws of Markov chains from p(z | x) of each datum, and how well the chains moved after warmup.
+
+    `diagnostics.from_chains` makes an ArviZ tree of them.
+
+    Attributes:
+        draws: By site, (num_chains, num_samples, rows, inner plates, event).
+        log_density: log p(x, z) + log-Jacobian of z(u) of each draw, nats: (num_chains, num_samples, rows).
+        info: What the kernel tells of each trajectory, all (num_chains, num_samples, rows).
+        step_size: Step size that each chain kept: (num_chains, rows).
+        dims: By site, names of the dimensions from the rows on: those of plates, of event dimensions what the model
+            says in `infer={"event_dims": ...}`, else None.
+    """
+
+    draws: dict[str, Tensor]
+    log_density: Tensor
+    info: HMCInfo
+    step_size: Tensor
+    dims: dict[str, tuple[str | None, ...]] = field(default_factory=dict)
+
+    @property
+    def acceptance_rate(self) -> Tensor:
+        """Mean over the draws: (num_chains, rows)."""
+        return self.info.acceptance_rate.mean(1)
+
+    @property
+    def num_diverging(self) -> Tensor:
+        """Trajectories whose energy error exceeded 1000 nats: (num_chains, rows)."""
+        return self.info.diverging.sum(1)
+
+    def __repr__(self) -> str:
+        chains, samples, rows = self.log_density.shape
+        each = f"{chains} chain{'s' * (chains > 1)} x {samples} draws of {rows} row{'s' * (rows > 1)}"
+        text = f"PosteriorSamples({', '.join(self.draws)}: {each}, acceptance {self.acceptance_rate.mean():.2f}"
+        diverging = int(self.num_diverging.sum())
+        return f"{text}, {diverging} diverging)" if diverging else f"{text})"
+
+
+def sample_posterior(
+    pair: Any,
+    x: Any,
+    *,
+    num_samples: int,
+    warmup_steps: int = 500,
+    num_chains: int = 1,
+    kernel: HMC | None = None,
+    init: Start = "guide",
+    seed: int = 0,
+) -> PosteriorSamples:
+    r"""Draw from the posterior p(z | x) of every datum by Hamiltonian Monte Carlo, all chains in one tensor.
+
+    .. math:: u_t \sim T(\cdot \mid u_{t-1}), \quad T \text{ invariant for } p(x, z(u)) |\partial z / \partial u|
+
+    Chains move in the unconstrained space of all latents of a datum together; each adapts a step size of its own in the
+    warmup, which is thrown away. The pair is run in evaluation mode; its training flags and the caller's random state
+    are left as they are.
+
+    Args:
+        pair: A model of the zoo, a `ppgen.Pair` or a run.
+        x: Data: a tensor or an array, or a tuple or a mapping, as the pair takes it.
+        num_samples: Draws kept of each chain, one a trajectory.
+        warmup_steps: Trajectories before those.
+        num_chains: Chains of each datum.
+        kernel: The kernel; `HMC()` by default.
+        init: Where chains start: draws of the `"guide"` or of the `"prior"`.
+        seed: Seed of all randomness.
+
+    Raises:
+        ValueError: If a number is not positive, data lie outside the support of their law, a latent site is
+            discrete or outside the data plate, or there is none.
+        TypeError: If `pair` is none, `x` holds no data, or `kernel` is no HMC.
+
+    References:
+        Neal (2011), MCMC using Hamiltonian dynamics, arXiv:1206.1901.
+
+    Example:
+        >>> import torch
+        >>> from ppgen import inference, models
+        >>> vae = models.VAE(features=4, latent=2, hidden=(3,))
+        >>> samples = inference.sample_posterior(vae, torch.ones(5, 4), num_samples=20, warmup_steps=20, num_chains=3)
+        >>> samples.draws["z"].shape
+        torch.Size([3, 20, 5, 2])
+    """
+    seed = check_seed(seed)
+    pair = as_pair(pair)
+    for name, number, least in (("num_samples", num_samples, 1), ("warmup_steps", warmup_steps, 0)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+            raise ValueError(f"{name} must be an integer of at least {least}, got {number!r}.")
+    if init not in STARTS:
+        raise ValueError(f"init must be one of {', '.join(map(repr, STARTS))}, got {init!r}.")
+    kernel = HMC() if kernel is None else kernel
+    if not isinstance(kernel, HMC):
+        raise TypeError(f"kernel must be an inference.HMC, got {type(kernel).__name__}.")
+    x = as_batch(x, pair)
+    pair.prepare(x)
+    x = as_batch(x, pair)  # parameters made at the first call decide the type
+    with frozen(pair, seed) as generator:
+        density = LatentDensity(pair, x, num_chains)
+        check_support(pair, x)
+        state = kernel.init(density, density.draw(init))
+        for _ in range(warmup_steps):
+            state, _ = kernel.step(density, state, generator, adapt=True)
+        state = kernel.adapted(state)
+        draws: dict[str, list[Tensor]] = {}
+        log_density, infos = [], []
+        for _ in range(num_samples):
+            state, info = kernel.step(density, state, generator)
+            for name, value in density.values(state.position).items():
+                draws.setdefault(name, []).append(value)
+            log_density.append(state.log_density)
+            infos.append(info)
+    stacked = {name: torch.stack(values, 1) for name, values in draws.items()}
+    info = HMCInfo(*(torch.stack(values, 1) for values in zip(*infos, strict=True)))
+    return PosteriorSamples(stacked, torch.stack(log_density, 1), info, state.step_size, density.dims())

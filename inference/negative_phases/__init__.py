@@ -1,0 +1,1 @@
+"""How the gradient of log Z is supplied, one negative phase a file."""

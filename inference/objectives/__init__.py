@@ -1,0 +1,1 @@
+"""Which bound or divergence is followed, one objective a file."""

@@ -1,0 +1,157 @@
+"""The evidence lower bound."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppgen.inference.objectives.objective import Objective
+from ppgen.inference.objectives.sparsity import activity_penalty, sparse_sites
+from ppgen.inference.particles.log_weights import LogWeights
+from ppgen.inference.schedules import Schedule
+from ppgen.inference.structure.layout import Layout
+
+
+@dataclass(frozen=True)
+class ELBO(Objective):
+    r"""Evidence lower bound, averaged over particles.
+
+    .. math:: \mathcal{L} = E_{q(z \mid x)}[\log p(x, z) - \log q(z \mid x)] \le \log p(x)
+
+    The value is per datum, in nats. Sites outside the data plate count once for the whole data set. With more
+    particles the bound is the same and its gradient less noisy. Where the guide gives a continuous latent a point and
+    no law (a Delta: MAP), the value is the log joint log p(x, z) at that point, and no bound.
+
+    While training, the terms log p(z) - log q(z | x) of the latent sites may be weighted, and each site may keep some
+    nats free of charge; the value reported is always that of weight 1 without free bits. With `sparsity_target` the
+    mean activities of latent bits under the guide are drawn towards it,
+
+    .. math:: \mathcal{L} - \lambda \sum_j \Big(\rho - \frac{1}{B} \sum_b E_q[z_{bj} \mid x_b]\Big)^2
+
+    where units that share a bias share their mean activity, and of a machine only the biases are moved by it; this term
+    too is left out of the value reported.
+
+    References:
+        | Auto-Encoding Variational Bayes (Kingma and Welling, 2014), https://arxiv.org/abs/1312.6114
+        | beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework (Higgins et al., 2017)
+        | Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016),
+          https://arxiv.org/abs/1606.04934
+        | Sparse Deep Belief Net Model for Visual Area V2 (Lee, Ekanadham and Ng, 2008)
+
+    Args:
+        num_particles: Draws of the guide for each datum.
+        vectorize_particles: Whether they are drawn at once.
+        kl_weight: Weight of the latent terms in training: a number, or a schedule such as `inference.Linear(1000)`.
+        free_bits: Nats of each latent site, averaged over the batch, that cost nothing in training.
+        sparsity_target: Mean activity rho of latent bits; None leaves it free. Adam takes centred gradients apart, in
+            which weights and biases move together; train a machine by it with `centred=False`, or by SGD.
+        sparsity_weight: Weight lambda of their distance from it, in nats per datum.
+
+    Raises:
+        ValueError: If there is no particle, a weight or the free nats are negative, or the target is no probability.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.ELBO(num_particles=5).num_particles
+        5
+    """
+
+    kl_weight: float | Schedule = 1.0
+    free_bits: float = 0.0
+    sparsity_target: float | None = None
+    sparsity_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.kl_weight, Schedule) and not _nats(self.kl_weight):
+            raise ValueError(f"kl_weight must be a schedule or a finite number of at least 0, got {self.kl_weight!r}.")
+        if not _nats(self.free_bits):
+            raise ValueError(f"free_bits must be a finite number of at least 0 nats, got {self.free_bits!r}.")
+        if self.sparsity_target is not None and not (_nats(self.sparsity_target) and 0 < self.sparsity_target < 1):
+            raise ValueError(f"sparsity_target must lie between 0 and 1, got {self.sparsity_target!r}.")
+        if not _nats(self.sparsity_weight):
+            raise ValueError(f"sparsity_weight must be a finite number of at least 0, got {self.sparsity_weight!r}.")
+
+    def value(self, weights: LogWeights, num_data: int) -> Tensor:
+        """Mean log-weight per datum."""
+        local, outside = weights.counted()
+        return local.mean() if outside is None else local.mean() + outside.mean() / num_data
+
+    def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
+        """Raise where latent terms are to be weighted and are not known one by one."""
+        if self._weighs_terms and layout.marginalised:
+            raise ValueError(
+                f"kl_weight and free_bits need the log-density of each latent site by itself, but site "
+                f"{layout.marginalised[0]!r} of the model is summed out. Leave them out, or draw it in the guide."
+            )
+        if self.sparsity_target is not None and not sparse_sites(layout):
+            raise ValueError(
+                "sparsity_target is the mean activity of latent bits, and the guide draws none. Leave it out."
+            )
+        auxiliary = [name for name in layout.latent if name not in layout.model_laws]
+        if self.free_bits and auxiliary:
+            raise ValueError(
+                f"free_bits are kept by each latent site, but the guide spreads the log-density of one over the "
+                f"auxiliary site {auxiliary[0]!r}. Leave free_bits out, or use kl_weight."
+            )
+
+    def signal(self, log_weights: Tensor) -> Tensor:
+        """Learning signal of each particle: its own log-weight, for others do not depend on it."""
+        return log_weights
+
+    def control(self, log_weights: Tensor) -> Tensor:
+        """Mean log-weight of the other particles."""
+        return (log_weights.sum(0) - log_weights) / (len(log_weights) - 1)
+
+    def share(self, num_particles: int) -> float:
+        """Part of the objective that a particle's signal is."""
+        return 1 / num_particles
+
+    @property
+    def weighted(self) -> bool:
+        """Whether training climbs something else than the bound."""
+        return self._weighs_terms or self.sparsity_target is not None
+
+    @property
+    def _weighs_terms(self) -> bool:
+        return isinstance(self.kl_weight, Schedule) or self.kl_weight != 1 or self.free_bits > 0
+
+    def init(self, like: Tensor) -> dict[str, Tensor]:
+        """Steps taken, where the weight follows a schedule."""
+        return {"steps": like.new_zeros(())} if isinstance(self.kl_weight, Schedule) else {}
+
+    def reweighted(
+        self, weights: LogWeights, latent: list[str], state: dict[str, Tensor]
+    ) -> tuple[Any, dict[str, Tensor]]:
+        """What is added to local and outside log-weights in training, and the state after it.
+
+        Args:
+            weights: Log-weights with the terms of each site.
+            latent: Sites that the guide draws.
+            state: State that `init` made, or the last step left.
+        """
+        weight: Any = self.kl_weight
+        if isinstance(weight, Schedule):
+            weight, state = weight.value(state["steps"]), {"steps": state["steps"] + 1}
+        change: dict[bool, Any] = {True: 0.0, False: 0.0}
+        if self.sparsity_target is not None:
+            far = activity_penalty(weights.guide_traces, latent, self.sparsity_target)
+            change[True] = change[True] - self.sparsity_weight * far
+        for name in latent if self._weighs_terms else ():
+            if name not in weights.guide_terms:  # an exact posterior that is summed out with its machine
+                continue
+            term = weights.model_terms.get(name, 0.0) - weights.guide_terms[name]  # auxiliary: the guide's alone
+            target = weight * term
+            if self.free_bits:
+                free = torch.as_tensor(-self.free_bits, dtype=term.dtype, device=term.device)
+                inside = weights.expectation(term) < free  # more than the free nats are spent
+                target = target * inside.to(term.dtype)
+            change[name in weights.inside] = change[name in weights.inside] + target - term
+        return change, state
+
+
+def _nats(value: Any) -> bool:
+    """Whether a value is a number that may weigh or bound nats."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf

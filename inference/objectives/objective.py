@@ -1,0 +1,150 @@
+"""Objectives: which bound or divergence is climbed."""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ppgen.checks.room import check_room
+from ppgen.inference.particles.log_weights import LogWeights
+from ppgen.inference.pyro_loss import PyroLoss
+from ppgen.inference.structure.layout import Layout
+
+
+@dataclass(frozen=True)
+class Objective(PyroLoss):
+    """A bound on the log-likelihood as a function of log-weights.
+
+    An objective is a value: it holds no state and one can train many models. It is a loss for `pyro.infer.SVI` too.
+
+    Args:
+        num_particles: Draws of the guide for each datum.
+        vectorize_particles: Whether they are drawn at once; else one by one, for programs that cannot broadcast.
+
+    Raises:
+        ValueError: If there is no particle.
+        TypeError: If `vectorize_particles` is no truth value.
+    """
+
+    own_gradient: ClassVar[bool] = False  # whether it says by itself how its gradient is estimated
+    exact: ClassVar[bool] = False  # whether no latent may be drawn but from its exact posterior
+
+    num_particles: int = 1
+    vectorize_particles: bool = field(default=True, kw_only=True)
+
+    def __post_init__(self) -> None:
+        count = self.num_particles
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ValueError(f"num_particles must be an integer of at least 1, got {count!r}.")
+        check_room("num_particles", count)
+        if not isinstance(self.vectorize_particles, bool):
+            raise TypeError(f"vectorize_particles must be True or False, got {self.vectorize_particles!r}.")
+
+    @abstractmethod
+    def value(self, weights: LogWeights, num_data: int) -> Tensor:
+        """Bound per datum of the batch in nats, a scalar; its gradient is pathwise.
+
+        Args:
+            weights: Log-weights, of which `local` is (particles, rows).
+            num_data: Rows of the whole data set; what lies outside the data plate counts once for all of them.
+        """
+
+    def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
+        """Raise ValueError if the objective is not sound for a pair of this structure; sound for any by default."""
+
+    def check_estimator(self, site: str, estimator: Any) -> None:
+        """Raise ValueError if an estimator that is sound for its kind cannot serve it as it is set."""
+
+    @property
+    def dreams(self) -> bool:
+        """Whether it draws fantasies from the model."""
+        return False
+
+    def signal(self, log_weights: Tensor) -> Tensor:
+        """Learning signal of each particle, up to `share`: what of the objective depends on its draw.
+
+        Args:
+            log_weights: (particles, rows), nats.
+        """
+        raise TypeError(f"{type(self).__name__} has no learning signal: it estimates its gradient by itself.")
+
+    def control(self, log_weights: Tensor) -> Tensor:
+        """What each particle's signal would be without it, made of the others: (particles, rows), nats."""
+        raise TypeError(f"{type(self).__name__} has no learning signal: it estimates its gradient by itself.")
+
+    def share(self, num_particles: int) -> float:
+        """Factor of a particle's signal in the objective."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class MultiSampleObjective(Objective):
+    """An objective that averages particles inside the logarithm."""
+
+    @abstractmethod
+    def average(self, log_weights: Tensor) -> Tensor:
+        """The bound of each row: (particles, rows) -> (rows,)."""
+
+    @property
+    def power(self) -> float:
+        """Exponent of the weights in the average."""
+        return 1.0
+
+    def value(self, weights: LogWeights, num_data: int) -> Tensor:
+        """The bound per datum of the batch."""
+        bound = self.average(self.datum_weights(weights))
+        if weights.shared:
+            return bound.sum() / weights.local.shape[1]
+        # Terms outside the data plate without latents there are the same for every particle: a factor, a prior.
+        return bound.mean() if weights.outside is None else bound.mean() + weights.outside.mean() / num_data
+
+    def signal(self, log_weights: Tensor) -> Tensor:
+        """The bound itself, for each particle."""
+        return self.average(log_weights).expand_as(log_weights)
+
+    def control(self, log_weights: Tensor) -> Tensor:
+        """The bound with the weight of a particle replaced by the geometric mean of the others."""
+        count, power = len(log_weights), self.power
+        scaled = power * log_weights
+        others = torch.full_like(scaled[:1], -math.inf)
+        before = torch.cat([others, torch.logcumsumexp(scaled, 0)[:-1]])
+        after = torch.cat([torch.logcumsumexp(scaled.flip(0), 0)[:-1].flip(0), others])
+        geometric = (scaled.sum(0) - scaled) / (count - 1)
+        rest = torch.logaddexp(torch.logaddexp(before, after), geometric)
+        return (rest - math.log(count)) / power
+
+    def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
+        """Raise where a scale or a global latent would stand inside the logarithm."""
+        name = type(self).__name__
+        if layout.scaled:
+            raise ValueError(
+                f"Site {layout.scaled[0]!r} carries a scale of its own (poutine.scale or an inner subsampled plate). "
+                f"Inside the logarithm of {name} it would give no bound: use ELBO, or take the scale away."
+            )
+        if layout.joining and not layout.global_latents:  # with them one weight covers all rows anyway
+            raise ValueError(
+                f"Site {layout.joining[0]!r} lies outside plate {layout.plate!r} and depends on latents inside of it, "
+                f"so that rows have no weights of their own; {name} would be no bound. Use ELBO, or draw the site "
+                "inside the plate."
+            )
+        if layout.global_latents and num_rows != num_data:
+            raise ValueError(
+                f"Site {layout.global_latents[0]!r} lies outside plate {layout.plate!r}, so one particle's weight "
+                f"covers the whole data set; {name} on a batch of {num_rows} of {num_data} rows is no bound. Use "
+                "batch_size=len(data), or ELBO."
+            )
+
+    @staticmethod
+    def datum_weights(weights: LogWeights) -> Tensor:
+        """Log-weights between which particles compete: (particles, rows), or (particles, 1) with global latents."""
+        if not weights.shared or weights.outside is None:
+            return weights.local
+        return (weights.local.sum(1) + weights.outside).unsqueeze(1)
+
+
+def average_in_log(log_weights: Tensor) -> Tensor:
+    """log of the mean over particles of exp: (particles, ...) -> (...,)."""
+    return torch.logsumexp(log_weights, 0) - math.log(log_weights.shape[0])

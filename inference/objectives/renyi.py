@@ -1,0 +1,56 @@
+"""The variational Renyi bound."""
+
+import math
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from ppgen.inference.objectives.objective import MultiSampleObjective, average_in_log
+
+
+@dataclass(frozen=True)
+class Renyi(MultiSampleObjective):
+    r"""Variational Renyi bound of K particles, datum by datum.
+
+    .. math:: \mathcal{L}_\alpha = \frac{1}{1 - \alpha} \log E_{q}[w^{1 - \alpha}]
+              \approx \frac{1}{1 - \alpha} \log \frac{1}{K} \sum_k w_k^{1 - \alpha},
+              \quad w = \frac{p(x, z)}{q(z \mid x)}
+
+    The value is per datum, in nats. alpha = 0 is the importance-weighted bound, alpha towards 1 the ELBO; for
+    alpha < 0 the exact bound lies above log p(x), and for finite K the estimate is biased downwards.
+
+    References:
+        | Renyi Divergence Variational Inference (Li and Turner, 2016), https://arxiv.org/abs/1602.02311
+
+    Args:
+        num_particles: Draws K of the guide for each datum.
+        vectorize_particles: Whether they are drawn at once.
+        alpha: Order of the divergence, not 1.
+
+    Raises:
+        ValueError: If there is no particle or alpha is 1; before training as for `IWELBO`.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.Renyi(alpha=0.5, num_particles=10).alpha
+        0.5
+    """
+
+    num_particles: int = 50
+    alpha: float = field(default=0.5, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.alpha, bool) or not isinstance(self.alpha, (int, float)) or not math.isfinite(self.alpha):
+            raise ValueError(f"alpha must be a finite number, got {self.alpha!r}.")
+        if self.alpha == 1:
+            raise ValueError("alpha must not be 1, where the bound is the ELBO: use inference.ELBO().")
+
+    @property
+    def power(self) -> float:
+        """1 - alpha."""
+        return 1 - self.alpha
+
+    def average(self, log_weights: Tensor) -> Tensor:
+        """Log of the power mean of the weights."""
+        return average_in_log(self.power * log_weights) / self.power

@@ -1,0 +1,215 @@
+"""Wake-sleep and reweighted wake-sleep: two objectives, one for the model and one for the guide."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ppgen.checks.switches import check_switches
+from ppgen.inference.estimators.estimator import Estimator
+from ppgen.inference.objectives.elbo import ELBO
+from ppgen.inference.objectives.iwelbo import IWELBO
+from ppgen.inference.objectives.objective import Objective
+from ppgen.inference.particles.fantasies import Fantasy, sleep_log_density
+from ppgen.inference.particles.log_weights import LogWeights
+from ppgen.inference.structure.layout import Layout
+
+
+@dataclass(frozen=True)
+class OwnGradient(Objective):
+    """An objective that draws without gradients and says by itself what model and guide climb."""
+
+    own_gradient: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fantasy = getattr(self, "fantasy", None)
+        if fantasy is not None and not callable(fantasy):
+            raise TypeError(f"fantasy must be a callable of the model's trace or None, got {fantasy!r}.")
+
+    @abstractmethod
+    def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
+        """A scalar per datum whose gradient is that of the model and of the guide; its value means nothing.
+
+        Args:
+            weights: Log-weights of particles drawn without gradients.
+            pair: The pair, running, for fantasies.
+            batch: The batch.
+            layout: Structure of the pair.
+        """
+
+
+@dataclass(frozen=True)
+class WakeSleep(OwnGradient):
+    r"""Wake-sleep algorithm.
+
+    .. math:: \text{wake: } \nabla_\theta E_{q(z \mid x)}[\log p_\theta(x, z)], \quad
+              \text{sleep: } \nabla_\phi E_{p(x, z)}[\log q_\phi(z \mid x)]
+
+    The value is the ELBO per datum, in nats; the sleep phase climbs something else, so it need not rise. Where the
+    model holds a Boltzmann machine that the guide recognises, as a `models.DBN` does, fantasies start from the chains
+    of the negative phase: with `CD(k)`, k sweeps after what was recognised, it is the up-down algorithm.
+
+    References:
+        | The Wake-Sleep Algorithm for Unsupervised Neural Networks (Hinton, Dayan, Frey and Neal, 1995)
+        | A Fast Learning Algorithm for Deep Belief Nets (Hinton, Osindero and Teh, 2006)
+
+    Args:
+        num_particles: Draws of the guide for each datum in the wake phase.
+        vectorize_particles: Whether they are drawn at once.
+        fantasy: Makes the guide's batch from the trace of the model (run under `poutine.uncondition`), for programs
+            that do not observe their argument as it is.
+
+    Raises:
+        ValueError: If there is no particle; before training, if fantasies cannot be drawn or given to the guide.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.WakeSleep().num_particles
+        1
+    """
+
+    fantasy: Fantasy | None = field(default=None, compare=False)
+
+    @property
+    def dreams(self) -> bool:
+        """Always: they are what the guide is trained on."""
+        return True
+
+    def value(self, weights: LogWeights, num_data: int) -> Tensor:
+        """The ELBO."""
+        return ELBO(self.num_particles).value(weights, num_data)
+
+    def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
+        """log p of the wake phase and log q of the sleep phase."""
+        wake = weights.local + _guide_density(weights, weights.local)
+        total = wake.mean()
+        if weights.outside is not None:
+            total = total + (weights.outside + _outside_density(weights)).mean() / weights.num_data
+        return total + sleep_log_density(pair, batch, layout, weights.num_data, self.fantasy)
+
+
+@dataclass(frozen=True)
+class ReweightedWakeSleep(OwnGradient):
+    r"""Reweighted wake-sleep.
+
+    .. math:: \text{wake: } \sum_k \tilde w_k \nabla_\theta \log p_\theta(x, z_k), \quad
+              \sum_k \tilde w_k \nabla_\phi \log q_\phi(z_k \mid x), \quad
+              \text{sleep: } \nabla_\phi E_{p(x, z)}[\log q_\phi(z \mid x)]
+
+    The value is the importance-weighted bound per datum, in nats. With both updates of the guide each counts half.
+    Where the guide reparameterises all it draws, `DoublyReparameterized` estimates its wake update with less noise.
+
+    References:
+        | Reweighted Wake-Sleep (Bornschein and Bengio, 2015), https://arxiv.org/abs/1406.2751
+        | Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives (Tucker et al., 2019),
+          https://arxiv.org/abs/1810.04152
+
+    Args:
+        num_particles: Draws K of the guide for each datum.
+        vectorize_particles: Whether they are drawn at once.
+        wake: Whether the guide follows the reweighted particles of the data.
+        sleep: Whether it follows fantasies.
+        fantasy: As for `WakeSleep`.
+
+    Raises:
+        ValueError: If there is no particle, or the guide would not be trained at all; before training, as `IWELBO`, and
+            if the wake update is to be reparameterised but there is none, or no second particle.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.ReweightedWakeSleep(num_particles=10).wake
+        True
+    """
+
+    num_particles: int = 10
+    wake: bool = True
+    sleep: bool = False
+    fantasy: Fantasy | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_switches(wake=self.wake, sleep=self.sleep)
+        if not self.wake and not self.sleep:
+            raise ValueError("wake and sleep are both False, so nothing trains the guide: set one of them.")
+
+    @property
+    def dreams(self) -> bool:
+        """Whether there is a sleep phase."""
+        return self.sleep
+
+    def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
+        """Raise where a scale or a global latent would stand inside the logarithm."""
+        self._weighted.check(layout, num_rows, num_data)
+
+    def check_estimator(self, site: str, estimator: Estimator) -> None:
+        """Raise where an estimator of the wake update would leave the guide as it is."""
+        name = type(estimator).__name__
+        if not self.wake:
+            raise ValueError(
+                f"{name} at site {site!r} estimates the wake update of the guide, which wake=False leaves out. Use "
+                'estimator="auto", or set wake=True.'
+            )
+        if self.num_particles < 2:
+            raise ValueError(
+                f"{name} at site {site!r} needs num_particles of at least 2, got {self.num_particles}: the wake update "
+                'of one particle is zero. Give the objective more particles, or use estimator="auto".'
+            )
+
+    def value(self, weights: LogWeights, num_data: int) -> Tensor:
+        """The importance-weighted bound."""
+        return self._weighted.value(weights, num_data)
+
+    def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
+        """Weighted log p and log q of the particles, and log q of fantasies."""
+        columns = IWELBO.datum_weights(weights)
+        normalised = columns.detach().softmax(0)
+        share = 0.5 if self.wake and self.sleep else 1.0
+        if weights.leaves:  # log q has constant parameters, so that the weights hold the model's alone
+            follow = (normalised - normalised.square()) * share
+            total = ((normalised * columns).sum() + _paths(weights, columns, follow)) / weights.local.shape[1]
+        else:
+            density = _guide_density(weights, columns)
+            if weights.shared:
+                density = density + _outside_density(weights).unsqueeze(1)
+            climbed = columns + density * (1 + share if self.wake else 1)  # log p = log w + log q
+            total = (normalised * climbed).sum() / weights.local.shape[1]
+        if weights.outside is not None and not weights.shared:
+            total = total + weights.outside.mean() / weights.num_data
+        if self.sleep:
+            total = total + share * sleep_log_density(pair, batch, layout, weights.num_data, self.fantasy)
+        return total
+
+    @property
+    def _weighted(self) -> IWELBO:
+        return IWELBO(self.num_particles, vectorize_particles=self.vectorize_particles)
+
+
+def _paths(weights: LogWeights, columns: Tensor, factor: Tensor) -> Tensor:
+    """A scalar whose gradient is that of log-weights, each times a factor, through the values of the guide's sites."""
+    runs = [run for site in weights.leaves.values() for run in site]
+    leaves = [leaf for _, leaf in runs]
+    slopes = torch.autograd.grad(columns, leaves, factor, retain_graph=True, allow_unused=True)
+    paths = [(drawn * slope).sum() for (drawn, _), slope in zip(runs, slopes, strict=True) if slope is not None]
+    return sum(paths[1:], paths[0])
+
+
+def _guide_density(weights: LogWeights, like: Tensor) -> Tensor:
+    """log q of the sites inside the data plate, in the columns of `like`: (particles, rows) or (particles, 1)."""
+    total = weights.local.new_zeros(1, 1)
+    for name, term in weights.guide_terms.items():
+        if name in weights.inside:
+            total = total + term
+    total = total.expand(weights.local.shape)
+    return total if like.shape == total.shape and not weights.shared else total.sum(1, keepdim=True)
+
+
+def _outside_density(weights: LogWeights) -> Tensor:
+    """log q of the sites outside the data plate: (particles,)."""
+    total = weights.local.new_zeros(1, 1)
+    for name, term in weights.guide_terms.items():
+        if name not in weights.inside:
+            total = total + term
+    return total.squeeze(1)

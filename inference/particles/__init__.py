@@ -1,0 +1,1 @@
+"""Log-weights of particles, joint states of discrete sites, draws from the model."""

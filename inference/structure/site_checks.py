@@ -1,0 +1,104 @@
+"""What model and guide must agree on, site by site, before anything is computed from their traces."""
+
+from typing import Any
+
+import pyro
+from pyro.util import check_site_shape
+
+from ppgen.inference.structure.traces import data_frame, foreign_scale, undirected_law
+
+_ANY_DEPTH = 100  # plates; more than tensors have dimensions
+
+
+def check_marginalised(marginalised: tuple[str, ...], model_sites: dict[str, Any], plate: str) -> None:
+    """Raise where sites of the model that are summed out would not give a marginal of each datum."""
+    for name in marginalised:
+        if data_frame(model_sites[name], plate) is None:
+            raise ValueError(
+                f"Site {name!r} of the model, marked to be enumerated, lies outside plate {plate!r}: its sum would "
+                "join all rows. Draw it in the guide."
+            )
+    scaled = [name for name, site in model_sites.items() if foreign_scale(site, plate)]
+    if marginalised and scaled:
+        raise ValueError(
+            f"Site {scaled[0]!r} carries a scale of its own, and {marginalised[0]!r} is marked to be enumerated: under "
+            f"a scale the sum gives no marginal. Take the scale away, or draw {marginalised[0]!r} in the guide."
+        )
+
+
+def check_marks(model_sites: dict[str, Any], guide_sites: dict[str, Any]) -> None:
+    """Raise where a latent site is marked to be drawn several times instead of summed out, as only Pyro does."""
+    for name, site in {**model_sites, **guide_sites}.items():
+        count = site["infer"].get("num_samples")
+        if count is not None and not site["is_observed"] and site["infer"].get("enumerate") is not None:
+            raise ValueError(
+                f"Site {name!r} is marked to be drawn num_samples={count} times (config_enumerate(num_samples=...)), "
+                f"which is not done here: several draws are particles, inference.ELBO(num_particles={count}). Leave "
+                "num_samples out to sum over all values of the site."
+            )
+
+
+def check_sites(model_sites: dict[str, Any], guide_sites: dict[str, Any], marginalised: tuple[str, ...]) -> None:
+    """Raise unless the guide draws the latent sites of the model, but those that are summed out, and no others."""
+    latent = {name for name, site in model_sites.items() if not site["is_observed"]}
+    missing = sorted(latent - set(guide_sites) - set(marginalised))
+    if missing:
+        raise ValueError(f"The guide misses the latent sites {missing} of the model; draw them there, or observe them.")
+    extra = sorted(
+        name
+        for name, site in guide_sites.items()
+        if name not in latent and not site["infer"].get("is_auxiliary", False)
+    )
+    if extra:
+        raise ValueError(
+            f"The guide draws the sites {extra}, which are no latent sites of the model (its latent sites: "
+            f'{sorted(latent)}). Rename them, or mark them infer={{"is_auxiliary": True}}.'
+        )
+
+
+def check_shapes(model_sites: dict[str, Any], guide_sites: dict[str, Any], plate: str) -> None:
+    """Raise unless the data plate is at one dimension and every log-density has the shape of its plates."""
+    dims: dict[int, str] = {}
+    for name, site in [*model_sites.items(), *guide_sites.items()]:
+        frame = data_frame(site, plate)
+        if frame is not None:
+            dims.setdefault(frame.dim, name)
+    if len(dims) > 1:
+        (first, at), (second, other) = list(dims.items())[:2]
+        raise ValueError(
+            f"Plate {plate!r} is at dim={first} around site {at!r} and at dim={second} around site {other!r}. "
+            "Give it the same dim in model and guide: pyro.plate(name, size, dim=...)."
+        )
+    for whose, found in (("model", model_sites), ("guide", guide_sites)):
+        for name, site in found.items():
+            if undirected_law(site["fn"]) is not None or site["infer"].get("_deterministic"):
+                continue
+            if site["is_observed"] and not site["fn"].support.check(site["value"]).all():
+                continue  # bad data, which `check_support` explains
+            try:
+                with pyro.validation_enabled(False):
+                    log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+                check_site_shape({**site, "log_prob": log_prob}, max_plate_nesting=_ANY_DEPTH)
+            except (RuntimeError, ValueError) as error:
+                raise ValueError(
+                    f"Site {name!r} of the {whose} does not fit its plates: {' '.join(f'{error}'.split())}"
+                ) from error
+
+
+def check_agreement(model_sites: dict[str, Any], guide_sites: dict[str, Any], plate: str) -> None:
+    """Raise where a latent site is another variable in the model than in the guide, though its values broadcast."""
+    for name in model_sites.keys() & guide_sites.keys():
+        both = model_sites[name], guide_sites[name]
+        inside = [data_frame(site, plate) is not None for site in both]
+        if inside[0] != inside[1]:
+            raise ValueError(
+                f"Site {name!r} lies inside plate {plate!r} in the {'model' if inside[0] else 'guide'} and outside of "
+                f"it in the {'guide' if inside[0] else 'model'}. Draw it inside the plate in both, or in neither."
+            )
+        shapes = [tuple(site["fn"].shape()) for site in both]
+        long = max(map(len, shapes))
+        if len({(1,) * (long - len(shape)) + shape for shape in shapes}) > 1:
+            raise ValueError(
+                f"Site {name!r} has shape {shapes[0]} in the model and {shapes[1]} in the guide: one value of the "
+                "guide would stand for several. Draw it in the same shape, plates and event dimensions together."
+            )

@@ -1,0 +1,1 @@
+"""Sigmoid belief nets, Helmholtz machines, deep belief nets, stochastic feedforward nets."""

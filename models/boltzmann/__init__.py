@@ -1,0 +1,1 @@
+"""Restricted and deep Boltzmann machines."""

@@ -1,0 +1,15 @@
+"""What programs of directed models share: rows of their data, a standard Normal prior."""
+
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+
+def rows(x: Tensor | None, num_rows: int | None) -> int:
+    """Rows of the data plate: those of the data, else the number asked for, else 1."""
+    return len(x) if x is not None else num_rows or 1
+
+
+def standard_normal(size: int, owner: nn.Module) -> dist.TorchDistribution:
+    """N(0, I) of `size` variables, on the device and in the dtype of the parameters of its owner."""
+    like = next(owner.parameters())
+    return dist.Normal(like.new_zeros(size), like.new_ones(size)).to_event(1)

@@ -1,0 +1,1 @@
+"""Variational autoencoders: plain, hierarchical, with discrete latents."""

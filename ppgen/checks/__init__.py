@@ -1,0 +1,1 @@
+"""What is checked before any work starts: arguments, arrays, types, seeds, room in memory, programs."""

@@ -1,0 +1,1 @@
+"""Convergence of chains, free energies of data and chains."""

@@ -1,0 +1,1 @@
+"""Inferences side by side: plan, cells, processes, table, words, figure."""

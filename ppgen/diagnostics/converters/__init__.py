@@ -1,0 +1,1 @@
+"""Draws of Pyro, of guides and of chains as ArviZ reads them."""

@@ -1,0 +1,22 @@
+"""Figures of a trained pair."""
+
+from ppgen.diagnostics.chains.free_energy_figure import free_energy_histogram
+from ppgen.diagnostics.comparison.figure import comparison
+from ppgen.diagnostics.figures.completed_rows import completions
+from ppgen.diagnostics.figures.curves import curve
+from ppgen.diagnostics.figures.overview import filters, reconstructions, samples, write_all
+from ppgen.diagnostics.figures.product_of_experts import experts
+from ppgen.diagnostics.gradients.figure import estimators
+
+__all__ = [
+    "comparison",
+    "completions",
+    "curve",
+    "estimators",
+    "experts",
+    "filters",
+    "free_energy_histogram",
+    "reconstructions",
+    "samples",
+    "write_all",
+]

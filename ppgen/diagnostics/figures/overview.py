@@ -1,0 +1,314 @@
+"""Figures of a trained pair: its course of training, samples, completions, reconstructions and filters."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+
+from ppgen.checks.seeding import check_seed
+from ppgen.diagnostics.figures.curves import curve
+from ppgen.diagnostics.mosaic import DPI, as_images, columns_for, draw_rows, limits_of, within_unit
+from ppgen.evaluation.rows import CheckedRows
+from ppgen.inference.structure.machine_sites import undirected_sites
+from ppgen.inference.structure.traces import sites, unconditioned
+from ppgen.pair import as_pair, split_batch
+from ppgen.undisturbed import evaluating
+
+_LOGGER = logging.getLogger(__name__)
+COLUMNS = 8
+
+
+def samples(
+    pair: Any,
+    image_shape: Sequence[int] | None = None,
+    *,
+    num_samples: int = 64,
+    seed: int = 0,
+    **options: Any,
+) -> Any:
+    """Return a figure of draws from the model, beside their means given what they were drawn from.
+
+    Under a Boltzmann machine the draws come from Gibbs chains, and their R-hat stands above the picture.
+
+    Args:
+        pair: A pair or a run.
+        image_shape: Shape of a row as an image, (height, width), perhaps with colours; without it each row is
+            a strip.
+        num_samples: Draws.
+        seed: Seed of the draws.
+        **options: Other arguments of `ppgen.sample`.
+
+    Example:
+        >>> from ppgen import models
+        >>> from ppgen.diagnostics import figures
+        >>> figure = figures.samples(models.VAE(features=16, latent=2, hidden=(4,)), (4, 4), num_samples=9)
+        >>> [axes.get_title() for axes in figure.axes]
+        ['draws', 'means of their law given the latents']
+    """
+    seed = check_seed(seed)
+    from ppgen.training import sample
+
+    drawn = sample(pair, num_samples, seed=seed, **options)
+    panels = {"draws": _rows(drawn.samples)}
+    if drawn.means is not None and bool(torch.isfinite(drawn.means).all()):
+        panels["means of their law given the latents"] = _rows(drawn.means)
+    note = ""
+    if drawn.rhat is not None:
+        note = f"\nblock Gibbs, {drawn.num_chains} chains, R-hat of their free energies and units {drawn.rhat:.3f}"
+    return _panels(
+        panels,
+        image_shape,
+        f"{num_samples} samples of {type(as_pair(pair)).__name__}{note}",
+        columns=columns_for(num_samples),
+        stacked=False,
+    )
+
+
+def reconstructions(
+    pair: Any,
+    x: Any,
+    image_shape: Sequence[int] | None = None,
+    *,
+    num_samples: int = 50,
+    seed: int = 0,
+) -> Any:
+    r"""Return a figure of data above their reconstructions, the mean of the posterior predictive law.
+
+    .. math:: \hat x = \frac{1}{S} \sum_s E[x \mid z_s], \qquad z_s \sim q(z \mid x)
+
+    Args:
+        pair: A pair or a run.
+        x: Data, (rows, features); for programs with several arguments a tuple or a mapping.
+        image_shape: Shape of a row as an image; without it each row is a strip.
+        num_samples: Draws S of the guide.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: If the model observes nothing.
+
+    Example:
+        >>> import torch
+        >>> from ppgen import models
+        >>> from ppgen.diagnostics import figures
+        >>> vae = models.VAE(features=16, latent=2, hidden=(4,))
+        >>> [axes.get_title() for axes in figures.reconstructions(vae, torch.ones(8, 16), (4, 4)).axes]
+        ['data', 'mean of the reconstructions over 50 draws of the guide']
+    """
+    seed = check_seed(seed)
+    pair = as_pair(pair)
+    data, mean = _reconstruct(pair, x, num_samples, seed)
+    title = f"mean of the reconstructions over {num_samples} draws of the guide"
+    columns = min(len(data), 2 * COLUMNS)
+    return _panels(
+        {"data": _rows(data), title: _rows(mean)},
+        image_shape,
+        f"{type(pair).__name__}: {len(data)} rows of data and their reconstructions",
+        columns=columns,
+        stacked=True,
+    )
+
+
+def filters(
+    pair: Any, image_shape: Sequence[int] | None = None, *, num_features: int | None = None, layer: int = 1
+) -> Any:
+    """Return a figure of the weights between the data and the hidden units next to them, the largest first.
+
+    For a Boltzmann machine that is the coupling of its two lowest layers, else the last linear layer that puts
+    out the data (of a decoder), or the first that takes them in. Filters that every position shares are drawn at their
+    own size; those of an upper layer of a convolutional network as what they lay down in the image. Colours are
+    symmetric about zero.
+
+    Args:
+        pair: A pair or a run.
+        image_shape: Shape of a row as an image; without it the weights of a unit are a strip.
+        num_features: Variables of a datum; by default those of the image or of the model.
+        layer: Hidden layer of a convolutional network, from 1.
+
+    Raises:
+        ValueError: If no weights of that size are found, or there is no such layer.
+
+    Example:
+        >>> from ppgen import models
+        >>> from ppgen.diagnostics import figures
+        >>> figures.filters(models.RBM(visible=16, hidden=6), (4, 4)).axes[0].get_title()
+        'RBM: weights of the visible units to 6 hidden units'
+    """
+    from matplotlib.figure import Figure
+
+    pair = as_pair(pair)
+    if num_features is None:
+        num_features = int(np.prod(image_shape)) if image_shape is not None else getattr(pair, "features", None)
+    pictures = _pictures(pair, layer)
+    if pictures is not None:
+        weights, what = _rows(pictures), f"filters of layer {layer} of"
+        image_shape = (pictures.shape[1] * pictures.shape[2], pictures.shape[3])  # channels below each other
+    else:
+        weights, what = _weights(pair, num_features)
+    order = np.linalg.norm(weights, axis=1).argsort()[::-1]
+    shown = weights[order[:64]]
+    top = float(np.abs(shown).max()) or 1.0
+    count = "" if len(shown) == len(weights) else f"{len(shown)} of "
+    columns = columns_for(len(shown))
+    images = as_images(shown, image_shape)
+    height = 4.8
+    if images is not None:
+        height *= -(-len(shown) // columns) * images.shape[1] / (columns * images.shape[2])
+    figure = Figure(figsize=(6.0, min(height, 9.0) + 0.5), layout="constrained")
+    axes = figure.add_subplot()
+    grey = images is None or images.ndim == 3
+    drawn = draw_rows(axes, shown, image_shape, columns=columns, limits=(-top, top), colours="RdBu_r")
+    axes.set_title(f"{type(pair).__name__}: {what} {count}{len(weights)} hidden units", fontsize="medium")
+    if grey:
+        figure.colorbar(drawn, ax=axes, shrink=0.8, label="weight")
+    if images is None:
+        axes.set_ylabel("hidden unit, by size of its weights")
+    return figure
+
+
+def write_all(run: Any, dataset: Any, folder: Any) -> list[Path]:
+    """Write curve.png, samples.png, reconstructions.png and filters.png; return the paths of those that were.
+
+    A figure that the pair does not allow is left out, and the logger of this module tells why.
+
+    Args:
+        run: A run of `ppgen.fit`.
+        dataset: Its `ppgen.datasets.Dataset`.
+        folder: Folder of the pictures, made if there is none.
+    """
+    from ppgen.training.run_folder.storage import replacing
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = dataset.image_shape
+    split = next(name for name in ("test", "valid", "train") if len(dataset.split(name)))
+    rows = dataset.split(split)[: 2 * COLUMNS * (1 if shape else 2)]
+    made = {
+        "curve": lambda: curve(run),
+        "samples": lambda: samples(run, shape),
+        "reconstructions": lambda: reconstructions(run, rows, shape),
+        "filters": lambda: filters(run, shape, num_features=dataset.num_features),
+    }
+    paths = []
+    for name, make in made.items():
+        try:
+            figure = make()
+        except ValueError as error:
+            _LOGGER.warning("No figure %r: %s", name, error)
+            continue
+        paths.append(folder / f"{name}.png")
+        with replacing(paths[-1]) as temporary:
+            figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight", pad_inches=0.1)
+    return paths
+
+
+def _panels(
+    panels: dict[str, np.ndarray],
+    image_shape: Sequence[int] | None,
+    title: str,
+    *,
+    columns: int,
+    stacked: bool,
+) -> Any:
+    """A figure with one mosaic a panel, all with the same colours."""
+    from matplotlib.figure import Figure
+
+    limits = limits_of(*panels.values())
+    rows = next(iter(panels.values()))
+    images = as_images(rows, image_shape)
+    lines = -(-len(rows) // columns)
+    shape = images.shape[1:3] if images is not None else (3, 4)
+    height = (lines * shape[0]) / (columns * shape[1]) if images is not None else (0.4 if stacked else 0.9)
+    width = 7.6 if stacked else 4.0
+    grid = (len(panels), 1) if stacked else (1, len(panels))
+    tall = grid[0] * (width * height + 0.35) + 0.6
+    figure = Figure(figsize=(grid[1] * width, min(tall, 10.0)), layout="constrained")
+    drawn: Any = None
+    for index, (name, values) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(*grid, index)
+        drawn = draw_rows(axes, values, image_shape, columns=columns, limits=limits)
+        axes.set_title(name, fontsize="medium")
+    if images is None or (images.ndim == 3 and not within_unit(limits)):
+        figure.colorbar(drawn, ax=figure.axes, shrink=0.8, label="value")
+    figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+def _reconstruct(pair: Any, x: Any, num_samples: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Observed values and the mean of their law, averaged over draws of the guide."""
+    rows = CheckedRows(x, pair)
+    batch = rows(0, len(rows))
+    with evaluating(pair):
+        pair.prepare(batch)
+    args, kwargs = split_batch(batch)
+    total: Any = 0.0
+    data: Tensor | None = None
+    with evaluating(pair, seed), pair.running():
+        for _ in range(num_samples):
+            guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
+            program = unconditioned(poutine.replay(pair.model, trace=guide))
+            found = [
+                site
+                for site in sites(poutine.trace(program).get_trace(*args, **kwargs)).values()
+                if site["infer"].get("was_observed") and site["infer"]["obs"].numel()
+            ]
+            if not found:
+                raise ValueError("The model observes nothing, so there is nothing to reconstruct.")
+            given = [*args, *kwargs.values()]
+            site = next((s for s in found if any(s["infer"]["obs"] is value for value in given)), found[0])
+            data = site["infer"]["obs"]
+            total = total + _mean(site)
+    if data is None:
+        raise ValueError(f"num_samples must be 1 or more, got {num_samples}.")
+    return data, total / num_samples
+
+
+def _mean(site: Any) -> Tensor:
+    """Mean of the law at a site, or a draw of it where it has none."""
+    try:
+        mean = site["fn"].mean
+    except (NotImplementedError, AttributeError):
+        return site["value"].to(torch.get_default_dtype())
+    return mean if bool(torch.isfinite(mean).all()) else site["value"].to(torch.get_default_dtype())
+
+
+def _pictures(pair: Any, layer: int) -> Tensor | None:
+    """Filters of a convolutional model, (filters, channels, rows, columns); None for other models."""
+    if callable(getattr(pair, "filters", None)):
+        return pair.filters(layer)
+    if layer != 1:
+        raise ValueError(f"layer={layer} needs a convolutional model; of {type(pair).__name__} layer 1 can be drawn.")
+    return None
+
+
+def _weights(pair: Any, num_features: int | None) -> tuple[np.ndarray, str]:
+    """Weights (hidden units, features) next to the data, and what they are."""
+    try:
+        energies = undirected_sites(pair)
+    except ValueError:
+        energies = {}
+    for energy in energies.values():
+        weight = getattr(energy.couplings[0], "weight", None)
+        if weight is not None and num_features in (None, weight.shape[0]):
+            return _rows(weight.T), f"weights of the {energy.names[0]} units to"
+    linear = {name: module for name, module in pair.named_modules() if isinstance(module, nn.Linear)}
+    outputs = [
+        module
+        for name, module in linear.items()
+        if module.out_features == num_features and "scale" not in name  # not that of a standard deviation
+    ]
+    if outputs:
+        return _rows(outputs[-1].weight.T), "output weights of"
+    for module in linear.values():
+        if num_features in (None, module.in_features):
+            return _rows(module.weight), "weights of the data to"
+    raise ValueError(f"The pair has no linear layer over the {num_features} variables of a datum.")
+
+
+def _rows(values: Tensor) -> np.ndarray:
+    array = values.detach().cpu().to(torch.float64).numpy()
+    return array.reshape(len(array), -1)

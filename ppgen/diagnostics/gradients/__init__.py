@@ -1,0 +1,1 @@
+"""Gradient estimators side by side."""

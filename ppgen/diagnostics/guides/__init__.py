@@ -1,0 +1,1 @@
+"""How good a guide is: importance weights, gaps, advice."""

@@ -1,0 +1,1 @@
+"""Which latent units are used, and how."""

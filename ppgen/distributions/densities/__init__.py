@@ -1,0 +1,1 @@
+"""Normalised laws that Pyro does not have."""

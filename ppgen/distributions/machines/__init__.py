@@ -1,0 +1,1 @@
+"""Machines of layers: energy, laws, samplers, enumeration, mean field, modes, tempering."""

@@ -1,0 +1,1 @@
+"""What a layer of a machine is made of: the protocol of units, one type a file."""

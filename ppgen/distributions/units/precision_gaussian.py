@@ -1,0 +1,160 @@
+"""Real units of a Boltzmann machine whose precision grows with what is known of the datum."""
+
+import math
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints
+
+from ppgen.checks.arguments import check_tensors
+from ppgen.distributions.units.units import Units
+
+_LOG_2PI = math.log(2 * math.pi)
+
+
+class PrecisionGaussian(Units):
+    r"""Real hidden units of a precision of their own, to which each datum adds a count.
+
+    .. math:: E(x) = \sum_j \frac{(\lambda_j + n) x_j^2}{2} - b_j x_j, \quad
+              x_j \mid \text{input} \sim N\Big(\frac{b_j + \text{input}_j}{\lambda_j + n}, \frac{1}{\lambda_j + n}\Big)
+
+    Neighbours see x itself, so that the input moves the mean by less, the more precise the unit is: with n the number
+    of things that were observed, the mean is an average of what they say, shrunk towards b / lambda. Inverse
+    temperatures leave the precision as it is, so that there is a law at temperature infinity.
+
+    References:
+        | Exponential Family Harmoniums with an Application to Information Retrieval (Welling, Rosen-Zvi and Hinton,
+          2005)
+
+    Args:
+        bias: Biases b, shape (size,), or (rows, size).
+        log_precision: log lambda, shape (size,).
+        count: n of each datum, (rows,), or of all, (); 0 by default.
+
+    Raises:
+        ValueError: If a shape does not fit.
+
+    Example:
+        >>> import torch
+        >>> units = PrecisionGaussian(torch.zeros(2), torch.zeros(2), count=torch.tensor([0.0, 3.0]))
+        >>> units.mean(torch.ones(2, 2))
+        tensor([[1.0000, 1.0000],
+                [0.2500, 0.2500]])
+    """
+
+    support = constraints.real
+
+    def __init__(self, bias: Tensor, log_precision: Tensor, count: Tensor | None = None) -> None:
+        check_tensors(bias=bias, log_precision=log_precision, **({} if count is None else {"count": count}))
+        if log_precision.dim() != 1 or bias.shape[-1:] != log_precision.shape:
+            raise ValueError(
+                "log_precision must have shape (units,) and bias as many entries in its last dimension, got "
+                f"{tuple(log_precision.shape)} and {tuple(bias.shape)}."
+            )
+        self.bias, self.log_precision, self.count = bias, log_precision, count
+
+    @property
+    def size(self) -> int:
+        """Number of units."""
+        return len(self.log_precision)
+
+    @property
+    def batch_shape(self) -> Size:
+        """Shape of the data, where each has a count of its own."""
+        return Size() if self.count is None else self.count.shape
+
+    def conditions(self) -> list[Tensor]:
+        """The counts, if each datum has its own."""
+        return [self.count.unsqueeze(-1)] if self.count is not None and self.batch_shape else []
+
+    def rows(self, index: Tensor) -> "PrecisionGaussian":
+        """The units of the data of given index."""
+        if self.count is None or not self.batch_shape:
+            return self
+        bias = self.bias[index] if self.bias.dim() > 1 else self.bias
+        return PrecisionGaussian(bias, self.log_precision, self.count[index])
+
+    @property
+    def num_states(self) -> float:
+        """Infinite."""
+        return math.inf
+
+    def parameters(self) -> list[Tensor]:
+        """The biases and log lambda."""
+        return [self.bias, self.log_precision]
+
+    @property
+    def precision(self) -> Tensor:
+        """lambda + n: (size,), or (rows, size)."""
+        own = self.log_precision.exp()
+        return own if self.count is None else own + self.count.to(own).unsqueeze(-1)
+
+    @property
+    def curvature(self) -> Tensor:
+        """1 / (lambda + n): (size,), or (rows, size)."""
+        return self.precision.reciprocal()
+
+    def energy_terms(self, value: Tensor) -> Tensor:
+        """(lambda + n) x^2 / 2 - b x of each unit, nats: (..., size)."""
+        return value.square() * self.precision / 2 - self.bias * value
+
+    def log_partition_terms(self, input: Tensor) -> Tensor:
+        """((b + input)^2 / (lambda + n) + log(2 pi / (lambda + n))) / 2 of each unit, nats: (..., size)."""
+        precision = self.precision
+        return ((self.bias + input).square() / precision + _LOG_2PI - precision.log()) / 2
+
+    def mean(self, input: Tensor) -> Tensor:
+        """(b + input) / (lambda + n): (..., size)."""
+        return (self.bias + input) / self.precision
+
+    def mode(self, input: Tensor) -> Tensor:
+        """The mean: (..., size)."""
+        return self.mean(input)
+
+    def variance(self, input: Tensor) -> Tensor:
+        """1 / (lambda + n): (..., size)."""
+        return self.curvature.expand(torch.broadcast_shapes(self.curvature.shape, input.shape))
+
+    def sample(self, input: Tensor, uniform: Tensor) -> Tensor:
+        """The mean and the normal quantile of the uniform over the root of the precision."""
+        step = torch.finfo(uniform.dtype).eps / 2  # away from 0 and 1, where the quantile is infinite
+        normal = torch.special.ndtri(uniform.clamp(step, 1 - step)).to(input.dtype)
+        return self.mean(input) + normal / self.precision.sqrt()
+
+    def distribution(self, input: Tensor) -> dist.TorchDistribution:
+        """Independent Normal law of each unit."""
+        mean = self.mean(input)
+        return dist.Normal(mean, self.curvature.sqrt().expand_as(mean), validate_args=False).to_event(1)
+
+    def states(self, index: Tensor) -> Tensor:
+        """None: the units are continuous.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("Real units have no states to enumerate; enumerate the other side of the machine.")
+
+    def base_rate(self, mean: Tensor | None) -> "PrecisionGaussian":
+        """Units of that mean and the same precision."""
+        bias = self.bias.detach() if mean is None else mean.to(self.bias) * self.precision.detach()
+        return PrecisionGaussian(bias, self.log_precision.detach(), self.count)
+
+    def scaled(self, factor: float | Tensor) -> "PrecisionGaussian":
+        """Units with bias factor * b and the same precision."""
+        return PrecisionGaussian(factor * self.bias, self.log_precision, self.count)
+
+    def interpolated(self, base: "PrecisionGaussian", beta: float | Tensor) -> "PrecisionGaussian":
+        """Units with bias (1 - beta) b_base + beta b and the same precision."""
+        return PrecisionGaussian((1 - beta) * base.bias + beta * self.bias, self.log_precision, self.count)
+
+    def dispersed(self) -> "PrecisionGaussian":
+        """Units of the same mean and three times the standard deviation."""
+        count = None if self.count is None else self.count / 9
+        return PrecisionGaussian(self.bias / 9, self.log_precision - math.log(9), count)
+
+    def to(self, *args: Any) -> "PrecisionGaussian":
+        """The same units on another device or in another dtype."""
+        count = None if self.count is None else self.count.to(*args)
+        return PrecisionGaussian(self.bias.to(*args), self.log_precision.to(*args), count)

@@ -1,0 +1,1 @@
+"""log p(x), one method a file."""

@@ -1,0 +1,101 @@
+"""A pair, its data and an inference put together before the first step."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppgen import seeds
+from ppgen.inference.structure.support import check_support
+from ppgen.training.data.batch_source import BatchSource, chunks
+from ppgen.training.data.last_batch import explaining_lone_rows
+from ppgen.training.processes.world import World
+from ppgen.undisturbed import forked, keeping_modes
+
+
+def check_fit(pair: Any, source: BatchSource, inference: Any, batch_size: int = 128) -> None:
+    """Raise what `fit` would raise before its first step; trains nothing, but prepares and initialises the pair.
+
+    Args:
+        pair: A pair that is made for this.
+        source: The data, on the CPU.
+        inference: The whole inference.
+        batch_size: Rows of a batch.
+
+    Raises:
+        ValueError: If data and pair do not fit, or the inference is not sound for this pair.
+    """
+    check_features(pair, source)
+    with forked(source.device, 0), keeping_modes(pair):
+        pair.train()
+        bind_pair(pair, source, inference, batch_size, World())
+
+
+def bind_pair(pair: Any, source: BatchSource, inference: Any, batch_size: int, world: World) -> tuple[Any, Any]:
+    """The inference bound to the pair, which is moved, prepared and initialised; and a first batch."""
+    pair.to(source.device)
+    source.take_dtype(pair)
+    if source.dataset is not None:
+        pair.look_at(source.dataset)
+        if not pair.initialised:
+            pair.initialise(source.dataset)
+    index = torch.arange(min(batch_size, source.num_train))
+    first = source.batch("train", index, seeds.generator(0, "first batch"))
+    with explaining_lone_rows(pair, len(index), batch_size):
+        pair.prepare(first)
+    source.take_dtype(pair)  # parameters made at the first call decide
+    first = source.batch("train", index, seeds.generator(0, "first batch"))
+    if not any(parameter.requires_grad for parameter in pair.parameters()):
+        raise ValueError(
+            f"{type(pair).__name__} has no parameter to train: model and guide made none, or all are frozen."
+        )
+    world.broadcast([*pair.parameters(), *pair.buffers()])
+    own = source.batch("train", world.share(index), seeds.generator(0, "first batch"))
+    bound = inference.bind(pair, own, source.num_train)
+    _check_support(pair, source, batch_size)
+    _go_on_from(pair.inference_state or {}, bound, own, source.device, world)
+    return bound, first
+
+
+def check_features(pair: Any, source: BatchSource) -> None:
+    """Raise ValueError unless rows have as many features as the model."""
+    size, given = getattr(pair, "num_features", None), source.num_features
+    if size is not None and given is not None and size != given:
+        raise ValueError(
+            f"data must have {size} features, as {type(pair).__name__} does; got {given} ({source.describe()}). "
+            f"Build the model for {given} features, or give other data."
+        )
+
+
+def _check_support(pair: Any, source: BatchSource, batch_size: int) -> None:
+    """Look at every row, unless the data set is known to be bits and any bits will do: then the first are enough."""
+    known_bits = source.dataset is not None and source.dataset.is_binary
+    num_test = 0 if source.dataset is None else len(source.dataset.test)
+    for split, count in (("train", source.num_train), ("valid", source.num_valid), ("test", num_test)):
+        for index in chunks(torch.arange(count), max(batch_size, 1000)):
+            if check_support(pair, source.batch(split, index), first_row=int(index[0])) and known_bits:
+                return
+
+
+def _go_on_from(left: dict[str, Tensor], bound: Any, batch: Any, device: torch.device, world: World) -> None:
+    """Take over chains of an earlier fit if this inference has chains of the same names and shapes.
+
+    A fit that ended left the chains of all processes, one that was interrupted those of this process.
+    """
+    if not left:
+        return
+    with forked(device):
+        bound.step(batch)  # makes a state; parameters stay as they are
+    shapes = {name: value.shape for name, value in bound.state.items()}
+    same = [
+        state for state in (left, world.own(left)) if {name: value.shape for name, value in state.items()} == shapes
+    ]
+    bound.load_state({name: value.to(device, copy=True) for name, value in same[0].items()} if same else {})
+
+
+def leave_state(pair: Any, bound: Any) -> None:
+    """Leave chains and offsets with the pair, from which a later fit goes on."""
+    state = {name: value.detach().clone() for name, value in bound.state.items()}
+    pair.inference_state = state or None
+    for parameter in pair.parameters():
+        parameter.grad = None

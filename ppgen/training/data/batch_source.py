@@ -1,0 +1,276 @@
+"""Where batches come from: a `Dataset`, or the user's own tensors, alone, as a tuple or as a mapping."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppgen import datasets, seeds
+from ppgen.checks.arrays import TorchData, as_tensor, checked_array, is_array, parameter_dtype
+from ppgen.datasets.dataset import drawn
+from ppgen.datasets.rows import is_mapped
+from ppgen.devices import free_memory, is_accelerator
+from ppgen.training.data.lazy_batch import LazyBatch
+from ppgen.training.data.streaming import Mapped, Stream, held, is_stored, num_bytes, pieces
+
+Batch = Tensor | tuple[Any, ...] | dict[str, Any]
+
+
+class BatchSource:
+    """Rows for training and validation, on the device and in the precision of the pair.
+
+    Data that fit on an accelerator are held there, each array as one tensor. Training rows that are not held in
+    memory, or not in that of the device, are read ahead by a `Stream`.
+
+    Args:
+        data: What `ppgen.datasets.as_dataset` takes; or a tuple (positional arguments of model and guide) or
+            a mapping (keyword arguments) of tensors or arrays, perhaps mapped from disk, with equal first sizes. All
+            rows of tensors and arrays are for training.
+        device: Where batches go.
+        as_given: Whether a tensor or array alone keeps its shape and type, as those of a tuple do, instead of
+            being made a `Dataset`.
+
+    Raises:
+        ValueError: If tensors have different numbers of rows, or none.
+        TypeError: If they are no tensors.
+    """
+
+    def __init__(self, data: Any, device: torch.device, as_given: bool = False) -> None:
+        self.device = device
+        self.dtype: torch.dtype | None = None
+        self.tensors: Any = None
+        self.dataset: Any = None
+        self._stream: Stream | None = None
+        if isinstance(data, TorchData):
+            checked_array(data, "data")
+        if as_given and is_array(data):
+            self.tensors = _leaf(data, "data")
+            self.num_train, self.num_valid = _common_rows(self.tensors), 0
+        elif isinstance(data, tuple) or (isinstance(data, Mapping) and "train" not in data):
+            self.tensors = (
+                {name: _leaf(value, f"data[{name!r}]") for name, value in data.items()}
+                if isinstance(data, Mapping)
+                else tuple(_leaf(value, f"data[{index}]") for index, value in enumerate(data))
+            )
+            self.num_train, self.num_valid = _common_rows(self.tensors), 0
+        else:
+            self.dataset = datasets.as_dataset(data)
+            self.num_train, self.num_valid = self.dataset.num_train, len(self.dataset.valid)
+        if is_accelerator(device):
+            self._hold()
+
+    def take_dtype(self, pair: Any) -> None:
+        """Give floating-point rows in the type of the pair's parameters, once there are any."""
+        self.dtype = parameter_dtype(pair)
+
+    def _hold(self) -> None:
+        """Put on the device what fits there."""
+        if self.dataset is not None:
+            if _fits(self.dataset, self.device):
+                moved = self.dataset.to(self.device)
+                # What training and its metrics read; of a mapped file, the rest stays on disk.
+                train = "train" if moved.train_probabilities is None else "train_probabilities"
+                kept = {name: held(getattr(moved, name), self.device) for name in (train, "valid")}
+                self.dataset = replace(moved, **kept)
+        elif sum(map(num_bytes, _leaves(self.tensors))) < _room(self.device):
+            self.tensors = _like(self.tensors, [held(leaf, self.device) for leaf in _leaves(self.tensors)])
+
+    @property
+    def streamed(self) -> bool:
+        """Whether training rows are read ahead: they are on disk, or did not fit on the device."""
+        elsewhere = is_accelerator(self.device)
+        return any(is_stored(leaf) or (elsewhere and leaf.device.type == "cpu") for leaf in self._train_leaves())
+
+    def along(self, order: Tensor, start: int, size: int, generator: torch.Generator | None = None) -> Batch:
+        """Training rows `order[start : start + size]`, where the following ones will be asked for next.
+
+        The same as `batch`, also in what it draws; streamed rows were read while the step before was computed.
+        """
+        if not self.streamed:
+            return self.batch("train", order[start : start + size], generator)
+        if self._stream is None or not self._stream.is_at(order, start, size):
+            self._stream = Stream(self._train_leaves(), order, start, size, self.device)
+        rows = self._stream.take()
+        if self.dataset is None:
+            return _like(self.tensors, [self._place(tensor) for tensor in rows])
+        grey = rows[0].to(self.device, non_blocking=True)
+        return self._place(grey if self.dataset.train_probabilities is None else drawn(grey, generator))
+
+    def selection(self, index: Tensor, generator: torch.Generator | None = None) -> LazyBatch | None:
+        """Training rows `index`, to be gathered where they are used; None if they are read from elsewhere.
+
+        What its `batch` gives is what the method `batch` would.
+        """
+        if self.streamed:
+            return None
+        grey = self.dataset is not None and self.dataset.train_probabilities is not None
+        return LazyBatch(self._train_leaves(), index, grey, generator, self._place, self._assembled)
+
+    def _assembled(self, leaves: list[Tensor]) -> Batch:
+        return leaves[0] if self.dataset is not None else _like(self.tensors, leaves)
+
+    def _train_leaves(self) -> list[Any]:
+        if self.dataset is None:
+            return _leaves(self.tensors)
+        probabilities = self.dataset.train_probabilities
+        return [self.dataset.train if probabilities is None else probabilities]
+
+    def batch(self, split: str, index: Tensor, generator: torch.Generator | None = None) -> Batch:
+        """Rows `index` of a split; dynamic binarisation draws from `generator`."""
+        if self.dataset is not None:
+            return self._place(self.dataset.batch(split, index, generator=generator))
+        return _like(self.tensors, [self._place(leaf[index]) for leaf in _leaves(self.tensors)])
+
+    def _place(self, tensor: Tensor) -> Tensor:
+        dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
+        return tensor.to(device=self.device, dtype=dtype, non_blocking=True)
+
+    @property
+    def num_features(self) -> int | None:
+        """Observed variables of a row; None where the data are not one table."""
+        if self.dataset is not None:
+            return self.dataset.num_features
+        leaves = _leaves(self.tensors)
+        return leaves[0].shape[1] if len(leaves) == 1 and leaves[0].ndim == 2 else None
+
+    def describe(self) -> str:
+        """The data in a few words, with the binarisation."""
+        if self.dataset is not None:
+            return self.dataset.describe()
+        if not isinstance(self.tensors, (tuple, Mapping)):
+            return f"tensor of shape {tuple(self.tensors.shape)}"
+        return f"{len(self.tensors)} tensors of {self.num_train} rows"
+
+    def to_config(self) -> dict[str, Any]:
+        """What a checkpoint records, so that another data set is noticed."""
+        if self.dataset is None:
+            checksum = checksum_of(self.tensors)
+            return {
+                "name": None,
+                "description": self.describe(),
+                "checksum": checksum,
+                "rows": self.num_train,
+            }
+        return {
+            "description": self.describe(),
+            "name": self.dataset.name,
+            "checksum": self.dataset.checksum,
+            "binarization": self.dataset.binarization,
+            "seed": self.dataset.seed,
+            "rows": self.num_train,
+        }
+
+
+def order(num_rows: int, generator: torch.Generator) -> Tensor:
+    """Order of the training rows in one epoch: each row once."""
+    return torch.randperm(num_rows, generator=generator)
+
+
+def chunks(index: Tensor, size: int) -> Iterator[Tensor]:
+    """Consecutive parts of at most `size` entries; the ragged last one is kept.
+
+    Example:
+        >>> [len(part) for part in chunks(torch.arange(7), 3)]
+        [3, 3, 1]
+    """
+    for start in range(0, len(index), size):
+        yield index[start : start + size]
+
+
+def fixed_subset(num_rows: int, size: int, purpose: str) -> Tensor:
+    """Sorted rows drawn without replacement, the same in every run."""
+    picked = torch.randperm(num_rows, generator=seeds.generator(0, "subset", purpose))[:size]
+    return picked.sort().values
+
+
+def rows(batch: Batch) -> int:
+    """Number of rows of a batch."""
+    return len(_leaves(batch)[0])
+
+
+def example(batch: Batch) -> Any:
+    """Shapes and types of a batch as JSON can hold them; `from_example` makes zeros like it."""
+    if isinstance(batch, Mapping):
+        return {"keyword": {name: example(value) for name, value in batch.items()}}
+    if isinstance(batch, tuple):
+        return {"positional": [example(value) for value in batch]}
+    return {"shape": list(batch.shape), "dtype": str(batch.dtype).removeprefix("torch.")}
+
+
+def from_example(content: Any) -> Batch:
+    """Batch of zeros with the shapes and types that `example` wrote.
+
+    Example:
+        >>> from_example(example(torch.ones(2, 3))).shape
+        torch.Size([2, 3])
+    """
+    if "keyword" in content:
+        return {str(name): from_example(value) for name, value in content["keyword"].items()}
+    if "positional" in content:
+        return tuple(from_example(value) for value in content["positional"])
+    known = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+    if content["dtype"] not in known:
+        raise ValueError(f"dtype {content['dtype']!r} of a recorded batch is not known.")
+    return torch.zeros(content["shape"], dtype=getattr(torch, content["dtype"]))
+
+
+def _fits(dataset: Any, device: torch.device) -> bool:
+    size = 4 * dataset.num_features * (2 * dataset.num_train + len(dataset.valid) + len(dataset.test))
+    return size < _room(device)
+
+
+def _room(device: torch.device) -> float:
+    return free_memory(device) / 4
+
+
+def _leaf(value: Any, name: str) -> Any:
+    if is_mapped(value):
+        checked_array(value, name)
+        return Mapped(value)
+    if isinstance(value, (datasets.Rows, Mapped)) or not (is_array(value) or isinstance(value, TorchData)):
+        return value
+    return as_tensor(value, name).detach()
+
+
+def _like(batch: Any, leaves: list[Any]) -> Any:
+    if isinstance(batch, Mapping):
+        return dict(zip(batch, leaves, strict=True))
+    return tuple(leaves) if isinstance(batch, tuple) else leaves[0]
+
+
+def _leaves(batch: Any) -> list[Any]:
+    if isinstance(batch, Mapping):
+        return list(batch.values())
+    return list(batch) if isinstance(batch, tuple) else [batch]
+
+
+def _common_rows(tensors: Any) -> int:
+    leaves = _leaves(tensors)
+    if not leaves:
+        raise ValueError("data is empty: give at least one tensor.")
+    for leaf in leaves:
+        if not isinstance(leaf, (Tensor, Mapped)) or leaf.ndim == 0:
+            raise TypeError(
+                f"data must hold tensors with one row a datum, got "
+                f"{'a single number' if isinstance(leaf, (Tensor, Mapped)) else type(leaf).__name__}. "
+                "Constants belong in ppgen.Pair(model_args=..., model_kwargs=...)."
+            )
+    sizes = sorted({len(leaf) for leaf in leaves})
+    if len(sizes) > 1 or sizes[0] == 0:
+        raise ValueError(f"data must hold tensors with one common, positive number of rows, got {sizes}.")
+    return sizes[0]
+
+
+def checksum_of(tensors: Any) -> str:
+    """Hash of one tensor, or of a tuple or mapping of them: names, types, shapes and values."""
+    digest = hashlib.sha256()
+    names = list(tensors) if isinstance(tensors, Mapping) else []
+    digest.update(repr(names).encode())
+    for leaf in _leaves(tensors):
+        digest.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
+        for index in pieces(leaf):
+            digest.update(leaf[index].detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""The loop over epochs: metrics, the best epoch, callbacks, signals, divergence."""

@@ -1,0 +1,1 @@
+"""Many processes: the world under torchrun, meetings, sums in shared memory."""

@@ -1,0 +1,1 @@
+"""Draws of a trained model, and completions of rows."""

@@ -1,0 +1,1 @@
+"""What calls a fit or goes on from one: greedy pretraining, classifiers, refinement."""

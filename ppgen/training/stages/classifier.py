@@ -1,0 +1,211 @@
+"""A feed-forward classifier that starts from the recognition weights of a stack of layers."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from ppgen import datasets, seeds
+from ppgen.checks.arguments import as_numbers, check_count, check_kind
+from ppgen.checks.seeding import check_seed
+from ppgen.nn import MLP
+from ppgen.pair import Pair, as_pair
+from ppgen.training.fitting import fit
+from ppgen.training.run import Run
+from ppgen.undisturbed import CPU, forked
+
+
+class Classifier(nn.Module):
+    r"""Layers of sigmoid units, or of pooled feature maps, and a softmax over classes on top.
+
+    .. math:: h_l = \sigma(W_l^\top h_{l-1} + c_l), \quad h_0 = x, \quad
+              p(y = k \mid x) = \mathrm{softmax}_k(V^\top h_L + d)
+
+    Made by `training.finetune_classifier`.
+
+    Args:
+        sizes: Units of the input and of every hidden layer.
+        classes: Labels, one for each output: (classes,) whole numbers.
+        hidden: Network from the first of the sizes to the last, in the place of sigmoid layers.
+
+    Raises:
+        TypeError: If sizes or classes are no sequence, or a label is no whole number.
+        ValueError: If a size is no whole number of at least 1.
+
+    Attributes:
+        run: Record of its training; None before.
+
+    Example:
+        >>> import torch
+        >>> Classifier((4, 3), [2, 7]).predict_proba(torch.zeros(5, 4)).shape
+        torch.Size([5, 2])
+    """
+
+    run: Run | None = None
+
+    def __init__(self, sizes: Sequence[int], classes: Sequence[int], hidden: nn.Module | None = None) -> None:
+        super().__init__()
+        for name, value in (("sizes", sizes), ("classes", classes)):
+            if not isinstance(value, Sequence) or isinstance(value, (str, bytes)) or not value:
+                raise TypeError(f"{name} must be a sequence of whole numbers, got {value!r}.")
+        for size in sizes:
+            check_count("each number in sizes", size)
+        for label in classes:
+            check_kind("each label in classes", label, int, "a whole number")
+        self.hidden = MLP(sizes, activation=nn.Sigmoid, activate_last=True) if hidden is None else hidden
+        self.output = MLP((sizes[-1], len(classes)))
+        self.classes: Tensor
+        self.register_buffer("classes", torch.as_tensor(classes, dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of the classes: (rows, features) -> (rows, classes)."""
+        return self.output(self.hidden(x))
+
+    @torch.no_grad()
+    def predict_proba(self, x: Any) -> Tensor:
+        """Probability of each class: (rows, features) -> (rows, classes)."""
+        like = next(self.parameters())
+        return self(torch.as_tensor(x).to(like)).softmax(-1)
+
+    def predict(self, x: Any) -> Tensor:
+        """The most probable label: (rows, features) -> (rows,)."""
+        return self.classes[self.predict_proba(x).argmax(-1)]
+
+    def score(self, x: Any, labels: Any) -> float:
+        """Share of rows whose label is the most probable one.
+
+        Raises:
+            ValueError: If there is not one label for each row.
+        """
+        given = _labels(labels, len(x)).to(self.classes.device)
+        return float((self.predict(x) == given).double().mean())
+
+
+def finetune_classifier(
+    pair: Any,
+    data: Any,
+    labels: Any = None,
+    *,
+    initialise: Literal["recognition", "random"] = "recognition",
+    epochs: int = 20,
+    seed: int = 0,
+    **options: Any,
+) -> Classifier:
+    r"""Train a classifier whose layers start from those of a trained stack, on the cross-entropy of its labels.
+
+    .. math:: \max \frac{1}{N} \sum_n \log p(y_n \mid x_n)
+
+    A `models.RBM` gives its weights and hidden biases, a `models.DBN` its recognition network and the uppermost layer,
+    a `models.DBM` the first pass of its mean field, in which a layer with another above takes its input from below
+    twice. A `models.ConvolutionalRBM` or `models.ConvolutionalDBN` gives its filters upwards: the softmax sees the
+    probabilities of the uppermost pooling units. The softmax starts at random. The pair is left as it is.
+
+    Args:
+        pair: An `RBM`, `DBN`, `DBM`, `ConvolutionalRBM` or `ConvolutionalDBN`, or a run that trained one.
+        data: A data set, the name of one, or an array; its training rows, as they are stored, are learnt from.
+        labels: Class of each training row, whole numbers (rows,); by default those of the data set.
+        initialise: Where the layers start: `"recognition"`, or `"random"` to compare with.
+        epochs: Passes over the rows.
+        seed: Seed of everything that is drawn.
+        **options: Other arguments of `ppgen.fit`, such as `lr`, `batch_size` and `folder`.
+
+    Raises:
+        ValueError: If the pair has no recognition weights, the data are images of another shape, there are no labels or
+            not one for each row, or they are of one class only.
+        TypeError: If `pair` is none, or labels are no whole numbers.
+
+    References:
+        | Reducing the Dimensionality of Data with Neural Networks (Hinton and Salakhutdinov, 2006)
+        | Deep Boltzmann Machines (Salakhutdinov and Hinton, 2009)
+        | Convolutional Deep Belief Networks for Scalable Unsupervised Learning of Hierarchical Representations (Lee,
+          Grosse, Ranganath and Ng, 2009)
+
+    Example:
+        >>> from ppgen import datasets, models, training
+        >>> digits = datasets.load("digits", binarize="threshold")
+        >>> dbn = models.DBN(visible=64, hidden=(16, 8))
+        >>> found = training.finetune_classifier(dbn, digits, epochs=20, lr=0.02, progress=False)
+        >>> found.predict(digits.test).shape, found.score(digits.test, digits.labels["test"]) > 0.5
+        (torch.Size([300]), True)
+    """
+    seed = check_seed(seed)
+    pair = as_pair(pair)
+    of_maps = hasattr(pair, "recognition_network")
+    if not of_maps and not hasattr(pair, "recognition_layers"):
+        raise ValueError(
+            "finetune_classifier starts from a stack of layers: of feature maps, a models.ConvolutionalRBM or "
+            "models.ConvolutionalDBN, or of sigmoid units, a models.RBM, models.DBN or models.DBM; got "
+            f"{type(pair).__name__}."
+        )
+    if initialise not in ("recognition", "random"):
+        raise ValueError(f'initialise must be "recognition" or "random", got {initialise!r}.')
+    dataset = datasets.as_dataset(data)
+    if dataset.num_features != pair.num_features:
+        raise ValueError(
+            f"data must have {pair.num_features} features, as {type(pair).__name__} does; got {dataset.num_features} "
+            f"({dataset.describe()})."
+        )
+    if of_maps:
+        pair.check_data(dataset)
+    if labels is None:
+        if dataset.labels is None or "train" not in dataset.labels:
+            raise ValueError(f"labels are needed: the data ({dataset.describe()}) have none of their own.")
+        labels = dataset.labels["train"]
+    given = _labels(labels, dataset.num_train)
+    classes, index = given.unique(return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"labels must be of two classes or more; all are {int(classes[0])}.")
+    with forked(CPU, seeds.derive(seed, "classifier")), torch.no_grad():
+        build = _on_maps if of_maps else _on_sigmoids
+        classifier = build(pair, classes.tolist(), initialise == "random").to(pair.device)
+    program, x = _program(classifier), dataset.train[:].to("cpu", next(classifier.parameters()).dtype)
+    classifier.run = fit(program, (x, index), epochs=epochs, seed=seed, **options)
+    return classifier
+
+
+def _on_sigmoids(pair: Any, classes: list[int], random: bool) -> Classifier:
+    """Layers of sigmoid units with the recognition weights of the pair, or with random ones."""
+    layers = pair.recognition_layers()
+    sizes = [len(layers[0][0]), *(len(bias) for _, bias in layers)]
+    classifier = Classifier(sizes, classes).to(layers[0][0].dtype)
+    linear = [module for module in classifier.hidden.modules() if isinstance(module, nn.Linear)]
+    for module, (weight, bias) in zip(linear, layers, strict=True):
+        if not random:
+            module.weight.copy_(weight.mT)
+            module.bias.copy_(bias)
+    return classifier
+
+
+def _on_maps(pair: Any, classes: list[int], random: bool) -> Classifier:
+    """Feature maps with the filters of the pair, or with random ones."""
+    maps = pair.recognition_network()
+    classifier = Classifier((pair.num_features, maps.num_features), classes, maps)
+    if random:
+        maps.reset_parameters()
+    return classifier.to(next(maps.parameters()).dtype)
+
+
+def _program(classifier: Classifier) -> Pair:
+    """The classifier as a pair without latents: p(y | x)."""
+
+    def model(x: Tensor, y: Tensor) -> None:
+        net = pyro.module("classifier", classifier)
+        with pyro.plate("data", len(x)):
+            pyro.sample("y", dist.Categorical(logits=net(x)), obs=y)
+
+    def guide(x: Tensor, y: Tensor) -> None:
+        """Nothing is latent."""
+
+    return Pair(model, guide, default_inference="MaximumLikelihood")
+
+
+def _labels(labels: Any, num_rows: int) -> Tensor:
+    values = as_numbers("labels", labels).cpu()
+    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        raise TypeError(f"labels must be whole numbers, got {values.dtype}.")
+    if values.shape != (num_rows,):
+        raise ValueError(f"labels must be one for each of the {num_rows} rows, got shape {tuple(values.shape)}.")
+    return values.long()

@@ -1,0 +1,1 @@
+"""One training step: eager, traced or compiled; optimisers and their step sizes."""
