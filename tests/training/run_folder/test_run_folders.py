@@ -14,7 +14,7 @@ import ppgen
 from ppgen import inference, models
 from ppgen.training.run_folder import checkpoint
 
-DATA = Path(__file__).parent / "data" / "folders_1"
+DATA = Path(__file__).parents[2] / "data" / "folders_1"
 _ROWS = (torch.arange(60 * 6).reshape(60, 6) % 5 < 2).float()
 
 
