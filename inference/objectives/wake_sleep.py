@@ -75,15 +75,15 @@ class WakeSleep(OwnGradient):
 
     @property
     def dreams(self) -> bool:
-        """Always: they are what the guide is trained on."""
+        """Whether the objective trains on fantasies: always, as they are what the guide learns from."""
         return True
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
-        """The ELBO."""
+        """Evidence lower bound per datum, in nats: a scalar."""
         return ELBO(self.num_particles).value(weights, num_data)
 
     def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
-        """log p of the wake phase and log q of the sleep phase."""
+        """Scalar with the gradient of log p(x, z) of the wake phase and of log q(z | x) of the sleep phase."""
         wake = weights.local + _guide_density(weights, weights.local)
         total = wake.mean()
         if weights.outside is not None:
@@ -137,7 +137,7 @@ class ReweightedWakeSleep(OwnGradient):
 
     @property
     def dreams(self) -> bool:
-        """Whether there is a sleep phase."""
+        """Whether the objective trains on fantasies: where there is a sleep phase."""
         return self.sleep
 
     def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
@@ -159,11 +159,11 @@ class ReweightedWakeSleep(OwnGradient):
             )
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
-        """The importance-weighted bound."""
+        """Importance-weighted bound per datum, in nats: a scalar."""
         return self._weighted.value(weights, num_data)
 
     def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
-        """Weighted log p and log q of the particles, and log q of fantasies."""
+        """Scalar with the gradient of weighted log p and log q of the particles, and of log q of fantasies."""
         columns = IWELBO.datum_weights(weights)
         normalised = columns.detach().softmax(0)
         share = 0.5 if self.wake and self.sleep else 1.0

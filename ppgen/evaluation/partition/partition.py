@@ -232,7 +232,7 @@ class _Annealing:
         return f"{self.num_chains} chains x {len(self.ladder) - 1} betas"
 
     def adapted(self, target_ess: float, size: int) -> "_Annealing":
-        """The same with a ladder made for the machine, alike in every process.
+        """This annealing along a ladder made for the machine, alike in every process.
 
         It is tried by runs that are not the ones reported: keeping only runs with even weights would bias log Z.
         """

@@ -54,7 +54,7 @@ class Refinement:
 
     @property
     def gap_se(self) -> Tensor:
-        """Its standard error: (rows,)."""
+        """Monte Carlo standard error of the amortisation gap of each datum: (rows,)."""
         return torch.hypot(self.amortised_se, self.refined_se)
 
     def __repr__(self) -> str:
