@@ -78,7 +78,7 @@ class RectifiedGaussian(Units):
         return value.square() * self.precision / 2 - self.bias * value
 
     def log_partition_terms(self, input: Tensor) -> Tensor:
-        """Log-partition t^2 / 2 + log(Phi(t) sqrt(2 pi / lambda)), t = (b + input) / sqrt(lambda), nats: (..., size)."""
+        """log(Phi(t) sqrt(2 pi / lambda)) + t^2 / 2 of each unit, t = (b + input) / sqrt(lambda), nats: (..., size)."""
         standard = self._standard(input)
         return _log_mass(standard) + (_LOG_2PI - self.precision.log()) / 2
 
