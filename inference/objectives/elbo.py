@@ -111,7 +111,7 @@ class ELBO(Objective):
 
     @property
     def weighted(self) -> bool:
-        """Whether training climbs something else than the bound."""
+        """Whether training follows something else than the gradient of the bound."""
         return self._weighs_terms or self.sparsity_target is not None
 
     @property

@@ -1,4 +1,4 @@
-"""Objectives: which bound or divergence is climbed."""
+"""Objectives: which bound or divergence is optimised."""
 
 import math
 from abc import abstractmethod

@@ -19,7 +19,7 @@ from ppgen.inference.structure.layout import Layout
 
 @dataclass(frozen=True)
 class OwnGradient(Objective):
-    """An objective that draws without gradients and says by itself what model and guide climb."""
+    """An objective that draws without gradients and says by itself which gradients model and guide follow."""
 
     own_gradient: ClassVar[bool] = True
 
@@ -48,7 +48,7 @@ class WakeSleep(OwnGradient):
     .. math:: \text{wake: } \nabla_\theta E_{q(z \mid x)}[\log p_\theta(x, z)], \quad
               \text{sleep: } \nabla_\phi E_{p(x, z)}[\log q_\phi(z \mid x)]
 
-    The value is the ELBO per datum, in nats; the sleep phase climbs something else, so it need not rise. Where the
+    The value is the ELBO per datum, in nats; the sleep phase follows another gradient, so it need not rise. Where the
     model holds a Boltzmann machine that the guide recognises, as a `models.DBN` does, fantasies start from the chains
     of the negative phase: with `CD(k)`, k sweeps after what was recognised, it is the up-down algorithm.
 

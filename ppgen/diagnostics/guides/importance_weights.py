@@ -223,7 +223,7 @@ def needed_particles(k: float) -> int:
 
 
 def percent(share: float) -> str:
-    """A share in words: no small one is rounded to nothing, and no large one to all.
+    """A fraction in words: no small one is rounded to nothing, and no large one to all.
 
     Example:
         >>> percent(0.0), percent(0.0004), percent(0.25), percent(0.9999)

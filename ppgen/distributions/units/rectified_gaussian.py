@@ -100,7 +100,7 @@ class RectifiedGaussian(Units):
         return torch.where(standard < edge, tail, 1 - ratio * (near + ratio)) / self.precision
 
     def sample(self, input: Tensor, uniform: Tensor) -> Tensor:
-        """The value that a share u of the law lies above, for the uniform u."""
+        """The value above which a fraction u of the law lies, for the uniform u."""
         standard = self._standard(input).double()
         step = torch.finfo(uniform.dtype).eps / 2
         share = uniform.double().clamp(step, 1 - step)

@@ -96,8 +96,8 @@ def log_partition(
         sweeps: Gibbs sweeps of the chains from which annealing goes down.
         x: Rows of data with which the model is run to find the site, for models that need them: a few, or, where
             the energy depends on the datum, those whose log Z is asked for.
-        target_ess: Effective number of runs that an `"adaptive"` ladder is made for, as a share of `num_chains`. It is
-            tried by runs of its own and made twice as fine, up to four times, where they fall short.
+        target_ess: Effective number of runs that an `"adaptive"` ladder is made for, as a fraction of `num_chains`. It
+            is tried by runs of its own and made twice as fine, up to four times, where they fall short.
         chunk: Annealing runs moved at once, which bounds the memory: a layer of n units takes some 12 n bytes for each.
             None for all.
         seed: Seed of the annealing; the caller's random state is not touched.

@@ -195,7 +195,7 @@ class _Normals:
 
 @torch.enable_grad()
 def _fit(guide: _Normals, density: LatentDensity, steps: int, lr: float) -> Tensor:
-    """Climb the ELBO; the mean ELBO per datum of each step."""
+    """Maximise the ELBO by Adam; the mean ELBO per datum of each step, in nats."""
     optimizer = torch.optim.Adam(guide.parameters, lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     history = []
