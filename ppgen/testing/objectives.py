@@ -58,7 +58,7 @@ def check_objective(objective: Objective, *, device: torch.device | str = "cpu",
         found = _values(objective, conjugate_pair(full_size=30, device=device), x, 1)
     check_close(found, expected, f"{name} with a data plate of size N")
     bound = Inference(objective).bind(pair, x, num_data=3)
-    if objective.own_gradient:  # it follows another gradient than that of its value
+    if objective.own_gradient:  # it climbs something else than its value
         missing = {name for name, _ in pair.named_parameters()} - set(bound.step(x).gradients)
         if missing:
             fail(f"{name} has no gradient for {sorted(missing)}.")
