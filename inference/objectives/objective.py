@@ -1,4 +1,4 @@
-"""Objectives: which bound or divergence is optimised."""
+"""Objectives: which bound or divergence is followed, and which way it errs."""
 
 import math
 from abc import abstractmethod

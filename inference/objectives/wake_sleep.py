@@ -19,7 +19,7 @@ from ppgen.inference.structure.layout import Layout
 
 @dataclass(frozen=True)
 class OwnGradient(Objective):
-    """An objective that draws without gradients and says by itself which gradients model and guide follow."""
+    """An objective that draws without gradients and says by itself what model and guide climb."""
 
     own_gradient: ClassVar[bool] = True
 
@@ -83,7 +83,7 @@ class WakeSleep(OwnGradient):
         return ELBO(self.num_particles).value(weights, num_data)
 
     def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
-        """Scalar with the gradient of log p(x, z) of the wake phase and of log q(z | x) of the sleep phase."""
+        """log p of the wake phase and log q of the sleep phase."""
         wake = weights.local + _guide_density(weights, weights.local)
         total = wake.mean()
         if weights.outside is not None:

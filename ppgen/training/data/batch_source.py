@@ -87,7 +87,7 @@ class BatchSource:
     def along(self, order: Tensor, start: int, size: int, generator: torch.Generator | None = None) -> Batch:
         """Training rows `order[start : start + size]`, where the following ones will be asked for next.
 
-        What `batch` gives, also in what it draws; streamed rows were read while the step before was computed.
+        The same as `batch`, also in what it draws; streamed rows were read while the step before was computed.
         """
         if not self.streamed:
             return self.batch("train", order[start : start + size], generator)
@@ -130,7 +130,7 @@ class BatchSource:
 
     @property
     def num_features(self) -> int | None:
-        """Number of observed variables of a row; None where the data are not one table."""
+        """Observed variables of a row; None where the data are not one table."""
         if self.dataset is not None:
             return self.dataset.num_features
         leaves = _leaves(self.tensors)
