@@ -37,7 +37,7 @@ def surrogate(
     The first term has the pathwise gradient; the second one that of sites whose values carry none.
 
     Args:
-        objective: The objective whose gradient is wanted.
+        objective: What is climbed.
         plan: Estimator by site.
         weights: Log-weights with the terms of each site.
         layout: Structure of the pair.
