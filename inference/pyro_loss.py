@@ -49,7 +49,7 @@ class PyroLoss(pyro.infer.ELBO):
     def differentiable_loss(
         self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Tensor:
-        """The same as a tensor whose gradient is the estimator's.
+        """Minus the bound summed over the data, in nats, as a tensor whose gradient is the estimator's.
 
         Raises:
             ValueError: If no parameter is found.

@@ -141,7 +141,7 @@ class BoundInference:
         return {site: phase.at(self._steps) for site, phase in self._phases.items() if phase is not None}
 
     def until_change(self) -> float:
-        """Steps for which those stay as they are."""
+        """Steps for which the negative phases stay as they are."""
         known = [phase.until_change(self._steps) for phase in self._phases.values() if phase is not None]
         return min(known, default=math.inf)
 
@@ -177,7 +177,7 @@ class BoundInference:
         self._steps = int(self._states[PHASE]["steps"]) if self.scheduled and PHASE in self._states else 0
 
     def carry(self, state: dict[str, Tensor], steps: int) -> None:
-        """The same for a state that some steps from here led to, without reading a tensor's value."""
+        """Go on from the state that some steps from here led to, without reading a tensor's value."""
         self._steps += steps
         states: dict[str, State] = {}
         for name, value in state.items():

@@ -40,7 +40,7 @@ def automatic(kind: str, num_particles: int) -> Estimator | None:
 
 @dataclass(frozen=True)
 class Detached(Estimator):
-    """Draws without a gradient, for objectives that say by themselves what is climbed."""
+    """Draws without a gradient, for objectives that say by themselves what model and guide follow."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({DISCRETE, REPARAMETERISED})
     scores: ClassVar[bool] = True

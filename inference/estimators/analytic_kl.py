@@ -45,7 +45,7 @@ def check_exact_kl(sites: Sequence[str], model_laws: dict[str, Any], guide_laws:
     Args:
         sites: Sites under `AnalyticKL`.
         model_laws: Distribution of each latent site in the model, in the order in which they are drawn there.
-        guide_laws: The same in the guide.
+        guide_laws: Distribution of each latent site in the guide, in the order in which they are drawn there.
 
     Raises:
         ValueError: Names the site and says what to use instead.

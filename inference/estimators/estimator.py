@@ -35,18 +35,18 @@ class Estimator:
 
     @classmethod
     def supports(cls, kind: str) -> bool:
-        """Whether it is sound at a site of that kind; an exact posterior needs no estimator at all.
+        """Whether the estimator is sound at a site of a kind; an exact posterior needs no estimator at all.
 
         A mean-field site is a discrete one too: its means can be drawn from.
         """
         return kind == EXACT_POSTERIOR or kind in cls.kinds or (kind == MEAN_FIELD and DISCRETE in cls.kinds)
 
     def check(self, site: str, fn: Any, num_particles: int) -> None:
-        """Raise ValueError, before the first step, if it cannot serve a site; it serves any of its kinds by default."""
+        """Raise ValueError, before the first step, if the estimator cannot serve a site; by default it can."""
 
     @property
     def scheduled(self) -> bool:
-        """Whether a number of it follows a schedule, so that it needs the steps taken."""
+        """Whether one of its numbers follows a schedule, so that the estimator needs the steps taken."""
         return False
 
     def law(self, fn: Any) -> Any:

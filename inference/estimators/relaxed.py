@@ -87,9 +87,9 @@ class Relaxed(Relaxation):
               z = \mathrm{softmax}\Big(\frac{\alpha - \log(-\log u)}{T}\Big)
 
     for the logits alpha. Model and guide are as they were; their discrete log-densities are continued linearly to the
-    relaxed value. Biased: what is climbed is the objective of relaxed values. As the temperature T falls the bias goes
-    to 0 and the variance grows. The value of a training step is that of relaxed draws, and no bound; values without
-    training are those of the discrete program.
+    relaxed value. Biased: what is maximised is the objective of relaxed values. As the temperature T falls the bias
+    goes to 0 and the variance grows. The value of a training step is that of relaxed draws, and no bound; values
+    without training are those of the discrete program.
 
     References:
         | The Concrete Distribution: A Continuous Relaxation of Discrete Random Variables (Maddison, Mnih and Teh,

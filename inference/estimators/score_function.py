@@ -71,7 +71,7 @@ class LeaveOneOut(Estimator):
     scores: ClassVar[bool] = True
 
     def check(self, site: str, fn: Any, num_particles: int) -> None:
-        """Raise unless there are others to leave one out of."""
+        """Raise unless there are two particles or more, so that one can be left out."""
         if num_particles < 2:
             raise ValueError(
                 f"LeaveOneOut at site {site!r} needs num_particles of at least 2, got {num_particles}. Give the "

@@ -75,7 +75,7 @@ class ELBO(Objective):
             raise ValueError(f"sparsity_weight must be a finite number of at least 0, got {self.sparsity_weight!r}.")
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
-        """Mean log-weight per datum."""
+        """Evidence lower bound per datum, the mean log-weight, in nats: a scalar."""
         local, outside = weights.counted()
         return local.mean() if outside is None else local.mean() + outside.mean() / num_data
 
@@ -102,16 +102,16 @@ class ELBO(Objective):
         return log_weights
 
     def control(self, log_weights: Tensor) -> Tensor:
-        """Mean log-weight of the other particles."""
+        """Control variate of each particle's signal, the mean log-weight of the others: (particles, rows), nats."""
         return (log_weights.sum(0) - log_weights) / (len(log_weights) - 1)
 
     def share(self, num_particles: int) -> float:
-        """Part of the objective that a particle's signal is."""
+        """Factor of a particle's signal in the objective: one over the number of particles."""
         return 1 / num_particles
 
     @property
     def weighted(self) -> bool:
-        """Whether training climbs something else than the bound."""
+        """Whether training follows something else than the gradient of the bound."""
         return self._weighs_terms or self.sparsity_target is not None
 
     @property
@@ -119,7 +119,7 @@ class ELBO(Objective):
         return isinstance(self.kl_weight, Schedule) or self.kl_weight != 1 or self.free_bits > 0
 
     def init(self, like: Tensor) -> dict[str, Tensor]:
-        """Steps taken, where the weight follows a schedule."""
+        """State before the first step: the number of steps taken, where the weight follows a schedule."""
         return {"steps": like.new_zeros(())} if isinstance(self.kl_weight, Schedule) else {}
 
     def reweighted(

@@ -36,5 +36,5 @@ class IWELBO(MultiSampleObjective):
     num_particles: int = 50
 
     def average(self, log_weights: Tensor) -> Tensor:
-        """Log of the mean weight."""
+        """Bound of each row, the log of the mean weight, in nats: (particles, rows) -> (rows,)."""
         return average_in_log(log_weights)

@@ -1,4 +1,4 @@
-"""Objectives: which bound or divergence is climbed."""
+"""Objectives: which bound or divergence is followed, and which way it errs."""
 
 import math
 from abc import abstractmethod
@@ -60,7 +60,7 @@ class Objective(PyroLoss):
 
     @property
     def dreams(self) -> bool:
-        """Whether it draws fantasies from the model."""
+        """Whether the objective trains on fantasies, data drawn from the model."""
         return False
 
     def signal(self, log_weights: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class Objective(PyroLoss):
         raise TypeError(f"{type(self).__name__} has no learning signal: it estimates its gradient by itself.")
 
     def control(self, log_weights: Tensor) -> Tensor:
-        """What each particle's signal would be without it, made of the others: (particles, rows), nats."""
+        """Control variate of each particle's signal, made of the other particles: (particles, rows), nats."""
         raise TypeError(f"{type(self).__name__} has no learning signal: it estimates its gradient by itself.")
 
     def share(self, num_particles: int) -> float:
@@ -102,7 +102,7 @@ class MultiSampleObjective(Objective):
         return bound.mean() if weights.outside is None else bound.mean() + weights.outside.mean() / num_data
 
     def signal(self, log_weights: Tensor) -> Tensor:
-        """The bound itself, for each particle."""
+        """Learning signal of each particle, the bound itself: (particles, rows), nats."""
         return self.average(log_weights).expand_as(log_weights)
 
     def control(self, log_weights: Tensor) -> Tensor:

@@ -48,9 +48,9 @@ class Renyi(MultiSampleObjective):
 
     @property
     def power(self) -> float:
-        """1 - alpha."""
+        """Exponent of the weights in the average, 1 - alpha."""
         return 1 - self.alpha
 
     def average(self, log_weights: Tensor) -> Tensor:
-        """Log of the power mean of the weights."""
+        """Bound of each row, the log of the power mean of the weights, in nats: (particles, rows) -> (rows,)."""
         return average_in_log(self.power * log_weights) / self.power

@@ -48,7 +48,7 @@ class WakeSleep(OwnGradient):
     .. math:: \text{wake: } \nabla_\theta E_{q(z \mid x)}[\log p_\theta(x, z)], \quad
               \text{sleep: } \nabla_\phi E_{p(x, z)}[\log q_\phi(z \mid x)]
 
-    The value is the ELBO per datum, in nats; the sleep phase climbs something else, so it need not rise. Where the
+    The value is the ELBO per datum, in nats; the sleep phase follows another gradient, so it need not rise. Where the
     model holds a Boltzmann machine that the guide recognises, as a `models.DBN` does, fantasies start from the chains
     of the negative phase: with `CD(k)`, k sweeps after what was recognised, it is the up-down algorithm.
 
@@ -75,11 +75,11 @@ class WakeSleep(OwnGradient):
 
     @property
     def dreams(self) -> bool:
-        """Always: they are what the guide is trained on."""
+        """Whether the objective trains on fantasies: always, as they are what the guide learns from."""
         return True
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
-        """The ELBO."""
+        """Evidence lower bound per datum, in nats: a scalar."""
         return ELBO(self.num_particles).value(weights, num_data)
 
     def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
@@ -137,7 +137,7 @@ class ReweightedWakeSleep(OwnGradient):
 
     @property
     def dreams(self) -> bool:
-        """Whether there is a sleep phase."""
+        """Whether the objective trains on fantasies: where there is a sleep phase."""
         return self.sleep
 
     def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
@@ -159,11 +159,11 @@ class ReweightedWakeSleep(OwnGradient):
             )
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
-        """The importance-weighted bound."""
+        """Importance-weighted bound per datum, in nats: a scalar."""
         return self._weighted.value(weights, num_data)
 
     def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
-        """Weighted log p and log q of the particles, and log q of fantasies."""
+        """Scalar with the gradient of weighted log p and log q of the particles, and of log q of fantasies."""
         columns = IWELBO.datum_weights(weights)
         normalised = columns.detach().softmax(0)
         share = 0.5 if self.wake and self.sleep else 1.0

@@ -59,7 +59,7 @@ class Run:
         return [float(row.get(name, math.nan)) for row in self.metrics]
 
     def check(self, x: Any, **options: Any) -> Any:
-        """Say in sentences how far this fit can be believed: the same as `ppgen.diagnostics.check(self, x, ...)`.
+        """Say in sentences how far this fit can be believed, as `ppgen.diagnostics.check(self, x, ...)` does.
 
         Args:
             x: Data that were not trained on.
