@@ -1,4 +1,4 @@
-"""Objectives: which bound or divergence is climbed."""
+"""Objectives: which bound or divergence is followed, and which way it errs."""
 
 import math
 from abc import abstractmethod
@@ -13,6 +13,9 @@ from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.pyro_loss import PyroLoss
 from ppgen.inference.structure.layout import Layout
 
+SENSES = ("lower bound", "upper bound", "exact", "estimate")
+"""How an objective, or its value, may relate to log p(x)."""
+
 
 @dataclass(frozen=True)
 class Objective(PyroLoss):
@@ -24,13 +27,22 @@ class Objective(PyroLoss):
         num_particles: Draws of the guide for each datum.
         vectorize_particles: Whether they are drawn at once; else one by one, for programs that cannot broadcast.
 
+    Attributes:
+        sense: How the objective relates to log p(x), in the words of `ppgen.evaluation.Estimate`: `"lower bound"`,
+            `"upper bound"`, `"exact"` or `"estimate"`. Training climbs it, unless it is an upper bound.
+        trains_model: Whether the model has a gradient of it; an upper bound that has none moves the guide alone.
+        own_gradient: Whether it says by itself how its gradient is estimated.
+        exact: Whether no latent may be drawn but from its exact posterior.
+
     Raises:
         ValueError: If there is no particle.
         TypeError: If `vectorize_particles` is no truth value.
     """
 
-    own_gradient: ClassVar[bool] = False  # whether it says by itself how its gradient is estimated
-    exact: ClassVar[bool] = False  # whether no latent may be drawn but from its exact posterior
+    sense: ClassVar[str] = "lower bound"
+    trains_model: ClassVar[bool] = True
+    own_gradient: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
 
     num_particles: int = 1
     vectorize_particles: bool = field(default=True, kw_only=True)
@@ -51,6 +63,28 @@ class Objective(PyroLoss):
             weights: Log-weights, of which `local` is (particles, rows).
             num_data: Rows of the whole data set; what lies outside the data plate counts once for all of them.
         """
+
+    @property
+    def value_kind(self) -> str:
+        """How the value that is reported relates to log p(x) in expectation: as the objective does, by default.
+
+        The value of an upper bound may err both ways: the logarithm of a mean of few weights lies below that of the
+        expectation, and is an `"estimate"`.
+        """
+        return self.sense
+
+    @property
+    def descended(self) -> bool:
+        """Whether training makes it less: an upper bound.
+
+        Raises:
+            ValueError: If the sense is none of `SENSES`.
+        """
+        if self.sense not in SENSES:
+            raise ValueError(
+                f"sense of {type(self).__name__} must be one of {', '.join(map(repr, SENSES))}, got {self.sense!r}."
+            )
+        return self.sense == "upper bound"
 
     def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
         """Raise ValueError if the objective is not sound for a pair of this structure; sound for any by default."""
