@@ -23,7 +23,6 @@ from ppgen.inference.engine.with_gradients import WithGradients
 from ppgen.inference.estimators.antithetic_pairs import Pairing
 from ppgen.inference.estimators.enumerate import enumerated_states, shared_sites
 from ppgen.inference.estimators.guide_draws import GuideDraws
-from ppgen.inference.estimators.score_function import ScoreFunction
 from ppgen.inference.negative_phases.centring import centred_gradients
 from ppgen.inference.negative_phases.negative_phase import PHASE, NegativePhase, NegativePhaseHandler, State
 from ppgen.inference.negative_phases.online_partition import LOG_WEIGHTS, VARIANCES, log_weights_of
@@ -194,8 +193,8 @@ class BoundInference:
         own = [law for name, law in self.layout.guide_laws.items() if name not in self.layout.global_latents]
         size = own[0].batch_shape[self.layout.data_dim] if own else num_rows
         for site, estimator in self.plan.items():
-            if isinstance(estimator, ScoreFunction) and estimator.baseline is not None:
-                estimator.baseline.check(site, partial(_features, batch, torch.empty(0, size)))
+            if estimator is not None:
+                estimator.check_rows(site, partial(_features, batch, torch.empty(0, size)))
 
     def look_at(self, batch: Any) -> None:
         """Learn which sites a batch of another shape has, before the step is traced for it; nothing moves."""

@@ -1,7 +1,7 @@
 """Wake-sleep and reweighted wake-sleep: two objectives, one for the model and one for the guide."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -98,6 +98,8 @@ class ReweightedWakeSleep(OwnGradient):
         >>> inference.ReweightedWakeSleep(num_particles=10).wake
         True
     """
+
+    weight_shares: ClassVar[bool] = True
 
     num_particles: int = 10
     wake: bool = True
