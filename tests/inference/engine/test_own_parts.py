@@ -117,7 +117,7 @@ def test_auto_is_legal_where_what_it_picks_is(objective: type[inference.Objectiv
 
 @dataclass(frozen=True)
 class Halved(inference.Estimator):
-    """A score function of a user's own, with half of the signal's mean for a control variate and a word at each check."""
+    """A score function of a user's own: half of the last signal's mean is its baseline, and it notes each check."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({DISCRETE})
     needs: ClassVar[str] = "a log-density in the guide"
