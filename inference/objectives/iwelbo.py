@@ -1,6 +1,7 @@
 """The importance-weighted bound."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -32,6 +33,8 @@ class IWELBO(MultiSampleObjective):
         >>> inference.IWELBO().num_particles
         50
     """
+
+    weight_shares: ClassVar[bool] = True
 
     num_particles: int = 50
 

@@ -37,6 +37,7 @@ class MaximumLikelihood(Objective):
         1
     """
 
+    sense: ClassVar[str] = "exact"
     exact: ClassVar[bool] = True
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:

@@ -17,7 +17,9 @@ class Renyi(MultiSampleObjective):
               \quad w = \frac{p(x, z)}{q(z \mid x)}
 
     The value is per datum, in nats. alpha = 0 is the importance-weighted bound, alpha towards 1 the ELBO; for
-    alpha < 0 the exact bound lies above log p(x), and for finite K the estimate is biased downwards.
+    alpha < 0 the exact bound lies above log p(x), for finite K its estimate is biased downwards, and what is climbed is
+    this estimate: the paper's choice with few particles, which drives the guide away from the posterior with more.
+    `CUBO` descends the bound of alpha = 1 - n.
 
     References:
         | Renyi Divergence Variational Inference (Li and Turner, 2016), https://arxiv.org/abs/1602.02311
@@ -45,6 +47,11 @@ class Renyi(MultiSampleObjective):
             raise ValueError(f"alpha must be a finite number, got {self.alpha!r}.")
         if self.alpha == 1:
             raise ValueError("alpha must not be 1, where the bound is the ELBO: use inference.ELBO().")
+
+    @property
+    def sense(self) -> str:  # type: ignore[override]
+        """A lower bound for alpha of at least 0; below, the estimate of an upper one, which errs both ways."""
+        return "estimate" if self.alpha < 0 else "lower bound"
 
     @property
     def power(self) -> float:

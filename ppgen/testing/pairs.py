@@ -152,7 +152,8 @@ def check_gradient(bound: Any, batch: Any) -> None:
     with seeded(bound.pair.device):
         result = bound.step(batch)
     check_close(result.value, _value(bound, batch), "value of a step against value()", rtol=1e-5)
-    ascent = {name: -gradient for name, gradient in result.gradients.items()}
+    sign = 1 if bound.inference.objective.descended else -1
+    ascent = {name: sign * gradient for name, gradient in result.gradients.items()}
     _compare_with_differences(named, ascent, lambda: _value(bound, batch))
 
 
