@@ -68,6 +68,9 @@ class _PairMethods(nn.Module):
     def look_at(self, data: Any) -> None:
         """Note what of a `ppgen.datasets.Dataset` programs must know while they are traced; called by every fit."""
 
+    def check_batch(self, batch: Any) -> None:
+        """Raise unless a batch is what model and guide take; `ppgen.ConditionalModel` says more, others nothing."""
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Context in which model and guide run: parameters are the modules' own, Pyro's global store is not used."""
@@ -91,6 +94,7 @@ class _PairMethods(nn.Module):
                 law does not fit its plates.
             TypeError: If the program uses two floating-point types that do not go together.
         """
+        self.check_batch(batch)
         prepare_modules(self)
         try:
             self._run_once(batch)

@@ -120,6 +120,7 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
             two have different shapes or one stands in the data plate alone; if a marked one lies outside the data
             plate or under a scale.
     """
+    pair.check_batch(batch)
     args, kwargs = split_batch(batch)
     watch = OwnSubsampling(pair.plate)
     device = device_of(pair, args, kwargs)
