@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from pyro import poutine
 
+from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.program_errors import OwnSubsampling, explained
 from ppgen.distributions import UndirectedDistribution
 from ppgen.inference.structure.plates import plate_rows
@@ -121,6 +122,7 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
             plate or under a scale.
     """
     pair.check_batch(batch)
+    check_has_likelihood(pair, "Log-weights, and all that is made of them,")
     args, kwargs = split_batch(batch)
     watch = OwnSubsampling(pair.plate)
     device = device_of(pair, args, kwargs)
