@@ -51,7 +51,7 @@ def test_an_implicit_model_is_drawn() -> None:
         lambda pair: diagnostics.simulation_based_calibration(pair, num_simulations=3),
         lambda pair: diagnostics.from_pyro_svi(pair, X),
         lambda pair: training.refine(pair, X),
-        lambda pair: inference.sample_posterior(pair, X),
+        lambda pair: inference.sample_posterior(pair, X, num_samples=3),
         lambda pair: inference.log_weights(pair, X),
         lambda pair: inference.resolve("elbo", pair).bind(pair, X, num_data=8),
         lambda pair: ppgen.fit(pair, X, epochs=1, progress=False),
