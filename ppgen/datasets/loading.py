@@ -15,6 +15,7 @@ from ppgen.datasets.binarization import check_binarize
 from ppgen.datasets.build import build
 from ppgen.datasets.dataset import Dataset
 from ppgen.datasets.files import SUFFIXES, source_of_arrays, source_of_file
+from ppgen.datasets.paired import PairedDataset
 from ppgen.datasets.source import Size, Source
 
 _WANTED = (
@@ -120,6 +121,8 @@ def as_dataset(data: Any, *, valid_size: Size = None, test_size: Size = None, **
                 "Give them to ppgen.datasets.load."
             )
         return data
+    if isinstance(data, PairedDataset):
+        raise TypeError(f"Rows of one kind are expected, got pairs ({data.describe()}): give their .rows.")
     if isinstance(data, TorchData):
         checked_array(data, "data")
     if not isinstance(data, (str, PathLike)):
