@@ -1,6 +1,7 @@
 """A data set that is ready to be modelled: three splits, one binarisation, one checksum."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ class Dataset:
         seed: Seed of the fixed draw, or of the evaluation draw under `"dynamic"`; None otherwise.
         train_probabilities: (N, F) grey levels that training batches are drawn from under `"dynamic"`; else
             None.
+        options: Options with which a registered data set was loaded; part of the checksum.
 
     Example:
         >>> from ppgen import datasets
@@ -51,6 +53,7 @@ class Dataset:
     binarization: str
     seed: int | None = None
     train_probabilities: Tensor | Rows | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_features(self) -> int:
@@ -182,7 +185,8 @@ class Dataset:
             "fixed": f"fixed binarisation, seed {self.seed}",
             "dynamic": f"dynamic binarisation, evaluation draw of seed {self.seed}",
         }
-        return f"{self.name} ({wording[self.binarization]})"
+        told = "".join(f", {name} {value}" for name, value in self.options.items())
+        return f"{self.name} ({wording[self.binarization]}{told})"
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(self.split(split))} {split}" for split in SPLITS)

@@ -182,6 +182,7 @@ class BatchSource:
             "binarization": self.dataset.binarization,
             "seed": self.dataset.seed,
             "rows": self.num_train,
+            **({"options": dict(self.dataset.options)} if self.dataset.options else {}),
         }
 
 
