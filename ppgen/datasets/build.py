@@ -2,7 +2,9 @@
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from ppgen.datasets.binarization import binarized, stream_seed
 from ppgen.datasets.dataset import SPLITS, Dataset
+from ppgen.datasets.loader_options import digested
 from ppgen.datasets.rows import Rows, is_mapped
 from ppgen.datasets.source import Size, Source, divide
 
@@ -17,6 +20,7 @@ from ppgen.datasets.source import Size, Source, divide
 def build(
     source: Source,
     *,
+    options: Mapping[str, Any] | None = None,
     binarize: str | None = None,
     seed: int = 0,
     valid_size: Size = None,
@@ -24,7 +28,7 @@ def build(
     num_features: int | None = None,
     image_shape: tuple[int, ...] | None = None,
 ) -> Dataset:
-    """Data set of a source's rows; the arguments are those of `ppgen.datasets.load`."""
+    """Data set of a source's rows; `options` are those of its loader, the other arguments those of `load`."""
     features = _num_features(source, num_features)
     shape = _image_shape(source, image_shape, features)
     divided = divide(source, valid_size, test_size)
@@ -48,6 +52,7 @@ def build(
     if binarize == "dynamic":
         grey = replace(rows["train"], method=None)
         probabilities = grey if is_mapped(grey.array) else grey[:]
+    survey.digest.update(digested(options or {}))
     return Dataset(
         name=source.name,
         train=splits["train"],
@@ -60,6 +65,7 @@ def build(
         binarization=binarize or survey.kind,
         seed=seed if binarize in ("fixed", "dynamic") else None,
         train_probabilities=probabilities,
+        options=dict(options or {}),
     )
 
 

@@ -1,14 +1,14 @@
 """A data set that is ready to be modelled: three splits, one binarisation, one checksum."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ppgen.datasets.paired import SPLITS, PairedDataset, split_features, with_labels
 from ppgen.datasets.rows import Rows
-
-SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,6 +33,7 @@ class Dataset:
         seed: Seed of the fixed draw, or of the evaluation draw under `"dynamic"`; None otherwise.
         train_probabilities: (N, F) grey levels that training batches are drawn from under `"dynamic"`; else
             None.
+        options: Options with which a registered data set was loaded; part of the checksum.
 
     Example:
         >>> from ppgen import datasets
@@ -52,6 +53,7 @@ class Dataset:
     binarization: str
     seed: int | None = None
     train_probabilities: Tensor | Rows | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_features(self) -> int:
@@ -104,6 +106,55 @@ class Dataset:
             return rows[index]
         return drawn(self.train_probabilities[index], generator)
 
+    def with_labels(self, keep: int | None = None, seed: int = 0) -> PairedDataset:
+        """The data set of pairs (rows, labels), whose labels outside of `keep` are -1.
+
+        Args:
+            keep: Training rows that keep their label, chosen by `seed`: as many of each class, or one more, as far as
+                a class has rows. A larger number keeps the same labels and more. None keeps all. Validation and test
+                rows always keep theirs.
+            seed: Seed of the choice.
+
+        Returns:
+            Data set whose `train`, `valid`, `test` are (rows (N, F), labels (N,) int64).
+
+        Raises:
+            ValueError: If the training rows have no labels, `keep` is larger than their number or leaves a class
+                without a row, or a class of the other splits has no training row.
+            TypeError: If `keep` is no whole number.
+
+        Example:
+            >>> from ppgen import datasets
+            >>> few = datasets.load("digits").with_labels(keep=50)
+            >>> x, y = few.train
+            >>> x.shape, torch.bincount(y[y >= 0])
+            (torch.Size([1297, 64]), tensor([5, 5, 5, 5, 5, 5, 5, 5, 5, 5]))
+        """
+        return with_labels(self, keep, seed)
+
+    def split_features(self, k: int) -> PairedDataset:
+        """The data set of pairs (first `k` features, the others), of which a model may give the second the first.
+
+        Args:
+            k: Features of the first part, from 1 to F - 1.
+
+        Returns:
+            Data set whose `train`, `valid`, `test` are (given (N, k), rest (N, F - k)). Both parts of a row come from
+            one draw of its bits.
+
+        Raises:
+            ValueError: If one of the parts would have no features.
+            TypeError: If `k` is no whole number.
+
+        Example:
+            >>> from ppgen import datasets
+            >>> halves = datasets.load("digits", binarize="threshold").split_features(32)
+            >>> given, rest = halves.test
+            >>> given.shape, rest.shape
+            (torch.Size([300, 32]), torch.Size([300, 32]))
+        """
+        return split_features(self, k)
+
     def to(self, device: torch.device | str) -> "Dataset":
         """The same data with its tensors on `device`; mapped rows stay on disk, batches are moved."""
         labels = self.labels and {split: values.to(device) for split, values in self.labels.items()}
@@ -134,7 +185,8 @@ class Dataset:
             "fixed": f"fixed binarisation, seed {self.seed}",
             "dynamic": f"dynamic binarisation, evaluation draw of seed {self.seed}",
         }
-        return f"{self.name} ({wording[self.binarization]})"
+        told = "".join(f", {name} {value}" for name, value in self.options.items())
+        return f"{self.name} ({wording[self.binarization]}{told})"
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(self.split(split))} {split}" for split in SPLITS)

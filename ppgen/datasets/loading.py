@@ -1,5 +1,6 @@
 """One door to all data: registered names, files, arrays and tensors."""
 
+import inspect
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
@@ -15,6 +16,8 @@ from ppgen.datasets.binarization import check_binarize
 from ppgen.datasets.build import build
 from ppgen.datasets.dataset import Dataset
 from ppgen.datasets.files import SUFFIXES, source_of_arrays, source_of_file
+from ppgen.datasets.loader_options import bound_options, refuse_options
+from ppgen.datasets.paired import PairedDataset
 from ppgen.datasets.source import Size, Source
 
 _WANTED = (
@@ -34,6 +37,7 @@ def load(
     image_shape: tuple[int, ...] | None = None,
     packed: bool = False,
     memory_map: bool | None = None,
+    **options: Any,
 ) -> Dataset:
     """Load a data set by name, from a file, or from an array.
 
@@ -62,12 +66,13 @@ def load(
         packed: The array holds eight bits a byte (`numpy.packbits(x, axis=1)`); `num_features` drops padding
             bits.
         memory_map: Whether a file is mapped from disk; None maps files of 256 MiB and more.
+        **options: Options of a registered data set that has some, which become part of its configuration and checksum.
 
     Raises:
         ValueError: On an unknown name, a bad option, or data that are empty, not finite, outside [0, 1] with
             a binarisation, of a wrong shape or number of features, or other than their published checksum.
         FileNotFoundError: If a file is missing and cannot be fetched.
-        TypeError: If `name` is nothing that data can be loaded from.
+        TypeError: If `name` is nothing that data can be loaded from, or the data set has no such option.
 
     Example:
         >>> from ppgen import datasets
@@ -84,8 +89,10 @@ def load(
         raise ValueError(f"seed must be an int, 0 or more and below 2^63, got {seed!r}.")
     if image_shape is not None and (isinstance(image_shape, str) or not isinstance(image_shape, Iterable)):
         raise TypeError(f"image_shape must hold positive whole numbers, such as (28, 28), got {image_shape!r}.")
+    source, bound = _source(name, root, packed, memory_map, options)
     return build(
-        _source(name, root, packed, memory_map),
+        source,
+        options=bound,
         binarize=binarize,
         seed=seed,
         valid_size=valid_size,
@@ -120,6 +127,8 @@ def as_dataset(data: Any, *, valid_size: Size = None, test_size: Size = None, **
                 "Give them to ppgen.datasets.load."
             )
         return data
+    if isinstance(data, PairedDataset):
+        raise TypeError(f"Rows of one kind are expected, got pairs ({data.describe()}): give their .rows.")
     if isinstance(data, TorchData):
         checked_array(data, "data")
     if not isinstance(data, (str, PathLike)):
@@ -143,15 +152,22 @@ def available() -> dict[str, str]:
     return {name: text.strip().partition("\n")[0] for name, text in lines.items()}
 
 
-def _source(name: Any, root: str | PathLike | None, packed: bool, memory_map: bool | None) -> Source:
-    if isinstance(name, PathLike) or (isinstance(name, str) and _looks_like_file(name)):
-        return source_of_file(Path(name).expanduser(), packed=packed, memory_map=memory_map)
-    if isinstance(name, str):
+def _source(
+    name: Any, root: str | PathLike | None, packed: bool, memory_map: bool | None, options: Mapping[str, Any]
+) -> tuple[Source, dict[str, Any]]:
+    """What is to be loaded, and the options with which it was."""
+    known = list(inspect.signature(load).parameters)
+    if isinstance(name, str) and not _looks_like_file(name):
         if packed or memory_map is not None:
             raise ValueError("packed and memory_map are for files and arrays of your own, not for registered names.")
-        return _loader(name)(root)
+        loader = _loader(name)
+        bound = bound_options(name, loader, options, known)
+        return loader(root, **bound), bound
+    refuse_options(options, known)
+    if isinstance(name, (str, PathLike)):
+        return source_of_file(Path(name).expanduser(), packed=packed, memory_map=memory_map), {}
     if isinstance(name, Mapping) or is_array(name):
-        return source_of_arrays(name, packed=packed)
+        return source_of_arrays(name, packed=packed), {}
     raise TypeError(_WANTED.format("name", type(name).__name__))
 
 

@@ -43,6 +43,7 @@ class Rows:
         method: None, `"threshold"` or `"fixed"`: the binarisation of each row.
         stream: Seed of the split's stream, used by `"fixed"`.
         device: Where the tensors are put.
+        columns: First feature that is given, and the one after the last; all without.
 
     Example:
         >>> rows = Rows(np.array([[0, 128], [255, 0]], dtype=np.uint8), np.array([1, 0]), scale=255.0)
@@ -57,11 +58,14 @@ class Rows:
     method: str | None = None
     stream: int = 0
     device: torch.device = torch.device("cpu")
+    columns: tuple[int, int] | None = None
 
     dtype = torch.float32
 
     @property
     def num_features(self) -> int:
+        if self.columns is not None:
+            return self.columns[1] - self.columns[0]
         if self.num_bits is not None:
             return self.num_bits
         return math.prod(self.array.shape[1:])
@@ -78,6 +82,8 @@ class Rows:
             return self[[int(key)]][0]
         positions = self._positions(key)
         values = binarized(self.grey(self.stored(positions)), self.method, self.stream, positions)
+        if self.columns is not None:  # cut at the end: a fixed draw is one of the whole row
+            values = np.ascontiguousarray(values[:, slice(*self.columns)])
         return torch.from_numpy(values).to(self.device)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -92,6 +98,11 @@ class Rows:
     def to(self, device: torch.device | str) -> "Rows":
         """The same rows, given as tensors on `device`."""
         return replace(self, device=torch.device(device))
+
+    def features(self, start: int, stop: int) -> "Rows":
+        """The same rows with the features from `start` up to `stop` alone."""
+        first = 0 if self.columns is None else self.columns[0]
+        return replace(self, columns=(first + start, first + stop))
 
     def chunks(self) -> Iterator[np.ndarray]:
         """Positions (B,) of consecutive rows, all rows in turn, a bounded number of values at a time."""

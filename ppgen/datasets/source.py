@@ -19,7 +19,8 @@ Size = int | float | None
 class Source:
     """Arrays of a data set before they are divided, checked and binarised.
 
-    A loader in the registry is a function `(root) -> Source`.
+    A loader in the registry is a function `(root, **options) -> Source`; its options, with plain values, become those
+    of `ppgen.datasets.load` and of the command line.
 
     Args:
         name: Name of the data set.

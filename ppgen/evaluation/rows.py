@@ -100,7 +100,9 @@ class CheckedRows:
                 part = torch.as_tensor(part)
             except (TypeError, ValueError) as error:
                 raise TypeError(f"{name} must hold numbers: {error}") from error
-        if isinstance(part, datasets.Dataset) or not (is_array(part) or isinstance(part, TorchData)):
+        if isinstance(part, (datasets.Dataset, datasets.PairedDataset)) or not (
+            is_array(part) or isinstance(part, TorchData)
+        ):
             raise TypeError(
                 f"{name} must be a tensor or an array of shape (rows, features), got "
                 f"{type(part).__name__}; of a data "

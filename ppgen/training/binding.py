@@ -73,7 +73,7 @@ def check_features(pair: Any, source: BatchSource) -> None:
 
 def _check_support(pair: Any, source: BatchSource, batch_size: int) -> None:
     """Look at every row, unless the data set is known to be bits and any bits will do: then the first are enough."""
-    known_bits = source.dataset is not None and source.dataset.is_binary
+    known_bits = source.of_bits
     num_test = 0 if source.dataset is None else len(source.dataset.test)
     for split, count in (("train", source.num_train), ("valid", source.num_valid), ("test", num_test)):
         for index in chunks(torch.arange(count), max(batch_size, 1000)):
