@@ -186,3 +186,12 @@ def test_wrong_covariates_are_named(model: Any, options: dict[str, Any], error: 
     """Catches covariates that a model takes silently for data, leaves out, or broadcasts."""
     with pytest.raises(error, match=message):
         ppgen.sample(model, 3, **options)
+
+
+def test_pyro_svi_refuses_what_fit_refuses() -> None:
+    """Catches a single row of y that Pyro's own training would give to every x, and programs that lost the check."""
+    model = TwoBits()
+    svi = pyro.infer.SVI(model.model, model.guide, pyro.optim.Adam({"lr": 0.01}), loss=inference.IWAE(num_particles=2))
+    with pytest.raises(ValueError, match="same number of rows"):
+        svi.step(X, Y[:1])
+    pyro.clear_param_store()
