@@ -60,6 +60,7 @@ class _PairMethods(nn.Module):
     default_inference: str = "elbo"
     default_training: Mapping[str, Any] = {}
     inference_state: dict[str, Tensor] | None = None
+    takes_integers: bool = False  # whether whole numbers stay whole numbers where the model is one of the zoo
     initialised: bool = False  # whether `initialise` was called, or the weights were given
 
     def initialise(self, data: Any) -> None:

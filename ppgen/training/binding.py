@@ -1,5 +1,8 @@
 """A pair, its data and an inference put together before the first step."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -36,12 +39,13 @@ def bind_pair(pair: Any, source: BatchSource, inference: Any, batch_size: int, w
     pair.to(source.device)
     source.take_dtype(pair)
     if source.dataset is not None:
+        pair.takes_integers = type(pair).takes_integers or source.dataset.integers is not None
         pair.look_at(source.dataset)
         if not pair.initialised:
             pair.initialise(source.dataset)
     index = torch.arange(min(batch_size, source.num_train))
     first = source.batch("train", index, seeds.generator(0, "first batch"))
-    with explaining_lone_rows(pair, len(index), batch_size):
+    with explaining_lone_rows(pair, len(index), batch_size), _explaining_integers(pair, source):
         pair.prepare(first)
     source.take_dtype(pair)  # parameters made at the first call decide
     first = source.batch("train", index, seeds.generator(0, "first batch"))
@@ -55,6 +59,21 @@ def bind_pair(pair: Any, source: BatchSource, inference: Any, batch_size: int, w
     _check_support(pair, source, batch_size)
     _go_on_from(pair.inference_state or {}, bound, own, source.device, world)
     return bound, first
+
+
+@contextmanager
+def _explaining_integers(pair: Any, source: BatchSource) -> Iterator[None]:
+    """Context in which a program of real numbers that is given whole ones is told with what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        if source.dataset is None or source.dataset.integers is None or not re.search(r"\b[Ll]ong\b", str(error)):
+            raise
+        raise TypeError(
+            f"{type(pair).__name__} computes with real numbers, and the {source.dataset.integers} of data set "
+            f"{source.dataset.name!r} stay whole numbers (int64). Load the data without integers=, or use a model of "
+            "whole numbers, such as one with an embedding."
+        ) from error
 
 
 def check_features(pair: Any, source: BatchSource) -> None:
