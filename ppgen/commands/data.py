@@ -9,12 +9,14 @@ from typing import Any
 from ppgen import datasets, registry
 from ppgen.commands.errors import UsageError
 from ppgen.commands.options import Option, options_of
-from ppgen.commands.parser import read_config
+from ppgen.commands.parser import option_of, read_config
+from ppgen.datasets.integers import KINDS
 
 COMMAND = "command.yaml"
 """File of a run folder with the options that it was made with, as `--config` takes them."""
 
 _RENAMED = {"name": "data", "root": "data_dir", "seed": "data_seed"}
+OPTIONS = "data_options"
 SPLITS = ("train", "valid", "test")
 
 
@@ -27,6 +29,14 @@ def data_options(*, required: bool) -> list[Option]:
     found = [replace(option, name=_RENAMED.get(option.name, option.name)) for option in options_of(datasets.load)]
     if not required:
         found = [replace(option, type=option.type | None, default=None) for option in found]
+    found.append(
+        Option(
+            OPTIONS,
+            dict | None,
+            None,
+            "Options of a registered data set that has some, in braces, as '{size: 12}'.",
+        )
+    )
     known = ", ".join(registry.names("data set"))
     name = Option(
         "data",
@@ -50,7 +60,12 @@ def load_data(values: Mapping[str, Any]) -> datasets.Dataset:
     arguments = {renamed.get(name, name): values[name] for name in names if values.get(name) is not None}
     if arguments.get("image_shape"):
         arguments["image_shape"] = tuple(arguments["image_shape"])
-    return datasets.load(**arguments)
+    options = arguments.pop(OPTIONS, {})
+    for option in options_of(datasets.load):
+        if option.name in options:
+            flag = option_of(_RENAMED.get(option.name, option.name))
+            raise UsageError(f"--data-options holds options of one data set, and {option.name} is for all: give {flag}")
+    return datasets.load(**arguments, **options)
 
 
 def data_of_run(run: Any, values: Mapping[str, Any]) -> datasets.Dataset:
@@ -123,4 +138,6 @@ def _recorded(run: Any) -> dict[str, Any]:
         "data": trained["name"],
         "binarize": method if method in ("threshold", "fixed", "dynamic") else None,
         "data_seed": trained["seed"],
+        "integers": method if method in KINDS else None,
+        OPTIONS: trained.get("options"),
     }
