@@ -81,10 +81,12 @@ class Dataset:
 
     @property
     def channels(self) -> int | None:
-        """Channels of an image, which is 1 where it is (height, width); None where rows are no images."""
-        if self.image_shape is None:
+        """Channels of an image (channels, height, width), 1 of (height, width); None where rows are no such images."""
+        shape = self.image_shape
+        if shape is None or len(shape) not in (2, 3):
             return None
-        return self.image_shape[0] if len(self.image_shape) == 3 else 1
+        last = len(shape) == 3 and shape[0] not in (1, 3) and shape[2] in (1, 3)  # as figures read it
+        return 1 if len(shape) == 2 else shape[2] if last else shape[0]
 
     @property
     def device(self) -> torch.device:

@@ -96,7 +96,10 @@ def test_decoding_what_the_vocabulary_does_not_hold_is_refused() -> None:
         datasets.as_dataset(np.eye(3)).decode(np.eye(3))
 
 
-@pytest.mark.parametrize(("shape", "channels"), [((3, 4, 5), 3), ((4, 5), 1), (None, None)])
+@pytest.mark.parametrize(
+    ("shape", "channels"),
+    [((3, 4, 5), 3), ((1, 4, 15), 1), ((4, 5, 3), 3), ((12, 1, 5), 12), ((12, 5), 1), (None, None)],
+)
 def test_images_have_channels(shape: tuple[int, ...] | None, channels: int | None) -> None:
     """Catches colours that are lost between the array and the model."""
     rows = np.zeros((6, *(shape or (60,))))
