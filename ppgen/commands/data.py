@@ -10,10 +10,14 @@ from ppgen import datasets, registry
 from ppgen.commands.errors import UsageError
 from ppgen.commands.options import Option, options_of
 from ppgen.commands.parser import option_of, read_config
+from ppgen.conditional import ConditionalModel
 from ppgen.datasets.integers import KINDS
 
 COMMAND = "command.yaml"
 """File of a run folder with the options that it was made with, as `--config` takes them."""
+
+Data = datasets.Dataset | datasets.PairedDataset
+"""Rows, or pairs (x, y) for a model of y given x."""
 
 _RENAMED = {"name": "data", "root": "data_dir", "seed": "data_seed"}
 OPTIONS = "data_options"
@@ -68,14 +72,14 @@ def load_data(values: Mapping[str, Any]) -> datasets.Dataset:
     return datasets.load(**arguments, **options)
 
 
-def data_of_run(run: Any, values: Mapping[str, Any]) -> datasets.Dataset:
+def data_of_run(run: Any, values: Mapping[str, Any]) -> Data:
     """Data set that a run was trained on, or the one that the options name instead.
 
     Raises:
         UsageError: If the options name none and the folder does not say where the data are, or they have changed.
     """
     if values.get("data") is not None:
-        return load_data(values)
+        return for_model(load_data(values), run.pair)
     trained = run.config["data"]
     where = {name: value for name, value in _recorded(run).items() if value is not None}
     where |= {name: value for name, value in values.items() if value is not None}
@@ -83,7 +87,7 @@ def data_of_run(run: Any, values: Mapping[str, Any]) -> datasets.Dataset:
         raise UsageError(
             f"{run.folder} was trained on {trained['description']}, and does not say from which file: give --data"
         )
-    data = load_data(where)
+    data = for_model(load_data(where), run.pair)
     if data.checksum != trained["checksum"]:
         raise UsageError(
             f"data set {where['data']!r} is not the one that {run.folder} was trained on: its checksum differs. "
@@ -101,22 +105,55 @@ def data_of_run(run: Any, values: Mapping[str, Any]) -> datasets.Dataset:
     return data
 
 
-def rows_of(data: datasets.Dataset, split: str | None) -> tuple[str, Any]:
+def for_model(data: datasets.Dataset, model: Any) -> Data:
+    """The data as a model takes them: of y given x each row holds x, and then y.
+
+    Raises:
+        UsageError: If the rows are not as long as both, or x is no row of numbers.
+    """
+    if not isinstance(model, ConditionalModel):
+        return data
+    name, inputs, outputs = type(model).__name__, model.inputs, model.outputs
+    if model.covariate_shape != (inputs,):
+        raise UsageError(
+            f"{name} is a model of y given x, whose x are no features of a row, as --data holds them. Train it from "
+            f"Python: ppgen.fit(models.{name}(...), (x, y))"
+        )
+    if inputs + outputs != data.num_features:
+        raise UsageError(
+            f"{name} is a model of y given x, and a row of --data holds x and then y: --inputs {inputs} and --outputs "
+            f"{outputs} are {inputs + outputs} features, and the data have {data.num_features}. Arrays of their own "
+            "are for Python: ppgen.fit(model, (x, y))"
+        )
+    return data.split_features(inputs)
+
+
+def first_rows(rows: Any, count: int | None = None) -> Any:
+    """The first rows, of each part where there are several."""
+    return tuple(part[:count] for part in rows) if isinstance(rows, tuple) else rows[:count]
+
+
+def num_rows(rows: Any) -> int:
+    """Rows of a split."""
+    return len(rows[0] if isinstance(rows, tuple) else rows)
+
+
+def rows_of(data: Data, split: str | None) -> tuple[str, Any]:
     """Name and rows of a split; without one the test rows, else the validation rows, else the training rows.
 
     Raises:
         UsageError: If the split has no rows.
     """
     if split is None:
-        split = next(name for name in ("test", "valid", "train") if len(data.split(name)))
+        split = next(name for name in ("test", "valid", "train") if num_rows(data.split(name)))
     if split not in SPLITS:
         raise UsageError(f"--split must be one of {', '.join(SPLITS)}, got {split!r}")
-    if not len(data.split(split)):
+    if not num_rows(data.split(split)):
         raise UsageError(f"data set {data.name!r} has no {split} rows")
-    return split, data.split(split)[:]
+    return split, first_rows(data.split(split))
 
 
-def image_shape(num_features: int, data: datasets.Dataset | None = None) -> tuple[int, int] | None:
+def image_shape(num_features: int, data: Data | None = None) -> tuple[int, int] | None:
     """Shape in which a row is drawn: that of the data set, else a square; None if it is neither."""
     if data is not None and data.image_shape is not None and len(data.image_shape) == 2:
         return data.image_shape[0], data.image_shape[1]

@@ -59,6 +59,7 @@ class CheckedRows:
                 f"x must hold at least one row, and all its parts equally many; got {sorted(lengths)} rows."
             )
         self.num_rows = len(tensors[0])
+        pair.check_batch(self.parts)
 
     def __len__(self) -> int:
         return self.num_rows

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ppgen import seeds
+from ppgen.conditional import ConditionalModel
 from ppgen.inference.structure.support import check_support
 from ppgen.training.data.batch_source import BatchSource, chunks
 from ppgen.training.data.last_batch import explaining_lone_rows
@@ -77,7 +78,10 @@ def _explaining_integers(pair: Any, source: BatchSource) -> Iterator[None]:
 
 
 def check_features(pair: Any, source: BatchSource) -> None:
-    """Raise ValueError unless rows have as many features as the model."""
+    """Raise ValueError unless rows have as many features as the model, or are the covariates and data that it takes."""
+    if isinstance(pair, ConditionalModel):
+        pair.check_batch(source.batch("train", torch.arange(1), seeds.generator(0, "first batch")))
+        return
     size, given = getattr(pair, "num_features", None), source.num_features
     if size is not None and given is not None and size != given:
         raise ValueError(

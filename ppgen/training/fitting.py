@@ -13,6 +13,7 @@ from torch import nn
 from ppgen import inference as inferences
 from ppgen import registry
 from ppgen.checks.arguments import check_kind
+from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.switches import check_switches
 from ppgen.inference.schedules import warn_of_unfinished
 from ppgen.pair import Pair, as_pair
@@ -170,6 +171,7 @@ def fit(
         if not callable(callback):
             raise TypeError(f"callbacks must be functions of an Event, got {type(callback).__name__}.")
     pair = as_pair(pair)
+    check_has_likelihood(pair, "Objectives of log-weights")
     inference = inferences.resolve(inference, pair)
     spec = resolve_optimizer(optimizer, lr, lr_schedule, pair.default_training)
     where = environment.resolve_device(processes.local_device(device))
