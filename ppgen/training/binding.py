@@ -1,5 +1,6 @@
 """A pair, its data and an inference put together before the first step."""
 
+import inspect
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from torch import Tensor
 from ppgen import seeds
 from ppgen.conditional import ConditionalModel
 from ppgen.inference.structure.support import check_support
+from ppgen.pair import GenerativeModel
 from ppgen.training.data.batch_source import BatchSource, chunks
 from ppgen.training.data.last_batch import explaining_lone_rows
 from ppgen.training.processes.world import World
@@ -79,6 +81,11 @@ def _explaining_integers(pair: Any, source: BatchSource) -> Iterator[None]:
 
 def check_features(pair: Any, source: BatchSource) -> None:
     """Raise ValueError unless rows have as many features as the model, or are the covariates and data that it takes."""
+    if source.pairs is not None and isinstance(pair, GenerativeModel) and not _takes_two(type(pair)):
+        raise ValueError(
+            f"data are pairs ({source.describe()}), and {type(pair).__name__} is a model of rows alone: give the rows, "
+            "data.rows, or a model of both."
+        )
     if isinstance(pair, ConditionalModel):
         pair.check_batch(source.batch("train", torch.arange(1), seeds.generator(0, "first batch")))
         return
@@ -88,6 +95,16 @@ def check_features(pair: Any, source: BatchSource) -> None:
             f"data must have {size} features, as {type(pair).__name__} does; got {given} ({source.describe()}). "
             f"Build the model for {given} features, or give other data."
         )
+
+
+def _takes_two(model: Any) -> bool:
+    """Whether the programs of a class of models can be called with two parts of a batch."""
+    try:
+        for program in (model.model, model.guide):
+            inspect.signature(program).bind(None, None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def _check_support(pair: Any, source: BatchSource, batch_size: int) -> None:

@@ -185,6 +185,7 @@ class BatchSource:
             "seed": self.dataset.seed,
             "rows": self.num_train,
             **({"options": dict(self.dataset.options)} if self.dataset.options else {}),
+            **({"pairs": dict(self.pairs.options)} if self.pairs is not None else {}),
         }
 
 
