@@ -62,6 +62,7 @@ class _PairMethods(nn.Module):
     default_training: Mapping[str, Any] = {}
     has_likelihood: bool = True  # whether the model states a density of the data, or is implicit and draws them only
     inference_state: dict[str, Tensor] | None = None
+    takes_integers: bool = False  # whether whole numbers stay whole numbers where the model is one of the zoo
     initialised: bool = False  # whether `initialise` was called, or the weights were given
 
     def initialise(self, data: Any) -> None:

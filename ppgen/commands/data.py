@@ -4,13 +4,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ppgen import datasets, registry
 from ppgen.commands.errors import UsageError
 from ppgen.commands.options import Option, options_of
-from ppgen.commands.parser import read_config
+from ppgen.commands.parser import option_of, read_config
 from ppgen.conditional import ConditionalModel
+from ppgen.datasets.integers import KINDS
 
 COMMAND = "command.yaml"
 """File of a run folder with the options that it was made with, as `--config` takes them."""
@@ -19,7 +20,27 @@ Data = datasets.Dataset | datasets.PairedDataset
 """Rows, or pairs (x, y) for a model of y given x."""
 
 _RENAMED = {"name": "data", "root": "data_dir", "seed": "data_seed"}
+OPTIONS = "data_options"
 SPLITS = ("train", "valid", "test")
+
+
+_OWN = [
+    Option(OPTIONS, dict | None, None, "Options of a registered data set that has some, in braces, as '{size: 12}'."),
+    Option(
+        "with_labels",
+        int | Literal["all"] | None,
+        None,
+        "Train on pairs of rows and labels: of all training rows, or of a number of them, as many of each class; the "
+        "others have label -1.",
+    ),
+    Option("labels_seed", int, 0, "Seed of the choice of labels."),
+    Option(
+        "split_features",
+        int | None,
+        None,
+        "Train on pairs of the first features, as many as the number says, and the others.",
+    ),
+]
 
 
 def data_options(*, required: bool) -> list[Option]:
@@ -29,6 +50,7 @@ def data_options(*, required: bool) -> list[Option]:
         required: Whether a data set must be named; otherwise every default is None, for what is recorded elsewhere.
     """
     found = [replace(option, name=_RENAMED.get(option.name, option.name)) for option in options_of(datasets.load)]
+    found += _OWN
     if not required:
         found = [replace(option, type=option.type | None, default=None) for option in found]
     known = ", ".join(registry.names("data set"))
@@ -42,10 +64,11 @@ def data_options(*, required: bool) -> list[Option]:
     return [name, *(each for each in found if each.name != "data")]
 
 
-def load_data(values: Mapping[str, Any]) -> datasets.Dataset:
+def load_data(values: Mapping[str, Any]) -> Data:
     """Data set of the options that `data_options` made.
 
     Raises:
+        UsageError: If two options make pairs, or one is given in the place of another.
         ValueError: If it is not known or not sound.
         FileNotFoundError: If a file is missing.
     """
@@ -54,7 +77,18 @@ def load_data(values: Mapping[str, Any]) -> datasets.Dataset:
     arguments = {renamed.get(name, name): values[name] for name in names if values.get(name) is not None}
     if arguments.get("image_shape"):
         arguments["image_shape"] = tuple(arguments["image_shape"])
-    return datasets.load(**arguments)
+    options = arguments.pop(OPTIONS, {})
+    keep, seed, first = (arguments.pop(name, None) for name in ("with_labels", "labels_seed", "split_features"))
+    if keep is not None and first is not None:
+        raise UsageError("--with-labels and --split-features both make pairs: give one of them")
+    for option in options_of(datasets.load):
+        if option.name in options:
+            flag = option_of(_RENAMED.get(option.name, option.name))
+            raise UsageError(f"--data-options holds options of one data set, and {option.name} is for all: give {flag}")
+    data = datasets.load(**arguments, **options)
+    if first is not None:
+        return data.split_features(first)
+    return data if keep is None else data.with_labels(None if keep == "all" else keep, seed or 0)
 
 
 def data_of_run(run: Any, values: Mapping[str, Any]) -> Data:
@@ -90,13 +124,13 @@ def data_of_run(run: Any, values: Mapping[str, Any]) -> Data:
     return data
 
 
-def for_model(data: datasets.Dataset, model: Any) -> Data:
+def for_model(data: Data, model: Any) -> Data:
     """The data as a model takes them: of y given x each row holds x, and then y.
 
     Raises:
         UsageError: If the rows are not as long as both, or x is no row of numbers.
     """
-    if not isinstance(model, ConditionalModel):
+    if isinstance(data, datasets.PairedDataset) or not isinstance(model, ConditionalModel):
         return data
     name, inputs, outputs = type(model).__name__, model.inputs, model.outputs
     if model.covariate_shape != (inputs,):
@@ -160,4 +194,7 @@ def _recorded(run: Any) -> dict[str, Any]:
         "data": trained["name"],
         "binarize": method if method in ("threshold", "fixed", "dynamic") else None,
         "data_seed": trained["seed"],
+        "integers": method if method in KINDS else None,
+        OPTIONS: trained.get("options"),
+        **trained.get("pairs", {}),
     }

@@ -28,6 +28,12 @@ def bound_options(
     _, *parameters = inspect.signature(loader).parameters.values()  # the first is the folder
     own = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
     names = [each.name for each in own]
+    for each in names:
+        if each in known:
+            raise TypeError(
+                f"The loader of data set {name!r} has an option {each!r}, and load an argument of that name, which "
+                "would hide it: give the option another name."
+            )
     if not any(each.kind is each.VAR_KEYWORD for each in parameters):
         for given in options:
             if given not in names:

@@ -2,9 +2,10 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from ppgen.datasets.binarization import check_binarize
 from ppgen.datasets.build import build
 from ppgen.datasets.dataset import Dataset
 from ppgen.datasets.files import SUFFIXES, source_of_arrays, source_of_file
+from ppgen.datasets.integers import check_integers
 from ppgen.datasets.loader_options import bound_options, refuse_options
 from ppgen.datasets.paired import PairedDataset
 from ppgen.datasets.source import Size, Source
@@ -37,6 +39,7 @@ def load(
     image_shape: tuple[int, ...] | None = None,
     packed: bool = False,
     memory_map: bool | None = None,
+    integers: Literal["tokens", "counts", "levels"] | None = None,
     **options: Any,
 ) -> Dataset:
     """Load a data set by name, from a file, or from an array.
@@ -49,8 +52,8 @@ def load(
     Args:
         name: A registered name (see `available`); the path of a `.npy` or `.npz` file; an array or tensor,
             rows x features or rows x height x width; or a mapping with keys `train` and, if there are any,
-            `valid`, `test`, `train_labels`, `valid_labels`, `test_labels`. An `.npz` file holds one array or
-            these keys.
+            `valid`, `test`, `train_labels`, `valid_labels`, `test_labels`, and with `integers`
+            also `vocabulary`, a list of texts. An `.npz` file holds one array or these keys.
         binarize: None leaves the values as they are; `"threshold"`: 1 where the value is above 0.5;
             `"fixed"`: one draw x = [u < p] with the grey level for p, made from `seed`; `"dynamic"`: drawn
             anew whenever a training batch is made, the rows for evaluation drawn once from `seed` (the same
@@ -66,6 +69,8 @@ def load(
         packed: The array holds eight bits a byte (`numpy.packbits(x, axis=1)`); `num_features` drops padding
             bits.
         memory_map: Whether a file is mapped from disk; None maps files of 256 MiB and more.
+        integers: None makes all values float32. Whole numbers stay so, as int64 and not scaled, as `"tokens"` (places
+            in a vocabulary), `"counts"` or `"levels"` (such as the grey levels of an image).
         **options: Options of a registered data set that has some, which become part of its configuration and checksum.
 
     Raises:
@@ -89,7 +94,8 @@ def load(
         raise ValueError(f"seed must be an int, 0 or more and below 2^63, got {seed!r}.")
     if image_shape is not None and (isinstance(image_shape, str) or not isinstance(image_shape, Iterable)):
         raise TypeError(f"image_shape must hold positive whole numbers, such as (28, 28), got {image_shape!r}.")
-    source, bound = _source(name, root, packed, memory_map, options)
+    check_integers(integers, binarize)
+    source, bound = _source(name, root, packed, memory_map, integers, options)
     return build(
         source,
         options=bound,
@@ -153,7 +159,12 @@ def available() -> dict[str, str]:
 
 
 def _source(
-    name: Any, root: str | PathLike | None, packed: bool, memory_map: bool | None, options: Mapping[str, Any]
+    name: Any,
+    root: str | PathLike | None,
+    packed: bool,
+    memory_map: bool | None,
+    integers: str | None,
+    options: Mapping[str, Any],
 ) -> tuple[Source, dict[str, Any]]:
     """What is to be loaded, and the options with which it was."""
     known = list(inspect.signature(load).parameters)
@@ -162,12 +173,17 @@ def _source(
             raise ValueError("packed and memory_map are for files and arrays of your own, not for registered names.")
         loader = _loader(name)
         bound = bound_options(name, loader, options, known)
-        return loader(root, **bound), bound
+        source = loader(root, **bound)
+        if integers is None:
+            return source, bound
+        if source.integers not in (None, integers):
+            raise ValueError(f"Data set {name!r} holds {source.integers}; integers={integers!r} cannot be asked for.")
+        return replace(source, integers=integers), bound
     refuse_options(options, known)
     if isinstance(name, (str, PathLike)):
-        return source_of_file(Path(name).expanduser(), packed=packed, memory_map=memory_map), {}
+        return source_of_file(Path(name).expanduser(), packed=packed, memory_map=memory_map, integers=integers), {}
     if isinstance(name, Mapping) or is_array(name):
-        return source_of_arrays(name, packed=packed), {}
+        return source_of_arrays(name, packed=packed, integers=integers), {}
     raise TypeError(_WANTED.format("name", type(name).__name__))
 
 

@@ -1,8 +1,8 @@
 """Data sets of pairs: rows with their labels, or some features of a row with the others."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,12 +32,14 @@ class PairedDataset:
         labels: Label of each row by split, int64 (N,), -1 where there is none; None where features are split.
         num_given: Features that come first in a pair; None where rows have labels.
         pairing: The pairs in a few words.
+        options: How they are made: `with_labels` and `labels_seed`, or `split_features`.
     """
 
     rows: "Dataset"
     labels: dict[str, Tensor] | None
     num_given: int | None
     pairing: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def train(self) -> tuple[Any, ...]:
@@ -152,10 +154,11 @@ def with_labels(data: "Dataset", keep: int | None, seed: int) -> PairedDataset:
         for split in SPLITS
     }
     if keep is None:
-        return PairedDataset(data, labels, None, "with labels")
+        return PairedDataset(data, labels, None, "with labels", {"with_labels": "all"})
     kept = _balanced(data, keep, seed).to(train.device)
     labels["train"] = torch.full_like(train, UNLABELLED).index_copy(0, kept, train[kept])
-    return PairedDataset(data, labels, None, f"with labels of {keep} training rows, seed {seed}")
+    told = f"with labels of {keep} training rows, seed {seed}"
+    return PairedDataset(data, labels, None, told, {"with_labels": int(keep), "labels_seed": seed})
 
 
 def split_features(data: "Dataset", k: int) -> PairedDataset:
@@ -167,7 +170,7 @@ def split_features(data: "Dataset", k: int) -> PairedDataset:
             f"k must be from 1 to {data.num_features - 1}, so that both parts of the {data.num_features} features of "
             f"data set {data.name!r} have some; got {k}."
         )
-    return PairedDataset(data, None, int(k), f"features split after {k}")
+    return PairedDataset(data, None, int(k), f"features split after {k}", {"split_features": int(k)})
 
 
 def _balanced(data: "Dataset", keep: int, seed: int) -> Tensor:

@@ -30,7 +30,7 @@ def is_mapped(array: Any) -> bool:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Rows:
-    """One split of an array of any type, possibly mapped from disk, seen as float32 rows x features.
+    """One split of an array of any type, possibly mapped from disk, seen as float32 or int64 rows x features.
 
     Indexing reads only the rows asked for and gives a tensor; nothing else of the array is touched. It stands
     where a tensor of rows stands: `len(rows)`, `rows.shape`, `rows[:128]`, `rows[index]`, `rows.to(device)`.
@@ -44,6 +44,7 @@ class Rows:
         stream: Seed of the split's stream, used by `"fixed"`.
         device: Where the tensors are put.
         columns: First feature that is given, and the one after the last; all without.
+        integers: Whether values stay whole numbers, int64, as stored and not scaled.
 
     Example:
         >>> rows = Rows(np.array([[0, 128], [255, 0]], dtype=np.uint8), np.array([1, 0]), scale=255.0)
@@ -59,8 +60,11 @@ class Rows:
     stream: int = 0
     device: torch.device = torch.device("cpu")
     columns: tuple[int, int] | None = None
+    integers: bool = False
 
-    dtype = torch.float32
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.int64 if self.integers else torch.float32
 
     @property
     def num_features(self) -> int:
@@ -90,7 +94,7 @@ class Rows:
         return (self[position] for position in range(len(self)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self[:].cpu().numpy().astype(dtype or np.float32, copy=False)
+        return self[:].cpu().numpy().astype(dtype or (np.int64 if self.integers else np.float32), copy=False)
 
     def __repr__(self) -> str:
         return f"Rows({len(self)} x {self.num_features}, stored as {self.array.dtype}, read when indexed)"
@@ -115,8 +119,10 @@ class Rows:
         return np.asarray(self.array[self.index[positions]])
 
     def grey(self, stored: np.ndarray) -> np.ndarray:
-        """Stored rows as float32 (B, F), before any binarisation."""
+        """Stored rows as float32 (B, F), before any binarisation; whole numbers as int64."""
         flat = stored.reshape(len(stored), math.prod(stored.shape[1:]))
+        if self.integers:
+            return flat.astype(np.int64)
         if self.num_bits is not None:
             return np.unpackbits(flat, axis=1, count=self.num_bits).astype(np.float32)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and that is checked for

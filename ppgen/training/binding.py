@@ -1,5 +1,9 @@
 """A pair, its data and an inference put together before the first step."""
 
+import inspect
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -8,6 +12,7 @@ from torch import Tensor
 from ppgen import seeds
 from ppgen.conditional import ConditionalModel
 from ppgen.inference.structure.support import check_support
+from ppgen.pair import GenerativeModel
 from ppgen.training.data.batch_source import BatchSource, chunks
 from ppgen.training.data.last_batch import explaining_lone_rows
 from ppgen.training.processes.world import World
@@ -37,12 +42,13 @@ def bind_pair(pair: Any, source: BatchSource, inference: Any, batch_size: int, w
     pair.to(source.device)
     source.take_dtype(pair)
     if source.dataset is not None:
+        pair.takes_integers = type(pair).takes_integers or source.dataset.integers is not None
         pair.look_at(source.dataset)
         if not pair.initialised:
             pair.initialise(source.dataset)
     index = torch.arange(min(batch_size, source.num_train))
     first = source.batch("train", index, seeds.generator(0, "first batch"))
-    with explaining_lone_rows(pair, len(index), batch_size):
+    with explaining_lone_rows(pair, len(index), batch_size), _explaining_integers(pair, source):
         pair.prepare(first)
     source.take_dtype(pair)  # parameters made at the first call decide
     first = source.batch("train", index, seeds.generator(0, "first batch"))
@@ -58,8 +64,28 @@ def bind_pair(pair: Any, source: BatchSource, inference: Any, batch_size: int, w
     return bound, first
 
 
+@contextmanager
+def _explaining_integers(pair: Any, source: BatchSource) -> Iterator[None]:
+    """Context in which a program of real numbers that is given whole ones is told with what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        if source.dataset is None or source.dataset.integers is None or not re.search(r"\b[Ll]ong\b", str(error)):
+            raise
+        raise TypeError(
+            f"{type(pair).__name__} computes with real numbers, and the {source.dataset.integers} of data set "
+            f"{source.dataset.name!r} stay whole numbers (int64). Load the data without integers=, or use a model of "
+            "whole numbers, such as one with an embedding."
+        ) from error
+
+
 def check_features(pair: Any, source: BatchSource) -> None:
     """Raise ValueError unless rows have as many features as the model, or are the covariates and data that it takes."""
+    if source.pairs is not None and isinstance(pair, GenerativeModel) and not _takes_two(type(pair)):
+        raise ValueError(
+            f"data are pairs ({source.describe()}), and {type(pair).__name__} is a model of rows alone: give the rows, "
+            "data.rows, or a model of both."
+        )
     if isinstance(pair, ConditionalModel):
         pair.check_batch(source.batch("train", torch.arange(1), seeds.generator(0, "first batch")))
         return
@@ -69,6 +95,16 @@ def check_features(pair: Any, source: BatchSource) -> None:
             f"data must have {size} features, as {type(pair).__name__} does; got {given} ({source.describe()}). "
             f"Build the model for {given} features, or give other data."
         )
+
+
+def _takes_two(model: Any) -> bool:
+    """Whether the programs of a class of models can be called with two parts of a batch."""
+    try:
+        for program in (model.model, model.guide):
+            inspect.signature(program).bind(None, None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def _check_support(pair: Any, source: BatchSource, batch_size: int) -> None:

@@ -80,11 +80,11 @@ def fit(
     Args:
         pair: A model of `ppgen.models` or a `ppgen.Pair`. At its first fit, `pair.initialise(data)` sets what
             the data tell, such as a decoder's bias.
-        data: A `Dataset`, the name of one, or an array; or a tuple (positional arguments) or a mapping
-            (keyword arguments) of tensors or arrays with one row a datum. A `Pair` gets an array in its own shape, a
-            model of the zoo as a table of features; data frames are tables, and masked entries are NaN. Floating-point
-            data take the type of the pair's first floating-point parameter, here and everywhere: `pair.double()` trains
-            in double precision. All rows of arrays and tensors are for training. Arrays mapped
+        data: A `Dataset` or `PairedDataset`, the name of one, or an array; or a tuple (positional arguments) or a
+            mapping (keyword arguments) of tensors or arrays with one row a datum. A `Pair` gets an array in its own
+            shape, a model of the zoo as a table of features; data frames are tables, and masked entries are NaN.
+            Floating-point data take the type of the pair's first floating-point parameter, here and everywhere:
+            `pair.double()` trains in double precision. All rows of arrays and tensors are for training. Arrays mapped
             from disk (`numpy.load(..., mmap_mode="r")`), alone or in one of these, are never read whole: their
             batches are converted one by one and read ahead of the steps. They give the same run as the same array in
             memory. What fits in a quarter of the free memory of an accelerator is moved there once, as one tensor.

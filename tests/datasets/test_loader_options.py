@@ -84,6 +84,16 @@ def test_an_option_without_a_default_must_be_given() -> None:
         extension._REGISTERED["data set"].pop("sized_rows")
 
 
+def test_an_option_that_load_would_hide_is_refused() -> None:
+    """Catches a seed of the data that is taken for the seed of a binarisation, and never reaches the loader."""
+    ppgen.register("data set", "hidden_rows", lambda root, seed=0: datasets.Source("hidden", {"train": np.eye(20)}))
+    try:
+        with pytest.raises(TypeError, match="has an option 'seed', and load an argument of that name"):
+            datasets.load("hidden_rows", seed=1)
+    finally:
+        extension._REGISTERED["data set"].pop("hidden_rows")
+
+
 def test_data_sets_without_options_are_what_they_were() -> None:
     """Catches a checksum that changes for data sets that have no options."""
     digits = datasets.load("digits")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ppgen import datasets, seeds
-from ppgen.checks.arrays import TorchData, as_tensor, checked_array, is_array, parameter_dtype
+from ppgen.checks.arrays import TorchData, as_tensor, checked_array, is_array, is_label, parameter_dtype
 from ppgen.datasets.dataset import drawn
 from ppgen.datasets.rows import is_mapped
 from ppgen.devices import free_memory, is_accelerator
@@ -56,6 +56,8 @@ class BatchSource:
                 if isinstance(data, Mapping)
                 else tuple(_leaf(value, f"data[{index}]") for index, value in enumerate(data))
             )
+            if not as_given:
+                self.tensors = _like(self.tensors, [_label(leaf) for leaf in _leaves(self.tensors)])
             self.num_train, self.num_valid = _common_rows(self.tensors), 0
         else:
             self.pairs = data if isinstance(data, datasets.PairedDataset) else None
@@ -183,6 +185,7 @@ class BatchSource:
             "seed": self.dataset.seed,
             "rows": self.num_train,
             **({"options": dict(self.dataset.options)} if self.dataset.options else {}),
+            **({"pairs": dict(self.pairs.options)} if self.pairs is not None else {}),
         }
 
 
@@ -240,7 +243,11 @@ def from_example(content: Any) -> Batch:
 
 
 def _fits(dataset: Any, device: torch.device) -> bool:
-    size = 4 * dataset.num_features * (2 * dataset.num_train + len(dataset.valid) + len(dataset.test))
+    size = (
+        dataset.train.dtype.itemsize
+        * dataset.num_features
+        * (2 * dataset.num_train + len(dataset.valid) + len(dataset.test))
+    )
     return size < _room(device)
 
 
@@ -255,6 +262,13 @@ def _leaf(value: Any, name: str) -> Any:
     if isinstance(value, (datasets.Rows, Mapped)) or not (is_array(value) or isinstance(value, TorchData)):
         return value
     return as_tensor(value, name).detach()
+
+
+def _label(leaf: Any) -> Any:
+    """Labels as int64, as an evaluation gives them; anything else as it is."""
+    if not isinstance(leaf, (Tensor, Mapped)) or leaf.dtype == torch.int64 or not is_label(leaf):
+        return leaf
+    return leaf[torch.arange(len(leaf))].long()
 
 
 def _like(batch: Any, leaves: list[Any]) -> Any:

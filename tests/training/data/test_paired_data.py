@@ -133,6 +133,13 @@ def test_every_row_of_pairs_is_checked_though_rows_are_bits() -> None:
         ppgen.fit(classifier(), data, steps=1, **QUIET)
 
 
+def test_a_model_of_rows_alone_refuses_pairs_by_name() -> None:
+    """Catches Python's words on a call with two arguments, raised inside of a model."""
+    labelled = datasets.load("digits", binarize="threshold").with_labels()
+    with pytest.raises(ValueError, match=r"data are pairs .* RBM is a model of rows alone: give the rows, data\.rows"):
+        ppgen.fit(models.RBM(visible=64, hidden=2), labelled, steps=1, **QUIET)
+
+
 def test_inferences_are_compared_on_the_test_pairs() -> None:
     """Catches a comparison that evaluates pairs on their training rows, as it does tuples."""
     halves = datasets.load("digits", binarize="threshold").split_features(32)
