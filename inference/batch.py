@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from ppgen.checks.arrays import TorchData, as_tensor, in_dtype, is_array, parameter_dtype
+from ppgen.conditional import ConditionalModel
 from ppgen.pair import AnyPair, GenerativeModel
 
 
@@ -48,6 +49,8 @@ def check_features(rows: Any, pair: AnyPair, argument: str = "x") -> None:
     Raises:
         ValueError: Names the argument, the shape wanted and the one given.
     """
+    if isinstance(pair, ConditionalModel):
+        pair.check_batch(rows)
     features = getattr(pair, "num_features", None) if isinstance(pair, GenerativeModel) else None
     if features is None or not isinstance(rows, Tensor):
         return

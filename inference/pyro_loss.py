@@ -114,6 +114,12 @@ class Programs:
         self.owner = check_same_pair(model, guide)
         self.plate: str = getattr(_owner(model), "plate", "data")
         self.default_inference: str = getattr(_owner(model), "default_inference", "elbo")
+        self.has_likelihood: bool = getattr(_owner(model), "has_likelihood", True)
+
+    def check_batch(self, batch: Any) -> None:
+        """Raise unless a batch is what the model of the zoo takes whose methods they are."""
+        if isinstance(owner := _owner(self.model), GenerativeModel):
+            owner.check_batch(batch)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from ppgen.version import __version__
 
 if TYPE_CHECKING:
     from ppgen import datasets, diagnostics, distributions, evaluation, inference, models, nn, training
+    from ppgen.conditional import ConditionalModel
     from ppgen.diagnostics import compare_inferences
     from ppgen.pair import GenerativeModel, Pair
     from ppgen.registry import register
@@ -26,6 +27,7 @@ _SUBPACKAGES = (
     "training",
 )
 _OBJECTS = {
+    "ConditionalModel": "ppgen.conditional",
     "GenerativeModel": "ppgen.pair",
     "Pair": "ppgen.pair",
     "Run": "ppgen.training",
@@ -37,6 +39,7 @@ _OBJECTS = {
 }
 
 __all__ = [
+    "ConditionalModel",
     "GenerativeModel",
     "Pair",
     "Run",

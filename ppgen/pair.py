@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ppgen.checks.arrays import holds_other_dtype, in_dtype, parameter_dtype
 from ppgen.checks.dtypes import agreeing_dtypes, mixed_dtypes
+from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.program_errors import explained
 from ppgen.checks.room import CheckedAllocations
 from ppgen.parameters.capture import Capture, CapturedParameters, attribute_name, prepare_modules
@@ -59,7 +60,9 @@ class _PairMethods(nn.Module):
     plate: str = "data"
     default_inference: str = "elbo"
     default_training: Mapping[str, Any] = {}
+    has_likelihood: bool = True  # whether the model states a density of the data, or is implicit and draws them only
     inference_state: dict[str, Tensor] | None = None
+    takes_integers: bool = False  # whether whole numbers stay whole numbers where the model is one of the zoo
     initialised: bool = False  # whether `initialise` was called, or the weights were given
 
     def initialise(self, data: Any) -> None:
@@ -67,6 +70,9 @@ class _PairMethods(nn.Module):
 
     def look_at(self, data: Any) -> None:
         """Note what of a `ppgen.datasets.Dataset` programs must know while they are traced; called by every fit."""
+
+    def check_batch(self, batch: Any) -> None:
+        """Raise unless a batch is what model and guide take; `ppgen.ConditionalModel` says more, others nothing."""
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -91,6 +97,8 @@ class _PairMethods(nn.Module):
                 law does not fit its plates.
             TypeError: If the program uses two floating-point types that do not go together.
         """
+        self.check_batch(batch)
+        check_has_likelihood(self, "Log-weights, and all that is made of them,")
         prepare_modules(self)
         known = parameter_dtype(self)
         try:
@@ -144,6 +152,9 @@ class GenerativeModel(PyroModule, _PairMethods):
     Subclasses mark both methods with `pyro.nn.module.pyro_method` (without it `pyro.infer.SVI` finds no parameter of
     plain child modules) and draw every datum inside `pyro.plate(self.plate, len(x))`. Constructor arguments are
     recorded, so that a checkpoint can build the model again.
+
+    An implicit model, which draws data and states no density of them, says `has_likelihood = False`: its `model`
+    returns the value of a `pyro.deterministic` site, it needs no guide, and what would need a likelihood refuses it.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -243,7 +243,7 @@ def register(kind: str, name: str, cls: Any = None) -> Any:
     Args:
         kind: `"model"`, `"objective"`, `"estimator"`, `"negative phase"`, `"baseline"`, `"schedule"`, `"kernel"` or
             `"unit"`, which are classes; `"algorithm"`, a function that returns an `Inference`; or `"data set"`, a
-            function from a folder to a `ppgen.datasets.Source`.
+            function from a folder, and from options if it has any, to a `ppgen.datasets.Source`.
         name: The name: letters, digits and underscores.
         cls: The class or function. Without it the call is a decorator.
 

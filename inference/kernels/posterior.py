@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.seeding import check_seed
 from ppgen.inference.batch import as_batch
 from ppgen.inference.kernels.hmc import HMC, HMCInfo
@@ -100,6 +101,7 @@ def sample_posterior(
     """
     seed = check_seed(seed)
     pair = as_pair(pair)
+    check_has_likelihood(pair, "Posteriors")
     for name, number, least in (("num_samples", num_samples, 1), ("warmup_steps", warmup_steps, 0)):
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
             raise ValueError(f"{name} must be an integer of at least {least}, got {number!r}.")

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from pyro import poutine
 
+from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.program_errors import OwnSubsampling, explained
 from ppgen.distributions import UndirectedDistribution
 from ppgen.inference.structure.plates import plate_rows
@@ -120,6 +121,8 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
             two have different shapes or one stands in the data plate alone; if a marked one lies outside the data
             plate or under a scale.
     """
+    pair.check_batch(batch)
+    check_has_likelihood(pair, "Log-weights, and all that is made of them,")
     args, kwargs = split_batch(batch)
     watch = OwnSubsampling(pair.plate)
     device = device_of(pair, args, kwargs)

@@ -7,14 +7,14 @@ import torch
 from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
+from ppgen.conditional import ConditionalModel
 from ppgen.models.parts.arguments import positive_size, positive_sizes, sizes_or_zeros
 from ppgen.models.parts.likelihoods import likelihood_conditional
 from ppgen.models.parts.sigmoid_layers import SigmoidLayer
 from ppgen.nn import MLP
-from ppgen.pair import GenerativeModel
 
 
-class StochasticFeedforward(GenerativeModel):
+class StochasticFeedforward(ConditionalModel):
     r"""Feedforward network p(y | x) some of whose hidden units are Bernoulli variables: one x has many y.
 
     .. math:: p(y \mid x) = \sum_{z_1, \dots, z_L} p(y \mid h_L, z_L) \prod_l p(z_l \mid h_{l-1}, z_{l-1}), \quad
@@ -96,7 +96,7 @@ class StochasticFeedforward(GenerativeModel):
             y: Outputs, shape (rows, outputs); None draws them.
         """
         deterministic, stochastic, decoder = self.deterministic, self.stochastic, self.decoder
-        self._check(x, y)
+        self.check_arguments(x, y)
         sites = iter(self.latent_sites)
         given = x
         with pyro.plate(self.plate, len(x)):
@@ -111,18 +111,12 @@ class StochasticFeedforward(GenerativeModel):
     def guide(self, x: Tensor, y: Tensor) -> Tensor:
         """Approximate posterior of the stochastic units given x, (rows, inputs), and y, (rows, outputs)."""
         encoders = self.encoders
-        self._check(x, y)
+        self.check_arguments(x, y)
         given = torch.cat([x, y.to(x)], -1)
         with pyro.plate(self.plate, len(x)):
             for site, encoder in zip(self.latent_sites, encoders, strict=True):
                 given = joined([given, pyro.sample(site, encoder(given))])
         return given
-
-    def _check(self, x: Tensor, y: Tensor | None) -> None:
-        for name, value, size in (("x", x, self.inputs), ("y", y, self.outputs)):
-            if value is not None and (value.dim() < 2 or value.shape[-1] != size):
-                what = "inputs" if name == "x" else "outputs"
-                raise ValueError(f"{name} must have shape (rows, {what}={size}), got {tuple(value.shape)}.")
 
 
 def joined(values: Sequence[Tensor]) -> Tensor:

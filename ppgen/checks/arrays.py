@@ -92,6 +92,16 @@ def parameter_dtype(pair: Any) -> torch.dtype | None:
     return next((each.dtype for each in pair.parameters() if each.is_floating_point()), None)
 
 
+def is_label(part: Any) -> bool:
+    """Whether a part of a batch beside others holds labels: whole numbers (rows,), which models get as int64.
+
+    Example:
+        >>> is_label(torch.tensor([2, 0], dtype=torch.uint8)), is_label(torch.tensor([True, False]))
+        (True, False)
+    """
+    return part.ndim == 1 and not (part.dtype.is_floating_point or part.dtype.is_complex or part.dtype == torch.bool)
+
+
 def in_dtype(batch: Any, dtype: torch.dtype | None) -> Any:
     """The batch with its floating-point tensors in a type; as it is without one."""
     if isinstance(batch, Mapping):

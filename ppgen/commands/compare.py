@@ -9,10 +9,10 @@ from typing import Any
 
 from ppgen import registry
 from ppgen.commands import COMMANDS
-from ppgen.commands.data import data_options, load_data
+from ppgen.commands.data import data_options, for_model, load_data
 from ppgen.commands.errors import INTERRUPTED, TERMINATED, Stopped, UsageError
 from ppgen.commands.folders import folder_of
-from ppgen.commands.models import check_takes_rows, model_arguments, model_options
+from ppgen.commands.models import model_arguments, model_options, takes_inputs
 from ppgen.commands.options import Option, first_line, options_of
 from ppgen.commands.parser import Parser, given, split_positional, without
 from ppgen.devices import is_accelerator
@@ -38,12 +38,12 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(f"name a model: ppgen compare MODEL --data NAME --inferences NAME,NAME; known: {_models()}")
     model, canonical = registry.lookup("model", name), registry.canonical("model", name)
     values = _parser(canonical, model).read(without(rest, "model"))
-    check_takes_rows(canonical, model)
     inferences = [word.strip() for word in values["inferences"].split(",") if word.strip()]
     if not inferences:
         raise UsageError("--inferences must name at least one inference, such as nvil,vimco")
     data = load_data(values)
     factory = partial(model, **model_arguments(model, values, data.num_features))
+    paired = for_model(data, factory()) if takes_inputs(model) else data
     folder = Path("runs") / f"compare-{registry.normalise(canonical)}-{Path(data.name).stem}"
     folder = folder if values["folder"] is None else folder_of(values["folder"])
     run(
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         arguments,
         lambda: compare_inferences(
             factory,
-            data,
+            paired,
             inferences,
             seeds=values["seeds"],
             folder=folder,

@@ -4,18 +4,43 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ppgen import datasets, registry
 from ppgen.commands.errors import UsageError
 from ppgen.commands.options import Option, options_of
-from ppgen.commands.parser import read_config
+from ppgen.commands.parser import option_of, read_config
+from ppgen.conditional import ConditionalModel
+from ppgen.datasets.integers import KINDS
 
 COMMAND = "command.yaml"
 """File of a run folder with the options that it was made with, as `--config` takes them."""
 
+Data = datasets.Dataset | datasets.PairedDataset
+"""Rows, or pairs (x, y) for a model of y given x."""
+
 _RENAMED = {"name": "data", "root": "data_dir", "seed": "data_seed"}
+OPTIONS = "data_options"
 SPLITS = ("train", "valid", "test")
+
+
+_OWN = [
+    Option(OPTIONS, dict | None, None, "Options of a registered data set that has some, in braces, as '{size: 12}'."),
+    Option(
+        "with_labels",
+        int | Literal["all"] | None,
+        None,
+        "Train on pairs of rows and labels: of all training rows, or of a number of them, as many of each class; the "
+        "others have label -1.",
+    ),
+    Option("labels_seed", int, 0, "Seed of the choice of labels."),
+    Option(
+        "split_features",
+        int | None,
+        None,
+        "Train on pairs of the first features, as many as the number says, and the others.",
+    ),
+]
 
 
 def data_options(*, required: bool) -> list[Option]:
@@ -25,6 +50,7 @@ def data_options(*, required: bool) -> list[Option]:
         required: Whether a data set must be named; otherwise every default is None, for what is recorded elsewhere.
     """
     found = [replace(option, name=_RENAMED.get(option.name, option.name)) for option in options_of(datasets.load)]
+    found += _OWN
     if not required:
         found = [replace(option, type=option.type | None, default=None) for option in found]
     known = ", ".join(registry.names("data set"))
@@ -38,10 +64,11 @@ def data_options(*, required: bool) -> list[Option]:
     return [name, *(each for each in found if each.name != "data")]
 
 
-def load_data(values: Mapping[str, Any]) -> datasets.Dataset:
+def load_data(values: Mapping[str, Any]) -> Data:
     """Data set of the options that `data_options` made.
 
     Raises:
+        UsageError: If two options make pairs, or one is given in the place of another.
         ValueError: If it is not known or not sound.
         FileNotFoundError: If a file is missing.
     """
@@ -50,17 +77,28 @@ def load_data(values: Mapping[str, Any]) -> datasets.Dataset:
     arguments = {renamed.get(name, name): values[name] for name in names if values.get(name) is not None}
     if arguments.get("image_shape"):
         arguments["image_shape"] = tuple(arguments["image_shape"])
-    return datasets.load(**arguments)
+    options = arguments.pop(OPTIONS, {})
+    keep, seed, first = (arguments.pop(name, None) for name in ("with_labels", "labels_seed", "split_features"))
+    if keep is not None and first is not None:
+        raise UsageError("--with-labels and --split-features both make pairs: give one of them")
+    for option in options_of(datasets.load):
+        if option.name in options:
+            flag = option_of(_RENAMED.get(option.name, option.name))
+            raise UsageError(f"--data-options holds options of one data set, and {option.name} is for all: give {flag}")
+    data = datasets.load(**arguments, **options)
+    if first is not None:
+        return data.split_features(first)
+    return data if keep is None else data.with_labels(None if keep == "all" else keep, seed or 0)
 
 
-def data_of_run(run: Any, values: Mapping[str, Any]) -> datasets.Dataset:
+def data_of_run(run: Any, values: Mapping[str, Any]) -> Data:
     """Data set that a run was trained on, or the one that the options name instead.
 
     Raises:
         UsageError: If the options name none and the folder does not say where the data are, or they have changed.
     """
     if values.get("data") is not None:
-        return load_data(values)
+        return for_model(load_data(values), run.pair)
     trained = run.config["data"]
     where = {name: value for name, value in _recorded(run).items() if value is not None}
     where |= {name: value for name, value in values.items() if value is not None}
@@ -68,7 +106,7 @@ def data_of_run(run: Any, values: Mapping[str, Any]) -> datasets.Dataset:
         raise UsageError(
             f"{run.folder} was trained on {trained['description']}, and does not say from which file: give --data"
         )
-    data = load_data(where)
+    data = for_model(load_data(where), run.pair)
     if data.checksum != trained["checksum"]:
         raise UsageError(
             f"data set {where['data']!r} is not the one that {run.folder} was trained on: its checksum differs. "
@@ -86,22 +124,55 @@ def data_of_run(run: Any, values: Mapping[str, Any]) -> datasets.Dataset:
     return data
 
 
-def rows_of(data: datasets.Dataset, split: str | None) -> tuple[str, Any]:
+def for_model(data: Data, model: Any) -> Data:
+    """The data as a model takes them: of y given x each row holds x, and then y.
+
+    Raises:
+        UsageError: If the rows are not as long as both, or x is no row of numbers.
+    """
+    if isinstance(data, datasets.PairedDataset) or not isinstance(model, ConditionalModel):
+        return data
+    name, inputs, outputs = type(model).__name__, model.inputs, model.outputs
+    if model.covariate_shape != (inputs,):
+        raise UsageError(
+            f"{name} is a model of y given x, whose x are no features of a row, as --data holds them. Train it from "
+            f"Python: ppgen.fit(models.{name}(...), (x, y))"
+        )
+    if inputs + outputs != data.num_features:
+        raise UsageError(
+            f"{name} is a model of y given x, and a row of --data holds x and then y: --inputs {inputs} and --outputs "
+            f"{outputs} are {inputs + outputs} features, and the data have {data.num_features}. Arrays of their own "
+            "are for Python: ppgen.fit(model, (x, y))"
+        )
+    return data.split_features(inputs)
+
+
+def first_rows(rows: Any, count: int | None = None) -> Any:
+    """The first rows, of each part where there are several."""
+    return tuple(part[:count] for part in rows) if isinstance(rows, tuple) else rows[:count]
+
+
+def num_rows(rows: Any) -> int:
+    """Rows of a split."""
+    return len(rows[0] if isinstance(rows, tuple) else rows)
+
+
+def rows_of(data: Data, split: str | None) -> tuple[str, Any]:
     """Name and rows of a split; without one the test rows, else the validation rows, else the training rows.
 
     Raises:
         UsageError: If the split has no rows.
     """
     if split is None:
-        split = next(name for name in ("test", "valid", "train") if len(data.split(name)))
+        split = next(name for name in ("test", "valid", "train") if num_rows(data.split(name)))
     if split not in SPLITS:
         raise UsageError(f"--split must be one of {', '.join(SPLITS)}, got {split!r}")
-    if not len(data.split(split)):
+    if not num_rows(data.split(split)):
         raise UsageError(f"data set {data.name!r} has no {split} rows")
-    return split, data.split(split)[:]
+    return split, first_rows(data.split(split))
 
 
-def image_shape(num_features: int, data: datasets.Dataset | None = None) -> tuple[int, int] | None:
+def image_shape(num_features: int, data: Data | None = None) -> tuple[int, int] | None:
     """Shape in which a row is drawn: that of the data set, else a square; None if it is neither."""
     if data is not None and data.image_shape is not None and len(data.image_shape) == 2:
         return data.image_shape[0], data.image_shape[1]
@@ -123,4 +194,7 @@ def _recorded(run: Any) -> dict[str, Any]:
         "data": trained["name"],
         "binarize": method if method in ("threshold", "fixed", "dynamic") else None,
         "data_seed": trained["seed"],
+        "integers": method if method in KINDS else None,
+        OPTIONS: trained.get("options"),
+        **trained.get("pairs", {}),
     }

@@ -6,12 +6,11 @@ from typing import Any
 
 from ppgen import evaluation
 from ppgen.commands import COMMANDS
-from ppgen.commands.data import data_of_run, data_options, rows_of
+from ppgen.commands.data import Data, data_of_run, data_options, first_rows, rows_of
 from ppgen.commands.errors import UsageError
 from ppgen.commands.folders import load_run, watched
 from ppgen.commands.options import options_of
 from ppgen.commands.parser import Parser
-from ppgen.datasets import Dataset
 from ppgen.evaluation import Estimate
 from ppgen.evaluation.likelihood.given_partitions import unasked_partition
 from ppgen.evaluation.likelihood.methods import METHODS
@@ -48,7 +47,7 @@ def evaluate(
 
     Args:
         pair: A pair.
-        rows: Data, (rows, features).
+        rows: Data, (rows, features), or a tuple (x, y) for a model of y given x.
         method: As for `ppgen.evaluation.log_likelihood`.
         progress: Whether to show progress bars.
         both_sides: Whether a log Z that is one for all rows, and is not enumerated, is estimated from both sides with
@@ -65,11 +64,11 @@ def evaluate(
     if method not in METHODS:
         raise UsageError(f"--method must be one of {', '.join(METHODS)}, got {method!r}")
     # Annealing down from the data needs no log Z.
-    sites = {} if method == "raise" else undirected_sites(pair, rows[:1])
+    sites = {} if method == "raise" else undirected_sites(pair, first_rows(rows, 1))
     annealing = {name: options[name] for name in _ANNEALING if name in options}
     partitions = {}
     for site, energy in sites.items():
-        x = rows[:] if energy.batch_shape else rows[:1]  # each row may have a log Z of its own
+        x = first_rows(rows, None if energy.batch_shape else 1)  # each row may have a log Z of its own
         how = {"x": x, "progress": progress, **annealing}
         if asked := _method_of_partition(method, energy, both_sides):
             partitions[site] = evaluation.log_partition(pair, site=site, method=asked, **how)
@@ -96,7 +95,7 @@ def show(estimates: Mapping[str, Estimate]) -> None:
         print(f"{name:<{width}}  {estimate}", flush=True)
 
 
-def write(run: Any, data: Dataset, split: str, estimates: Mapping[str, Estimate], check: Any = None) -> Path:
+def write(run: Any, data: Data, split: str, estimates: Mapping[str, Estimate], check: Any = None) -> Path:
     """Write estimates, and a check of the fit, into the folder of their run, with what they were made from."""
     path = Path(run.folder) / EVALUATION
     content = {

@@ -9,13 +9,12 @@ from typing import Any
 from ppgen import registry
 from ppgen.checks.room import check_room
 from ppgen.commands import COMMANDS, folders
-from ppgen.commands.data import COMMAND, data_options, load_data
+from ppgen.commands.data import COMMAND, Data, data_options, for_model, load_data
 from ppgen.commands.errors import INTERRUPTED, TERMINATED, Stopped, UsageError
-from ppgen.commands.models import Parts, build_model, check_takes_rows, model_options
+from ppgen.commands.models import Parts, build_model, model_options
 from ppgen.commands.options import Option, first_line, options_of
 from ppgen.commands.parser import Parser, given, read_config, split_positional, without
 from ppgen.commands.report import report
-from ppgen.datasets import Dataset
 from ppgen.training.fitting import fit
 from ppgen.training.processes.world import is_writer, launcher
 from ppgen.training.run_folder.checkpoint import replacing
@@ -80,11 +79,10 @@ def read(arguments: Sequence[str]) -> Command:
     canonical = registry.canonical("model", name)
     config["model"] = canonical
     values = _parser(canonical, model, parts).read(without(rest, "model"), config)
-    check_takes_rows(canonical, model)
     return Command(model, parts, values)
 
 
-def train(command: Command, line: str, show: Callable[[str], None] = print) -> tuple[Any, Dataset]:
+def train(command: Command, line: str, show: Callable[[str], None] = print) -> tuple[Any, Data]:
     """Train as a command says, in its folder.
 
     Args:
@@ -96,8 +94,9 @@ def train(command: Command, line: str, show: Callable[[str], None] = print) -> t
         Stopped: After Ctrl-C or SIGTERM.
     """
     values, folder = command.values, command.folder
-    data = load_data(values)
-    model = build_model(command.model, values, data.num_features, values["seed"])
+    rows = load_data(values)
+    model = build_model(command.model, values, rows.num_features, values["seed"])
+    data = for_model(rows, model)
     inference = command.parts.build(values, model)
     settings = {option.name: values[option.name] for option in _training_options()}
     if settings["epochs"] is None and settings["steps"] is None:
@@ -144,7 +143,7 @@ class _NothingRefusedError(Exception):
     """The end of a training that was only to be checked."""
 
 
-def _check(command: Command, data: Dataset, inference: Any, settings: Mapping[str, Any]) -> None:
+def _check(command: Command, data: Data, inference: Any, settings: Mapping[str, Any]) -> None:
     """Raise what `fit` refuses, before a run is removed for one that cannot be."""
 
     def at_start(event: Any) -> None:

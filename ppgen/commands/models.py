@@ -10,47 +10,39 @@ from ppgen import registry
 from ppgen.checks.seeding import check_seed
 from ppgen.commands.errors import UsageError
 from ppgen.commands.options import REQUIRED, Option, options_of
+from ppgen.conditional import ConditionalModel
 from ppgen.undisturbed import CPU, forked
 
 FROM_DATA = ("features", "visible", "vocabulary")
 """Constructor arguments that are the number of features of the data unless they are given."""
+
+INPUTS, OUTPUTS = "inputs", "outputs"
+"""Constructor arguments of a model of y given x: the features of each."""
 
 SIZES_FROM_DATA = "sizes"
 """Constructor argument that holds the units of every layer, of which the first are the features of the data."""
 
 
 def takes_inputs(cls: type) -> bool:
-    """Whether a model is one of y given x, so that it needs pairs of them and not a data set of rows.
+    """Whether a model is one of y given x, so that a row of data holds x and then y.
 
     Example:
         >>> from ppgen import models
         >>> takes_inputs(models.VAE), takes_inputs(models.StochasticFeedforward)
         (False, True)
     """
-    parameters = list(inspect.signature(cls.model).parameters.values())[1:]  # type: ignore[attr-defined]
-    return any(each.default is inspect.Parameter.empty for each in parameters)
-
-
-def check_takes_rows(name: str, cls: type) -> None:
-    """Raise if the data of a command line cannot train the model.
-
-    Raises:
-        UsageError: Says what can.
-    """
-    if takes_inputs(cls):
-        raise UsageError(
-            f"{name} is a model of y given x, and --data holds rows of one kind. Train it from Python: "
-            f"ppgen.fit(models.{name}(...), (x, y))"
-        )
+    return issubclass(cls, ConditionalModel)
 
 
 def model_options(cls: type) -> list[Option]:
     """Options for the constructor of a model; its number of observed variables may be left to the data."""
-    return [_from_data(option) for option in options_of(cls)]
+    return [_from_data(option, takes_inputs(cls)) for option in options_of(cls)]
 
 
-def _from_data(option: Option) -> Option:
-    if option.name in FROM_DATA and option.default is REQUIRED:
+def _from_data(option: Option, conditional: bool) -> Option:
+    if conditional and option.name == OUTPUTS and option.default is REQUIRED:
+        default = "the features of the data that are left by the inputs, which come first"
+    elif option.name in FROM_DATA and option.default is REQUIRED:
         default = "as many as the data have"
     elif option.name == SIZES_FROM_DATA:
         default = ",".join(["the features of the data", *map(str, option.default[1:])])
@@ -74,6 +66,8 @@ def model_arguments(cls: type, values: Mapping[str, Any], num_features: int) -> 
             if size is not None and size != num_features:
                 raise UsageError(f"--{name} {size} does not fit the data, which have {num_features} features")
             arguments[name] = num_features
+    if takes_inputs(cls) and arguments.get(OUTPUTS, 0) is None:
+        arguments[OUTPUTS] = _outputs(cls.__name__, arguments.get(INPUTS), num_features)
     if SIZES_FROM_DATA in arguments:
         arguments[SIZES_FROM_DATA] = _sizes(cls, arguments[SIZES_FROM_DATA], num_features)
     return arguments
@@ -89,6 +83,15 @@ def build_model(cls: type, values: Mapping[str, Any], num_features: int, seed: i
     arguments = model_arguments(cls, values, num_features)
     with forked(CPU, seed):
         return cls(**arguments)
+
+
+def _outputs(name: str, inputs: int | None, num_features: int) -> int:
+    if inputs is None or not 0 < inputs < num_features:
+        raise UsageError(
+            f"--inputs must be from 1 to {num_features - 1}: {name} is a model of y given x, and of the {num_features} "
+            f"features of the data the first are x, the others y; got {inputs}"
+        )
+    return num_features - inputs
 
 
 def _sizes(cls: type, sizes: list[int] | None, num_features: int) -> list[int]:

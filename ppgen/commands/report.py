@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ppgen.commands import evaluate
-from ppgen.commands.data import rows_of
+from ppgen.commands.data import Data, first_rows, num_rows, rows_of
 from ppgen.commands.folders import FIGURES, POSTERIOR, watched
-from ppgen.datasets import Dataset
 from ppgen.evaluation import Estimate, PartitionSandwich
 
 BUDGET = 1_000_000  # log-weights: a few seconds for a small model, some minutes for a large one on CPU
@@ -20,7 +19,7 @@ POSTERIOR_VALUES = 4_000_000  # of the data, drawn again: some tens of megabytes
 
 
 def report(
-    run: Any, data: Dataset, *, num_particles: int | None = None, quiet: bool = False, **options: Any
+    run: Any, data: Data, *, num_particles: int | None = None, quiet: bool = False, **options: Any
 ) -> Mapping[str, Estimate]:
     """Evaluate a run, print the estimates, and write them, draws of the posterior and figures into its folder.
 
@@ -33,7 +32,7 @@ def report(
     """
     split, rows = rows_of(data, None)
     if num_particles is None:
-        num_particles = max(FEWEST_PARTICLES, min(MOST_PARTICLES, BUDGET // len(rows)))
+        num_particles = max(FEWEST_PARTICLES, min(MOST_PARTICLES, BUDGET // num_rows(rows)))
     print(f"evaluating the {split} rows of {data.describe()}", flush=True)
     estimates = evaluate.evaluate(
         run.pair, rows, num_particles=num_particles, progress=watched(quiet), both_sides=True, **options
@@ -43,17 +42,17 @@ def report(
     checked = _check(run, data, rows, split, estimates, num_particles, options.get("seed", 0))
     print(checked, flush=True)
     evaluate.write(run, data, split, estimates, checked)
-    write_posterior(run, rows[:POSTERIOR_ROWS], folder / POSTERIOR)
+    write_posterior(run, first_rows(rows, POSTERIOR_ROWS), folder / POSTERIOR)
     pictures = write_figures(run, data, folder / FIGURES)
     print(f"run: {folder}  (config.json, model.safetensors, metrics.csv, {evaluate.EVALUATION})")
-    print(f"draws of the posterior of {len(rows[:POSTERIOR_ROWS])} {split} rows: {folder / POSTERIOR}")
+    print(f"draws of the posterior of {min(num_rows(rows), POSTERIOR_ROWS)} {split} rows: {folder / POSTERIOR}")
     print(f"figures: {', '.join(str(path) for path in pictures)}", flush=True)
     return estimates
 
 
 def _check(
     run: Any,
-    data: Dataset,
+    data: Data,
     rows: Any,
     split: str,
     estimates: Mapping[str, Estimate],
@@ -67,8 +66,8 @@ def _check(
     known = log_z is not None and (log_z.kind == "exact" or isinstance(log_z, PartitionSandwich))
     return diagnostics.check(
         run,
-        rows[:],
-        train=None if split == "train" else data.train[:CHECKED_ROWS],
+        rows,
+        train=None if split == "train" else first_rows(data.train, CHECKED_ROWS),
         log_likelihood=estimates["log-likelihood"],
         partitions=log_z if known else None,  # else from both sides
         num_particles=num_particles,
@@ -82,7 +81,8 @@ def write_posterior(run: Any, rows: Any, path: Path) -> None:
     from ppgen.training.run_folder.checkpoint import replacing
 
     fewest, most = POSTERIOR_SAMPLES
-    num_samples = max(fewest, min(most, POSTERIOR_VALUES // rows.numel()))
+    parts = rows if isinstance(rows, tuple) else (rows,)
+    num_samples = max(fewest, min(most, POSTERIOR_VALUES // sum(part.numel() for part in parts)))
     tree = diagnostics.from_pyro_svi(run.pair, rows, num_samples=num_samples)
     content = io.BytesIO()  # not the file itself: on a full disk HDF5 breaks off the whole process
     tree.to_netcdf(content, engine="h5netcdf")
@@ -90,7 +90,7 @@ def write_posterior(run: Any, rows: Any, path: Path) -> None:
         temporary.write_bytes(content.getvalue())
 
 
-def write_figures(run: Any, data: Dataset, folder: Path) -> list[Path]:
+def write_figures(run: Any, data: Data, folder: Path) -> list[Path]:
     """Draw the figures of a run into `figures/` of its folder; their paths.
 
     Raises:

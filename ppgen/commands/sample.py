@@ -9,11 +9,12 @@ import numpy as np
 
 from ppgen import training
 from ppgen.commands import COMMANDS
-from ppgen.commands.data import data_of_run, image_shape
+from ppgen.commands.data import Data, data_of_run, image_shape
 from ppgen.commands.errors import UsageError
 from ppgen.commands.folders import SAMPLES, check_folder, load_run, watched
 from ppgen.commands.options import Option, options_of
 from ppgen.commands.parser import Parser
+from ppgen.conditional import ConditionalModel
 from ppgen.training.environment import resolve_device
 from ppgen.training.run_folder.checkpoint import replacing
 
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     run = load_run(values["folder"])
     run.pair.to(resolve_device(values["device"]))
     options = {option.name: values[option.name] for option in _options()}
+    if (x := _covariates(run.pair, values["covariates"])) is not None:
+        options["covariates"] = x
     options["progress"] = watched(values["quiet"])
     if path.suffix.lower() == ".png":
         note = _draw(run, _shape(run, values), options, path)
@@ -46,6 +49,28 @@ def main(arguments: Sequence[str]) -> int:
     count, model = values["num_samples"], type(run.pair).__name__
     print(f"{count} samples of {model}{f' ({note})' if note else ''} written to {path}")
     return 0
+
+
+def _covariates(pair: Any, path: str | None) -> np.ndarray | None:
+    """Rows of x that a model of y given x is drawn at.
+
+    Raises:
+        UsageError: If there are none, the model takes none, or the file holds no array.
+    """
+    name = type(pair).__name__
+    if not isinstance(pair, ConditionalModel):
+        if path is not None:
+            raise UsageError(f"--covariates is for a model of y given x, and {name} is none")
+        return None
+    if path is None:
+        raise UsageError(
+            f"{name} is a model of y given x: give the rows of x, each of {pair.inputs} features, as --covariates "
+            "FILE.npy; the samples are y, --num-samples for each row"
+        )
+    try:
+        return np.load(Path(path).expanduser(), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise UsageError(f"--covariates {path}: no array can be read from it ({error})") from error
 
 
 def _draw(run: Any, shape: Sequence[int] | None, options: Mapping[str, Any], path: Path) -> str:
@@ -65,7 +90,10 @@ def _shape(run: Any, values: Mapping[str, Any]) -> Sequence[int] | None:
     Raises:
         UsageError: If the shape given has another number of pixels than the model has variables.
     """
-    features = run.config["model"]["example"]["shape"][-1]
+    if isinstance(run.pair, ConditionalModel):
+        features = run.pair.num_features
+    else:
+        features = run.config["model"]["example"]["shape"][-1]
     given = values["image_shape"]
     if given is not None:
         if len(given) not in (2, 3) or min(given) < 1 or math.prod(given) != features:
@@ -74,11 +102,17 @@ def _shape(run: Any, values: Mapping[str, Any]) -> Sequence[int] | None:
                 f"height,width or height,width,colours whose product is {features}"
             )
         return tuple(given)
+    return image_shape(features, _data(run))
+
+
+def _data(run: Any) -> Data | None:
+    """The data of a run, if they can be found and their images are what is drawn."""
+    if isinstance(run.pair, ConditionalModel):
+        return None
     try:
-        data = data_of_run(run, {})
+        return data_of_run(run, {})
     except (UsageError, ValueError, OSError):
-        data = None
-    return image_shape(features, data)
+        return None
 
 
 def _options() -> list[Option]:
@@ -105,6 +139,12 @@ def _parser() -> Parser:
                 list[int] | None,
                 None,
                 "Shape of a row as an image in a .png, as 28,28; by default the data's.",
+            ),
+            Option(
+                "covariates",
+                str | None,
+                None,
+                "For a model of y given x: .npy file with the rows of x; --num-samples of y are drawn for each.",
             ),
             Option("device", str, "auto", '"auto" is the accelerator that is there, else the CPU.'),
         ],

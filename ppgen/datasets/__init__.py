@@ -6,7 +6,8 @@ its rows.
 
 from ppgen.datasets.dataset import Dataset
 from ppgen.datasets.loading import as_dataset, available, load
+from ppgen.datasets.paired import PairedDataset
 from ppgen.datasets.rows import Rows
 from ppgen.datasets.source import Source
 
-__all__ = ["Dataset", "Rows", "Source", "as_dataset", "available", "load"]
+__all__ = ["Dataset", "PairedDataset", "Rows", "Source", "as_dataset", "available", "load"]

@@ -2,7 +2,9 @@
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +12,8 @@ from torch import Tensor
 
 from ppgen.datasets.binarization import binarized, stream_seed
 from ppgen.datasets.dataset import SPLITS, Dataset
+from ppgen.datasets.integers import check_integers, check_range, check_source
+from ppgen.datasets.loader_options import digested
 from ppgen.datasets.rows import Rows, is_mapped
 from ppgen.datasets.source import Size, Source, divide
 
@@ -17,6 +21,7 @@ from ppgen.datasets.source import Size, Source, divide
 def build(
     source: Source,
     *,
+    options: Mapping[str, Any] | None = None,
     binarize: str | None = None,
     seed: int = 0,
     valid_size: Size = None,
@@ -24,10 +29,12 @@ def build(
     num_features: int | None = None,
     image_shape: tuple[int, ...] | None = None,
 ) -> Dataset:
-    """Data set of a source's rows; the arguments are those of `ppgen.datasets.load`."""
+    """Data set of a source's rows; `options` are those of its loader, the other arguments those of `load`."""
     features = _num_features(source, num_features)
     shape = _image_shape(source, image_shape, features)
     divided = divide(source, valid_size, test_size)
+    vocabulary = check_source(source, features)
+    check_integers(source.integers, binarize)
     method = "fixed" if binarize == "dynamic" else binarize
     rows = {
         split: Rows(
@@ -37,10 +44,11 @@ def build(
             num_bits=features if source.packed else None,
             method=method,
             stream=stream_seed(seed, split),
+            integers=source.integers is not None,
         )
         for split in SPLITS
     }
-    survey = Survey(source.name, binarize)
+    survey = Survey(source, binarize, vocabulary)
     splits: dict[str, Tensor | Rows] = {
         split: survey.read(split, rows[split], _array(source, divided[split][0])) for split in SPLITS
     }
@@ -48,6 +56,9 @@ def build(
     if binarize == "dynamic":
         grey = replace(rows["train"], method=None)
         probabilities = grey if is_mapped(grey.array) else grey[:]
+    survey.digest.update(digested(options or {}))
+    if source.integers is not None:
+        survey.digest.update(repr((source.integers, vocabulary)).encode())
     return Dataset(
         name=source.name,
         train=splits["train"],
@@ -60,6 +71,9 @@ def build(
         binarization=binarize or survey.kind,
         seed=seed if binarize in ("fixed", "dynamic") else None,
         train_probabilities=probabilities,
+        options=dict(options or {}),
+        vocabulary=vocabulary,
+        num_values=survey.num_values,
     )
 
 
@@ -67,12 +81,14 @@ class Survey:
     """One pass over the rows of all splits: checks their values, digests them, adds up the training mean.
 
     Args:
-        name: Name of the data set, for messages.
+        source: The data set.
         binarize: Binarisation asked for; with one, values must be in [0, 1].
+        vocabulary: Words of whole numbers, if there are any.
     """
 
-    def __init__(self, name: str, binarize: str | None) -> None:
-        self.name, self.binarize = name, binarize
+    def __init__(self, source: Source, binarize: str | None, vocabulary: tuple[str, ...] | None) -> None:
+        self.source, self.binarize, self.vocabulary = source, binarize, vocabulary
+        self.name = source.name
         self.digest = hashlib.sha256()
         self.low, self.high, self.bits = math.inf, -math.inf, True
         self.mean = torch.empty(0)
@@ -80,12 +96,21 @@ class Survey:
     @property
     def kind(self) -> str:
         """What the values are, when nothing binarises them."""
+        if self.source.integers is not None:
+            return self.source.integers
         if self.bits:
             return "binary"
         return "grey" if self.low >= 0.0 and self.high <= 1.0 else "real"
 
+    @property
+    def num_values(self) -> int | None:
+        """How many values tokens or levels have: from 0 on, of the vocabulary or of the rows."""
+        if self.source.integers not in ("tokens", "levels"):
+            return None
+        return int(self.high) + 1 if self.vocabulary is None else len(self.vocabulary)
+
     def read(self, split: str, rows: Rows, array: str) -> Tensor | Rows:
-        """The rows as a float32 tensor, or the same `Rows` if they are mapped from disk.
+        """The rows as a float32 or int64 tensor, or the same `Rows` if they are mapped from disk.
 
         Args:
             split: Split that they are of.
@@ -95,14 +120,18 @@ class Survey:
         Raises:
             ValueError: If a value is not finite, or outside [0, 1] although a binarisation is asked for.
         """
-        values = None if is_mapped(rows.array) else torch.empty(rows.shape, dtype=torch.float32)
+        values = None if is_mapped(rows.array) else torch.empty(rows.shape, dtype=rows.dtype)
         total = np.zeros(rows.num_features)
         self.digest.update(f"{split}:{rows.array.dtype.str}:{len(rows)}x{rows.num_features}".encode())
         for positions in rows.chunks():
             stored = rows.stored(positions)
             self.digest.update(np.ascontiguousarray(stored).data)
             grey = rows.grey(stored)
-            self._check(array, rows, grey, positions)
+            if rows.integers:
+                check_range(self.source, split, int(grey.min()), int(grey.max()), self.vocabulary)
+                self.high = max(self.high, int(grey.max()))
+            else:
+                self._check(array, rows, grey, positions)
             bits = binarized(grey, rows.method, rows.stream, positions)
             if split == "train":
                 # Under "dynamic" the mean of what batches are drawn from, not of one draw.

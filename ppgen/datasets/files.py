@@ -35,7 +35,9 @@ _UNREADABLE = (
 )
 
 
-def source_of_file(path: Path, *, packed: bool = False, memory_map: bool | None = None) -> Source:
+def source_of_file(
+    path: Path, *, packed: bool = False, memory_map: bool | None = None, integers: str | None = None
+) -> Source:
     """Rows of a `.npy` file, or of an `.npz` file with one array or the keys `train`, `valid`, `test`.
 
     Labels are taken from the keys `labels` (beside one array) or `train_labels`, `valid_labels`,
@@ -44,6 +46,7 @@ def source_of_file(path: Path, *, packed: bool = False, memory_map: bool | None 
     Args:
         path: File to read.
         packed: Eight bits a byte.
+        integers: What whole numbers are that stay so, see `Source`.
         memory_map: Whether the arrays are mapped from disk; None maps files of 256 MiB and more. Compressed
             members of an `.npz` file cannot be mapped and are read.
 
@@ -71,7 +74,7 @@ def source_of_file(path: Path, *, packed: bool = False, memory_map: bool | None 
             arrays = _members(path, mapped)
     except _UNREADABLE as error:
         raise ValueError(f"{path} cannot be read as a NumPy file of numbers: {error}") from error
-    return source_of_arrays(arrays, name=path.stem, packed=packed)
+    return source_of_arrays(arrays, name=path.stem, packed=packed, integers=integers)
 
 
 def _members(path: Path, mapped: bool) -> dict[str, np.ndarray]:
@@ -140,7 +143,7 @@ def memory() -> float:
     return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
 
 
-def source_of_arrays(data: Any, *, name: str = "array", packed: bool = False) -> Source:
+def source_of_arrays(data: Any, *, name: str = "array", packed: bool = False, integers: str | None = None) -> Source:
     """Source of an array, a tensor, or a mapping with the keys that an `.npz` file may have.
 
     Raises:
@@ -149,6 +152,9 @@ def source_of_arrays(data: Any, *, name: str = "array", packed: bool = False) ->
     """
     members = dict(data) if isinstance(data, Mapping) else {"train": data}
     labels = {key: members.pop(key) for key in [f"{split}_labels" for split in SPLITS] + ["labels"] if key in members}
+    vocabulary = members.pop("vocabulary", None)
+    if vocabulary is not None:
+        vocabulary = _words(vocabulary, name)
     if "train" not in members and len(members) == 1:
         members = {"train": next(iter(members.values()))}
     unknown = [key for key in members if key not in SPLITS]
@@ -156,7 +162,7 @@ def source_of_arrays(data: Any, *, name: str = "array", packed: bool = False) ->
         raise ValueError(
             f"Data set {name!r} has arrays named {', '.join(map(repr, members)) or 'nothing'}; expected one "
             "array, or 'train' with or without 'valid' and 'test' (and 'train_labels', ... for their "
-            "classes)."
+            "classes, and 'vocabulary')."
         )
     if "labels" in labels:
         labels["train_labels"] = labels.pop("labels")
@@ -167,7 +173,18 @@ def source_of_arrays(data: Any, *, name: str = "array", packed: bool = False) ->
         labels={key.removesuffix("_labels"): as_numpy(values, f"{key} of {name!r}") for key, values in labels.items()},
         packed=packed,
         shuffle=True,
+        integers=integers,
+        vocabulary=vocabulary,
     )
+
+
+def _words(vocabulary: Any, name: str) -> list[str]:
+    words = vocabulary.tolist() if isinstance(vocabulary, np.ndarray) and vocabulary.ndim == 1 else vocabulary
+    if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
+        raise TypeError(
+            f"The vocabulary of data set {name!r} must be a list of texts, got {type(vocabulary).__name__}."
+        )
+    return list(words)
 
 
 def as_numpy(data: Any, what: str) -> np.ndarray:

@@ -1,9 +1,11 @@
 """One door to all data: registered names, files, arrays and tensors."""
 
+import inspect
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -15,6 +17,9 @@ from ppgen.datasets.binarization import check_binarize
 from ppgen.datasets.build import build
 from ppgen.datasets.dataset import Dataset
 from ppgen.datasets.files import SUFFIXES, source_of_arrays, source_of_file
+from ppgen.datasets.integers import check_integers
+from ppgen.datasets.loader_options import bound_options, refuse_options
+from ppgen.datasets.paired import PairedDataset
 from ppgen.datasets.source import Size, Source
 
 _WANTED = (
@@ -34,6 +39,8 @@ def load(
     image_shape: tuple[int, ...] | None = None,
     packed: bool = False,
     memory_map: bool | None = None,
+    integers: Literal["tokens", "counts", "levels"] | None = None,
+    **options: Any,
 ) -> Dataset:
     """Load a data set by name, from a file, or from an array.
 
@@ -45,8 +52,8 @@ def load(
     Args:
         name: A registered name (see `available`); the path of a `.npy` or `.npz` file; an array or tensor,
             rows x features or rows x height x width; or a mapping with keys `train` and, if there are any,
-            `valid`, `test`, `train_labels`, `valid_labels`, `test_labels`. An `.npz` file holds one array or
-            these keys.
+            `valid`, `test`, `train_labels`, `valid_labels`, `test_labels`, and with `integers`
+            also `vocabulary`, a list of texts. An `.npz` file holds one array or these keys.
         binarize: None leaves the values as they are; `"threshold"`: 1 where the value is above 0.5;
             `"fixed"`: one draw x = [u < p] with the grey level for p, made from `seed`; `"dynamic"`: drawn
             anew whenever a training batch is made, the rows for evaluation drawn once from `seed` (the same
@@ -62,12 +69,15 @@ def load(
         packed: The array holds eight bits a byte (`numpy.packbits(x, axis=1)`); `num_features` drops padding
             bits.
         memory_map: Whether a file is mapped from disk; None maps files of 256 MiB and more.
+        integers: None makes all values float32. Whole numbers stay so, as int64 and not scaled, as `"tokens"` (places
+            in a vocabulary), `"counts"` or `"levels"` (such as the grey levels of an image).
+        **options: Options of a registered data set that has some, which become part of its configuration and checksum.
 
     Raises:
         ValueError: On an unknown name, a bad option, or data that are empty, not finite, outside [0, 1] with
             a binarisation, of a wrong shape or number of features, or other than their published checksum.
         FileNotFoundError: If a file is missing and cannot be fetched.
-        TypeError: If `name` is nothing that data can be loaded from.
+        TypeError: If `name` is nothing that data can be loaded from, or the data set has no such option.
 
     Example:
         >>> from ppgen import datasets
@@ -84,8 +94,11 @@ def load(
         raise ValueError(f"seed must be an int, 0 or more and below 2^63, got {seed!r}.")
     if image_shape is not None and (isinstance(image_shape, str) or not isinstance(image_shape, Iterable)):
         raise TypeError(f"image_shape must hold positive whole numbers, such as (28, 28), got {image_shape!r}.")
+    check_integers(integers, binarize)
+    source, bound = _source(name, root, packed, memory_map, integers, options)
     return build(
-        _source(name, root, packed, memory_map),
+        source,
+        options=bound,
         binarize=binarize,
         seed=seed,
         valid_size=valid_size,
@@ -120,6 +133,8 @@ def as_dataset(data: Any, *, valid_size: Size = None, test_size: Size = None, **
                 "Give them to ppgen.datasets.load."
             )
         return data
+    if isinstance(data, PairedDataset):
+        raise TypeError(f"Rows of one kind are expected, got pairs ({data.describe()}): give their .rows.")
     if isinstance(data, TorchData):
         checked_array(data, "data")
     if not isinstance(data, (str, PathLike)):
@@ -143,15 +158,32 @@ def available() -> dict[str, str]:
     return {name: text.strip().partition("\n")[0] for name, text in lines.items()}
 
 
-def _source(name: Any, root: str | PathLike | None, packed: bool, memory_map: bool | None) -> Source:
-    if isinstance(name, PathLike) or (isinstance(name, str) and _looks_like_file(name)):
-        return source_of_file(Path(name).expanduser(), packed=packed, memory_map=memory_map)
-    if isinstance(name, str):
+def _source(
+    name: Any,
+    root: str | PathLike | None,
+    packed: bool,
+    memory_map: bool | None,
+    integers: str | None,
+    options: Mapping[str, Any],
+) -> tuple[Source, dict[str, Any]]:
+    """What is to be loaded, and the options with which it was."""
+    known = list(inspect.signature(load).parameters)
+    if isinstance(name, str) and not _looks_like_file(name):
         if packed or memory_map is not None:
             raise ValueError("packed and memory_map are for files and arrays of your own, not for registered names.")
-        return _loader(name)(root)
+        loader = _loader(name)
+        bound = bound_options(name, loader, options, known)
+        source = loader(root, **bound)
+        if integers is None:
+            return source, bound
+        if source.integers not in (None, integers):
+            raise ValueError(f"Data set {name!r} holds {source.integers}; integers={integers!r} cannot be asked for.")
+        return replace(source, integers=integers), bound
+    refuse_options(options, known)
+    if isinstance(name, (str, PathLike)):
+        return source_of_file(Path(name).expanduser(), packed=packed, memory_map=memory_map, integers=integers), {}
     if isinstance(name, Mapping) or is_array(name):
-        return source_of_arrays(name, packed=packed)
+        return source_of_arrays(name, packed=packed, integers=integers), {}
     raise TypeError(_WANTED.format("name", type(name).__name__))
 
 

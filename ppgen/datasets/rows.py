@@ -30,7 +30,7 @@ def is_mapped(array: Any) -> bool:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Rows:
-    """One split of an array of any type, possibly mapped from disk, seen as float32 rows x features.
+    """One split of an array of any type, possibly mapped from disk, seen as float32 or int64 rows x features.
 
     Indexing reads only the rows asked for and gives a tensor; nothing else of the array is touched. It stands
     where a tensor of rows stands: `len(rows)`, `rows.shape`, `rows[:128]`, `rows[index]`, `rows.to(device)`.
@@ -43,6 +43,8 @@ class Rows:
         method: None, `"threshold"` or `"fixed"`: the binarisation of each row.
         stream: Seed of the split's stream, used by `"fixed"`.
         device: Where the tensors are put.
+        columns: First feature that is given, and the one after the last; all without.
+        integers: Whether values stay whole numbers, int64, as stored and not scaled.
 
     Example:
         >>> rows = Rows(np.array([[0, 128], [255, 0]], dtype=np.uint8), np.array([1, 0]), scale=255.0)
@@ -57,11 +59,17 @@ class Rows:
     method: str | None = None
     stream: int = 0
     device: torch.device = torch.device("cpu")
+    columns: tuple[int, int] | None = None
+    integers: bool = False
 
-    dtype = torch.float32
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.int64 if self.integers else torch.float32
 
     @property
     def num_features(self) -> int:
+        if self.columns is not None:
+            return self.columns[1] - self.columns[0]
         if self.num_bits is not None:
             return self.num_bits
         return math.prod(self.array.shape[1:])
@@ -78,13 +86,15 @@ class Rows:
             return self[[int(key)]][0]
         positions = self._positions(key)
         values = binarized(self.grey(self.stored(positions)), self.method, self.stream, positions)
+        if self.columns is not None:  # cut at the end: a fixed draw is one of the whole row
+            values = np.ascontiguousarray(values[:, slice(*self.columns)])
         return torch.from_numpy(values).to(self.device)
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[position] for position in range(len(self)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self[:].cpu().numpy().astype(dtype or np.float32, copy=False)
+        return self[:].cpu().numpy().astype(dtype or (np.int64 if self.integers else np.float32), copy=False)
 
     def __repr__(self) -> str:
         return f"Rows({len(self)} x {self.num_features}, stored as {self.array.dtype}, read when indexed)"
@@ -92,6 +102,11 @@ class Rows:
     def to(self, device: torch.device | str) -> "Rows":
         """Rows that are given as tensors on `device`."""
         return replace(self, device=torch.device(device))
+
+    def features(self, start: int, stop: int) -> "Rows":
+        """The same rows with the features from `start` up to `stop` alone."""
+        first = 0 if self.columns is None else self.columns[0]
+        return replace(self, columns=(first + start, first + stop))
 
     def chunks(self) -> Iterator[np.ndarray]:
         """Positions (B,) of consecutive rows, all rows in turn, a bounded number of values at a time."""
@@ -104,8 +119,10 @@ class Rows:
         return np.asarray(self.array[self.index[positions]])
 
     def grey(self, stored: np.ndarray) -> np.ndarray:
-        """Stored rows as float32 (B, F), before any binarisation."""
+        """Stored rows as float32 (B, F), before any binarisation; whole numbers as int64."""
         flat = stored.reshape(len(stored), math.prod(stored.shape[1:]))
+        if self.integers:
+            return flat.astype(np.int64)
         if self.num_bits is not None:
             return np.unpackbits(flat, axis=1, count=self.num_bits).astype(np.float32)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and that is checked for

@@ -1,6 +1,6 @@
 """What a loader returns: arrays as stored; and their division into training, validation and test rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +19,8 @@ Size = int | float | None
 class Source:
     """Arrays of a data set before they are divided, checked and binarised.
 
-    A loader in the registry is a function `(root) -> Source`.
+    A loader in the registry is a function `(root, **options) -> Source`; its options, with plain values, become those
+    of `ppgen.datasets.load` and of the command line.
 
     Args:
         name: Name of the data set.
@@ -32,6 +33,9 @@ class Source:
         valid_size: Validation rows cut off the training rows if no array holds them and the caller does not
             say.
         test_size: Test rows cut off the training rows if no array holds them and the caller does not say.
+        integers: What whole numbers mean that stay whole numbers: `"tokens"` (places in a vocabulary), `"counts"` or
+            `"levels"`; None for values that are made float32. The scale does not divide them.
+        vocabulary: Tokens or levels by number, or the word that each feature counts.
 
     Raises:
         TypeError: If `arrays` is no mapping with the key `"train"`.
@@ -45,6 +49,8 @@ class Source:
     shuffle: bool = False
     valid_size: int | float = DEFAULT_FRACTION
     test_size: int | float = DEFAULT_FRACTION
+    integers: str | None = None
+    vocabulary: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.arrays, Mapping) or "train" not in self.arrays:

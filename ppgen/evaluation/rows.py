@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ppgen import datasets
-from ppgen.checks.arrays import TorchData, as_tensor, is_array, parameter_dtype
+from ppgen.checks.arrays import TorchData, as_tensor, is_array, is_label, parameter_dtype
 from ppgen.pair import AnyPair, GenerativeModel
 
 
@@ -36,16 +36,19 @@ class CheckedRows:
     def __init__(self, x: Any, pair: AnyPair) -> None:
         self.device, self.pair = pair.device, pair
         self.dtype = parameter_dtype(pair)
-        self.cast_integers = isinstance(pair, GenerativeModel)
+        zoo = isinstance(pair, GenerativeModel)
+        # Whole numbers of a model that was trained on them stay what they were there.
+        self.cast_integers = zoo and not pair.takes_integers
         # As in training: a program of one's own may put a mask over what is missing; its sites tell whether it does.
-        self.may_miss = not self.cast_integers or isinstance(x, (tuple, Mapping))
+        self.may_miss = not zoo or isinstance(x, (tuple, Mapping))
+        self.labels = zoo and isinstance(x, (tuple, Mapping))
         if isinstance(x, Mapping):
             self.parts: Any = {name: self._tensor(part, f"x[{name!r}]") for name, part in x.items()}
         elif isinstance(x, tuple):
             self.parts = tuple(self._tensor(part, f"x[{index}]") for index, part in enumerate(x))
         else:
             self.parts = self._tensor(x, "x")
-            if self.cast_integers and self.parts.dim() != 2:
+            if zoo and self.parts.dim() != 2:
                 raise ValueError(
                     f"x must have shape (rows, features), got {tuple(self.parts.shape)}; one row is x[None]."
                 )
@@ -56,6 +59,7 @@ class CheckedRows:
                 f"x must hold at least one row, and all its parts equally many; got {sorted(lengths)} rows."
             )
         self.num_rows = len(tensors[0])
+        pair.check_batch(self.parts)
 
     def __len__(self) -> int:
         return self.num_rows
@@ -99,7 +103,9 @@ class CheckedRows:
                 part = torch.as_tensor(part)
             except (TypeError, ValueError) as error:
                 raise TypeError(f"{name} must hold numbers: {error}") from error
-        if isinstance(part, datasets.Dataset) or not (is_array(part) or isinstance(part, TorchData)):
+        if isinstance(part, (datasets.Dataset, datasets.PairedDataset)) or not (
+            is_array(part) or isinstance(part, TorchData)
+        ):
             raise TypeError(
                 f"{name} must be a tensor or an array of shape (rows, features), got "
                 f"{type(part).__name__}; of a data "
@@ -108,6 +114,8 @@ class CheckedRows:
         tensor = as_tensor(part, name)
         if tensor.dim() == 0:
             raise ValueError(f"{name} must have shape (rows, features), got a single number.")
+        if self.labels and is_label(tensor):
+            return tensor.long()
         if self.dtype is not None and (tensor.is_floating_point() or self.cast_integers):
             tensor = tensor.to(self.dtype)
         if not (self.may_miss or tensor.isfinite().all()):

@@ -4,6 +4,7 @@ Users hold their own models to them. Each `check_...` returns None, or raises `A
 sentence that says what is wrong.
 """
 
+from ppgen.testing.conditional_models import check_conditional
 from ppgen.testing.examples import boltzmann_machine, conjugate_pair, enumerated
 from ppgen.testing.kernels import check_kernel
 from ppgen.testing.machines import check_coupling, check_machine
@@ -18,6 +19,7 @@ __all__ = [
     "Count",
     "boltzmann_machine",
     "check_close",
+    "check_conditional",
     "check_coupling",
     "check_frequencies",
     "check_gradient",

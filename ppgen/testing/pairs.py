@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
+from ppgen.conditional import ConditionalModel
 from ppgen.inference.structure.layout import DISCRETE, MEAN_FIELD, Layout
 from ppgen.inference.structure.support import check_support
 from ppgen.pair import GenerativeModel, as_pair, split_batch
+from ppgen.testing.conditional_models import check_conditional
 from ppgen.testing.examples import log_weights_at
 from ppgen.testing.statistics import check_close, fail
 from ppgen.undisturbed import forked
@@ -32,7 +34,7 @@ def check_pair(pair: Any, batch: Any, *, num_particles: int = 3) -> None:
     The parameters are found and kept out of Pyro's store; every one of them gets a gradient, which is the
     derivative of the value (with latents that cannot be reparameterised: for draws that are held); the rows of a
     batch do not feel each other; the random state is left alone; a saved state gives the same model again. Sites of
-    unknown log Z must be small enough to enumerate.
+    unknown log Z must be small enough to enumerate. A `ppgen.ConditionalModel` must pass `check_conditional`.
 
     Args:
         pair: A model of the zoo or a `ppgen.Pair`; best in float64, where derivatives are compared most
@@ -55,6 +57,8 @@ def check_pair(pair: Any, batch: Any, *, num_particles: int = 3) -> None:
     if not torch.equal(random_state, torch.get_rng_state()):
         fail("Preparing the pair changed the random state.")
     _check_rows(pair, batch, num_particles)
+    if isinstance(pair, ConditionalModel):
+        check_conditional(pair, batch)
     if {DISCRETE, MEAN_FIELD} & set(layout.latent.values()):
         _check_fixed_draws(pair, batch, max(num_particles, 2), layout)
     else:

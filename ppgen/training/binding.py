@@ -1,12 +1,18 @@
 """A pair, its data and an inference put together before the first step."""
 
+import inspect
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ppgen import seeds
+from ppgen.conditional import ConditionalModel
 from ppgen.inference.structure.support import check_support
+from ppgen.pair import GenerativeModel
 from ppgen.training.data.batch_source import BatchSource, chunks
 from ppgen.training.data.last_batch import explaining_lone_rows
 from ppgen.training.processes.world import World
@@ -36,12 +42,13 @@ def bind_pair(pair: Any, source: BatchSource, inference: Any, batch_size: int, w
     pair.to(source.device)
     source.take_dtype(pair)
     if source.dataset is not None:
+        pair.takes_integers = type(pair).takes_integers or source.dataset.integers is not None
         pair.look_at(source.dataset)
         if not pair.initialised:
             pair.initialise(source.dataset)
     index = torch.arange(min(batch_size, source.num_train))
     first = source.batch("train", index, seeds.generator(0, "first batch"))
-    with explaining_lone_rows(pair, len(index), batch_size):
+    with explaining_lone_rows(pair, len(index), batch_size), _explaining_integers(pair, source):
         pair.prepare(first)
     source.take_dtype(pair)  # parameters made at the first call decide
     first = source.batch("train", index, seeds.generator(0, "first batch"))
@@ -57,8 +64,31 @@ def bind_pair(pair: Any, source: BatchSource, inference: Any, batch_size: int, w
     return bound, first
 
 
+@contextmanager
+def _explaining_integers(pair: Any, source: BatchSource) -> Iterator[None]:
+    """Context in which a program of real numbers that is given whole ones is told with what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        if source.dataset is None or source.dataset.integers is None or not re.search(r"\b[Ll]ong\b", str(error)):
+            raise
+        raise TypeError(
+            f"{type(pair).__name__} computes with real numbers, and the {source.dataset.integers} of data set "
+            f"{source.dataset.name!r} stay whole numbers (int64). Load the data without integers=, or use a model of "
+            "whole numbers, such as one with an embedding."
+        ) from error
+
+
 def check_features(pair: Any, source: BatchSource) -> None:
-    """Raise ValueError unless rows have as many features as the model."""
+    """Raise ValueError unless rows have as many features as the model, or are the covariates and data that it takes."""
+    if source.pairs is not None and isinstance(pair, GenerativeModel) and not _takes_two(type(pair)):
+        raise ValueError(
+            f"data are pairs ({source.describe()}), and {type(pair).__name__} is a model of rows alone: give the rows, "
+            "data.rows, or a model of both."
+        )
+    if isinstance(pair, ConditionalModel):
+        pair.check_batch(source.batch("train", torch.arange(1), seeds.generator(0, "first batch")))
+        return
     size, given = getattr(pair, "num_features", None), source.num_features
     if size is not None and given is not None and size != given:
         raise ValueError(
@@ -67,9 +97,19 @@ def check_features(pair: Any, source: BatchSource) -> None:
         )
 
 
+def _takes_two(model: Any) -> bool:
+    """Whether the programs of a class of models can be called with two parts of a batch."""
+    try:
+        for program in (model.model, model.guide):
+            inspect.signature(program).bind(None, None, None)
+    except TypeError:
+        return False
+    return True
+
+
 def _check_support(pair: Any, source: BatchSource, batch_size: int) -> None:
     """Look at every row, unless the data set is known to be bits and any bits will do: then the first are enough."""
-    known_bits = source.dataset is not None and source.dataset.is_binary
+    known_bits = source.of_bits
     num_test = 0 if source.dataset is None else len(source.dataset.test)
     for split, count in (("train", source.num_train), ("valid", source.num_valid), ("test", num_test)):
         for index in chunks(torch.arange(count), max(batch_size, 1000)):

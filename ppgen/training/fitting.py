@@ -13,6 +13,7 @@ from torch import nn
 from ppgen import inference as inferences
 from ppgen import registry
 from ppgen.checks.arguments import check_kind
+from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.switches import check_switches
 from ppgen.inference.schedules import warn_of_unfinished
 from ppgen.pair import Pair, as_pair
@@ -79,11 +80,11 @@ def fit(
     Args:
         pair: A model of `ppgen.models` or a `ppgen.Pair`. At its first fit, `pair.initialise(data)` sets what
             the data tell, such as a decoder's bias.
-        data: A `Dataset`, the name of one, or an array; or a tuple (positional arguments) or a mapping
-            (keyword arguments) of tensors or arrays with one row a datum. A `Pair` gets an array in its own shape, a
-            model of the zoo as a table of features; data frames are tables, and masked entries are NaN. Floating-point
-            data take the type of the pair's first floating-point parameter, here and everywhere: `pair.double()` trains
-            in double precision. All rows of arrays and tensors are for training. Arrays mapped
+        data: A `Dataset` or `PairedDataset`, the name of one, or an array; or a tuple (positional arguments) or a
+            mapping (keyword arguments) of tensors or arrays with one row a datum. A `Pair` gets an array in its own
+            shape, a model of the zoo as a table of features; data frames are tables, and masked entries are NaN.
+            Floating-point data take the type of the pair's first floating-point parameter, here and everywhere:
+            `pair.double()` trains in double precision. All rows of arrays and tensors are for training. Arrays mapped
             from disk (`numpy.load(..., mmap_mode="r")`), alone or in one of these, are never read whole: their
             batches are converted one by one and read ahead of the steps. They give the same run as the same array in
             memory. What fits in a quarter of the free memory of an accelerator is moved there once, as one tensor.
@@ -170,6 +171,7 @@ def fit(
         if not callable(callback):
             raise TypeError(f"callbacks must be functions of an Event, got {type(callback).__name__}.")
     pair = as_pair(pair)
+    check_has_likelihood(pair, "Objectives of log-weights")
     inference = inferences.resolve(inference, pair)
     spec = resolve_optimizer(optimizer, lr, lr_schedule, pair.default_training)
     where = environment.resolve_device(processes.local_device(device))

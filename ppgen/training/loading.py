@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from ppgen import registry
 from ppgen.checks.arguments import check_path
+from ppgen.datasets.integers import KINDS as INTEGER_KINDS
 from ppgen.pair import as_pair
 from ppgen.training.data.batch_source import from_example
 from ppgen.training.run import Run
@@ -72,6 +73,7 @@ def load(folder: str | Path, pair: Any = None) -> Run:
     _check_finite(pair, path)
     pair.inference_state = checkpoint.section(final, "inference") or None
     pair.initialised = True
+    pair.takes_integers = pair.takes_integers or config["data"].get("binarization") in INTEGER_KINDS
     state = {
         "epoch": header["epoch"],
         "step": header["step"],

@@ -47,6 +47,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("fit SigmoidBeliefNet --data good.npy --sizes 5,3", "--sizes 5,3 6 features first number must be 6"),
         ("fit SigmoidBeliefNet --data good.npy --sizes 6", "latent layer got (6,)"),
         ("fit StochasticFeedforward --data good.npy --inputs 2 --outputs 1", "y given x ppgen.fit (x, y)"),
+        ("fit StochasticFeedforward --data good.npy --inputs 6", "--inputs must be from 1 to 5 y given x got 6"),
+        ("fit StochasticFeedforward --data good.npy", "--inputs is required"),
         (f"{FIT} --data good.npy --lr fast", "--lr expected float 'fast'"),
         (f"{FIT} --data good.npy --compile foo", "--compile expected true, false or auto got 'foo'"),
         (f"{FIT} --data good.npy --resume foo", "--resume expected true, false or auto got 'foo'"),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ppgen import inference
 from ppgen.checks.arguments import check_count, check_kind, check_number
+from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.room import check_room
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
@@ -112,6 +113,7 @@ def simulation_based_calibration(
     check_switches(vectorize_particles=vectorize_particles, progress=progress)
     seed = check_seed(seed)
     run, pair = pair, as_pair(pair)
+    check_has_likelihood(pair, "Posteriors and their calibration")
     _check_refit(refit, posterior)
     count = _check(posterior, num_simulations, num_samples, num_chains, warmup_steps, level, chunk, quantities)
     like = batch_like(run, pair, x, num_simulations)

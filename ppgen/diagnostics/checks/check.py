@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ppgen.checks.arguments import check_kind
+from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.seeding import check_seed
 from ppgen.diagnostics.chains.free_energies import OVERFITTING, free_energies, signed
 from ppgen.diagnostics.checks.independent_features import independent_features, trivial_finding
@@ -83,6 +84,7 @@ def check(
     """
     seed = check_seed(seed)
     given, pair = pair, as_pair(pair)
+    check_has_likelihood(pair, "The findings of a check")
     for name, number, least in (
         ("num_particles", num_particles, 2),
         ("num_samples", num_samples, 2),

@@ -22,8 +22,8 @@ def rows_of(source: BatchSource, test: Any) -> tuple[Any, str]:
         return source.tensors, f"{source.num_train} training rows"
     names = {"test": "test", "valid": "validation", "train": "training"}
     split = next(name for name in names if len(source.dataset.split(name)))
-    rows = source.dataset.split(split)[:]
-    return rows, f"{len(rows)} {names[split]} rows"
+    rows = source.whole(split)
+    return rows, f"{_length(rows)} {names[split]} rows"
 
 
 def _tensor(part: Any) -> torch.Tensor:

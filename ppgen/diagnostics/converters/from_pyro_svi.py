@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ppgen import inference
+from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.converters.collector import CHUNK, Collector, check_counts
@@ -97,6 +98,7 @@ def from_pyro_svi(
     check_switches(vectorize_particles=vectorize_particles)
     seed = check_seed(seed)
     pair = as_pair(pair)
+    check_has_likelihood(pair, "Draws of a guide and their weights")
     names = check_sample_dims(sample_dims)
     check_labels(coords=coords, dims=dims)
     check_counts(num_samples=num_samples, chunk=chunk)

@@ -54,17 +54,18 @@ def samples(
     from ppgen.training import sample
 
     drawn = sample(pair, num_samples, seed=seed, **options)
-    panels = {"draws": _rows(drawn.samples)}
+    rows = drawn.samples.shape[1] if drawn.samples.dim() == 3 else None
+    panels = {"draws": _rows(_by_row(drawn.samples))}
     if drawn.means is not None and bool(torch.isfinite(drawn.means).all()):
-        panels["means of their law given the latents"] = _rows(drawn.means)
-    note = ""
+        panels["means of their law given the latents"] = _rows(_by_row(drawn.means))
+    note = "" if rows is None else f", one line for each of {rows} rows"
     if drawn.rhat is not None:
-        note = f"\nblock Gibbs, {drawn.num_chains} chains, R-hat of their free energies and units {drawn.rhat:.3f}"
+        note += f"\nblock Gibbs, {drawn.num_chains} chains, R-hat of their free energies and units {drawn.rhat:.3f}"
     return _panels(
         panels,
         image_shape,
         f"{num_samples} samples of {type(as_pair(pair)).__name__}{note}",
-        columns=columns_for(num_samples),
+        columns=columns_for(num_samples) if rows is None else num_samples,
         stacked=False,
     )
 
@@ -185,13 +186,19 @@ def write_all(run: Any, dataset: Any, folder: Any) -> list[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     shape = dataset.image_shape
-    split = next(name for name in ("test", "valid", "train") if len(dataset.split(name)))
-    rows = dataset.split(split)[: 2 * COLUMNS * (1 if shape else 2)]
+    paired = isinstance(dataset.train, tuple)  # x and y, of which y is drawn
+    shape = None if paired else shape
+    parts = {name: dataset.split(name) if paired else (dataset.split(name),) for name in ("test", "valid", "train")}
+    split = next(name for name, given in parts.items() if len(given[0]))
+    count = 2 * COLUMNS * (1 if shape else 2)
+    rows = tuple(part[:count] for part in parts[split])
+    drawn = {"covariates": rows[0][:COLUMNS], "num_samples": COLUMNS} if paired else {}
+    num_features = getattr(as_pair(run), "num_features", None) if paired else dataset.num_features
     made = {
         "curve": lambda: curve(run),
-        "samples": lambda: samples(run, shape),
-        "reconstructions": lambda: reconstructions(run, rows, shape),
-        "filters": lambda: filters(run, shape, num_features=dataset.num_features),
+        "samples": lambda: samples(run, shape, **drawn),
+        "reconstructions": lambda: reconstructions(run, rows if paired else rows[0], shape),
+        "filters": lambda: filters(run, shape, num_features=num_features),
     }
     paths = []
     for name, make in made.items():
@@ -307,6 +314,11 @@ def _weights(pair: Any, num_features: int | None) -> tuple[np.ndarray, str]:
         if num_features in (None, module.in_features):
             return _rows(module.weight), "weights of the data to"
     raise ValueError(f"The pair has no linear layer over the {num_features} variables of a datum.")
+
+
+def _by_row(values: Tensor) -> Tensor:
+    """Draws of one row after those of another; others as they are."""
+    return values.transpose(0, 1).flatten(0, 1) if values.dim() == 3 else values
 
 
 def _rows(values: Tensor) -> np.ndarray:

@@ -8,6 +8,7 @@ import torch
 
 from ppgen.distributions import Multinomial
 from ppgen.pair import as_pair
+from ppgen.stacks import HasMachine
 
 ALONE, TOGETHER = ("#1f4e79", "#c8552b"), "#3a7d44"
 
@@ -80,7 +81,7 @@ def experts(pair: Any, words: Sequence[str], units: Sequence[int] = (0, 1), *, k
 def _laws(pair: Any, units: Sequence[int]) -> list[np.ndarray]:
     """Law of a word with the first unit on, the second, and both: three arrays (vocabulary,)."""
     pair = as_pair(pair)
-    energy = pair.machine().base_energy if hasattr(pair, "machine") else None
+    energy = pair.machine().base_energy if isinstance(pair, HasMachine) else None
     if energy is None or not isinstance(energy.units[0], Multinomial) or len(energy.units) != 2:
         raise TypeError(f"experts shows words, of a models.ReplicatedSoftmax; got {type(pair).__name__}.")
     count = energy.units[1].size

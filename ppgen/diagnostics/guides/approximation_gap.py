@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.guides.importance_weights import percent
@@ -179,6 +180,7 @@ def approximation_gap(
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
     pair = as_pair(pair)
+    check_has_likelihood(pair, "Gaps of a guide")
     _check_sites(examine(pair, CheckedRows(x, pair)))
     rows = CheckedRows(x, pair)  # parameters made at the first run decide the dtype
     seeds = np.random.SeedSequence(seed).generate_state(2)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.guides.advice import Latents, latents_of, weights_advice
@@ -172,6 +173,7 @@ def importance_weights(
             f"got {num_particles!r}."
         )
     pair = as_pair(pair)
+    check_has_likelihood(pair, "Importance weights and their k-hat")
     _check_latents(pair, CheckedRows(x, pair))
     estimate = log_likelihood(
         pair,

@@ -11,6 +11,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.room import check_room
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
@@ -135,6 +136,7 @@ def bdmc(
     check_switches(progress=progress)
     seed = check_seed(seed)
     pair = as_pair(pair)
+    check_has_likelihood(pair, "Log-likelihoods")
     num_data = _check(pair, num_data, like, chunk)
     ladder = make_betas(betas)
     kernel = check_annealing(num_chains, start, kernel)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
 from ppgen.devices import is_accelerator
@@ -141,6 +142,7 @@ def log_likelihood(
     check_switches(vectorize_particles=vectorize_particles, progress=progress)
     seed = check_seed(seed)
     pair = as_pair(pair)
+    check_has_likelihood(pair, "Log-likelihoods")
     check_arguments(method, num_particles, chunk, compile)
     rows = CheckedRows(x, pair)
     program = examine(pair, rows, chunk)

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.room import check_room
 from ppgen.evaluation.likelihood.hidden_layers import hidden_states
 from ppgen.evaluation.likelihood.latent_annealing import check_annealing
@@ -45,6 +46,7 @@ def check_likelihood(
         TypeError: If an argument has the wrong type.
     """
     pair = as_pair(pair)
+    check_has_likelihood(pair, "Log-likelihoods")
     check_arguments(method, num_particles, None, "auto")
     check_annealing(num_chains, "prior", None)
     rows = CheckedRows(x, pair)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ppgen import datasets, seeds
-from ppgen.checks.arrays import TorchData, as_tensor, checked_array, is_array, parameter_dtype
+from ppgen.checks.arrays import TorchData, as_tensor, checked_array, is_array, is_label, parameter_dtype
 from ppgen.datasets.dataset import drawn
 from ppgen.datasets.rows import is_mapped
 from ppgen.devices import free_memory, is_accelerator
@@ -26,9 +26,9 @@ class BatchSource:
     memory, or not in that of the device, are read ahead by a `Stream`.
 
     Args:
-        data: What `ppgen.datasets.as_dataset` takes; or a tuple (positional arguments of model and guide) or
-            a mapping (keyword arguments) of tensors or arrays, perhaps mapped from disk, with equal first sizes. All
-            rows of tensors and arrays are for training.
+        data: What `ppgen.datasets.as_dataset` takes; a `PairedDataset`; or a tuple (positional arguments of model and
+            guide) or a mapping (keyword arguments) of tensors or arrays, perhaps mapped from disk, with equal first
+            sizes. All rows of tensors and arrays are for training.
         device: Where batches go.
         as_given: Whether a tensor or array alone keeps its shape and type, as those of a tuple do, instead of
             being made a `Dataset`.
@@ -43,6 +43,7 @@ class BatchSource:
         self.dtype: torch.dtype | None = None
         self.tensors: Any = None
         self.dataset: Any = None
+        self.pairs: datasets.PairedDataset | None = None
         self._stream: Stream | None = None
         if isinstance(data, TorchData):
             checked_array(data, "data")
@@ -55,9 +56,12 @@ class BatchSource:
                 if isinstance(data, Mapping)
                 else tuple(_leaf(value, f"data[{index}]") for index, value in enumerate(data))
             )
+            if not as_given:
+                self.tensors = _like(self.tensors, [_label(leaf) for leaf in _leaves(self.tensors)])
             self.num_train, self.num_valid = _common_rows(self.tensors), 0
         else:
-            self.dataset = datasets.as_dataset(data)
+            self.pairs = data if isinstance(data, datasets.PairedDataset) else None
+            self.dataset = datasets.as_dataset(data if self.pairs is None else self.pairs.rows)
             self.num_train, self.num_valid = self.dataset.num_train, len(self.dataset.valid)
         if is_accelerator(device):
             self._hold()
@@ -75,6 +79,7 @@ class BatchSource:
                 train = "train" if moved.train_probabilities is None else "train_probabilities"
                 kept = {name: held(getattr(moved, name), self.device) for name in (train, "valid")}
                 self.dataset = replace(moved, **kept)
+                self.pairs = self.pairs and self.pairs.over(self.dataset)
         elif sum(map(num_bytes, _leaves(self.tensors))) < _room(self.device):
             self.tensors = _like(self.tensors, [held(leaf, self.device) for leaf in _leaves(self.tensors)])
 
@@ -94,10 +99,9 @@ class BatchSource:
         if self._stream is None or not self._stream.is_at(order, start, size):
             self._stream = Stream(self._train_leaves(), order, start, size, self.device)
         rows = self._stream.take()
-        if self.dataset is None:
-            return _like(self.tensors, [self._place(tensor) for tensor in rows])
-        grey = rows[0].to(self.device, non_blocking=True)
-        return self._place(grey if self.dataset.train_probabilities is None else drawn(grey, generator))
+        if self.dataset is not None and self.dataset.train_probabilities is not None:
+            rows[0] = drawn(rows[0].to(self.device, non_blocking=True), generator)
+        return self._assembled([self._place(tensor) for tensor in rows])
 
     def selection(self, index: Tensor, generator: torch.Generator | None = None) -> LazyBatch | None:
         """Training rows `index`, to be gathered where they are used; None if they are read from elsewhere.
@@ -110,19 +114,36 @@ class BatchSource:
         return LazyBatch(self._train_leaves(), index, grey, generator, self._place, self._assembled)
 
     def _assembled(self, leaves: list[Tensor]) -> Batch:
-        return leaves[0] if self.dataset is not None else _like(self.tensors, leaves)
+        if self.dataset is None:
+            return _like(self.tensors, leaves)
+        return leaves[0] if self.pairs is None else self.pairs.assembled(leaves)
+
+    def _beside(self, split: str) -> list[Tensor]:
+        return [] if self.pairs is None else self.pairs.beside(split)
 
     def _train_leaves(self) -> list[Any]:
         if self.dataset is None:
             return _leaves(self.tensors)
         probabilities = self.dataset.train_probabilities
-        return [self.dataset.train if probabilities is None else probabilities]
+        return [self.dataset.train if probabilities is None else probabilities, *self._beside("train")]
 
     def batch(self, split: str, index: Tensor, generator: torch.Generator | None = None) -> Batch:
         """Rows `index` of a split; dynamic binarisation draws from `generator`."""
         if self.dataset is not None:
-            return self._place(self.dataset.batch(split, index, generator=generator))
+            rows = self.dataset.batch(split, index, generator=generator)
+            return self._assembled([self._place(each) for each in (rows, *(y[index] for y in self._beside(split)))])
         return _like(self.tensors, [self._place(leaf[index]) for leaf in _leaves(self.tensors)])
+
+    def whole(self, split: str) -> Batch:
+        """All rows of a split of a data set, in memory, as they are stored."""
+        if self.pairs is None:
+            return self.dataset.split(split)[:]
+        return tuple(part[:] for part in self.pairs.split(split))
+
+    @property
+    def of_bits(self) -> bool:
+        """Whether all that programs see is known to be bits."""
+        return self.dataset is not None and self.dataset.is_binary and not self._beside("train")
 
     def _place(self, tensor: Tensor) -> Tensor:
         dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
@@ -131,6 +152,8 @@ class BatchSource:
     @property
     def num_features(self) -> int | None:
         """Observed variables of a row; None where the data are not one table."""
+        if self.pairs is not None:
+            return None
         if self.dataset is not None:
             return self.dataset.num_features
         leaves = _leaves(self.tensors)
@@ -139,7 +162,7 @@ class BatchSource:
     def describe(self) -> str:
         """The data in a few words, with the binarisation."""
         if self.dataset is not None:
-            return self.dataset.describe()
+            return (self.pairs or self.dataset).describe()
         if not isinstance(self.tensors, (tuple, Mapping)):
             return f"tensor of shape {tuple(self.tensors.shape)}"
         return f"{len(self.tensors)} tensors of {self.num_train} rows"
@@ -157,10 +180,12 @@ class BatchSource:
         return {
             "description": self.describe(),
             "name": self.dataset.name,
-            "checksum": self.dataset.checksum,
+            "checksum": (self.pairs or self.dataset).checksum,
             "binarization": self.dataset.binarization,
             "seed": self.dataset.seed,
             "rows": self.num_train,
+            **({"options": dict(self.dataset.options)} if self.dataset.options else {}),
+            **({"pairs": dict(self.pairs.options)} if self.pairs is not None else {}),
         }
 
 
@@ -218,7 +243,11 @@ def from_example(content: Any) -> Batch:
 
 
 def _fits(dataset: Any, device: torch.device) -> bool:
-    size = 4 * dataset.num_features * (2 * dataset.num_train + len(dataset.valid) + len(dataset.test))
+    size = (
+        dataset.train.dtype.itemsize
+        * dataset.num_features
+        * (2 * dataset.num_train + len(dataset.valid) + len(dataset.test))
+    )
     return size < _room(device)
 
 
@@ -233,6 +262,13 @@ def _leaf(value: Any, name: str) -> Any:
     if isinstance(value, (datasets.Rows, Mapped)) or not (is_array(value) or isinstance(value, TorchData)):
         return value
     return as_tensor(value, name).detach()
+
+
+def _label(leaf: Any) -> Any:
+    """Labels as int64, as an evaluation gives them; anything else as it is."""
+    if not isinstance(leaf, (Tensor, Mapped)) or leaf.dtype == torch.int64 or not is_label(leaf):
+        return leaf
+    return leaf[torch.arange(len(leaf))].long()
 
 
 def _like(batch: Any, leaves: list[Any]) -> Any:

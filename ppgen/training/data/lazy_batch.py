@@ -16,7 +16,7 @@ class LazyBatch:
     Args:
         leaves: Tensors with one row a datum.
         index: (B,) rows of the batch.
-        grey: Whether the one leaf holds grey levels, of which bits are drawn, x = [u < p].
+        grey: Whether the first leaf holds grey levels, of which bits are drawn, x = [u < p].
         generator: Source of their uniforms.
         place: Last touch of each tensor of the batch: its type and device.
         like: Puts the tensors of the batch together.
@@ -41,7 +41,7 @@ class LazyBatch:
         """The batch, gathered now; bits are drawn from the generator, which moves on."""
         rows = [leaf[self.index.to(leaf.device, non_blocking=True)] for leaf in self.leaves]
         if self.grey:
-            rows = [drawn(rows[0], self.generator)]
+            rows[0] = drawn(rows[0], self.generator)
         return self.like([self.place(each) for each in rows])
 
     def preview(self) -> Any:
@@ -82,5 +82,5 @@ class LazyBatch:
         if self.grey:
             grey = rows[0]
             uniform = uniforms(inputs[-1], 0, grey.shape, grey.dtype)
-            rows = [(uniform < grey).to(grey.dtype)]
+            rows[0] = (uniform < grey).to(grey.dtype)
         return self.like([self.place(each) for each in rows])

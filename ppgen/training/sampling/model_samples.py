@@ -22,13 +22,14 @@ from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.machines.samplers import base_rate_draw, dispersed_draw
 from ppgen.inference.batch import as_batch
 from ppgen.inference.kernels.gibbs_chains import gibbs_chains
-from ppgen.inference.structure.traces import data_frame, replace_law, unconditioned, undirected_law
-from ppgen.inference.structure.traces import sites as sites_of
+from ppgen.inference.structure.traces import replace_law, undirected_law
 from ppgen.pair import as_pair, split_batch
 from ppgen.progress import progress_bar
 from ppgen.rhat import UnitMoments, split_rhat, worst_rhat
 from ppgen.training.data.batch_source import from_example
 from ppgen.training.sampling.completion import as_rows, complete
+from ppgen.training.sampling.given_covariates import as_covariates, check_use, draw_given
+from ppgen.training.sampling.observed_site import drawn_trace, mean_of, observed_site, returned_site
 from ppgen.undisturbed import forked, keeping_modes
 
 _CHAINS = "{site}.chains"  # name of persistent chains in the state that an inference leaves
@@ -39,7 +40,8 @@ class Samples:
     """Draws from a model; stands for the array of them in NumPy.
 
     Args:
-        samples: (num_samples, features), or (num_samples, rows, features) of rows of which a part was given.
+        samples: (num_samples, features), or (num_samples, rows, features) of rows of which a part was given, or their
+            covariates.
         means: Means of the data given what they were drawn from, the same shape; None if their law has no
             mean.
         rhat: Largest split R-hat of the Markov chains that the draws come from, over their free energies and each of
@@ -74,6 +76,7 @@ def sample(
     warmup_steps: int | None = None,
     like: Any = None,
     given: Any = None,
+    covariates: Any = None,
     chunk: int | None = None,
     seed: int = 0,
     compile: bool | Literal["auto"] = "auto",
@@ -92,13 +95,14 @@ def sample(
             `num_samples`.
         sweeps: Gibbs sweeps between two draws of a chain.
         warmup_steps: Sweeps before those; by default 0 for persistent chains, 1000 for new ones.
-        like: For a `Pair` of your own, or a model of y given x: a batch with `num_samples` rows to call
-            the model with. Observed values are drawn in its place, other arguments are used as they are; what
-            `model(x, y=None)` observes only if it is given may be left out or None. Not needed with a run whose batches
-            are observed.
+        like: For a `Pair` of your own: a batch with `num_samples` rows to call the model with. Observed values are
+            drawn in its place, other arguments are used as they are; what `model(x, y=None)` observes only if it is
+            given may be left out or None. Not needed with a run whose batches are observed.
         given: Rows of data of which a part is known, (rows, features), NaN at what is to be simulated: then the draws
             are (num_samples, rows, features), each row from its own law given its part, with the known entries as they
             are. For Boltzmann machines whose visible layer the data are; the chains are new ones.
+        covariates: For a `ppgen.ConditionalModel`: x, (rows, inputs), of which nothing is drawn. The draws of y are
+            (num_samples, rows, outputs), each from p(y | x) of its row, all independent of each other.
         chunk: Gibbs chains moved at once, which bounds the memory: a layer of n units takes some 44 n bytes for each.
             None for all.
         seed: Seed of the draws.
@@ -110,7 +114,8 @@ def sample(
     Raises:
         ValueError: If a number is not positive, more chains are asked for than draws or than the pair has of
             persistent ones, or the model of a bare `Pair` is to be called without `like`; if `given` does not fit the
-            model, has nothing to simulate, or the model is directed.
+            model, has nothing to simulate, or the model is directed; if `covariates` do not fit the model, are given
+            to one that takes none, or are missing.
 
     Example:
         >>> import ppgen
@@ -146,6 +151,7 @@ def sample(
     if given is not None and like is not None:
         raise ValueError("Give either like or given: given holds the rows itself.")
     run, pair = pair, as_pair(pair)
+    check_use(pair, covariates, like, given)
     features = getattr(pair, "num_features", None) or 1
     # Draws and their means; and the free energy of every sweep of the chains.
     check_room("num_samples", num_samples, values=2 * features if isinstance(features, int) else 2)
@@ -170,27 +176,40 @@ def sample(
     chains = _Chains(
         pair.inference_state or {}, num_samples, num_chains, sweeps, warmup_steps, chunk, compile, progress
     )
+    x = None if covariates is None else as_covariates(pair, covariates)
     with forked(pair.device, seed), torch.no_grad(), _evaluating(pair), pair.running(), chains:
-        if like is None and "num_rows" in inspect.signature(pair.model).parameters:
-            site = _returned(poutine.trace(pair.model).get_trace(num_rows=num_samples))
-        else:
-            batch = _batch(run, pair, num_samples, like)
-            with agreeing_dtypes(pair):
-                try:
-                    trace = _drawn(pair, batch)
-                except RuntimeError as error:
-                    if not mixed_dtypes(error):
-                        raise
-                    batch = in_dtype(batch, parameter_dtype(pair))  # of parameters made at this first call
-                    trace = _drawn(pair, batch)
-            site = _observed(trace, pair, *split_batch(batch), given=like is not None)
-    values = [worst_rhat(split_rhat(energies), chains.units[site]) for site, energies in chains.energies.items()]
+        drawn = _draws(run, pair, num_samples, like) if x is None else draw_given(pair, x, num_samples)
     return Samples(
-        samples=site["value"].detach(),
-        means=_mean(site["fn"]),
-        rhat=max(values, key=lambda value: math.inf if math.isnan(value) else value) if values else None,
-        num_chains=chains.num_chains if values else None,
+        samples=drawn[0],
+        means=drawn[1],
+        rhat=max(chains.rhats, key=lambda value: math.inf if math.isnan(value) else value) if chains.rhats else None,
+        num_chains=chains.num_chains if chains.rhats else None,
     )
+
+
+def _draws(run: Any, pair: Any, num_samples: int, like: Any) -> tuple[Tensor, Tensor | None]:
+    """Draws of the data by one run of the model, and their means given what they were drawn from."""
+    site = _site(run, pair, num_samples, like)
+    return site["value"].detach(), mean_of(site["fn"])
+
+
+def _site(run: Any, pair: Any, num_samples: int, like: Any) -> Any:
+    """The site that stands for the data."""
+    if like is None and "num_rows" in inspect.signature(pair.model).parameters:
+        site = returned_site(poutine.trace(pair.model).get_trace(num_rows=num_samples))
+        if site is None:
+            raise ValueError(f"The model of {type(pair).__name__} takes num_rows: it must return the value of a site.")
+        return site
+    batch = _batch(run, pair, num_samples, like)
+    with agreeing_dtypes(pair):
+        try:
+            trace = drawn_trace(pair, batch)
+        except RuntimeError as error:
+            if not mixed_dtypes(error):
+                raise
+            batch = in_dtype(batch, parameter_dtype(pair))  # of parameters made at this first call
+            trace = drawn_trace(pair, batch)
+    return observed_site(trace, pair, *split_batch(batch), given=like is not None)
 
 
 class _Chains(Messenger):
@@ -216,8 +235,7 @@ class _Chains(Messenger):
             warmup_steps,
         )
         self.wanted, self.num_chains = num_chains, 0
-        self.energies: dict[str, Tensor] = {}
-        self.units: dict[str, Tensor] = {}  # R-hat of each
+        self.rhats: list[float] = []  # of each site, worst of its energies and units
 
     def _pyro_sample(self, msg: Any) -> None:
         law = undirected_law(msg["fn"])
@@ -262,7 +280,7 @@ class _SiteSampler:
                 moments=moments,
             )
         if moments is not None:  # chains of different laws are not compared
-            chains.energies[self.site], chains.units[self.site] = energies, moments.rhat()
+            chains.rhats.append(worst_rhat(split_rhat(energies), moments.rhat()))
         even = kept.flatten(0, 1)[:total].reshape(*shape, -1)
         return even, energy.sample_opposite(even, EVEN)
 
@@ -274,11 +292,6 @@ def _check_chains(state: Mapping[str, Tensor], num_chains: int | None) -> None:
                 f"num_chains must be at most {len(value)}, the persistent chains that training left, got {num_chains}. "
                 "Ask for fewer, or set pair.inference_state = None to start new chains."
             )
-
-
-def _drawn(pair: Any, batch: Any) -> poutine.Trace:
-    args, kwargs = split_batch(batch)
-    return poutine.trace(unconditioned(pair.model)).get_trace(*args, **kwargs)
 
 
 def _batch(run: Any, pair: Any, num_samples: int, like: Any) -> Any:
@@ -315,42 +328,6 @@ def _to_device(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, tuple):
         return tuple(_to_device(value, device) for value in batch)
     return batch.to(device) if isinstance(batch, Tensor) else batch
-
-
-def _returned(trace: Any) -> Any:
-    """Site whose value the model returned."""
-    value = trace.nodes["_RETURN"]["value"]
-    return next(site for site in trace.nodes.values() if site["type"] == "sample" and site["value"] is value)
-
-
-def _observed(trace: Any, pair: Any, args: Any, kwargs: Any, *, given: bool) -> Any:
-    """The one site that stands for the data, in their plate if there are others; each argument must be observed.
-
-    Of a model that was given no data, as `model(x, y=None)` may be, it is the site that the guide has not.
-    """
-    stated = sites_of(trace).values()
-    sites = [site for site in stated if site["infer"].get("was_observed")]
-    observations = [site["infer"]["obs"] for site in sites]
-    if not given and any(all(a is not o for o in observations) for a in (*args, *kwargs.values())):
-        raise ValueError("The model takes arguments that it does not observe: give them as like=batch.")
-    if not sites:
-        guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
-        sites = [site for site in stated if site["name"] not in guide and not site["infer"].get("_deterministic")]
-    if not sites:
-        raise ValueError("The model observes nothing, so there are no data to draw.")
-    if len(inside := [site for site in sites if data_frame(site, pair.plate) is not None]) == 1:
-        return inside[0]
-    if len(sites) > 1:
-        names = ", ".join(repr(site["name"]) for site in sites)
-        raise ValueError(f"The model observes several sites ({names}); draw them with pyro.infer.Predictive.")
-    return sites[0]
-
-
-def _mean(law: Any) -> Tensor | None:
-    try:
-        return law.mean.detach()
-    except (NotImplementedError, AttributeError):
-        return None
 
 
 @contextmanager

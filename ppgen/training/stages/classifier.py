@@ -13,6 +13,7 @@ from ppgen.checks.arguments import as_numbers, check_count, check_kind
 from ppgen.checks.seeding import check_seed
 from ppgen.nn import MLP
 from ppgen.pair import Pair, as_pair
+from ppgen.stacks import RecognitionLayers, RecognitionMaps
 from ppgen.training.fitting import fit
 from ppgen.training.run import Run
 from ppgen.undisturbed import CPU, forked
@@ -133,8 +134,8 @@ def finetune_classifier(
     """
     seed = check_seed(seed)
     pair = as_pair(pair)
-    of_maps = hasattr(pair, "recognition_network")
-    if not of_maps and not hasattr(pair, "recognition_layers"):
+    of_maps = isinstance(pair, RecognitionMaps)
+    if not of_maps and not isinstance(pair, RecognitionLayers):
         raise ValueError(
             "finetune_classifier starts from a stack of layers: of feature maps, a models.ConvolutionalRBM or "
             "models.ConvolutionalDBN, or of sigmoid units, a models.RBM, models.DBN or models.DBM; got "

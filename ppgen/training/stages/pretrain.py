@@ -13,6 +13,7 @@ from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
 from ppgen.inference.annealing.annealing import make_betas
 from ppgen.pair import as_pair
+from ppgen.stacks import BoundedStack, GreedyStack, LayerMachine
 from ppgen.training import environment
 from ppgen.training.fitting import fit
 from ppgen.training.processes import world as processes
@@ -112,11 +113,7 @@ def pretrain(
     check_switches(progress=progress)
     seed = check_seed(seed)
     pair = as_pair(pair)
-    if not hasattr(pair, "layer_rbm") or not hasattr(pair, "compose"):
-        raise ValueError(
-            "pretrain trains a stack of layers, a models.DBN, models.ConvolutionalDBN or models.DBM, got "
-            f"{type(pair).__name__}. Use ppgen.fit, which trains any pair."
-        )
+    _check_stack(pair)
     lengths = _lengths(epochs, pair.num_hidden_layers)
     _check(activities, num_particles, num_chains, data)
     make_betas(betas)
@@ -138,6 +135,8 @@ def pretrain(
         own_seed = seeds.derive(seed, "layer", layer)
         with forked(where, own_seed):
             rbm = pair.layer_rbm(layer, rbms[-1] if rbms else None).to(like)
+        if layer < len(lengths):
+            _check_machine(rbm, pair)
         run = fit(
             rbm,
             layers.dataset,
@@ -151,7 +150,7 @@ def pretrain(
         )
         rbms.append(rbm)
         runs.append(run)
-        if hasattr(pair, "stacked"):
+        if isinstance(pair, BoundedStack):
             budget = {"num_particles": num_particles, "num_chains": num_chains, "betas": betas}
             with forked(where, own_seed):
                 part = pair.stacked(rbms)
@@ -174,6 +173,22 @@ def _suited(inference: Any, rbm: Any) -> Any:
     if plain or not getattr(phase, "centred", False):
         return chosen
     return dataclasses.replace(chosen, negative_phase=dataclasses.replace(phase, centred=False))
+
+
+def _check_stack(pair: Any) -> None:
+    if not isinstance(pair, GreedyStack):
+        raise ValueError(
+            "pretrain trains a stack of layers, a models.DBN, models.ConvolutionalDBN or models.DBM, got "
+            f"{type(pair).__name__}. Use ppgen.fit, which trains any pair."
+        )
+
+
+def _check_machine(rbm: Any, pair: Any) -> None:
+    if not isinstance(rbm, LayerMachine):
+        raise TypeError(
+            f"{type(pair).__name__}.layer_rbm must return a machine with the methods machine() and hidden_means(x), "
+            f"from whose activities the next layer learns; got {type(rbm).__name__}."
+        )
 
 
 def _lengths(epochs: Any, num_layers: int) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.room import check_room
 from ppgen.checks.seeding import check_seed
 from ppgen.inference.batch import as_batch
@@ -122,6 +123,7 @@ def refine(
     """
     seed = check_seed(seed)
     pair = as_pair(pair)
+    check_has_likelihood(pair, "Gaps of a guide")
     check_settings(steps, lr, family, num_particles, num_samples)
     x = as_batch(x, pair)
     pair.prepare(x)

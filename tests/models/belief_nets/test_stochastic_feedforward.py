@@ -120,8 +120,16 @@ def test_draws_follow_the_mixture() -> None:
     like = (x.expand(20_000, 2), torch.zeros(20_000, 3).double())
     drawn = ppgen.sample(net, 20_000, like=like)
     testing.check_frequencies(state_index(drawn.samples), law, "outputs")
-    with pytest.raises(ValueError, match="like is needed"):
+    with pytest.raises(ValueError, match=r"covariates are needed .* covariates=x, \(rows, 2\)"):
         ppgen.sample(net, 3)
+    at = torch.cat([x, -x])  # rows of their own laws, drawn together
+    together = ppgen.sample(net, 30_000, covariates=at)
+    assert together.samples.shape == together.means.shape == (30_000, 2, 3) and together.rhat is None
+    for row in range(2):
+        prior, likelihood, _ = densities(net, at[row].expand(8, 2), states)
+        testing.check_frequencies(
+            state_index(together.samples[:, row]), (prior + likelihood).logsumexp(0).exp(), "y of a row"
+        )
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,0 +1,209 @@
+"""Data sets of pairs: rows with their labels, or some features of a row with the others."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppgen.checks.seeding import check_seed
+from ppgen.datasets.binarization import permutation
+
+if TYPE_CHECKING:
+    from ppgen.datasets.dataset import Dataset
+
+SPLITS = ("train", "valid", "test")
+UNLABELLED = -1
+"""Label of a row whose class is not told."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PairedDataset:
+    """A `Dataset` whose `train`, `valid` and `test` are tuples of tensors, which programs take as two arguments.
+
+    `Dataset.with_labels` and `Dataset.split_features` make them. Validation rows, binarisation (under `"dynamic"` bits
+    are drawn anew for each training batch), checksum and configuration are those of a `Dataset`.
+
+    Args:
+        rows: The data set as it was; what models learn about the data before training, they learn from it.
+        labels: Label of each row by split, int64 (N,), -1 where there is none; None where features are split.
+        num_given: Features that come first in a pair; None where rows have labels.
+        pairing: The pairs in a few words.
+        options: How they are made: `with_labels` and `labels_seed`, or `split_features`.
+    """
+
+    rows: "Dataset"
+    labels: dict[str, Tensor] | None
+    num_given: int | None
+    pairing: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def train(self) -> tuple[Any, ...]:
+        return self.split("train")
+
+    @property
+    def valid(self) -> tuple[Any, ...]:
+        return self.split("valid")
+
+    @property
+    def test(self) -> tuple[Any, ...]:
+        return self.split("test")
+
+    @property
+    def name(self) -> str:
+        return self.rows.name
+
+    @property
+    def num_features(self) -> int:
+        """Features of a whole row."""
+        return self.rows.num_features
+
+    @property
+    def num_train(self) -> int:
+        return self.rows.num_train
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        return self.rows.image_shape
+
+    @property
+    def binarization(self) -> str:
+        return self.rows.binarization
+
+    @property
+    def seed(self) -> int | None:
+        return self.rows.seed
+
+    @property
+    def device(self) -> torch.device:
+        return self.rows.device
+
+    @property
+    def checksum(self) -> str:
+        """sha256 of the checksum of the rows and of how they are paired, with the labels."""
+        digest = hashlib.sha256(f"{self.rows.checksum}{self.pairing}".encode())
+        for split in SPLITS if self.labels is not None else ():
+            digest.update(self.beside(split)[0].cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def num_rows(self, split: str) -> int:
+        """Pairs of a split."""
+        return len(self.rows.split(split))
+
+    def split(self, name: str) -> tuple[Any, ...]:
+        """Pairs of the split of that name: tensors, or `Rows` where the file is mapped from disk.
+
+        Raises:
+            ValueError: If `name` is none of `"train"`, `"valid"`, `"test"`.
+        """
+        rows = self.rows.split(name)
+        if isinstance(rows, Tensor):
+            return self.assembled([rows, *self.beside(name)])
+        if self.num_given is None:
+            return (rows, *self.beside(name))
+        return rows.features(0, self.num_given), rows.features(self.num_given, rows.num_features)
+
+    def beside(self, split: str) -> list[Tensor]:
+        """What stands beside the rows of a split, one entry a row: their labels, or nothing."""
+        return [] if self.labels is None else [self.labels[split]]
+
+    def assembled(self, leaves: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Pairs of whole rows, (B, F), and of what stands beside them."""
+        if self.num_given is None:
+            return tuple(leaves)
+        given, rest = leaves[0].split([self.num_given, leaves[0].shape[1] - self.num_given], dim=1)
+        return given.contiguous(), rest.contiguous()
+
+    def batch(self, split: str, index: Any, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
+        """Pairs of a split as tensors; arguments and draws are those of `Dataset.batch`."""
+        return self.assembled([self.rows.batch(split, index, generator), *(each[index] for each in self.beside(split))])
+
+    def to(self, device: torch.device | str) -> "PairedDataset":
+        """Pairs with their tensors on `device`."""
+        return self.over(self.rows.to(device))
+
+    def over(self, rows: "Dataset") -> "PairedDataset":
+        """The same pairs over the same rows, which lie elsewhere."""
+        labels = self.labels and {split: values.to(rows.device) for split, values in self.labels.items()}
+        return replace(self, rows=rows, labels=labels)
+
+    def describe(self) -> str:
+        """Name, binarisation and pairing, as they stand beside a reported value."""
+        return f"{self.rows.describe()}, {self.pairing}"
+
+    def __repr__(self) -> str:
+        return f"Paired{self.rows!r}".removesuffix(")") + f"; {self.pairing})"
+
+
+def with_labels(data: "Dataset", keep: int | None, seed: int) -> PairedDataset:
+    """Rows and their labels; see `Dataset.with_labels`."""
+    seed = check_seed(seed)
+    if data.labels is None or "train" not in data.labels:
+        others = " (only " + ", ".join(data.labels) + " rows have)" if data.labels else ""
+        raise ValueError(
+            f"with_labels needs labels, and the training rows of data set {data.name!r} have none{others}. Give them "
+            "beside the rows: datasets.load({'train': rows, 'train_labels': labels})."
+        )
+    train = data.labels["train"]
+    labels = {
+        split: data.labels.get(split, torch.full((len(data.split(split)),), UNLABELLED, device=train.device))
+        for split in SPLITS
+    }
+    if keep is None:
+        return PairedDataset(data, labels, None, "with labels", {"with_labels": "all"})
+    kept = _balanced(data, keep, seed).to(train.device)
+    labels["train"] = torch.full_like(train, UNLABELLED).index_copy(0, kept, train[kept])
+    told = f"with labels of {keep} training rows, seed {seed}"
+    return PairedDataset(data, labels, None, told, {"with_labels": int(keep), "labels_seed": seed})
+
+
+def split_features(data: "Dataset", k: int) -> PairedDataset:
+    """The first features and the others; see `Dataset.split_features`."""
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
+        raise TypeError(f"k must be a whole number of features, got {k!r}.")
+    if not 0 < k < data.num_features:
+        raise ValueError(
+            f"k must be from 1 to {data.num_features - 1}, so that both parts of the {data.num_features} features of "
+            f"data set {data.name!r} have some; got {k}."
+        )
+    return PairedDataset(data, None, int(k), f"features split after {k}", {"split_features": int(k)})
+
+
+def _balanced(data: "Dataset", keep: int, seed: int) -> Tensor:
+    """Positions of training rows of which as many as possible are of each class, sorted.
+
+    Each class gives its first row in a random order, then each its second, and so on: a larger `keep` keeps the same
+    rows, and more.
+    """
+    labels = data.labels or {}
+    train = labels["train"].cpu().numpy()
+    classes, index = np.unique(train, return_inverse=True)
+    if isinstance(keep, bool) or not isinstance(keep, (int, np.integer)):
+        raise TypeError(f"keep must be a whole number of training rows, or None for all; got {keep!r}.")
+    if keep > len(train):
+        raise ValueError(f"keep={keep} is more than the {len(train)} training rows of data set {data.name!r}.")
+    if keep < len(classes):
+        raise ValueError(
+            f"keep={keep} leaves classes without a row: data set {data.name!r} has {len(classes)}. Give keep="
+            f"{len(classes)} or more, or None for all labels."
+        )
+    for split, values in labels.items():
+        absent = np.setdiff1d(values.cpu().numpy(), classes)
+        if len(absent):
+            raise ValueError(
+                f"Labels cannot be balanced: class {absent[0]} of the {split} labels of data set {data.name!r} has no "
+                "training row. Leave its rows out, or give keep=None."
+            )
+    shuffled = permutation(len(train), seed)
+    of_class = index[shuffled]
+    order = np.argsort(of_class, kind="stable")
+    counts = np.bincount(of_class)
+    rank = np.empty(len(train), dtype=np.int64)
+    rank[order] = np.arange(len(train)) - np.repeat(np.cumsum(counts) - counts, counts)
+    turn = np.argsort(permutation(len(classes), seed))  # which class comes first where keep is no multiple
+    chosen = shuffled[np.lexsort((turn[of_class], rank))[:keep]]
+    return torch.from_numpy(np.sort(chosen))
