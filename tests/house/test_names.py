@@ -1,0 +1,67 @@
+"""What `make names` writes is what stands there, and a new name needs one line."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from layout import ROOT
+
+
+def names(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The command on a checkout."""
+    command = [sys.executable, "-m", "scripts.names", "--root", str(root), *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The files of the library and its pages once more, without links."""
+    for folder in ("ppgen", "models", "inference", "docs"):
+        ignored = shutil.ignore_patterns("__pycache__", "_build", "images", "tutorials", "results")
+        shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=ignored)
+    return tmp_path
+
+
+def test_what_follows_from_the_names_is_written() -> None:
+    """Catches a registered name that its package does not hand on, and a page that was not written again."""
+    done = names(ROOT, "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def register(root: Path, after: str, line: str) -> None:
+    path = root / "ppgen" / "registry.py"
+    text = path.read_text(encoding="utf-8")
+    assert text.count(after) == 1
+    path.write_text(text.replace(after, f"{after}\n    {line}"), encoding="utf-8")
+
+
+def test_a_line_in_the_registry_is_enough(checkout: Path) -> None:
+    """Catches a face that a new kernel must be written into by hand, or that loses what was added by hand."""
+    module = "inference/kernels/still.py"
+    (checkout / module).write_text(
+        '"""A kernel that stays."""\n\n\nclass StillState:\n    """What it needs."""\n\n\n'
+        'class Still:\n    """Stays where it is."""\n\n\nclass Other:\n    """Nobody\'s business."""\n'
+    )
+    before = (checkout / "inference" / "__init__.py").read_text(encoding="utf-8")
+    register(
+        checkout, '    "HMC": "ppgen.inference.kernels.hmc:HMC",', '"Still": "ppgen.inference.kernels.still:Still",'
+    )
+    assert names(checkout, "--check").returncode == 1
+    assert (checkout / "inference" / "__init__.py").read_text(encoding="utf-8") == before
+    assert names(checkout).returncode == 0
+    after = (checkout / "inference" / "__init__.py").read_text(encoding="utf-8").splitlines()
+    added = [line for line in after if line not in before.splitlines()]
+    assert added == ["from ppgen.inference.kernels.still import Still, StillState", '    "Still",', '    "StillState",']
+    assert len(after) == len(before.splitlines()) + 3
+    assert names(checkout, "--check").returncode == 0
+
+
+def test_a_line_that_points_nowhere_is_told(checkout: Path) -> None:
+    """Catches a face that imports what is not there."""
+    register(
+        checkout, '    "HMC": "ppgen.inference.kernels.hmc:HMC",', '"Still": "ppgen.inference.kernels.still:Still",'
+    )
+    done = names(checkout)
+    assert done.returncode != 0 and "'ppgen.inference.kernels.still:Still' of the kernel 'Still'" in done.stderr
