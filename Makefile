@@ -10,7 +10,7 @@ PEERS_PYTHON ?= $(PEERS)/bin/python
 QUICK ?=
 # Tests in which the versions of other libraries matter most, for `make newest` and `make warnings`.
 FOREIGN ?= ppgen/diagnostics ppgen/datasets tests/diagnostics/figures/test_figures.py tests/diagnostics/figures/test_completions.py tests/diagnostics/converters/test_arviz.py \
-    tests/diagnostics/converters/test_diagnostics.py tests/diagnostics/converters/test_diagnostics_mcmc.py tests/diagnostics/comparison/test_compare.py tests/contract/test_contract.py tests/commands/test_cli.py
+    tests/diagnostics/converters/test_diagnostics.py tests/diagnostics/converters/test_diagnostics_mcmc.py tests/diagnostics/comparison/test_compare.py tests/contract tests/commands/test_cli.py
 
 .PHONY: help install demo test newest warnings fuzz names lint docs bench results lock clean
 
