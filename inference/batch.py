@@ -51,7 +51,8 @@ def check_features(rows: Any, pair: AnyPair, argument: str = "x") -> None:
     features = getattr(pair, "num_features", None) if isinstance(pair, GenerativeModel) else None
     if features is not None and isinstance(rows, Tensor) and (rows.dim() != 2 or rows.shape[1] != features):
         raise ValueError(
-            f"{argument} must have shape (rows, {features}), as {type(pair).__name__} takes; got {tuple(rows.shape)}."
+            f"{argument} must have shape (rows, {features}), as {type(pair).__name__} takes; got {tuple(rows.shape)}. One row is "
+            f"{argument}[None]."
         )
 
 

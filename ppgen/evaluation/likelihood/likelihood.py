@@ -266,7 +266,7 @@ def log_likelihood(
     elif chosen in ("elbo", "bound"):
         how = f"ELBO (K={num_particles})" if chosen == "elbo" else "mean field"
         estimate = _sampled(found, num_particles if chosen == "elbo" else 1, how, "")
-        estimate = replace(estimate, ess=None, num_draws=None)  # nothing is weighted
+        estimate = replace(estimate, ess=None, num_draws=None, bias=None)  # a mean, of which nothing is weighted
     else:
         estimate = _exact(found)
     estimate = _with_partitions(estimate, partitions)
