@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from scripts.names import faces
+from scripts.names import bibliography, faces
 
-WRITERS = (faces.written,)
+WRITERS = (faces.written, bibliography.written)
 
 
 def main() -> int:

@@ -65,3 +65,23 @@ def test_a_line_that_points_nowhere_is_told(checkout: Path) -> None:
     )
     done = names(checkout)
     assert done.returncode != 0 and "'ppgen.inference.kernels.still:Still' of the kernel 'Still'" in done.stderr
+
+
+def test_a_paper_is_known_by_its_citation(checkout: Path) -> None:
+    """Catches a bibliography that a new object must be written into, and a reference that cannot be read."""
+    path = checkout / "inference" / "objectives" / "iwelbo.py"
+    text = path.read_text(encoding="utf-8")
+    old = "        | https://arxiv.org/abs/1509.00519\n"
+    assert text.count(old) == 1
+    for line in ("A Paper that Nobody Wrote (Doe and Roe, 2031), https://arxiv.org/abs/3101.00001", "No Year (Doe)"):
+        path.write_text(text.replace(old, f"{old}        | {line}\n"), encoding="utf-8")
+        assert names(checkout).returncode == 0
+        page = (checkout / "docs" / "bibliography.md").read_text(encoding="utf-8")
+        row = (
+            "| Doe and Roe (2031). *A Paper that Nobody Wrote.* "
+            "[arXiv:3101.00001](https://arxiv.org/abs/3101.00001) | {py:obj}`ppgen.inference.IWELBO` |"
+        )
+        assert (row in page) == (line != "No Year (Doe)") == ("Further papers" in page)
+    path.write_text(text.replace(old, f"{old}        Doe (2031), a paper in another form.\n"), encoding="utf-8")
+    done = names(checkout)
+    assert done.returncode != 0 and "References of ppgen.inference.objectives.iwelbo.IWELBO must read" in done.stderr
