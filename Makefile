@@ -46,7 +46,7 @@ warnings: $(STAMP)  ## what other libraries say will go: deprecations that the s
 fuzz: $(STAMP)  ## the long corpora of random calls, programs, command lines, folders and kills, counted in a table
 	PYTHONPATH=tests $(BIN)/python -m fuzz
 
-names: $(STAMP)  ## what follows from the names of the library: public imports of its packages
+names: $(STAMP)  ## what follows from the names of the library: public imports, bibliography, API pages
 	$(BIN)/python -m scripts.names
 
 lint: $(STAMP)  ## style, format and types

@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from scripts.names import bibliography, faces
+from scripts.names import api, bibliography, faces
 
-WRITERS = (faces.written, bibliography.written)
+WRITERS = (faces.written, bibliography.written, api.written)
 
 
 def main() -> int:

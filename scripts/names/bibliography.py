@@ -11,7 +11,8 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from scripts.names.sources import LINKED, file_of, parsed, tables
+from scripts.names.faces import KINDS
+from scripts.names.sources import LINKED, definitions, file_of, named, parsed, tables
 
 FURTHER = "Further papers"
 PAGE, PAPERS = Path("docs/bibliography.md"), Path("docs/papers.json")
@@ -121,14 +122,20 @@ def cited(root: Path) -> dict[str, str]:
     for package, folder in (("ppgen", "ppgen"), *LINKED.items()):
         for path in sorted((root / folder).rglob("*.py")):
             parts = path.relative_to(root / folder).with_suffix("").parts
-            if package != "ppgen" or parts[0] not in LINKED.values():
+            linked = package == "ppgen" and parts[0] in LINKED.values()  # the same files, through a link
+            if not linked and "References:" in path.read_text(encoding="utf-8"):
                 visit(".".join((package, *parts)).removesuffix(".__init__"), parsed(path))
     return found
 
 
 def exported(root: Path) -> dict[str, str]:
     """Full name of what the packages hand on -> the name under which they do."""
-    found = {}
+    found = {
+        f"{module}.{attribute}": f"{package}.{attribute}"  # as the face will have it, where it is still to be written
+        for package, kinds in KINDS.items()
+        for kind in kinds
+        for module, attribute in named(root, kind)
+    }
     packages = [f"ppgen.{path.parent.name}" for path in sorted((root / "ppgen").glob("*/__init__.py"))]
     for package in sorted({*packages, *LINKED, "ppgen.diagnostics.figures"}):
         face = parsed(file_of(root, package))
@@ -136,6 +143,6 @@ def exported(root: Path) -> dict[str, str]:
         for statement in ast.walk(face):
             if isinstance(statement, ast.ImportFrom) and statement.module:
                 for alias in statement.names:
-                    if alias.name in public:
+                    if alias.name in public and alias.name in definitions(root, statement.module):
                         found[f"{statement.module}.{alias.name}"] = f"{package}.{alias.name}"
     return found

@@ -7,7 +7,7 @@ Every registered name stands in the face of its package, with the state and what
 import ast
 from pathlib import Path
 
-from scripts.names.sources import definitions, file_of, parsed, tables
+from scripts.names.sources import definitions, file_of, named, parsed
 
 KINDS = {
     "ppgen.models": ("model",),
@@ -19,11 +19,10 @@ _WIDTH = 120
 
 def written(root: Path) -> dict[Path, str]:
     """Text of each face."""
-    registered = tables(root)
-    return {file_of(root, package): _face(root, package, registered) for package in KINDS}
+    return {file_of(root, package): _face(root, package) for package in KINDS}
 
 
-def _face(root: Path, package: str, registered: dict[str, dict[str, str]]) -> str:
+def _face(root: Path, package: str) -> str:
     path = file_of(root, package)
     tree, lines = parsed(path), path.read_text(encoding="utf-8").splitlines()
     imports = [statement for statement in tree.body if isinstance(statement, ast.ImportFrom)]
@@ -33,13 +32,8 @@ def _face(root: Path, package: str, registered: dict[str, dict[str, str]]) -> st
             if alias.name in definitions(root, str(statement.module)):  # else it has gone
                 names.setdefault(str(statement.module), set()).add(alias.name)
     for kind in KINDS[package]:
-        for name, where in registered[kind].items():
-            module, _, attribute = where.partition(":")
-            if attribute not in definitions(root, module):
-                raise ValueError(f"ppgen/registry.py says {where!r} of the {kind} {name!r}, which is not there.")
+        for module, attribute in named(root, kind):
             names.setdefault(module, set()).add(attribute)
-            if kind == "kernel":
-                names[module] |= {f"{name}{end}" for end in ("State", "Info")} & set(definitions(root, module))
     head = "\n".join(lines[: imports[0].lineno - 1])
     every = sorted(set().union(*names.values()), key=_as_sorted)
     exported = "\n".join(f'    "{name}",' for name in every)

@@ -1,6 +1,7 @@
 """The library as its files say it: nothing of it is imported, so that a copy is read as well as the checkout."""
 
 import ast
+import functools
 from pathlib import Path
 
 # The two packages that stand at the top of the repository, and all others below `ppgen/`.
@@ -20,6 +21,7 @@ def file_of(root: Path, module: str) -> Path:
     return folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
 
 
+@functools.cache
 def parsed(path: Path) -> ast.Module:
     """Syntax tree of a file."""
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
@@ -47,4 +49,21 @@ def definitions(root: Path, module: str) -> dict[str, ast.stmt]:
         elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             found |= {target.id: statement for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+def named(root: Path, kind: str) -> list[tuple[str, str]]:
+    """Module and attribute of every registered name of a kind; of a kernel also `NameState` and `NameInfo` beside it.
+
+    Raises:
+        ValueError: If the registry names what is not there.
+    """
+    found = []
+    for name, where in tables(root)[kind].items():
+        module, _, attribute = where.partition(":")
+        there = definitions(root, module)
+        if attribute not in there:
+            raise ValueError(f"ppgen/registry.py says {where!r} of the {kind} {name!r}, which is not there.")
+        ends = ("", "State", "Info") if kind == "kernel" else ("",)
+        found += [(module, f"{attribute}{end}") for end in ends if f"{attribute}{end}" in there]
     return found

@@ -30,11 +30,12 @@ def test_what_follows_from_the_names_is_written() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def register(root: Path, after: str, line: str) -> None:
+def register(root: Path, after: str, line: str, kept: str | None = None) -> None:
+    """A line more in the registry, behind another one that is kept, or that gives way."""
     path = root / "ppgen" / "registry.py"
     text = path.read_text(encoding="utf-8")
     assert text.count(after) == 1
-    path.write_text(text.replace(after, f"{after}\n    {line}"), encoding="utf-8")
+    path.write_text(text.replace(after, f"{after if kept is None else kept}\n    {line}"), encoding="utf-8")
 
 
 def test_a_line_in_the_registry_is_enough(checkout: Path) -> None:
@@ -55,7 +56,16 @@ def test_a_line_in_the_registry_is_enough(checkout: Path) -> None:
     added = [line for line in after if line not in before.splitlines()]
     assert added == ["from ppgen.inference.kernels.still import Still, StillState", '    "Still",', '    "StillState",']
     assert len(after) == len(before.splitlines()) + 3
+    page = (checkout / "docs" / "api" / "inference.md").read_text(encoding="utf-8")
+    assert page.count(".. autoclass:: ppgen.inference.Still\n") == 1
+    assert page.count(".. autoclass:: ppgen.inference.StillState\n") == 1 and "Still.Other" not in page
+    assert page.index("ppgen.inference.HMC\n") < page.index("ppgen.inference.Still\n")
     assert names(checkout, "--check").returncode == 0
+    register(checkout, '"Still": "ppgen.inference.kernels.still:Still",', "", "")  # and taken back
+    (checkout / module).unlink()
+    assert names(checkout).returncode == 0
+    assert (checkout / "docs" / "api" / "inference.md").read_bytes() == (ROOT / "docs/api/inference.md").read_bytes()
+    assert (checkout / "inference" / "__init__.py").read_text(encoding="utf-8") == before
 
 
 def test_a_line_that_points_nowhere_is_told(checkout: Path) -> None:
