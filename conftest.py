@@ -27,7 +27,7 @@ collect_ignore = ["models", "inference"]
 
 # What runs on the simulated device in every run of the tests; the others with the fixture `device` only under
 # `pytest -m second_device`.
-ON_EVERY_DEVICE = {"test_contract.py", "test_second_device.py", "test_undisturbed.py"}
+ON_EVERY_DEVICE = {"test_second_device.py", "test_undisturbed.py"}  # and every contract
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -38,7 +38,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if "second_device" in config.option.markexpr:
         return
     left_out = [
-        item for item in items if item.get_closest_marker("second_device") and item.path.name not in ON_EVERY_DEVICE
+        item
+        for item in items
+        if item.get_closest_marker("second_device")
+        and item.path.name not in ON_EVERY_DEVICE
+        and item.path.parent.name != "contract"
     ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

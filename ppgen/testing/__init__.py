@@ -1,10 +1,11 @@
-"""Contracts as functions: what pairs, objectives, negative phases, units and machines must hold.
+"""Contracts as functions: what pairs, objectives, estimators, negative phases, kernels, units and machines must hold.
 
 Users hold their own models to them. Each `check_...` returns None, or raises `AssertionError` with a
 sentence that says what is wrong.
 """
 
 from ppgen.testing.conditional_models import check_conditional
+from ppgen.testing.estimators import check_estimator
 from ppgen.testing.examples import boltzmann_machine, conjugate_pair, enumerated
 from ppgen.testing.kernels import check_kernel
 from ppgen.testing.machines import check_coupling, check_machine
@@ -21,6 +22,7 @@ __all__ = [
     "check_close",
     "check_conditional",
     "check_coupling",
+    "check_estimator",
     "check_frequencies",
     "check_gradient",
     "check_kernel",

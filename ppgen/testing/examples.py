@@ -184,3 +184,42 @@ def conjugate_pair(
     """
     module = _Conjugate(full_size, dtype).to(device)
     return Pair(module.model, module.guide)
+
+
+class _Bits(PyroModule):
+    """z_j ~ Bernoulli, x | z ~ N(w . z + c, 1), and a guide whose logits are linear in x."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        start = {
+            "prior": [0.3, -0.5],
+            "weight": [1.2, -0.8],
+            "constant": 0.2,
+            "slope": [0.6, -0.3],
+            "offset": [0.1, 0.4],
+        }
+        for name, value in start.items():
+            setattr(self, name, nn.Parameter(torch.tensor(value, dtype=torch.float64)))
+
+    @pyro_method
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Bernoulli(logits=self.prior).to_event(1))
+            mean = (z * self.weight).sum(-1) + self.constant
+            pyro.sample("x", dist.Normal(mean, torch.ones_like(mean)), obs=x)
+
+    @pyro_method
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Bernoulli(logits=x.unsqueeze(-1) * self.slope + self.offset).to_event(1))
+
+
+def bernoulli_pair(*, device: torch.device | str = "cpu") -> Pair:
+    """Pair in float64 with two Bernoulli latents per datum, few enough to sum every objective over their states.
+
+    Example:
+        >>> inference.log_weights(bernoulli_pair(), torch.ones(3, dtype=torch.float64), 2).local.shape
+        torch.Size([2, 3])
+    """
+    module = _Bits().to(device)
+    return Pair(module.model, module.guide)

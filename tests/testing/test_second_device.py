@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_contract import MODELS, moved
+from batches import moved
+from examples.models import MODELS
 
 import ppgen
 from ppgen import evaluation, testing

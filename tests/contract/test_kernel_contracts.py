@@ -1,0 +1,26 @@
+"""Kernels leave the law of a machine as it is."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from examples.kernels import KERNELS
+
+from ppgen import registry, testing
+
+
+def made() -> list[Any]:
+    """For every registered name, functions from a machine to the kernel; the class itself where none is given."""
+    return [
+        pytest.param(name, make, id=f"{name}-{index}")
+        for name in registry.TABLES["kernel"]
+        for index, make in enumerate(KERNELS.get(name, [registry.lookup("kernel", name)]))
+    ]
+
+
+@pytest.mark.parametrize(("name", "make"), made())
+def test_kernels(name: str, make: Callable[[Any], Any], device: torch.device) -> None:
+    """Catches a kernel that leaves another law invariant, or whose steps depend on more than state and generator."""
+    assert type(make(testing.boltzmann_machine((3, 2)))).__name__ == name
+    testing.check_kernel(make, device=device)

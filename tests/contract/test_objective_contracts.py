@@ -1,0 +1,34 @@
+"""Objectives, and the algorithms named after papers, are bounds with the gradient that they say."""
+
+from typing import Any
+
+import pytest
+import torch
+from batches import reals
+from examples import instances
+from examples.algorithms import ALGORITHMS
+from examples.objectives import OBJECTIVES
+from repetitions import repeated
+
+from ppgen import inference, testing
+
+
+@pytest.mark.parametrize(("name", "objective"), instances("objective", OBJECTIVES))
+def test_objectives(name: str, objective: Any, device: torch.device) -> None:
+    """Catches an objective above log p(x), one that couples rows or logs the plate's scale."""
+    assert type(objective).__name__ == name
+    if objective.exact:  # it takes no continuous latent, and says so
+        with pytest.raises(ValueError, match="'z'.*continuous"):
+            testing.check_objective(objective, device=device)
+        return
+    testing.check_objective(objective, device=device, num_draws=repeated(device, 150, 60))
+
+
+@pytest.mark.parametrize(("name", "algorithm"), instances("algorithm", ALGORITHMS))
+def test_algorithms(name: str, algorithm: inference.Inference, device: torch.device) -> None:
+    """Catches an algorithm whose parts are no legal inference or do not survive a checkpoint."""
+    assert inference.from_config(inference.to_config(algorithm)) == algorithm
+    testing.check_objective(algorithm.objective, device=device, num_draws=50)
+    x = reals(4).to(device)
+    result = algorithm.bind(testing.conjugate_pair(device=device), x, num_data=4).step(x)
+    assert len(result.gradients) == 6

@@ -1,0 +1,67 @@
+"""Models with a batch of their data; every registered name needs one."""
+
+from collections.abc import Callable
+from typing import Any
+
+from batches import bits, counts, ratings, reals
+
+from ppgen import models
+
+MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
+    "VAE": [
+        lambda: (models.VAE(5, latent=2, hidden=(4,)), bits(6, 5)),
+        lambda: (models.VAE(5, latent=2, hidden=(4, 3), likelihood="gaussian"), reals(6, 5)),
+        lambda: (models.VAE(3, latent=2, hidden=(), likelihood="categorical", categories=4), bits(6, 3) * 3),
+    ],
+    "HierarchicalVAE": [
+        lambda: (models.HierarchicalVAE(5, latents=(3, 2), hidden=((4,), (3,))), bits(6, 5)),
+        lambda: (models.HierarchicalVAE(4, (3, 2, 1), ((4,), (3,), (2,)), likelihood="gaussian"), reals(6, 4)),
+    ],
+    "RBM": [lambda: (models.RBM(visible=5, hidden=3), bits(6, 5)), lambda: (models.RBM(3, 6), bits(6, 3))],
+    "GaussianRBM": [
+        lambda: (models.GaussianRBM(visible=4, hidden=3), reals(6, 4)),
+        lambda: (models.GaussianRBM(3, 2, learn_variance=True), reals(6, 3)),
+    ],
+    "ReplicatedSoftmax": [
+        lambda: (models.ReplicatedSoftmax(vocabulary=4, hidden=3), counts(6, 4)),
+        lambda: (models.ReplicatedSoftmax(3, 2), counts(6, 3)),
+    ],
+    "RatingsRBM": [
+        lambda: (models.RatingsRBM(items=3, ratings=2, hidden=2), ratings(6, 3, 2)),
+        lambda: (models.RatingsRBM(2, 3, 3), ratings(6, 2, 3)),
+        lambda: (models.RatingsRBM(3, 3, 2, weights="ordinal"), ratings(6, 3, 3)),
+        lambda: (models.RatingsRBM(3, 3, 2, hidden_units="gaussian", weights="ordinal"), ratings(6, 3, 3)),
+        lambda: (models.RatingsRBM(3, 2, 2, hidden_units="gaussian"), ratings(6, 3, 2)),
+    ],
+    "ConvolutionalRBM": [
+        lambda: (models.ConvolutionalRBM(visible=9, filters=2, filter_size=2, pool=2), bits(6, 9)),
+        lambda: (models.ConvolutionalRBM(12, 1, 2, 1, (2, 3), 2, "gaussian", learn_variance=True), reals(6, 12)),
+    ],
+    "DBM": [
+        lambda: (models.DBM(visible=5, hidden=(3, 2)), bits(6, 5)),
+        lambda: (models.DBM(4, (3, 2, 3), mean_field_sweeps=3), bits(6, 4)),
+    ],
+    "DBN": [
+        lambda: (models.DBN(visible=5, hidden=(3, 2)), bits(6, 5)),
+        lambda: (models.DBN(4, (3, 2, 3)), bits(6, 4)),
+    ],
+    "ConvolutionalDBN": [
+        lambda: (models.ConvolutionalDBN(9, (2, 2), (2, 1), (2, 1)), bits(6, 9)),
+        lambda: (models.ConvolutionalDBN(18, (2, 1, 2), (2, 2, 1), None, (3, 3), 2, "gaussian", True), reals(6, 18)),
+        lambda: (models.ConvolutionalDBN(15, (2, 2, 1), (2, 1, 1), (2, 1, 1), (3, 5)), bits(6, 15)),
+    ],
+    "SigmoidBeliefNet": [
+        lambda: (models.SigmoidBeliefNet((5, 3, 2)), bits(6, 5)),
+        lambda: (models.SigmoidBeliefNet((4, 3), nonlinear=True), bits(6, 4)),
+        lambda: (models.SigmoidBeliefNet((4, 3, 2), autoregressive=True), bits(6, 4)),
+    ],
+    "HelmholtzMachine": [lambda: (models.HelmholtzMachine((5, 4, 3)), bits(6, 5))],
+    "StochasticFeedforward": [
+        lambda: (models.StochasticFeedforward(2, 3, (4, 3), (2, 1)), (reals(6, 2), reals(6, 3))),
+        lambda: (models.StochasticFeedforward(2, 3, (4,), (2,), likelihood="bernoulli"), (reals(6, 2), bits(6, 3))),
+    ],
+    "DiscreteVAE": [
+        lambda: (models.DiscreteVAE(5, latent=3, hidden=(4,), prior_hidden=2), bits(6, 5)),
+        lambda: (models.DiscreteVAE(4, latent=2, hidden=()), bits(6, 4)),
+    ],
+}
