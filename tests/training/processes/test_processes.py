@@ -14,7 +14,7 @@ import torch
 
 import ppgen
 from ppgen.training.processes.world import World
-from tests import processes_worker as worker
+from tests.helpers import processes_worker as worker
 
 ROOT = Path(__file__).parents[3]
 Results = list[dict[str, Any]]
@@ -32,7 +32,7 @@ def torchrun(*words: str) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the two processes left."""
     path = tmp_path_factory.mktemp("processes")
-    torchrun(str(ROOT / "tests" / "processes_worker.py"), str(path))
+    torchrun(str(ROOT / "tests" / "helpers" / "processes_worker.py"), str(path))
     return path
 
 
