@@ -49,10 +49,13 @@ def check_features(rows: Any, pair: AnyPair, argument: str = "x") -> None:
         ValueError: Names the argument, the shape wanted and the one given.
     """
     features = getattr(pair, "num_features", None) if isinstance(pair, GenerativeModel) else None
-    if features is not None and isinstance(rows, Tensor) and (rows.dim() != 2 or rows.shape[1] != features):
-        raise ValueError(
-            f"{argument} must have shape (rows, {features}), as {type(pair).__name__} takes; got {tuple(rows.shape)}."
-        )
+    if features is None or not isinstance(rows, Tensor):
+        return
+    given = tuple(rows.shape)
+    if rows.dim() != 2:
+        raise ValueError(f"{argument} must have shape (rows, features), got {given}; one row is {argument}[None].")
+    if rows.shape[1] != features:
+        raise ValueError(f"{argument} must have shape (rows, {features}), as {type(pair).__name__} takes; got {given}.")
 
 
 def _as_tensor(value: Any, name: str, pair: AnyPair) -> Any:

@@ -10,6 +10,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from ppgen.inference.structure.recognition import parameters_of
 from ppgen.pair import Arguments, GenerativeModel, Pair
 
 
@@ -56,7 +57,8 @@ class PyroLoss(pyro.infer.ELBO):
         with self._bound(model, guide, args, kwargs) as (bound, batch):
             with poutine.trace(param_only=True) as capture:
                 evaluation = bound.evaluate(batch, training=True)
-            return bound.differentiable(evaluation, _parameters(capture.trace))
+            trained = [each for each in parameters_of(capture.trace) if each.requires_grad]
+            return bound.differentiable(evaluation, trained)
 
     def loss_and_grads(self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any) -> float:
         """The loss; its gradient is added to the `grad` of every parameter.
@@ -180,15 +182,3 @@ class LossModule(nn.Module):
         if not training:
             return self._bound.summed_loss(evaluation)
         return self._bound.differentiable(evaluation, [p for p in self.parameters() if p.requires_grad])
-
-
-def _parameters(trace: poutine.Trace) -> list[Tensor]:
-    """Unconstrained parameters of the param statements of a trace, each once."""
-    found: dict[int, Tensor] = {}
-    for site in trace.nodes.values():
-        if site["type"] == "param":
-            value: Any = site["value"]
-            value = value.unconstrained() if hasattr(value, "unconstrained") else value
-            if value.requires_grad:
-                found[id(value)] = value
-    return list(found.values())

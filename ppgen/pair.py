@@ -17,7 +17,7 @@ from pyro.poutine.block_messenger import BlockMessenger
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
-from ppgen.checks.arrays import in_dtype, parameter_dtype
+from ppgen.checks.arrays import holds_other_dtype, in_dtype, parameter_dtype
 from ppgen.checks.dtypes import agreeing_dtypes, mixed_dtypes
 from ppgen.checks.program_errors import explained
 from ppgen.checks.room import CheckedAllocations
@@ -83,8 +83,8 @@ class _PairMethods(nn.Module):
     def prepare(self, batch: Any) -> None:
         """Run model and guide once, so that parameters made at the first call exist; the random state is restored.
 
-        Parameters decide the floating-point type of the data. Those that are made at the first call meet data of
-        another type once, and where the program cannot do with both it is run again with data of theirs.
+        Parameters decide the floating-point type of the data. Where those that are made at the first call met data of
+        another type, the program is run again with data of theirs, which is what it will be given.
 
         Raises:
             ValueError: If an AutoGuide holds a latent site of the data plate: its size would be that of one batch; if a
@@ -92,11 +92,15 @@ class _PairMethods(nn.Module):
             TypeError: If the program uses two floating-point types that do not go together.
         """
         prepare_modules(self)
+        known = parameter_dtype(self)
         try:
             self._run_once(batch)
+            again = known is None and holds_other_dtype(batch, parameter_dtype(self))
         except RuntimeError as error:
             if len(mixed_dtypes(error)) < 2:
                 raise
+            again = True
+        if again:
             with agreeing_dtypes(self):
                 self._run_once(in_dtype(batch, parameter_dtype(self)))
         prepare_modules(self)  # an AutoGuide makes its modules at the first call

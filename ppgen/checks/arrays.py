@@ -103,6 +103,20 @@ def in_dtype(batch: Any, dtype: torch.dtype | None) -> Any:
     return batch.to(dtype)
 
 
+def holds_other_dtype(batch: Any, dtype: torch.dtype | None) -> bool:
+    """Whether `in_dtype` would change any tensor of the batch.
+
+    Example:
+        >>> holds_other_dtype((torch.zeros(2), torch.arange(3)), torch.float32)
+        False
+    """
+    if isinstance(batch, Mapping):
+        return any(holds_other_dtype(value, dtype) for value in batch.values())
+    if isinstance(batch, tuple):
+        return any(holds_other_dtype(value, dtype) for value in batch)
+    return dtype is not None and isinstance(batch, Tensor) and batch.is_floating_point() and batch.dtype != dtype
+
+
 def _filled(array: np.ma.MaskedArray, name: str) -> np.ndarray:
     if not np.ma.is_masked(array):
         return array.data

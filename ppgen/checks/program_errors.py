@@ -33,7 +33,7 @@ class OwnSubsampling(Messenger):
     def _pyro_sample(self, msg: Any) -> None:
         if msg["name"] == self.plate and site_is_subsample(msg) and msg["value"] is None:
             size = msg["fn"].subsample_size
-            self.subsamples |= size is not None and size < msg["fn"].size
+            self.subsamples |= size is not None and size != msg["fn"].size  # larger ones Pyro refuses
 
 
 class _Seen(Messenger):
@@ -82,6 +82,8 @@ def explained(plate: str) -> Iterator[_Seen]:
         raise ValueError(watch.told) from error
     except (RuntimeError, ValueError) as error:
         told = str(error).partition("\n")[0]
+        if watch.subsamples and told.startswith("subsample_size does not match"):  # a batch with fewer rows
+            raise ValueError(watch.told) from error
         if seen.outside is not None:
             name, stated, drawn = seen.outside
             raise ValueError(

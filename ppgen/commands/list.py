@@ -97,10 +97,12 @@ def docstring_line(path: str) -> str:
         'Restricted Boltzmann machine of binary units.'
     """
     module, _, attribute = path.partition(":")
-    package, _, name = module.rpartition(".")
-    found = importlib.util.find_spec(package) if package else None
+    # Of the packages above a module only the two uppermost are asked, whose import brings nothing with it.
+    names = module.split(".")
+    known = min(2, len(names) - 1)
+    found = importlib.util.find_spec(".".join(names[:known])) if known else None
     for folder in (found.submodule_search_locations or []) if found else []:
-        source = Path(folder) / f"{name}.py"
+        source = Path(folder, *names[known:]).with_suffix(".py")
         if source.exists():
             for node in ast.parse(source.read_text(encoding="utf-8")).body:
                 if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == attribute:

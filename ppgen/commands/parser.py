@@ -154,7 +154,7 @@ def _pairs(words: Sequence[str]) -> list[tuple[str, str | None]]:
     found: list[tuple[str, str | None]] = []
     waiting = False
     for word in words:
-        if waiting:
+        if waiting and not re.match("--[A-Za-z]", word):  # else an option without its value, or one that there is not
             found[-1] = (found[-1][0], word)
             waiting = False
         else:

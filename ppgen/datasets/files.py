@@ -67,16 +67,20 @@ def source_of_file(path: Path, *, packed: bool = False, memory_map: bool | None 
             with path.open("rb") as file:
                 check_announced(file, path.stat().st_size)
             arrays = {"train": np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)}
-            return source_of_arrays(arrays["train"], name=path.stem, packed=packed)
-        _check_members(path, mapped)
-        if mapped:
-            arrays = mapped_npz(path)
         else:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
-                arrays = {key: members[key] for key in members.files}
+            arrays = _members(path, mapped)
     except _UNREADABLE as error:
         raise ValueError(f"{path} cannot be read as a NumPy file of numbers: {error}") from error
     return source_of_arrays(arrays, name=path.stem, packed=packed)
+
+
+def _members(path: Path, mapped: bool) -> dict[str, np.ndarray]:
+    """Arrays of an `.npz` file by key, after a look at what they will take."""
+    _check_members(path, mapped)
+    if mapped:
+        return mapped_npz(path)
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
+        return {key: members[key] for key in members.files}
 
 
 def check_announced(file: IO[bytes], size: int) -> None:
@@ -108,6 +112,8 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     if version != (1, 0):
         read_header = np.lib.format.read_array_header_2_0
     shape, fortran_order, dtype = read_header(file)
+    if any(type(length) is not int or length < 0 for length in shape):  # NumPy takes True and -1 for numbers
+        raise ValueError(f"its header announces the shape {shape}")
     return shape, fortran_order, dtype
 
 

@@ -117,9 +117,11 @@ def read_idx(path: str | PathLike, sha256: str | None = None, magic: int | None 
         magic: Expected first four bytes; any type and number of dimensions if None.
 
     Raises:
-        ValueError: On a wrong magic number, a file cut short or too long, or another checksum.
+        ValueError: On a wrong magic number, a file cut short or too long, another checksum, or no regular file.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no regular file, as a folder, a pipe or a device is not.")
     size = path.stat().st_size
     with path.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"

@@ -11,9 +11,9 @@ from ppgen.evaluation.per_datum import PerDatum
 SAME_WEIGHT = 1e-9  # nats; what the weights of runs that went through the same states differ by
 ALL_ALIKE = (
     "all annealing runs have one and the same weight: none has left the states that it began in, so that modes "
-    "elsewhere are in none of them and the error is unknown; anneal from both sides "
-    "(evaluation.log_partition(pair, method='sandwich'))"
+    "elsewhere are in none of them and the error is unknown"
 )
+FROM_BOTH = "; anneal from both sides (evaluation.log_partition(pair, method='sandwich'))"
 _DRAWS = 32
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pyro import poutine
 
+from ppgen.checks.program_errors import OwnSubsampling
 from ppgen.devices import check_float64
 from ppgen.distributions import LayerConditional
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
@@ -103,6 +104,12 @@ def examine(pair: AnyPair, rows: CheckedRows, at_once: int | None = None) -> Pro
             "or condition the model on values for them (pyro.condition) and evaluate that with a guide "
             "without them."
         )
+    if layout.scaled:
+        raise ValueError(
+            f"The sites {list(dict.fromkeys(layout.scaled))} have a scale of their own, under which a log-weight is "
+            "that of no law, so that nothing of it estimates or bounds log p(x). Take poutine.scale, or the "
+            "subsampling of an inner plate, away."
+        )
     if layout.joining:
         raise ValueError(
             f"Site {layout.joining[0]!r} lies outside plate {pair.plate!r} and depends on latents inside of it, so a "
@@ -117,9 +124,13 @@ def examine(pair: AnyPair, rows: CheckedRows, at_once: int | None = None) -> Pro
         )
     rows = CheckedRows(rows.parts, pair) if rows.dtype is None else rows  # parameters made just now decide the dtype
     block = min(ROWS_AT_ONCE, at_once or ROWS_AT_ONCE)
+    watch = OwnSubsampling(pair.plate)
     with evaluating(pair), _explaining(rows):
         for start in range(0, len(rows), block):
-            check_support(pair, rows(start, min(start + block, len(rows))), first_row=start)
+            with watch:
+                check_support(pair, rows(start, min(start + block, len(rows))), first_row=start)
+            if watch.subsamples:
+                raise ValueError(watch.told)
         check_lone_rows(pair, rows, layout, block)
     given = {id(value): index for index, value in enumerate((*args, *kwargs.values()))}
     laws: list[Any] = [model.nodes[name]["fn"] for name in data]
@@ -134,6 +145,12 @@ def _explaining(rows: CheckedRows) -> Iterator[None]:
         yield
     except ValueError as error:
         told = str(error).partition("\n")[0]
+        if told.startswith("Expected more than 1 value per channel"):
+            raise ValueError(
+                "Rows lean on each other: the programs put batch normalisation into training mode, in evaluation too, "
+                "so that log p(x) would depend on the rows that happen to be evaluated together. Leave the mode to the "
+                "pair: take module.train() out of the program, and training=True of functional.batch_norm."
+            ) from error
         if not told.startswith(("Expected parameter", "Expected value")) or not rows.missing:
             raise
         raise ValueError(

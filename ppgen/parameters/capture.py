@@ -71,6 +71,8 @@ class CapturedParameters(nn.Module):
                 if dict(module.named_parameters()).get(parameter_name) is parameter:
                     self.add_child(attribute_name(module_name), module.to(device))
                     start_module(f"{module_name}{_SEPARATOR}", module, self.given)
+                    if not self.training:  # a pair that is evaluated before it was ever trained
+                        module.eval()
                     return True
         return False
 

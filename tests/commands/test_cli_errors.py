@@ -54,6 +54,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (f"{FIT} --data good.npy --lr -1", "lr positive -1"),
         (f"{FIT} --data good.npy --optimizer adm", "optimizer 'adm' adam sgd"),
         (f"{FIT} --data good.npy --batchsize 3", "unknown option --batchsize Did you mean --batch-size"),
+        (f"fit rbm --no-report {FIT[8:]} --data good.npy", "unknown option --no-report Did you mean --report"),
+        (f"{FIT} --folder --data good.npy", "argument --folder expected one argument"),
         (f"{FIT} --data good.npy --steps 3", "exactly one epochs steps"),
         (f"{FIT} --data good.npy --device gpu7", "device 'gpu7'"),
         (f"{FIT} --data good.npy --inference ''", "Unknown inference ''"),

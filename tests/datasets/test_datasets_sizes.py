@@ -51,6 +51,22 @@ def test_members_larger_than_they_can_be_or_than_memory_are_refused(tmp_path, mo
         datasets.load(tmp_path / "lies.npz")
 
 
+@pytest.mark.parametrize("shape", ["(True, 4)", "(-1, -4)"])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_header_whose_shape_is_none_is_refused(shape, mapped, tmp_path):
+    """Catches a traceback of NumPy, which takes True for a number, and sizes whose product alone is right."""
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}".encode()
+    content = b"\x93NUMPY\1\0" + struct.pack("<H", 118) + text.ljust(117) + b"\n" + bytes(16)
+    (tmp_path / "odd.npy").write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "odd.npz", "w") as archive:
+        archive.writestr("train.npy", content)
+    for name in ("odd.npy", "odd.npz"):
+        with pytest.raises(
+            ValueError, match="cannot be read as a NumPy file of numbers: its header announces the shape"
+        ):
+            datasets.load(tmp_path / name, memory_map=mapped)
+
+
 def test_pipes_and_devices_are_not_opened(tmp_path):
     """Catches a load that waits for ever, or reads without an end."""
     os.mkfifo(tmp_path / "pipe.npy")
@@ -58,6 +74,9 @@ def test_pipes_and_devices_are_not_opened(tmp_path):
     for name in ("pipe.npy", "zero.npz"):
         with pytest.raises(ValueError, match="no regular file"):
             datasets.load(tmp_path / name)
+    for name in ("pipe.npy", "."):
+        with pytest.raises(ValueError, match="no regular file"):
+            idx.read_idx(tmp_path / name)
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -47,7 +47,14 @@ def attempt(what: str, call: Callable[[], Any], seen: list[str] | None = None) -
     return result
 
 
-def check_estimate(what: str, estimate: Any, truth: np.ndarray, tolerance: float, doubted: bool = False) -> None:
+def check_estimate(
+    what: str,
+    estimate: Any,
+    truth: np.ndarray,
+    tolerance: float,
+    doubted: bool = False,
+    known: np.ndarray | None = None,
+) -> None:
     """Raise unless an estimate is right within what it claims.
 
     Args:
@@ -57,6 +64,8 @@ def check_estimate(what: str, estimate: Any, truth: np.ndarray, tolerance: float
         tolerance: Rounding, in nats.
         doubted: Whether draws cannot tell what they miss, so that the error need not cover it; few that count must be
             told all the same.
+        known: Relative error of the mean weight of each row by quadrature, where there is one: what the draws say of
+            it falls short where the weights have a tail that they have not met.
 
     Raises:
         Silent: If it is off by more than five standard errors and says nothing, or a bound is on the wrong side.
@@ -74,9 +83,13 @@ def check_estimate(what: str, estimate: Any, truth: np.ndarray, tolerance: float
         raise Silent(f"{what}: {estimate!r} says nothing of a row with an ESS of {few:.1f}")
     if doubted:
         return
-    if abs(error) > claimed:
-        raise Silent(f"{what}: {estimate!r}, truth {np.mean(truth):.4f}, {error:+.4f}")
     rows = (estimate.per_datum or {}).get("log_likelihood")
+    if known is not None and rows is not None:
+        off = np.abs(np.expm1(rows - truth)) / SIGMAS
+        if (off > np.maximum(known, np.nan_to_num(estimate.per_datum["se"], nan=np.inf)) + tolerance).any():
+            raise Silent(f"{what}: {estimate!r}, a row is off by {SIGMAS * off.max():.2g} of its probability")
+    elif abs(error) > claimed:
+        raise Silent(f"{what}: {estimate!r}, truth {np.mean(truth):.4f}, {error:+.4f}")
     if rows is not None and estimate.kind == "exact" and np.abs(rows - truth).max() > 10 * tolerance:
         raise Silent(f"{what}: a row is off by {np.abs(rows - truth).max():.2g} nats")
 

@@ -16,7 +16,7 @@ from typing import Any
 from ppgen import extension
 from ppgen.diagnostics.comparison.cell import Cell, Study, failure
 
-SERVER = Path(__file__).with_name("comparison_server.py")
+SERVER = Path(__file__).with_name("server.py")
 PYTHONPATH = "PYTHONPATH"
 PATIENCE = 60.0  # seconds that cells have to write a checkpoint when they are told to stop
 

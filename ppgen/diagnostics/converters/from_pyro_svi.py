@@ -56,7 +56,8 @@ def from_pyro_svi(
         x: Data, (rows, features); for programs with several arguments a tuple or a mapping.
         num_samples: Draws of the guide.
         predictions: Other data, of which to draw the observed sites anew: q(z | predictions), then p(x | z). Of
-            `model(x, y=None)` inputs alone will do, `(x_new,)` beside data `(x, y)`, if the guide takes them too.
+            `model(x, y=None)` inputs alone will do, `(x_new,)` or `(x_new, None)` beside data `(x, y)`, if the guide
+            takes them too.
         prior: Whether to draw from the model without data, into `prior` and `prior_predictive`.
         posterior_predictive: Whether to draw the observed sites anew.
         log_likelihood: Whether to keep the log-likelihood of the observed sites.
@@ -107,7 +108,7 @@ def from_pyro_svi(
         collector.posterior(batch, predictive=posterior_predictive, log_likelihood=log_likelihood)
     if predictions is not None:
         with evaluating(pair, seed + 1), inference.attach(log_partition=known):
-            collector.predictions(whole_batch(pair, predictions))
+            collector.predictions(whole_batch(pair, _without_none(predictions)))
     left_out = add_prior(collector, batch, energies, sampler, seed + 2) if prior else []
     left_out += [*unknown, *collector.left_out]
     return make_tree(
@@ -121,3 +122,12 @@ def from_pyro_svi(
             **({"left_out": "; ".join(left_out)} if left_out else {}),
         },
     )
+
+
+def _without_none(given: Any) -> Any:
+    """Arguments without those that are None at the end, or by name, as a program's own default says the same."""
+    if isinstance(given, Mapping):
+        return {name: value for name, value in given.items() if value is not None}
+    if not isinstance(given, tuple) or not given or given[-1] is not None:
+        return given
+    return _without_none(given[:-1])

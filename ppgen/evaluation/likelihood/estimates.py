@@ -67,7 +67,7 @@ def _sampled(way: LikelihoodMethod, found: PerDatum) -> Estimate:
         num_draws=way.num_draws if way.weighted else None,
         num_data=len(values),
         data_se=_spread(values),
-        bias=bias_of_mean(found.se) if way.kind == "lower bound" else None,
+        bias=bias_of_mean(found.se) if way.weighted and way.kind == "lower bound" else None,
         per_datum=per_datum,
         note=way.note,
     )

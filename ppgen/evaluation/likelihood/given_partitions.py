@@ -89,6 +89,8 @@ def unasked_partition(
 def _given_partition(site: str, given: Any, energy: LayeredEnergy) -> Estimate:
     if not isinstance(given, Estimate):
         try:
+            if isinstance(given, (bool, np.bool_, str, bytes)):  # float takes them too
+                raise TypeError(given)
             value = float(given)
         except (TypeError, ValueError) as error:
             raise TypeError(

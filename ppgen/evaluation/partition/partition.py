@@ -18,7 +18,7 @@ from ppgen.distributions.machines.base_rate_path import BaseRatePath
 from ppgen.distributions.machines.enumeration import exact_log_partition
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.distributions.machines.undirected import UndirectedDistribution
-from ppgen.evaluation.blindness import ALL_ALIKE, blind
+from ppgen.evaluation.blindness import ALL_ALIKE, FROM_BOTH, blind
 from ppgen.evaluation.effective import LONE, LOW_ESS, few_runs
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.partition.per_row import each_row, over_rows, rows_alike
@@ -333,7 +333,7 @@ def _judged(estimate: Estimate, log_weights: Tensor, path: BaseRatePath, by_turn
     if by_turns and (text := unmixed(log_weights)):
         return replace(estimate, se=math.nan, bias=math.nan, warning=text)
     if blind(log_weights, path):
-        return replace(estimate, se=math.nan, bias=math.nan, warning=ALL_ALIKE)
+        return replace(estimate, se=math.nan, bias=math.nan, warning=ALL_ALIKE + FROM_BOTH)
     ess, num_chains = estimate.ess or 0.0, len(log_weights)
     if few_runs(ess, num_chains):
         estimate = replace(estimate, warning=_FEW_RUNS.format(ess=ess, num_chains=num_chains))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.machines.samplers import ExactSampler, base_rate_draw, dispersed_draw
+from ppgen.evaluation.blindness import FROM_BOTH
 from ppgen.evaluation.estimate import SMALLEST_ERROR, Estimate, rounded, with_error
 from ppgen.undisturbed import forked
 
@@ -57,7 +58,7 @@ def sandwiched(lower: Estimate, upper: Estimate, method: str) -> PartitionSandwi
     gap = upper.value - lower.value
     error = math.hypot(*(each.se for each in (lower, upper) if math.isfinite(each.se)))  # an unknown one excuses no gap
     apart = abs(gap) > max(_Z * error, SMALLEST_ERROR)
-    warnings = [text for text in (lower.warning, upper.warning) if text]
+    warnings = [text.replace(FROM_BOTH, "") for text in (lower.warning, upper.warning) if text]
     if gap < 0 and apart:
         warnings.append(
             f"annealing downwards lies {-gap:.2f} nats below annealing upwards, which cannot both be right: the chains "

@@ -204,6 +204,7 @@ class Loop:
             "stopped_by": self.stopped_by,
             "executed": self.stepper.execution.describe(),
             "points": list(self.run.points),
+            "least_rows": self.validation.least,
             "selection": None if self.selection is None else self.selection.to_dict(),
         }
         self.folder.save_last({**tensors, **prefixed("validation", self.validation.state())}, header)
@@ -219,6 +220,7 @@ class Loop:
         try:
             own = shards.shared(self.world, self.stepper.bound, tensors, header, self.settings.seed)
             self.stepper.restore(own, header)
+            self.validation.look_at(header.get("least_rows", 1))  # runs of before had no least number
             self.validation.load_state(section(tensors, "validation"))
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
             raise ValueError(f"{self.run.folder} is damaged: {LAST} is not the state of this run ({error}).") from error

@@ -54,12 +54,12 @@ def undirected_metrics(bound: Any, batch: Batch) -> dict[str, Tensor]:
     given, other = found.local[0].split(len(batch))
     if not _observes_bits(found, bound.layout.plate):
         return {"free_energy": _independent(bound, batch) - given.mean()}
-    each = batch.shape[1] * torch.nn.functional.logsigmoid(given - other)
+    each = torch.nn.functional.logsigmoid(given - other)
     chance = torch.tensor(-batch.shape[1] * math.log(2), dtype=torch.float64)
     return {
-        "pseudo_log_likelihood": each.mean(),
+        "pseudo_log_likelihood": batch.shape[1] * each.mean(),
         "free_energy": -given.mean(),
-        "squares": each.double().square().mean(),
+        "squares": (batch.shape[1] * each.double()).square().mean(),
         "chance": chance,
     }
 

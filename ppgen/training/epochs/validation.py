@@ -49,22 +49,32 @@ class Validation:
     ) -> None:
         self.world = world or World()
         self.pair, self.bound, self.source, self.batch_size = pair, bound, source, batch_size
-        limit = max(1, source.num_train // _FRACTION)
-        if not bound.normalised:
-            limit = max(_LEAST, limit // 2)  # half for training rows
-        if limit > batch_size:
-            limit -= limit % batch_size  # no small batch at the end, which costs nearly as much as a whole one
-        self.valid_rows = fixed_subset(source.num_valid, min(limit, source.num_valid), "valid")
-        try:
-            bound.inference.objective.check(bound.layout, len(self.valid_rows), source.num_train)
-        except ValueError:  # a bound on the whole data set only: there is none for a part of the validation rows
-            self.valid_rows = self.valid_rows[:0]
-        self.train_rows = fixed_subset(source.num_train, limit, "train")
+        self.look_at(_LEAST)
         self.spacing = max(_SPACING, steps_per_epoch // (_WINDOW // 2))
         self.energies: deque[Tensor] = deque(maxlen=_WINDOW)
         self._records_chains = not bound.normalised
         self.errors: dict[str, float] = {}  # standard errors of the last metrics over their rows, as far as known
         self.chance: dict[str, float] = {}  # values of a model that has learned nothing
+
+    def look_at(self, least: int) -> None:
+        """Choose the rows that are looked at.
+
+        Args:
+            least: Rows under a negative phase, at the least. A run goes on with its own number: an epoch is better or
+                worse than those before it by the same rows only.
+        """
+        self.least = least
+        limit = max(1, self.source.num_train // _FRACTION)
+        if not self.bound.normalised:
+            limit = max(least, limit // 2)  # half for training rows
+        if limit > self.batch_size:
+            limit -= limit % self.batch_size  # no small batch at the end, which costs nearly as much as a whole one
+        self.valid_rows = fixed_subset(self.source.num_valid, min(limit, self.source.num_valid), "valid")
+        try:
+            self.bound.inference.objective.check(self.bound.layout, len(self.valid_rows), self.source.num_train)
+        except ValueError:  # a bound on the whole data set only: there is none for a part of the validation rows
+            self.valid_rows = self.valid_rows[:0]
+        self.train_rows = fixed_subset(self.source.num_train, limit, "train")
 
     def record(self, step: int) -> None:
         """Take the free energies of the persistent chains, now and then."""

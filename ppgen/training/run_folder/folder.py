@@ -52,6 +52,8 @@ class RunFolder:
 
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"folder must be a directory, and {self.path} is a file.")
+        if self.path.is_symlink() and not self.path.exists():
+            raise ValueError(f"folder must be a directory, and {self.path} is a link that leads nowhere.")
         if self.resume is True and not self.path.exists():
             self._check()
         self.path.mkdir(parents=True, exist_ok=True)

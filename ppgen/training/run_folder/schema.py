@@ -117,6 +117,8 @@ LAST = record(
         "finished": FLAG,
         "stopped_by": optional(TEXT),
         "selection": optional(_SELECTION),
+        "least_rows?": POSITIVE,
+        "points?": replace(LIST, each=TEXT),
     }
 )
 """Header of the last checkpoint."""

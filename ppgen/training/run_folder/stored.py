@@ -49,6 +49,10 @@ def read_last(folder: Path, config: Mapping[str, Any]) -> Checkpoint:
     for name in ("value_sum", "random/cpu", "random/data"):
         if name not in tensors:
             raise ValueError(f"{path} is damaged: tensor {name!r} is missing.")
+    if tensors["value_sum"].shape != () or not tensors["value_sum"].is_floating_point():
+        raise ValueError(
+            f"{path} is damaged: tensor 'value_sum' must be one number, found {tensors['value_sum']!r:.60}."
+        )
     return tensors, header
 
 

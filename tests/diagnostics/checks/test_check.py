@@ -223,7 +223,9 @@ def test_a_large_machine_is_annealed_once_from_both_sides(tmp_path, capsys: pyte
     runs = []
     log_partition = evaluation.log_partition
     monkeypatch.setattr(evaluation, "log_partition", lambda *a, **k: runs.append(k["method"]) or log_partition(*a, **k))
-    monkeypatch.setattr(importlib.import_module("ppgen.diagnostics.check"), "log_partition", evaluation.log_partition)
+    monkeypatch.setattr(
+        importlib.import_module("ppgen.diagnostics.checks.check"), "log_partition", evaluation.log_partition
+    )
     line = "fit RBM --hidden 21 --data digits --binarize threshold --epochs 1 --quiet --compile false --folder"
     assert main([*line.split(), str(tmp_path)]) == 0
     assert runs == ["sandwich"] and " <= log Z <= " in capsys.readouterr().out

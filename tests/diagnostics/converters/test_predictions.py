@@ -40,7 +40,11 @@ def _encoder(x, y=None):
 
 
 @pytest.mark.parametrize("vectorize", [True, False])
-@pytest.mark.parametrize("new", [(NEW,), {"x": NEW}], ids=["positional", "keyword"])
+@pytest.mark.parametrize(
+    "new",
+    [(NEW,), {"x": NEW}, (NEW, None), {"x": NEW, "y": None}],
+    ids=["positional", "keyword", "positional, None", "keyword, None"],
+)
 def test_a_site_without_a_value_is_predicted(new, vectorize):
     """Catches a site that is taken for a latent one because new data have no value for it, and draws of old rows."""
     pair = ppgen.Pair(_regression, _known)

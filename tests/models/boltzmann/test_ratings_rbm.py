@@ -72,7 +72,7 @@ def test_blocks_of_rows_have_streams_of_their_own(monkeypatch) -> None:
     with torch.no_grad():
         model.weight[3:6], model.visible_bias[1] = model.weight[:3].clone(), model.visible_bias[0].clone()
     x = model.encode(torch.tensor([[1, 0, 1, 0], [0, 1, 1, 0]]))  # users of one law, with other items
-    monkeypatch.setattr(evaluation.per_row, "_AT_ONCE", 1)
+    monkeypatch.setattr("ppgen.evaluation.partition.per_row._AT_ONCE", 1)
     found = evaluation.log_partition(model, x=x, method="ais", num_chains=50, betas=3).per_datum["log_partition"]
     exact = evaluation.log_partition(model, x=x).per_datum["log_partition"]
     assert exact[0] == pytest.approx(exact[1]) and found[0] != pytest.approx(found[1])

@@ -82,7 +82,7 @@ def test_many_rows_are_worked_on_in_blocks(monkeypatch) -> None:
     """Catches blocks that are joined in another order, or are given one random stream and so one error."""
     model = random_model(4, 2)
     whole = evaluation.log_partition(model, x=DOCUMENTS, method="ais", num_chains=400, betas=20)
-    monkeypatch.setattr(evaluation.per_row, "_AT_ONCE", 1)
+    monkeypatch.setattr("ppgen.evaluation.partition.per_row._AT_ONCE", 1)
     parts = evaluation.log_partition(model, x=DOCUMENTS, method="ais", num_chains=400, betas=20)
     truth = evaluation.log_partition(model, x=DOCUMENTS).per_datum["log_partition"]
     for found in (whole, parts):

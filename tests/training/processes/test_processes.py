@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import subprocess
 import sys
@@ -9,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import processes_worker as worker
 import pytest
 import torch
 
 import ppgen
 from ppgen.training.processes.world import World
-from tests.helpers import processes_worker as worker
 
 ROOT = Path(__file__).parents[3]
 Results = list[dict[str, Any]]
@@ -120,7 +121,8 @@ def test_annealing_runs_are_shared_out(results: Results) -> None:
     assert first == second != alone
     assert abs(first["value"] - alone["value"]) < 4 * (first["se"] ** 2 + alone["se"] ** 2) ** 0.5
     assert first["se"] == pytest.approx(alone["se"], rel=0.5)
-    assert results[0]["twins"]["se"] > 0  # one run a process: the same one has no spread
+    # One run a process: twice the same one would be an effective number of two. Of so few the error is unknown.
+    assert 1 < results[0]["twins"]["ess"] < 2 and math.isnan(results[0]["twins"]["se"])
     with pytest.raises(ValueError, match="process group"):
         worker.annealed(distributed=True)
 

@@ -14,7 +14,7 @@ import ppgen
 from ppgen import inference, models
 from ppgen.training.run_folder import checkpoint
 
-DATA = Path(__file__).parent / "data" / "folders_1"
+DATA = Path(__file__).parents[2] / "data" / "folders_1"
 _ROWS = (torch.arange(60 * 6).reshape(60, 6) % 5 < 2).float()
 
 
@@ -64,8 +64,12 @@ def test_folders_of_the_first_format_are_read_and_go_on(name, tmp_path):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The run goes on in another environment")
         resumed = _fit(name, tmp_path / name, resume=True)
-    _equal(whole, resumed)
-    _equal(whole, ended, exact=here == whole.config["environment"])
+    same = here == whole.config["environment"]
+    _equal(ended, resumed, exact=same)  # the values of all epochs are of the rows that the run looked at before
+    assert same is False or resumed.state["best_value"] == ended.state["best_value"]
+    assert name == "rbm" or str(whole.state["best_value"]) == str(resumed.state["best_value"])
+    for key, value in whole.pair.state_dict().items():  # new runs look at more rows of a machine, and train alike
+        assert torch.equal(resumed.pair.state_dict()[key], value)
     _equal(resumed, ppgen.load(tmp_path / name))
     assert checkpoint.read_json(tmp_path / name / "config.json")["checkpoint_format"] == checkpoint.FORMAT
 
@@ -144,6 +148,8 @@ def test_a_flipped_bit_is_refused(name, tmp_path):
         ("last", {"step": -1}, "field 'step' must be an integer, 0 or more, found -1"),
         ("last", {"finished": "no"}, "field 'finished' must be true or false, found 'no'"),
         ("last", {"metrics": [{"epoch": 1, "step": 3, "lr": "fast"}]}, "field 'metrics.0.lr' must be a number or null"),
+        ("last", {"points": 3}, "field 'points' must be a list, found 3"),
+        ("last", {"points": [{"a": 1}]}, "field 'points.0' must be a text"),
         ("last", {"metrics": []}, "one row for each of its 4 epochs, found 0"),
         ("last", {"selection": {"monitor": "train_value"}}, "field 'selection.value' is missing"),
     ],
@@ -289,3 +295,20 @@ def test_a_disk_that_takes_no_more_is_named_with_what_is_left(number, words, tmp
     assert caught.value.errno == number
     _equal(whole, _fit("vae", tmp_path, resume=True))
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_link_that_leads_nowhere_is_no_folder(tmp_path):
+    """Catches a run that says "File exists" of a folder that does not."""
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(ValueError, match="link is a link that leads nowhere"):
+        _fit("vae", tmp_path / "link")
+
+
+def test_a_sum_of_values_that_is_no_number_is_refused(tmp_path):
+    """Catches a run that goes on from a sum of another shape, and ends in a raw error of torch."""
+    path = tmp_path / "run" / "checkpoint" / "last.safetensors"
+    _stopped("vae", tmp_path / "run")
+    tensors, header = checkpoint.read(path)
+    checkpoint.write(path, {**tensors, "value_sum": torch.ones(3)}, header)
+    with pytest.raises(ValueError, match="last.safetensors is damaged: tensor 'value_sum' must be one number"):
+        ppgen.load(tmp_path / "run")
