@@ -52,7 +52,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class MovingAverage(Baseline):
-    """Exponentially decaying average of past signals, the same for all data.
+    """Exponentially decaying average of past signals, one number for all data.
 
     References:
         | Neural Variational Inference and Learning in Belief Networks (Mnih and Gregor, 2014),
@@ -81,7 +81,7 @@ class MovingAverage(Baseline):
         return {"mean": "own", "weight": "own"}
 
     def init(self, rows: Tensor) -> State:
-        """Mean zero, of no weight."""
+        """State before the first step: a mean of zero, of no weight."""
         return {"mean": rows.new_zeros(()), "weight": rows.new_zeros(())}
 
     def centred(self, signal: Tensor, rows: Tensor, state: State) -> tuple[Tensor, State]:
