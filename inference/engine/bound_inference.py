@@ -160,8 +160,8 @@ class BoundInference:
     @property
     def _baselines(self) -> dict[str, Any]:
         """Baseline by site of the guide, where there is one."""
-        estimators = {site: each for site, each in self.plan.items() if isinstance(each, ScoreFunction)}
-        return {site: each.baseline for site, each in estimators.items() if each.baseline is not None}
+        found = {site: getattr(estimator, "baseline", None) for site, estimator in self.plan.items()}
+        return {site: baseline for site, baseline in found.items() if baseline is not None}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Continue from a state as `state` gave it.
