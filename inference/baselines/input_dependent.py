@@ -13,6 +13,7 @@ from ppgen.checks.arguments import check_kind
 from ppgen.checks.switches import check_switches
 from ppgen.inference.baselines.moving_average import LEAST, Baseline, State
 from ppgen.inference.baselines.recorded_modules import RecordedModule
+from ppgen.inference.state_roles import Role
 from ppgen.undisturbed import forked
 
 _WIDTH = 100
@@ -109,6 +110,13 @@ class InputDependent(Baseline):
                 f"{label} must map rows of shape {tuple(table.shape)} to one number each, ({len(table)},) or "
                 f"({len(table)}, 1), got {given}."
             )
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Each process has a network and averages of its own, whatever the names in a module that was given."""
+        held = self._trained if self.net is None else list(_tensors(self.net))
+        moments = [f"{which}_{name}" for which in ("first", "second") for name in self._trained]
+        return dict.fromkeys([*held, *moments, "mean", "variance", "steps"], "own")
 
     def init(self, rows: Tensor) -> State:
         """Weights from a fixed seed, so that binding an inference draws nothing, or the module's; Adam's; averages."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ppgen.checks.arguments import check_number
+from ppgen.inference.state_roles import Roles
 
 State = dict[str, Tensor]
 
@@ -28,6 +29,11 @@ class Baseline:
             site: The site, for the message.
             rows: Gives the rows of a batch, (B, F).
         """
+
+    @property
+    def roles(self) -> Roles:
+        """What each tensor of its state is to many processes: `"chains"`, `"common"` or `"own"`; all must be named."""
+        return {}
 
     @abstractmethod
     def init(self, rows: Tensor) -> State:
@@ -68,6 +74,11 @@ class MovingAverage(Baseline):
 
     def __post_init__(self) -> None:
         check_number("decay", self.decay, "lie in [0, 1)", lambda decay: 0 <= decay < 1)
+
+    @property
+    def roles(self) -> Roles:
+        """Each process has an average of its own."""
+        return {"mean": "own", "weight": "own"}
 
     def init(self, rows: Tensor) -> State:
         """State before the first step: a mean of zero, of no weight."""

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -14,9 +14,11 @@ from torch import Tensor
 
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN
+from ppgen.inference.engine.batch_table import batch_table
 from ppgen.inference.engine.late_sites import Structures
 from ppgen.inference.engine.legality import check_negative_phase
 from ppgen.inference.engine.plan import planned
+from ppgen.inference.engine.roles import roles_of
 from ppgen.inference.engine.specification import Inference
 from ppgen.inference.engine.surrogate import BASELINE, OBJECTIVE, TEMPERATURE, surrogate
 from ppgen.inference.engine.with_gradients import WithGradients
@@ -30,13 +32,14 @@ from ppgen.inference.objectives.own_gradient import OwnGradient
 from ppgen.inference.particles.fantasies import check_fantasies
 from ppgen.inference.particles.joint_states import Forced, marginal_states
 from ppgen.inference.particles.log_weights import LogWeights, log_weights
+from ppgen.inference.state_roles import Role, check_roles
 from ppgen.inference.structure.collapse import observed_side
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.plates import check_rows, plate_size
 from ppgen.inference.structure.row_dependence import joined
 from ppgen.inference.structure.scales import warn_of_scales
 from ppgen.inference.structure.support import check_support
-from ppgen.pair import split_batch
+from ppgen.undisturbed import forked
 
 
 @dataclass(frozen=True)
@@ -97,9 +100,9 @@ class BoundInference:
         objective = inference.objective
         check_negative_phase(inference.negative_phase, layout, objective)
         for site, law in layout.laws.items():
-            if inference.negative_phase is not None:
-                summed_out = site in layout.latent and inference.negative_phase.of_values
-                inference.negative_phase.check(observed_side(law) if summed_out else law)
+            if (phase := inference.negative_phase) is not None:
+                phase.check(observed_side(law) if site in layout.latent and phase.of_values else law)
+                check_roles(phase, phase.state_names, phase.roles)
         check_support(pair, batch)
         self._check_baselines(batch, num_rows)
         if inference.objective.dreams:
@@ -150,6 +153,16 @@ class BoundInference:
         """Chains and offsets under the names `site.key`."""
         return {f"{site}.{key}": value for site, state in self._states.items() for key, value in state.items()}
 
+    def roles(self, names: Iterable[str]) -> dict[str, Role]:
+        """What tensors of a state are to many processes, by their names `site.key`; raises where one has no role."""
+        return roles_of(names, self._phases, self._baselines)
+
+    @property
+    def _baselines(self) -> dict[str, Any]:
+        """Baseline by site of the guide, where there is one."""
+        found = {site: getattr(estimator, "baseline", None) for site, estimator in self.plan.items()}
+        return {site: baseline for site, baseline in found.items() if baseline is not None}
+
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Continue from a state as `state` gave it.
 
@@ -192,9 +205,13 @@ class BoundInference:
         """Raise unless baselines can look at a batch like this one."""
         own = [law for name, law in self.layout.guide_laws.items() if name not in self.layout.global_latents]
         size = own[0].batch_shape[self.layout.data_dim] if own else num_rows
+        rows = partial(batch_table, batch, torch.empty(0, size))
         for site, estimator in self.plan.items():
             if estimator is not None:
-                estimator.check_rows(site, partial(_features, batch, torch.empty(0, size)))
+                estimator.check_rows(site, rows)
+        for baseline in self._baselines.values():
+            with forked(self.pair.device):  # what a user's own draws
+                check_roles(baseline, baseline.init(rows()), baseline.roles)
 
     def look_at(self, batch: Any) -> None:
         """Learn which sites a batch of another shape has, before the step is traced for it; nothing moves."""
@@ -302,7 +319,7 @@ class BoundInference:
         if isinstance(objective, OwnGradient):
             with self.pair.running():
                 return objective.climb(replace(weights, num_data=num_data), self.pair, batch, self.layout)
-        rows = partial(_features, batch, weights.local)
+        rows = partial(batch_table, batch, weights.local)
         total, after = surrogate(objective, self.plan, weights, self.layout, num_data, rows, self._states)
         self._states.update(after)
         return -total if self._descended else total
@@ -375,12 +392,3 @@ class BoundInference:
                 stacklevel=2,
             )
         return [centred.get(id(p), g) for p, g in zip(parameters, gradients, strict=True)]
-
-
-def _features(batch: Any, like: Tensor) -> Tensor:
-    """The batch as one table, (rows, features), for baselines that look at it."""
-    args, kwargs = split_batch(batch)
-    rows = like.shape[1]
-    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim()]
-    flat = [value.detach().reshape(rows, -1).to(like.dtype) for value in tensors if len(value) == rows]
-    return torch.cat(flat, -1) if flat else like.new_zeros(rows, 1)

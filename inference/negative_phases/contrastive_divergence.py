@@ -16,6 +16,7 @@ from ppgen.inference.negative_phases.centring import updated_offsets
 from ppgen.inference.negative_phases.negative_phase import NegativePhase, State, picked, swept_from_values
 from ppgen.inference.negative_phases.online_partition import POPULATION, followed, population
 from ppgen.inference.schedules import Schedule, Stages
+from ppgen.inference.state_roles import Role
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,12 @@ class _ChainPhase(NegativePhase):
     def state_names(self) -> tuple[str, ...]:
         """The population that follows log Z, if there is one."""
         return POPULATION if self.log_partition_chains else ()
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Offsets of centring follow the data of all processes; the population is shared out."""
+        offsets: dict[str, Role] = {"even_offset": "common", "odd_offset": "common"}
+        return offsets | dict.fromkeys(POPULATION, "chains")
 
     def _population(self, law: UndirectedDistribution) -> State:
         count = self.log_partition_chains
@@ -217,6 +224,11 @@ class PCD(_ChainPhase):
     def state_names(self) -> tuple[str, ...]:
         """The chains, and the population that follows log Z, if there is one."""
         return ("chains", *super().state_names)
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """The chains of both sides are shared out."""
+        return {**super().roles, "chains": "chains", "odd_chains": "chains"}
 
     def init(self, law: UndirectedDistribution, value: Tensor) -> State:
         """Chains drawn from the base rates; their odd side and the offsets of centring are made by the first step."""

@@ -17,6 +17,7 @@ from ppgen.distributions.machines.samplers import Sampler
 from ppgen.distributions.machines.undirected import Surrogate
 from ppgen.distributions.units.layer_draws import join_layers
 from ppgen.inference.pyro_loss import PyroLoss
+from ppgen.inference.state_roles import Roles, check_roles
 from ppgen.inference.structure.traces import replace_law, undirected_law
 
 State = dict[str, Tensor]
@@ -56,6 +57,11 @@ class NegativePhase(PyroLoss):
     def state_names(self) -> tuple[str, ...]:
         """Names of the tensors that a state to go on from must hold; none by default."""
         return ()
+
+    @property
+    def roles(self) -> Roles:
+        """What each tensor of its state is to many processes: `"chains"`, `"common"` or `"own"`; all must be named."""
+        return {}
 
     def check(self, law: UndirectedDistribution) -> None:
         """Raise ValueError, before the first step, if the phase cannot serve a law; it serves any by default."""
@@ -152,7 +158,9 @@ class NegativePhaseHandler(Messenger):
                 other = join_layers([known.get(layer, means[layer]) for layer in energy.sides[side]])
                 own = value if missing or side == ODD else energy.mean_opposite(other, side)
                 even, odd = (other, own) if side == EVEN else (own, other)
-            self.states[name] = self.phases[name].observe(law, even, odd, self.states[name])
+            phase = self.phases[name]
+            self.states[name] = phase.observe(law, even, odd, self.states[name])
+            check_roles(phase, self.states[name], phase.roles)
 
     def _pyro_sample(self, msg: Any) -> None:
         law = undirected_law(msg["fn"])

@@ -9,10 +9,9 @@ from ppgen.distributions import BaseRatePath
 from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.units.layer_draws import draw_layers
 
-# Names end as those of all chains do, which processes share out and checkpoints join.
 VALUES, LOG_WEIGHTS = "weighted_chains", "log_weights_of_chains"
 ENERGIES, VARIANCES = "energies_of_chains", "variances_of_chains"
-POPULATION = (VALUES, LOG_WEIGHTS, ENERGIES, VARIANCES)
+POPULATION = (VALUES, LOG_WEIGHTS, ENERGIES, VARIANCES)  # all with one row a chain, which processes share out
 
 RESAMPLE_BELOW = 0.5  # share of the chains that the weighted ones are worth, below which they are drawn anew
 

@@ -11,6 +11,7 @@ from ppgen.distributions.machines.replicas import Replicas, accepted_swaps, exch
 from ppgen.inference.annealing.swap_ladder import followed
 from ppgen.inference.negative_phases.contrastive_divergence import PCD
 from ppgen.inference.negative_phases.negative_phase import State
+from ppgen.inference.state_roles import Role
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,12 @@ class TemperedPCD(PCD):
     def state_names(self) -> tuple[str, ...]:
         """The chains, their replicas and the ladder, and the population that follows log Z, if there is one."""
         return (*super().state_names, "hot_chains", "ladder", "rejections", "parity")
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Replicas are shared out with their chains; base rates and ladder follow those of all processes."""
+        common: dict[str, Role] = dict.fromkeys(("base_offset", "ladder", "rejections"), "common")
+        return {**super().roles, "hot_chains": "chains", **common, "parity": "own"}
 
     def init(self, law: UndirectedDistribution, value: Tensor) -> State:
         """Chains and their hotter replicas at independent units, and a ladder of equal steps."""

@@ -127,9 +127,8 @@ def _go_on_from(left: dict[str, Tensor], bound: Any, batch: Any, device: torch.d
     with forked(device):
         bound.step(batch)  # makes a state; parameters stay as they are
     shapes = {name: value.shape for name, value in bound.state.items()}
-    same = [
-        state for state in (left, world.own(left)) if {name: value.shape for name, value in state.items()} == shapes
-    ]
+    candidates = (left, world.own(left, bound.roles(left))) if set(left) == set(shapes) else ()
+    same = [state for state in candidates if {name: value.shape for name, value in state.items()} == shapes]
     bound.load_state({name: value.to(device, copy=True) for name, value in same[0].items()} if same else {})
 
 

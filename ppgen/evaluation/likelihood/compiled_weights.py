@@ -74,8 +74,8 @@ def compiled_log_weights(pair: AnyPair, batch: Any, count: int, layout: Layout) 
     except Exception as error:  # a program that no graph can hold, no compiler, or one that cannot do with this graph
         reason = f"{f'{error}'.strip().partition(chr(10))[0]}"
         reason = reason if isinstance(error, _DisagreementError) else f"{type(error).__name__}: {reason}"
-        # Shown at the caller of log_likelihood: three functions and a decorator above.
-        warnings.warn(f"Importance sampling could not be compiled, so it runs eagerly: {reason}", stacklevel=5)
+        # Shown at the caller of log_likelihood: four functions and a decorator above.
+        warnings.warn(f"Importance sampling could not be compiled, so it runs eagerly: {reason}", stacklevel=6)
         return None
     return lambda batch: machine_code(*tree_leaves(batch))[0]
 

@@ -1,8 +1,7 @@
 """Importance sampling of log p(x), in memory that grows neither with the data nor with the particles."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyro
@@ -12,10 +11,10 @@ from torch import Tensor
 from ppgen import inference
 from ppgen.evaluation.effective import CONSTANT_RANGE, LONE
 from ppgen.evaluation.likelihood.compiled_weights import compiled_log_weights, worth_compiling
+from ppgen.evaluation.likelihood.method import Advance, LikelihoodMethod, Sampling, Subject
 from ppgen.evaluation.per_datum import PerDatum
-from ppgen.inference.structure.layout import Layout
+from ppgen.evaluation.program import Program
 from ppgen.memory import keep_freed_memory
-from ppgen.pair import AnyPair
 
 MIN_PARTICLES_FOR_PARETO = 25  # a tail of at least five draws
 
@@ -89,41 +88,23 @@ def _fit(array_stats: Any, log_weights: np.ndarray) -> float:
 
 
 @torch.no_grad()
-def importance(
-    pair: AnyPair,
-    rows: Callable[[int, int], Any],
-    num_data: int,
-    *,
-    layout: Layout,
-    num_particles: int,
-    chunk: int,
-    log_partition: Mapping[str, float],
-    vectorize_particles: bool = True,
-    pareto: bool = True,
-    compile: bool | Literal["auto"] = "auto",
-    advance: Callable[[int], None] | None = None,
-) -> PerDatum:
+def importance(subject: Subject, sampling: Sampling, *, pareto: bool = True, advance: Advance = None) -> PerDatum:
     """Importance estimates of every datum, the guide as the proposal.
 
-    At most `chunk` log-weights are evaluated at once: all particles of a few rows, or a part of the
+    At most `sampling.chunk` log-weights are evaluated at once: all particles of a few rows, or a part of the
     particles of one row; beside that, eight bytes a particle of the current rows are kept.
 
     Args:
-        pair: Model and guide.
-        rows: Batch of the data from a first up to a last index.
-        num_data: Number of data.
-        layout: Structure of the pair, without latents outside its data plate.
-        num_particles: Particles a datum.
-        chunk: Log-weights evaluated at once.
-        log_partition: log Z by undirected site.
-        vectorize_particles: False for programs that cannot broadcast over particles.
+        subject: Pair, data and log Z; no latent lies outside the data plate.
+        sampling: How particles are drawn.
         pareto: Whether to fit the tail of the weights; it is unknown, NaN, for fewer than 25 particles.
-        compile: Whether blocks of the usual shape run as machine code; `"auto"` decides by the size of the run.
         advance: Called with the number of data done.
 
     Raises:
         ValueError: If the data plate is not over the rows of a batch.
     """
+    pair, rows, layout = subject.pair, subject.rows, subject.program.layout
+    num_data, num_particles, chunk = len(rows), sampling.num_particles, sampling.chunk
     block = max(1, min(chunk // num_particles, num_data))
     parts = [min(chunk, num_particles - first) for first in range(0, num_particles, chunk)]
     even, machine_code = 0, None
@@ -133,10 +114,11 @@ def importance(
     keep_freed_memory(pair.device)
     # The data were held against their support before; checking each particle's law again costs a tenth of
     # the time.
-    with inference.attach(log_partition=log_partition), pyro.validation_enabled(False):
-        if compile is True or (compile == "auto" and worth_compiling(pair, num_data, num_particles)):
+    with inference.attach(log_partition=subject.log_partitions), pyro.validation_enabled(False):
+        worth = sampling.compile == "auto" and worth_compiling(pair, num_data, num_particles)
+        if sampling.compile is True or worth:
             # Parts of one size, so that one shape is compiled; the few draws too many are dropped.
-            even = -(-num_particles // len(parts)) if vectorize_particles else 1
+            even = -(-num_particles // len(parts)) if sampling.vectorize else 1
             machine_code = compiled_log_weights(pair, rows(0, block), even, layout)
         for start in range(0, num_data, block):
             stop = min(start + block, num_data)
@@ -145,7 +127,7 @@ def importance(
                 local = [machine_code(batch) for _ in range(-(-num_particles // even))]
             else:
                 local = [
-                    inference.log_weights(pair, batch, count, vectorize=vectorize_particles, layout=layout).local
+                    inference.log_weights(pair, batch, count, vectorize=sampling.vectorize, layout=layout).local
                     for count in parts
                 ]
             if local[0].shape[1] != stop - start:
@@ -162,3 +144,26 @@ def importance(
             if advance is not None:
                 advance(stop)
     return PerDatum(found[0], found[1], found[2], found[3] if pareto else None)
+
+
+class ImportanceSampling(LikelihoodMethod):
+    """The logarithm of the mean weight of K particles of the guide."""
+
+    name = "importance"
+    doubt = (
+        "the guide is too narrow or too far off for its weights, and the value errs low by "
+        "more than the error bar says; use a better guide, as more particles help little"
+    )
+
+    @classmethod
+    def applies(cls, program: Program, asked: str, num_data: int) -> bool:
+        """Where it is asked for, or the guide is not the exact posterior."""
+        return asked == cls.name or (asked == "auto" and bool(program.inexact_sites))
+
+    def run(self, subject: Subject, advance: Advance = None) -> PerDatum:
+        """The estimates, with the tails of their weights."""
+        return importance(subject, self.sampling, advance=advance)
+
+    def describe(self) -> str:
+        """Particles of a datum."""
+        return f"importance (K={self.sampling.num_particles})"

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from ppgen.checks.room import check_room
 from ppgen.evaluation.likelihood.importance import summarise
+from ppgen.evaluation.likelihood.method import DOUBTFUL_LADDER, Advance, LikelihoodMethod, Subject
 from ppgen.evaluation.per_datum import PerDatum
+from ppgen.evaluation.program import Program
 from ppgen.inference.kernels.hmc import HMC
 from ppgen.inference.kernels.latent_density import STARTS, LatentDensity, Start
 from ppgen.inference.structure.layout import Layout
@@ -160,61 +162,75 @@ def check_annealing(num_chains: Any, start: Any, kernel: Any) -> HMC:
     return HMC() if kernel is None else kernel
 
 
-@torch.no_grad()
-def annealed(
-    pair: AnyPair,
-    rows: Callable[[int, int], Any],
-    num_data: int,
-    *,
-    layout: Layout,
-    betas: Sequence[float],
-    num_chains: int,
-    chunk: int,
-    start: Start,
-    kernel: HMC,
-    seed: int = 0,
-    advance: Callable[[int], None] | None = None,
-) -> PerDatum:
-    """Annealed estimate of log p(x) of each datum, with its error by the delta method.
+def movable(program: Program) -> bool:
+    """Whether all latents can be annealed, whatever the guide is: continuous ones, and none under a machine."""
+    layout = program.layout
+    discrete = (law.support.is_discrete for name, law in layout.model_laws.items() if name in layout.latent)
+    return not (program.energies or layout.marginalised) and not any(discrete)
 
-    Args:
-        pair: Model and guide, in evaluation mode.
-        rows: Batch of the data from a first up to a last index.
-        num_data: Number of data.
-        layout: Structure of the pair.
-        betas: Ladder from 0 to 1, as `ppgen.inference.annealing.annealing.make_betas` gives it.
-        num_chains: Annealing runs of each datum.
-        chunk: Chains moved at once, at least those of one datum.
-        start: Where the path begins: `"prior"` or `"guide"`.
-        kernel: What moves the chains.
-        seed: Seed of the momenta; starts are drawn from torch's global random state.
-        advance: Called with the number of data done.
 
-    Raises:
-        ValueError: If a latent site is discrete or outside the data plate, or there is none.
+class LatentAnnealing(LikelihoodMethod):
+    """Annealing of the continuous latents of a directed pair, with the error by the delta method.
 
     References:
         Neal (2001), Annealed importance sampling, arXiv:physics/9803008.
         Wu, Burda, Salakhutdinov and Grosse (2017), On the quantitative analysis of decoder-based generative models,
         arXiv:1611.04273.
     """
-    generator = torch.Generator(device=pair.device).manual_seed(seed)
-    block = max(1, min(chunk // num_chains, num_data))
-    found = []
-    for first in range(0, num_data, block):
-        last = min(first + block, num_data)
-        path, step_sizes = prepared(
-            pair,
-            rows(first, last),
-            betas,
-            generator,
-            num_chains=num_chains,
-            start=start,
-            kernel=kernel,
-            layout=layout,
-        )
-        found.append(summarise(forward(path, betas, step_sizes, generator), pareto=False))
-        if advance is not None:
-            advance(last)
-    values, se, ess = (np.concatenate(parts) for parts in zip(*(each[:3] for each in found), strict=True))
-    return PerDatum(values, se, ess, None)
+
+    name = "ais"
+    anneals = True
+    needs_law = False
+    doubt = DOUBTFUL_LADDER
+
+    @classmethod
+    def applies(cls, program: Program, asked: str, num_data: int) -> bool:
+        """To directed pairs; where a guide has points and no law it is all that can be had."""
+        if program.layout.points:
+            return asked in ("auto", cls.name) and movable(program)
+        return asked == cls.name and not program.energies
+
+    @classmethod
+    def check_latents(cls, program: Program) -> None:
+        """Raise where a latent is discrete."""
+        discrete = [name for name in program.layout.latent if program.layout.guide_laws[name].support.is_discrete]
+        if discrete:
+            raise ValueError(
+                f"method='ais' anneals continuous latents, and the latent site {discrete[0]!r} is discrete. Use "
+                "method='importance'."
+            )
+
+    @torch.no_grad()
+    def run(self, subject: Subject, advance: Advance = None) -> PerDatum:
+        """The estimates; momenta are drawn from the seed, starts from torch's global random state.
+
+        Raises:
+            ValueError: If a latent site is discrete or outside the data plate, there is none, or the guide at which
+                runs begin has no law.
+        """
+        rows, layout, annealing = subject.rows, subject.program.layout, self.annealing
+        check_start(layout, self.start)
+        generator = torch.Generator(device=subject.pair.device).manual_seed(self.seed)
+        block = annealing.block(len(rows))
+        found = []
+        for first in range(0, len(rows), block):
+            last = min(first + block, len(rows))
+            path, step_sizes = prepared(
+                subject.pair,
+                rows(first, last),
+                annealing.betas,
+                generator,
+                num_chains=annealing.num_chains,
+                start=self.start,
+                kernel=self.kernel,
+                layout=layout,
+            )
+            found.append(summarise(forward(path, annealing.betas, step_sizes, generator), pareto=False))
+            if advance is not None:
+                advance(last)
+        values, se, ess = (np.concatenate(parts) for parts in zip(*(each[:3] for each in found), strict=True))
+        return PerDatum(values, se, ess, None)
+
+    def describe(self) -> str:
+        """Where runs begin, how many they are, and their levels."""
+        return f"AIS from the {self.start} {self.annealing.describe()}"

@@ -1,50 +1,32 @@
 """log p(x) of a pair: exact where it can be, importance sampling or annealing with error bars where not."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 from torch import Tensor
 
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
 from ppgen.devices import is_accelerator
-from ppgen.distributions import BaseRatePath
-from ppgen.evaluation.blindness import ALL_ALIKE
-from ppgen.evaluation.effective import CONSTANT_RANGE, LONE, SHARE, bias_of_mean, error_of_mean, few_particles, few_runs
 from ppgen.evaluation.estimate import Estimate
-from ppgen.evaluation.likelihood.bounds import bounds
-from ppgen.evaluation.likelihood.given_partitions import own_partitions, partitions_of
-from ppgen.evaluation.likelihood.hidden_layers import annealed_hidden, enumerated
-from ppgen.evaluation.likelihood.importance import importance
-from ppgen.evaluation.likelihood.latent_annealing import annealed, check_annealing, check_start
+from ppgen.evaluation.likelihood.estimates import below_one, estimate_of
+from ppgen.evaluation.likelihood.given_partitions import partitions_of
+from ppgen.evaluation.likelihood.latent_annealing import check_annealing
+from ppgen.evaluation.likelihood.method import Annealing, Sampling, Subject
 from ppgen.evaluation.likelihood.methods import check_arguments, choose
-from ppgen.evaluation.likelihood.reverse_annealing import ANNEALING_MODEL, raised
-from ppgen.evaluation.per_datum import PerDatum
 from ppgen.evaluation.program import examine
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.annealing.annealing import make_betas
 from ppgen.inference.kernels.hmc import HMC
-from ppgen.inference.structure.machine_sites import base_mean, undirected_sites
+from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
 from ppgen.undisturbed import evaluating
 
 # Log-weights at once: with 784 features an activation takes 6 MiB and 0.3 GiB.
 CHUNK_CPU, CHUNK_GPU = 2_000, 100_000
-_ROUNDING = 1e-3  # nats
-
-_DOUBTFUL_GUIDE = (
-    "the guide is too narrow or too far off for its weights, and the value errs low by "
-    "more than the error bar says; use a better guide, as more particles help little"
-)
-_DOUBTFUL_LADDER = (
-    "a few annealing runs carry the estimate of many rows, and the value errs low by more than the error bar says; "
-    "use more betas"
-)
 
 
 def log_likelihood(
@@ -147,227 +129,22 @@ def log_likelihood(
     rows = CheckedRows(x, pair)
     program = examine(pair, rows, chunk)
     rows = CheckedRows(x, pair) if rows.dtype is None else rows  # parameters made at the first run decide the dtype
-    chosen = choose(method, program, len(rows))
-    chunk = chunk or (CHUNK_GPU if is_accelerator(pair.device) else CHUNK_CPU)
+    chosen = choose(method, program, len(rows), log_partition)
     options = {"num_chains": num_chains, "betas": betas, "seed": seed, "progress": progress, "x": rows(0, 1)}
     energies = program.energies
-    if any(energy.batch_shape for energy in program.energies.values()):  # each row has a log Z of its own
-        if chosen == "hidden annealing":
-            raise ValueError(
-                f"method={method!r} needs a machine with one log Z; the energy of this one depends on the datum, so "
-                "each row has its own. Use method='auto', 'exact' or 'raise'."
-            )
+    if any(energy.batch_shape for energy in energies.values()):  # each row has a log Z of its own
         options["x"] = rows(0, len(rows))
         energies = undirected_sites(pair, options["x"])
-    if chosen == "raise" and log_partition is not None:
-        raise ValueError(
-            "method='raise' needs no log Z: it anneals down from the data. Leave log_partition out, or use "
-            "method='auto'."
-        )
-    partitions = partitions_of(pair, {} if chosen == "raise" else energies, log_partition, method, options)
-    # What differs from row to row is subtracted at the end, where rows are not in batches.
-    common = {site: each.value if own_partitions(each) is None else 0.0 for site, each in partitions.items()}
-    log_partitions = sum(
-        (own for own in map(own_partitions, partitions.values()) if own is not None), np.zeros(len(rows))
-    )
-    ladder = make_betas(betas) if chosen in ("annealing", "hidden annealing", "raise") else []
-    mover = check_annealing(num_chains if ladder else 2, start, kernel)
-    if chosen == "annealing":
-        check_start(program.layout, start)
+    partitions = partitions_of(pair, energies if chosen.normalised else {}, log_partition, method, options)
+    ladder = make_betas(betas) if chosen.anneals else []
+    mover = check_annealing(num_chains if chosen.anneals else 2, start, kernel)
+    chunk = chunk or (CHUNK_GPU if is_accelerator(pair.device) else CHUNK_CPU)
+    sampling = Sampling(num_particles, chunk, vectorize_particles, compile)
+    annealing = Annealing(ladder, num_chains, chunk, compile)
+    way = chosen(sampling, annealing, "prior" if start == "prior" else "guide", mover, seed)
     with evaluating(pair, seed), progress_bar("log-likelihood", len(rows), progress) as advance:
-        if chosen == "annealing":
-            found = annealed(
-                pair,
-                rows,
-                len(rows),
-                layout=program.layout,
-                betas=ladder,
-                num_chains=num_chains,
-                chunk=chunk,
-                start="prior" if start == "prior" else "guide",
-                kernel=mover,
-                seed=seed,
-                advance=advance,
-            )
-        elif chosen == "raise" and program.machine is not None:
-            energy = energies[program.machine.site]
-            found = raised(
-                BaseRatePath(energy, base_mean(pair, energy)),
-                program.machine,
-                rows,
-                len(rows),
-                betas=ladder,
-                num_chains=num_chains,
-                chunk=chunk,
-                seed=seed,
-                compile=compile,
-                advance=advance,
-            )
-        elif chosen == "hidden annealing":
-            (log_z,) = (each.value for each in partitions.values())
-            found = annealed_hidden(
-                program,
-                rows,
-                len(rows),
-                log_z,
-                betas=ladder,
-                num_chains=num_chains,
-                chunk=chunk,
-                seed=seed,
-                advance=advance,
-            )
-        elif chosen == "enumeration":
-            (log_z,) = common.values()
-            found = enumerated(program, rows, len(rows), log_z, advance)
-        elif chosen in ("elbo", "bound"):
-            found = bounds(
-                pair,
-                rows,
-                len(rows),
-                layout=program.layout,
-                num_particles=num_particles if chosen == "elbo" else 1,
-                chunk=chunk,
-                log_partition=common,
-                closed=chosen == "bound",
-                advance=advance,
-            )
-        else:
-            found = importance(
-                pair,
-                rows,
-                len(rows),
-                layout=program.layout,
-                num_particles=num_particles if chosen == "importance" else 1,
-                chunk=chunk,
-                log_partition=common,
-                vectorize_particles=vectorize_particles,
-                pareto=chosen == "importance",
-                compile=compile,
-                advance=advance,
-            )
-    found = found._replace(log_likelihood=found.log_likelihood - log_partitions)
-    if np.isnan(found.log_likelihood).any():
-        row = int(np.isnan(found.log_likelihood).argmax())
-        raise ValueError(f"log p(x) of row {row} is NaN: the parameters or the densities of the pair are not finite.")
-    if chosen == "importance":
-        estimate = _sampled(found, num_particles, f"importance (K={num_particles})", _DOUBTFUL_GUIDE)
-    elif chosen == "annealing":
-        how = f"AIS from the {start} ({num_chains} chains x {len(ladder) - 1} betas)"
-        estimate = _sampled(found, num_chains, how, _DOUBTFUL_LADDER)
-    elif chosen == "hidden annealing":
-        how = f"AIS of the hidden units ({num_chains} chains x {len(ladder) - 1} betas)"
-        estimate = _sampled(found, num_chains, how, _DOUBTFUL_LADDER)
-    elif chosen == "raise":
-        how = f"reverse AIS from each datum ({num_chains} chains x {len(ladder) - 1} betas)"
-        estimate = replace(
-            _sampled(found, num_chains, how, _DOUBTFUL_LADDER),
-            kind="estimate",
-            bias=None,
-            note=ANNEALING_MODEL,
-        )
-    elif chosen in ("elbo", "bound"):
-        how = f"ELBO (K={num_particles})" if chosen == "elbo" else "mean field"
-        estimate = _sampled(found, num_particles if chosen == "elbo" else 1, how, "")
-        estimate = replace(estimate, ess=None, num_draws=None, bias=None)  # a mean, of which nothing is weighted
-    else:
-        estimate = _exact(found)
-    estimate = _with_partitions(estimate, partitions)
+        found = way.run(Subject(pair, rows, program, energies, partitions), advance)
+    estimate = estimate_of(way, found, partitions)
     if program.discrete:
-        estimate = _below_one(estimate)
+        estimate = below_one(estimate)
     return replace(estimate, method=f"auto: {estimate.method}") if method == "auto" else estimate
-
-
-def _exact(found: PerDatum) -> Estimate:
-    values = found.log_likelihood
-    return Estimate(
-        float(values.mean()),
-        0.0,
-        "exact",
-        "exact",
-        num_data=len(values),
-        data_se=_spread(values),
-        per_datum={"log_likelihood": values},
-    )
-
-
-def _sampled(found: PerDatum, num_draws: int, method: str, doubt: str) -> Estimate:
-    if doubt:  # there are weights, and where one outweighs all others their spread tells nothing of the error
-        lone = ~(found.ess >= LONE) & ~(found.se <= CONSTANT_RANGE)
-        found = found._replace(se=np.where(lone, math.nan, found.se))
-    values = found.log_likelihood
-    per_datum = {"log_likelihood": values, "se": found.se, "ess": found.ess}
-    if found.pareto_k is not None:
-        per_datum["pareto_k"] = found.pareto_k
-    estimate = Estimate(
-        float(values.mean()),
-        error_of_mean(found.se),
-        "lower bound",
-        method,
-        ess=float(found.ess.mean()),
-        num_draws=num_draws,
-        num_data=len(values),
-        data_se=_spread(values),
-        bias=bias_of_mean(found.se),
-        per_datum=per_datum,
-    )
-    warnings = []
-    if found.pareto_k is not None:
-        if (estimate.num_bad_pareto_k or 0) > SHARE * len(values):
-            warnings.append(doubt)
-        if text := few_particles(found.ess, found.se, num_draws):
-            warnings.append(text)
-    elif doubt:
-        few = few_runs(found.ess, num_draws)
-        warnings += [doubt] if few.mean() > SHARE else []
-        warnings += [ALL_ALIKE] if (np.isnan(found.se) & ~few).mean() > SHARE else []
-    return replace(estimate, warning="; ".join(warnings) or None)
-
-
-def _below_one(estimate: Estimate) -> Estimate:
-    """An estimate of discrete data, with a warning where it lies above 0 by more than its error."""
-    found: dict[str, Any] = dict(estimate.per_datum or {})
-    error = np.hypot(found.get("se", 0.0), estimate.log_partition_se or 0.0)
-    above = int((found["log_likelihood"] > 4 * np.nan_to_num(error) + _ROUNDING).sum())
-    if not above:
-        return estimate
-    told = (
-        f"log p(x) is above 0 for {above} of {len(found['log_likelihood'])} rows of discrete data, and no probability "
-        "is above 1: a law is not normalised, or log Z is too low"
-    )
-    return replace(estimate, warning="; ".join(filter(None, (estimate.warning, told))))
-
-
-def _with_partitions(estimate: Estimate, partitions: dict[str, Estimate]) -> Estimate:
-    """The estimate with the errors of log Z, which every datum shares, carried along."""
-    if all(each.kind == "exact" for each in partitions.values()):
-        return estimate
-    log_z_se = math.sqrt(sum(each.se**2 for each in partitions.values()))
-    how = ", ".join(dict.fromkeys(each.method for each in partitions.values() if each.kind != "exact"))
-    warnings = [text for text in (estimate.warning, *(each.warning for each in partitions.values())) if text]
-    sampled = estimate.kind != "exact"
-    bias = -sum(each.bias or 0.0 for each in partitions.values())  # log Z from above errs the other way
-    errs = "errs high in expectation, as log Z errs low" if bias > 0 else "errs low in expectation, as log Z errs high"
-    common_se = math.sqrt(sum(each.se**2 for each in partitions.values() if own_partitions(each) is None))
-    per_datum = dict(estimate.per_datum or {})
-    own = [
-        each.per_datum["se"]
-        for each in partitions.values()
-        if each.per_datum is not None and own_partitions(each) is not None
-    ]
-    if own:
-        per_datum["se"] = np.sqrt(sum(np.square(each) for each in (per_datum.get("se", 0.0), *own)))
-    return replace(
-        estimate,
-        se=math.hypot(estimate.se, log_z_se),
-        kind="estimate",
-        method=f"{estimate.method}, log Z by {how}" if sampled else how,
-        log_partition_se=common_se or None,
-        per_datum=per_datum,
-        bias=(estimate.bias or 0.0) + bias,
-        warning="; ".join(warnings) or None,
-        note=errs if bias and math.isfinite(bias) and not sampled else None,
-    )
-
-
-def _spread(values: np.ndarray) -> float | None:
-    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None

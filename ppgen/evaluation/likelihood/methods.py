@@ -7,19 +7,32 @@ from torch import Tensor
 
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.room import check_room
-from ppgen.evaluation.likelihood.hidden_layers import hidden_states
-from ppgen.evaluation.likelihood.latent_annealing import check_annealing
-from ppgen.evaluation.partition.partition import ADAPTIVE, enumerable
+from ppgen.evaluation.likelihood.bounds import Elbo, MeanFieldBound
+from ppgen.evaluation.likelihood.exact import Exact
+from ppgen.evaluation.likelihood.hidden_layers import HiddenAnnealing, HiddenEnumeration
+from ppgen.evaluation.likelihood.importance import ImportanceSampling
+from ppgen.evaluation.likelihood.latent_annealing import LatentAnnealing, check_annealing, movable
+from ppgen.evaluation.likelihood.method import LikelihoodMethod
+from ppgen.evaluation.likelihood.reverse_annealing import ReverseAnnealing
+from ppgen.evaluation.partition.partition import ADAPTIVE
 from ppgen.evaluation.program import Program, examine
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.annealing.annealing import make_betas
-from ppgen.inference.structure.layout import MEAN_FIELD
 from ppgen.inference.structure.points import check_no_points
 from ppgen.pair import as_pair
 
-METHODS = ("auto", "exact", "importance", "elbo", "bound", "ais", "raise")
-# States of hidden layers times rows that "auto" sums over: seconds for machines of hundreds of units.
-WORTH_ENUMERATING = 2**22
+# The first that applies is taken.
+CLASSES: tuple[type[LikelihoodMethod], ...] = (
+    HiddenEnumeration,
+    ImportanceSampling,
+    Elbo,
+    MeanFieldBound,
+    LatentAnnealing,
+    HiddenAnnealing,
+    ReverseAnnealing,
+    Exact,
+)
+METHODS = ("auto", *dict.fromkeys(each.name for each in CLASSES))
 
 
 def check_likelihood(
@@ -52,71 +65,33 @@ def check_likelihood(
     rows = CheckedRows(x, pair)
     program = examine(pair, rows)
     chosen = choose(method, program, len(rows))
-    if not (isinstance(betas, str) and betas == ADAPTIVE) or chosen in ("annealing", "hidden annealing", "raise"):
+    if chosen.anneals or not (isinstance(betas, str) and betas == ADAPTIVE):
         make_betas(betas)
-    discrete = [name for name in program.layout.latent if program.layout.guide_laws[name].support.is_discrete]
-    if chosen == "annealing" and discrete:
-        raise ValueError(
-            f"method='ais' anneals continuous latents, and the latent site {discrete[0]!r} is discrete. Use "
-            "method='importance'."
-        )
+    chosen.check_latents(program)
 
 
-def choose(method: str, program: Program, num_data: int) -> str:
-    """`"exact"` where one particle tells log p(x), `"enumeration"` of hidden layers, or what was asked for.
+def choose(method: str, program: Program, num_data: int, log_partition: Any = None) -> type[LikelihoodMethod]:
+    """The class that serves what was asked for.
+
+    Args:
+        method: As `log_likelihood` takes it.
+        program: What one run of the pair tells.
+        num_data: Rows of the data.
+        log_partition: log Z as the user gave it.
 
     Raises:
         ValueError: If the method does not apply to the pair; it says what to use.
     """
-    inexact = program.inexact_sites
-    if program.layout.points:
-        return _of_points(method, program)
-    if method in ("elbo", "bound"):
-        if method == "bound" and (other := [site for site in inexact if program.layout.latent[site] != MEAN_FIELD]):
-            raise ValueError(
-                f"method='bound' needs the means of a mean-field guide at site {other[0]!r} (marked "
-                "infer={'posterior': 'mean field'}), as deep Boltzmann machines have. Use method='elbo'."
-            )
-        return method
-    if method == "raise":
-        if program.machine is None or program.machine.layer % 2:
-            others = "'importance'" if program.energies else "'ais' or 'importance'"
-            raise ValueError(
-                "method='raise' anneals a Boltzmann machine down from the data in its first layer; this model is none. "
-                f"Use method={others}."
-            )
-        return method
-    if inexact and method in ("exact", "auto") and program.machine is not None:
-        energy = program.energies[program.machine.site]
-        states = hidden_states(energy, program.machine.layer)
-        if method == "exact" or (enumerable(energy) and states * num_data <= WORTH_ENUMERATING):
-            return "enumeration"
-    if method == "ais" and not program.energies:
-        return "annealing"
-    if method == "ais" and inexact and program.machine is not None:
-        return "hidden annealing"
-    if method in ("exact", "ais") and inexact:
-        raise ValueError(
-            f"This pair's guide at site {inexact[0]!r} is not the exact posterior "
-            f"(not marked infer={{'posterior': 'exact'}}), so log p(x) is not known exactly. Use "
-            f"method='importance'."
+    points = program.layout.points
+    able = [each for each in CLASSES if each.applies(program, method, num_data) and not (points and each.needs_law)]
+    if not able:
+        moved = movable(program)
+        instead = "Use method='ais', which anneals from the prior and asks nothing of the guide, or g" if moved else "G"
+        check_no_points(
+            points, f"method={method!r}", f"{instead}ive a guide that draws the site, such as from a Normal."
         )
-    return "importance" if method == "importance" or inexact else "exact"
-
-
-def _of_points(method: str, program: Program) -> str:
-    """Annealing from the prior, which asks nothing of the guide; raises for every other method."""
-    layout = program.layout
-    moved = not (program.energies or layout.marginalised) and not any(
-        law.support.is_discrete for name, law in layout.model_laws.items() if name in layout.latent
-    )
-    if moved and method in ("auto", "ais"):
-        return "annealing"
-    instead = "Use method='ais', which anneals from the prior and asks nothing of the guide, or g" if moved else "G"
-    check_no_points(
-        layout.points, f"method={method!r}", f"{instead}ive a guide that draws the site, such as from a Normal."
-    )
-    return method
+    able[0].check(program, method, log_partition)
+    return able[0]
 
 
 def check_arguments(method: str, num_particles: int, chunk: int | None, compile: bool | str) -> None:

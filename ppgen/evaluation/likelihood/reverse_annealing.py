@@ -1,7 +1,7 @@
 """log p(x) under the law at which annealing of a machine ends: runs down from the datum, without any log Z."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +13,11 @@ from ppgen.distributions.machines.mean_field import mean_field_inputs
 from ppgen.distributions.units.layer_draws import join_layers
 from ppgen.evaluation.blindness import unless_blind
 from ppgen.evaluation.likelihood.importance import summarise
+from ppgen.evaluation.likelihood.method import DOUBTFUL_LADDER, Advance, Annealing, LikelihoodMethod, Subject
 from ppgen.evaluation.per_datum import PerDatum
-from ppgen.evaluation.program import VisibleLayer
+from ppgen.evaluation.program import Program, VisibleLayer
 from ppgen.inference.annealing.annealing import anneal, repeated_level
+from ppgen.inference.structure.machine_sites import base_mean
 from ppgen.pair import split_batch
 
 ANNEALING_MODEL = (
@@ -31,13 +33,10 @@ def raised(
     machine: VisibleLayer,
     rows: Callable[[int, int], Any],
     num_data: int,
+    annealing: Annealing,
     *,
-    betas: Sequence[float],
-    num_chains: int,
-    chunk: int,
     seed: int,
-    compile: bool | Literal["auto"] = "auto",
-    advance: Callable[[int], None] | None = None,
+    advance: Advance = None,
 ) -> PerDatum:
     r"""Reverse annealing importance sampling of every datum (RAISE).
 
@@ -60,16 +59,13 @@ def raised(
         machine: Where the data stand in it: an even layer.
         rows: Batch of the data from a first up to a last index.
         num_data: Number of data.
-        betas: Ladder from 0 to 1.
-        num_chains: Runs of each datum.
-        chunk: Runs that go down together, which bounds the memory.
+        annealing: Ladder and runs, which go down it; no level is compiled where the energy depends on the datum.
         seed: Seed of all randomness.
-        compile: Whether the level that is repeated is compiled; never where the energy depends on the datum.
         advance: Called with the number of data done.
     """
     like, own = path.energy.parameters()[0], bool(path.energy.batch_shape)
     generator = torch.Generator(device=like.device).manual_seed(seed)
-    block = max(1, min(chunk // num_chains, num_data))
+    betas, num_chains, block = annealing.betas, annealing.num_chains, annealing.block(num_data)
     found = np.empty((3, num_data))
     step: Callable[..., tuple[Tensor, Tensor]] | None = None
     for start in range(0, num_data, block):
@@ -80,7 +76,7 @@ def raised(
         even, log_q = _even_side(part.energy, machine.layer, x.expand(num_chains, *x.shape), generator)
         first = part.move(even if own else even.flatten(0, 1), 1.0, generator)
         if step is None and not own:  # machine code serves all blocks but the last; what is a datum's own would not
-            step = repeated_level(path, generator, first, len(betas) * num_chains * num_data, compile)
+            step = repeated_level(path, generator, first, len(betas) * num_chains * num_data, annealing.compile)
         whole = step if stop - start == block else None
         runs = anneal(part, betas, len(first), generator, start=first, compile=False, step=whole)
         log_f = -part.energy.to(torch.float64).free_energy(even.double(), EVEN)
@@ -108,3 +104,45 @@ def _even_side(
         law = units.to(torch.float64).distribution(input.double())
         log_q = log_q + law.log_prob(pieces[other].double())
     return join_layers([pieces[each] for each in energy.sides[EVEN]]), log_q
+
+
+class ReverseAnnealing(LikelihoodMethod):
+    """A Boltzmann machine without any log Z, by annealing runs that go down from each datum."""
+
+    name = "raise"
+    kind = "estimate"
+    anneals = True
+    normalised = False
+    doubt = DOUBTFUL_LADDER
+    note = ANNEALING_MODEL
+
+    @classmethod
+    def applies(cls, program: Program, asked: str, num_data: int) -> bool:
+        """Where it is asked for."""
+        return asked == cls.name
+
+    @classmethod
+    def check(cls, program: Program, asked: str, log_partition: object = None) -> None:
+        """Raise unless the model is a machine with the data on its even side, and no log Z is given."""
+        if program.machine is None or program.machine.layer % 2:
+            others = "'importance'" if program.energies else "'ais' or 'importance'"
+            raise ValueError(
+                "method='raise' anneals a Boltzmann machine down from the data in its first layer; this model is none. "
+                f"Use method={others}."
+            )
+        if log_partition is not None:
+            raise ValueError(
+                "method='raise' needs no log Z: it anneals down from the data. Leave log_partition out, or use "
+                "method='auto'."
+            )
+
+    def run(self, subject: Subject, advance: Advance = None) -> PerDatum:
+        """The estimates, from the base rates of the data that the pair was trained on, where it knows them."""
+        machine: Any = subject.program.machine
+        energy = subject.energies[machine.site]
+        path, rows = BaseRatePath(energy, base_mean(subject.pair, energy)), subject.rows
+        return raised(path, machine, rows, len(rows), self.annealing, seed=self.seed, advance=advance)
+
+    def describe(self) -> str:
+        """Runs and levels."""
+        return f"reverse AIS from each datum {self.annealing.describe()}"

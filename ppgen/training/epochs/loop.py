@@ -16,10 +16,10 @@ from ppgen.training.epochs.progress import Progress
 from ppgen.training.epochs.signals import GracefulStop
 from ppgen.training.epochs.validation import Validation
 from ppgen.training.run import Run
+from ppgen.training.run_folder import shards
 from ppgen.training.run_folder.checkpoint import load_pair_state, pair_state, prefixed, section
 from ppgen.training.run_folder.contents import LAST
 from ppgen.training.run_folder.folder import RunFolder
-from ppgen.training.run_folder.shards import joined, shared
 from ppgen.training.settings import Settings
 from ppgen.training.steps.stepper import Stepper
 
@@ -152,7 +152,8 @@ class Loop:
         if restored and self.best is not None:
             load_pair_state(self.stepper.pair, section(self.best, "pair"))
             self.stepper.bound.load_state(section(self.best, "inference"))
-        self.stepper.bound.load_state(self.world.whole(self.stepper.bound.state))
+        bound = self.stepper.bound
+        bound.load_state(self.world.whole(bound.state, bound.roles(bound.state)))
         self.run.state["restored_best"] = restored
         if self.folder is not None:
             self.folder.save_model(pair_state(self.stepper.pair))
@@ -189,10 +190,10 @@ class Loop:
         self._check()
         self._record()
         if self.best is not None and not self._best_saved and self.selection is not None:
-            self.folder.save_best(self.world.whole(self.best), self.selection.to_dict())
+            self.folder.save_best(shards.whole(self.world, self.stepper.bound, self.best), self.selection.to_dict())
             self._best_saved = True
         tensors, numbers = self.stepper.capture()
-        tensors = joined(self.world, tensors)
+        tensors = shards.joined(self.world, self.stepper.bound, tensors)
         header = {
             **numbers,
             "processes": self.world.size,
@@ -217,7 +218,8 @@ class Loop:
             ValueError: If it is not the state of this run.
         """
         try:
-            self.stepper.restore(shared(self.world, tensors, header, self.settings.seed), header)
+            own = shards.shared(self.world, self.stepper.bound, tensors, header, self.settings.seed)
+            self.stepper.restore(own, header)
             self.validation.look_at(header.get("least_rows", 1))  # runs of before had no least number
             self.validation.load_state(section(tensors, "validation"))
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
@@ -228,7 +230,7 @@ class Loop:
             self.selection.load(header["selection"])
             if self._keeps_best and self.selection.epoch is not None and self.folder is not None:
                 device = self.stepper.source.device
-                best = self.world.own(self.folder.read_best(header))
+                best = shards.own(self.world, self.stepper.bound, self.folder.read_best(header))
                 self.best = {name: value.to(device) for name, value in best.items()}
         self.finished = header["finished"] and (
             header["stopped_by"] is not None or self.stepper.step >= self.stepper.total_steps

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ppgen import messages, seeds
 from ppgen.devices import best_device, is_accelerator
+from ppgen.inference.state_roles import Roles
 from ppgen.training.processes.shared_sum import SharedSum, join_into
 
 T = TypeVar("T")
@@ -64,18 +65,28 @@ class World:
         """
         return len(range(self.rank, num_rows, self.size)) / num_rows
 
-    def own(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """State with this process's share of the chains, as aligned as new tensors; the inverse of `whole`."""
+    def own(self, state: Mapping[str, Tensor], roles: Roles) -> dict[str, Tensor]:
+        """State with this process's share of the chains, as aligned as new tensors; the inverse of `whole`.
+
+        Args:
+            state: State of an inference.
+            roles: What its tensors are to many processes, by name; what has none is left as it is.
+        """
         if self.size == 1:
             return dict(state)
         return {
-            name: value.tensor_split(self.size)[self.rank].clone() if _is_chains(name) else value
+            name: value.tensor_split(self.size)[self.rank].clone() if roles.get(name) == "chains" else value
             for name, value in state.items()
         }
 
-    def whole(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """State with the chains of all processes, in the order of the processes."""
-        return {name: self.gather(value) if _is_chains(name) else value for name, value in state.items()}
+    def whole(self, state: Mapping[str, Tensor], roles: Roles) -> dict[str, Tensor]:
+        """State with the chains of all processes, in the order of the processes.
+
+        Args:
+            state: State of an inference.
+            roles: As `own` takes them.
+        """
+        return {name: self.gather(value) if roles.get(name) == "chains" else value for name, value in state.items()}
 
     def sharded(self, inference: Any) -> Any:
         """Inference of this process alone: it has an equal share of the persistent chains.
@@ -239,7 +250,3 @@ def _started_by_torchrun() -> bool:
 def _leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-def _is_chains(name: str) -> bool:
-    return name.endswith("chains")  # of the even and of the odd side

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ppgen import registry
+from ppgen.inference import from_config
 from ppgen.training.run_folder import checkpoint, schema
 from ppgen.training.run_folder.contents import BEST, CONFIG, LAST
 
@@ -90,8 +91,18 @@ def _read(path: Path, config: Mapping[str, Any], rule: schema.FieldRule) -> Chec
             f"{path} holds weights of another run than {CONFIG} in its folder (run {header.get('run')}, expected "
             f"{config.get('run')}). Put back the file of this run."
         )
+    chains = _chains(config)
     for name, value in tensors.items():
-        chains = name.startswith("inference/") and name.endswith("chains") and value.is_floating_point()
-        if chains and not bool(torch.isfinite(value).all()):
+        held = name.startswith("inference/") and name.rpartition(".")[2] in chains and value.is_floating_point()
+        if held and not bool(torch.isfinite(value).all()):
             raise ValueError(f"{path} is damaged: its chains {name!r} are not finite.")
     return tensors, header
+
+
+def _chains(config: Mapping[str, Any]) -> set[str]:
+    """Keys under which the recorded negative phase keeps chains; none if it is not known here, as `load` says."""
+    try:
+        phase = from_config(dict(config["inference"])).negative_phase
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        return set()
+    return set() if phase is None else {key for key, role in phase.roles.items() if role == "chains"}

@@ -20,10 +20,6 @@ from ppgen.training.steps.optimizers import OptimizerSpec, load_optimizer_state,
 from ppgen.training.steps.updates import make_update
 from ppgen.undisturbed import random_state, set_random_state
 
-# Endings of what all processes have in common beside the parameters: offsets of centring, base rates and
-# ladders of tempering.
-_COMMON = ("_offset", ".ladder", ".rejections")
-
 
 class Stepper:
     """Parameters, optimiser, inference state and place in the data, moved on one batch at a time.
@@ -158,7 +154,7 @@ class Stepper:
                 group["lr"] = lr * factor
 
     def _averaged(self, result: StepResult, num_rows: int) -> StepResult:
-        """Value, gradients, offsets and ladders of the whole batch, by one reduction between step and optimiser.
+        """Value, gradients and common state of the whole batch, by one reduction between step and optimiser.
 
         A mean over rows is that over all processes if each counts by its rows. A parameter without a gradient here
         may have one elsewhere, so it counts as zero. Chains stay where they are.
@@ -169,7 +165,8 @@ class Stepper:
             name: result.gradients.get(name, torch.zeros_like(value)) for name, value in self.parameters.items()
         }
         state = self.bound.state
-        shared = {name: value for name, value in state.items() if name.endswith(_COMMON)}
+        roles = self.bound.roles(state)
+        shared = {name: value for name, value in state.items() if roles[name] == "common"}
         dtype = next(iter(gradients.values())).dtype
         tensors = [result.value.to(dtype), *gradients.values(), *shared.values()]
         value, *rest = self.world.average(tensors, self.world.weight(num_rows))

@@ -9,6 +9,7 @@ import torch
 
 from ppgen import evaluation, models
 from ppgen.distributions import BaseRatePath
+from ppgen.evaluation.likelihood.method import Annealing
 from ppgen.evaluation.likelihood.reverse_annealing import raised
 from ppgen.evaluation.program import VisibleLayer
 from ppgen.inference.annealing.annealing import make_betas
@@ -51,7 +52,7 @@ def test_the_mean_weight_is_the_annealing_models(kind: str) -> None:
         expected = annealing_model(path, betas).view(16, -1).sum(1)
     x = bit_vectors(4)
     site = VisibleLayer("hidden", 0, 0)
-    found = raised(path, site, lambda a, b: x[a:b], 16, betas=betas, num_chains=20_000, chunk=100_000, seed=1)
+    found = raised(path, site, lambda a, b: x[a:b], 16, Annealing(betas, num_chains=20_000, chunk=100_000), seed=1)
     assert float(expected.sum()) == pytest.approx(1.0)
     error = np.abs(np.exp(found.log_likelihood) / expected.numpy() - 1) / found.se
     assert (error < 4).all()

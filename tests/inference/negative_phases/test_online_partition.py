@@ -226,13 +226,9 @@ def test_processes_share_the_population() -> None:
             refused = inference.Inference(inference.ELBO(), negative_phase=cls(log_partition_chains=count))
             with pytest.raises(ValueError, match=f"log_partition_chains must be.*Take {instead}"):
                 World(0, 4).sharded(refused)
-    state = bound_to_state()
-    assert {name: len(value) for name, value in World(1, 2).own(state).items() if "of_chains" in name} == {
-        f"hidden.{name}_of_chains": 3 for name in ("log_weights", "energies", "variances")
-    }
-
-
-def bound_to_state() -> dict[str, Tensor]:
     bound = bound_to(models.RBM(12, 4), inference.CD(log_partition_chains=6))
     bound.step(BITS)
-    return bound.state
+    own = World(1, 2).own(bound.state, bound.roles(bound.state))
+    assert {name: len(value) for name, value in own.items() if "of_chains" in name} == {
+        f"hidden.{name}_of_chains": 3 for name in ("log_weights", "energies", "variances")
+    }

@@ -1,0 +1,34 @@
+"""What the tensors of a bound inference's state are to many processes, as those say that keep them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ppgen.inference.engine.surrogate import BASELINE, OBJECTIVE, TEMPERATURE
+from ppgen.inference.negative_phases.negative_phase import PHASE
+from ppgen.inference.state_roles import Role, check_roles
+
+
+def roles_of(names: Iterable[str], phases: Mapping[str, Any], baselines: Mapping[str, Any]) -> dict[str, Role]:
+    """Role of each tensor of a state by its name `site.key`.
+
+    Args:
+        names: Names of the tensors.
+        phases: Negative phase by undirected site.
+        baselines: Baseline by site of the guide.
+
+    Raises:
+        ValueError: If a name has no role, or nobody keeps it.
+    """
+    found: dict[str, Role] = {}
+    for name in names:
+        site, _, key = name.rpartition(".")
+        part, _, of = site.partition(".")
+        owner = phases.get(site) or (baselines.get(of) if part == BASELINE else None)
+        if owner is not None:
+            check_roles(owner, [key], owner.roles)
+            found[name] = owner.roles[key]
+        elif site in (OBJECTIVE, TEMPERATURE, PHASE):
+            found[name] = "own"  # numbers of steps, which all processes count alike
+        else:
+            raise ValueError(f"The state holds {name!r}, which no part of this inference keeps.")
+    return found
