@@ -107,7 +107,7 @@ def _line(name: str, values: list[float]) -> None:
 
 
 def _gather(data: datasets.Dataset, device: torch.device, count: int, repeat: int) -> float:
-    source = batches.Source(data, device)
+    source = batches.BatchSource(data, device)
     order = batches.order(source.num_train, seeds.generator(0, "benchmark", repeat))
     _wait(device)
     start = time.perf_counter()

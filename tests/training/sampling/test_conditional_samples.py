@@ -132,5 +132,5 @@ def test_what_cannot_be_completed_is_refused(make: Any, given: Tensor, options: 
 @pytest.mark.parametrize("given", ["x", [[1.0, float("nan")], [1.0]]])
 def test_what_is_no_table_is_refused(given: Any) -> None:
     """Catches an error of torch's own that does not say which argument it is about."""
-    with pytest.raises(TypeError, match="given must be a tensor or an array of rows of data"):
+    with pytest.raises(TypeError, match="given must be a tensor or an array of numbers"):
         ppgen.sample(rbm(), 4, given=given)

@@ -8,6 +8,7 @@ from torch.nn.functional import logsigmoid
 
 import ppgen
 from ppgen import datasets, evaluation, inference, models, testing, training
+from ppgen.inference.structure.machine_sites import base_mean
 from ppgen.models.boltzmann.doubled_rbm import DoubledRBM
 from ppgen.testing.examples import bit_vectors
 from ppgen.training.stages import layer_bounds
@@ -239,5 +240,5 @@ def test_the_top_of_a_network_is_evaluated_from_its_activities() -> None:
     dbn = models.DBN(6, (4, 3))
     training.pretrain(dbn, x, epochs=3, **QUIET)
     assert np.isfinite(dbn.data_mean.numpy()).all()
-    base = evaluation.partition.base_mean(dbn, dbn.machine().base_energy)
+    base = base_mean(dbn, dbn.machine().base_energy)
     assert torch.equal(base, dbn.data_mean)
