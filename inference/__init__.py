@@ -36,6 +36,7 @@ from ppgen.inference.negative_phases.exact_partition import ExactPartition
 from ppgen.inference.negative_phases.negative_phase import NegativePhase
 from ppgen.inference.negative_phases.pseudo_likelihood import PseudoLikelihood
 from ppgen.inference.negative_phases.tempered_pcd import TemperedPCD
+from ppgen.inference.objectives.cubo import CUBO
 from ppgen.inference.objectives.elbo import ELBO
 from ppgen.inference.objectives.iwelbo import IWELBO
 from ppgen.inference.objectives.maximum_likelihood import MaximumLikelihood
@@ -56,6 +57,7 @@ __all__ = [
     "BlockGibbsState",
     "BoundInference",
     "CD",
+    "CUBO",
     "DReG",
     "DisARM",
     "DoublyReparameterized",

@@ -28,8 +28,8 @@ def engine() -> tuple[Any, Any]:
 class PyroLoss(pyro.infer.ELBO):
     """What makes a value a drop-in loss: `SVI(model, guide, optim, loss=value)`, or `value(model, guide)` as a module.
 
-    As Pyro's own losses do, it returns minus the bound summed over the data. Pyro's settings and parameter store are
-    left alone. State (chains, offsets) is kept for each model as long as the model lives.
+    As Pyro's own losses do, it returns minus the bound summed over the data, or an upper bound itself. Pyro's settings
+    and parameter store are left alone. State (chains, offsets) is kept for each model as long as the model lives.
     """
 
     max_plate_nesting = float("inf")
@@ -49,7 +49,7 @@ class PyroLoss(pyro.infer.ELBO):
     def differentiable_loss(
         self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Tensor:
-        """The same as a tensor whose gradient is the estimator's.
+        """Minus the bound summed over the data, in nats, as a tensor whose gradient is the estimator's.
 
         Raises:
             ValueError: If no parameter is found.

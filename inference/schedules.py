@@ -70,7 +70,7 @@ class Linear(Schedule):
         return self.steps if self.start != self.end else 0
 
     def value(self, steps: Tensor) -> Tensor:
-        """The number after some steps."""
+        """The number after some steps, a tensor."""
         return self.start + (self.end - self.start) * (steps / self.steps).clamp(max=1)
 
 
@@ -126,7 +126,7 @@ class Stages(Schedule):
         return next((step - steps for step, _ in self.table if step > steps), math.inf)
 
     def value(self, steps: Tensor) -> Tensor:
-        """The number after some steps."""
+        """The number after some steps, a tensor."""
         (_, first), *others = self.table
         value = steps * 0.0 + first
         for step, number in others:

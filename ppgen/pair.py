@@ -289,7 +289,7 @@ class Pair(_PairMethods):
             yield
 
     def prepare(self, batch: Any) -> None:
-        """As for every pair; parameters captured now are made on the device of the batch."""
+        """Run both programs on a batch once, so that every parameter exists, on the device of the batch."""
         args, kwargs = split_batch(batch)
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         self._capture.device = tensors[0].device if tensors else None

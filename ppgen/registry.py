@@ -38,6 +38,7 @@ OBJECTIVES: dict[str, str] = {
     "Renyi": "ppgen.inference.objectives.renyi:Renyi",
     "WakeSleep": "ppgen.inference.objectives.wake_sleep:WakeSleep",
     "ReweightedWakeSleep": "ppgen.inference.objectives.wake_sleep:ReweightedWakeSleep",
+    "CUBO": "ppgen.inference.objectives.cubo:CUBO",
     "MaximumLikelihood": "ppgen.inference.objectives.maximum_likelihood:MaximumLikelihood",
 }
 

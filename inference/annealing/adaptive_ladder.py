@@ -19,7 +19,7 @@ def adaptive_betas(
     num_chains: int = 100,
     pilot_levels: int = _PILOT_LEVELS,
 ) -> list[float]:
-    r"""Ladder whose annealing weights are to be worth a given share of their number.
+    r"""Ladder whose annealing weights are to be worth a given fraction of their number.
 
     .. math:: \mathrm{Var} \log w \approx \sum_k (\beta_k - \beta_{k-1})^2 g(\beta_k), \quad
               g(\beta) = \mathrm{Var}_\beta\Big[\frac{\partial \log f_\beta}{\partial \beta}\Big], \quad
@@ -36,7 +36,7 @@ def adaptive_betas(
 
     Args:
         path: Tempered laws from independent units to the machine.
-        target_ess: Effective number of runs wanted, as a share of their number, between 0 and 1.
+        target_ess: Effective number of runs wanted, as a fraction of their number, between 0 and 1.
         generator: Source of all randomness.
         num_chains: Chains of the pilot run.
         pilot_levels: Its levels.

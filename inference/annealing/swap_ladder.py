@@ -7,7 +7,7 @@ _LEAST = 1e-3  # rejection that every step of a ladder counts for at least, so t
 
 
 def equalised(betas: Tensor, rejections: Tensor) -> Tensor:
-    r"""Ladder with the same ends between whose neighbours the same share of swaps would be rejected.
+    r"""Ladder with the same ends between whose neighbours the same fraction of swaps would be rejected.
 
     .. math:: \Lambda(\beta) = \int_0^\beta \lambda(b) \, db \approx \sum_{t: \beta_{t+1} \le \beta} r_t, \qquad
               \Lambda(\beta_t') = \frac{t}{T - 1} \Lambda(1)
@@ -20,7 +20,7 @@ def equalised(betas: Tensor, rejections: Tensor) -> Tensor:
 
     Args:
         betas: Ladder, increasing, (temperatures,).
-        rejections: Share of rejected swaps of each pair of neighbours, (temperatures - 1,).
+        rejections: Fraction of rejected swaps of each pair of neighbours, (temperatures - 1,).
 
     Example:
         >>> equalised(torch.tensor([0.0, 0.5, 1.0]), torch.tensor([0.1, 0.3]))

@@ -46,7 +46,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class MovingAverage(Baseline):
-    """Exponentially decaying average of past signals, the same for all data.
+    """Exponentially decaying average of past signals, one number for all data.
 
     References:
         | Neural Variational Inference and Learning in Belief Networks (Mnih and Gregor, 2014),
@@ -70,7 +70,7 @@ class MovingAverage(Baseline):
         check_number("decay", self.decay, "lie in [0, 1)", lambda decay: 0 <= decay < 1)
 
     def init(self, rows: Tensor) -> State:
-        """Mean zero, of no weight."""
+        """State before the first step: a mean of zero, of no weight."""
         return {"mean": rows.new_zeros(()), "weight": rows.new_zeros(())}
 
     def centred(self, signal: Tensor, rows: Tensor, state: State) -> tuple[Tensor, State]:

@@ -23,11 +23,10 @@ from ppgen.inference.engine.with_gradients import WithGradients
 from ppgen.inference.estimators.antithetic_pairs import Pairing
 from ppgen.inference.estimators.enumerate import enumerated_states, shared_sites
 from ppgen.inference.estimators.guide_draws import GuideDraws
-from ppgen.inference.estimators.score_function import ScoreFunction
 from ppgen.inference.negative_phases.centring import centred_gradients
 from ppgen.inference.negative_phases.negative_phase import PHASE, NegativePhase, NegativePhaseHandler, State
 from ppgen.inference.negative_phases.online_partition import LOG_WEIGHTS, VARIANCES, log_weights_of
-from ppgen.inference.objectives.wake_sleep import OwnGradient
+from ppgen.inference.objectives.own_gradient import OwnGradient
 from ppgen.inference.particles.fantasies import check_fantasies
 from ppgen.inference.particles.joint_states import Forced, marginal_states
 from ppgen.inference.particles.log_weights import LogWeights, log_weights
@@ -46,7 +45,7 @@ class StepResult:
 
     Attributes:
         value: Objective per datum, in nats if the inference is normalised: a detached scalar.
-        gradients: Gradient of minus the objective per datum, by name of the parameter.
+        gradients: Gradient of minus the objective per datum, by name of the parameter; of an upper bound, its own.
         moved: Whether the parameters were moved already, by an optimiser that is part of a compiled step; then there
             are no gradients.
     """
@@ -58,7 +57,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Objective per datum of one batch, the scalar that has its gradient, and the undirected laws that were met."""
+    """Objective per datum of one batch, the scalar that is climbed, and the undirected laws that were met."""
 
     value: Tensor
     num_data: int
@@ -84,6 +83,7 @@ class BoundInference:
 
     def __init__(self, inference: Inference, pair: Any, batch: Any, num_data: int | None) -> None:
         self.inference, self.pair, self.num_data = inference, pair, num_data
+        self._descended = inference.objective.descended
         layout = joined(pair, batch, find_layout(pair, batch, allow_subsampling=num_data is None))
         num_rows = layout.num_rows
         if num_data is not None:
@@ -95,7 +95,7 @@ class BoundInference:
         self._joint = enumerated_states(self.plan, layout)
         marginal_states(layout)  # raises if there are too many
         objective = inference.objective
-        check_negative_phase(inference.negative_phase, layout, objective.dreams, objective.own_gradient)
+        check_negative_phase(inference.negative_phase, layout, objective)
         for site, law in layout.laws.items():
             if inference.negative_phase is not None:
                 summed_out = site in layout.latent and inference.negative_phase.of_values
@@ -141,7 +141,7 @@ class BoundInference:
         return {site: phase.at(self._steps) for site, phase in self._phases.items() if phase is not None}
 
     def until_change(self) -> float:
-        """Steps for which those stay as they are."""
+        """Steps for which the negative phases stay as they are."""
         known = [phase.until_change(self._steps) for phase in self._phases.values() if phase is not None]
         return min(known, default=math.inf)
 
@@ -177,7 +177,7 @@ class BoundInference:
         self._steps = int(self._states[PHASE]["steps"]) if self.scheduled and PHASE in self._states else 0
 
     def carry(self, state: dict[str, Tensor], steps: int) -> None:
-        """The same for a state that some steps from here led to, without reading a tensor's value."""
+        """Go on from the state that some steps from here led to, without reading a tensor's value."""
         self._steps += steps
         states: dict[str, State] = {}
         for name, value in state.items():
@@ -193,8 +193,8 @@ class BoundInference:
         own = [law for name, law in self.layout.guide_laws.items() if name not in self.layout.global_latents]
         size = own[0].batch_shape[self.layout.data_dim] if own else num_rows
         for site, estimator in self.plan.items():
-            if isinstance(estimator, ScoreFunction) and estimator.baseline is not None:
-                estimator.baseline.check(site, partial(_features, batch, torch.empty(0, size)))
+            if estimator is not None:
+                estimator.check_rows(site, partial(_features, batch, torch.empty(0, size)))
 
     def look_at(self, batch: Any) -> None:
         """Learn which sites a batch of another shape has, before the step is traced for it; nothing moves."""
@@ -305,12 +305,12 @@ class BoundInference:
         rows = partial(_features, batch, weights.local)
         total, after = surrogate(objective, self.plan, weights, self.layout, num_data, rows, self._states)
         self._states.update(after)
-        return total
+        return -total if self._descended else total
 
-    @staticmethod
-    def summed_loss(evaluation: Evaluation) -> Tensor:
-        """Minus the objective summed over the data set, as Pyro's losses are."""
-        return -evaluation.num_data * evaluation.value.detach()
+    def summed_loss(self, evaluation: Evaluation) -> Tensor:
+        """Minus the objective summed over the data set, as Pyro's losses are; an upper bound itself."""
+        sign = 1 if self._descended else -1
+        return sign * evaluation.num_data * evaluation.value.detach()
 
     def differentiable(self, evaluation: Evaluation, parameters: Sequence[Tensor]) -> Tensor:
         """The summed loss as a tensor whose gradient in `parameters` is the estimator's, centring included."""

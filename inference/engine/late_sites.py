@@ -10,7 +10,6 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 
 from ppgen.inference.engine.plan import late_estimator
-from ppgen.inference.estimators.analytic_kl import AnalyticKL, check_exact_kl
 from ppgen.inference.estimators.estimator import Estimator, check_order
 from ppgen.inference.particles.log_prob import PARTICLES
 from ppgen.inference.particles.log_weights import LogWeights
@@ -116,13 +115,9 @@ class Structures:
         outside = {name for name, of_model, _, inside in new if of_model and not inside}
         local = [name for name in (*old.latent, *latent) if name not in (*old.global_latents, *fresh.global_latents)]
         check_order(fresh)
-        exact = [name for name in fresh.latent if isinstance(self.plan.get(name), AnalyticKL)]
-        for name in set(exact) & set(fresh.uneven):
-            raise ValueError(
-                f"AnalyticKL at site {name!r}, which first appears after training began: model and guide scale or mask "
-                "it differently. Use inference.Pathwise()."
-            )
-        check_exact_kl([name for name in exact if name in names], fresh.model_laws, fresh.guide_laws)
+        for name in fresh.latent:
+            if (estimator := self.plan.get(name)) is not None:
+                estimator.check_plan(name, self.plan, fresh, self.inference.objective)
         self.layout = replace(
             old,
             latent={**old.latent, **latent},

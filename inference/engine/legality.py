@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ppgen import registry
 from ppgen.inference.engine.plan import instead, sound
 from ppgen.inference.negative_phases.negative_phase import NegativePhase
+from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.structure.layout import (
     DISCRETE,
     EXACT_POSTERIOR,
@@ -50,8 +51,12 @@ def legality() -> list[Rule]:
         for estimator in ("auto", *registry.known("estimator")):
             for kind in (REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR):
                 rules.append(_rule(objective, estimator, kind))
-        rules.append(Rule(objective, "none", UNDIRECTED, False, _NEEDS_PHASE))
         known = registry.lookup("objective", objective)
+        if not known.trains_model:
+            parts = ("none", *registry.known("negative phase"))
+            rules += [Rule(objective, part, kind, False, _GUIDE_ALONE) for kind in _MACHINES for part in parts]
+            continue
+        rules.append(Rule(objective, "none", UNDIRECTED, False, _NEEDS_PHASE))
         for phase in registry.known("negative phase"):
             advice = _NO_DREAMS if known().dreams else ""
             if not advice and known.own_gradient and registry.lookup("negative phase", phase).of_values:
@@ -68,16 +73,15 @@ def legality() -> list[Rule]:
 
 def _rule(objective: str, estimator: str, kind: str) -> Rule:
     chosen = None if estimator == "auto" else registry.lookup("estimator", estimator)
-    parts = registry.lookup("objective", objective), chosen, kind
+    known = registry.lookup("objective", objective)
+    parts = known, chosen, kind
     legal = sound(*parts)
-    if legal and kind == MEAN_FIELD and registry.lookup("objective", objective)().dreams:
-        return Rule(objective, estimator, kind, False, _NO_DREAMS)  # its machine is undirected
+    if legal and kind == MEAN_FIELD and not (known.trains_model and not known().dreams):  # its machine is undirected
+        return Rule(objective, estimator, kind, False, _NO_DREAMS if known.trains_model else _GUIDE_ALONE)
     return Rule(objective, estimator, kind, legal, "" if legal else instead(*parts))
 
 
-def check_negative_phase(
-    phase: NegativePhase | None, layout: Layout, dreams: bool = False, own_gradient: bool = False
-) -> None:
+def check_negative_phase(phase: NegativePhase | None, layout: Layout, objective: Objective) -> None:
     """Raise unless undirected sites have a negative phase, and only they, and the guide learns from fantasies there.
 
     A guide that is the exact or the mean-field posterior has no parameters of its own that could, and an observed
@@ -86,10 +90,15 @@ def check_negative_phase(
     Raises:
         ValueError: Names the site and says what to use.
     """
+    if layout.undirected and not objective.trains_model:
+        raise ValueError(
+            f"{type(objective).__name__} moves the guide alone, but site {layout.undirected[0]!r} is undirected: its "
+            f"machine is what learns. {_GUIDE_ALONE}"
+        )
     if layout.undirected and phase is None:
         raise ValueError(f"Site {layout.undirected[0]!r} is undirected: its log Z is not known. {_NEEDS_PHASE}")
     unrecognised = [site for site in layout.undirected if site not in layout.recognised]
-    if unrecognised and dreams:
+    if unrecognised and objective.dreams:
         site = unrecognised[0]
         raise ValueError(f"Fantasies cannot be drawn through the undirected site {site!r}. {_NO_DREAMS}")
     drawn = [site for site in layout.undirected if layout.latent.get(site, EXACT_POSTERIOR) != EXACT_POSTERIOR]
@@ -98,7 +107,8 @@ def check_negative_phase(
             f"{type(phase).__name__} needs data at the machine, but the units at site {drawn[0]!r} are drawn by the "
             f"guide, and not from their exact posterior. {_NOT_DATA}"
         )
-    if phase is not None and phase.of_values and own_gradient and set(layout.undirected) & set(layout.latent):
+    summed_out = set(layout.undirected) & set(layout.latent)
+    if phase is not None and phase.of_values and objective.own_gradient and summed_out:
         raise ValueError(
             f"{type(phase).__name__} needs the latent units at site {layout.undirected[0]!r} to be summed out, and the "
             f"objective draws them. {_NOT_SUMMED_OUT}"
@@ -110,6 +120,8 @@ def check_negative_phase(
         )
 
 
+_MACHINES = (UNDIRECTED, RECOGNISED)
+_GUIDE_ALONE = "Use inference.ELBO() or inference.IWELBO(), which train model and guide."
 _NO_DREAMS = "Use an objective without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."
 _NOT_SUMMED_OUT = "Use inference.ELBO(), under which hidden units of an exact posterior are summed out."
 _NOT_DATA = "Use a negative phase for machines of latent units: inference.PCD() or inference.CD(k=1)."

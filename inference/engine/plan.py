@@ -10,16 +10,12 @@ from torch import nn
 
 from ppgen import registry
 from ppgen.inference.baselines.moving_average import MovingAverage
-from ppgen.inference.estimators.analytic_kl import AnalyticKL, check_exact_kl
-from ppgen.inference.estimators.disarm import check_pairs
 from ppgen.inference.estimators.enumerate import Enumerate, enumerated_states
 from ppgen.inference.estimators.estimator import INSTEAD, NOT_EXACT, Estimator, check_order
 from ppgen.inference.estimators.guide_draws import GuideDraws
-from ppgen.inference.estimators.mean_field import MeanField, check_mean_field
+from ppgen.inference.estimators.mean_field import MeanField
 from ppgen.inference.estimators.pathwise import Pathwise
-from ppgen.inference.estimators.relaxed import check_relaxed
 from ppgen.inference.estimators.score_function import LeaveOneOut, ScoreFunction
-from ppgen.inference.objectives.elbo import ELBO
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.structure.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, Layout, kind_of
 from ppgen.inference.structure.traces import base_law, enumerable
@@ -40,7 +36,7 @@ def automatic(kind: str, num_particles: int) -> Estimator | None:
 
 @dataclass(frozen=True)
 class Detached(Estimator):
-    """Draws without a gradient, for objectives that say by themselves what is climbed."""
+    """Draws without a gradient, for objectives that say by themselves what model and guide follow."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({DISCRETE, REPARAMETERISED})
     scores: ClassVar[bool] = True
@@ -57,11 +53,9 @@ def sound(objective: type[Objective], estimator: type[Estimator] | None, kind: s
     if objective.exact:
         return kind == EXACT_POSTERIOR if estimator is None else estimator.sums and estimator.supports(kind)
     if estimator is None:
-        return True
-    if objective.own_gradient and estimator.objectives is None:
-        return False
-    named = estimator.objectives is None or registry.name_of("objective", objective) in estimator.objectives
-    return named and estimator.supports(kind)
+        picked = None if objective.own_gradient else automatic(kind, 2)
+        return picked is None or sound(objective, type(picked), kind)
+    return estimator.serves(objective) and estimator.supports(kind)
 
 
 def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, Any]:
@@ -73,22 +67,9 @@ def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, 
     plan = make_plan(inference.objective, inference.estimator, layout)
     _check_stops(plan, pair)
     _check_densities(plan, pair, batch, layout)
-    check_pairs(plan, inference.objective.vectorize_particles)
-    check_relaxed(plan, layout)
-    check_mean_field(plan, layout)
-    exact = [site for site, estimator in plan.items() if isinstance(estimator, AnalyticKL)]
-    if exact and layout.marginalised:
-        raise ValueError(
-            f"AnalyticKL at site {exact[0]!r}: site {layout.marginalised[0]!r} of the model is summed out, so the "
-            "divergence does not stand alone. Use inference.Pathwise() there."
-        )
-    for site in exact:
-        if site in layout.uneven:
-            raise ValueError(
-                f"AnalyticKL at site {site!r}: model and guide scale or mask it differently, so no divergence stands "
-                "for the two log-densities. Use inference.Pathwise() there."
-            )
-    check_exact_kl(exact, layout.model_laws, layout.guide_laws)
+    for site, estimator in plan.items():
+        if estimator is not None:
+            estimator.check_plan(site, plan, layout, inference.objective)
     return plan
 
 
@@ -168,7 +149,6 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
         given = choice.get(site, "auto") if isinstance(choice, Mapping) else choice
         if not isinstance(given, Estimator):
             plan[site] = _automatic(objective, site, kind, layout, comparable)
-            _check_signal(objective, site, plan[site])
             continue
         if not sound(type(objective), type(given), kind):
             raise ValueError(_why_not(objective, given, site, kind))
@@ -214,7 +194,6 @@ def late_estimator(inference: Any, msg: Any, plan: Mapping[str, Any], layout: La
         paired = any(each is not None and each.paired for each in plan.values())
         comparable = 1 if paired else objective.num_particles
         estimator = _automatic(objective, site, kind, replace(layout, marked=marked), comparable)
-        _check_signal(objective, site, estimator)
     if estimator is not None and (
         estimator.sums or estimator.paired or kind == MEAN_FIELD or type(estimator).law is not Estimator.law
     ):
@@ -225,20 +204,6 @@ def late_estimator(inference: Any, msg: Any, plan: Mapping[str, Any], layout: La
         )
     _check_alone({**plan, site: estimator}, layout)
     return estimator
-
-
-def _check_signal(objective: Objective, site: str, estimator: Estimator | None) -> None:
-    """Raise where a site is scored and the objective does not say by what."""
-    if estimator is None or not estimator.scores or objective.own_gradient:
-        return
-    of_rows = isinstance(objective, ELBO) or hasattr(objective, "datum_weights")
-    if type(objective).signal is Objective.signal or not of_rows:
-        name = type(objective).__name__
-        raise ValueError(
-            f"{name} says its value and not what of it a draw at site {site!r} changes, whose gradient is a score term "
-            f"({type(estimator).__name__}). Derive {name} from inference.ELBO or inference.IWELBO, which say it, or "
-            "draw the site from a reparameterised law."
-        )
 
 
 def _check_alone(plan: Mapping[str, Estimator | None], layout: Layout) -> None:
@@ -269,9 +234,23 @@ def _automatic(objective: Objective, site: str, kind: str, layout: Layout, num_p
         return Enumerate()
     if kind == MEAN_FIELD and sound(type(objective), MeanField, kind):
         return MeanField()
-    if not sound(type(objective), None, kind):
+    if objective.exact and not sound(type(objective), None, kind):
         raise ValueError(_why_not(objective, None, site, kind))
-    return automatic(kind, num_particles)
+    picked = automatic(kind, num_particles)
+    if picked is not None and not sound(type(objective), type(picked), kind):
+        name = type(objective).__name__
+        raise ValueError(
+            f"{name} says its value and not what of it a draw at site {site!r} changes, whose gradient is a score term "
+            f"({type(picked).__name__}). {_no_signal(type(objective))}"
+        )
+    return picked
+
+
+def _no_signal(objective: type[Objective]) -> str:
+    return (
+        f"Use inference.ELBO() or inference.IWELBO(), or derive {objective.__name__} from one of them or let it say so "
+        "by signal and columns; or draw the site from a reparameterised law."
+    )
 
 
 def _why_not(objective: Objective, given: Estimator | None, site: str, kind: str) -> str:
@@ -289,8 +268,9 @@ def instead(objective: type[Objective], estimator: type[Estimator] | None, kind:
         return NOT_EXACT[kind]
     if objective.own_gradient:
         return f'Use estimator="auto": {objective.__name__} says by itself how its gradient is estimated.'
-    allowed = None if estimator is None else estimator.objectives
-    if allowed is not None and registry.name_of("objective", objective) not in allowed:
-        names = " and ".join(allowed)
-        return f'Use estimator="auto" at the site, or an objective that it is for: {names}.'
+    if not sound(objective, None, kind):
+        return _no_signal(objective)
+    if estimator is not None and not estimator.serves(objective):
+        known = [name for name in registry.known("objective") if estimator.serves(registry.lookup("objective", name))]
+        return f'Use estimator="auto" at the site, or an objective that it is for: {" and ".join(known)}.'
     return INSTEAD[kind]

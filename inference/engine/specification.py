@@ -120,9 +120,9 @@ def _value(inference: Any) -> Any:
 
 def _with_objective(estimator: Estimator) -> Inference:
     """An estimator alone: the ELBO, or the objective that it is made for."""
-    allowed = type(estimator).objectives
-    name = "ELBO" if allowed is None or "ELBO" in allowed else allowed[0]
-    return Inference(registry.lookup("objective", name)(), estimator)
+    known = (registry.lookup("objective", name) for name in registry.known("objective"))  # the ELBO first
+    objective = next((each for each in known if type(estimator).serves(each)), None)
+    return Inference(_value("elbo") if objective is None else objective(), estimator)
 
 
 _EXPECTED = "an Inference; inference.resolve(name_or_part, pair) makes one"

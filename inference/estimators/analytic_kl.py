@@ -1,6 +1,6 @@
 """The ELBO with Kullback-Leibler divergences in closed form."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -36,75 +36,98 @@ class AnalyticKL(Estimator):
 
     kinds: ClassVar[frozenset[str]] = frozenset({REPARAMETERISED})
     needs: ClassVar[str] = "a distribution with rsample in the guide"
-    objectives: ClassVar[tuple[str, ...]] = ("ELBO",)
+
+    @classmethod
+    def serves(cls, objective: type[Any]) -> bool:
+        """Whether the objective is a mean of log-weights."""
+        return objective.is_mean_log_weight()
+
+    def check_plan(self, site: str, plan: Mapping[str, Estimator | None], layout: Layout, objective: Any) -> None:
+        """Raise unless a divergence stands for the two log-densities at the site, and is known."""
+        if layout.marginalised:
+            raise ValueError(
+                f"AnalyticKL at site {site!r}: site {layout.marginalised[0]!r} of the model is summed out, so the "
+                "divergence does not stand alone. Use inference.Pathwise() there."
+            )
+        if site in layout.uneven:
+            raise ValueError(
+                f"AnalyticKL at site {site!r}: model and guide scale or mask it differently, so no divergence stands "
+                "for the two log-densities. Use inference.Pathwise() there."
+            )
+        _check_closed_form(site, layout.model_laws, layout.guide_laws)
+
+    def log_weights(self, site: str, weights: LogWeights, layout: Layout) -> LogWeights:
+        """Log-weights with the terms of the site replaced by minus their divergence."""
+        return _with_divergence(weights, site, layout)
 
 
-def check_exact_kl(sites: Sequence[str], model_laws: dict[str, Any], guide_laws: dict[str, Any]) -> None:
-    """Raise unless the divergence at each site is known and may be taken by itself.
+def _check_closed_form(site: str, model_laws: dict[str, Any], guide_laws: dict[str, Any]) -> None:
+    """Raise unless the divergence at a site is known and may be taken by itself.
 
     Args:
-        sites: Sites under `AnalyticKL`.
+        site: A site under `AnalyticKL`.
         model_laws: Distribution of each latent site in the model, in the order in which they are drawn there.
-        guide_laws: The same in the guide.
+        guide_laws: Distribution of each latent site in the guide, in the order in which they are drawn there.
 
     Raises:
         ValueError: Names the site and says what to use instead.
     """
-    for site in sites:
-        if site not in model_laws:
-            raise ValueError(
-                f"AnalyticKL at site {site!r}: it is auxiliary, so there is no law of the model to diverge from. Use "
-                f'inference.Pathwise() there: estimator={{"{site}": inference.Pathwise(), ...}}.'
-            )
-        law = base_law(guide_laws[site])
-        if isinstance(law, Delta) and bool((torch.as_tensor(law.log_density) != 0).any()):
-            raise ValueError(
-                f"AnalyticKL at site {site!r}: the guide gives its point a log-density, which no closed form knows. "
-                "Use inference.Pathwise() there."
-            )
-        before_in_model = list(model_laws)[: list(model_laws).index(site)]
-        after_in_guide = list(guide_laws)[list(guide_laws).index(site) + 1 :]
-        late = [name for name in before_in_model if name in after_in_guide]
-        if late:
-            raise ValueError(
-                f"AnalyticKL at site {site!r}: the model draws {late[0]!r} before it and the guide after it, so the "
-                "site's prior depends on what is drawn from it and the divergence does not stand alone. Use "
-                f'inference.Pathwise() there: estimator={{"{site}": inference.Pathwise(), ...}}.'
-            )
-        try:
-            kl_divergence(guide_laws[site], model_laws[site])
-        except NotImplementedError:
-            names = " and ".join(_law_name(laws[site]) for laws in (guide_laws, model_laws))
-            raise ValueError(
-                f"AnalyticKL at site {site!r}: no closed form is known between {names}. Use inference.Pathwise() there."
-            ) from None
+    if site not in model_laws:
+        raise ValueError(
+            f"AnalyticKL at site {site!r}: it is auxiliary, so there is no law of the model to diverge from. Use "
+            f'inference.Pathwise() there: estimator={{"{site}": inference.Pathwise(), ...}}.'
+        )
+    law = base_law(guide_laws[site])
+    if isinstance(law, Delta) and bool((torch.as_tensor(law.log_density) != 0).any()):
+        raise ValueError(
+            f"AnalyticKL at site {site!r}: the guide gives its point a log-density, which no closed form knows. "
+            "Use inference.Pathwise() there."
+        )
+    before_in_model = list(model_laws)[: list(model_laws).index(site)]
+    after_in_guide = list(guide_laws)[list(guide_laws).index(site) + 1 :]
+    late = [name for name in before_in_model if name in after_in_guide]
+    if late:
+        raise ValueError(
+            f"AnalyticKL at site {site!r}: the model draws {late[0]!r} before it and the guide after it, so the "
+            "site's prior depends on what is drawn from it and the divergence does not stand alone. Use "
+            f'inference.Pathwise() there: estimator={{"{site}": inference.Pathwise(), ...}}.'
+        )
+    try:
+        kl_divergence(guide_laws[site], model_laws[site])
+    except NotImplementedError:
+        names = " and ".join(_law_name(laws[site]) for laws in (guide_laws, model_laws))
+        raise ValueError(
+            f"AnalyticKL at site {site!r}: no closed form is known between {names}. Use inference.Pathwise() there."
+        ) from None
 
 
-def with_exact_kl(weights: LogWeights, sites: Sequence[str], layout: Layout) -> LogWeights:
-    """Log-weights with the terms of some sites replaced by minus their divergence."""
+def _with_divergence(weights: LogWeights, name: str, layout: Layout) -> LogWeights:
+    if name not in weights.guide_terms:  # not drawn at this call
+        return weights
     local, outside = weights.local, weights.outside
-    model_terms, guide_terms = dict(weights.model_terms), dict(weights.guide_terms)
-    for name in sites:
-        if name not in weights.guide_terms:  # not drawn at this call
+    found = []
+    for model_trace, guide_trace in zip(weights.model_traces, weights.guide_traces, strict=True):
+        if name not in guide_trace.nodes:
+            found.append(torch.zeros_like(weights.guide_terms[name][:1]))
             continue
-        found = []
-        for model_trace, guide_trace in zip(weights.model_traces, weights.guide_traces, strict=True):
-            if name not in guide_trace.nodes:
-                found.append(torch.zeros_like(weights.guide_terms[name][:1]))
-                continue
-            site: Any = guide_trace.nodes[name]
-            stated: Any = model_trace.nodes[name]
-            # Under .mask(False) it is the number 0.
-            divergence = torch.as_tensor(kl_divergence(site["fn"], stated["fn"])).to(weights.local)
-            found.append(summed_log_prob(site, data_frame(site, layout.plate), layout, divergence))
-        exact = found[0] if len(found) == 1 else torch.cat(found)
-        change: Tensor = -exact - weights.model_terms[name] + weights.guide_terms[name]
-        model_terms[name], guide_terms[name] = -exact, torch.zeros_like(exact)  # what a weight or free nats multiply
-        if name in weights.inside:
-            local = local + change
-        elif outside is not None:
-            outside = outside + change.squeeze(1)
-    return replace(weights, local=local, outside=outside, model_terms=model_terms, guide_terms=guide_terms)
+        site: Any = guide_trace.nodes[name]
+        stated: Any = model_trace.nodes[name]
+        # Under .mask(False) it is the number 0.
+        divergence = torch.as_tensor(kl_divergence(site["fn"], stated["fn"])).to(weights.local)
+        found.append(summed_log_prob(site, data_frame(site, layout.plate), layout, divergence))
+    exact = found[0] if len(found) == 1 else torch.cat(found)
+    change: Tensor = -exact - weights.model_terms[name] + weights.guide_terms[name]
+    if name in weights.inside:
+        local = local + change
+    elif outside is not None:
+        outside = outside + change.squeeze(1)
+    return replace(
+        weights,
+        local=local,
+        outside=outside,
+        model_terms={**weights.model_terms, name: -exact},  # what a weight or free nats multiply
+        guide_terms={**weights.guide_terms, name: torch.zeros_like(exact)},
+    )
 
 
 def _law_name(law: Any) -> str:

@@ -8,9 +8,9 @@ import torch
 from pyro.distributions import Independent, MaskedDistribution
 from torch import Tensor
 
+from ppgen.inference.baselines.moving_average import State
 from ppgen.inference.estimators.antithetic_pairs import Pairing
-from ppgen.inference.estimators.estimator import Estimator
-from ppgen.inference.estimators.score_function import LeaveOneOut
+from ppgen.inference.estimators.estimator import Estimator, ScoreInputs
 from ppgen.inference.structure.layout import DISCRETE, Layout
 from ppgen.inference.structure.traces import base_law
 
@@ -49,9 +49,13 @@ class DisARM(Estimator):
 
     kinds: ClassVar[frozenset[str]] = frozenset({DISCRETE})
     needs: ClassVar[str] = "independent Bernoulli variables in the guide"
-    objectives: ClassVar[tuple[str, ...]] = ("ELBO",)
     scores: ClassVar[bool] = True
     paired: ClassVar[bool] = True
+
+    @classmethod
+    def serves(cls, objective: type[Any]) -> bool:
+        """Whether the objective is a mean of log-weights."""
+        return objective.is_mean_log_weight()
 
     def check(self, site: str, fn: Any, num_particles: int) -> None:
         """Raise unless the law is of independent Bernoulli variables."""
@@ -63,27 +67,37 @@ class DisARM(Estimator):
                 "inference.ScoreFunction()."
             )
 
-    def term(self, site: Any, log_weights: Tensor, layout: Layout, pairing: Pairing) -> Tensor:
-        """Scalar whose gradient is that of the objective per datum at a site; its value means nothing.
+    def check_plan(self, site: str, plan: Mapping[str, Estimator | None], layout: Layout, objective: Any) -> None:
+        """Raise where runs cannot be drawn in pairs, or another estimator compares them."""
+        if not objective.vectorize_particles:
+            raise ValueError(
+                f"DisARM at site {site!r} draws particles in pairs, all at once, and vectorize_particles is False. Set "
+                "it to True, or use inference.LeaveOneOut() with two particles or more, or inference.ScoreFunction()."
+            )
+        for other, estimator in plan.items():
+            if estimator is not None and estimator.compares:
+                raise ValueError(
+                    f"{type(estimator).__name__} at site {other!r} compares particles, which are not independent under "
+                    f"DisARM at site {site!r}. Use inference.ScoreFunction() or inference.DisARM() there."
+                )
 
-        Args:
-            site: The site in the trace of the guide.
-            log_weights: Log-weights that a draw there changes: (runs, rows), or (runs, 1) outside the data plate.
-            layout: Structure of the pair.
-            pairing: How the runs were drawn.
-        """
-        fn, shape = site["fn"], [1] * -layout.particle_dim
+    def term(self, site: str, inputs: ScoreInputs) -> tuple[Tensor, State | None]:
+        """Scalar whose gradient is that of the objective per datum at a site; its value means nothing."""
+        pairing: Any = Pairing.of(inputs.plan)
+        log_weights, layout = inputs.columns, inputs.layout
+        found: Any = inputs.weights.guide_traces[0].nodes[site]
+        fn, shape = found["fn"], [1] * -layout.particle_dim
         shape[0], shape[layout.data_dim] = log_weights.shape
         signal = log_weights.detach().reshape(shape + [1] * fn.event_dim)
-        at = pairing.sites.index(site["name"])
-        (first, second), (bits, others) = pairing.split(signal)[at], pairing.split(site["value"].detach())[at]
+        at = pairing.sites.index(site)
+        (first, second), (bits, others) = pairing.split(signal)[at], pairing.split(found["value"].detach())[at]
         logits = pairing.split(base_law(fn).logits)[at, 0]  # the same for both members, who share what it depends on
         coefficient = 0.5 * (first - second) * (bits - others) * logits.detach().abs().sigmoid()
-        for mask, event_dim in _masks(site):
+        for mask, event_dim in _masks(found):
             kept = torch.as_tensor(mask, device=logits.device).bool()
-            kept = kept.reshape(kept.shape + (1,) * event_dim).expand(site["value"].shape)
+            kept = kept.reshape(kept.shape + (1,) * event_dim).expand(found["value"].shape)
             coefficient = coefficient * pairing.split(kept)[at, 0]
-        return (logits * coefficient).sum() / first.numel()
+        return (logits * coefficient).sum() / first.numel(), None
 
 
 def _masks(site: Any) -> list[tuple[Any, int]]:
@@ -95,27 +109,3 @@ def _masks(site: Any) -> list[tuple[Any, int]]:
             found.append((fn._mask, fn.event_dim))
         fn = fn.base_dist
     return found
-
-
-def check_pairs(plan: Mapping[str, Estimator | None], vectorize_particles: bool) -> None:
-    """Raise where runs cannot be drawn in pairs, or another estimator compares them.
-
-    Raises:
-        ValueError: Names the site and says what to use instead.
-    """
-    pairing = Pairing.of(plan)
-    if pairing is None:
-        return
-    site = pairing.sites[0]
-    name = type(plan[site]).__name__
-    if not vectorize_particles:
-        raise ValueError(
-            f"{name} at site {site!r} draws particles in pairs, all at once, and vectorize_particles is False. Set it "
-            "to True, or use inference.LeaveOneOut() with two particles or more, or inference.ScoreFunction()."
-        )
-    compared = [other for other, estimator in plan.items() if isinstance(estimator, LeaveOneOut)]
-    if compared:
-        raise ValueError(
-            f"LeaveOneOut at site {compared[0]!r} compares particles, which are not independent under {name} at site "
-            f"{site!r}. Use inference.ScoreFunction() or inference.DisARM() there."
-        )

@@ -43,9 +43,13 @@ class Enumerate(Estimator):
 
     kinds: ClassVar[frozenset[str]] = frozenset({DISCRETE})
     needs: ClassVar[str] = "a distribution of finite support in the guide"
-    objectives: ClassVar[tuple[str, ...]] = ("ELBO", "MaximumLikelihood")
     sums: ClassVar[bool] = True
     max_states: int = MAX_STATES
+
+    @classmethod
+    def serves(cls, objective: type[Any]) -> bool:
+        """Whether the objective is a mean of log-weights, or the log-likelihood itself."""
+        return objective.exact or objective.is_mean_log_weight()
 
     def __post_init__(self) -> None:
         if isinstance(self.max_states, bool) or not isinstance(self.max_states, int) or self.max_states < 1:

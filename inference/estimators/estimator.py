@@ -1,12 +1,37 @@
 """Gradient estimators: how the gradient of an objective is estimated at the sites that the guide draws."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
 
+from ppgen.inference.baselines.moving_average import State
+from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.structure.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, Layout
+
+
+@dataclass(frozen=True)
+class ScoreInputs:
+    """What the gradient through draws at one site, which carry none themselves, is made of.
+
+    Attributes:
+        objective: What is estimated.
+        weights: Log-weights with the terms of each site.
+        columns: Log-weights that a draw at the site changes: (runs, rows), or (runs, 1) for all rows.
+        layout: Structure of the pair.
+        plan: Estimator by site.
+        rows: Gives the batch as (rows, features), for baselines.
+        state: What the last step left for this site; None before the first one.
+    """
+
+    objective: Any
+    weights: LogWeights
+    columns: Tensor
+    layout: Layout
+    plan: Mapping[str, "Estimator | None"]
+    rows: Callable[[], Tensor]
+    state: State | None
 
 
 @dataclass(frozen=True)
@@ -16,9 +41,9 @@ class Estimator:
     Attributes:
         kinds: Kinds of sites at which it is sound.
         needs: What it asks of a site, for the error message.
-        objectives: Registered names of the objectives that it is sound for; None for every one that leaves the choice.
         scores: Whether values at its sites are drawn without a gradient and scored by their log-density.
         stops: Whether the guide's log-density there is differentiated through the values only.
+        compares: Whether it compares particles with each other, which must be independent.
         paired: Whether runs are drawn in antithetic pairs at its sites.
         sums: Whether its sites are summed over instead of drawn.
         alone: Whether it is sound only where every site that needs an estimator has it, and none of them is masked.
@@ -26,27 +51,35 @@ class Estimator:
 
     kinds: ClassVar[frozenset[str]] = frozenset()
     needs: ClassVar[str] = ""
-    objectives: ClassVar[tuple[str, ...] | None] = None
     scores: ClassVar[bool] = False
     stops: ClassVar[bool] = False
+    compares: ClassVar[bool] = False
     paired: ClassVar[bool] = False
     sums: ClassVar[bool] = False
     alone: ClassVar[bool] = False
 
     @classmethod
     def supports(cls, kind: str) -> bool:
-        """Whether it is sound at a site of that kind; an exact posterior needs no estimator at all.
+        """Whether the estimator is sound at a site of a kind; an exact posterior needs no estimator at all.
 
         A mean-field site is a discrete one too: its means can be drawn from.
         """
         return kind == EXACT_POSTERIOR or kind in cls.kinds or (kind == MEAN_FIELD and DISCRETE in cls.kinds)
 
+    @classmethod
+    def serves(cls, objective: type[Any]) -> bool:
+        """Whether it is sound for a class of objectives, which is asked: by default for all that leave the choice.
+
+        One that scores needs to be told what a draw changes.
+        """
+        return not objective.own_gradient and (objective.has_signal() or not cls.scores)
+
     def check(self, site: str, fn: Any, num_particles: int) -> None:
-        """Raise ValueError, before the first step, if it cannot serve a site; it serves any of its kinds by default."""
+        """Raise ValueError, before the first step, if the estimator cannot serve a site; by default it can."""
 
     @property
     def scheduled(self) -> bool:
-        """Whether a number of it follows a schedule, so that it needs the steps taken."""
+        """Whether one of its numbers follows a schedule, so that the estimator needs the steps taken."""
         return False
 
     def law(self, fn: Any) -> Any:
@@ -62,6 +95,42 @@ class Estimator:
             steps: Steps taken, where an estimator is scheduled.
         """
         return None
+
+    def check_plan(self, site: str, plan: Mapping[str, "Estimator | None"], layout: Layout, objective: Any) -> None:
+        """Raise ValueError, before the first step, if it cannot serve a site of this pair beside the other estimators.
+
+        Args:
+            site: The site.
+            plan: Estimator by site.
+            layout: Structure of the pair.
+            objective: What is estimated.
+        """
+
+    def check_rows(self, site: str, rows: Callable[[], Tensor]) -> None:
+        """Raise ValueError, before the first step, if it cannot look at a batch, which `rows` gives as a table."""
+
+    def log_weights(self, site: str, weights: LogWeights, layout: Layout) -> LogWeights:
+        """Log-weights with what it knows of a site in closed form; as they are, by default."""
+        return weights
+
+    def centred(self, signal: Tensor, inputs: ScoreInputs) -> tuple[Tensor, State | None]:
+        """Learning signal less a control variate, (particles, rows), and the state after the step, where it has one."""
+        return signal, None
+
+    def term(self, site: str, inputs: ScoreInputs) -> tuple[Tensor, State | None]:
+        r"""Scalar whose gradient is that of the objective per datum through draws at a site; its value means nothing.
+
+        .. math:: \sum_k \log q(z_k) \, \mathrm{stop}(\text{signal}_k - \text{control}_k)
+
+        Asked of estimators that score; with the state after the step, where there is one.
+        """
+        objective, weights = inputs.objective, inputs.weights
+        density = weights.scores[site] if site in weights.scores else weights.guide_terms[site]
+        signal, after = self.centred(objective.signal(inputs.columns), inputs)
+        if signal.shape[1] == 1 and density.shape[1] != 1:
+            density = density.sum(1, keepdim=True)
+        term = (density * signal.detach()).sum(0)
+        return objective.share(len(inputs.columns)) * objective.over_rows(term, weights), after
 
 
 class BySite(Mapping[str, Estimator]):

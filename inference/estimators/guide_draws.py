@@ -24,7 +24,7 @@ class GuideDraws(Messenger):
         late: Plans a site of the guide that the plan does not hold yet; None leaves such a site as it is.
 
     Attributes:
-        steps: The same after a run; still None if no estimator follows a schedule.
+        steps: Steps taken, after a run; still None if no estimator follows a schedule.
     """
 
     def __init__(

@@ -36,7 +36,11 @@ class MeanField(Estimator):
 
     kinds: ClassVar[frozenset[str]] = frozenset({MEAN_FIELD})
     needs: ClassVar[str] = 'a guide of mean-field means, marked infer={"posterior": "mean field"}'
-    objectives: ClassVar[tuple[str, ...]] = ("ELBO",)
+
+    @classmethod
+    def serves(cls, objective: type[Any]) -> bool:
+        """Whether the objective is a mean of log-weights."""
+        return objective.is_mean_log_weight()
 
     def check(self, site: str, fn: Any, num_particles: int) -> None:
         """Raise unless the guide's law is of Bernoulli variables."""
@@ -47,24 +51,8 @@ class MeanField(Estimator):
                 "inference.LeaveOneOut() with two particles or more, or inference.ScoreFunction()."
             )
 
-    def law(self, fn: Any) -> Any:
-        """The discrete law, with a log-density between the values that it draws: minus its entropy at the means."""
-        return continued(fn)
-
-    def draw(self, name: str, fn: Any, steps: Tensor | None) -> Tensor | None:
-        """The means, without a gradient."""
-        return fn.mean.detach().expand(fn.shape())
-
-
-def check_mean_field(plan: Mapping[str, Estimator | None], layout: Layout) -> None:
-    """Raise unless each site under `MeanField` is a side of a machine, and its guide has nothing to learn.
-
-    Raises:
-        ValueError: Names the site and says what to use instead.
-    """
-    for site, estimator in plan.items():
-        if not isinstance(estimator, MeanField):
-            continue
+    def check_plan(self, site: str, plan: Mapping[str, Estimator | None], layout: Layout, objective: Any) -> None:
+        """Raise unless the site is a side of a machine, and its guide has nothing to learn."""
         other = "Use inference.LeaveOneOut() with two particles or more, or inference.ScoreFunction()."
         stated = base_law(layout.model_laws.get(site))
         if not isinstance(stated, UndirectedDistribution):
@@ -88,3 +76,11 @@ def check_mean_field(plan: Mapping[str, Estimator | None], layout: Layout) -> No
                 f"MeanField at site {site!r}: the guide's means have parameters, which it would not train. Make them "
                 f"by machine.mean_field(...). {other}"
             )
+
+    def law(self, fn: Any) -> Any:
+        """The discrete law, with a log-density between the values that it draws: minus its entropy at the means."""
+        return continued(fn)
+
+    def draw(self, name: str, fn: Any, steps: Tensor | None) -> Tensor | None:
+        """The means, without a gradient."""
+        return fn.mean.detach().expand(fn.shape())

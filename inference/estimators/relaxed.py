@@ -55,6 +55,26 @@ class Relaxation(Estimator):
                 "inference.ScoreFunction()."
             )
 
+    def check_plan(self, site: str, plan: Mapping[str, Estimator | None], layout: Layout, objective: Any) -> None:
+        """Raise unless the model has a density at relaxed values, and the guide's is differentiated as a whole."""
+        stopped = [name for name, estimator in plan.items() if estimator is not None and estimator.stops]
+        name = type(self).__name__
+        if stopped:
+            raise ValueError(
+                f"{type(plan[stopped[0]]).__name__} at site {stopped[0]!r} leaves out the score of the guide, which "
+                f"does not vanish under {name} at site {site!r}. Use inference.Pathwise() at site {stopped[0]!r}."
+            )
+        stated = base_law(layout.model_laws.get(site, layout.guide_laws[site]))  # auxiliary sites are the guide's alone
+        kinds: tuple[type, ...] = (_BIT, AutoregressiveBernoulli, UndirectedDistribution)
+        if isinstance(base_law(layout.guide_laws[site]), _ONE_HOT):
+            kinds = (_ONE_HOT,)
+        if not isinstance(stated, kinds):
+            raise ValueError(
+                f"{name} at site {site!r}: the model's law there is {type(stated).__name__}, whose log-density at "
+                "relaxed values is not known. Use inference.LeaveOneOut() with two particles or more, or "
+                "inference.ScoreFunction()."
+            )
+
     def law(self, fn: Any) -> Any:
         """The discrete law, with a log-density between the values that it draws."""
         return continued(fn)
@@ -87,9 +107,9 @@ class Relaxed(Relaxation):
               z = \mathrm{softmax}\Big(\frac{\alpha - \log(-\log u)}{T}\Big)
 
     for the logits alpha. Model and guide are as they were; their discrete log-densities are continued linearly to the
-    relaxed value. Biased: what is climbed is the objective of relaxed values. As the temperature T falls the bias goes
-    to 0 and the variance grows. The value of a training step is that of relaxed draws, and no bound; values without
-    training are those of the discrete program.
+    relaxed value. Biased: what is maximised is the objective of relaxed values. As the temperature T falls the bias
+    goes to 0 and the variance grows. The value of a training step is that of relaxed draws, and no bound; values
+    without training are those of the discrete program.
 
     References:
         | The Concrete Distribution: A Continuous Relaxation of Discrete Random Variables (Maddison, Mnih and Teh,
@@ -108,31 +128,3 @@ class Relaxed(Relaxation):
         >>> inference.Inference(inference.ELBO(), inference.Relaxed(temperature=0.3)).estimator
         Relaxed(temperature=0.3)
     """
-
-
-def check_relaxed(plan: Mapping[str, Estimator | None], layout: Layout) -> None:
-    """Raise unless the model has a density at relaxed values, and the guide's is differentiated as a whole.
-
-    Raises:
-        ValueError: Names the site and says what to use instead.
-    """
-    stopped = [name for name, estimator in plan.items() if estimator is not None and estimator.stops]
-    for site, estimator in plan.items():
-        if not isinstance(estimator, Relaxation):
-            continue
-        name = type(estimator).__name__
-        if stopped:
-            raise ValueError(
-                f"{type(plan[stopped[0]]).__name__} at site {stopped[0]!r} leaves out the score of the guide, which "
-                f"does not vanish under {name} at site {site!r}. Use inference.Pathwise() at site {stopped[0]!r}."
-            )
-        stated = base_law(layout.model_laws.get(site, layout.guide_laws[site]))  # auxiliary sites are the guide's alone
-        kinds: tuple[type, ...] = (_BIT, AutoregressiveBernoulli, UndirectedDistribution)
-        if isinstance(base_law(layout.guide_laws[site]), _ONE_HOT):
-            kinds = (_ONE_HOT,)
-        if not isinstance(stated, kinds):
-            raise ValueError(
-                f"{name} at site {site!r}: the model's law there is {type(stated).__name__}, whose log-density at "
-                "relaxed values is not known. Use inference.LeaveOneOut() with two particles or more, or "
-                "inference.ScoreFunction()."
-            )

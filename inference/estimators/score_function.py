@@ -1,10 +1,13 @@
 """Score-function gradients with control variates, for sites whose values carry no gradient."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ppgen.inference.baselines.moving_average import Baseline, MovingAverage
-from ppgen.inference.estimators.estimator import Estimator
+from torch import Tensor
+
+from ppgen.inference.baselines.moving_average import Baseline, MovingAverage, State
+from ppgen.inference.estimators.estimator import Estimator, ScoreInputs
 from ppgen.inference.structure.layout import DISCRETE, REPARAMETERISED
 
 _ANY = frozenset({DISCRETE, REPARAMETERISED})
@@ -34,13 +37,24 @@ class ScoreFunction(Estimator):
 
     kinds: ClassVar[frozenset[str]] = _ANY
     needs: ClassVar[str] = "a log-density in the guide"
-    objectives: ClassVar[tuple[str, ...]] = ("ELBO", "IWELBO", "Renyi")
     scores: ClassVar[bool] = True
     baseline: Baseline | None = field(default_factory=MovingAverage)
 
     def __post_init__(self) -> None:
         if self.baseline is not None and not isinstance(self.baseline, Baseline):
             raise TypeError(f"baseline must be a baseline such as MovingAverage() or None, got {self.baseline!r}.")
+
+    def check_rows(self, site: str, rows: Callable[[], Tensor]) -> None:
+        """Raise unless the baseline can look at a batch."""
+        if self.baseline is not None:
+            self.baseline.check(site, rows)
+
+    def centred(self, signal: Tensor, inputs: ScoreInputs) -> tuple[Tensor, State | None]:
+        """Signal less the baseline."""
+        if self.baseline is None:
+            return signal, None
+        table = inputs.rows()
+        return self.baseline.centred(signal, table, inputs.state or self.baseline.init(table))
 
 
 @dataclass(frozen=True)
@@ -67,13 +81,17 @@ class LeaveOneOut(Estimator):
 
     kinds: ClassVar[frozenset[str]] = _ANY
     needs: ClassVar[str] = "a log-density in the guide"
-    objectives: ClassVar[tuple[str, ...]] = ("ELBO", "IWELBO", "Renyi")
     scores: ClassVar[bool] = True
+    compares: ClassVar[bool] = True
 
     def check(self, site: str, fn: Any, num_particles: int) -> None:
-        """Raise unless there are others to leave one out of."""
+        """Raise unless there are two particles or more, so that one can be left out."""
         if num_particles < 2:
             raise ValueError(
                 f"LeaveOneOut at site {site!r} needs num_particles of at least 2, got {num_particles}. Give the "
                 "objective more particles, or use inference.ScoreFunction()."
             )
+
+    def centred(self, signal: Tensor, inputs: ScoreInputs) -> tuple[Tensor, State | None]:
+        """Signal less what it would be without the particle."""
+        return signal - inputs.objective.control(inputs.columns), None

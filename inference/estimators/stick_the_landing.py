@@ -1,7 +1,7 @@
 """Pathwise gradients without the guide's score: sticking the landing, and doubly reparameterised."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -31,8 +31,12 @@ class StickTheLanding(Estimator):
 
     kinds: ClassVar[frozenset[str]] = frozenset({REPARAMETERISED})
     needs: ClassVar[str] = "a distribution with rsample in the guide"
-    objectives: ClassVar[tuple[str, ...]] = ("ELBO",)
     stops: ClassVar[bool] = True
+
+    @classmethod
+    def serves(cls, objective: type[Any]) -> bool:
+        """Whether the objective is a mean of log-weights."""
+        return objective.is_mean_log_weight()
 
     @staticmethod
     def factor(slope: Tensor, num_rows: int) -> Tensor:
@@ -70,9 +74,13 @@ class DoublyReparameterized(Estimator):
 
     kinds: ClassVar[frozenset[str]] = frozenset({REPARAMETERISED})
     needs: ClassVar[str] = "a distribution with rsample in the guide"
-    objectives: ClassVar[tuple[str, ...]] = ("IWELBO", "ReweightedWakeSleep")
     stops: ClassVar[bool] = True
     alone: ClassVar[bool] = True
+
+    @classmethod
+    def serves(cls, objective: type[Any]) -> bool:
+        """Whether log-weights are followed by the share of their weight in the sum."""
+        return objective.follows_weights()
 
     @staticmethod
     def factor(slope: Tensor, num_rows: int) -> Tensor:

@@ -72,7 +72,7 @@ class BlockGibbs(MachineKernel[BlockGibbsState]):
 
     @torch.no_grad()
     def init(self, num_chains: int, generator: torch.Generator | None = None) -> BlockGibbsState:
-        """Chains at independent units."""
+        """State before the first step: chains of independent units, dispersed."""
         shape = (check_count("num_chains", num_chains), *self.energy.batch_shape)
         even = dispersed_draw(self.energy, shape, generator)
         return BlockGibbsState(even, self.energy.sample_opposite(even, EVEN, generator))
@@ -81,7 +81,7 @@ class BlockGibbs(MachineKernel[BlockGibbsState]):
     def step(
         self, state: BlockGibbsState, generator: torch.Generator | None = None, *, adapt: bool = False
     ) -> tuple[BlockGibbsState, BlockGibbsInfo]:
-        """Some sweeps of every chain; there is nothing to adapt."""
+        """State after some sweeps of every chain, and their energies; there is nothing to adapt."""
         energy, (even, odd) = self.energy, state
         for _ in range(self.sweeps):
             even = energy.sample_opposite(odd, ODD, generator)
@@ -90,15 +90,15 @@ class BlockGibbs(MachineKernel[BlockGibbsState]):
         return BlockGibbsState(even, odd), BlockGibbsInfo(*energies(energy, even, odd, inputs))
 
     def sides(self, state: BlockGibbsState) -> tuple[Tensor, Tensor]:
-        """The state itself."""
+        """Even and odd side of the chains, each (num_chains, batch..., units)."""
         return state.even, state.odd
 
     def moved_to(self, state: BlockGibbsState, even: Tensor, odd: Tensor) -> BlockGibbsState:
-        """Chains at these values."""
+        """State whose chains stand at given values of both sides."""
         return BlockGibbsState(even, odd)
 
     def repeated(self, state: BlockGibbsState, times: int) -> BlockGibbsState:
-        """Each chain several times."""
+        """State with each chain so many times, one after another."""
         return BlockGibbsState(state.even.repeat_interleave(times, 0), state.odd.repeat_interleave(times, 0))
 
     def __repr__(self) -> str:

@@ -118,7 +118,7 @@ class LatentDensity:
         return terms.prior + terms.likelihood + terms.log_det
 
     def terms(self, position: Tensor) -> LatentTerms:
-        """The parts of the log-density at positions (num_chains, rows, dim)."""
+        """Parts of the log-density at positions (num_chains, rows, dim), in nats: each (num_chains, rows)."""
         return self._terms(position)[0]
 
     def _terms(self, position: Tensor) -> tuple[LatentTerms, dict[str, Tensor]]:

@@ -60,11 +60,11 @@ class MachineKernel(ABC, Generic[S]):
 
     @abstractmethod
     def moved_to(self, state: S, even: Tensor, odd: Tensor) -> S:
-        """The state with those chains at other values."""
+        """State whose chains of the machine stand at given values of both sides."""
 
     @abstractmethod
     def repeated(self, state: S, times: int) -> S:
-        """The state with each chain so many times, one after another."""
+        """State with each chain so many times, one after another."""
 
     def values(self, state: S) -> dict[str, Tensor]:
         """Values of the chains by layer, from the bottom up: (num_chains, batch..., units of the layer)."""
@@ -77,7 +77,7 @@ class MachineKernel(ABC, Generic[S]):
         return {}
 
     def coords(self, state: S) -> dict[str, Any]:
-        """Coordinates of those dimensions."""
+        """Coordinates of the dimensions that `dims` names, by name."""
         return {}
 
     def to_pyro(self, num_chains: int = 1) -> Any:

@@ -25,7 +25,7 @@ class ParallelTemperingState(NamedTuple):
         replica: Number of the replica at each temperature, (temperatures, num_chains, batch...).
         betas: The ladder, (temperatures,).
         parity: Which pairs are offered a swap next: 0 or 1.
-        rejections: Running share of rejected swaps of each pair, (temperatures - 1,).
+        rejections: Running fraction of rejected swaps of each pair, (temperatures - 1,).
         num_adapted: Number of adapted steps, scalar.
     """
 

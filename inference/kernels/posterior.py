@@ -38,7 +38,7 @@ class PosteriorSamples:
 
     @property
     def acceptance_rate(self) -> Tensor:
-        """Mean over the draws: (num_chains, rows)."""
+        """Acceptance rate of the proposals, the mean over the draws: (num_chains, rows)."""
         return self.info.acceptance_rate.mean(1)
 
     @property

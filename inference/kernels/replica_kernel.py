@@ -12,14 +12,14 @@ class ReplicaKernel(MachineKernel[S]):
     """A kernel whose state has `even`, `odd` and `replica`: (replicas, num_chains, ...), the machine's own last."""
 
     def sides(self, state: Any) -> tuple[Tensor, Tensor]:
-        """Chains of the machine itself."""
+        """Even and odd side of the chains of the machine itself, each (num_chains, batch..., units)."""
         return state.even[-1], state.odd[-1]
 
     def moved_to(self, state: Any, even: Tensor, odd: Tensor) -> Any:
-        """Chains of the machine itself at these values, the other replicas where they are."""
+        """State whose chains of the machine itself stand at given values, the other replicas where they are."""
         return state._replace(even=torch.cat([state.even[:-1], even[None]]), odd=torch.cat([state.odd[:-1], odd[None]]))
 
     def repeated(self, state: Any, times: int) -> Any:
-        """Each chain several times, with its replicas."""
+        """State with each chain, and its replicas, so many times, one after another."""
         fields = {name: getattr(state, name).repeat_interleave(times, 1) for name in ("even", "odd", "replica")}
         return state._replace(**fields)

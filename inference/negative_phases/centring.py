@@ -17,7 +17,7 @@ def updated_offsets(even: Tensor, odd: Tensor, state: State, rate: float) -> Sta
 
     Args:
         even: Values of the even side, or their means: (..., rows, even units).
-        odd: The same of the odd side: (..., rows, odd units).
+        odd: Means of the odd side in the positive phase: (..., rows, odd units).
         state: State with the last offsets, if any.
         rate: Weight of the new means.
 
@@ -92,7 +92,7 @@ def centred_gradients(energy: LayeredEnergy, state: State, gradients: Mapping[in
 def _centred_scores(
     energy: LayeredEnergy, coupling: Ordinal, state: State, gradients: Mapping[int, Tensor]
 ) -> dict[int, Tensor]:
-    """The same for ordered values, each of whose weights (K of a group) is made of the same two."""
+    """Centred gradients of an `Ordinal` coupling, whose K weights of a group are made of two parameters each."""
     scores, parts = coupling.scores, coupling.parameters()
     below, above = state["even_offset"].reshape(scores.shape), state["odd_offset"]
     biases = [units.parameters()[0] for units in energy.units]

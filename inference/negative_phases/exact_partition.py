@@ -47,15 +47,15 @@ class ExactPartition(NegativePhase):
         smaller_side_states(law.base_energy, self.max_states)
 
     def init(self, law: UndirectedDistribution, value: Tensor) -> State:
-        """No state."""
+        """State before the first step: none, as log Z is computed anew."""
         return {}
 
     def surrogate(self, law: UndirectedDistribution, value: Tensor, state: State) -> tuple[Tensor, State]:
-        """log Z itself."""
+        """log Z of the present weights by enumeration, in nats: a scalar; differentiable."""
         return exact_log_partition(law.base_energy, self.max_states), state
 
     def value(self, law: UndirectedDistribution) -> Tensor:
-        """log Z itself."""
+        """log Z of the present weights by enumeration, in nats: a scalar; differentiable."""
         return exact_log_partition(law.base_energy, self.max_states)
 
     @torch.no_grad()

@@ -41,7 +41,7 @@ class NegativePhase(PyroLoss):
 
     @property
     def scheduled(self) -> bool:
-        """Whether it is another one after some steps."""
+        """Whether the phase follows a schedule, and so is another one after some steps."""
         return False
 
     def at(self, steps: int) -> "NegativePhase":
@@ -49,16 +49,16 @@ class NegativePhase(PyroLoss):
         return self
 
     def until_change(self, steps: int) -> float:
-        """Steps from that one on in which it stays as it is."""
+        """Steps, from a given one on, in which the phase stays as it is."""
         return math.inf
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """What a state that it goes on from must hold; nothing by default."""
+        """Names of the tensors that a state to go on from must hold; none by default."""
         return ()
 
     def check(self, law: UndirectedDistribution) -> None:
-        """Raise ValueError, before the first step, if it cannot serve the law; it serves any by default."""
+        """Raise ValueError, before the first step, if the phase cannot serve a law; it serves any by default."""
 
     @abstractmethod
     def init(self, law: UndirectedDistribution, value: Tensor) -> State:
@@ -80,7 +80,7 @@ class NegativePhase(PyroLoss):
         Args:
             law: The law at the site.
             even: Values or means of the even side in the positive phase, (..., units).
-            odd: The same of the odd side.
+            odd: Values or means of the odd side in the positive phase.
             state: State that `surrogate` left.
         """
         return state
@@ -219,7 +219,7 @@ def _for_values(name: str, phase: NegativePhase, law: UndirectedDistribution, ob
 
 @torch.no_grad()
 def picked(rows: Tensor, count: int) -> Tensor:
-    """As many rows, (count, units), each drawn with equal probability: from (rows, units)."""
+    """Rows drawn with replacement, with equal probability: (rows, units) -> (count, units)."""
     return rows[torch.randint(len(rows), (count,), device=rows.device)]
 
 

@@ -51,11 +51,11 @@ class PseudoLikelihood(NegativePhase):
         check_conditionals(law)
 
     def init(self, law: UndirectedDistribution, value: Tensor) -> State:
-        """No state."""
+        """State before the first step: none, as there are no chains."""
         return {}
 
     def surrogate(self, law: UndirectedDistribution, value: Tensor, state: State) -> tuple[Tensor, State]:
-        """The mean of S over the values."""
+        """Mean over the values at the site of S, what stands in the place of log Z, in nats: a scalar."""
         return self.normaliser(law, value).mean(), state
 
     def normaliser(self, law: UndirectedDistribution, value: Tensor) -> Tensor:

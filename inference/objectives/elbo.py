@@ -1,8 +1,8 @@
 """The evidence lower bound."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -58,6 +58,8 @@ class ELBO(Objective):
         5
     """
 
+    mean_log_weight: ClassVar[bool] = True
+
     kl_weight: float | Schedule = 1.0
     free_bits: float = 0.0
     sparsity_target: float | None = None
@@ -75,7 +77,7 @@ class ELBO(Objective):
             raise ValueError(f"sparsity_weight must be a finite number of at least 0, got {self.sparsity_weight!r}.")
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
-        """Mean log-weight per datum."""
+        """Evidence lower bound per datum, the mean log-weight, in nats: a scalar."""
         local, outside = weights.counted()
         return local.mean() if outside is None else local.mean() + outside.mean() / num_data
 
@@ -102,16 +104,46 @@ class ELBO(Objective):
         return log_weights
 
     def control(self, log_weights: Tensor) -> Tensor:
-        """Mean log-weight of the other particles."""
+        """Control variate of each particle's signal, the mean log-weight of the others: (particles, rows), nats."""
         return (log_weights.sum(0) - log_weights) / (len(log_weights) - 1)
 
     def share(self, num_particles: int) -> float:
-        """Part of the objective that a particle's signal is."""
+        """Factor of a particle's signal in the objective: one over the number of particles."""
         return 1 / num_particles
+
+    def columns(self, weights: LogWeights, site: str, layout: Layout, num_data: int) -> Tensor:
+        """Log-weights of the site's own row; of all rows where rows are joined, or the site lies outside the plate."""
+        local, outside = weights.counted()
+        if site in weights.inside and not layout.joining:
+            return local
+        whole = local.mean(1, keepdim=True)
+        return whole if outside is None else whole + outside.unsqueeze(1) / num_data
+
+    def over_rows(self, term: Tensor, weights: LogWeights) -> Tensor:
+        """Mean over rows."""
+        return term.mean()
+
+    def in_training(
+        self, weights: LogWeights, scored: list[str], latent: list[str], state: dict[str, Tensor] | None
+    ) -> tuple[LogWeights, dict[str, Tensor]]:
+        """Log-weights with weighted terms, and without gradients that are zero in expectation."""
+        after: dict[str, Tensor] = {}
+        local, outside = weights.local, weights.outside
+        if self.weighted:
+            change, after = self.reweighted(weights, latent, state or self.init(local.detach()[0, 0]))
+            local = local + change[True]
+            outside = None if outside is None else outside + _column(change[False])
+        for name in scored:  # E[grad log q] = 0: under a mean of log-weights it is noise alone
+            density = weights.guide_terms[name]
+            if name in weights.inside:
+                local = local + density - density.detach()
+            elif outside is not None:
+                outside = outside + _column(density - density.detach())
+        return replace(weights, local=local, outside=outside), after
 
     @property
     def weighted(self) -> bool:
-        """Whether training climbs something else than the bound."""
+        """Whether training follows something else than the gradient of the bound."""
         return self._weighs_terms or self.sparsity_target is not None
 
     @property
@@ -119,7 +151,7 @@ class ELBO(Objective):
         return isinstance(self.kl_weight, Schedule) or self.kl_weight != 1 or self.free_bits > 0
 
     def init(self, like: Tensor) -> dict[str, Tensor]:
-        """Steps taken, where the weight follows a schedule."""
+        """State before the first step: the number of steps taken, where the weight follows a schedule."""
         return {"steps": like.new_zeros(())} if isinstance(self.kl_weight, Schedule) else {}
 
     def reweighted(
@@ -150,6 +182,10 @@ class ELBO(Objective):
                 target = target * inside.to(term.dtype)
             change[name in weights.inside] = change[name in weights.inside] + target - term
         return change, state
+
+
+def _column(term: Any) -> Any:
+    return term.squeeze(1) if isinstance(term, Tensor) else term
 
 
 def _nats(value: Any) -> bool:

@@ -1,6 +1,7 @@
 """The importance-weighted bound."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -33,8 +34,10 @@ class IWELBO(MultiSampleObjective):
         50
     """
 
+    weight_shares: ClassVar[bool] = True
+
     num_particles: int = 50
 
     def average(self, log_weights: Tensor) -> Tensor:
-        """Log of the mean weight."""
+        """Bound of each row, the log of the mean weight, in nats: (particles, rows) -> (rows,)."""
         return average_in_log(log_weights)

@@ -37,10 +37,11 @@ class MaximumLikelihood(Objective):
         1
     """
 
+    sense: ClassVar[str] = "exact"
     exact: ClassVar[bool] = True
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
-        """log p(x) per datum."""
+        """Log-likelihood log p(x) per datum, in nats: a scalar."""
         local = weights.local
         if weights.log_mass is not None:
             joint = local + weights.log_mass

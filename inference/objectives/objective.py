@@ -1,4 +1,4 @@
-"""Objectives: which bound or divergence is climbed."""
+"""Objectives: which bound or divergence is followed, and which way it errs."""
 
 import math
 from abc import abstractmethod
@@ -13,6 +13,9 @@ from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.pyro_loss import PyroLoss
 from ppgen.inference.structure.layout import Layout
 
+SENSES = ("lower bound", "upper bound", "exact", "estimate")
+"""How an objective, or its value, may relate to log p(x)."""
+
 
 @dataclass(frozen=True)
 class Objective(PyroLoss):
@@ -24,13 +27,27 @@ class Objective(PyroLoss):
         num_particles: Draws of the guide for each datum.
         vectorize_particles: Whether they are drawn at once; else one by one, for programs that cannot broadcast.
 
+    Attributes:
+        sense: How the objective relates to log p(x), in the words of `ppgen.evaluation.Estimate`: `"lower bound"`,
+            `"upper bound"`, `"exact"` or `"estimate"`. Training climbs it, unless it is an upper bound.
+        trains_model: Whether the model has a gradient of it; an upper bound that has none moves the guide alone.
+        own_gradient: Whether it says by itself how its gradient is estimated.
+        exact: Whether no latent may be drawn but from its exact posterior.
+        mean_log_weight: Whether the value is a mean of log-weights, as the ELBO is.
+        weight_shares: Whether its gradient is that of log-weights, each by its weight's part of the sum, as that of the
+            importance-weighted bound is.
+
     Raises:
         ValueError: If there is no particle.
         TypeError: If `vectorize_particles` is no truth value.
     """
 
-    own_gradient: ClassVar[bool] = False  # whether it says by itself how its gradient is estimated
-    exact: ClassVar[bool] = False  # whether no latent may be drawn but from its exact posterior
+    sense: ClassVar[str] = "lower bound"
+    trains_model: ClassVar[bool] = True
+    own_gradient: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+    mean_log_weight: ClassVar[bool] = False
+    weight_shares: ClassVar[bool] = False
 
     num_particles: int = 1
     vectorize_particles: bool = field(default=True, kw_only=True)
@@ -52,6 +69,28 @@ class Objective(PyroLoss):
             num_data: Rows of the whole data set; what lies outside the data plate counts once for all of them.
         """
 
+    @property
+    def value_kind(self) -> str:
+        """How the value that is reported relates to log p(x) in expectation: as the objective does, by default.
+
+        The value of an upper bound may err both ways: the logarithm of a mean of few weights lies below that of the
+        expectation, and is an `"estimate"`.
+        """
+        return self.sense
+
+    @property
+    def descended(self) -> bool:
+        """Whether training makes it less: an upper bound.
+
+        Raises:
+            ValueError: If the sense is none of `SENSES`.
+        """
+        if self.sense not in SENSES:
+            raise ValueError(
+                f"sense of {type(self).__name__} must be one of {', '.join(map(repr, SENSES))}, got {self.sense!r}."
+            )
+        return self.sense == "upper bound"
+
     def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
         """Raise ValueError if the objective is not sound for a pair of this structure; sound for any by default."""
 
@@ -60,7 +99,7 @@ class Objective(PyroLoss):
 
     @property
     def dreams(self) -> bool:
-        """Whether it draws fantasies from the model."""
+        """Whether the objective trains on fantasies, data drawn from the model."""
         return False
 
     def signal(self, log_weights: Tensor) -> Tensor:
@@ -72,12 +111,73 @@ class Objective(PyroLoss):
         raise TypeError(f"{type(self).__name__} has no learning signal: it estimates its gradient by itself.")
 
     def control(self, log_weights: Tensor) -> Tensor:
-        """What each particle's signal would be without it, made of the others: (particles, rows), nats."""
+        """Control variate of each particle's signal, made of the other particles: (particles, rows), nats."""
         raise TypeError(f"{type(self).__name__} has no learning signal: it estimates its gradient by itself.")
 
     def share(self, num_particles: int) -> float:
         """Factor of a particle's signal in the objective."""
         return 1.0
+
+    def columns(self, weights: LogWeights, site: str, layout: Layout, num_data: int) -> Tensor:
+        """Log-weights that a draw at a site changes, from which its signal is made: (particles, rows or 1).
+
+        Args:
+            weights: Log-weights with the terms of each site.
+            site: The site.
+            layout: Structure of the pair.
+            num_data: Rows of the whole data set.
+        """
+        return self.datum_weights(weights)
+
+    def over_rows(self, term: Tensor, weights: LogWeights) -> Tensor:
+        """Terms of the columns, (rows or 1,), as the value takes them together: a scalar per datum."""
+        return term.sum() / weights.local.shape[1] if weights.shared and len(term) == 1 else term.mean()
+
+    def in_training(
+        self, weights: LogWeights, scored: list[str], latent: list[str], state: dict[str, Tensor] | None
+    ) -> tuple[LogWeights, dict[str, Tensor]]:
+        """Log-weights as training follows them, and the state after the step; those of the value by default.
+
+        Args:
+            weights: Log-weights with the terms of each site.
+            scored: Sites whose draws carry no gradient.
+            latent: All sites that the guide draws.
+            state: What the last step left; None before the first one.
+        """
+        return weights, {}
+
+    @staticmethod
+    def datum_weights(weights: LogWeights) -> Tensor:
+        """Log-weights between which particles compete: (particles, rows), or (particles, 1) with global latents."""
+        if not weights.shared or weights.outside is None:
+            return weights.local
+        return (weights.local.sum(1) + weights.outside).unsqueeze(1)
+
+    @classmethod
+    def has_signal(cls) -> bool:
+        """Whether it says what of its value a draw changes: `signal` and `columns`, with the value or after it."""
+        return not cls.own_gradient and cls._states("signal") and cls._states("columns")
+
+    @classmethod
+    def is_mean_log_weight(cls) -> bool:
+        """Whether the value is a mean of log-weights, each of which its own draw alone changes."""
+        return cls.mean_log_weight and cls._states("mean_log_weight")
+
+    @classmethod
+    def follows_weights(cls) -> bool:
+        """Whether the gradient is that of log-weights, each by its weight's part of the sum."""
+        return (
+            cls.weight_shares and cls._states("weight_shares") and cls._place("weight_shares") <= cls._place("average")
+        )
+
+    @classmethod
+    def _states(cls, name: str) -> bool:
+        """Whether an attribute is that of a class that states the value, or of one derived from it: of this value."""
+        return cls._place(name) <= cls._place("value")
+
+    @classmethod
+    def _place(cls, name: str) -> int:
+        return next((place for place, each in enumerate(cls.__mro__) if name in vars(each)), len(cls.__mro__))
 
 
 @dataclass(frozen=True)
@@ -93,6 +193,10 @@ class MultiSampleObjective(Objective):
         """Exponent of the weights in the average."""
         return 1.0
 
+    def columns(self, weights: LogWeights, site: str, layout: Layout, num_data: int) -> Tensor:
+        """Those between which particles compete."""
+        return self.datum_weights(weights)
+
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
         """The bound per datum of the batch."""
         bound = self.average(self.datum_weights(weights))
@@ -102,7 +206,7 @@ class MultiSampleObjective(Objective):
         return bound.mean() if weights.outside is None else bound.mean() + weights.outside.mean() / num_data
 
     def signal(self, log_weights: Tensor) -> Tensor:
-        """The bound itself, for each particle."""
+        """Learning signal of each particle, the bound itself: (particles, rows), nats."""
         return self.average(log_weights).expand_as(log_weights)
 
     def control(self, log_weights: Tensor) -> Tensor:
@@ -136,13 +240,6 @@ class MultiSampleObjective(Objective):
                 f"covers the whole data set; {name} on a batch of {num_rows} of {num_data} rows is no bound. Use "
                 "batch_size=len(data), or ELBO."
             )
-
-    @staticmethod
-    def datum_weights(weights: LogWeights) -> Tensor:
-        """Log-weights between which particles compete: (particles, rows), or (particles, 1) with global latents."""
-        if not weights.shared or weights.outside is None:
-            return weights.local
-        return (weights.local.sum(1) + weights.outside).unsqueeze(1)
 
 
 def average_in_log(log_weights: Tensor) -> Tensor:

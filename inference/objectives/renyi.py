@@ -17,7 +17,9 @@ class Renyi(MultiSampleObjective):
               \quad w = \frac{p(x, z)}{q(z \mid x)}
 
     The value is per datum, in nats. alpha = 0 is the importance-weighted bound, alpha towards 1 the ELBO; for
-    alpha < 0 the exact bound lies above log p(x), and for finite K the estimate is biased downwards.
+    alpha < 0 the exact bound lies above log p(x), for finite K its estimate is biased downwards, and what is climbed is
+    this estimate: the paper's choice with few particles, which drives the guide away from the posterior with more.
+    `CUBO` descends the bound of alpha = 1 - n.
 
     References:
         | Renyi Divergence Variational Inference (Li and Turner, 2016), https://arxiv.org/abs/1602.02311
@@ -47,10 +49,15 @@ class Renyi(MultiSampleObjective):
             raise ValueError("alpha must not be 1, where the bound is the ELBO: use inference.ELBO().")
 
     @property
+    def sense(self) -> str:  # type: ignore[override]
+        """A lower bound for alpha of at least 0; below, the estimate of an upper one, which errs both ways."""
+        return "estimate" if self.alpha < 0 else "lower bound"
+
+    @property
     def power(self) -> float:
-        """1 - alpha."""
+        """Exponent of the weights in the average, 1 - alpha."""
         return 1 - self.alpha
 
     def average(self, log_weights: Tensor) -> Tensor:
-        """Log of the power mean of the weights."""
+        """Bound of each row, the log of the power mean of the weights, in nats: (particles, rows) -> (rows,)."""
         return average_in_log(self.power * log_weights) / self.power

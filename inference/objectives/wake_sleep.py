@@ -1,6 +1,5 @@
 """Wake-sleep and reweighted wake-sleep: two objectives, one for the model and one for the guide."""
 
-from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,34 +10,10 @@ from ppgen.checks.switches import check_switches
 from ppgen.inference.estimators.estimator import Estimator
 from ppgen.inference.objectives.elbo import ELBO
 from ppgen.inference.objectives.iwelbo import IWELBO
-from ppgen.inference.objectives.objective import Objective
+from ppgen.inference.objectives.own_gradient import OwnGradient, guide_density, outside_density
 from ppgen.inference.particles.fantasies import Fantasy, sleep_log_density
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.structure.layout import Layout
-
-
-@dataclass(frozen=True)
-class OwnGradient(Objective):
-    """An objective that draws without gradients and says by itself what model and guide climb."""
-
-    own_gradient: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        fantasy = getattr(self, "fantasy", None)
-        if fantasy is not None and not callable(fantasy):
-            raise TypeError(f"fantasy must be a callable of the model's trace or None, got {fantasy!r}.")
-
-    @abstractmethod
-    def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
-        """A scalar per datum whose gradient is that of the model and of the guide; its value means nothing.
-
-        Args:
-            weights: Log-weights of particles drawn without gradients.
-            pair: The pair, running, for fantasies.
-            batch: The batch.
-            layout: Structure of the pair.
-        """
 
 
 @dataclass(frozen=True)
@@ -48,7 +23,7 @@ class WakeSleep(OwnGradient):
     .. math:: \text{wake: } \nabla_\theta E_{q(z \mid x)}[\log p_\theta(x, z)], \quad
               \text{sleep: } \nabla_\phi E_{p(x, z)}[\log q_\phi(z \mid x)]
 
-    The value is the ELBO per datum, in nats; the sleep phase climbs something else, so it need not rise. Where the
+    The value is the ELBO per datum, in nats; the sleep phase follows another gradient, so it need not rise. Where the
     model holds a Boltzmann machine that the guide recognises, as a `models.DBN` does, fantasies start from the chains
     of the negative phase: with `CD(k)`, k sweeps after what was recognised, it is the up-down algorithm.
 
@@ -75,19 +50,19 @@ class WakeSleep(OwnGradient):
 
     @property
     def dreams(self) -> bool:
-        """Always: they are what the guide is trained on."""
+        """Whether the objective trains on fantasies: always, as they are what the guide learns from."""
         return True
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
-        """The ELBO."""
+        """Evidence lower bound per datum, in nats: a scalar."""
         return ELBO(self.num_particles).value(weights, num_data)
 
     def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
         """log p of the wake phase and log q of the sleep phase."""
-        wake = weights.local + _guide_density(weights, weights.local)
+        wake = weights.local + guide_density(weights, weights.local)
         total = wake.mean()
         if weights.outside is not None:
-            total = total + (weights.outside + _outside_density(weights)).mean() / weights.num_data
+            total = total + (weights.outside + outside_density(weights)).mean() / weights.num_data
         return total + sleep_log_density(pair, batch, layout, weights.num_data, self.fantasy)
 
 
@@ -124,6 +99,8 @@ class ReweightedWakeSleep(OwnGradient):
         True
     """
 
+    weight_shares: ClassVar[bool] = True
+
     num_particles: int = 10
     wake: bool = True
     sleep: bool = False
@@ -137,7 +114,7 @@ class ReweightedWakeSleep(OwnGradient):
 
     @property
     def dreams(self) -> bool:
-        """Whether there is a sleep phase."""
+        """Whether the objective trains on fantasies: where there is a sleep phase."""
         return self.sleep
 
     def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
@@ -159,11 +136,11 @@ class ReweightedWakeSleep(OwnGradient):
             )
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
-        """The importance-weighted bound."""
+        """Importance-weighted bound per datum, in nats: a scalar."""
         return self._weighted.value(weights, num_data)
 
     def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
-        """Weighted log p and log q of the particles, and log q of fantasies."""
+        """Scalar with the gradient of weighted log p and log q of the particles, and of log q of fantasies."""
         columns = IWELBO.datum_weights(weights)
         normalised = columns.detach().softmax(0)
         share = 0.5 if self.wake and self.sleep else 1.0
@@ -171,9 +148,9 @@ class ReweightedWakeSleep(OwnGradient):
             follow = (normalised - normalised.square()) * share
             total = ((normalised * columns).sum() + _paths(weights, columns, follow)) / weights.local.shape[1]
         else:
-            density = _guide_density(weights, columns)
+            density = guide_density(weights, columns)
             if weights.shared:
-                density = density + _outside_density(weights).unsqueeze(1)
+                density = density + outside_density(weights).unsqueeze(1)
             climbed = columns + density * (1 + share if self.wake else 1)  # log p = log w + log q
             total = (normalised * climbed).sum() / weights.local.shape[1]
         if weights.outside is not None and not weights.shared:
@@ -194,22 +171,3 @@ def _paths(weights: LogWeights, columns: Tensor, factor: Tensor) -> Tensor:
     slopes = torch.autograd.grad(columns, leaves, factor, retain_graph=True, allow_unused=True)
     paths = [(drawn * slope).sum() for (drawn, _), slope in zip(runs, slopes, strict=True) if slope is not None]
     return sum(paths[1:], paths[0])
-
-
-def _guide_density(weights: LogWeights, like: Tensor) -> Tensor:
-    """log q of the sites inside the data plate, in the columns of `like`: (particles, rows) or (particles, 1)."""
-    total = weights.local.new_zeros(1, 1)
-    for name, term in weights.guide_terms.items():
-        if name in weights.inside:
-            total = total + term
-    total = total.expand(weights.local.shape)
-    return total if like.shape == total.shape and not weights.shared else total.sum(1, keepdim=True)
-
-
-def _outside_density(weights: LogWeights) -> Tensor:
-    """log q of the sites outside the data plate: (particles,)."""
-    total = weights.local.new_zeros(1, 1)
-    for name, term in weights.guide_terms.items():
-        if name not in weights.inside:
-            total = total + term
-    return total.squeeze(1)

@@ -34,11 +34,12 @@ class LogWeights:
         shared: Whether latents outside the data plate are among them, so that a particle is one draw for all rows.
         num_data: Size given to the data plate: rows at hand for `len(x)`, else the size of the data set.
         model_traces: Trace of the model; one for each particle if they were run one after another.
-        guide_traces: The same of the guide.
+        guide_traces: Trace of the guide; one for each particle if they were run one after another.
         model_terms: Log-density of each site of the model, (particles or 1, rows) inside the data plate and
             (particles or 1, 1) outside of it; one for each particle below another if they were run one by one. Where
             sites of the model are summed out, of the sites outside the data plate only.
-        guide_terms: The same of each site of the guide.
+        guide_terms: Log-density of each site of the guide, (particles or 1, rows) inside the data plate, (particles or
+            1, 1) outside of it.
         inside: Names of the sites inside the data plate.
         leaves: Values at sites whose path is followed by itself, one for each run: as they were drawn, and as the leaf
             that the log-densities were computed from.

@@ -60,7 +60,7 @@ class Layout:
         structure: Sites of the run that it was read from, in their order.
         by_hand: Of those, the scales that no plate makes (`poutine.scale`), where they are one number.
         model_laws: Distribution at each latent site of the model, in the order in which they are drawn.
-        guide_laws: The same of the guide.
+        guide_laws: Distribution at each latent site of the guide, in the order in which they are drawn.
         observed_laws: Distribution at each observed site of the model.
         masked: Sites of the guide under a mask.
         uneven: Latent sites with another scale or mask in the model than in the guide.
@@ -98,7 +98,7 @@ class Layout:
 
     @property
     def recognised(self) -> tuple[str, ...]:
-        """Names of those of them that the guide draws from a law of its own."""
+        """Names of the undirected sites of the model that the guide draws from a law of its own."""
         return tuple(name for name in self.laws if self.latent.get(name) in (REPARAMETERISED, DISCRETE))
 
     @property

@@ -115,12 +115,12 @@ class ConvolutionalDBN(GenerativeModel):
 
     @property
     def num_features(self) -> int:
-        """Observed variables: the pixels."""
+        """Number of observed variables: the pixels."""
         return math.prod(self.image_shape)
 
     @property
     def num_hidden_layers(self) -> int:
-        """Hidden layers, that of the machine among them."""
+        """Number of hidden layers, that of the machine among them."""
         return len(self.specification)
 
     def _layer(self, index: int) -> MapLayer:

@@ -72,12 +72,12 @@ class DBN(GenerativeModel):
 
     @property
     def num_features(self) -> int:
-        """Observed variables: the visible units."""
+        """Number of observed variables: the visible units."""
         return self.sizes[0]
 
     @property
     def num_hidden_layers(self) -> int:
-        """Hidden layers, that of the machine among them."""
+        """Number of hidden layers, that of the machine among them."""
         return len(self.sizes) - 1
 
     def machine(self) -> BoltzmannMachine:

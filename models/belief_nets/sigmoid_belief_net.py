@@ -77,7 +77,7 @@ class SigmoidBeliefNet(GenerativeModel):
 
     @property
     def num_features(self) -> int:
-        """Observed variables: the visible units."""
+        """Number of observed variables: the visible units."""
         return self.sizes[0]
 
     @pyro_method

@@ -93,7 +93,7 @@ class ConvolutionalRBM(RestrictedMachine):
 
     @property
     def num_features(self) -> int:
-        """Observed variables: the pixels."""
+        """Number of observed variables: the pixels."""
         return math.prod(self.image_shape)
 
     def coupling(self) -> Convolutional:

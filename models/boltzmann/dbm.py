@@ -68,12 +68,12 @@ class DBM(GenerativeModel):
 
     @property
     def num_features(self) -> int:
-        """Observed variables: the visible units."""
+        """Number of observed variables: the visible units."""
         return len(self.data_mean)
 
     @property
     def num_hidden_layers(self) -> int:
-        """Hidden layers."""
+        """Number of hidden layers."""
         return len(self.weights)
 
     def machine(self) -> BoltzmannMachine:

@@ -81,7 +81,7 @@ class DoubledRBM(RBM):
 
     @torch.no_grad()
     def initialise(self, data: Any) -> None:
-        """As for a machine without copies: the visible units start at the training mean."""
+        """Note the training mean, and start the visible bias, if it is zero, where it reproduces that mean."""
         fresh = not self.has_given_weights and not self.visible_bias.any()
         super().initialise(data)
         if fresh:

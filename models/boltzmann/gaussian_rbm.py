@@ -63,7 +63,7 @@ class GaussianRBM(RestrictedMachine):
 
     @property
     def num_features(self) -> int:
-        """Observed variables: the visible units."""
+        """Number of observed variables: the visible units."""
         return len(self.visible_mean)
 
     def machine(self) -> BoltzmannMachine:

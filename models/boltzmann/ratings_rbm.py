@@ -112,7 +112,7 @@ class RatingsRBM(RestrictedMachine):
 
     @property
     def num_features(self) -> int:
-        """Observed variables: items times values of the scale."""
+        """Number of observed variables: items times values of the scale."""
         return self.visible_bias.numel()
 
     def encode(self, ratings: Any) -> Tensor:

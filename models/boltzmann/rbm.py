@@ -115,7 +115,7 @@ class RBM(RestrictedMachine):
 
     @property
     def num_features(self) -> int:
-        """Observed variables: the visible units."""
+        """Number of observed variables: the visible units."""
         return len(self.visible_bias)
 
     def machine(self) -> BoltzmannMachine:

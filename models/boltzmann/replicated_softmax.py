@@ -66,7 +66,7 @@ class ReplicatedSoftmax(RestrictedMachine):
 
     @property
     def num_features(self) -> int:
-        """Observed variables: the words of the vocabulary."""
+        """Number of observed variables: the words of the vocabulary."""
         return len(self.visible_bias)
 
     @property

@@ -24,7 +24,7 @@ class RestrictedMachine(GenerativeModel):
         """The Boltzmann machine of the present weights."""
 
     def machine_of(self, x: Tensor | None) -> BoltzmannMachine:
-        """The machine of some rows: the same for all, unless its energy depends on the datum."""
+        """The Boltzmann machine for rows of data: one for all, unless its energy depends on the datum."""
         return self.machine()
 
     @pyro_method

@@ -65,7 +65,7 @@ class DiscreteVAE(GenerativeModel):
 
     @property
     def num_features(self) -> int:
-        """Observed variables."""
+        """Number of observed variables: the features of a datum."""
         return self.features
 
     def machine(self) -> BoltzmannMachine:

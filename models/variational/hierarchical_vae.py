@@ -74,7 +74,7 @@ class HierarchicalVAE(GenerativeModel):
 
     @property
     def num_features(self) -> int:
-        """Observed variables."""
+        """Number of observed variables: the features of a datum."""
         return self.features
 
     @pyro_method

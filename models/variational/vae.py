@@ -60,7 +60,7 @@ class VAE(GenerativeModel):
 
     @property
     def num_features(self) -> int:
-        """Observed variables."""
+        """Number of observed variables: the features of a datum."""
         return self.features
 
     @pyro_method

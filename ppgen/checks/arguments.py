@@ -41,7 +41,7 @@ def check_number(name: str, value: Any, wanted: str, holds: Callable[[float], bo
         name: Name of the argument.
         value: What was given.
         wanted: What it must, in words, such as `"lie in [0, 1)"`.
-        holds: The same of the number.
+        holds: Whether a number is as it must be.
 
     Raises:
         ValueError: Names the argument and what was given.

@@ -73,7 +73,7 @@ def checked_array(value: Any, name: str) -> Tensor | np.ndarray:
 
 
 def as_tensor(value: Any, name: str) -> Tensor:
-    """The same as one tensor; it shares the memory of an array that may be written to.
+    """An array, checked, as one tensor; it shares the memory of an array that may be written to.
 
     Example:
         >>> as_tensor(np.eye(2)[::-1], "x").dtype

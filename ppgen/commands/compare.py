@@ -95,7 +95,7 @@ def run(command: str, arguments: Sequence[str], compare: Callable[[], Any], fold
 
 
 def _processes(values: Mapping[str, Any]) -> int:
-    """As many as were asked for, else one a core, or one for a GPU."""
+    """Number of processes: as many as were asked for, else one a core, or one for a GPU."""
     if values["processes"] is not None:
         return values["processes"]
     return 1 if is_accelerator(resolve_device(values["device"])) else cores()

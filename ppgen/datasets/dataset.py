@@ -176,7 +176,7 @@ class Dataset:
         return split_features(self, k)
 
     def to(self, device: torch.device | str) -> "Dataset":
-        """The same data with its tensors on `device`; mapped rows stay on disk, batches are moved."""
+        """Data set with its tensors on `device`; mapped rows stay on disk, batches are moved."""
         labels = self.labels and {split: values.to(device) for split, values in self.labels.items()}
         probabilities = self.train_probabilities
         return replace(

@@ -63,7 +63,7 @@ def load(
             `PPGEN_ROOT` name, then the user cache, into which they are fetched if they are nowhere.
         seed: Seed of the draws of `"fixed"` and `"dynamic"`.
         valid_size: Validation rows to cut off the training rows: a number, or a fraction in (0, 1).
-        test_size: The same for test rows; only for data without test rows of their own.
+        test_size: Test rows to cut off, a number or a fraction in (0, 1), of data without test rows of their own.
         num_features: Number of features that a row must have.
         image_shape: Shape of a row as an image, where the array does not show it.
         packed: The array holds eight bits a byte (`numpy.packbits(x, axis=1)`); `num_features` drops padding
@@ -114,7 +114,7 @@ def as_dataset(data: Any, *, valid_size: Size = None, test_size: Size = None, **
     Args:
         data: A `Dataset`, or anything that `load` takes.
         valid_size: As in `load`, but None means 0 for arrays (names and files keep their splits).
-        test_size: The same for test rows.
+        test_size: As in `load`, but None means 0 for arrays.
         **options: Other arguments of `load`.
 
     Raises:

@@ -100,7 +100,7 @@ class Rows:
         return f"Rows({len(self)} x {self.num_features}, stored as {self.array.dtype}, read when indexed)"
 
     def to(self, device: torch.device | str) -> "Rows":
-        """The same rows, given as tensors on `device`."""
+        """Rows that are given as tensors on `device`."""
         return replace(self, device=torch.device(device))
 
     def features(self, start: int, stop: int) -> "Rows":

@@ -32,7 +32,7 @@ class Source:
             end.
         valid_size: Validation rows cut off the training rows if no array holds them and the caller does not
             say.
-        test_size: The same for test rows.
+        test_size: Test rows cut off the training rows if no array holds them and the caller does not say.
         integers: What whole numbers mean that stay whole numbers: `"tokens"` (places in a vocabulary), `"counts"` or
             `"levels"`; None for values that are made float32. The scale does not divide them.
         vocabulary: Tokens or levels by number, or the word that each feature counts.
@@ -67,7 +67,7 @@ def divide(source: Source, valid_size: Size = None, test_size: Size = None) -> d
     Args:
         source: Arrays as stored.
         valid_size: Number of rows, or fraction of the training array in (0, 1); None for the source's own.
-        test_size: The same for test rows.
+        test_size: Number of test rows, or fraction of the training array; None for the source's own.
 
     Returns:
         For each split the key of its array in `source.arrays`, and its positions there, (N,) int64.

@@ -78,6 +78,6 @@ def filled(se: np.ndarray, unknown: float) -> np.ndarray:
 
     Args:
         se: Standard errors, nats.
-        unknown: Share of the data whose errors are NaN.
+        unknown: Fraction of the data whose errors are NaN.
     """
     return se if unknown > SHARE else np.where(np.isnan(se), _LARGEST_SE, se)

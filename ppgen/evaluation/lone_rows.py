@@ -113,7 +113,7 @@ def _terms(pair: AnyPair, batch: Any, values: poutine.Trace, layout: Layout) -> 
 
 
 def _rows_of(trace: poutine.Trace, index: Tensor, layout: Layout) -> poutine.Trace:
-    """The same values of some rows alone, without the plates, which have other sizes then."""
+    """Values of some rows of a run alone, without the plates, which have other sizes then."""
     chosen = poutine.Trace()
     for name, site in sites(trace).items():
         value = site["value"]

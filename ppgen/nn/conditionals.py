@@ -58,7 +58,7 @@ class BernoulliConditional(Conditional):
 
     @torch.no_grad()
     def initialise(self, mean: Tensor) -> None:
-        """Bias = logit(mean)."""
+        """Start the output's bias at the logit of the mean, (features,), held within [.001, .999]."""
         _start(self.logits, torch.logit(mean.clamp(0.001, 0.999)))
 
 
@@ -83,7 +83,7 @@ class NormalConditional(Conditional):
 
     @torch.no_grad()
     def initialise(self, mean: Tensor) -> None:
-        """Bias of the location = mean."""
+        """Start the location's bias at the mean of the data, (features,)."""
         _start(self.loc, mean)
 
 

@@ -100,8 +100,8 @@ def particles(log_weights: Tensor, log_mass: Tensor, num_particles: int) -> tupl
     """All combinations of the values of some particles.
 
     Args:
-        log_weights: (points, rows).
-        log_mass: The same shape.
+        log_weights: Log-weights at all values of the latents, (points, rows), nats.
+        log_mass: Log-probability of those values under the guide, (points, rows).
         num_particles: Particles.
 
     Returns:

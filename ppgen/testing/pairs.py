@@ -81,7 +81,7 @@ def _check_objective(pair: Any, batch: Any, num_particles: int, layout: Layout) 
 
 
 def _check_fixed_draws(pair: Any, batch: Any, num_particles: int, layout: Layout) -> None:
-    """The same where a derivative through draws does not exist: of the log-weights of draws that stay."""
+    """Raise unless gradients are the derivatives of log-weights of held draws, which have no derivative themselves."""
     with inference.attach(log_partition=0.0), seeded(pair.device), torch.no_grad():
         trace = inference.log_weights(pair, batch, num_particles, layout=layout).guide_traces[0]
     latents: dict[str, Any] = {name: trace.nodes[name]["value"] for name in layout.latent}
@@ -156,7 +156,8 @@ def check_gradient(bound: Any, batch: Any) -> None:
     with seeded(bound.pair.device):
         result = bound.step(batch)
     check_close(result.value, _value(bound, batch), "value of a step against value()", rtol=1e-5)
-    ascent = {name: -gradient for name, gradient in result.gradients.items()}
+    sign = 1 if bound.inference.objective.descended else -1
+    ascent = {name: sign * gradient for name, gradient in result.gradients.items()}
     _compare_with_differences(named, ascent, lambda: _value(bound, batch))
 
 

@@ -164,7 +164,7 @@ def counting() -> Iterator[Count]:
 
 
 def _as(tensor: Tensor, device_type: int) -> Tensor:
-    """The same memory as a tensor of another device: a DLPack capsule with the device written over."""
+    """A tensor of another device on the memory of this one: a DLPack capsule with the device written over."""
     capsule = torch._C._to_dlpack(tensor)
     managed = _pointer(capsule, b"dltensor")  # DLTensor: void* data, then DLDevice {int32 type, int32 id}
     ctypes.c_int32.from_address(managed + 8).value = device_type

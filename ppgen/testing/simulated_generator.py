@@ -56,19 +56,19 @@ class Module:
     """Whether the device only looks like one, so that nobody wants it unasked."""
 
     def is_initialized(self) -> bool:
-        """Always."""
+        """Whether the device is ready: always."""
         return True
 
     def is_available(self) -> bool:
-        """Always."""
+        """Whether the device is ready: always."""
         return True
 
     def current_device(self) -> int:
-        """The only one."""
+        """Index of the device in use: 0, the only one."""
         return 0
 
     def device_count(self) -> int:
-        """One."""
+        """Number of devices: one."""
         return 1
 
     def get_device_name(self, device: Any = None) -> str:

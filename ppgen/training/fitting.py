@@ -21,13 +21,13 @@ from ppgen.training import environment
 from ppgen.training.binding import bind_pair, check_features, leave_state
 from ppgen.training.data.batch_source import BatchSource, example
 from ppgen.training.data.last_batch import check_last_batch
-from ppgen.training.epochs.best_epoch import BestEpoch
+from ppgen.training.epochs.best_epoch import VALUES, BestEpoch
 from ppgen.training.epochs.callbacks import Callback, CSVLog, Event, TensorBoardLog
 from ppgen.training.epochs.loop import Loop
 from ppgen.training.epochs.progress import Progress
 from ppgen.training.epochs.validation import Validation
 from ppgen.training.processes import world as processes
-from ppgen.training.run import Run, told_of_points
+from ppgen.training.run import Run, told_of_run, told_of_values
 from ppgen.training.run_folder import checkpoint
 from ppgen.training.run_folder.contents import METRICS, TENSORBOARD
 from ppgen.training.run_folder.folder import RunFolder
@@ -224,7 +224,7 @@ def fit(
                 f"{type(pair).__name__} on {run.dataset}: {inferences.describe(inference)}; "
                 f"{spec.describe()}; {length} on {where}"
             )
-            headline += f"; {told_of_points(run.points)}" if run.points else ""
+            headline += "".join(f"; {each}" for each in told_of_run(run))
             bar = Progress(headline, stepper.total_steps)
         logs: list[Callback] = [] if kept is None or not world.writes else _logs(kept, stack)
         loop = Loop(
@@ -256,18 +256,22 @@ def fit(
 
 def _selection(settings: Settings, validation: Validation) -> BestEpoch | None:
     """The metric that chooses the best epoch, by name or by default."""
-    known = validation.names()
-    name = settings.monitor
+    known, objective = validation.names(), validation.bound.inference.objective
+    name, told = settings.monitor, told_of_values(objective)
     if name is None:
         default = ("valid_value", "pseudo_log_likelihood", "train_value", "free_energy_gap")
         name = next((candidate for candidate in default if candidate in known), None)
     elif name not in known:
+        if name in VALUES and told:
+            raise ValueError(f"monitor cannot be {name!r}: {told}.")
         raise ValueError(f"Unknown monitor {name!r}. Known for this inference: {', '.join(known)}.")
     if name is None:
         if settings.early_stopping is not None or settings.restores_best:
-            raise ValueError("early_stopping and restore_best need a metric, and this inference has none here.")
+            why = f": {told}" if told else ""
+            raise ValueError(f"early_stopping and restore_best need a metric, and this inference has none here{why}.")
         return None
-    return BestEpoch(name, settings.early_stopping, validation.chance.get(name, -math.inf))
+    minimised = name in VALUES and objective.descended
+    return BestEpoch(name, settings.early_stopping, validation.chance.get(name, -math.inf), minimised)
 
 
 def _config(

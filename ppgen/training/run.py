@@ -59,7 +59,7 @@ class Run:
         return [float(row.get(name, math.nan)) for row in self.metrics]
 
     def check(self, x: Any, **options: Any) -> Any:
-        """Say in sentences how far this fit can be believed: the same as `ppgen.diagnostics.check(self, x, ...)`.
+        """Say in sentences how far this fit can be believed, as `ppgen.diagnostics.check(self, x, ...)` does.
 
         Args:
             x: Data that were not trained on.
@@ -89,8 +89,7 @@ class Run:
             f"Run of {type(self.pair).__name__} on {self.dataset}: {inference.describe(self.inference)}; "
             f"{epoch} epochs, {step} steps in {self.seconds:.1f} s"
         ]
-        if self.points:
-            parts.append(told_of_points(self.points))
+        parts += told_of_run(self)
         if self.metrics:
             parts.append(f"last epoch: {format_metrics(self.metrics[-1])}")
         if self.state.get("best_epoch") is not None:
@@ -105,6 +104,26 @@ class Run:
             parts.append(f"peak memory {self.peak_memory:.0f} MiB")
         parts.append(f"folder {self.folder}" if self.folder else "not saved")
         return "; ".join(parts) + "."
+
+
+def told_of_run(run: Run) -> list[str]:
+    """What the values of a run mean, where they are no lower bound of log p(x)."""
+    if run.points:
+        return [told_of_points(run.points)]
+    return [told] if (told := told_of_values(run.inference.objective)) else []
+
+
+def told_of_values(objective: Any) -> str:
+    """What the values of an objective mean, where they are no lower bound of log p(x); empty where they are.
+
+    Example:
+        >>> from ppgen import inference
+        >>> told_of_values(inference.Renyi(alpha=-1.0))
+        'values are estimates that err both ways, no bound of log p(x)'
+    """
+    if objective.value_kind == "estimate":
+        return "values are estimates that err both ways, no bound of log p(x)"
+    return "values are an upper bound of log p(x), less is better" if objective.value_kind == "upper bound" else ""
 
 
 def told_of_points(points: tuple[str, ...]) -> str:

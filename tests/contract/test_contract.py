@@ -101,6 +101,7 @@ OBJECTIVES = {
     "ELBO": [inference.ELBO(), inference.ELBO(num_particles=4)],
     "IWELBO": [inference.IWELBO(num_particles=1), inference.IWELBO(num_particles=5)],
     "Renyi": [inference.Renyi(num_particles=4), inference.Renyi(num_particles=3, alpha=0.2)],
+    "CUBO": [inference.CUBO(num_particles=2), inference.CUBO(num_particles=3, n=1.5)],
     "WakeSleep": [inference.WakeSleep(), inference.WakeSleep(num_particles=3)],
     "ReweightedWakeSleep": [
         inference.ReweightedWakeSleep(num_particles=4),

@@ -107,7 +107,7 @@ class FreeEnergies:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The same, each in a line."""
+        """What is wrong, each in a line: what it means and what to try."""
         return tuple(f"{meaning}. {advice}" for _, meaning, advice in self.told)
 
     def __repr__(self) -> str:

@@ -101,7 +101,7 @@ def trivial_finding(estimate: Estimate, values: np.ndarray | None, trivial: Inde
 
     Args:
         estimate: Its log-likelihood.
-        values: The same of each of the rows that the trivial model has, if it is known.
+        values: Log-likelihood of each of the rows under the model, in nats, if it is known.
         trivial: The trivial model.
     """
     ahead = estimate.value - float(trivial.log_likelihood.mean())

@@ -56,9 +56,9 @@ def difference(
 
     Args:
         first: Log-likelihood by seed, NaN where there is none, (S,).
-        second: The same of the other, (S,).
+        second: Mean log-likelihood of the other for each seed, (S,).
         first_error: Its Monte Carlo standard errors, (S,).
-        second_error: The same of the other, (S,).
+        second_error: Standard errors of the other, (S,).
         rows: Log-likelihood of each datum of the first minus the second, (S, N); None if it is not known.
         pairs: Number of differences of which all intervals hold together with a probability of 95 %.
 

@@ -23,7 +23,7 @@ class ChainDraws:
         num_chains: Chains.
         num_draws: Draws of each.
         values: Draws by site or layer, (chains x draws, rows, inner plates, event).
-        posterior: The same as a group of the tree.
+        posterior: The draws as the group of a tree.
         sample_stats: What the kernel tells of each step.
         by_site: Whether the draws are those of the latent sites of a pair, and nothing else.
         conditioned: Whether every datum has chains of its own; otherwise values are (chains x draws, units).

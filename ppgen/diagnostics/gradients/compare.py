@@ -51,7 +51,7 @@ def compare_estimators(
     The gradient of the objective itself is exact where the latents of a datum are few Bernoulli variables. Else it is
     the mean of many draws of what `"auto"` picks for that objective, under an ELBO with ten particles or more, and its
     error is part of that of the bias. Reweighted wake-sleep is held against the importance-weighted bound, whose value
-    it reports, and wake-sleep against the ELBO: what they climb is another thing, and the bias tells how far another.
+    it reports, and wake-sleep against the ELBO: they follow other gradients, and the bias tells how far other.
     Under a negative phase log Z is enumerated for the reference, which takes a small machine.
 
     Args:

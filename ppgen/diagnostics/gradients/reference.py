@@ -73,6 +73,8 @@ class _Forced(Messenger):
 def exact_gradient(pair: Any, batch: Any, objective: Any, layout: Layout, num_data: int) -> dict[str, Tensor] | None:
     r"""Gradient of minus the objective per datum by a sum over all states of the latents; None where that cannot be.
 
+    Of an upper bound it is that of the objective, which is descended.
+
     .. math:: \nabla \sum_{z_1, \dots, z_K} \prod_k q(z_k \mid x) \; \hat{\mathcal{L}}(z_1, \dots, z_K)
 
     It can where all latents are Bernoulli variables of single data, with at most 4096 states of all particles, and if
@@ -115,7 +117,8 @@ def exact_gradient(pair: Any, batch: Any, objective: Any, layout: Layout, num_da
         value = (mass * bound).sum(0).mean()
         if weights.outside is not None:
             value = value + weights.outside.mean() / num_data
-        gradients = torch.autograd.grad(-value, list(named.values()), allow_unused=True)
+        loss = value if objective.descended else -value
+        gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     return {
         name: torch.zeros_like(tensor) if gradient is None else gradient
         for (name, tensor), gradient in zip(named.items(), gradients, strict=True)

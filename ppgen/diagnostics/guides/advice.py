@@ -34,7 +34,7 @@ def latents_of(program: Program) -> Latents:
 
 
 def weights_advice(latents: Latents, share: float) -> str:
-    """What to do where a share of the data has a Pareto k above 0.7.
+    """What to do where a fraction of the data has a Pareto k above 0.7.
 
     Example:
         >>> weights_advice("discrete", 0.005)

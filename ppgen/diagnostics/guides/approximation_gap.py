@@ -61,7 +61,7 @@ class ApproximationGap:
 
     @property
     def warning(self) -> str | None:
-        """What is doubtful, or None."""
+        """What is doubtful about the gap, in words; None where nothing is."""
         found = [] if self.log_likelihood.warning is None else [self.log_likelihood.warning]
         for name, reason in (
             ("family_gap", "log p(x) errs low, or the fit's bound was lucky: use more betas or particles"),
@@ -78,7 +78,7 @@ class ApproximationGap:
 
     @property
     def advice(self) -> str:
-        """What to do."""
+        """What to do about the gap, in words."""
         share = self.amortisation_share
         if math.isnan(share):
             return "There is no gap to close within the errors: the ELBO is log p(x)."

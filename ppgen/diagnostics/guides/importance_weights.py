@@ -43,22 +43,22 @@ class ImportanceWeights:
 
     @property
     def share_above_limit(self) -> float:
-        """Share of the data whose k is above what this number of particles can bear."""
+        """Fraction of the data whose k is above what this number of particles can bear."""
         return self._share(self.limit)
 
     @property
     def share_unreliable(self) -> float:
-        """Share of the data with k above 0.7, for which no affordable number of particles is enough."""
+        """Fraction of the data with k above 0.7, for which no affordable number of particles is enough."""
         return self._share(PARETO_K_LIMIT)
 
     @property
     def share_unknown(self) -> float:
-        """Share of the data with fewer than two effective particles, which have neither a k nor an error."""
+        """Fraction of the data with fewer than two effective particles, which have neither a k nor an error."""
         return float(np.isnan(self.dataset.pareto_k.values).mean())
 
     @property
     def warning(self) -> str | None:
-        """What is doubtful, or None."""
+        """What is doubtful about the guide and these estimates, in words; None where nothing is."""
         if self.share_unreliable > 0:
             return (
                 f"Pareto k is above {PARETO_K_LIMIT} for {percent(self.share_unreliable)} of the data: there the guide "
@@ -79,7 +79,7 @@ class ImportanceWeights:
 
     @property
     def advice(self) -> str:
-        """What to do."""
+        """What to do about the guide, in words."""
         if (share := max(self.share_unreliable, self.share_unknown)) > 0:
             return weights_advice(self.latents, share)
         if self.share_above_limit > 0:
@@ -225,7 +225,7 @@ def needed_particles(k: float) -> int:
 
 
 def percent(share: float) -> str:
-    """A share in words: no small one is rounded to nothing, and no large one to all.
+    """A fraction in words: no small one is rounded to nothing, and no large one to all.
 
     Example:
         >>> percent(0.0), percent(0.0004), percent(0.25), percent(0.9999)

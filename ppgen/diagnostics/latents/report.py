@@ -51,17 +51,17 @@ class LatentUnits:
 
     @property
     def num_units(self) -> int:
-        """Units of all sites."""
+        """Number of latent units, of all sites together."""
         return int(self.dataset.num_units.sum())
 
     @property
     def num_inactive(self) -> int:
-        """Units that are the same for all data."""
+        """Number of latent units that are the same for all data."""
         return self.num_units - int(self.dataset.num_active.sum())
 
     @property
     def share_inactive(self) -> float:
-        """The same as a share of all units."""
+        """Fraction of the latent units that are the same for all data."""
         return self.num_inactive / self.num_units
 
     @property
@@ -71,7 +71,7 @@ class LatentUnits:
 
     @property
     def warning(self) -> str | None:
-        """What is wrong, or None."""
+        """What is wrong with the latent units, in words; None where nothing is."""
         gone = ", ".join(self.collapsed_sites)
         if gone and self._untrained:
             return f"no unit of {gone} depends on the data, so that the model takes all features for independent"
@@ -81,7 +81,7 @@ class LatentUnits:
 
     @property
     def advice(self) -> str:
-        """What to do."""
+        """What to do about the latent units, in words."""
         if self.collapsed_sites and self._untrained:
             return "The guide has nothing to train, so it is the model's weights that are too small: train longer."
         if self.collapsed_sites:

@@ -59,7 +59,7 @@ class Convolutional:
         self.map_shape = (maps, *map_shape(self.image_shape[1:], size, pool))
 
     def parameters(self) -> list[Tensor]:
-        """The filters."""
+        """Tensors that the term depends on: the filters."""
         return [self.weight]
 
     def forward(self, lower: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class Convolutional:
             )
 
     def to(self, *args: torch.device | torch.dtype) -> "Convolutional":
-        """The same coupling on another device or in another dtype."""
+        """The coupling with its tensors on another device or in another dtype."""
         weight: Tensor = self.weight.to(*args)  # type: ignore[call-overload]
         return Convolutional(weight, self.image_shape[1:], pool=self.pool, pool_below=self.pool_below)
 

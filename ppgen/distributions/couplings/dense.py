@@ -28,7 +28,7 @@ class Coupling(Protocol):
         ...
 
     def to(self, *args: torch.device | torch.dtype) -> "Coupling":
-        """The same coupling on another device or in another dtype."""
+        """The coupling with its tensors on another device or in another dtype."""
         ...
 
 
@@ -69,7 +69,7 @@ class Dense:
         self.weight = weight
 
     def parameters(self) -> list[Tensor]:
-        """The weights."""
+        """The weights, (lower units, upper units)."""
         return [self.weight]
 
     def forward(self, lower: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class Dense:
         return upper @ self.weight.mT
 
     def matrix(self) -> Tensor:
-        """The weights."""
+        """The weights, (lower units, upper units)."""
         return self.weight
 
     def check(self, lower_size: int, upper_size: int, names: tuple[str, str]) -> None:
@@ -93,7 +93,7 @@ class Dense:
             )
 
     def to(self, *args: torch.device | torch.dtype) -> "Dense":
-        """The same coupling on another device or in another dtype."""
+        """The coupling with its tensors on another device or in another dtype."""
         return Dense(self.weight.to(*args))  # type: ignore[call-overload]
 
     def __repr__(self) -> str:
@@ -133,7 +133,7 @@ class Replicated:
         self.weight, self.bias = weight, bias
 
     def parameters(self) -> list[Tensor]:
-        """The weights and the biases."""
+        """Tensors that the term depends on: the weights and the biases."""
         return [self.weight, self.bias]
 
     def forward(self, lower: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ class Replicated:
         Dense(self.weight).check(lower_size, upper_size, names)
 
     def to(self, *args: torch.device | torch.dtype) -> "Replicated":
-        """The same coupling on another device or in another dtype."""
+        """The coupling with its tensors on another device or in another dtype."""
         return Replicated(self.weight.to(*args), self.bias.to(*args))  # type: ignore[call-overload]
 
     def __repr__(self) -> str:

@@ -40,11 +40,11 @@ class Ordinal:
         self.scores, self.loading, self.offset = scores, loading, offset
 
     def parameters(self) -> list[Tensor]:
-        """The weights a and d."""
+        """Tensors that the term depends on: the weights a and d."""
         return [self.loading, self.offset]
 
     def matrix(self) -> Tensor:
-        """The same as weights of every value: (groups x values, upper units)."""
+        """Weights between every value of a group and every upper unit: (groups x values, upper units)."""
         return (self.scores.unsqueeze(-1) * self.loading.unsqueeze(1) + self.offset.unsqueeze(1)).flatten(0, 1)
 
     def forward(self, lower: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class Ordinal:
             )
 
     def to(self, *args: torch.device | torch.dtype) -> "Ordinal":
-        """The same coupling on another device or in another dtype."""
+        """The coupling with its tensors on another device or in another dtype."""
         moved = [each.to(*args) for each in (self.scores, self.loading, self.offset)]  # type: ignore[call-overload]
         return Ordinal(*moved)
 

@@ -105,6 +105,6 @@ class AutoregressiveBernoulli(TorchDistribution):
         return autoregressive_bits(logits, self.weight, uniforms)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "AutoregressiveBernoulli":
-        """The same law for a larger batch of shape `batch_shape`."""
+        """Law of independent vectors of bits, as many as the larger `batch_shape` says."""
         logits = self.logits.expand(Size(batch_shape) + self.event_shape)
         return AutoregressiveBernoulli(logits, self.weight, validate_args=self._validate_args)

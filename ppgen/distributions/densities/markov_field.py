@@ -99,7 +99,7 @@ class GaussianMarkovField(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """Zeros."""
+        """Mean of each pixel: zeros."""
         return self.precision.new_zeros(()).expand(self._extended_shape())
 
     @property

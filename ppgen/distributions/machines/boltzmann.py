@@ -59,7 +59,7 @@ class BoltzmannMachine(UndirectedDistribution):
         return self.base_energy.names
 
     def parameters(self) -> list[Tensor]:
-        """Every weight and bias."""
+        """Every weight and bias, as tensors that gradients reach."""
         return self.base_energy.parameters()
 
     def fingerprint(self) -> str:
@@ -67,7 +67,7 @@ class BoltzmannMachine(UndirectedDistribution):
         return self.base_energy.fingerprint()
 
     def split(self, value: Tensor) -> dict[str, Tensor]:
-        """Values by layer: (..., all units) -> name: (..., units of the layer)."""
+        """Values by layer: (..., all units) -> a mapping from names to (..., units of the layer)."""
         sizes = [units.size for units in self.base_energy.units]
         return dict(zip(self.names, value.split(sizes, -1), strict=True))
 
@@ -80,15 +80,15 @@ class BoltzmannMachine(UndirectedDistribution):
         return self.base_energy.energy(self._side(value, EVEN), self._side(value, ODD))
 
     def unnormalised(self, value: Tensor) -> Tensor:
-        """-E(x)."""
+        """log p(x) + log Z = -E(x), in nats: (..., all units) -> (...,)."""
         return -self.energy(value)
 
     def even_side(self, value: Tensor) -> Tensor:
-        """Values of the even layers."""
+        """Values of the even layers of an event: (..., all units) -> (..., even units)."""
         return self._side(value, EVEN)
 
     def side_means(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Values of both sides."""
+        """Values of the even and of the odd side of an event: (..., all units) -> two of (..., units of the side)."""
         return self._side(value, EVEN), self._side(value, ODD)
 
     def free_energy(self, value: Tensor, side: str = "visible") -> Tensor:
@@ -341,16 +341,16 @@ class BoltzmannMarginal(UndirectedDistribution):
         return BoltzmannMarginal(self.base_energy, 1 - self.side, self.attached, self.sampler, self._validate_args)
 
     def unnormalised(self, value: Tensor) -> Tensor:
-        """-F(x)."""
+        """log p(x) + log Z, minus the free energy of the side, in nats: (..., units of the side) -> (...,)."""
         return -self.base_energy.free_energy(self._own(value), self.side)
 
     def even_side(self, value: Tensor) -> Tensor:
-        """The value itself on the even side, a draw given it on the odd side."""
+        """Values of the even side that a chain can start from: the event itself, or a draw given the odd side."""
         value = self._own(value)
         return value if self.side == EVEN else self.base_energy.sample_opposite(value, ODD)
 
     def side_means(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        """The value and the mean of the other side given it."""
+        """Values of the even and of the odd side: the value of one, and the mean of the other given it."""
         value = self._own(value)
         other = self.base_energy.mean_opposite(value, self.side)
         return (value, other) if self.side == EVEN else (other, value)
@@ -375,12 +375,12 @@ class BoltzmannMarginal(UndirectedDistribution):
 
     @property
     def from_odd_side(self) -> bool:
-        """Whether an event is the odd side."""
+        """Whether an event is the odd side alone."""
         return self.side == ODD
 
     @property
     def holds_one_side(self) -> bool:
-        """True."""
+        """Whether an event is one side alone, the other summed out: always."""
         return True
 
     def _layers(self) -> Sequence[int]:

@@ -28,7 +28,7 @@ class LayerConditional(TorchDistribution):
 
     @property
     def support(self) -> constraints.Constraint | None:
-        """That of the units."""
+        """Values that the layer as a whole can have."""
         return self.law.support
 
     @property
@@ -70,5 +70,5 @@ class LayerConditional(TorchDistribution):
         return self.law.rsample(sample_shape)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "LayerConditional":
-        """The same law for independent copies of shape `batch_shape`."""
+        """Law of independent copies, as many as the larger `batch_shape` says."""
         return LayerConditional(self.law.expand(Size(batch_shape)), self.machine_energy, self.layer, self.given)

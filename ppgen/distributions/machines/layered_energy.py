@@ -176,7 +176,7 @@ class LayeredEnergy:
         return math.inf if math.inf in counts else math.prod(counts)
 
     def to(self, *args: torch.device | torch.dtype) -> "LayeredEnergy":
-        """The same energy on another device or in another dtype; differentiable."""
+        """The energy with its tensors on another device or in another dtype; differentiable in those it had."""
         layers = {name: units.to(*args) for name, units in self.layers.items()}
         return LayeredEnergy(layers, [coupling.to(*args) for coupling in self.couplings])
 

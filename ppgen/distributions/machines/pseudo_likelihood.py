@@ -222,7 +222,7 @@ def _of_scores(units: Units, curvature: Tensor, input: Tensor, coupling: Ordinal
 
 
 def _joint(law: UndirectedDistribution, value: Tensor) -> Tensor:
-    """That of all units together, whose conditional laws are exponential families."""
+    """Pseudo-log-likelihood of all units together, whose conditional laws are exponential families."""
     energy, total = law.base_energy, value.new_zeros(())
     values = value.split([units.size for units in energy.units], -1)
     statistics = [units.statistic(part) for units, part in zip(energy.units, values, strict=True)]

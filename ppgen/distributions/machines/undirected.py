@@ -113,7 +113,7 @@ class UndirectedDistribution(TorchDistribution):
         return new
 
     def with_log_partition(self, log_partition: Any) -> "UndirectedDistribution":
-        """The same law with log Z attached.
+        """The law with a log Z attached, so that log-probabilities are normalised.
 
         Args:
             log_partition: log Z in nats: a number, a tensor (its gradient is kept), or an estimate of
@@ -136,7 +136,7 @@ class UndirectedDistribution(TorchDistribution):
         return self._copy(attached=Attached(value, self.base_energy.versions()))
 
     def with_surrogate(self, surrogate: Tensor | float | Surrogate) -> "UndirectedDistribution":
-        """The same law with a tensor in the place of log Z of which only the gradient counts, or a function.
+        """The law with a tensor in the place of log Z of which only the gradient counts, or a function.
 
         Args:
             surrogate: The tensor; or from the law and a value, (..., event), what stands there in the place of log Z,
@@ -145,7 +145,7 @@ class UndirectedDistribution(TorchDistribution):
         return self._copy(attached=Attached(surrogate, None))
 
     def with_sampler(self, sampler: "Sampler | str") -> "UndirectedDistribution":
-        """The same law with a sampler attached: `"exact"` (enumeration), or a `Sampler` such as `GibbsSampler`."""
+        """The law with a sampler attached: `"exact"` (enumeration), or a `Sampler` such as `GibbsSampler`."""
         return self._copy(sampler=resolve_sampler(sampler))
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -194,5 +194,5 @@ class UndirectedDistribution(TorchDistribution):
         return self._event(even, odd)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "UndirectedDistribution":
-        """The same law for independent copies of shape `batch_shape`."""
+        """Law of independent copies, as many as the larger `batch_shape` says."""
         return self._copy(_batch_shape=Size(batch_shape))

@@ -43,7 +43,7 @@ class Bernoulli(TwoValued):
     """
 
     def log_partition_terms(self, input: Tensor) -> Tensor:
-        """softplus(b + input) of each unit, nats: (..., size)."""
+        """Log-partition of each unit given the input, softplus(b + input), nats: (..., size)."""
         return softplus(self.bias + input)
 
     def log_partition_ratio_terms(self, input: Tensor, before: Tensor, after: Tensor) -> Tensor:
@@ -63,15 +63,15 @@ class Bernoulli(TwoValued):
         return torch.where(growth.abs() < 1, fine, coarse)
 
     def mean(self, input: Tensor) -> Tensor:
-        """sigmoid(b + input): (..., size)."""
+        """Mean given the input, sigmoid(b + input): (..., size)."""
         return torch.sigmoid(self.bias + input)
 
     def mode(self, input: Tensor) -> Tensor:
-        """1 where b + input is above zero: (..., size)."""
+        """Most probable value given the input, 1 where b + input is above zero: (..., size)."""
         return (self.bias + input > 0).to(input.dtype)
 
     def variance(self, input: Tensor) -> Tensor:
-        """p (1 - p): (..., size)."""
+        """Variance given the input, p (1 - p) at mean p: (..., size)."""
         mean = self.mean(input)
         return mean * (1 - mean)
 

@@ -41,11 +41,11 @@ class Biased(Units):
         return len(self.shared) * self.positions
 
     def parameters(self) -> list[Tensor]:
-        """The biases, each once."""
+        """Tensors that the energy depends on: the biases, each once."""
         return [self.shared]
 
     def energy_terms(self, value: Tensor) -> Tensor:
-        """-b x of each unit, nats: (..., size)."""
+        """Energy of each unit, -b x, nats: (..., size)."""
         return -(value * self.bias)
 
     def energy(self, value: Tensor) -> Tensor:
@@ -64,5 +64,5 @@ class Biased(Units):
         return type(self)((1 - beta) * base.bias + beta * self.bias)
 
     def to(self: T, *args: Any) -> T:
-        """The same units on another device or in another dtype."""
+        """The units with their tensors on another device or in another dtype."""
         return type(self)(self.shared.to(*args), self.positions)

@@ -50,7 +50,7 @@ class Categorical(Units):
 
     @property
     def size(self) -> int:
-        """Groups times values."""
+        """Number of variables: groups times values."""
         return self.bias.numel()
 
     @property
@@ -68,7 +68,7 @@ class Categorical(Units):
 
     @property
     def num_states(self) -> float:
-        """K to the number of groups that are there; infinite, as no list holds them, if each datum has its own."""
+        """Number of joint states: K to the number of groups there are; infinite if each datum has groups of its own."""
         return math.inf if self.batch_shape else self.bias.shape[1] ** len(self._there())
 
     def _there(self) -> list[int]:
@@ -87,16 +87,16 @@ class Categorical(Units):
 
     @property
     def event_support(self) -> constraints.Constraint:
-        """One value of each group; zeros where groups can be missing, though not all of them."""
+        """Values that the layer can have: one value of each group; zeros at missing groups, but not at all."""
         return OneHotGroups(*self.bias.shape, missing=self.present is not None)
 
     @property
     def num_uniforms(self) -> int:
-        """One for each group."""
+        """Uniforms that one draw of the layer takes: one for each group."""
         return self.bias.shape[0]
 
     def parameters(self) -> list[Tensor]:
-        """The biases."""
+        """Tensors that the energy depends on: the biases."""
         return [self.bias]
 
     def _groups(self, value: Tensor) -> Tensor:
@@ -111,19 +111,19 @@ class Categorical(Units):
         return kept.flatten(-2)
 
     def statistic(self, value: Tensor) -> Tensor:
-        """The value without missing groups: (..., size)."""
+        """Sufficient statistics, the value without missing groups: (..., size) -> (..., size)."""
         return value if self.present is None else self._flat(self._groups(value))
 
     def energy_terms(self, value: Tensor) -> Tensor:
-        """-b_g.x_g of each group, nats: (..., groups)."""
+        """Energy of each group, -b_g.x_g, nats: (..., groups)."""
         return self.kept(-(self._groups(value) * self.bias).sum(-1))
 
     def log_partition_terms(self, input: Tensor) -> Tensor:
-        """logsumexp(b_g + input_g) of each group, nats: (..., groups)."""
+        """Log-partition of each group given the input, logsumexp(b_g + input_g), nats: (..., groups)."""
         return self.kept((self.bias + self._groups(input)).logsumexp(-1))
 
     def mean(self, input: Tensor) -> Tensor:
-        """softmax(b_g + input_g) in each group: (..., size)."""
+        """Mean given the input, softmax(b_g + input_g) in each group: (..., size)."""
         return self._flat((self.bias + self._groups(input)).softmax(-1))
 
     def mode(self, input: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ class Categorical(Units):
         return self._flat(torch.nn.functional.one_hot(values, self.bias.shape[1]).to(input.dtype))
 
     def variance(self, input: Tensor) -> Tensor:
-        """p (1 - p): (..., size)."""
+        """Variance given the input, p (1 - p) at mean p: (..., size)."""
         mean = self.mean(input)
         return mean * (1 - mean)
 
@@ -170,7 +170,7 @@ class Categorical(Units):
         return Categorical((1 - beta) * base.bias + beta * self.bias, self.present)
 
     def to(self, *args: Any) -> "Categorical":
-        """The same units on another device or in another dtype; what is missing stays a mask."""
+        """The units with their tensors on another device or in another dtype; what is missing stays a mask."""
         devices = [each for each in args if not isinstance(each, torch.dtype)]
         present = self.present.to(*devices) if self.present is not None and devices else self.present
         return Categorical(self.bias.to(*args), present)

@@ -59,7 +59,7 @@ class Clamped(Units):
 
     @property
     def support(self) -> constraints.Constraint:  # type: ignore[override]
-        """That of the units."""
+        """Values that a unit can have: those of the free units."""
         return self.units.support
 
     @property
@@ -101,11 +101,11 @@ class Clamped(Units):
 
     @property
     def num_uniforms(self) -> int:
-        """As many as without values."""
+        """Uniforms that one draw of the layer takes: as many as without held values."""
         return self.units.num_uniforms
 
     def parameters(self) -> list[Tensor]:
-        """Those of the units."""
+        """Tensors that the energy of the free units depends on, their biases first."""
         return self.units.parameters()
 
     def _set(self, value: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class Clamped(Units):
         return self.units.energy_terms(self._set(value))
 
     def log_partition_terms(self, input: Tensor) -> Tensor:
-        """That of free units; minus the energy of held ones in the input: (..., terms), nats."""
+        """Log-partition of free units; of held ones minus their energy in the input: (..., terms), nats."""
         return torch.where(self._held_terms(), self._fixed(input), self.units.log_partition_terms(input))
 
     def _fixed(self, input: Tensor) -> Tensor:
@@ -194,7 +194,7 @@ class Clamped(Units):
         return Clamped(self.units.interpolated(base.units, beta), self.value, self.held)
 
     def to(self, *args: Any) -> "Clamped":
-        """The same units on another device or in another dtype; which are held stays a mask."""
+        """The units with their tensors on another device or in another dtype; which are held stays a mask."""
         devices = [each for each in args if not isinstance(each, torch.dtype)]
         held = self.held.to(*devices) if devices else self.held
         return Clamped(self.units.to(*args), self.value.to(*args), held)

@@ -73,11 +73,11 @@ class Gaussian(Units):
 
     @property
     def num_states(self) -> float:
-        """Infinite."""
+        """Number of joint states of the layer: infinite, as the units are continuous."""
         return math.inf
 
     def parameters(self) -> list[Tensor]:
-        """The means and, if it is given, log sigma^2, each once."""
+        """Tensors that the energy depends on: the means and, if it is given, log sigma^2, each once."""
         return self.shared
 
     def _precision(self) -> Tensor | float:
@@ -87,25 +87,25 @@ class Gaussian(Units):
         return 1.0 if self.log_variance is None else (self.log_variance / 2).exp()
 
     def statistic(self, value: Tensor) -> Tensor:
-        """x / sigma^2: (..., size)."""
+        """Sufficient statistics x / sigma^2: (..., size) -> (..., size)."""
         return value if self.log_variance is None else value * self._precision()
 
     def energy_terms(self, value: Tensor) -> Tensor:
-        """(x - a)^2 / (2 sigma^2) of each unit, nats: (..., size)."""
+        """Energy of each unit, (x - a)^2 / (2 sigma^2), nats: (..., size)."""
         return (value - self.bias).square() / 2 * self._precision() + self._offset
 
     def log_partition_terms(self, input: Tensor) -> Tensor:
-        """(a input + input^2 / 2) / sigma^2 + log(2 pi sigma^2) / 2 of each unit, nats: (..., size)."""
+        """Log-partition of each unit, (a input + input^2 / 2) / sigma^2 + log(2 pi sigma^2) / 2, nats: (..., size)."""
         grown = (self.bias + input / 2) * input * self._precision()
         return grown + (_LOG_2PI if self.log_variance is None else _LOG_2PI + self.log_variance) / 2 - self._offset
 
     @property
     def curvature(self) -> Tensor:
-        """1 / sigma^2 of each unit: (size,)."""
+        """Second derivative of each unit's log-partition, 1 / sigma^2: (size,)."""
         return torch.ones_like(self.bias) * self._precision()
 
     def mean(self, input: Tensor) -> Tensor:
-        """a + input: (..., size)."""
+        """Mean given the input, a + input: (..., size)."""
         return self.bias + input
 
     def mode(self, input: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class Gaussian(Units):
         return self.mean(input)
 
     def variance(self, input: Tensor) -> Tensor:
-        """sigma^2: (..., size)."""
+        """Variance given the input, sigma^2: (..., size)."""
         return torch.ones_like(input) if self.log_variance is None else self.log_variance.exp().expand_as(input)
 
     def sample(self, input: Tensor, uniform: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class Gaussian(Units):
         return dist.Normal(mean, scale, validate_args=False).to_event(1)
 
     def states(self, index: Tensor) -> Tensor:
-        """None: the units are continuous.
+        """States by their index, of which continuous units have none.
 
         Raises:
             ValueError: Always.
@@ -137,12 +137,12 @@ class Gaussian(Units):
         raise ValueError("Gaussian units have no states to enumerate; enumerate the other side of the machine.")
 
     def base_rate(self, mean: Tensor | None) -> "Gaussian":
-        """Units of that mean and the same variance."""
+        """Units whose mean at input zero is the given one, their variance kept."""
         bias = self.bias.detach() if mean is None else mean.to(self.bias)
         return Gaussian(bias, None if self.log_variance is None else self.log_variance.detach())
 
     def scaled(self, factor: float | Tensor) -> "Gaussian":
-        """No law at inverse temperature 0, so none is offered.
+        """Units with scaled energy, which are refused: at inverse temperature 0 there is no law.
 
         Raises:
             ValueError: Always.
@@ -153,7 +153,7 @@ class Gaussian(Units):
         )
 
     def dispersed(self) -> "Gaussian":
-        """Units of three times the standard deviation."""
+        """Units of a wider law, where chains may start: of three times the standard deviation."""
         wider = 2 * math.log(3)
         return Gaussian(
             self.bias, torch.full_like(self.bias, wider) if self.log_variance is None else self.log_variance + wider
@@ -167,7 +167,7 @@ class Gaussian(Units):
         return mixed
 
     def to(self, *args: Any) -> "Gaussian":
-        """The same units on another device or in another dtype."""
+        """The units with their tensors on another device or in another dtype."""
         shared = [each.to(*args) for each in self.shared]
         moved = Gaussian(shared[0], shared[1] if len(shared) > 1 else None, self.positions)
         moved._offset = self._offset.to(*args) if isinstance(self._offset, Tensor) else self._offset

@@ -69,27 +69,27 @@ class MaxPooled(Units):
 
     @property
     def event_support(self) -> constraints.Constraint:
-        """Blocks of bits of which at most one is on."""
+        """Values that the layer can have: blocks of bits of which at most one is on."""
         return AtMostOne(*self._shape)
 
     @property
     def size(self) -> int:
-        """Blocks times units of a block."""
+        """Number of units: blocks times units of a block."""
         return math.prod(self._shape)
 
     @property
     def num_states(self) -> int:
-        """One more than the units of a block, to the number of blocks."""
+        """Number of joint states: one more than the units of a block, to the number of blocks."""
         blocks, block = self._shape
         return int((block + 1) ** blocks)
 
     @property
     def num_uniforms(self) -> int:
-        """One for each block."""
+        """Uniforms that one draw of the layer takes: one for each block."""
         return self._shape[0]
 
     def parameters(self) -> list[Tensor]:
-        """The biases, each once."""
+        """Tensors that the energy depends on: the biases, each once."""
         return [self.shared]
 
     def pooled(self, value: Tensor) -> Tensor:
@@ -105,11 +105,11 @@ class MaxPooled(Units):
         return torch.nn.functional.pad(total, (0, 1))
 
     def energy_terms(self, value: Tensor) -> Tensor:
-        """-b.x of each block, nats: (..., blocks)."""
+        """Energy of each block, -b.x, nats: (..., blocks)."""
         return -(self._blocks(value) * self.bias).sum(-1)
 
     def log_partition_terms(self, input: Tensor) -> Tensor:
-        """log(1 + sum exp(b + input)) of each block, nats: (..., blocks)."""
+        """Log-partition of each block given the input, log(1 + sum exp(b + input)), nats: (..., blocks)."""
         return self._full(input).logsumexp(-1)
 
     def mean(self, input: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class MaxPooled(Units):
         return chosen[..., :-1].flatten(-2).to(input.dtype)
 
     def variance(self, input: Tensor) -> Tensor:
-        """p (1 - p): (..., size)."""
+        """Variance given the input, p (1 - p) at mean p: (..., size)."""
         mean = self.mean(input)
         return mean * (1 - mean)
 
@@ -159,5 +159,5 @@ class MaxPooled(Units):
         return MaxPooled((1 - beta) * base.bias + beta * self.bias)
 
     def to(self, *args: Any) -> "MaxPooled":
-        """The same units on another device or in another dtype."""
+        """The units with their tensors on another device or in another dtype."""
         return MaxPooled(self.shared.to(*args), self.block, self.positions)

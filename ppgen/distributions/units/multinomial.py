@@ -55,16 +55,16 @@ class Multinomial(Units):
 
     @property
     def size(self) -> int:
-        """Words of the vocabulary."""
+        """Number of variables: the words of the vocabulary."""
         return self.bias.shape[0]
 
     @property
     def batch_shape(self) -> Size:
-        """Shape of the lengths."""
+        """Shape of the data that the law depends on: that of the lengths."""
         return self.total.shape
 
     def conditions(self) -> list[Tensor]:
-        """The lengths."""
+        """Tensors of the data that the law depends on: the lengths."""
         return [self.total.unsqueeze(-1)]
 
     def rows(self, index: Tensor) -> "Multinomial":
@@ -73,33 +73,33 @@ class Multinomial(Units):
 
     @property
     def num_states(self) -> float:
-        """Vocabulary to the number of words of the longest document."""
+        """Number of joint states: the vocabulary to the number of words of the longest document."""
         return self.size**self.longest
 
     @property
     def event_support(self) -> constraints.Constraint:
-        """Counts of one word or more."""
+        """Values that the layer can have: counts of one word or more."""
         return documents
 
     @property
     def num_uniforms(self) -> int:
-        """One for each word of the longest document."""
+        """Uniforms that one draw of the layer takes: one for each word of the longest document."""
         return self.longest
 
     def parameters(self) -> list[Tensor]:
-        """The biases."""
+        """Tensors that the energy depends on: the biases."""
         return [self.bias]
 
     def energy_terms(self, value: Tensor) -> Tensor:
-        """-b.x: (..., 1), nats."""
+        """Energy, -b.x: (..., 1), nats."""
         return -(value @ self.bias).unsqueeze(-1)
 
     def log_partition_terms(self, input: Tensor) -> Tensor:
-        """D logsumexp(b + input): (..., 1), nats."""
+        """Log-partition given the input, D logsumexp(b + input): (..., 1), nats."""
         return (self.total * (self.bias + input).logsumexp(-1)).unsqueeze(-1)
 
     def mean(self, input: Tensor) -> Tensor:
-        """D softmax(b + input): (..., size)."""
+        """Mean given the input, D softmax(b + input): (..., size)."""
         return self.total.unsqueeze(-1) * (self.bias + input).softmax(-1)
 
     def mode(self, input: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class Multinomial(Units):
         return counts.to(input.dtype)
 
     def variance(self, input: Tensor) -> Tensor:
-        """D p (1 - p): (..., size)."""
+        """Variance given the input, D p (1 - p) at mean D p: (..., size)."""
         law = (self.bias + input).softmax(-1)
         return self.total.unsqueeze(-1) * law * (1 - law)
 
@@ -150,7 +150,7 @@ class Multinomial(Units):
         return Multinomial((1 - beta) * base.bias + beta * self.bias, self.total, self.longest)
 
     def to(self, *args: Any) -> "Multinomial":
-        """The same units on another device or in another dtype; lengths stay integers."""
+        """The units with their tensors on another device or in another dtype; lengths stay integers."""
         devices = [each for each in args if not isinstance(each, torch.dtype)]
         total = self.total.to(*devices) if devices else self.total
         return Multinomial(self.bias.to(*args), total, self.longest)

@@ -66,7 +66,7 @@ class PrecisionGaussian(Units):
         return Size() if self.count is None else self.count.shape
 
     def conditions(self) -> list[Tensor]:
-        """The counts, if each datum has its own."""
+        """Tensors of the data that the law depends on: the counts, if each datum has its own."""
         return [self.count.unsqueeze(-1)] if self.count is not None and self.batch_shape else []
 
     def rows(self, index: Tensor) -> "PrecisionGaussian":
@@ -78,35 +78,35 @@ class PrecisionGaussian(Units):
 
     @property
     def num_states(self) -> float:
-        """Infinite."""
+        """Number of joint states of the layer: infinite, as the units are continuous."""
         return math.inf
 
     def parameters(self) -> list[Tensor]:
-        """The biases and log lambda."""
+        """Tensors that the energy depends on: the biases and log lambda."""
         return [self.bias, self.log_precision]
 
     @property
     def precision(self) -> Tensor:
-        """lambda + n: (size,), or (rows, size)."""
+        """Precision lambda + n of each unit: (size,), or (rows, size)."""
         own = self.log_precision.exp()
         return own if self.count is None else own + self.count.to(own).unsqueeze(-1)
 
     @property
     def curvature(self) -> Tensor:
-        """1 / (lambda + n): (size,), or (rows, size)."""
+        """Second derivative of each unit's log-partition, 1 / (lambda + n): (size,), or (rows, size)."""
         return self.precision.reciprocal()
 
     def energy_terms(self, value: Tensor) -> Tensor:
-        """(lambda + n) x^2 / 2 - b x of each unit, nats: (..., size)."""
+        """Energy of each unit, (lambda + n) x^2 / 2 - b x, nats: (..., size)."""
         return value.square() * self.precision / 2 - self.bias * value
 
     def log_partition_terms(self, input: Tensor) -> Tensor:
-        """((b + input)^2 / (lambda + n) + log(2 pi / (lambda + n))) / 2 of each unit, nats: (..., size)."""
+        """Log-partition ((b + input)^2 / (lambda + n) + log(2 pi / (lambda + n))) / 2, nats: (..., size)."""
         precision = self.precision
         return ((self.bias + input).square() / precision + _LOG_2PI - precision.log()) / 2
 
     def mean(self, input: Tensor) -> Tensor:
-        """(b + input) / (lambda + n): (..., size)."""
+        """Mean given the input, (b + input) / (lambda + n): (..., size)."""
         return (self.bias + input) / self.precision
 
     def mode(self, input: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class PrecisionGaussian(Units):
         return self.mean(input)
 
     def variance(self, input: Tensor) -> Tensor:
-        """1 / (lambda + n): (..., size)."""
+        """Variance given the input, 1 / (lambda + n): (..., size)."""
         return self.curvature.expand(torch.broadcast_shapes(self.curvature.shape, input.shape))
 
     def sample(self, input: Tensor, uniform: Tensor) -> Tensor:
@@ -124,12 +124,12 @@ class PrecisionGaussian(Units):
         return self.mean(input) + normal / self.precision.sqrt()
 
     def distribution(self, input: Tensor) -> dist.TorchDistribution:
-        """Independent Normal law of each unit."""
+        """Law given the input: independent Normal variables with one event dimension."""
         mean = self.mean(input)
         return dist.Normal(mean, self.curvature.sqrt().expand_as(mean), validate_args=False).to_event(1)
 
     def states(self, index: Tensor) -> Tensor:
-        """None: the units are continuous.
+        """States by their index, of which continuous units have none.
 
         Raises:
             ValueError: Always.
@@ -137,24 +137,24 @@ class PrecisionGaussian(Units):
         raise ValueError("Real units have no states to enumerate; enumerate the other side of the machine.")
 
     def base_rate(self, mean: Tensor | None) -> "PrecisionGaussian":
-        """Units of that mean and the same precision."""
+        """Units whose mean at input zero is the given one, their precision kept."""
         bias = self.bias.detach() if mean is None else mean.to(self.bias) * self.precision.detach()
         return PrecisionGaussian(bias, self.log_precision.detach(), self.count)
 
     def scaled(self, factor: float | Tensor) -> "PrecisionGaussian":
-        """Units with bias factor * b and the same precision."""
+        """Units with bias factor * b, their precision kept."""
         return PrecisionGaussian(factor * self.bias, self.log_precision, self.count)
 
     def interpolated(self, base: "PrecisionGaussian", beta: float | Tensor) -> "PrecisionGaussian":
-        """Units with bias (1 - beta) b_base + beta b and the same precision."""
+        """Units with bias (1 - beta) b_base + beta b, their precision kept."""
         return PrecisionGaussian((1 - beta) * base.bias + beta * self.bias, self.log_precision, self.count)
 
     def dispersed(self) -> "PrecisionGaussian":
-        """Units of the same mean and three times the standard deviation."""
+        """Units of a wider law, where chains may start: three times the standard deviation, the mean kept."""
         count = None if self.count is None else self.count / 9
         return PrecisionGaussian(self.bias / 9, self.log_precision - math.log(9), count)
 
     def to(self, *args: Any) -> "PrecisionGaussian":
-        """The same units on another device or in another dtype."""
+        """The units with their tensors on another device or in another dtype."""
         count = None if self.count is None else self.count.to(*args)
         return PrecisionGaussian(self.bias.to(*args), self.log_precision.to(*args), count)

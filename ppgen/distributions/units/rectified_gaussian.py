@@ -57,11 +57,11 @@ class RectifiedGaussian(Units):
 
     @property
     def num_states(self) -> float:
-        """Infinite."""
+        """Number of joint states of the layer: infinite, as the units are continuous."""
         return math.inf
 
     def parameters(self) -> list[Tensor]:
-        """The biases and, if it is given, log lambda."""
+        """Tensors that the energy depends on: the biases and, if it is given, log lambda."""
         return [self.bias] if self.log_precision is None else [self.bias, self.log_precision]
 
     @property
@@ -74,24 +74,24 @@ class RectifiedGaussian(Units):
         return (self.bias + input) * self.precision.rsqrt()
 
     def energy_terms(self, value: Tensor) -> Tensor:
-        """lambda x^2 / 2 - b x of each unit, nats: (..., size)."""
+        """Energy of each unit, lambda x^2 / 2 - b x, nats: (..., size)."""
         return value.square() * self.precision / 2 - self.bias * value
 
     def log_partition_terms(self, input: Tensor) -> Tensor:
-        r"""t^2 / 2 + log Phi(t) + log(2 pi / lambda) / 2 with t = (b + input) / sqrt(lambda), nats: (..., size)."""
+        """log(Phi(t) sqrt(2 pi / lambda)) + t^2 / 2 of each unit, t = (b + input) / sqrt(lambda), nats: (..., size)."""
         standard = self._standard(input)
         return _log_mass(standard) + (_LOG_2PI - self.precision.log()) / 2
 
     def mean(self, input: Tensor) -> Tensor:
-        """(t + phi(t) / Phi(t)) / sqrt(lambda) with t = (b + input) / sqrt(lambda): (..., size)."""
+        """Mean (t + phi(t) / Phi(t)) / sqrt(lambda) with t = (b + input) / sqrt(lambda): (..., size)."""
         return _mean(self._standard(input)) * self.precision.rsqrt()
 
     def mode(self, input: Tensor) -> Tensor:
-        """(b + input) / lambda where it is positive, else 0: (..., size)."""
+        """Most probable value given the input, (b + input) / lambda where it is positive, else 0: (..., size)."""
         return ((self.bias + input) / self.precision).clamp(min=0)
 
     def variance(self, input: Tensor) -> Tensor:
-        """(1 - r (t + r)) / lambda with t = (b + input) / sqrt(lambda), r = phi(t) / Phi(t): (..., size)."""
+        """Variance (1 - r (t + r)) / lambda with t = (b + input) / sqrt(lambda), r = phi(t) / Phi(t): (..., size)."""
         standard = self._standard(input)
         edge, near, inverse = _tail(standard)
         square = inverse.square()
@@ -100,7 +100,7 @@ class RectifiedGaussian(Units):
         return torch.where(standard < edge, tail, 1 - ratio * (near + ratio)) / self.precision
 
     def sample(self, input: Tensor, uniform: Tensor) -> Tensor:
-        """The value that a share u of the law lies above, for the uniform u."""
+        """The value above which a fraction u of the law lies, for the uniform u."""
         standard = self._standard(input).double()
         step = torch.finfo(uniform.dtype).eps / 2
         share = uniform.double().clamp(step, 1 - step)
@@ -117,7 +117,7 @@ class RectifiedGaussian(Units):
         return (drawn * self.precision.double().rsqrt()).to(input.dtype)
 
     def states(self, index: Tensor) -> Tensor:
-        """None: the units are continuous.
+        """States by their index, of which continuous units have none.
 
         Raises:
             ValueError: Always.
@@ -127,7 +127,7 @@ class RectifiedGaussian(Units):
         )
 
     def base_rate(self, mean: Tensor | None) -> "RectifiedGaussian":
-        """Units of the same precision whose law at input zero has that mean, at least 1e-3 standard deviations."""
+        """Units whose mean at input zero is the given one, 1e-3 standard deviations at least, their precision kept."""
         held = None if self.log_precision is None else self.log_precision.detach()
         if mean is None:
             return RectifiedGaussian(self.bias.detach(), held)
@@ -152,12 +152,12 @@ class RectifiedGaussian(Units):
         return RectifiedGaussian(bias, ((1 - beta) * base.precision + beta * self.precision).log())
 
     def dispersed(self) -> "RectifiedGaussian":
-        """Units of three times the scale."""
+        """Units of a wider law, where chains may start: of three times the scale."""
         wider = torch.zeros_like(self.bias) if self.log_precision is None else self.log_precision
         return RectifiedGaussian(self.bias / 3, wider - 2 * math.log(3))
 
     def to(self, *args: Any) -> "RectifiedGaussian":
-        """The same units on another device or in another dtype."""
+        """The units with their tensors on another device or in another dtype."""
         precision = None if self.log_precision is None else self.log_precision.to(*args)
         return RectifiedGaussian(self.bias.to(*args), precision)
 

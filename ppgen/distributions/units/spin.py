@@ -40,7 +40,7 @@ class Spin(TwoValued):
     support = spins
 
     def log_partition_terms(self, input: Tensor) -> Tensor:
-        """log(2 cosh(b + input)) of each unit, nats: (..., size)."""
+        """Log-partition of each unit given the input, log(2 cosh(b + input)), nats: (..., size)."""
         full = self.bias + input
         return softplus(2 * full) - full
 
@@ -59,15 +59,15 @@ class Spin(TwoValued):
         return torch.where(growth.abs() < 1, fine, coarse)
 
     def mean(self, input: Tensor) -> Tensor:
-        """tanh(b + input): (..., size)."""
+        """Mean given the input, tanh(b + input): (..., size)."""
         return torch.tanh(self.bias + input)
 
     def mode(self, input: Tensor) -> Tensor:
-        """1 where b + input is above zero, else -1: (..., size)."""
+        """Most probable value given the input, 1 where b + input is above zero, else -1: (..., size)."""
         return 2 * (self.bias + input > 0).to(input.dtype) - 1
 
     def variance(self, input: Tensor) -> Tensor:
-        """1 - mean squared: (..., size)."""
+        """Variance given the input, 1 - mean squared: (..., size)."""
         return 1 / torch.cosh((self.bias + input).clamp(-40, 40)).square()
 
     def sample(self, input: Tensor, uniform: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ class OneHotGroups(constraints.Constraint):
         self.groups, self.values, self.missing = groups, values, missing
 
     def check(self, value: Tensor) -> Tensor:
-        """Whether each row is of this kind: (..., groups x values) -> (...,)."""
+        """Whether each row lies in the support: (..., groups x values) -> (...,)."""
         bits = ((value == 0) | (value == 1)).all(-1)
         counts = value.unflatten(-1, (self.groups, self.values)).sum(-1)
         return bits & (((counts <= 1).all(-1) & (counts > 0).any(-1)) if self.missing else (counts == 1).all(-1))
@@ -88,7 +88,7 @@ class AtMostOne(constraints.Constraint):
         self.groups, self.values = groups, values
 
     def check(self, value: Tensor) -> Tensor:
-        """Whether each row is of this kind: (..., groups x values) -> (...,)."""
+        """Whether each row lies in the support: (..., groups x values) -> (...,)."""
         bits = ((value == 0) | (value == 1)).all(-1)
         return bits & (value.unflatten(-1, (self.groups, self.values)).sum(-1) <= 1).all(-1)
 

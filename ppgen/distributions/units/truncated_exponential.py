@@ -41,11 +41,11 @@ class TruncatedExponential(Biased):
 
     @property
     def num_states(self) -> float:
-        """Infinite."""
+        """Number of joint states of the layer: infinite, as the units are continuous."""
         return math.inf
 
     def log_partition_terms(self, input: Tensor) -> Tensor:
-        """log((exp(a) - 1) / a) with a = b + input, of each unit, nats: (..., size)."""
+        """Log-partition of each unit given the input, log((exp(a) - 1) / a) with a = b + input, nats: (..., size)."""
         return _log_partition(self.bias + input)
 
     def log_partition_ratio_terms(self, input: Tensor, before: Tensor, after: Tensor) -> Tensor:
@@ -56,15 +56,15 @@ class TruncatedExponential(Biased):
         return torch.where(growth.abs() < _CLOSE, near, _log_partition(start + growth) - _log_partition(start))
 
     def mean(self, input: Tensor) -> Tensor:
-        """1 / (1 - exp(-a)) - 1 / a with a = b + input: (..., size)."""
+        """Mean given the input, 1 / (1 - exp(-a)) - 1 / a with a = b + input: (..., size)."""
         return _mean(self.bias + input)
 
     def mode(self, input: Tensor) -> Tensor:
-        """1 where b + input is above zero, else 0: (..., size)."""
+        """Most probable value given the input, 1 where b + input is above zero, else 0: (..., size)."""
         return (self.bias + input > 0).to(input.dtype)
 
     def variance(self, input: Tensor) -> Tensor:
-        """1 / a^2 - 1 / (2 sinh(a / 2))^2 with a = b + input: (..., size)."""
+        """Variance given the input, 1 / a^2 - 1 / (2 sinh(a / 2))^2 with a = b + input: (..., size)."""
         full = self.bias + input
         square = full.square()
         series = 1 / 12 - square / 240 + square**2 / 6048 - square**3 / 172_800
@@ -85,7 +85,7 @@ class TruncatedExponential(Biased):
         return torch.where(full.abs() < 1e-3, flat, drawn).clamp(0, 1).to(input.dtype)
 
     def states(self, index: Tensor) -> Tensor:
-        """None: the units are continuous.
+        """States by their index, of which continuous units have none.
 
         Raises:
             ValueError: Always.
@@ -95,7 +95,7 @@ class TruncatedExponential(Biased):
         )
 
     def base_rate(self, mean: Tensor | None) -> "TruncatedExponential":
-        """Units whose law at input zero has that mean, held within 1e-3 of 0 and 1 so that none is a point."""
+        """Units whose mean at input zero is the given one, held within 1e-3 of 0 and 1 so that none is a point."""
         if mean is None:
             return type(self)(self.bias.detach())
         return type(self)(_natural(mean.to(self.bias).clamp(1e-3, 1 - 1e-3)))

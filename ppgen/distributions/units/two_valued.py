@@ -11,7 +11,7 @@ class TwoValued(Biased):
 
     @property
     def num_states(self) -> int:
-        """2 to the number of units."""
+        """Number of joint states: 2 to the number of units."""
         return 2**self.size
 
     def digits(self, index: Tensor) -> Tensor:

@@ -132,11 +132,11 @@ class Units(ABC):
 
     @abstractmethod
     def base_rate(self: U, mean: Tensor | None) -> U:
-        """The same units with the biases that reproduce a mean; with their own biases if there is none."""
+        """Units whose biases alone reproduce a mean of the data; the own biases are kept where there is none."""
 
     @abstractmethod
     def scaled(self: U, factor: float | Tensor) -> U:
-        """The same units with their own energy multiplied by a factor (an inverse temperature)."""
+        """Units whose own energy is multiplied by a factor (an inverse temperature)."""
 
     @abstractmethod
     def interpolated(self: U, base: U, beta: float | Tensor) -> U:
@@ -148,7 +148,7 @@ class Units(ABC):
 
     @abstractmethod
     def to(self: U, *args: Any) -> U:
-        """The same units on another device or in another dtype."""
+        """The units with their tensors on another device or in another dtype."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.size})"
@@ -202,7 +202,7 @@ class UnitsLaw(dist.TorchDistribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        """That of the units."""
+        """Values that the layer as a whole can have."""
         return self.units.event_support
 
     @property
@@ -233,5 +233,5 @@ class UnitsLaw(dist.TorchDistribution):
         return self.units.sample(input, torch.rand(shape, dtype=input.dtype, device=input.device))
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "UnitsLaw":
-        """The same law for independent copies of shape `batch_shape`."""
+        """Law of independent copies, as many as the larger `batch_shape` says."""
         return UnitsLaw(self.units, self.input.expand(*batch_shape, -1))

@@ -96,8 +96,8 @@ def log_partition(
         sweeps: Gibbs sweeps of the chains from which annealing goes down.
         x: Rows of data with which the model is run to find the site, for models that need them: a few, or, where
             the energy depends on the datum, those whose log Z is asked for.
-        target_ess: Effective number of runs that an `"adaptive"` ladder is made for, as a share of `num_chains`. It is
-            tried by runs of its own and made twice as fine, up to four times, where they fall short.
+        target_ess: Effective number of runs that an `"adaptive"` ladder is made for, as a fraction of `num_chains`. It
+            is tried by runs of its own and made twice as fine, up to four times, where they fall short.
         chunk: Annealing runs moved at once, which bounds the memory: a layer of n units takes some 12 n bytes for each.
             None for all.
         seed: Seed of the annealing; the caller's random state is not touched.
@@ -232,7 +232,7 @@ class _Annealing:
         return f"{self.num_chains} chains x {len(self.ladder) - 1} betas"
 
     def adapted(self, target_ess: float, size: int) -> "_Annealing":
-        """The same with a ladder made for the machine, alike in every process.
+        """This annealing along a ladder made for the machine, alike in every process.
 
         It is tried by runs that are not the ones reported: keeping only runs with even weights would bias log Z.
         """

@@ -45,7 +45,7 @@ class LazyBatch:
         return self.like([self.place(each) for each in rows])
 
     def preview(self) -> Any:
-        """The same batch, with the generator left where it is."""
+        """The batch, gathered now, with the generator left where it is."""
         if self.generator is None:
             return self.batch()
         state = self.generator.get_state()

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 MINIMISED = ("free_energy_gap",)
-"""Metrics of which less is better; of every other monitored metric more is better."""
+"""Metrics of which less is better, whatever the objective; of others more is better, unless they are upper bounds."""
+
+VALUES = ("valid_value", "train_value")
+"""Metrics that are values of the objective: of an upper bound less is better."""
 
 
 @dataclass
@@ -17,11 +20,13 @@ class BestEpoch:
         patience: Epochs without a better value after which training stops; None never stops it.
         chance: Value of a model that has learned nothing. An epoch that, less its error, is worse than twice that is
             not called the best, however good it is beside the others: a run that diverges has a luckiest epoch too.
+        minimised: Whether less is better; of some metrics it always is.
     """
 
     monitor: str
     patience: int | None = None
     chance: float = -math.inf
+    minimised: bool = False
     value: float = math.nan
     epoch: int | None = None
     waited: int = 0
@@ -34,7 +39,8 @@ class BestEpoch:
             error: Standard error of the monitored one over the rows that were looked at.
         """
         new = float(metrics.get(self.monitor, math.nan))
-        better = -new > -self.value if self.monitor in MINIMISED else new > self.value
+        less = self.minimised or self.monitor in MINIMISED
+        better = new < self.value if less else new > self.value
         learned = new - error > 2 * self.chance
         if not math.isnan(new) and (math.isnan(self.value) or better) and (learned or self.epoch is None):
             self.value, self.waited = new, 0

@@ -68,7 +68,7 @@ class Loop:
             DivergenceError: At a value, gradient or parameter that is not finite.
             KeyboardInterrupt: After Ctrl-C, once the step has ended and a checkpoint is written; at the end of the
                 run once that is complete.
-            SystemExit: The same after SIGTERM.
+            SystemExit: After SIGTERM, when the step has ended and a checkpoint is written.
         """
         self._started = time.perf_counter()
         self.good = Snapshot(self.stepper)

@@ -12,6 +12,7 @@ from ppgen import seeds
 from ppgen.inference.negative_phases.online_partition import summary
 from ppgen.rhat import effective_sample_size, split_rhat
 from ppgen.training.data.batch_source import Batch, BatchSource, chunks, fixed_subset, rows
+from ppgen.training.epochs.best_epoch import VALUES
 from ppgen.training.epochs.undirected_metrics import undirected_metrics
 from ppgen.training.processes.world import World
 from ppgen.undisturbed import forked, keeping_modes
@@ -94,10 +95,16 @@ class Validation:
             return self._normalised() if self.bound.normalised else self._unnormalised()
 
     def names(self) -> list[str]:
-        """Metrics that can choose the best epoch."""
+        """Metrics that can choose the best epoch.
+
+        The estimate of an upper bound cannot: it is low both where the guide is good and where it misses the posterior.
+        """
         beside = ("rhat", "chain_ess")
         measured = [name for name in self.metrics() if name not in beside and not name.startswith("online_")]
-        return [*(["train_value"] if self.bound.normalised else []), *measured]
+        known = [*(["train_value"] if self.bound.normalised else []), *measured]
+        objective = self.bound.inference.objective
+        errs_both_ways = objective.descended and objective.value_kind == "estimate"
+        return [name for name in known if not (errs_both_ways and name in VALUES)]
 
     def _normalised(self) -> dict[str, float]:
         if len(self.valid_rows) == 0:

@@ -102,7 +102,7 @@ class World:
         """Weighted sums over the processes, by one reduction of all tensors together.
 
         Args:
-            tensors: The same shapes in every process.
+            tensors: Tensors to be summed, of equal shapes in every process.
             weight: Weight of this process; the weights of all sum to 1.
         """
         if self.size == 1:

@@ -41,7 +41,7 @@ def conditioned(pair: AnyPair, given: Tensor, filled: Tensor | None = None) -> t
     Args:
         pair: A pair, in the state in which it is run.
         given: Rows of data, (rows, features), NaN at what is free.
-        filled: The same with numbers in the place of NaN, which the model is run with; zeros by default.
+        filled: Rows with numbers in the place of NaN, with which the model is run; zeros by default.
 
     Raises:
         ValueError: If the model is anything but a Boltzmann machine with data at one layer, or rows do not fit.

@@ -76,7 +76,7 @@ class Classifier(nn.Module):
         return self.classes[self.predict_proba(x).argmax(-1)]
 
     def score(self, x: Any, labels: Any) -> float:
-        """Share of rows whose label is the most probable one.
+        """Accuracy: fraction of rows whose label is the most probable one.
 
         Raises:
             ValueError: If there is not one label for each row.

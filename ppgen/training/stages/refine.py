@@ -55,7 +55,7 @@ class Refinement:
 
     @property
     def gap_se(self) -> Tensor:
-        """Its standard error: (rows,)."""
+        """Monte Carlo standard error of the amortisation gap of each datum: (rows,)."""
         return torch.hypot(self.amortised_se, self.refined_se)
 
     def __repr__(self) -> str:
@@ -197,7 +197,7 @@ class _Normals:
 
 @torch.enable_grad()
 def _fit(guide: _Normals, density: LatentDensity, steps: int, lr: float) -> Tensor:
-    """Climb the ELBO; the mean ELBO per datum of each step."""
+    """Maximise the ELBO by Adam; the mean ELBO per datum of each step, in nats."""
     optimizer = torch.optim.Adam(guide.parameters, lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     history = []

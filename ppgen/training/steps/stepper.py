@@ -121,7 +121,7 @@ class Stepper:
         return self.source.batch("train", self.world.share(self._index()), self.generator)
 
     def _selection(self) -> LazyBatch | None:
-        """The same rows, left to be gathered in the step; None where they are read from elsewhere."""
+        """This process's rows of the next batch, to be gathered in the step; None if they are read from elsewhere."""
         return self.source.selection(self.world.share(self._index()), self.generator)
 
     def advance(self) -> None:
