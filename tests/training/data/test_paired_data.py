@@ -123,14 +123,24 @@ def test_a_pair_is_shown_the_rows_before_training() -> None:
     assert seen[0] is digits and seen[1] is digits.mean
 
 
-def test_every_row_of_pairs_is_checked_though_rows_are_bits() -> None:
+def test_every_label_is_checked_though_rows_are_bits() -> None:
     """Catches labels that are never looked at because the rows beside them are known to be bits."""
-    bits = np.zeros((3000, 64), dtype=np.float32)
+    linear = nn.Linear(64, 1)
+
+    def model(x: Tensor, y: Tensor) -> None:
+        pyro.module("linear", linear)
+        with pyro.plate("data", len(x)):
+            pyro.sample("y", dist.Bernoulli(logits=linear(x)[:, 0]), obs=y.to(x))
+
+    def guide(x: Tensor, y: Tensor) -> None:
+        """Nothing is latent."""
+
     labels = np.zeros(3000, dtype=np.int64)
-    labels[-1] = 11
-    data = datasets.load({"train": bits, "train_labels": labels}, valid_size=0, test_size=0).with_labels()
+    labels[-1] = 2
+    held = {"train": np.zeros((3000, 64)), "train_labels": labels}
+    data = datasets.load(held, valid_size=0, test_size=0).with_labels()
     with pytest.raises(ValueError, match="first is row 2999"):
-        ppgen.fit(classifier(), data, steps=1, **QUIET)
+        ppgen.fit(ppgen.Pair(model, guide), data, steps=1, **QUIET)
 
 
 def test_a_model_of_rows_alone_refuses_pairs_by_name() -> None:
