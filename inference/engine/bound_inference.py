@@ -36,7 +36,7 @@ from ppgen.inference.state_roles import Role, check_roles
 from ppgen.inference.structure.collapse import observed_side
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.plates import check_rows, plate_size
-from ppgen.inference.structure.row_dependence import joined
+from ppgen.inference.structure.row_dependence import with_coupled
 from ppgen.inference.structure.scales import warn_of_scales
 from ppgen.inference.structure.support import check_support
 from ppgen.undisturbed import forked
@@ -60,7 +60,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Objective per datum of one batch, the scalar that is climbed, and the undirected laws that were met."""
+    """Objective per datum of one batch, the scalar that is raised, and the undirected laws that were met."""
 
     value: Tensor
     num_data: int
@@ -87,7 +87,7 @@ class BoundInference:
     def __init__(self, inference: Inference, pair: Any, batch: Any, num_data: int | None) -> None:
         self.inference, self.pair, self.num_data = inference, pair, num_data
         self._descended = inference.objective.descended
-        layout = joined(pair, batch, find_layout(pair, batch, allow_subsampling=num_data is None))
+        layout = with_coupled(pair, batch, find_layout(pair, batch, allow_subsampling=num_data is None))
         num_rows = layout.num_rows
         if num_data is not None:
             check_rows(batch, num_rows, pair.plate, num_data)
@@ -105,7 +105,7 @@ class BoundInference:
                 check_roles(phase, phase.state_names, phase.roles)
         check_support(pair, batch)
         self._check_baselines(batch, num_rows)
-        if inference.objective.dreams:
+        if inference.objective.uses_fantasies:
             check_fantasies(pair, batch, layout, getattr(inference.objective, "fantasy", None))
         self._phases = dict.fromkeys(self.layout.undirected, inference.negative_phase)
         self._steps = 0  # as the state counts them: a schedule of Python numbers is read without waiting for the device
@@ -213,9 +213,9 @@ class BoundInference:
             with forked(self.pair.device):  # what a user's own draws
                 check_roles(baseline, baseline.init(rows()), baseline.roles)
 
-    def look_at(self, batch: Any) -> None:
+    def learn_sites(self, batch: Any) -> None:
         """Learn which sites a batch of another shape has, before the step is traced for it; nothing moves."""
-        self.structures.look_at(self.pair, batch)
+        self.structures.learn_sites(self.pair, batch)
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
@@ -277,7 +277,7 @@ class BoundInference:
             num_data = self.num_data if self.num_data is not None else weights.num_data
             if self.num_data is not None:
                 check_rows(batch, weights.local.shape[1], self.layout.plate, num_data)
-            if of_data and not weights.shared and not self.layout.joining:
+            if of_data and not weights.shared and not self.layout.coupled:
                 weights = replace(weights, outside=None)
             value = objective.value(weights, num_data)
             if not training:
@@ -318,7 +318,7 @@ class BoundInference:
         objective = self.inference.objective
         if isinstance(objective, OwnGradient):
             with self.pair.running():
-                return objective.climb(replace(weights, num_data=num_data), self.pair, batch, self.layout)
+                return objective.surrogate(replace(weights, num_data=num_data), self.pair, batch, self.layout)
         rows = partial(batch_table, batch, weights.local)
         total, after = surrogate(objective, self.plan, weights, self.layout, num_data, rows, self._states)
         self._states.update(after)

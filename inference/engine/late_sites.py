@@ -47,7 +47,7 @@ class Structures:
         """Plan a site that the guide is about to draw for the first time."""
         self.plan[msg["name"]] = late_estimator(self.inference, msg, self.plan, self.layout)
 
-    def look_at(self, pair: Any, batch: Any) -> None:
+    def learn_sites(self, pair: Any, batch: Any) -> None:
         """Learn the sites of a batch by a run of its own, before the step is traced."""
         fresh = find_layout(pair, batch)
         if new := set(fresh.structure) - self._known:
@@ -124,13 +124,13 @@ class Structures:
             global_latents=_union(old.global_latents, fresh.global_latents, names),
             scaled=_union(old.scaled, fresh.scaled, names),
             masked=_union(old.masked, fresh.masked, names),
-            uneven=_union(old.uneven, fresh.uneven, names),
+            mismatched=_union(old.mismatched, fresh.mismatched, names),
             marked=_union(old.marked, fresh.marked, names),
             model_laws={**_names(fresh.model_laws, names), **old.model_laws},
             guide_laws={**_names(fresh.guide_laws, names), **old.guide_laws},
             observed_laws={**_names(fresh.observed_laws, names), **old.observed_laws},
             # Whether they depend on latents of the rows is not tried: to take it for granted is right, if noisier.
-            joining=tuple(sorted({*old.joining, *(outside if local else ())})),
+            coupled=tuple(sorted({*old.coupled, *(outside if local else ())})),
         )
         self._known |= set(fresh.structure)
 

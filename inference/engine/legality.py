@@ -58,7 +58,7 @@ def legality() -> list[Rule]:
             continue
         rules.append(Rule(objective, "none", UNDIRECTED, False, _NEEDS_PHASE))
         for phase in registry.known("negative phase"):
-            advice = _NO_DREAMS if known().dreams else ""
+            advice = _NO_FANTASIES if known().uses_fantasies else ""
             if not advice and known.own_gradient and registry.lookup("negative phase", phase).of_values:
                 advice = _NOT_SUMMED_OUT
             rules.append(Rule(objective, phase, UNDIRECTED, not advice, advice))
@@ -76,8 +76,9 @@ def _rule(objective: str, estimator: str, kind: str) -> Rule:
     known = registry.lookup("objective", objective)
     parts = known, chosen, kind
     legal = sound(*parts)
-    if legal and kind == MEAN_FIELD and not (known.trains_model and not known().dreams):  # its machine is undirected
-        return Rule(objective, estimator, kind, False, _NO_DREAMS if known.trains_model else _GUIDE_ALONE)
+    # The machine behind such a site is undirected.
+    if legal and kind == MEAN_FIELD and not (known.trains_model and not known().uses_fantasies):
+        return Rule(objective, estimator, kind, False, _NO_FANTASIES if known.trains_model else _GUIDE_ALONE)
     return Rule(objective, estimator, kind, legal, "" if legal else instead(*parts))
 
 
@@ -98,9 +99,9 @@ def check_negative_phase(phase: NegativePhase | None, layout: Layout, objective:
     if layout.undirected and phase is None:
         raise ValueError(f"Site {layout.undirected[0]!r} is undirected: its log Z is not known. {_NEEDS_PHASE}")
     unrecognised = [site for site in layout.undirected if site not in layout.recognised]
-    if unrecognised and objective.dreams:
+    if unrecognised and objective.uses_fantasies:
         site = unrecognised[0]
-        raise ValueError(f"Fantasies cannot be drawn through the undirected site {site!r}. {_NO_DREAMS}")
+        raise ValueError(f"Fantasies cannot be drawn through the undirected site {site!r}. {_NO_FANTASIES}")
     drawn = [site for site in layout.undirected if layout.latent.get(site, EXACT_POSTERIOR) != EXACT_POSTERIOR]
     if phase is not None and phase.of_values and drawn:
         raise ValueError(
@@ -122,7 +123,7 @@ def check_negative_phase(phase: NegativePhase | None, layout: Layout, objective:
 
 _MACHINES = (UNDIRECTED, RECOGNISED)
 _GUIDE_ALONE = "Use inference.ELBO() or inference.IWELBO(), which train model and guide."
-_NO_DREAMS = "Use an objective without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."
+_NO_FANTASIES = "Use an objective without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."
 _NOT_SUMMED_OUT = "Use inference.ELBO(), under which hidden units of an exact posterior are summed out."
 _NOT_DATA = "Use a negative phase for machines of latent units: inference.PCD() or inference.CD(k=1)."
 _NEEDS_PHASE = (

@@ -47,18 +47,18 @@ def surrogate(
         if estimator is not None and estimator.scores and name in weights.guide_terms  # drawn at this call
     ]
     after: dict[str, State] = {}
-    climbed = weights
+    followed = weights
     for name, estimator in plan.items():
         if estimator is not None:
-            climbed = estimator.log_weights(name, climbed, layout)
-    climbed, moved = objective.in_training(climbed, scored, list(plan), state.get(OBJECTIVE))
+            followed = estimator.log_weights(name, followed, layout)
+    followed, moved = objective.in_training(followed, scored, list(plan), state.get(OBJECTIVE))
     if moved:
         after[OBJECTIVE] = moved
-    total = _pathwise(objective, plan, climbed, num_data)
+    total = _pathwise(objective, plan, followed, num_data)
     for name in scored:
         part, chosen = f"{BASELINE}.{name}", plan[name]
-        columns = objective.columns(climbed, name, layout, num_data).detach()
-        inputs = ScoreInputs(objective, climbed, columns, layout, plan, rows, state.get(part))
+        columns = objective.columns(followed, name, layout, num_data).detach()
+        inputs = ScoreInputs(objective, followed, columns, layout, plan, rows, state.get(part))
         term, left = chosen.term(name, inputs)  # type: ignore[union-attr]
         if left is not None:
             after[part] = left

@@ -49,7 +49,7 @@ class AnalyticKL(Estimator):
                 f"AnalyticKL at site {site!r}: site {layout.marginalised[0]!r} of the model is summed out, so the "
                 "divergence does not stand alone. Use inference.Pathwise() there."
             )
-        if site in layout.uneven:
+        if site in layout.mismatched:
             raise ValueError(
                 f"AnalyticKL at site {site!r}: model and guide scale or mask it differently, so no divergence stands "
                 "for the two log-densities. Use inference.Pathwise() there."

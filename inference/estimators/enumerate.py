@@ -69,10 +69,10 @@ def enumerated_states(plan: Mapping[str, Any], layout: Layout) -> JointStates | 
     chosen = {site: estimator for site, estimator in plan.items() if isinstance(estimator, Enumerate)}
     if not chosen:
         return None
-    if layout.joining:
+    if layout.coupled:
         raise ValueError(
             f"Enumerate at the sites {list(chosen)} sums over the states of each row by itself, but site "
-            f"{layout.joining[0]!r} outside plate {layout.plate!r} joins the rows: it depends on latents inside of the "
+            f"{layout.coupled[0]!r} outside plate {layout.plate!r} joins the rows: it depends on latents inside of the "
             "plate. Use inference.LeaveOneOut() with two particles or more, or inference.ScoreFunction()."
         )
     states = joint_states(chosen, layout.guide_laws, layout)

@@ -130,7 +130,7 @@ class Estimator:
         if signal.shape[1] == 1 and density.shape[1] != 1:
             density = density.sum(1, keepdim=True)
         term = (density * signal.detach()).sum(0)
-        return objective.share(len(inputs.columns)) * objective.over_rows(term, weights), after
+        return objective.signal_weight(len(inputs.columns)) * objective.over_rows(term, weights), after
 
 
 class BySite(Mapping[str, Estimator]):

@@ -80,7 +80,7 @@ class CUBO(OwnGradient, MultiSampleObjective):
         """Log of the power mean of the weights."""
         return average_in_log(self.n * log_weights) / self.n
 
-    def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
+    def surrogate(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
         """Minus E[w^n], through log q of the particles."""
         columns = self.datum_weights(weights)
         powers = (self.n * (columns.detach() - columns.detach().amax(0))).exp()

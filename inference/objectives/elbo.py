@@ -107,14 +107,14 @@ class ELBO(Objective):
         """Control variate of each particle's signal, the mean log-weight of the others: (particles, rows), nats."""
         return (log_weights.sum(0) - log_weights) / (len(log_weights) - 1)
 
-    def share(self, num_particles: int) -> float:
+    def signal_weight(self, num_particles: int) -> float:
         """Factor of a particle's signal in the objective: one over the number of particles."""
         return 1 / num_particles
 
     def columns(self, weights: LogWeights, site: str, layout: Layout, num_data: int) -> Tensor:
         """Log-weights of the site's own row; of all rows where rows are joined, or the site lies outside the plate."""
         local, outside = weights.counted()
-        if site in weights.inside and not layout.joining:
+        if site in weights.inside and not layout.coupled:
             return local
         whole = local.mean(1, keepdim=True)
         return whole if outside is None else whole + outside.unsqueeze(1) / num_data

@@ -55,9 +55,9 @@ class MaximumLikelihood(Objective):
                 f"Site {layout.global_latents[0]!r} lies outside plate {layout.plate!r} and joins all rows, so that "
                 "log p(x) of a datum is not known by itself. Use inference.ELBO()."
             )
-        if layout.joining:
+        if layout.coupled:
             raise ValueError(
-                f"Site {layout.joining[0]!r} lies outside plate {layout.plate!r} and depends on latents inside of it, "
+                f"Site {layout.coupled[0]!r} lies outside plate {layout.plate!r} and depends on latents inside of it, "
                 "so that log p(x) of a datum is not known by itself. Use inference.ELBO()."
             )
         if layout.scaled and layout.latent:

@@ -29,7 +29,7 @@ class Objective(PyroLoss):
 
     Attributes:
         sense: How the objective relates to log p(x), in the words of `ppgen.evaluation.Estimate`: `"lower bound"`,
-            `"upper bound"`, `"exact"` or `"estimate"`. Training climbs it, unless it is an upper bound.
+            `"upper bound"`, `"exact"` or `"estimate"`. Training raises it, unless it is an upper bound.
         trains_model: Whether the model has a gradient of it; an upper bound that has none moves the guide alone.
         own_gradient: Whether it says by itself how its gradient is estimated.
         exact: Whether no latent may be drawn but from its exact posterior.
@@ -98,12 +98,12 @@ class Objective(PyroLoss):
         """Raise ValueError if an estimator that is sound for its kind cannot serve it as it is set."""
 
     @property
-    def dreams(self) -> bool:
+    def uses_fantasies(self) -> bool:
         """Whether the objective trains on fantasies, data drawn from the model."""
         return False
 
     def signal(self, log_weights: Tensor) -> Tensor:
-        """Learning signal of each particle, up to `share`: what of the objective depends on its draw.
+        """Learning signal of each particle, up to `signal_weight`: what of the objective depends on its draw.
 
         Args:
             log_weights: (particles, rows), nats.
@@ -114,7 +114,7 @@ class Objective(PyroLoss):
         """Control variate of each particle's signal, made of the other particles: (particles, rows), nats."""
         raise TypeError(f"{type(self).__name__} has no learning signal: it estimates its gradient by itself.")
 
-    def share(self, num_particles: int) -> float:
+    def signal_weight(self, num_particles: int) -> float:
         """Factor of a particle's signal in the objective."""
         return 1.0
 
@@ -228,9 +228,9 @@ class MultiSampleObjective(Objective):
                 f"Site {layout.scaled[0]!r} carries a scale of its own (poutine.scale or an inner subsampled plate). "
                 f"Inside the logarithm of {name} it would give no bound: use ELBO, or take the scale away."
             )
-        if layout.joining and not layout.global_latents:  # with them one weight covers all rows anyway
+        if layout.coupled and not layout.global_latents:  # with them one weight covers all rows anyway
             raise ValueError(
-                f"Site {layout.joining[0]!r} lies outside plate {layout.plate!r} and depends on latents inside of it, "
+                f"Site {layout.coupled[0]!r} lies outside plate {layout.plate!r} and depends on latents inside of it, "
                 f"so that rows have no weights of their own; {name} would be no bound. Use ELBO, or draw the site "
                 "inside the plate."
             )

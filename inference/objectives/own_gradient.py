@@ -1,4 +1,4 @@
-"""Objectives that say by themselves what model and guide climb."""
+"""Objectives that say by themselves which gradients model and guide follow."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ppgen.inference.structure.layout import Layout
 
 @dataclass(frozen=True)
 class OwnGradient(Objective):
-    """An objective that draws without gradients and says by itself what model and guide climb."""
+    """An objective that draws without gradients and says by itself which gradients model and guide follow."""
 
     own_gradient: ClassVar[bool] = True
 
@@ -24,8 +24,8 @@ class OwnGradient(Objective):
             raise TypeError(f"fantasy must be a callable of the model's trace or None, got {fantasy!r}.")
 
     @abstractmethod
-    def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
-        """A scalar per datum whose gradient model and guide climb, whatever the sense; its value means nothing.
+    def surrogate(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
+        """A scalar per datum whose gradient model and guide follow, whatever the sense; its value means nothing.
 
         Args:
             weights: Log-weights of particles drawn without gradients.

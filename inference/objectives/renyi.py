@@ -17,7 +17,7 @@ class Renyi(MultiSampleObjective):
               \quad w = \frac{p(x, z)}{q(z \mid x)}
 
     The value is per datum, in nats. alpha = 0 is the importance-weighted bound, alpha towards 1 the ELBO; for
-    alpha < 0 the exact bound lies above log p(x), for finite K its estimate is biased downwards, and what is climbed is
+    alpha < 0 the exact bound lies above log p(x), for finite K its estimate is biased downwards, and what is raised is
     this estimate: the paper's choice with few particles, which drives the guide away from the posterior with more.
     `CUBO` descends the bound of alpha = 1 - n.
 

@@ -49,7 +49,7 @@ class WakeSleep(OwnGradient):
     fantasy: Fantasy | None = field(default=None, compare=False)
 
     @property
-    def dreams(self) -> bool:
+    def uses_fantasies(self) -> bool:
         """Whether the objective trains on fantasies: always, as they are what the guide learns from."""
         return True
 
@@ -57,7 +57,7 @@ class WakeSleep(OwnGradient):
         """Evidence lower bound per datum, in nats: a scalar."""
         return ELBO(self.num_particles).value(weights, num_data)
 
-    def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
+    def surrogate(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
         """log p of the wake phase and log q of the sleep phase."""
         wake = weights.local + guide_density(weights, weights.local)
         total = wake.mean()
@@ -113,7 +113,7 @@ class ReweightedWakeSleep(OwnGradient):
             raise ValueError("wake and sleep are both False, so nothing trains the guide: set one of them.")
 
     @property
-    def dreams(self) -> bool:
+    def uses_fantasies(self) -> bool:
         """Whether the objective trains on fantasies: where there is a sleep phase."""
         return self.sleep
 
@@ -139,24 +139,24 @@ class ReweightedWakeSleep(OwnGradient):
         """Importance-weighted bound per datum, in nats: a scalar."""
         return self._weighted.value(weights, num_data)
 
-    def climb(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
+    def surrogate(self, weights: LogWeights, pair: Any, batch: Any, layout: Layout) -> Tensor:
         """Scalar with the gradient of weighted log p and log q of the particles, and of log q of fantasies."""
         columns = IWELBO.datum_weights(weights)
         normalised = columns.detach().softmax(0)
-        share = 0.5 if self.wake and self.sleep else 1.0
+        scale = 0.5 if self.wake and self.sleep else 1.0
         if weights.leaves:  # log q has constant parameters, so that the weights hold the model's alone
-            follow = (normalised - normalised.square()) * share
+            follow = (normalised - normalised.square()) * scale
             total = ((normalised * columns).sum() + _paths(weights, columns, follow)) / weights.local.shape[1]
         else:
             density = guide_density(weights, columns)
             if weights.shared:
                 density = density + outside_density(weights).unsqueeze(1)
-            climbed = columns + density * (1 + share if self.wake else 1)  # log p = log w + log q
-            total = (normalised * climbed).sum() / weights.local.shape[1]
+            followed = columns + density * (1 + scale if self.wake else 1)  # log p = log w + log q
+            total = (normalised * followed).sum() / weights.local.shape[1]
         if weights.outside is not None and not weights.shared:
             total = total + weights.outside.mean() / weights.num_data
         if self.sleep:
-            total = total + share * sleep_log_density(pair, batch, layout, weights.num_data, self.fantasy)
+            total = total + scale * sleep_log_density(pair, batch, layout, weights.num_data, self.fantasy)
         return total
 
     @property

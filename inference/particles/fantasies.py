@@ -38,8 +38,8 @@ def sleep_log_density(pair: Any, batch: Any, layout: Layout, num_data: int, fant
         ValueError: If the model observes something else than an argument as it is, so that a fantasy cannot be given
             to the guide; if a factor weighs what the model draws.
     """
-    trace, dreamt = _dreamt(pair, batch, layout, fantasy)
-    args, kwargs = split_batch(dreamt)
+    trace, fantasy_batch = _drawn_fantasy(pair, batch, layout, fantasy)
+    args, kwargs = split_batch(fantasy_batch)
     guide_trace = poutine.trace(poutine.replay(pair.guide, trace=trace)).get_trace(*args, **kwargs)
     total: Any = 0.0
     for site in sites(guide_trace).values():
@@ -52,12 +52,12 @@ def sleep_log_density(pair: Any, batch: Any, layout: Layout, num_data: int, fant
 
 
 @torch.no_grad()
-def _dreamt(pair: Any, batch: Any, layout: Layout, fantasy: Fantasy | None) -> tuple[poutine.Trace, Any]:
+def _drawn_fantasy(pair: Any, batch: Any, layout: Layout, fantasy: Fantasy | None) -> tuple[poutine.Trace, Any]:
     """A trace of the model that draws all, and the batch of it for the guide."""
     args, kwargs = split_batch(batch)
     trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args, **kwargs)
     _check_factors(trace, layout.plate)
-    return trace, dream(trace, batch, layout.plate) if fantasy is None else fantasy(trace)
+    return trace, fantasy_batch_of(trace, batch, layout.plate) if fantasy is None else fantasy(trace)
 
 
 def check_fantasies(pair: Any, batch: Any, layout: Layout, fantasy: Fantasy | None) -> None:
@@ -77,7 +77,7 @@ def check_fantasies(pair: Any, batch: Any, layout: Layout, fantasy: Fantasy | No
     trial = attach(sampler=GibbsSampler(sweeps=1))
     with forked(device_of(pair, args, kwargs)), torch.no_grad(), pair.running(), keeping_buffers(pair), trial:
         sleep_log_density(pair, batch, layout, 1, fantasy)
-        fantasies = [_dreamt(pair, batch, layout, fantasy)[1] for _ in range(2)]
+        fantasies = [_drawn_fantasy(pair, batch, layout, fantasy)[1] for _ in range(2)]
         blind = blind_sites(pair, *fantasies) if _differ(*fantasies) else []
         reads = not blind or reads_data(pair, *fantasies)
     if not reads:
@@ -119,7 +119,7 @@ def _check_factors(trace: poutine.Trace, plate: str) -> None:
             )
 
 
-def dream(trace: poutine.Trace, batch: Any, plate: str) -> Any:
+def fantasy_batch_of(trace: poutine.Trace, batch: Any, plate: str) -> Any:
     """The batch with every tensor that the model observes replaced by what the model drew there.
 
     Args:

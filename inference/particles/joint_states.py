@@ -87,10 +87,10 @@ def marginal_states(layout: Layout) -> JointStates | None:
     """
     if not layout.marginalised:
         return None
-    if layout.joining:
+    if layout.coupled:
         raise ValueError(
             f"Site {layout.marginalised[0]!r} of the model, marked to be enumerated, is summed out in each row by "
-            f"itself, but site {layout.joining[0]!r} outside plate {layout.plate!r} joins the rows: it depends on "
+            f"itself, but site {layout.coupled[0]!r} outside plate {layout.plate!r} joins the rows: it depends on "
             "latents inside of the plate. Draw the marked site in the guide."
         )
     states = joint_states(layout.marginalised, layout.model_laws, layout)

@@ -63,10 +63,10 @@ class Layout:
         guide_laws: Distribution at each latent site of the guide, in the order in which they are drawn.
         observed_laws: Distribution at each observed site of the model.
         masked: Sites of the guide under a mask.
-        uneven: Latent sites with another scale or mask in the model than in the guide.
+        mismatched: Latent sites with another scale or mask in the model than in the guide.
         marked: Discrete sites of the guide marked `infer={"enumerate": "parallel"}`.
         marginalised: Sites of the model so marked that the guide does not draw: they are summed out.
-        joining: Sites outside the data plate that depend on latents inside of it, where `joined` has looked for them.
+        coupled: Sites outside the data plate that depend on latents inside of it, found by `with_coupled`.
         points: Continuous latents at which the guide has a point and no law, so that a log-weight is no bound.
     """
 
@@ -85,10 +85,10 @@ class Layout:
     guide_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     observed_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     masked: tuple[str, ...] = ()
-    uneven: tuple[str, ...] = ()
+    mismatched: tuple[str, ...] = ()
     marked: tuple[str, ...] = ()
     marginalised: tuple[str, ...] = ()
-    joining: tuple[str, ...] = ()
+    coupled: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
 
     @property
@@ -205,10 +205,10 @@ def read_layout(pair: Any, model_sites: dict[str, Any], guide_sites: dict[str, A
             for name, site in guide_sites.items()
             if site["mask"] is not None or unmasked(site["fn"]) is not site["fn"]
         ),
-        uneven=tuple(
+        mismatched=tuple(
             name
             for name, site in guide_sites.items()
-            if name in model_sites and _uneven(model_sites[name], site, pair.plate)
+            if name in model_sites and _mismatched(model_sites[name], site, pair.plate)
         ),
         marked=tuple(name for name, site in guide_sites.items() if enumerable(site)),
         marginalised=marginalised,
@@ -230,7 +230,7 @@ def _unnormalised_law(site: Any) -> UndirectedDistribution | None:
     return law if law is not None and law.attached is None else None
 
 
-def _uneven(stated: Any, drawn: Any, plate: str) -> bool:
+def _mismatched(stated: Any, drawn: Any, plate: str) -> bool:
     """Whether a latent site is scaled or masked otherwise in the model than in the guide."""
     scales = [site["scale"] / data_factor(data_frame(site, plate)) for site in (stated, drawn)]
     deviation = scales[0] - scales[1]

@@ -17,8 +17,8 @@ from ppgen.undisturbed import device_of, forked
 _REDRAWN = 3  # trials beside the one in which every value of finite support is moved
 
 
-def joined(pair: Any, batch: Any, layout: Layout) -> Layout:
-    """The structure with `joining` filled in, found by other values of the latents of the rows.
+def with_coupled(pair: Any, batch: Any, layout: Layout) -> Layout:
+    """The structure with `coupled` filled in, found by other values of the latents of the rows.
 
     A site outside the data plate is seen to depend on a latent inside of it if its log-density changes when the latent
     does, all latents outside of the plate being held. The random state is restored.
@@ -56,7 +56,7 @@ def joined(pair: Any, batch: Any, layout: Layout) -> Layout:
                 for name in first.keys() & second.keys()
                 if not torch.allclose(first[name], second[name], 1e-4, equal_nan=True)
             }
-    return replace(layout, joining=tuple(sorted(found)))
+    return replace(layout, coupled=tuple(sorted(found)))
 
 
 def _outside(trace: poutine.Trace, plate: str) -> dict[str, Any]:

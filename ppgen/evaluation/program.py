@@ -16,7 +16,7 @@ from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.structure.layout import EXACT_POSTERIOR, Layout, find_layout
 from ppgen.inference.structure.machine_sites import CollectSites
 from ppgen.inference.structure.plates import check_rows
-from ppgen.inference.structure.row_dependence import joined
+from ppgen.inference.structure.row_dependence import with_coupled
 from ppgen.inference.structure.support import MASKS, check_support
 from ppgen.inference.structure.traces import base_law, data_frame
 from ppgen.pair import AnyPair, split_batch
@@ -84,7 +84,7 @@ def examine(pair: AnyPair, rows: CheckedRows, at_once: int | None = None) -> Pro
             pair.prepare(batch)
             batch = rows(0, 1)  # parameters made just now decide the type
             args, kwargs = split_batch(batch)
-            layout = joined(pair, batch, find_layout(pair, batch))
+            layout = with_coupled(pair, batch, find_layout(pair, batch))
             check_rows(batch, layout.num_rows, pair.plate)
         with evaluating(pair), pair.running():
             guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
@@ -110,9 +110,9 @@ def examine(pair: AnyPair, rows: CheckedRows, at_once: int | None = None) -> Pro
             "that of no law, so that nothing of it estimates or bounds log p(x). Take poutine.scale, or the "
             "subsampling of an inner plate, away."
         )
-    if layout.joining:
+    if layout.coupled:
         raise ValueError(
-            f"Site {layout.joining[0]!r} lies outside plate {pair.plate!r} and depends on latents inside of it, so a "
+            f"Site {layout.coupled[0]!r} lies outside plate {pair.plate!r} and depends on latents inside of it, so a "
             "single datum has no likelihood of its own. Draw the site inside the plate, or leave it out."
         )
     # What is observed outside of the plate, as a prior of parameters, says nothing of a datum.

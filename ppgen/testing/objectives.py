@@ -16,7 +16,7 @@ from ppgen.testing.statistics import check_close, check_mean, fail
 
 _OF_GUIDE = (".a", ".b", ".log_s")  # parameters of the conjugate pair's guide
 _COPIES, _STEPS, _RATE = 32, 60, 0.05  # each of Adam's steps moves a parameter by 0.05 or less
-_NEARER = 0.9  # a thousand particles come to 0.8 of the distance, three that are climbed wrongly to 1.06
+_NEARER = 0.9  # a thousand particles come to 0.8 of the distance, three that go the wrong way to 1.06
 
 
 def check_objective(objective: Objective, *, device: torch.device | str = "cpu", num_draws: int = 300) -> None:

@@ -1,4 +1,4 @@
-"""Docstrings that stand alone."""
+"""Docstrings that stand alone, and no words that only this project uses."""
 
 import ast
 import re
@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("inference", "models", "ppgen")
 # First words that point at something above or beside the docstring.
 LEANING = re.compile(r"(The same( |,|\.)|As (for|many|in|of)\b|That of|Those |Likewise|Its |Their |They |It |And )")
+WORDS = {"dreams", "dream", "dreamt", "climb", "climbed", "joining", "uneven"}
 
 
 def sources() -> Iterator[Path]:
@@ -43,3 +44,21 @@ def test_docstrings_stand_alone(folder: str) -> None:
                 if LEANING.match(first) or re.search(r"\n +\w+: The same (of|as|in|for|with|after|shape)\b", text):
                     found.append(f"{name}:{node.lineno} {node.name}: {first}")
     assert not found, "say of what: " + "\n".join(found)
+
+
+def test_names_are_words_of_the_field() -> None:
+    """Catches a method, attribute or function named by a word that only this project uses for it."""
+    found = []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                name = node.name
+            elif isinstance(node, ast.Attribute):
+                name = node.attr
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                name = node.target.id
+            else:
+                continue
+            if name.strip("_") in WORDS:
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno} {name}")
+    assert not found, "name it by the field's term: " + "\n".join(found)

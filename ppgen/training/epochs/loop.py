@@ -220,7 +220,7 @@ class Loop:
         try:
             own = shards.shared(self.world, self.stepper.bound, tensors, header, self.settings.seed)
             self.stepper.restore(own, header)
-            self.validation.look_at(header.get("least_rows", 1))  # runs of before had no least number
+            self.validation.choose_rows(header.get("least_rows", 1))  # runs of before had no least number
             self.validation.load_state(section(tensors, "validation"))
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
             raise ValueError(f"{self.run.folder} is damaged: {LAST} is not the state of this run ({error}).") from error

@@ -50,14 +50,14 @@ class Validation:
     ) -> None:
         self.world = world or World()
         self.pair, self.bound, self.source, self.batch_size = pair, bound, source, batch_size
-        self.look_at(_LEAST)
+        self.choose_rows(_LEAST)
         self.spacing = max(_SPACING, steps_per_epoch // (_WINDOW // 2))
         self.energies: deque[Tensor] = deque(maxlen=_WINDOW)
         self._records_chains = not bound.normalised
         self.errors: dict[str, float] = {}  # standard errors of the last metrics over their rows, as far as known
         self.chance: dict[str, float] = {}  # values of a model that has learned nothing
 
-    def look_at(self, least: int) -> None:
+    def choose_rows(self, least: int) -> None:
         """Choose the rows that are looked at.
 
         Args:

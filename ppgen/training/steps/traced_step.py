@@ -225,7 +225,7 @@ class TracedStep:
         foreign = getattr(getattr(self.bound.pair, "captured", None), "foreign", ())
         if foreign:
             raise UntraceableError(f"the module of parameter {sorted(foreign)[0]!r} is not part of the pair")
-        self.bound.look_at(batch)
+        self.bound.learn_sites(batch)
         state = self.bound.state
         names, state_names = list(self.parameters), list(state)
         found: list[str] = []

@@ -59,9 +59,9 @@ class Descended(ChiSquare):
 class Climbed(inference.CUBO):
     """A copy of CUBO with the wrong sign."""
 
-    def climb(self, weights, pair, batch, layout) -> Tensor:
+    def surrogate(self, weights, pair, batch, layout) -> Tensor:
         """Up instead of down."""
-        return -super().climb(weights, pair, batch, layout)
+        return -super().surrogate(weights, pair, batch, layout)
 
 
 @pytest.mark.parametrize("count", [3, 20])

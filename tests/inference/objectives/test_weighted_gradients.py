@@ -38,7 +38,7 @@ def make(kind: str) -> Structure:
 
 
 def expected(pair: Structure, weight: float, free: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """The exact ELBO, and the gradient of minus what is climbed: terms by their weight, none within its free nats."""
+    """The exact ELBO, and the gradient of minus what is raised: terms by their weight, none within its free nats."""
     weights, mass = enumerated(pair, ROWS, nodes=NODES)
     probability = mass.exp()
     value = (probability * weights.local).sum(0).mean()

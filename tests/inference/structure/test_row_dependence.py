@@ -129,4 +129,4 @@ def test_a_datum_has_no_likelihood_of_its_own() -> None:
 def test_a_prior_of_the_parameters_joins_nothing() -> None:
     """Catches a factor outside the plate, or dropout, that is taken for a dependence on the rows' latents."""
     bound = inference.VIMCO(2).bind(Joined("aside"), X, num_data=len(X))
-    assert bound.layout.joining == ()
+    assert bound.layout.coupled == ()
