@@ -56,7 +56,7 @@ class RecognitionLayers(Protocol):
 
 @runtime_checkable
 class RecognitionMaps(Protocol):
-    """The same of feature maps, of images of one shape."""
+    """Stack whose way up is a network of feature maps of images of one shape."""
 
     def recognition_network(self) -> nn.Module:
         """Network from the data to the uppermost pooling units, with their number as `num_features`."""

@@ -39,7 +39,8 @@ from ppgen.inference.structure.plates import check_rows, plate_size
 from ppgen.inference.structure.row_dependence import with_coupled
 from ppgen.inference.structure.scales import warn_of_scales
 from ppgen.inference.structure.support import check_support
-from ppgen.undisturbed import forked
+from ppgen.pair import split_batch
+from ppgen.undisturbed import device_of, forked
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ class BoundInference:
             if estimator is not None:
                 estimator.check_rows(site, rows)
         for baseline in self._baselines.values():
-            with forked(self.pair.device):  # what a user's own draws
+            with forked(device_of(*split_batch(batch))):  # what a user's own draws
                 check_roles(baseline, baseline.init(rows()), baseline.roles)
 
     def learn_sites(self, batch: Any) -> None:

@@ -194,7 +194,7 @@ class MultiSampleObjective(Objective):
         return 1.0
 
     def columns(self, weights: LogWeights, site: str, layout: Layout, num_data: int) -> Tensor:
-        """Those between which particles compete."""
+        """Log-weights between which particles compete, (particles, rows or 1), nats."""
         return self.datum_weights(weights)
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:

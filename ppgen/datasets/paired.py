@@ -123,11 +123,11 @@ class PairedDataset:
         return self.assembled([self.rows.batch(split, index, generator), *(each[index] for each in self.beside(split))])
 
     def to(self, device: torch.device | str) -> "PairedDataset":
-        """Pairs with their tensors on `device`."""
+        """Data set of pairs with its tensors on `device`."""
         return self.over(self.rows.to(device))
 
     def over(self, rows: "Dataset") -> "PairedDataset":
-        """The same pairs over the same rows, which lie elsewhere."""
+        """Data set of these pairs over rows that were moved, with the labels moved to them."""
         labels = self.labels and {split: values.to(rows.device) for split, values in self.labels.items()}
         return replace(self, rows=rows, labels=labels)
 

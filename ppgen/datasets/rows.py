@@ -104,7 +104,7 @@ class Rows:
         return replace(self, device=torch.device(device))
 
     def features(self, start: int, stop: int) -> "Rows":
-        """The same rows with the features from `start` up to `stop` alone."""
+        """Rows of the features from `start` up to `stop` alone."""
         first = 0 if self.columns is None else self.columns[0]
         return replace(self, columns=(first + start, first + stop))
 

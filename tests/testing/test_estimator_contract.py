@@ -14,8 +14,9 @@ from ppgen.inference.structure.layout import DISCRETE, REPARAMETERISED
 class Flipped(inference.DisARM):
     """The right term with a wrong sign."""
 
-    def term(self, *args: Any) -> torch.Tensor:
-        return -super().term(*args)
+    def term(self, *args: Any) -> Any:
+        found, *rest = super().term(*args)
+        return (-found, *rest)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ppgen.diagnostics.gradients.reference import exact_gradient, reference_for
 from ppgen.diagnostics.gradients.statistics import MAX_BATCHES, GradientDraws, draw_in_batches, statistics
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference import Inference, Objective
+from ppgen.inference.batch import check_features
 from ppgen.inference.structure.layout import find_layout
 from ppgen.pair import AnyPair, as_pair, keeping_buffers
 from ppgen.undisturbed import evaluating, forked, keeping_modes
@@ -109,6 +110,7 @@ def compare_estimators(
     pair = as_pair(pair)
     labelled = _labelled(inferences, pair)
     rows = CheckedRows(x, pair)
+    check_features(rows.parts, pair)
     batch = rows(0, len(rows))
     num_data = len(rows) if num_data is None else num_data
     with evaluating(pair):
