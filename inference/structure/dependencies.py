@@ -1,7 +1,7 @@
 """Which draws of the guide each tensor of a run of guide and model was computed from."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -123,6 +123,11 @@ class _Operations(TorchDispatchMode):
         super().__init__()
         self.dependencies = dependencies
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: what keeps a compiler out of this class would import all of it, seconds before the first step."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         results = func(*args, **kwargs)
@@ -165,6 +170,7 @@ _READS = frozenset(
     "__index__ __complex__ __reduce_ex__ __deepcopy__".split()
 )
 _COPIES = frozenset("tensor as_tensor asarray new_tensor __getitem__ __setitem__".split())
+_PLAIN = (int, float, str, type(None), torch.dtype, torch.device, torch.Size)
 _VALUE, _SHAPE = torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape
 
 
@@ -183,8 +189,18 @@ def _shapes(index: Any) -> bool:
     return any(isinstance(end, Tensor) for end in ends) or any(masks)
 
 
-def _tensors(values: Any) -> Iterable[Tensor]:
-    return (leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor))
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """Tensors among arguments or results, in whatever they are held."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, (list, tuple)):
+        for value in values:
+            yield from _tensors(value)
+    elif isinstance(values, dict):
+        for value in values.values():
+            yield from _tensors(value)
+    elif not isinstance(values, _PLAIN):
+        yield from (leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor))
 
 
 def _storage(tensor: Tensor) -> int:
