@@ -15,6 +15,7 @@ from torch import Tensor
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.inference.engine.batch_table import batch_table
+from ppgen.inference.engine.followed_runs import FollowedRuns
 from ppgen.inference.engine.late_sites import Structures
 from ppgen.inference.engine.legality import check_negative_phase
 from ppgen.inference.engine.plan import planned
@@ -113,6 +114,7 @@ class BoundInference:
         self._states: dict[str, State] = {}  # by undirected site, or by the part of the inference that keeps it
         self._laws: dict[str, UndirectedDistribution] = {}
         self._warned = False
+        self._followed = FollowedRuns(self.structures, pair, batch)
 
     @property
     def layout(self) -> Layout:
@@ -269,10 +271,10 @@ class BoundInference:
         pairing = Pairing.of(self.plan) if training else None
         steps = self._states.get(TEMPERATURE, {}).get("steps")
         drawn = GuideDraws(self.plan, pairing, steps, self.structures.late)
-        with no_grad, handler:
+        with no_grad, handler, self._followed.run(training) as dependencies:
             with drawn if training else contextlib.nullcontext():
                 weights = self._weights(batch, self.structures.leaves if training else (), pairing)
-            weights = self.structures.meet(self.pair, batch, weights)
+            weights = replace(self.structures.meet(self.pair, batch, weights), dependencies=dependencies)
             handler.end()
             self._laws = {site: law for site, (law, _) in handler.laws.items()}
             num_data = self.num_data if self.num_data is not None else weights.num_data

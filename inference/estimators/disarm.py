@@ -11,6 +11,7 @@ from torch import Tensor
 from ppgen.inference.baselines.moving_average import State
 from ppgen.inference.estimators.antithetic_pairs import Pairing
 from ppgen.inference.estimators.estimator import Estimator, ScoreInputs
+from ppgen.inference.particles.signal_plates import at_plates, num_rows
 from ppgen.inference.structure.layout import DISCRETE, Layout
 from ppgen.inference.structure.traces import base_law
 
@@ -86,9 +87,15 @@ class DisARM(Estimator):
         pairing: Any = Pairing.of(inputs.plan)
         log_weights, layout = inputs.columns, inputs.layout
         found: Any = inputs.weights.guide_traces[0].nodes[site]
-        fn, shape = found["fn"], [1] * -layout.particle_dim
-        shape[0], shape[layout.data_dim] = log_weights.shape
-        signal = log_weights.detach().reshape(shape + [1] * fn.event_dim)
+        fn, ndim = found["fn"], -layout.particle_dim
+        if inputs.frames is None:
+            shape = [1] * ndim
+            shape[0], shape[layout.data_dim] = log_weights.shape
+            signal, rows = log_weights.detach().reshape(shape), log_weights.shape[1]
+        else:
+            signal = at_plates(log_weights.detach(), inputs.frames, ndim)
+            rows = num_rows(log_weights, inputs.frames, layout.plate)
+        signal = signal.reshape(signal.shape + (1,) * fn.event_dim)
         at = pairing.sites.index(site)
         (first, second), (bits, others) = pairing.split(signal)[at], pairing.split(found["value"].detach())[at]
         logits = pairing.split(base_law(fn).logits)[at, 0]  # the same for both members, who share what it depends on
@@ -97,7 +104,7 @@ class DisARM(Estimator):
             kept = torch.as_tensor(mask, device=logits.device).bool()
             kept = kept.reshape(kept.shape + (1,) * event_dim).expand(found["value"].shape)
             coefficient = coefficient * pairing.split(kept)[at, 0]
-        return (logits * coefficient).sum() / first.numel(), None
+        return (logits * coefficient).sum() / (len(first) * rows), None
 
 
 def _masks(site: Any) -> list[tuple[Any, int]]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from ppgen.inference.baselines.moving_average import Baseline, MovingAverage, State
 from ppgen.inference.estimators.estimator import Estimator, ScoreInputs
+from ppgen.inference.particles.signal_plates import centred_by_row
 from ppgen.inference.structure.layout import DISCRETE, REPARAMETERISED
 
 _ANY = frozenset({DISCRETE, REPARAMETERISED})
@@ -54,7 +56,9 @@ class ScoreFunction(Estimator):
         if self.baseline is None:
             return signal, None
         table = inputs.rows()
-        return self.baseline.centred(signal, table, inputs.state or self.baseline.init(table))
+        state = inputs.state or self.baseline.init(table)
+        centre = partial(self.baseline.centred, rows=table, state=state)
+        return centred_by_row(centre, signal, inputs.frames, inputs.weights.plate)
 
 
 @dataclass(frozen=True)

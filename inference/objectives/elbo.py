@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.objectives.sparsity import activity_penalty, sparse_sites
+from ppgen.inference.particles.downstream import downstream_costs
 from ppgen.inference.particles.factors import Factor
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.schedules import Schedule
@@ -113,7 +114,9 @@ class ELBO(Objective):
         return 1 / num_particles
 
     def columns(self, weights: LogWeights, site: str, layout: Layout, num_data: int) -> Tensor:
-        """Log-weights of the site's own row; of all rows where rows are joined, or the site lies outside the plate."""
+        """Costs downstream of the site, by its plates; all of its row, or of all rows, where nothing can be left out."""
+        if (costs := downstream_costs(weights, site, num_data, bool(layout.coupled))) is not None:
+            return costs
         local, outside = weights.counted()
         if site in weights.inside and not layout.coupled:
             return local

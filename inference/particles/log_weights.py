@@ -14,6 +14,7 @@ from ppgen.inference.particles.joint_states import JointStates, marginal_states
 from ppgen.inference.particles.log_prob import drawn_factor, site_factor
 from ppgen.inference.particles.particle_runs import LastSite, ParticleRun, draw, explained
 from ppgen.inference.structure.collapse import collapsed
+from ppgen.inference.structure.dependencies import Dependencies
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.traces import Structure, data_factor, data_frame, sites, structure_of, unmasked
 
@@ -46,6 +47,7 @@ class LogWeights:
             (particles, rows); None where all was drawn.
         num_states: States that the particles go through, the slowest first.
         structures: Sites of each run.
+        dependencies: Which draws each tensor was computed from; None if the run was not followed.
     """
 
     factors: tuple[Factor, ...]
@@ -63,6 +65,7 @@ class LogWeights:
     log_mass: Tensor | None = None
     num_states: int = 1
     structures: tuple[Structure, ...] = ()
+    dependencies: Dependencies | None = field(default=None, repr=False)
 
     @cached_property
     def local(self) -> Tensor:

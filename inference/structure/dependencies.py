@@ -1,6 +1,7 @@
 """Which draws of the guide each tensor of a run of guide and model was computed from."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,12 @@ class Dependencies:
 
     Nothing is remembered from run to run: what a run did is what is known, also of a branch taken for the first time.
 
+    Args:
+        separate: Plates beside the data plate whose elements are known not to see each other's draws.
+
+    Attributes:
+        leaves_out: Whether a site was found that not all of a log-weight depends on.
+
     Example:
         >>> dependencies = Dependencies()
         >>> z, x = torch.ones(3), torch.ones(3)
@@ -35,7 +42,8 @@ class Dependencies:
         (['z'], [])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, separate: frozenset[str] = NONE) -> None:
+        self.separate, self.leaves_out = separate, False
         self._names: dict[int, frozenset[str]] = {}
         self._held: list[StorageWeakRef] = []  # so that no address is given to another storage
         self._upstream: dict[str, frozenset[str]] = {}
@@ -74,8 +82,9 @@ class Dependencies:
         self._read_before[name] = self._read_by_programs = self.has_read
 
     def read(self, names: frozenset[str]) -> None:
-        """Remember that Python has read what was computed from some sites."""
-        self.has_read |= names
+        """Remember that Python has read what was computed from some sites, unless it did so to refuse bad values."""
+        if not names <= self.has_read and not _validating():
+            self.has_read |= names
 
     def made(self, results: Any, sources: frozenset[str]) -> None:
         """Remember what results were computed from."""
@@ -172,6 +181,17 @@ _READS = frozenset(
 _COPIES = frozenset("tensor as_tensor asarray new_tensor __getitem__ __setitem__".split())
 _PLAIN = (int, float, str, type(None), torch.dtype, torch.device, torch.Size)
 _VALUE, _SHAPE = torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape
+
+
+def _validating() -> bool:
+    """Whether the statement that reads is one of those by which distributions check their arguments and values."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
+    return frame is not None and frame.f_globals.get("__name__") in _CHECKS
+
+
+_CHECKS = ("torch.distributions.distribution", "torch.distributions.constraints", "pyro.distributions.constraints")
 
 
 def _reads(func: Any, args: Any) -> bool:

@@ -1,6 +1,6 @@
 """Plates beside that of the data whose elements do not see each other's draws, as a plate promises."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import pyro
@@ -15,14 +15,16 @@ from ppgen.inference.structure.traces import sites
 from ppgen.pair import keeping_buffers, split_batch
 from ppgen.undisturbed import device_of, forked
 
-_TRIALS = 4  # every value of finite support is moved in the first; values are drawn anew in the others
+# Log-density of each site of guide (False) and model (True) by element of its plates, and the plates.
+Densities = dict[tuple[bool, str], tuple[Tensor, tuple[Frame, ...]]]
 
 
 def separate_plates(pair: Any, batch: Any, layout: Layout, names: Collection[str]) -> frozenset[str]:
     """Plates around some sites, without the data plate, whose elements are seen to be independent.
 
-    The latents of some elements of a plate are given other values; if that changes the log-density of another element,
-    the plate joins what it should keep apart (a convolution over it, attention, a sum). The random state is restored.
+    The latents of some elements of a plate are given other values. If that changes the log-density of another element,
+    the plate joins what it should keep apart (a convolution over it, attention, a sum). Each element is moved once
+    while any other one is held. The random state is restored.
 
     Args:
         pair: A pair.
@@ -35,6 +37,18 @@ def separate_plates(pair: Any, batch: Any, layout: Layout, names: Collection[str
         return frozenset()
     args, kwargs = split_batch(batch)
     device = device_of(pair, args, kwargs)
+
+    def densities(values: poutine.Trace) -> Densities:
+        found: Densities = {}
+        for of_model, program in ((False, pair.guide), (True, pair.model)):
+            with forked(device):  # from one random state, because dropout is not to look like a dependence
+                trace = poutine.trace(poutine.replay(program, trace=values)).get_trace(*args, **kwargs)
+            for name, site in sites(trace).items():
+                if not site["infer"].get("_deterministic"):
+                    density = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+                    found[of_model, name] = density, frames_of(site)
+        return found
+
     with (
         forked(device),
         torch.no_grad(),
@@ -46,48 +60,50 @@ def separate_plates(pair: Any, batch: Any, layout: Layout, names: Collection[str
         stated = poutine.trace(poutine.replay(pair.model, trace=drawn)).get_trace(*args, **kwargs)
         for name in layout.marginalised:
             drawn.add_node(name, **stated.nodes[name])
-
-        def densities(values: poutine.Trace) -> dict[tuple[bool, str], Tensor]:
-            found = {}
-            for of_model, program in enumerate((pair.guide, pair.model)):
-                with forked(device):  # from one random state, because dropout is not to look like a dependence
-                    trace = poutine.trace(poutine.replay(program, trace=values)).get_trace(*args, **kwargs)
-                for name, site in sites(trace).items():
-                    if not site["infer"].get("_deterministic"):
-                        value = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
-                        found[bool(of_model), name] = value, frames_of(site)
-            return found
-
-        first = densities(drawn)
-        return frozenset(
-            name for name, frame in frames.items() if _separate(drawn, frame, first, densities)
-        )
+        before = densities(drawn)
+        return frozenset(name for name, frame in frames.items() if _separate(drawn, frame, before, densities))
 
 
-def _separate(drawn: poutine.Trace, frame: Frame, first: Any, densities: Any) -> bool:
-    for trial in range(_TRIALS):
-        moved = torch.rand(frame.size).argsort().argsort() % 2 == trial % 2 if frame.size > 1 else None
-        if moved is None:
-            return True
-        other = drawn.copy()
-        for name, site in sites(drawn).items():
-            if frame not in frames_of(site) or site["is_observed"]:
-                continue
-            value = next_value(site["fn"], site["value"]) if trial == 0 else None
-            value = site["fn"].sample() if value is None else value
-            chosen = moved.to(value.device).reshape(-1, *[1] * (-frame.dim - 1 + site["fn"].event_dim))
-            other.nodes[name] = {**site, "value": torch.where(chosen, value, site["value"])}
-        second = densities(other)
-        if first.keys() != second.keys():
-            return False
-        for key, (before, frames) in first.items():
-            after = second[key][0]
-            if frame not in frames:
-                continue
-            if before.shape != after.shape:
+def _separate(
+    drawn: poutine.Trace, frame: Frame, before: Densities, densities: Callable[[poutine.Trace], Densities]
+) -> bool:
+    """Whether elements of a plate that are held do not change when the others move."""
+    for moved in _halves(frame.size):
+        for step in (True, False):
+            after = densities(_with_others(drawn, frame, moved, step))
+            if before.keys() != after.keys():
                 return False
-            kept = (~moved).nonzero().squeeze(1).to(before.device)
-            pair = [each.index_select(each.dim() + frame.dim, kept) for each in (before, after)]
-            if not torch.allclose(*pair, 1e-4, equal_nan=True):
-                return False
+            for key, (density, frames) in before.items():
+                if frame in frames and not _held(density, after[key][0], frame, moved):
+                    return False
     return True
+
+
+def _held(before: Tensor, after: Tensor, frame: Frame, moved: Tensor) -> bool:
+    if before.shape != after.shape:
+        return False
+    held = (~moved).nonzero().squeeze(1).to(before.device)
+    pair = [each.index_select(each.dim() + frame.dim, held) for each in (before, after)]
+    return torch.allclose(*pair, 1e-4, equal_nan=True)
+
+
+def _halves(size: int) -> Iterator[Tensor]:
+    """Halves of the elements of a plate, by the binary digits of their numbers: any two are told apart, both ways."""
+    number = torch.arange(size)
+    for digit in range((size - 1).bit_length()):
+        chosen = number // 2**digit % 2 == 1
+        yield chosen
+        yield ~chosen
+
+
+def _with_others(drawn: poutine.Trace, frame: Frame, moved: Tensor, step: bool) -> poutine.Trace:
+    """A trace with other values of the latents in some elements of a plate: the next ones of finite support, or new."""
+    other = drawn.copy()
+    for name, site in sites(drawn).items():
+        if site["is_observed"] or frame not in frames_of(site):
+            continue
+        value = next_value(site["fn"], site["value"]) if step else None
+        value = site["fn"].sample() if value is None else value
+        chosen = moved.to(value.device).reshape(-1, *[1] * (-frame.dim - 1 + site["fn"].event_dim))
+        other.nodes[name] = {**site, "value": torch.where(chosen, value, site["value"])}
+    return other

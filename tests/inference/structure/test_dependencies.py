@@ -143,7 +143,7 @@ def test_draws_of_programs():
         return b
 
     dependencies = Dependencies()
-    with pyro.validation_enabled(False), dependencies.following():
+    with dependencies.following():
         drawn = pyro.poutine.trace(guide).get_trace()
         pyro.poutine.trace(pyro.poutine.replay(guide, trace=drawn)).get_trace()
         density = drawn.nodes["c"]["fn"].log_prob(drawn.nodes["c"]["value"])
