@@ -44,7 +44,7 @@ class FollowedRuns:
             self._whole = layout
 
     def _useful(self) -> bool:
-        """Whether there are draws to be scored by a mean of log-weights, and more sites than one latent and one datum."""
+        """Whether draws are scored by a mean of log-weights, and there is more than one latent and what is observed."""
         layout, objective = self._structures.layout, self._structures.inference.objective
         if layout is self._whole or isinstance(objective, OwnGradient) or not type(objective).is_mean_log_weight():
             return False

@@ -83,8 +83,8 @@ def _held(before: Tensor, after: Tensor, frame: Frame, moved: Tensor) -> bool:
     if before.shape != after.shape:
         return False
     held = (~moved).nonzero().squeeze(1).to(before.device)
-    pair = [each.index_select(each.dim() + frame.dim, held) for each in (before, after)]
-    return torch.allclose(*pair, 1e-4, equal_nan=True)
+    at = before.dim() + frame.dim
+    return torch.allclose(before.index_select(at, held), after.index_select(at, held), 1e-4, equal_nan=True)
 
 
 def _halves(size: int) -> Iterator[Tensor]:

@@ -10,6 +10,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 SEED = 5  # of the noise of continuous sites, the same in all runs
+Draw = dict[str, Tensor]
 
 
 class Moments(NamedTuple):
@@ -20,20 +21,22 @@ class Moments(NamedTuple):
 
 
 class Values(Messenger):
-    """Gives the sites of a guide the values of one run, made from their laws as a draw would be."""
+    """Gives sites of a guide their values, made from their laws as draws are: those of all particles, or in turn."""
 
-    def __init__(self, values: dict[str, Tensor]) -> None:
+    def __init__(self, values: Draw) -> None:
         super().__init__()
-        self.values = values
+        self.values, self.turns = values, dict.fromkeys(values, 0)
 
     def _pyro_sample(self, msg: Any) -> None:
         if msg["name"] in self.values and not msg["is_observed"] and msg["value"] is None:
-            fn = msg["fn"]
-            msg["value"] = (self.values[msg["name"]].reshape(fn.shape()) + 0 * fn.mean).detach()
-            msg["done"] = True
+            fn, value = msg["fn"], self.values[msg["name"]]
+            if value.numel() != fn.shape().numel():
+                self.turns[msg["name"]] += 1
+                value = value[self.turns[msg["name"]] - 1]
+            msg["value"], msg["done"] = (value.reshape(fn.shape()) + 0 * fn.mean).detach(), True
 
 
-def assignments(guide: Callable[..., Any], *args: Any) -> list[dict[str, Tensor]]:
+def assignments(guide: Callable[..., Any], *args: Any) -> list[Draw]:
     """All values of the Bernoulli sites of a guide whose sites do not change."""
     trace = pyro.poutine.trace(guide).get_trace(*args)
     sizes = {
@@ -52,21 +55,26 @@ def exact_gradient(model: Callable[..., Any], guide: Callable[..., Any], *args: 
     """Gradient of minus the evidence lower bound, by the sum over all values."""
     total: Any = 0.0
     for values in assignments(guide, *args):
-        _, drawn, weight = _run(model, guide, values, *args)
-        total = total - drawn.exp() * weight
+        mass, drawn = _mass(guide, values, *args)
+        stated = pyro.poutine.trace(pyro.poutine.replay(model, trace=drawn)).get_trace(*args)
+        total = total - mass.exp() * (stated.log_prob_sum() - drawn.log_prob_sum())
     _clear()
     total.backward()
     return _gradients()
 
 
-def moments(loss: Any, model: Callable[..., Any], guide: Callable[..., Any], *args: Any) -> Moments:
-    """Mean and variance of the gradient that a loss gives, over all that the guide may draw."""
+def moments(
+    loss: Any, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, num_particles: int = 1
+) -> Moments:
+    """Mean and variance of the gradient that a loss gives, over all that its particles may draw."""
+    each = [(values, _mass(guide, values, *args)[0].detach()) for values in assignments(guide, *args)]
+    loss.loss_and_grads(model, guide, *args)  # looks at the programs as they are
     chances, gradients = [], []
-    for values in assignments(guide, *args):
-        chances.append(_run(model, guide, values, *args)[1].exp().detach())
+    for particles in itertools.product(each, repeat=num_particles):
+        chances.append(sum(mass for _, mass in particles).exp())
         _clear()
         torch.manual_seed(SEED)
-        with Values(values):
+        with Values({name: torch.stack([values[name] for values, _ in particles]) for name in each[0][0]}):
             loss.loss_and_grads(model, guide, *args)
         gradients.append(_gradients())
     chance, gradient = torch.stack(chances).unsqueeze(1), torch.stack(gradients)
@@ -74,14 +82,13 @@ def moments(loss: Any, model: Callable[..., Any], guide: Callable[..., Any], *ar
     return Moments(mean, (chance * (gradient - mean).square()).sum(0))
 
 
-def _run(model: Any, guide: Any, values: dict[str, Tensor], *args: Any) -> tuple[Any, Tensor, Tensor]:
-    """A run at given values: the guide's trace, log-probability of the draws, log-weight."""
+def _mass(guide: Any, values: Draw, *args: Any) -> tuple[Tensor, pyro.poutine.Trace]:
+    """Log-probability of values, and the guide's trace at them."""
     torch.manual_seed(SEED)
     with Values(values):
         drawn = pyro.poutine.trace(guide).get_trace(*args)
-    stated = pyro.poutine.trace(pyro.poutine.replay(model, trace=drawn)).get_trace(*args)
-    mass = sum(drawn.nodes[name]["fn"].log_prob(drawn.nodes[name]["value"]).sum() for name in values)
-    return drawn, torch.as_tensor(mass), stated.log_prob_sum() - drawn.log_prob_sum()
+    parts = [drawn.nodes[name]["fn"].log_prob(drawn.nodes[name]["value"]).sum() for name in values]
+    return sum(parts[1:], parts[0]), drawn
 
 
 def _named() -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Small programs whose sites are downstream of few others: binary latents, so that all their values can be gone through."""
+"""Small programs of binary latents, all of whose values can be gone through, with sites that not all depends on."""
 
 from typing import Any, NamedTuple
 
@@ -61,7 +61,7 @@ def tied_model(x: Tensor) -> None:  # of each datum, a draw outside of the inner
         with inner:
             z = bits("z", 0.2 + 0.5 * top)
             seen("x", 2 * z - 0.5, x)
-        seen("y", z.sum(-2), x[0])
+        seen("y", z.sum(-2, keepdim=True), x[0])
 
 
 def tied_guide(x: Tensor) -> None:
@@ -106,7 +106,7 @@ def sibling_model(x: Tensor) -> None:
         with pyro.plate("right", 2, dim=-2):
             right = bits("right_z", 0.6)
             seen("right_x", 1 - right, x[1].reshape(2, 1))
-        seen("both", left.sum(-2) - right.sum(-2), x[0, :1])
+        seen("both", left.sum(-2, keepdim=True) - right.sum(-2, keepdim=True), x[0, :1])
 
 
 def sibling_guide(x: Tensor) -> None:
@@ -278,7 +278,7 @@ def around_model(x: Tensor) -> None:  # from the inner plate to the inner plate 
     with data:
         with inner:
             z = bits("z", 0.3)
-        top = bits("top", 0.2 + 0.25 * z.sum(-2))
+        top = bits("top", 0.2 + 0.25 * z.sum(-2, keepdim=True))
         with inner:
             seen("x", 2 * top - 1 + z, x)
 
@@ -289,7 +289,7 @@ def around_guide(x: Tensor) -> None:
     with data:
         with inner:
             z = bits("z", logits=strength[0])
-        bits("top", logits=strength[1] * z.sum(-2))
+        bits("top", logits=strength[1] * z.sum(-2, keepdim=True))
 
 
 def rows_model(x: Tensor) -> None:  # the same with the data plate
