@@ -41,7 +41,7 @@ def separate_plates(pair: Any, batch: Any, layout: Layout, names: Collection[str
     def densities(values: poutine.Trace) -> Densities:
         found: Densities = {}
         for of_model, program in ((False, pair.guide), (True, pair.model)):
-            with forked(device):  # from one random state, because dropout is not to look like a dependence
+            with forked(device, 0):  # from one random state, because dropout is not to look like a dependence
                 trace = poutine.trace(poutine.replay(program, trace=values)).get_trace(*args, **kwargs)
             for name, site in sites(trace).items():
                 if not site["infer"].get("_deterministic"):
