@@ -266,11 +266,11 @@ def convolved_model(x: Tensor) -> None:  # elements of the inner plate that see 
         seen("x", 2 * z - z.roll(1, -2), x)
 
 
-def any_model(x: Tensor) -> None:
+def any_model(x: Tensor) -> None:  # all of them, so that moving some of a draw of few shows nothing
     data, inner = plates(x)
     with data, inner:
         z = bits("z", 0.3)
-        seen("x", 2 * z - (1.0 if z.sum() > 1 else 0.0), x)
+        seen("x", 2 * z - (1.0 if z.sum() > 4 else 0.0), x)
 
 
 def around_model(x: Tensor) -> None:  # from the inner plate to the inner plate by a draw outside of it
@@ -334,7 +334,7 @@ HARD = {
     "numbers": Program(numpy_model, numpy_guide, DATA),
     "written in place": Program(written_model, lone_guide, DATA),
     "elements that are joined": Program(convolved_model, inner_guide, TABLE),
-    "elements joined by a branch": Program(any_model, inner_guide, TABLE[:, :1]),
+    "elements joined by a branch": Program(any_model, inner_guide, TABLE.reshape(4, 1)[[0, 1, 2, 3, 0]]),
     "around by a draw outside": Program(around_model, around_guide, TABLE[:, :1]),
     "around the data plate": Program(rows_model, rows_guide, DATA),
     "auxiliary site": Program(chain_model, auxiliary_guide, DATA[:1]),

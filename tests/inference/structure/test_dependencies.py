@@ -47,6 +47,12 @@ def _out(value):
     return table
 
 
+def _many(value):
+    tables = [torch.zeros(3)]
+    torch._foreach_add_(tables, [value])
+    return tables[0]
+
+
 def _slope(value):
     end = value.clone().requires_grad_()
     return torch.autograd.grad(end.square().sum(), end)[0]
@@ -60,6 +66,7 @@ PATHS = {
     "written at": _written_at,
     "copied": _copied,
     "out": _out,
+    "many at once": _many,
     "gradient": _slope,
     "own function": Square.apply,
     "vmap": torch.func.vmap(torch.sin),
