@@ -51,7 +51,8 @@ class FollowedRuns:
         scored, plan = self._scored(), self._structures.plan.values()
         if not scored or any(estimator is not None and estimator.sums for estimator in plan):
             return False
-        return len(layout.sites) > 2 or any(len(layout.sites[name].frames) > 1 for name in scored)
+        inner = (frame.name != layout.plate for name in scored for frame in layout.sites[name].frames)
+        return len(layout.sites) > 2 or any(inner)
 
     def _scored(self) -> list[str]:
         plan = self._structures.plan

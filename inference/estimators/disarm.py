@@ -23,7 +23,8 @@ class DisARM(Estimator):
     .. math:: \hat g_i = \tfrac12 (f(b) - f(\tilde b)) (-1)^{\tilde b_i} 1[b_i \ne \tilde b_i] \, \sigma(|\alpha_i|),
               \qquad b_i = 1[u_i < \sigma(\alpha_i)], \quad \tilde b_i = 1[1 - u_i < \sigma(\alpha_i)]
 
-    for the logits alpha, with f the log-weight of a draw. Unbiased.
+    for the logits alpha, with f the log-weight of a draw, or the costs downstream of the site in it, as under
+    `ScoreFunction`. Unbiased.
 
     With several such sites in the guide it works site by site: a pair of one site shares all that the guide draws
     before it, is antithetic at it and independent after it. So for L sites each of the objective's `num_particles` is

@@ -21,9 +21,16 @@ class ScoreFunction(Estimator):
 
     .. math:: \nabla_\phi E_q[f(z)] = E_q[(f(z) - b) \nabla_\phi \log q(z \mid x)]
 
-    Unbiased for any baseline b that does not depend on z.
+    Unbiased for any baseline b that does not depend on z. Under a mean of log-weights (the ELBO) f holds the costs
+    downstream of the site alone: the log-densities of model and guide that were computed from its draw, each element of
+    a plate by itself, so that ten thousand draws in a datum are no noisier than one. What depends on what is followed
+    while a step runs. A plate whose elements read each other's draws is taken as a whole, and so is a datum after
+    Python has read a draw (`if z > 0`, `z.item()`).
 
     References:
+        | Gradient Estimation Using Stochastic Computation Graphs (Schulman, Heess, Weber and Abbeel, 2015),
+          https://arxiv.org/abs/1506.05254
+        | Black Box Variational Inference (Ranganath, Gerrish and Blei, 2014), https://arxiv.org/abs/1401.0118
         | Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning (Williams, 1992)
         | Neural Variational Inference and Learning in Belief Networks (Mnih and Gregor, 2014),
           https://arxiv.org/abs/1402.0030
@@ -68,7 +75,8 @@ class LeaveOneOut(Estimator):
     .. math:: \sum_k (L(w_{1:K}) - L(w_{-k})) \nabla_\phi \log q(z_k \mid x)
 
     For the importance-weighted bound the weight of particle k is replaced by the geometric mean of the others (VIMCO);
-    for the ELBO the baseline is the mean log-weight of the others (RLOO). Unbiased.
+    for the ELBO the baseline is the mean log-weight of the others (RLOO), of both the costs downstream of the site alone,
+    as under `ScoreFunction`. Unbiased.
 
     References:
         | Variational Inference for Monte Carlo Objectives (Mnih and Rezende, 2016), https://arxiv.org/abs/1602.06725

@@ -28,11 +28,6 @@ def downstream_costs(weights: LogWeights, site: str, num_data: int, coupled: boo
     Returns:
         (particles, *plates of the site), in nats, a plate that no factor keeps with one element: of each row inside the
         data plate, and per datum outside of it. None where there is nothing to leave out, or it is not known.
-
-    References:
-        | Gradient Estimation Using Stochastic Computation Graphs (Schulman, Heess, Weber and Abbeel, 2015),
-          https://arxiv.org/abs/1506.05254
-        | Black Box Variational Inference (Ranganath, Gerrish and Blei, 2014), https://arxiv.org/abs/1401.0118
     """
     dependencies = weights.dependencies
     if dependencies is None or weights.log_mass is not None:  # states are no draws: each has its own of the others
@@ -62,7 +57,7 @@ def shared_plates(
 
     What Python read of a draw, and what was not seen to be made, may depend on all elements of a row.
     """
-    made, read = dependencies.of(factor.value), dependencies.read_before(factor.name)
+    made, read = dependencies.of(factor.value), dependencies.has_read
     if made is not None and own.name not in made | read:
         return None
     plates = {frame.name for frame in own.frames if _in(frame, factor)}

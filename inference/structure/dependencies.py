@@ -22,7 +22,8 @@ class Dependencies:
 
     Every operation is seen below autograd, where those of custom functions, of scripts and of C++ arrive too, and names
     are kept by storage, so that views and operations in place share them. Where Python reads a value (`if z > 0`,
-    `z.item()`, `z.numpy()`, a mask that sets a shape), all that the programs do afterwards may depend on it.
+    `z.item()`, `z.numpy()`, a mask that sets a shape), all that the programs do may depend on it from then on; it is
+    taken for granted of the whole run.
 
     Nothing is remembered from run to run: what a run did is what is known, also of a branch taken for the first time.
 
@@ -31,6 +32,7 @@ class Dependencies:
 
     Attributes:
         leaves_out: Whether a site was found that not all of a log-weight depends on.
+        has_read: Sites whose values Python has read.
 
     Example:
         >>> dependencies = Dependencies()
@@ -48,8 +50,6 @@ class Dependencies:
         self._held: list[StorageWeakRef] = []  # so that no address is given to another storage
         self._upstream: dict[str, frozenset[str]] = {}
         self.has_read = NONE
-        self._read_before: dict[str, frozenset[str]] = {}
-        self._read_by_programs = NONE
 
     @contextlib.contextmanager
     def following(self) -> Iterator[None]:
@@ -72,14 +72,6 @@ class Dependencies:
     def upstream(self, name: str) -> frozenset[str]:
         """Sites that the draw at a site was made from."""
         return self._upstream.get(name, NONE)
-
-    def read_before(self, name: str) -> frozenset[str]:
-        """Sites whose values Python had read when it came to a site, or reads where no program runs."""
-        return self._read_before.get(name, NONE) | (self.has_read - self._read_by_programs)
-
-    def passed(self, name: str) -> None:
-        """Remember what had been read when a program came to a site."""
-        self._read_before[name] = self._read_by_programs = self.has_read
 
     def read(self, names: frozenset[str]) -> None:
         """Remember that Python has read what was computed from some sites, unless it did so to refuse bad values."""
@@ -111,18 +103,15 @@ class Dependencies:
 
 
 class _Sites(Messenger):
-    """Marks the draws of latent sites, and what had been read when each site was met."""
+    """Marks the draws of latent sites."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         super().__init__()
         self.dependencies = dependencies
 
     def _pyro_post_sample(self, msg: Any) -> None:
-        if site_is_subsample(msg):
-            return
-        if not msg["is_observed"]:
+        if not msg["is_observed"] and not site_is_subsample(msg):
             self.dependencies.mark(msg["name"], msg["value"])
-        self.dependencies.passed(msg["name"])
 
 
 class _Operations(TorchDispatchMode):

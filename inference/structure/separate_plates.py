@@ -11,9 +11,11 @@ from torch import Tensor
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.plates import Frame, frames_of
 from ppgen.inference.structure.row_dependence import next_value
-from ppgen.inference.structure.traces import sites
+from ppgen.inference.structure.traces import element_law, sites
 from ppgen.pair import keeping_buffers, split_batch
 from ppgen.undisturbed import device_of, forked
+
+_BIT = torch.distributions.Bernoulli
 
 # Log-density of each site of guide (False) and model (True) by element of its plates, and the plates.
 Densities = dict[tuple[bool, str], tuple[Tensor, tuple[Frame, ...]]]
@@ -68,8 +70,10 @@ def _separate(
     drawn: poutine.Trace, frame: Frame, before: Densities, densities: Callable[[poutine.Trace], Densities]
 ) -> bool:
     """Whether elements of a plate that are held do not change when the others move."""
+    laws = [element_law(site["fn"]) for site in sites(drawn).values() if frame in frames_of(site)]
+    several = any(getattr(law, "has_enumerate_support", False) and not isinstance(law, _BIT) for law in laws)
     for moved in _halves(frame.size):
-        for step in (True, False):
+        for step in (True, False) if several else (True,):  # of two values, or with a density, one other tells all
             after = densities(_with_others(drawn, frame, moved, step))
             if before.keys() != after.keys():
                 return False

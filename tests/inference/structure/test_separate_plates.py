@@ -31,8 +31,9 @@ LOCATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", LOCATIONS)
-@pytest.mark.parametrize("law", ["binary", "normal"])
+@pytest.mark.parametrize(
+    ("name", "law"), [*((name, "binary") for name in LOCATIONS), ("own", "normal"), ("sum", "normal")]
+)
 def test_elements_that_see_each_other(name, law):
     """Catches a plate that is trusted although one of its elements reads the draw of another."""
     location, separate = LOCATIONS[name]
