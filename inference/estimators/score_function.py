@@ -75,8 +75,8 @@ class LeaveOneOut(Estimator):
     .. math:: \sum_k (L(w_{1:K}) - L(w_{-k})) \nabla_\phi \log q(z_k \mid x)
 
     For the importance-weighted bound the weight of particle k is replaced by the geometric mean of the others (VIMCO);
-    for the ELBO the baseline is the mean log-weight of the others (RLOO), of both the costs downstream of the site alone,
-    as under `ScoreFunction`. Unbiased.
+    for the ELBO the baseline is the mean log-weight of the others (RLOO); of both, the costs downstream of the site, as
+    under `ScoreFunction`. Unbiased.
 
     References:
         | Variational Inference for Monte Carlo Objectives (Mnih and Rezende, 2016), https://arxiv.org/abs/1602.06725
