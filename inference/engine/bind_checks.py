@@ -1,9 +1,13 @@
-"""Whether the plate, the batch and the number of data that an inference is bound to go together."""
+"""What a pair, its data and an inference are held against each other for when they are bound."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
+from ppgen.inference.estimators.antithetic_pairs import Pairing
+from ppgen.inference.particles.broadcasting import vectorized
+from ppgen.inference.structure.layout import Layout
 from ppgen.pair import autoguide_rows
 
 
@@ -37,3 +41,32 @@ def check_counts(pair: Any, objective: Any, num_rows: int, num_data: int) -> Non
             f"{rows.told}; the data have {num_data} rows. Make them one batch, batch_size={num_data}; or write a guide "
             "that computes them from the data (amortised), or keep AutoGuides for sites outside that plate."
         )
+
+
+def particles_at_once(
+    pair: Any, batch: Any, layout: Layout, objective: Any, plan: Mapping[str, Any], joint: Any | None
+) -> bool:
+    """Whether particles are run at once: as the objective says, if the program does not mix them up.
+
+    Args:
+        pair: A pair.
+        batch: A batch of its data.
+        layout: Its structure.
+        objective: What is followed.
+        plan: Estimator by site.
+        joint: Joint states that are summed over, if there are any.
+
+    Raises:
+        ValueError: If draws in antithetic pairs would be mixed up.
+    """
+    pairing = Pairing.of(plan)
+    if objective.num_particles == 1 and joint is None and pairing is None:
+        return bool(objective.vectorize_particles)
+    at_once = vectorized(pair, batch, layout, objective.vectorize_particles)
+    if pairing is not None and objective.vectorize_particles and not at_once:
+        raise ValueError(
+            f"Site {pairing.sites[0]!r} is drawn in antithetic pairs, all at once, and the program takes particles "
+            "together. Index and sum from the right in it (x[..., i], x.sum(-1)), or use inference.LeaveOneOut() with "
+            "two particles or more, or inference.ScoreFunction()."
+        )
+    return at_once
