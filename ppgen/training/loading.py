@@ -146,7 +146,7 @@ def _zeros(example: dict[str, Any], path: Path) -> Any:
     try:
         with torch.device("meta"):
             batch = from_example(example)
-        size = sum(each.nbytes for each in tree_leaves(batch))
+        size = sum(each.nbytes for each in tree_leaves(batch) if isinstance(each, Tensor))
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path / CONFIG} is damaged: field 'model.example' describes no batch ({error}).") from error
     if size > _LARGEST_BATCH:
