@@ -19,11 +19,10 @@ from ppgen.checks.switches import check_switches
 from ppgen.inference.schedules import warn_of_unfinished
 from ppgen.pair import as_pair
 from ppgen.training import environment
-from ppgen.training.binding import bind_pair, check_features, leave_state
+from ppgen.training.binding import bind_pair, check_features, leave_state, settle_plate
 from ppgen.training.data.batch_source import BatchSource, example
 from ppgen.training.data.last_batch import check_last_batch
-from ppgen.training.data.sources import BATCH_SIZE, source_for
-from ppgen.training.data.whole_data import WholeSource
+from ppgen.training.data.sources import BATCH_SIZE, source_for, whole_source
 from ppgen.training.epochs.best_epoch import VALUES, BestEpoch
 from ppgen.training.epochs.callbacks import Callback, CSVLog, Event, TensorBoardLog
 from ppgen.training.epochs.loop import Loop
@@ -189,17 +188,8 @@ def fit(
         )
     own_inference = world.sharded(inference)
     source = source_for(pair, data, where, batch_size)
-    if isinstance(source, WholeSource):
-        settings = replace(settings, batch_size=1)
-        if world.size > 1:
-            raise ValueError(
-                "The program has no data plate, so that its one datum cannot be shared out among "
-                f"{world.size} processes: train it in one, or name the plate that goes over the rows: "
-                f"{pair.plate_argument}."
-            )
-    batch_size = settings.batch_size
     check_features(pair, source)
-    steps_per_epoch = settings.steps_per_epoch(source.num_train)
+    settings.steps_per_epoch(source.num_train)  # raises before any work is done
     with ExitStack() as stack:
         kept = None if folder is None else stack.enter_context(RunFolder(folder, resume, world))
         stack.enter_context(forked(where, world.seed(seed)))
@@ -207,6 +197,12 @@ def fit(
         environment.reset_peak_memory(where)
         stack.enter_context(keeping_modes(pair))
         pair.train()
+        settle_plate(pair, source, settings.batch_size)
+        if pair.plate is None:
+            source = whole_source(pair, data, where, batch_size)
+            settings = replace(settings, batch_size=1)
+            _check_one_process(pair, world)
+        batch_size, steps_per_epoch = settings.batch_size, settings.steps_per_epoch(source.num_train)
         bound, first = bind_pair(pair, source, own_inference, batch_size, world)
         if not drop_last and settings.total_steps(steps_per_epoch) >= steps_per_epoch:
             check_last_batch(pair, source, batch_size)
@@ -301,6 +297,8 @@ def _config(
 ) -> dict[str, Any]:
     name = registry.name_of("model", type(pair))
     model = {"name": name, "arguments": pair.config()} if name else {"name": None, "type": type(pair).__name__}
+    if pair.plate is None or pair.plate_found:  # one that was named is named by the pair, as in older runs
+        model["plate"] = pair.plate
     return {
         "checkpoint_format": checkpoint.FORMAT,
         "model": {**model, "example": example(first)},
@@ -309,6 +307,14 @@ def _config(
         "data": source.to_config(),
         "environment": environment.describe_environment(device),
     }
+
+
+def _check_one_process(pair: Any, world: processes.World) -> None:
+    if world.size > 1:
+        raise ValueError(
+            f"The program has no data plate, so that its one datum cannot be shared out among {world.size} processes: "
+            f"train it in one, or name the plate that goes over the rows: {pair.plate_argument}."
+        )
 
 
 def _check_plate(objective: Any) -> None:

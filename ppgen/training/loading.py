@@ -69,6 +69,8 @@ def load(folder: str | Path, pair: Any = None) -> Run:
     weights = checkpoint.section(final, "pair")
     inference = recorded_inference(config, path)
     pair = _rebuild(config["model"], weights, path) if pair is None else as_pair(pair)
+    if "plate" in config["model"] and not pair.plate_settled:
+        pair.settle_plate(config["model"]["plate"])
     _fill(pair, weights, config["model"], path)
     _check_finite(pair, path)
     pair.inference_state = checkpoint.section(final, "inference") or None

@@ -30,6 +30,10 @@ def guide(x, terms=3, *, name="x"):
     pyro.sample("w", dist.MultivariateNormal(mean, scale_tril=scale))
 
 
+def table(x):
+    line(x.sum())
+
+
 def conjugate(y):
     """Eight schools with known mean and spread: theta_j | y_j is Normal."""
     with pyro.plate("school", len(y)):
@@ -43,7 +47,7 @@ def train(pair, data, what="elbo", **options):
 
 @pytest.mark.parametrize("what", ["elbo", "iwae", inference.DReG(5), inference.STL(2)])
 def test_a_program_without_a_plate_is_one_datum(what, capsys):
-    """Catches an epoch of several steps, a value by another count than the evidence of all data, or no word about it."""
+    """Catches an epoch of several steps, a value by another count than the evidence of all data, or silence."""
     run = train(ppgen.Pair(line, guide), X, what, steps=60, lr=0.03, progress=True)
     assert sum(run.curve("train_value")[-20:]) / 20 == pytest.approx(LOG_P, abs=0.1)
     assert len(run.metrics) == 60 and run.pair.plate is None
@@ -59,7 +63,7 @@ def test_arguments_go_in_whole():
     with pytest.raises(ValueError, match=r"batch_size=2 divides rows.*no data plate.*Pair\(\.\.\., plate=\.\.\.\)"):
         train(ppgen.Pair(line, guide), X, batch_size=2)
     with pytest.raises(ValueError, match=r"data set of rows.*data\.train\[:\]"):
-        train(ppgen.Pair(line, guide), datasets.as_dataset(torch.ones(9, 2)))
+        train(ppgen.Pair(table, guide), datasets.as_dataset(torch.ones(9, 2)))
     with pytest.raises(TypeError, match="one row a datum"):
         train(ppgen.Pair(conjugate, AutoNormal(conjugate), plate="school"), (Y, 3))
 
@@ -88,6 +92,7 @@ def test_a_run_of_one_datum_is_resumed_and_loaded(tmp_path):
     assert run.curve("train_value") == whole.curve("train_value")
     loaded = ppgen.load(tmp_path / "run", pair=ppgen.Pair(line, guide))
     assert torch.equal(loaded.pair.state_dict()["captured.mean"], run.pair.state_dict()["captured.mean"])
+    assert loaded.pair.plate is None and "no data plate" in repr(loaded)
     with pytest.raises(ValueError, match="data"):
         train(ppgen.Pair(line, guide), (X, 4), folder=tmp_path / "run", resume=True, **options)
 
@@ -109,6 +114,34 @@ def test_rows_with_parameters_of_their_own_keep_their_order():
     torch.testing.assert_close(found, 10 * Y / SIGMA.square() / precision, rtol=0.05, atol=0.05)
     with pytest.raises(ValueError, match=r"one set of parameters per row.*batch_size=8"):
         train(ppgen.Pair(conjugate_of_any, AutoNormal(conjugate_of_any), plate="school"), (Y, SIGMA), batch_size=4)
+
+
+def test_rows_with_parameters_of_a_guide_keep_their_order():
+    """Catches rows shuffled against parameters that a user's guide has for each, or a constant from outside."""
+
+    def own(y):
+        loc, scale = pyro.param("loc", torch.zeros(8)), pyro.param("scale", torch.ones(8), dist.constraints.positive)
+        with pyro.plate("school", len(y)):
+            pyro.sample("theta", dist.Normal(loc, scale))
+
+    def amortised(y):
+        slope = pyro.param("slope", torch.tensor(0.1))
+        with pyro.plate("school", len(y)):
+            pyro.sample("theta", dist.Normal(slope * y, 0.5))
+
+    def plain(y):
+        with pyro.plate("school", len(y)):
+            theta = pyro.sample("theta", dist.Normal(0.0, 1.0))
+            pyro.sample("y", dist.Normal(theta, 1.0), obs=y / 10)
+
+    for model, guide, kept in ((plain, own, True), (plain, amortised, False), (conjugate, amortised, True)):
+        pair = ppgen.Pair(model, guide, plate="school")
+        pair.prepare(Y)
+        assert inference.Inference(inference.ELBO()).bind(pair, Y, num_data=8).keeps_order is kept
+    pair = ppgen.Pair(conjugate, own, plate="school")
+    train(pair, Y, inference.STL(5), steps=150, lr=0.05)
+    expected = 10 * Y / SIGMA.square() / (1 + 100 / SIGMA.square())
+    torch.testing.assert_close(pair.captured.loc.detach(), expected, rtol=0.05, atol=0.05)
 
 
 def conjugate_of_any(y, sigma):
@@ -137,5 +170,5 @@ def test_eight_schools():
     evidence = torch.trapezoid(grid.exp().double(), tau[:, 0].double()).log().item()
     with torch.no_grad():
         joint = inference.log_weights(pair, (SIGMA, Y), 4000).joint
-    assert joint.mean().item() == pytest.approx(evidence, abs=0.9) and joint.mean().item() < evidence
-    assert (joint.logsumexp(0) - math.log(4000)).item() == pytest.approx(evidence, abs=0.1)
+    assert evidence - 2 < joint.mean().item() < evidence
+    assert (joint.logsumexp(0) - math.log(4000)).item() == pytest.approx(evidence, abs=0.3)
