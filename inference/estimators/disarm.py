@@ -91,7 +91,9 @@ class DisARM(Estimator):
         fn, ndim = found["fn"], -layout.particle_dim
         if inputs.frames is None:
             shape = [1] * ndim
-            shape[0], shape[layout.data_dim] = log_weights.shape
+            shape[0] = len(log_weights)
+            if layout.data_dim is not None:
+                shape[layout.data_dim] = log_weights.shape[1]
             signal, rows = log_weights.detach().reshape(shape), log_weights.shape[1]
         else:
             signal = at_plates(log_weights.detach(), inputs.frames, ndim)

@@ -110,7 +110,7 @@ class LatentDensity:
                 "chain of each datum needs no such dimension."
             ) from error
         self.dim = sum(site.size for site in self.sites)
-        self.num_rows = self.sites[0].batch_shape[self.layout.data_dim]
+        self.num_rows = self.sites[0].batch_shape[self.layout.row_dim]
 
     def __call__(self, position: Tensor) -> Tensor:
         """Log-density of positions (num_chains, rows, dim), nats: (num_chains, rows)."""
@@ -218,7 +218,7 @@ class LatentDensity:
             shape = node["value"].shape  # the law itself is not expanded where a value is given
             batch = shape[: len(shape) - node["fn"].event_dim]
             event = biject_to(node["fn"].support).inverse_shape(shape)[len(batch) :]
-            size = math.prod((*batch, *event)) // (self.num_chains * batch[self.layout.data_dim])
+            size = math.prod((*batch, *event)) // (self.num_chains * batch[self.layout.row_dim])
             names = self._names(node, batch)
             found.append(_Site(name, batch, self._inner(node, batch), torch.Size(event), first, size, names))
             first += size
@@ -230,7 +230,7 @@ class LatentDensity:
     def _inner_dims(self, node: Any, batch: torch.Size) -> list[tuple[int, str | None]]:
         """Dimensions besides those of chains and data, with the names of their plates."""
         plates = {frame.dim: frame.name for frame in node["cond_indep_stack"] if frame.vectorized}
-        others = {self.layout.data_dim, self.layout.particle_dim}
+        others = {self.layout.row_dim, self.layout.particle_dim}
         inner = [dim for dim in range(-len(batch), 0) if dim not in others]
         return [(dim, plates.get(dim)) for dim in inner if batch[dim] != 1 or dim in plates]
 
@@ -245,14 +245,14 @@ class LatentDensity:
         """Values at a site with the rows right of the chains: (num_chains, rows, inner plates, event)."""
         value = value.expand(site.batch_shape + value.shape[len(site.batch_shape) :])
         value = value.unsqueeze(0) if self.num_chains == 1 else value
-        return value.movedim(len(site.batch_shape) + (self.num_chains == 1) + self.layout.data_dim, 1)
+        return value.movedim(len(site.batch_shape) + (self.num_chains == 1) + self.layout.row_dim, 1)
 
     def _pieces(self, position: Tensor) -> dict[str, Tensor]:
         """Unconstrained values by site, in the shapes of their plates."""
         pieces = {}
         for site in self.sites:
             plates = (1, *site.batch_shape) if self.num_chains == 1 else tuple(site.batch_shape)
-            rows = len(plates) + self.layout.data_dim
+            rows = len(plates) + self.layout.row_dim
             inner = [size for index, size in enumerate(plates) if index not in (0, rows)]
             piece = position[..., site.first : site.first + site.size]
             piece = piece.reshape(*position.shape[:2], *inner, *site.event_shape).movedim(1, rows)
@@ -322,6 +322,7 @@ def frozen(pair: Any, seed: int) -> Iterator[torch.Generator]:
 
 
 def _check(layout: Layout) -> None:
+    _ = layout.row_dim  # raises without a data plate
     if not layout.latent:
         raise ValueError(
             "The pair has no latent site, so log p(x) is the density of its observed sites: no chains needed."

@@ -51,7 +51,7 @@ class GivenDraws(Collector):
             if posterior:
                 self._add("posterior", trace, latents(trace), count, layout)
             inside, _ = log_density(trace, count, layout)
-            self.group("sample_stats").add("log_p", to_array(inside), [layout.plate])
+            self.group("sample_stats").add("log_p", to_array(inside), [layout.row_plate])
             if log_likelihood:
                 self._add_log_likelihood(trace, count, layout)
             if predictive:
@@ -83,7 +83,7 @@ class GivenDraws(Collector):
         for count, trace in self._traces(unconditioned(self.pair.model), row, draws, layout, undirected):
             self._add_prior(trace, count, layout)
         for kind in ("prior", "prior_predictive"):
-            self.group(kind).drop(layout.plate)
+            self.group(kind).drop(layout.row_plate)
 
     def _reference(self, batch: Any, layout: Layout) -> dict[str, Any]:
         """Sites of one run of the model."""
@@ -162,14 +162,14 @@ def _placed(value: Tensor, site: Any, layout: Layout) -> Tensor:
     shape, event_dim = site["value"].shape, site["fn"].event_dim
     batch, event = shape[: len(shape) - event_dim], shape[len(shape) - event_dim :]
     plates = {frame.dim for frame in site["cond_indep_stack"] if frame.vectorized}
-    inner = [dim for dim in range(-len(batch), 0) if dim != layout.data_dim and (batch[dim] != 1 or dim in plates)]
-    expected = (batch[layout.data_dim], *(batch[dim] for dim in inner), *event)
+    inner = [dim for dim in range(-len(batch), 0) if dim != layout.row_dim and (batch[dim] != 1 or dim in plates)]
+    expected = (batch[layout.row_dim], *(batch[dim] for dim in inner), *event)
     if value.shape[1:] != expected:
         raise ValueError(
             f"Draws of site {site['name']!r} have shape {tuple(value.shape[1:])} of rows, inner plates and event, and "
             f"the model draws {tuple(expected)} given x. Give the data that the chains were run for."
         )
-    value = value.movedim(1, 1 + sum(dim < layout.data_dim for dim in inner)).to(site["value"])
+    value = value.movedim(1, 1 + sum(dim < layout.row_dim for dim in inner)).to(site["value"])
     if len(value) == 1:
         return value.reshape(shape)
     padded = (1,) * (-layout.particle_dim - 1 - len(batch)) + tuple(batch)

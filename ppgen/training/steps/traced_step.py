@@ -20,7 +20,7 @@ from ppgen.graphs.passes import functional
 from ppgen.graphs.products import products_in_bfloat16
 from ppgen.inference import StepResult
 from ppgen.pair import keeping_buffers
-from ppgen.training.data.batch_source import Batch
+from ppgen.training.data.batch_source import Batch, leaves_of, like
 from ppgen.training.data.lazy_batch import LazyBatch
 from ppgen.training.steps.updates import Update
 from ppgen.undisturbed import device_of, forked
@@ -315,12 +315,10 @@ def _device(batch: Batch | LazyBatch) -> torch.device:
 
 
 def _flatten(batch: Batch) -> list[Tensor]:
-    if isinstance(batch, Mapping):
-        return list(batch.values())
-    return list(batch) if isinstance(batch, tuple) else [batch]
+    """Tensors of a batch; other arguments are constants of its graph."""
+    return [leaf for leaf in leaves_of(batch) if isinstance(leaf, Tensor)]
 
 
 def _unflatten(batch: Batch, leaves: Sequence[Tensor]) -> Batch:
-    if isinstance(batch, Mapping):
-        return dict(zip(batch, leaves, strict=True))
-    return tuple(leaves) if isinstance(batch, tuple) else leaves[0]
+    given = iter(leaves)
+    return like(batch, [next(given) if isinstance(leaf, Tensor) else leaf for leaf in leaves_of(batch)])
