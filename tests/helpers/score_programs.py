@@ -191,7 +191,23 @@ def scaled_guide(x: Tensor) -> None:
         bits("z", logits=strength)
 
 
+def group_model(x: Tensor) -> None:  # no data plate: the plate has fewer elements than the data
+    top = bits("top", 0.3)
+    with pyro.plate("group", 2):
+        z = bits("z", 0.6)
+        seen("y", 2 * z - 1, x[1:])
+    seen("x", top, x[0])
+
+
+def group_guide(x: Tensor) -> None:
+    strength = logit("strength", 2)
+    bits("top", logits=strength[0])
+    with pyro.plate("group", 2):
+        bits("z", logits=strength[1] + x[1:])
+
+
 AGAINST_PYRO = {
+    "no data plate": Program(group_model, group_guide, TABLE.flatten()[:3]),
     "inner plate": Program(inner_model, inner_guide, TABLE),
     "inner plate that meets again": Program(tied_model, tied_guide, TABLE[:, :1]),
     "forward chain": Program(chain_model, forward_guide, DATA),
