@@ -9,11 +9,12 @@ from pyro import poutine
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ppgen.batch import split_batch
 from ppgen.inference.particles.log_prob import site_factor
 from ppgen.inference.particles.particle_runs import draw
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.traces import sites
-from ppgen.pair import keeping_buffers, split_batch
+from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-3  # nats; far above rounding, far below what a mixed-up particle gives

@@ -7,11 +7,12 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.batch import Arguments, split_batch
 from ppgen.inference.particles.log_prob import site_factor
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.recognition import moved_parameters
 from ppgen.inference.structure.traces import data_frame, sites
-from ppgen.pair import Arguments, keeping_buffers, split_batch
+from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
 

@@ -22,7 +22,7 @@ from ppgen.training import environment
 from ppgen.training.binding import bind_pair, check_features, leave_state, settle_plate
 from ppgen.training.data.batch_source import BatchSource, example
 from ppgen.training.data.last_batch import check_last_batch
-from ppgen.training.data.sources import BATCH_SIZE, source_for, whole_source
+from ppgen.training.data.sources import BATCH_SIZE, NotGiven, source_for, whole_source
 from ppgen.training.epochs.best_epoch import VALUES, BestEpoch
 from ppgen.training.epochs.callbacks import Callback, CSVLog, Event, TensorBoardLog
 from ppgen.training.epochs.loop import Loop
@@ -46,7 +46,7 @@ def fit(
     *,
     epochs: int | None = None,
     steps: int | None = None,
-    batch_size: int | None = None,
+    batch_size: int = BATCH_SIZE,
     drop_last: bool = False,
     lr: float | None = None,
     optimizer: str | Mapping[str, Any] | Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None,
@@ -94,7 +94,7 @@ def fit(
             `pair.default_inference`.
         epochs: Passes over the training rows. Exactly one of `epochs` and `steps` must be given.
         steps: Optimiser steps.
-        batch_size: Rows of a batch, of all processes together; 128 by default. A program without a data plate takes
+        batch_size: Rows of a batch, of all processes together. A program without a data plate takes
             none: all its arguments, numbers and others too, are one datum, which goes in whole at every step.
         drop_last: Whether the smaller batch at the end of an epoch is left out. The rows are in another order in each
             epoch, so others are left out in the next. Batch normalisation cannot do with a last batch of one row.
@@ -156,7 +156,7 @@ def fit(
     settings = Settings(
         epochs=epochs,
         steps=steps,
-        batch_size=BATCH_SIZE if batch_size is None else batch_size,
+        batch_size=int(batch_size) if isinstance(batch_size, NotGiven) else batch_size,
         seed=seed,
         matmul_precision=matmul_precision,
         clip_norm=clip_norm,
@@ -187,7 +187,8 @@ def fit(
             f"{world.size}, got {settings.batch_size}."
         )
     own_inference = world.sharded(inference)
-    source = source_for(pair, data, where, batch_size)
+    given_size = None if isinstance(batch_size, NotGiven) else settings.batch_size
+    source = source_for(pair, data, where, given_size)
     check_features(pair, source)
     settings.steps_per_epoch(source.num_train)  # raises before any work is done
     with ExitStack() as stack:
@@ -199,7 +200,7 @@ def fit(
         pair.train()
         settle_plate(pair, source, settings.batch_size)
         if pair.plate is None:
-            source = whole_source(pair, data, where, batch_size)
+            source = whole_source(pair, data, where, given_size)
             settings = replace(settings, batch_size=1)
             _check_one_process(pair, world)
         batch_size, steps_per_epoch = settings.batch_size, settings.steps_per_epoch(source.num_train)

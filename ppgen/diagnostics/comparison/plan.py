@@ -21,7 +21,7 @@ from ppgen.inference import Estimator, Inference, NegativePhase, Objective
 from ppgen.pair import as_pair
 from ppgen.training.binding import check_fit
 from ppgen.training.data.batch_source import checksum_of
-from ppgen.training.data.sources import BATCH_SIZE, source_for
+from ppgen.training.data.sources import source_for
 from ppgen.training.environment import resolve_device
 from ppgen.training.fitting import fit
 from ppgen.training.settings import Settings
@@ -231,8 +231,7 @@ def _setting_names() -> list[str]:
 
 def _setting(training: Mapping[str, Any], name: str) -> Any:
     default = None if name in ("epochs", "steps") else inspect.signature(fit).parameters[name].default
-    value = training.get(name, default)
-    return BATCH_SIZE if name == "batch_size" and value is None else value
+    return training.get(name, default)
 
 
 def _described(name: str, pair: Any) -> dict[str, Any]:

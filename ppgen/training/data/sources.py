@@ -7,16 +7,22 @@ import pyro
 import torch
 from pyro import poutine
 
+from ppgen.batch import split_batch
 from ppgen.checks.arrays import in_dtype
 from ppgen.datasets import Dataset, PairedDataset
 from ppgen.inference.structure.data_plate import USUAL, data_plate
 from ppgen.inference.structure.traces import sites
-from ppgen.pair import Pair, split_batch
+from ppgen.pair import Pair
 from ppgen.training.data.batch_source import Batch, BatchSource
 from ppgen.training.data.whole_data import WholeSource
 from ppgen.undisturbed import forked, keeping_buffers
 
-BATCH_SIZE = 128  # rows, where none are given
+
+class NotGiven(int):
+    """The default of a number, to be told from the same number as a user has given it."""
+
+
+BATCH_SIZE = NotGiven(128)  # rows
 UNKNOWN = ""  # no plate has this name
 
 
