@@ -26,13 +26,14 @@ def downstream_costs(weights: LogWeights, site: str, num_data: int, coupled: boo
         coupled: Whether sites outside the data plate depend on latents inside of it.
 
     Returns:
-        (particles, *plates of the site), in nats, a plate that no factor keeps with one element: of each row inside the
-        data plate, and per datum outside of it. None where there is nothing to leave out, or it is not known.
+        In nats, of each row inside the data plate and per datum outside of it: (particles, *plates of the site), where
+        a plate that no factor keeps has one element, or (particles, 1) outside of all plates. None where there is
+        nothing to leave out, or it is not known.
     """
     dependencies = weights.dependencies
-    if dependencies is None or weights.log_mass is not None:  # states are no draws: each has its own of the others
-        return None
     own = guide_factor(weights, site)
+    if dependencies is None or own is None or weights.log_mass is not None:  # a state has draws of the others' own
+        return None
     factors = [*weights.factors, *(factor for group in weights.added for factor in group)]
     known = [(factor, shared_plates(weights, dependencies, own, factor)) for factor in factors]
     costs = [(factor, plates) for factor, plates in known if plates is not None]
@@ -47,6 +48,7 @@ def downstream_costs(weights: LogWeights, site: str, num_data: int, coupled: boo
         for factor, plates in costs
     ]
     total = sum(parts[1:], parts[0])
+    total = total if own.frames else total.unsqueeze(1)
     return total.expand(weights.num_particles, *total.shape[1:])
 
 
@@ -65,13 +67,14 @@ def shared_plates(
     plates = rows if made is None or own.name in read else rows | (plates & dependencies.separate)
     for between in (made or frozenset()) | read:
         if between != own.name and own.name in dependencies.upstream(between):
-            plates = plates & guide_factor(weights, between).plates
+            middle = guide_factor(weights, between)
+            plates = plates & (frozenset() if middle is None else middle.plates)
     return frozenset(plates)
 
 
-def guide_factor(weights: LogWeights, site: str) -> Factor:
-    """Factor of a site in the guide."""
-    return next(factor for factor in weights.factors if factor.sign < 0 and factor.name == site)
+def guide_factor(weights: LogWeights, site: str) -> Factor | None:
+    """Factor of a site in the guide; None where it is in another's, or what a log-weight is made of is not known."""
+    return next((factor for factor in weights.factors if factor.sign < 0 and factor.name == site), None)
 
 
 def by_plates(factor: Factor, plates: frozenset[str | None], frames: Sequence[Frame]) -> Tensor:

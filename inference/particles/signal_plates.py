@@ -13,13 +13,16 @@ Frames = tuple[Frame, ...]
 
 def frames_of_signal(signal: Tensor, weights: LogWeights, site: str) -> Frames | None:
     """Plates that the dimensions of a signal after the first are; None where they are the rows, or one for all."""
-    frames = guide_factor(weights, site).frames
+    own = guide_factor(weights, site)
+    frames = () if own is None else own.frames
     return frames if len(frames) == signal.dim() - 1 and {frame.name for frame in frames} != {weights.plate} else None
 
 
 def score_density(weights: LogWeights, site: str, signal: Tensor, frames: Frames | None) -> Tensor:
     """Log-density by which the values at a site were drawn, summed to the elements of a signal: of its shape."""
-    own = weights.drawn[site] if site in weights.drawn else guide_factor(weights, site)
+    own = weights.drawn.get(site) or guide_factor(weights, site)
+    if own is None:
+        raise ValueError(f"The log-density of site {site!r} in the guide, which its score is made of, is not known.")
     density = own.columns if frames is None else by_plates(own, frozenset(frame.name for frame in frames), frames)
     summed = [dim for dim in range(1, signal.dim()) if signal.shape[dim] == 1 and density.shape[dim] != 1]
     return density.sum(summed, keepdim=True) if summed else density
