@@ -210,14 +210,14 @@ AGAINST_PYRO = {
     "no data plate": Program(group_model, group_guide, TABLE.flatten()[:3]),
     "inner plate": Program(inner_model, inner_guide, TABLE),
     "inner plate that meets again": Program(tied_model, tied_guide, TABLE[:, :1]),
-    "forward chain": Program(chain_model, forward_guide, DATA),
+    "forward chain": Program(chain_model, forward_guide, DATA[:1]),
     "backward chain": Program(chain_model, backward_guide, DATA),
-    "chain, independent guide": Program(chain_model, lone_guide, DATA),
+    "chain, independent guide": Program(chain_model, lone_guide, DATA[:1]),
     "sibling plates": Program(sibling_model, sibling_guide, TABLE),
     "global latent": Program(global_model, global_guide, DATA),
-    "after the likelihood": Program(late_model, late_guide, DATA),
+    "after the likelihood": Program(late_model, late_guide, DATA[:1]),
     "plate outside the data": Program(topics_model, topics_guide, DATA),
-    "reparameterised between": Program(smooth_model, smooth_guide, DATA),
+    "reparameterised between": Program(smooth_model, smooth_guide, DATA[:1]),
     "scales and masks": Program(scaled_model, scaled_guide, TABLE),
 }
 
@@ -348,11 +348,11 @@ def loop_guide(x: Tensor) -> None:
 HARD = {
     "branches": Program(branch_model, branch_guide, DATA),
     "numbers": Program(numpy_model, numpy_guide, DATA),
-    "written in place": Program(written_model, lone_guide, DATA),
-    "elements that are joined": Program(convolved_model, inner_guide, TABLE),
+    "written in place": Program(written_model, lone_guide, DATA[:1]),
+    "elements that are joined": Program(convolved_model, inner_guide, TABLE[:, :1]),
     "elements joined by a branch": Program(any_model, inner_guide, TABLE.reshape(4, 1)[[0, 1, 2, 3, 0]]),
     "around by a draw outside": Program(around_model, around_guide, TABLE[:, :1]),
     "around the data plate": Program(rows_model, rows_guide, DATA),
     "auxiliary site": Program(chain_model, auxiliary_guide, DATA[:1]),
-    "loop over a plate": Program(loop_model, loop_guide, TABLE),
+    "loop over a plate": Program(loop_model, loop_guide, TABLE[:, :1]),
 }

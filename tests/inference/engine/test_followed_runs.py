@@ -111,11 +111,11 @@ def test_dependences_that_come_later():
     """Catches what was found at the first step taken for what holds at all later ones."""
     model = WarmUp()
     loss = inference.Inference(inference.ELBO(), dict.fromkeys(("first", "second"), inference.ScoreFunction(None)))
-    cold = moments(loss, model, lone_guide, DATA)
-    assert torch.allclose(cold.mean, exact_gradient(model, lone_guide, DATA), atol=1e-9)
+    cold = moments(loss, model, lone_guide, DATA[:1])
+    assert torch.allclose(cold.mean, exact_gradient(model, lone_guide, DATA[:1]), atol=1e-9)
     model.warm = True
     assert torch.allclose(
-        moments(loss, model, lone_guide, DATA).mean, exact_gradient(model, lone_guide, DATA), atol=1e-9
+        moments(loss, model, lone_guide, DATA[:1]).mean, exact_gradient(model, lone_guide, DATA[:1]), atol=1e-9
     )
 
 

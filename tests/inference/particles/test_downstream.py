@@ -46,8 +46,10 @@ def test_never_noisier_than_pyro(name):
     program = AGAINST_PYRO[name]
     ours = moments(score_functions(program, inference.ScoreFunction(None)), *program)
     assert torch.allclose(ours.mean, exact_gradient(*program), atol=1e-9)
-    for loss in (Trace_ELBO(), TraceGraph_ELBO()):
-        assert (ours.variance <= moments(loss, *program).variance * (1 + 1e-9) + 1e-12).all()
+    graph, plain = (moments(loss, *program).variance for loss in (TraceGraph_ELBO(), Trace_ELBO()))
+    assert (ours.variance <= graph * (1 + 1e-9) + 1e-12).all()
+    # In one parameter a cost that does not belong to it can be a control variate by chance; in all of them it is noise.
+    assert ours.variance.sum() <= plain.sum() * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("name", HARD)
