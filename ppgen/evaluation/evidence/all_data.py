@@ -1,0 +1,100 @@
+"""All data as one: the batch, its structure, and whether it has a probability at all."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from ppgen.checks.arrays import TorchData, is_array
+from ppgen.checks.program_errors import OwnSubsampling
+from ppgen.inference.batch import as_batch
+from ppgen.inference.structure.layout import Layout, find_layout
+from ppgen.inference.structure.row_dependence import with_coupled
+from ppgen.inference.structure.support import check_support
+from ppgen.inference.structure.traces import element_law, unmasked
+from ppgen.pair import AnyPair, split_batch
+from ppgen.undisturbed import evaluating
+
+
+@dataclass(frozen=True)
+class AllData:
+    """A data set as one batch, and what one run of a pair on it tells.
+
+    Attributes:
+        batch: The data as the pair takes them, on its device.
+        layout: Structure of the pair, with the sites that join rows.
+    """
+
+    batch: Any
+    layout: Layout
+
+    @property
+    def joint(self) -> bool:
+        """Whether rows have no likelihood of their own, so that a particle has one weight for all of them."""
+        return bool(self.layout.global_latents or self.layout.coupled)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the data, by which the memory of a particle is counted."""
+        args, kwargs = split_batch(self.batch)
+        sizes = [len(each) for each in (*args, *kwargs.values()) if isinstance(each, Tensor) and each.dim()]
+        return max([1, self.layout.num_rows, *sizes])
+
+    @property
+    def improper(self) -> str | None:
+        """What has no prior of mass one, in words, so that p(all data) is not defined; None where all have."""
+        for name, law in self.layout.model_laws.items():
+            if isinstance(element_law(law), dist.ImproperUniform):
+                return f"site {name!r} has an improper prior (ImproperUniform)"
+            if name in self.layout.mismatched and unmasked(law) is not law:
+                return f"site {name!r} has a masked prior, which is flat and improper"
+        for name in self.layout.mismatched:
+            return f"site {name!r} is masked or scaled otherwise in the model than in the guide, so it has no prior"
+        return None
+
+
+def all_data(pair: AnyPair, data: Any) -> AllData:
+    """The data as one batch, held against the laws that observe them.
+
+    Args:
+        pair: A pair, prepared by this.
+        data: All arguments of the program: a tensor or an array, a tuple or a mapping; tensors, numbers, anything else.
+
+    Raises:
+        TypeError: If data are nothing that a program takes.
+        ValueError: If the programs cannot run on them, values lie outside the support of their law, or the data plate
+            subsamples or is larger than the data, so that they are not all.
+    """
+    if isinstance(data, Mapping | tuple):
+        given = data
+    else:
+        numbers = is_array(data) or isinstance(data, TorchData)
+        given = (data,) if isinstance(data, int | float) or (numbers and not getattr(data, "ndim", 1)) else data
+    batch = as_batch(given, pair, "data")
+    watch = OwnSubsampling(pair.plate)
+    with evaluating(pair):
+        pair.prepare(batch)
+        batch = _placed(as_batch(given, pair, "data"), pair.device)  # parameters made just now decide the type
+        with watch:
+            layout = with_coupled(pair, batch, find_layout(pair, batch))
+        if watch.subsamples:
+            raise ValueError(watch.told)
+        check_support(pair, batch)
+    larger = [size for size in layout.plate_sizes if size != layout.num_rows]
+    if larger:
+        raise ValueError(
+            f"Plate {layout.plate!r} is given the size {larger[0]}, and data hold {layout.num_rows} rows, so that they "
+            "are not all of them. Give the whole data set."
+        )
+    return AllData(batch, layout)
+
+
+def _placed(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, Mapping):
+        return {name: _placed(value, device) for name, value in batch.items()}
+    if isinstance(batch, tuple):
+        return tuple(_placed(value, device) for value in batch)
+    return batch.to(device) if isinstance(batch, Tensor) else batch
