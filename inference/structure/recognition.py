@@ -1,7 +1,7 @@
 """Whether a guide reads its data: the laws of its sites under other data."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyro
@@ -10,8 +10,8 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from ppgen.inference.structure.traces import sites
-from ppgen.pair import keeping_buffers, split_batch
-from ppgen.undisturbed import device_of, forked
+from ppgen.pair import Arguments, keeping_buffers, split_batch
+from ppgen.undisturbed import device_of, evaluating, forked
 
 _TOLERANCE = 1e-5  # of log-densities, relative: laws computed from the same numbers differ by less
 _STEP = 0.3  # by which parameters are moved; weights that start at zero hide what a guide reads
@@ -36,6 +36,36 @@ def reads_data(pair: Any, first: Any, second: Any) -> bool:
                 if len(_same(one, _guide(pair, second))) < len(one):
                     return True
     return False
+
+
+def reads_other_data(pair: Any, batch: Any) -> bool:
+    """Whether the law of any site of the guide is another one if all data are: with their rows, or numbers, moved.
+
+    Args:
+        pair: A pair; training flags and the random state are as before afterwards.
+        batch: A batch.
+    """
+    with evaluating(pair), pair.running():
+        return reads_data(pair, batch, _other(batch))
+
+
+def _other(batch: Any) -> Any:
+    """A batch of the same shapes with other values: those of the other rows, and numbers of one row changed."""
+    if isinstance(batch, Arguments):
+        return Arguments(_other(batch.args), _other(dict(batch.kwargs)))
+    if isinstance(batch, Mapping):
+        return {name: _other(value) for name, value in batch.items()}
+    if isinstance(batch, tuple):
+        return tuple(_other(value) for value in batch)
+    if not isinstance(batch, Tensor):
+        return batch
+    other = batch.roll(1, 0) if batch.dim() else batch
+    return 1.1 * other + _STEP if other.is_floating_point() and not _bits(other) else other
+
+
+def _bits(value: Tensor) -> bool:
+    """Whether values are all 0 or 1, which other numbers in their place might not be."""
+    return bool(((value == 0) | (value == 1)).all())
 
 
 def blind_sites(pair: Any, first: Any, second: Any) -> list[str]:

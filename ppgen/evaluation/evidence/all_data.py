@@ -6,10 +6,12 @@ from typing import Any
 
 import pyro.distributions as dist
 import torch
+from pyro.infer.autoguide import AutoGuide
 from torch import Tensor
 
 from ppgen.checks.arrays import TorchData, is_array
 from ppgen.checks.program_errors import OwnSubsampling
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.batch import as_batch
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.row_dependence import with_coupled
@@ -17,6 +19,8 @@ from ppgen.inference.structure.support import check_support
 from ppgen.inference.structure.traces import element_law, unmasked
 from ppgen.pair import AnyPair, split_batch
 from ppgen.undisturbed import evaluating
+
+_FEW = 1000  # rows that may run together to see what a pair is
 
 
 @dataclass(frozen=True)
@@ -98,3 +102,40 @@ def _placed(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, tuple):
         return tuple(_placed(value, device) for value in batch)
     return batch.to(device) if isinstance(batch, Tensor) else batch
+
+
+def is_joint(pair: AnyPair, x: Any) -> bool:
+    """Whether rows have no likelihood of their own, as far as one run tells; False where the programs do not run.
+
+    Of many rows one is enough to see it, but for AutoGuides, which take the shapes of their first run for good.
+
+    Args:
+        pair: A pair, prepared by this.
+        x: Data.
+    """
+    attempts = [_joint_row, _joint_data]
+    if any(isinstance(module, AutoGuide) for module in pair.modules()) or _few(x):
+        attempts.reverse()
+    for attempt in attempts:
+        try:
+            return attempt(pair, x)
+        except (RuntimeError, ValueError, TypeError, IndexError):  # told by the evaluation that comes next
+            continue
+    return False
+
+
+def _joint_data(pair: AnyPair, x: Any) -> bool:
+    return all_data(pair, x).joint
+
+
+def _joint_row(pair: AnyPair, x: Any) -> bool:
+    batch = CheckedRows(x, pair)(0, 1)
+    with evaluating(pair):
+        pair.prepare(batch)
+        batch = CheckedRows(x, pair)(0, 1)  # parameters made just now decide the type
+        return AllData(batch, with_coupled(pair, batch, find_layout(pair, batch))).joint
+
+
+def _few(x: Any) -> bool:
+    parts = x.values() if isinstance(x, Mapping) else x if isinstance(x, tuple) else [x]
+    return all(len(part) <= _FEW for part in parts if hasattr(part, "__len__") and getattr(part, "ndim", 1))

@@ -13,7 +13,7 @@ from ppgen.evaluation.evidence.joint_weights import JointWeights, joint_weights
 from ppgen.evaluation.likelihood.likelihood import CHUNK_CPU, CHUNK_GPU, log_likelihood
 from ppgen.evaluation.likelihood.methods import check_arguments
 from ppgen.inference.structure.points import check_no_points
-from ppgen.pair import AnyPair, as_pair
+from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
 from ppgen.undisturbed import evaluating
 
@@ -115,12 +115,25 @@ def check_evidence(found: AllData) -> None:
     Raises:
         ValueError: Says why, and what to do.
     """
-    layout = found.layout
     if (why := found.improper) is not None:
         raise ValueError(
             f"p(all data) is not defined: {why}. Give it a proper prior, or compare models by leaving data out: "
             "arviz_stats.loo(diagnostics.from_pyro_svi(pair, data))."
         )
+    check_weights(found)
+
+
+def check_weights(found: AllData, *, points: bool = True) -> None:
+    """Raise if log-weights are those of no law, up to a constant.
+
+    Args:
+        found: The data.
+        points: Whether a guide of points is refused too.
+
+    Raises:
+        ValueError: Says why, and what to do.
+    """
+    layout = found.layout
     if layout.scaled:
         raise ValueError(
             f"The sites {list(dict.fromkeys(layout.scaled))} have a scale of their own, under which a log-weight is "
@@ -131,7 +144,7 @@ def check_evidence(found: AllData) -> None:
         raise ValueError(
             f"log Z at site {layout.undirected[0]!r} is not known; attach it: with inference.attach(log_partition=...)."
         )
-    if found.joint:
+    if found.joint and points:
         check_no_points(
             layout.points, "weights and evidence", "Give a guide that draws the site, such as from a Normal."
         )
@@ -156,7 +169,7 @@ def evidence_of(weights: JointWeights, found: AllData) -> Estimate:
 
 
 def _sum_over_rows(mean: Estimate) -> Estimate:
-    """The sum over rows that a mean over rows stands for; the error of a log Z that they share grows with their number."""
+    """The sum over rows that a mean over rows stands for, with the error of a log Z that all of them share."""
     count = mean.num_data or 1
     return replace(
         mean,
