@@ -137,5 +137,5 @@ def _joint_row(pair: AnyPair, x: Any) -> bool:
 
 
 def _few(x: Any) -> bool:
-    parts = x.values() if isinstance(x, Mapping) else x if isinstance(x, tuple) else [x]
-    return all(len(part) <= _FEW for part in parts if hasattr(part, "__len__") and getattr(part, "ndim", 1))
+    parts: Any = x.values() if isinstance(x, Mapping) else x if isinstance(x, tuple) else [x]
+    return all(len(part) <= _FEW for part in parts if getattr(part, "ndim", 1) and hasattr(part, "__len__"))
