@@ -67,7 +67,7 @@ class _Place:
         """The inverse, for a run of the model with as many draws."""
         if len(value) > 1:
             return value.reshape(len(value), *self.batch, *self.event)
-        return value.reshape(*self.batch[len(self.batch) - plain :], *self.event)
+        return value.reshape(self.batch[len(self.batch) - plain :] + self.event)
 
 
 class JointSites:

@@ -55,8 +55,8 @@ class AllData:
                 return f"site {name!r} has an improper prior (ImproperUniform)"
             if name in self.layout.mismatched and unmasked(law) is not law:
                 return f"site {name!r} has a masked prior, which is flat and improper"
-        for name in self.layout.mismatched:
-            return f"site {name!r} is masked or scaled otherwise in the model than in the guide, so it has no prior"
+            if name in self.layout.mismatched and name not in self.layout.scaled:
+                return f"site {name!r} is masked in one of model and guide alone, so that it has no prior of mass one"
         return None
 
 

@@ -54,7 +54,11 @@ class JointWeights(NamedTuple):
             told.append(
                 f"the effective number of particles is {self.ess:.1f}{unknown}, so that a few draws carry the estimate "
                 "and the value errs low; "
-                + ("use a better guide, as more particles help little" if many else "use more particles")
+                + (
+                    "use a better guide, as more particles help little"
+                    if many
+                    else "use more particles or a better guide"
+                )
             )
         return "; ".join(told) or None
 
