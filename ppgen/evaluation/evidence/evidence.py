@@ -62,9 +62,9 @@ def log_evidence(
         TypeError: If `pair` or `data` is none.
 
     References:
-        | Vehtari, Simpson, Gelman, Yao and Gabry (2024), Pareto smoothed importance sampling, arXiv:1507.02646.
-        | Llorente, Martino, Delgado and Lopez-Santiago (2023), Marginal likelihood computation for model selection and
-          hypothesis testing: an extensive review, arXiv:2005.08334.
+        | Pareto Smoothed Importance Sampling (Vehtari, Simpson, Gelman, Yao and Gabry, 2024), arXiv:1507.02646
+        | Marginal Likelihood Computation for Model Selection and Hypothesis Testing: An Extensive Review (Llorente,
+          Martino, Delgado and Lopez-Santiago, 2023), arXiv:2005.08334
 
     Example:
         >>> import ppgen, pyro, pyro.distributions as dist, torch

@@ -84,7 +84,7 @@ def test_a_fit_by_svi_is_that_of_all_rows(monkeypatch):
     pair.prepare(x)
     (loc,) = (value for name, value in pair.named_parameters() if name.endswith("loc"))
     for _ in refitted(pair, [x], "svi", num_data=len(x)):
-        assert float(loc[0]) == pytest.approx(float(hierarchies.posterior_of_mean(x)[0]), abs=0.25)
+        assert loc[0].item() == pytest.approx(float(hierarchies.posterior_of_mean(x)[0]), abs=0.25)
     assert not loc.any()
 
 
