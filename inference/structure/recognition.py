@@ -1,7 +1,7 @@
 """Whether a guide reads its data: the laws of its sites under other data."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pyro
@@ -9,8 +9,9 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from ppgen.batch import changed, split_batch
 from ppgen.inference.structure.traces import sites
-from ppgen.pair import Arguments, keeping_buffers, split_batch
+from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, evaluating, forked
 
 _TOLERANCE = 1e-5  # of log-densities, relative: laws computed from the same numbers differ by less
@@ -46,20 +47,14 @@ def reads_other_data(pair: Any, batch: Any) -> bool:
         batch: A batch.
     """
     with evaluating(pair), pair.running():
-        return reads_data(pair, batch, _other(batch))
+        return reads_data(pair, batch, changed(batch, _other))
 
 
-def _other(batch: Any) -> Any:
-    """A batch of the same shapes with other values: those of the other rows, and numbers of one row changed."""
-    if isinstance(batch, Arguments):
-        return Arguments(_other(batch.args), _other(dict(batch.kwargs)))
-    if isinstance(batch, Mapping):
-        return {name: _other(value) for name, value in batch.items()}
-    if isinstance(batch, tuple):
-        return tuple(_other(value) for value in batch)
-    if not isinstance(batch, Tensor):
-        return batch
-    other = batch.roll(1, 0) if batch.dim() else batch
+def _other(value: Any) -> Any:
+    """Other values of the same shape: those of the other rows, and numbers changed."""
+    if not isinstance(value, Tensor):
+        return value
+    other = value.roll(1, 0) if value.dim() else value
     return 1.1 * other + _STEP if other.is_floating_point() and not _bits(other) else other
 
 

@@ -1,6 +1,6 @@
 """Simulations that are whole data sets, for models whose latents are common to all data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ from pyro import poutine
 from pyro.distributions import Unit
 from torch import Tensor
 
+from ppgen.batch import changed, parts_of, rebuilt, split_batch
 from ppgen.diagnostics.calibration.draws import Drawn
 from ppgen.diagnostics.calibration.latents import Latents
 from ppgen.diagnostics.calibration.refit import Refit, check_recognition, refitted
@@ -21,7 +22,7 @@ from ppgen.inference.kernels.latent_density import Given
 from ppgen.inference.particles.log_prob import PARTICLES
 from ppgen.inference.structure.points import check_no_points
 from ppgen.inference.structure.traces import sites, unconditioned, unmasked
-from ppgen.pair import AnyPair, split_batch
+from ppgen.pair import AnyPair
 from ppgen.progress import progress_bar
 
 
@@ -37,15 +38,11 @@ class DataSets:
     def __call__(self, first: int, last: int) -> Any:
         """The data sets from `first` up to `last`, each tensor with the simulations as its first dimension."""
         some = self.batches[first:last]
-        if isinstance(some[0], Mapping):
-            return {name: _stacked([each[name] for each in some]) for name in some[0]}
-        if isinstance(some[0], tuple):
-            return tuple(_stacked([each[index] for each in some]) for index in range(len(some[0])))
-        return _stacked(some)
+        return rebuilt(some[0], [_stacked(parts) for parts in zip(*map(parts_of, some), strict=True)])
 
 
-def _stacked(parts: list[Any]) -> Any:
-    return torch.stack(parts) if isinstance(parts[0], Tensor) else parts[0]
+def _stacked(parts: Sequence[Any]) -> Any:
+    return torch.stack(list(parts)) if isinstance(parts[0], Tensor) else parts[0]
 
 
 @dataclass(frozen=True)
@@ -158,10 +155,12 @@ def simulated_data_sets(pair: AnyPair, found: AllData, count: int) -> tuple[list
     """
     batches, latents = [], []
     for _ in range(count):
-        args, kwargs = split_batch(_own_objects(found.batch))
+        # Objects of their own, so that one tensor given for two arguments does not make them one.
+        like = changed(found.batch, lambda part: part.view_as(part) if isinstance(part, Tensor) else part)
+        args, kwargs = split_batch(like)
         with pair.running():
             drawn = sites(poutine.trace(unconditioned(pair.model)).get_trace(*args, **kwargs))
-        given = [id(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        given = [id(value) for value in parts_of(like) if isinstance(value, Tensor)]
         made: dict[int, Tensor] = {}
         for name, site in drawn.items():
             if not site["infer"].get("was_observed") or site["infer"].get("_deterministic"):
@@ -178,22 +177,9 @@ def simulated_data_sets(pair: AnyPair, found: AllData, count: int) -> tuple[list
             made[id(observed)] = site["value"].reshape(observed.shape)
         if not made:
             raise ValueError("Data cannot be simulated: the model observes no argument as it is (obs=that argument).")
-        parts = tuple(made.get(id(value), value) for value in args)
-        named = {name: made.get(id(value), value) for name, value in kwargs.items()}
-        batches.append(
-            named if isinstance(found.batch, Mapping) else parts if isinstance(found.batch, tuple) else parts[0]
-        )
+        batches.append(rebuilt(like, [made.get(id(value), value) for value in parts_of(like)]))
         latents.append({name: site["value"] for name, site in drawn.items() if not site["infer"].get("was_observed")})
     return batches, latents
-
-
-def _own_objects(batch: Any) -> Any:
-    """The batch with a tensor object for each argument, so that one given twice does not make two arguments one."""
-    if isinstance(batch, Mapping):
-        return {name: _own_objects(value) for name, value in batch.items()}
-    if isinstance(batch, tuple):
-        return tuple(_own_objects(value) for value in batch)
-    return batch.view_as(batch) if isinstance(batch, Tensor) else batch
 
 
 def drawn_of_data_sets(

@@ -5,19 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyro.distributions as dist
-import torch
 from pyro.infer.autoguide import AutoGuide
 from torch import Tensor
 
+from ppgen.batch import as_batch, changed, parts_of, tensors_of
 from ppgen.checks.arrays import TorchData, is_array
 from ppgen.checks.program_errors import OwnSubsampling
 from ppgen.evaluation.rows import CheckedRows
-from ppgen.inference.batch import as_batch
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.row_dependence import with_coupled
 from ppgen.inference.structure.support import check_support
 from ppgen.inference.structure.traces import element_law, unmasked
-from ppgen.pair import AnyPair, split_batch
+from ppgen.pair import AnyPair
 from ppgen.undisturbed import evaluating
 
 _FEW = 1000  # rows that may run together to see what a pair is
@@ -43,9 +42,7 @@ class AllData:
     @property
     def num_rows(self) -> int:
         """Rows of the data, by which the memory of a particle is counted."""
-        args, kwargs = split_batch(self.batch)
-        sizes = [len(each) for each in (*args, *kwargs.values()) if isinstance(each, Tensor) and each.dim()]
-        return max([1, self.layout.num_rows, *sizes])
+        return max([1, self.layout.num_rows, *map(len, tensors_of(self.batch))])
 
     @property
     def improper(self) -> str | None:
@@ -77,11 +74,15 @@ def all_data(pair: AnyPair, data: Any) -> AllData:
     else:
         numbers = is_array(data) or isinstance(data, TorchData)
         given = (data,) if isinstance(data, int | float) or (numbers and not getattr(data, "ndim", 1)) else data
+
+    def place(part: Any) -> Any:
+        return part.to(pair.device) if isinstance(part, Tensor) else part
+
     batch = as_batch(given, pair, "data")
     watch = OwnSubsampling(pair.plate)
     with evaluating(pair):
         pair.prepare(batch)
-        batch = _placed(as_batch(given, pair, "data"), pair.device)  # parameters made just now decide the type
+        batch = changed(as_batch(given, pair, "data"), place)  # parameters made just now decide the type
         with watch:
             layout = with_coupled(pair, batch, find_layout(pair, batch))
         if watch.subsamples:
@@ -94,14 +95,6 @@ def all_data(pair: AnyPair, data: Any) -> AllData:
             "are not all of them. Give the whole data set."
         )
     return AllData(batch, layout)
-
-
-def _placed(batch: Any, device: torch.device) -> Any:
-    if isinstance(batch, Mapping):
-        return {name: _placed(value, device) for name, value in batch.items()}
-    if isinstance(batch, tuple):
-        return tuple(_placed(value, device) for value in batch)
-    return batch.to(device) if isinstance(batch, Tensor) else batch
 
 
 def is_joint(pair: AnyPair, x: Any) -> bool:
@@ -137,5 +130,4 @@ def _joint_row(pair: AnyPair, x: Any) -> bool:
 
 
 def _few(x: Any) -> bool:
-    parts: Any = x.values() if isinstance(x, Mapping) else x if isinstance(x, tuple) else [x]
-    return all(len(part) <= _FEW for part in parts if getattr(part, "ndim", 1) and hasattr(part, "__len__"))
+    return all(len(part) <= _FEW for part in parts_of(x) if getattr(part, "ndim", 1) and hasattr(part, "__len__"))
