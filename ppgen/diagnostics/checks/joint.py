@@ -39,7 +39,7 @@ def check_joint(pair: AnyPair, x: Any, *, num_particles: int, seed: int, far: fl
     """
     found = all_data(pair, x)
     layout = found.layout
-    check_weights(found, points=False)
+    check_weights(found)
     names = ", ".join(map(repr, layout.global_latents or layout.coupled))
     subject = f"{type(pair).__name__} on {found.num_rows} rows, which share {names}"
     left = _not_defined(pair, found)
@@ -118,8 +118,9 @@ def _effective(weights: JointWeights) -> Finding:
 def _points(points: tuple[str, ...]) -> Finding:
     return Finding(
         "guide",
-        f"it gives {', '.join(map(repr, points))} a point and no law (MAP), so that there is no bound, no gap, no "
-        "weights and no evidence by them; what training reports is the log joint at the point",
+        f"it gives {', '.join(map(repr, points))} a point and no law (MAP), so that there is no bound, no gap and "
+        "no weights; what training reports is the log joint at the point (evaluation.log_evidence(method='ais') "
+        "anneals from the prior)",
     )
 
 

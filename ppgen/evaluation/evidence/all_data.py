@@ -45,6 +45,11 @@ class AllData:
         return max([1, self.layout.num_rows, *map(len, tensors_of(self.batch))])
 
     @property
+    def num_data(self) -> int | None:
+        """Rows of the data plate."""
+        return self.layout.num_rows or None
+
+    @property
     def improper(self) -> str | None:
         """What has no prior of mass one, in words, so that p(all data) is not defined; None where all have."""
         for name, law in self.layout.model_laws.items():

@@ -1,7 +1,10 @@
 """log p(all data), the evidence of a model, where latents are common to all data."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+
+from torch import Tensor
 
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.seeding import check_seed
@@ -9,21 +12,32 @@ from ppgen.checks.switches import check_switches
 from ppgen.devices import check_float64, is_accelerator
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.evidence.all_data import AllData, all_data
+from ppgen.evaluation.evidence.annealed import annealed_estimate, annealed_weights, check_movable
 from ppgen.evaluation.evidence.joint_weights import JointWeights, joint_weights
+from ppgen.evaluation.likelihood.latent_annealing import check_annealing
 from ppgen.evaluation.likelihood.likelihood import CHUNK_CPU, CHUNK_GPU, log_likelihood
 from ppgen.evaluation.likelihood.methods import check_arguments
+from ppgen.inference.annealing.annealing import make_betas
+from ppgen.inference.kernels.hmc import HMC
 from ppgen.inference.structure.points import check_no_points
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
 from ppgen.undisturbed import evaluating
+
+METHODS = ("auto", "importance", "ais")
 
 
 def log_evidence(
     pair: Any,
     data: Any,
     *,
+    method: str = "auto",
     num_particles: int = 5000,
     chunk: int | None = None,
+    num_chains: int = 100,
+    betas: int | str | Sequence[float] | Tensor = 1000,
+    start: str = "prior",
+    kernel: HMC | None = None,
     log_partition: Any = None,
     vectorize_particles: bool = True,
     seed: int = 0,
@@ -40,14 +54,24 @@ def log_evidence(
     far it can be trusted: joint weights spread the more, the more latents there are. Where rows are independent it is
     the sum of their log-likelihoods, each with particles of its own, by `evaluation.log_likelihood`.
 
+    With `method="ais"` the weights are those of annealing runs along p(z) p(x | z)^beta, or from the guide along
+    q(z)^(1 - beta) p(x, z)^beta, moved by Hamiltonian Monte Carlo over all latents together; they too have the mean
+    p(x). Where the guide is too narrow for weights of its own (Pareto k above 0.7) that is what to take.
+
     Evidence depends on the prior, however vague it is, and an improper one has none: then this raises.
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run.
         data: The whole data set, as the programs take it: a tensor, a tuple or a mapping.
+        method: `"importance"`, `"ais"` for continuous latents, or `"auto"`: importance, but annealing from the prior
+            where the guide has points and no law (MAP). Of independent rows as `evaluation.log_likelihood` takes it.
         num_particles: Particles K.
-        chunk: Particles times rows evaluated at once, which bounds the memory; at least one particle of all rows. By
+        chunk: Particles, or annealing runs, times rows evaluated at once, which bounds the memory; at least one particle of all rows. By
             default 2,000 on CPU and 100,000 on a GPU.
+        num_chains: Annealing runs.
+        betas: Their ladder: a number of equal steps, or increasing numbers up to 1.
+        start: Where annealing begins: `"prior"` or `"guide"`.
+        kernel: What moves the latents, one trajectory a level; `inference.HMC()` by default.
         log_partition: log Z of undirected sites, as `evaluation.log_likelihood` takes it; where rows are independent.
         vectorize_particles: False for programs that cannot broadcast over particles.
         seed: Seed of all draws; the caller's random state is as before.
@@ -57,8 +81,8 @@ def log_evidence(
         The estimate, `unit` `"nats"`; `pareto_k` is that of the joint weights.
 
     Raises:
-        ValueError: If data or arguments are wrong or not the whole data set, a prior is improper, the guide gives a
-            latent a point and no law, or a site has a scale of its own; it says what to do.
+        ValueError: If data or arguments are wrong or not the whole data set, a prior is improper, the method
+            does not apply, or a site has a scale of its own; it says what to do.
         TypeError: If `pair` or `data` is none.
 
     References:
@@ -81,17 +105,27 @@ def log_evidence(
     seed = check_seed(seed)
     pair = as_pair(pair)
     check_has_likelihood(pair, "Evidence")
-    check_arguments("importance", num_particles, chunk, False)
+    check_arguments(method, num_particles, chunk, False)
+    mover = check_annealing(num_chains, start, kernel)
     check_float64(pair.device, "Evidence")
     found = all_data(pair, data)
     check_evidence(found)
+    if found.joint and method not in METHODS:
+        raise ValueError(
+            f"method must be one of {', '.join(map(repr, METHODS))} where latents are common to all data, got {method!r}."
+        )
     if not found.joint:
         return _sum_over_rows(
             log_likelihood(
                 pair,
                 data,
+                method=method,
                 num_particles=num_particles,
                 chunk=chunk,
+                num_chains=num_chains,
+                betas=betas,
+                start=start,
+                kernel=kernel,
                 log_partition=log_partition,
                 vectorize_particles=vectorize_particles,
                 seed=seed,
@@ -104,6 +138,15 @@ def log_evidence(
             "with inference.attach(log_partition=...)."
         )
     chunk = chunk or (CHUNK_GPU if is_accelerator(pair.device) else CHUNK_CPU)
+    points = found.layout.points
+    if method == "ais" or (method == "auto" and points):
+        check_movable(found)
+        ladder = make_betas(betas)
+        options: dict[str, Any] = {"start": start, "kernel": mover, "seed": seed}
+        with evaluating(pair, seed), progress_bar("log-evidence", num_chains, progress) as advance:
+            weights = annealed_weights(pair, found, ladder, num_chains, chunk, advance=advance, **options)
+        return annealed_estimate(weights, found, start, len(ladder) - 1)
+    check_no_points(points, "weights and evidence by them", "Use method='ais', or give a guide that draws the site.")
     with evaluating(pair, seed), progress_bar("log-evidence", num_particles, progress) as advance:
         weights = joint_weights(pair, found, num_particles, chunk, vectorize=vectorize_particles, advance=advance)
     return evidence_of(weights, found)
@@ -123,12 +166,8 @@ def check_evidence(found: AllData) -> None:
     check_weights(found)
 
 
-def check_weights(found: AllData, *, points: bool = True) -> None:
+def check_weights(found: AllData) -> None:
     """Raise if log-weights are those of no law, up to a constant.
-
-    Args:
-        found: The data.
-        points: Whether a guide of points is refused too.
 
     Raises:
         ValueError: Says why, and what to do.
@@ -144,10 +183,6 @@ def check_weights(found: AllData, *, points: bool = True) -> None:
         raise ValueError(
             f"log Z at site {layout.undirected[0]!r} is not known; attach it: with inference.attach(log_partition=...)."
         )
-    if found.joint and points:
-        check_no_points(
-            layout.points, "weights and evidence", "Give a guide that draws the site, such as from a Normal."
-        )
 
 
 def evidence_of(weights: JointWeights, found: AllData) -> Estimate:
@@ -161,7 +196,7 @@ def evidence_of(weights: JointWeights, found: AllData) -> Estimate:
         unit="nats",
         ess=weights.ess,
         num_draws=count,
-        num_data=found.layout.num_rows,
+        num_data=found.num_data,
         bias=-(weights.se**2) / 2,
         joint_pareto_k=weights.pareto_k,
         warning=weights.warning,

@@ -109,15 +109,17 @@ def joint_log_weight(weights: LogWeights) -> Tensor:
     return local if weights.outside is None else local + weights.outside.double()
 
 
-def summary(log_weights: Tensor) -> JointWeights:
-    """What joint log-weights, (particles,), tell.
+def summary(log_weights: Tensor, *, pareto: bool = True) -> JointWeights:
+    """What joint log-weights, (particles,), tell; the tail is unknown, NaN, if it is not asked for.
 
     Example:
         >>> found = summary(torch.tensor([-1.0, -1.0, -1.0]).double())
         >>> found.log_evidence, found.se, found.elbo, found.ess
         (-1.0, 0.0, -1.0, 3.0)
     """
-    mean, se, ess, k = (None if each is None else float(each[0]) for each in summarise(log_weights.unsqueeze(1)))
+    mean, se, ess, k = (
+        None if each is None else float(each[0]) for each in summarise(log_weights.unsqueeze(1), pareto=pareto)
+    )
     constant = float(log_weights.max() - log_weights.min()) <= CONSTANT_RANGE
     lone = not (ess is not None and ess >= LONE) and not constant
     count = len(log_weights)
