@@ -66,8 +66,8 @@ def log_evidence(
         method: `"importance"`, `"ais"` for continuous latents, or `"auto"`: importance, but annealing from the prior
             where the guide has points and no law (MAP). Of independent rows as `evaluation.log_likelihood` takes it.
         num_particles: Particles K.
-        chunk: Particles, or annealing runs, times rows evaluated at once, which bounds the memory; at least one particle of all rows. By
-            default 2,000 on CPU and 100,000 on a GPU.
+        chunk: Particles, or annealing runs, times rows evaluated at once, which bounds the memory; at least one of them
+            on all rows. By default 2,000 on CPU and 100,000 on a GPU.
         num_chains: Annealing runs.
         betas: Their ladder: a number of equal steps, or increasing numbers up to 1.
         start: Where annealing begins: `"prior"` or `"guide"`.
@@ -112,7 +112,8 @@ def log_evidence(
     check_evidence(found)
     if found.joint and method not in METHODS:
         raise ValueError(
-            f"method must be one of {', '.join(map(repr, METHODS))} where latents are common to all data, got {method!r}."
+            f"method must be one of {', '.join(map(repr, METHODS))} where latents are common to all data, got "
+            f"{method!r}."
         )
     if not found.joint:
         return _sum_over_rows(

@@ -1,5 +1,6 @@
 """Weights of particles that are one draw for the whole data set."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -117,19 +118,18 @@ def summary(log_weights: Tensor, *, pareto: bool = True) -> JointWeights:
         >>> found.log_evidence, found.se, found.elbo, found.ess
         (-1.0, 0.0, -1.0, 3.0)
     """
-    mean, se, ess, k = (
-        None if each is None else float(each[0]) for each in summarise(log_weights.unsqueeze(1), pareto=pareto)
-    )
+    found = summarise(log_weights.unsqueeze(1), pareto=pareto)
+    mean, se, ess, k = (math.nan if each is None else float(each[0]) for each in found)
     constant = float(log_weights.max() - log_weights.min()) <= CONSTANT_RANGE
-    lone = not (ess is not None and ess >= LONE) and not constant
+    lone = not ess >= LONE and not constant
     count = len(log_weights)
-    spread = float(log_weights.std() / count**0.5) if count > 1 else float("nan")
+    spread = float(log_weights.std() / count**0.5) if count > 1 else math.nan
     return JointWeights(
         log_weights.numpy(),
-        float("nan") if mean is None else mean,
-        float("nan") if lone or se is None else se,
+        mean,
+        math.nan if lone else se,
         float(log_weights.mean()),
         spread,
-        float("nan") if ess is None else ess,
-        float("nan") if k is None else k,
+        ess,
+        k,
     )

@@ -159,6 +159,23 @@ def point(x):
         pyro.sample("z", dist.Normal(mean, 1.0))
 
 
+def test_annealing_asks_nothing_of_the_guide():
+    """Catches annealing of single rows, a block of runs left out, and evidence by the weights of a guide of points."""
+    pair = ppgen.Pair(hierarchies.model, point)
+    with pytest.raises(ValueError, match="'mean'.*point.*method='ais'"):
+        evaluation.log_evidence(pair, X, method="importance")
+    found = evaluation.log_evidence(pair, X, betas=12, num_chains=60, chunk=100, kernel=inference.HMC(num_steps=4))
+    assert abs(found.value - hierarchies.log_evidence(X)) < 4 * found.se < 2.0
+    assert found.num_draws == 60 and found.unit == "nats"
+    assert found.method == "AIS from the prior (60 chains x 12 betas)"
+
+
+def test_annealing_from_the_posterior_is_exact():
+    """Catches a base density of single rows, and the Jacobian counted on one side."""
+    found = evaluation.log_evidence(hierarchies.pair(), X, method="ais", start="guide", betas=2, num_chains=4)
+    assert found.value == pytest.approx(hierarchies.log_evidence(X), abs=1e-3) and found.warning is None
+
+
 def larger(x):
     mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
     with pyro.plate("data", 100, subsample=x):
@@ -174,7 +191,6 @@ def larger(x):
         ),
         (lambda: improper(dist.Normal(0.0, 1.0).mask(False)), "not defined: .*'mean' has a masked prior.*improper"),
         (lambda: ppgen.Pair(scaled, hierarchies.guide()), "have a scale of their own"),
-        (lambda: ppgen.Pair(hierarchies.model, point), "'mean'.*point"),
         (lambda: ppgen.Pair(larger, lambda x: pyro.sample("mean", dist.Normal(0.0, 1.0))), "size 100, and data hold 4"),
     ],
 )
@@ -198,11 +214,15 @@ def test_the_likelihood_of_a_datum_points_here():
         ({"seed": -1}, ValueError),
         ({"vectorize_particles": "yes"}, TypeError),
         ({"log_partition": 0.0}, ValueError),
+        ({"method": "elbo"}, ValueError),
+        ({"num_chains": 1}, ValueError),
+        ({"betas": 0, "method": "ais"}, ValueError),
+        ({"start": "posterior"}, ValueError),
     ],
 )
 def test_arguments_are_checked(options, error):
     """Catches an argument that is taken for another, or found wrong after the work."""
-    (name,) = options
+    name = next(iter(options))
     with pytest.raises(error, match=name):
         evaluation.log_evidence(hierarchies.pair(), X, **options)
 
