@@ -166,15 +166,12 @@ class LatentDensity:
     def _term(self, site: Any) -> Tensor | None:
         """Log-density of a site, (num_chains or 1, rows or 1); None where it is a constant of all rows."""
         frame = data_frame(site, self.layout.plate)
-        if not self.joint:
-            return None if frame is None else self._density(site, frame)
-        term = self._density(site, frame)
-        return term if frame is None else term.expand(-1, int(frame.size)).sum(1, keepdim=True)
-
-    def _density(self, site: Any, frame: Any) -> Tensor:
+        if frame is None and not self.joint:
+            return None
         # A trajectory may leave for where numbers overflow: it is to be rejected, and not to end the chains.
         with pyro.validation_enabled(False):
-            return summed_log_prob(site, frame, self.layout)
+            term = summed_log_prob(site, self.layout)
+        return term.expand(-1, int(frame.size)).sum(1, keepdim=True) if self.joint and frame is not None else term
 
     @torch.no_grad()
     def draw(self, start: Start = "guide") -> Tensor:

@@ -13,6 +13,7 @@ from pyro import poutine
 import ppgen
 from ppgen import evaluation, inference, models
 from ppgen.evaluation.evidence.joint_weights import joint_log_weight, summary
+from ppgen.inference.particles.factors import Factor
 from ppgen.inference.particles.log_weights import LogWeights
 
 X = hierarchies.DATA
@@ -75,7 +76,11 @@ def test_two_latents_by_quadrature():
 def test_sums_over_rows_are_in_float64():
     """Catches a sum of many rows in float32, which errs by nats: three rounding errors of 1e6."""
     rows = torch.full((2, 100_001), -11.1)
-    found = joint_log_weight(LogWeights(rows, torch.tensor([0.25, 0.5]), 100_001))
+    factors = (
+        Factor.of_columns("x", 1, rows, "data", inside=True),
+        Factor.of_columns("z", -1, -torch.tensor([[0.25], [0.5]]), "data", inside=False),
+    )
+    found = joint_log_weight(LogWeights(factors, 2, 100_001, 100_001, "data"))
     expected = float(rows[0, 0].double()) * 100_001
     assert found.dtype == torch.float64
     assert found.tolist() == pytest.approx([expected + 0.25, expected + 0.5], abs=1e-6)
