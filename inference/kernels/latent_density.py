@@ -100,7 +100,7 @@ class LatentDensity:
             raise ValueError(f"x must have shape (rows, features), got {tuple(batch.shape)}; one row is x[None].")
         self.pair, self.batch, self.num_chains = pair, batch, num_chains
         self.layout = layout if layout is not None else with_coupled(pair, batch, find_layout(pair, batch))
-        self.joint = bool(self.layout.global_latents or self.layout.coupled)
+        self.joint = bool(self.layout.plate is None or self.layout.global_latents or self.layout.coupled)
         _check(self.layout)
         try:
             with self._undisturbed():
@@ -116,7 +116,7 @@ class LatentDensity:
                 "chain of each datum needs no such dimension."
             ) from error
         self.dim = sum(site.size for site in self.sites)
-        self.num_rows = 1 if self.joint else self.sites[0].batch_shape[self.layout.data_dim]
+        self.num_rows = 1 if self.joint else self.sites[0].batch_shape[self.layout.row_dim]
 
     def __call__(self, position: Tensor) -> Tensor:
         """Log-density of positions (num_chains, rows, dim), nats: (num_chains, rows)."""
@@ -238,7 +238,7 @@ class LatentDensity:
             size = math.prod((*batch, *event)) // self.num_chains
             inside = data_frame(node, self.layout.plate) is not None
             if not self.joint:
-                size //= batch[self.layout.data_dim]
+                size //= batch[self.layout.row_dim]
             names = self._names(node, batch, inside)
             inner = tuple(batch[dim] for dim, _ in self._inner_dims(node, batch, inside))
             found.append(_Site(name, inside, batch, inner, torch.Size(event), first, size, names))
@@ -248,7 +248,7 @@ class LatentDensity:
     def _inner_dims(self, node: Any, batch: torch.Size, inside: bool) -> list[tuple[int, str | None]]:
         """Dimensions besides those of chains and data, with the names of their plates."""
         plates = {frame.dim: frame.name for frame in node["cond_indep_stack"] if frame.vectorized}
-        others = {self.layout.data_dim, self.layout.particle_dim} if inside else {self.layout.particle_dim}
+        others = {self.layout.particle_dim, *([self.layout.row_dim] if inside else [])}
         inner = [dim for dim in range(-len(batch), 0) if dim not in others]
         return [(dim, plates.get(dim)) for dim in inner if batch[dim] != 1 or dim in plates]
 
@@ -266,7 +266,7 @@ class LatentDensity:
         value = value.unsqueeze(0) if self.num_chains == 1 else value
         if not site.inside:
             return value
-        return value.movedim(len(site.batch_shape) + (self.num_chains == 1) + self.layout.data_dim, 1)
+        return value.movedim(len(site.batch_shape) + (self.num_chains == 1) + self.layout.row_dim, 1)
 
     def _pieces(self, position: Tensor) -> dict[str, Tensor]:
         """Unconstrained values by site, in the shapes of their plates."""
@@ -275,7 +275,7 @@ class LatentDensity:
             plates = (1, *site.batch_shape) if self.num_chains == 1 else tuple(site.batch_shape)
             piece = position[..., site.first : site.first + site.size]
             if site.inside:
-                rows = len(plates) + self.layout.data_dim
+                rows = len(plates) + self.layout.row_dim
                 inner = [size for index, size in enumerate(plates) if index not in (0, rows)]
                 piece = piece.reshape(self.num_chains, plates[rows], *inner, *site.event_shape).movedim(1, rows)
             else:
@@ -346,6 +346,7 @@ def frozen(pair: Any, seed: int) -> Iterator[torch.Generator]:
 
 
 def _check(layout: Layout) -> None:
+    _ = layout.row_dim  # raises without a data plate
     if not layout.latent:
         raise ValueError(
             "The pair has no latent site, so log p(x) is the density of its observed sites: no chains needed."

@@ -86,6 +86,7 @@ def examine(pair: AnyPair, rows: CheckedRows, at_once: int | None = None) -> Pro
             batch = rows(0, 1)  # parameters made just now decide the type
             args, kwargs = split_batch(batch)
             layout = with_coupled(pair, batch, find_layout(pair, batch))
+            _ = layout.row_dim  # raises without a data plate
             check_rows(batch, layout.num_rows, pair.plate)
         with evaluating(pair), pair.running():
             guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
@@ -160,7 +161,7 @@ def _explaining(rows: CheckedRows) -> Iterator[None]:
         ) from error
 
 
-def _of_data(site: Any, plate: str) -> bool:
+def _of_data(site: Any, plate: str | None) -> bool:
     return data_frame(site, plate) is not None and not site["infer"].get("_deterministic")
 
 

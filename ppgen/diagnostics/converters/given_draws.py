@@ -51,8 +51,8 @@ class GivenDraws(Collector):
             if posterior:
                 self._add("posterior", trace, latents(trace), count, layout)
             inside, outside = log_density(trace, count, layout)
-            joint = bool(layout.global_latents)
-            told, dims = (inside.sum(1) + outside, []) if joint else (inside, [layout.plate])
+            joint = bool(layout.plate is None or layout.global_latents)
+            told, dims = (inside.sum(1) + outside, []) if joint else (inside, [layout.row_plate])
             self.group("sample_stats").add("log_p", to_array(told), dims)
             if log_likelihood:
                 self._add_log_likelihood(trace, count, layout)
@@ -85,7 +85,7 @@ class GivenDraws(Collector):
         for count, trace in self._traces(unconditioned(self.pair.model), row, draws, layout, undirected):
             self._add_prior(trace, count, layout)
         for kind in ("prior", "prior_predictive"):
-            self.group(kind).drop(layout.plate)
+            self.group(kind).drop(layout.row_plate)
 
     def _reference(self, batch: Any, layout: Layout) -> dict[str, Any]:
         """Sites of one run of the model."""
@@ -165,9 +165,9 @@ def _placed(value: Tensor, site: Any, layout: Layout) -> Tensor:
     batch, event = shape[: len(shape) - event_dim], shape[len(shape) - event_dim :]
     plates = {frame.dim for frame in site["cond_indep_stack"] if frame.vectorized}
     inside = data_frame(site, layout.plate) is not None
-    others = [dim for dim in range(-len(batch), 0) if not inside or dim != layout.data_dim]
+    others = [dim for dim in range(-len(batch), 0) if not inside or dim != layout.row_dim]
     inner = [dim for dim in others if batch[dim] != 1 or dim in plates]
-    rows = (batch[layout.data_dim],) if inside else ()
+    rows = (batch[layout.row_dim],) if inside else ()
     expected = (*rows, *(batch[dim] for dim in inner), *event)
     if value.shape[1:] != expected:
         raise ValueError(
@@ -176,7 +176,7 @@ def _placed(value: Tensor, site: Any, layout: Layout) -> Tensor:
         )
     value = value.to(site["value"])
     if inside:
-        value = value.movedim(1, 1 + sum(dim < layout.data_dim for dim in inner))
+        value = value.movedim(1, 1 + sum(dim < layout.row_dim for dim in inner))
     if len(value) == 1:
         return value.reshape(shape)
     padded = (1,) * (-layout.particle_dim - 1 - len(batch)) + tuple(batch)

@@ -37,7 +37,7 @@ class AllData:
     @property
     def joint(self) -> bool:
         """Whether rows have no likelihood of their own, so that a particle has one weight for all of them."""
-        return bool(self.layout.global_latents or self.layout.coupled)
+        return bool(self.layout.plate is None or self.layout.global_latents or self.layout.coupled)
 
     @property
     def num_rows(self) -> int:
@@ -47,7 +47,7 @@ class AllData:
     @property
     def num_data(self) -> int | None:
         """Rows of the data plate."""
-        return self.layout.num_rows or None
+        return None if self.layout.plate is None else self.layout.num_rows
 
     @property
     def improper(self) -> str | None:
