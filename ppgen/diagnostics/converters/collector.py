@@ -17,6 +17,7 @@ from ppgen.batch import split_batch, tensors_of
 from ppgen.checks.program_errors import WholePlates
 from ppgen.checks.room import check_room
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
+from ppgen.inference.particles.broadcasting import vectorized
 from ppgen.inference.particles.log_prob import PARTICLES
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.missing import filled
@@ -70,6 +71,7 @@ class Collector:
     def posterior(self, batch: Any, *, predictive: bool, log_likelihood: bool) -> None:
         """Draws of the guide, their densities under both programs, and the data that the model observes."""
         layout = find_layout(self.pair, batch)
+        self.vectorize = vectorized(self.pair, batch, layout, self.vectorize)
         with forked(self.pair.device):
             self._reference_trace(batch, layout)
         for count, guide, model in self._pairs_of_traces(batch, layout):
