@@ -7,8 +7,9 @@ from torch import nn
 
 from ppgen.inference.estimators.antithetic_pairs import Pairing
 from ppgen.inference.particles.broadcasting import vectorized
+from ppgen.inference.particles.row_order import rows_have_places
 from ppgen.inference.structure.layout import Layout
-from ppgen.pair import autoguide_rows
+from ppgen.pair import Pair, autoguide_rows
 
 
 def check_counts(pair: Any, objective: Any, num_rows: int, num_data: int) -> None:
@@ -70,3 +71,13 @@ def particles_at_once(
             "two particles or more, or inference.ScoreFunction()."
         )
     return at_once
+
+
+def keeps_order(pair: Any, batch: Any, layout: Layout, num_data: int) -> bool:
+    """Whether rows are told apart by their places, so that they are taken in the order in which they were given.
+
+    Of a part of the data no order is that of all.
+    """
+    if autoguide_rows(pair) is not None:
+        return True
+    return isinstance(pair, Pair) and layout.num_rows == num_data and rows_have_places(pair, batch, layout)

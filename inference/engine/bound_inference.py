@@ -16,7 +16,7 @@ from ppgen.batch import split_batch
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.inference.engine.batch_table import batch_table
-from ppgen.inference.engine.bind_checks import check_counts, particles_at_once
+from ppgen.inference.engine.bind_checks import check_counts, keeps_order, particles_at_once
 from ppgen.inference.engine.late_sites import Structures
 from ppgen.inference.engine.legality import check_negative_phase
 from ppgen.inference.engine.plan import planned
@@ -41,7 +41,6 @@ from ppgen.inference.structure.plates import check_rows, plate_size
 from ppgen.inference.structure.row_dependence import with_coupled
 from ppgen.inference.structure.scales import warn_of_scales
 from ppgen.inference.structure.support import check_support
-from ppgen.pair import autoguide_rows
 from ppgen.undisturbed import device_of, forked
 
 
@@ -101,7 +100,7 @@ class BoundInference:
         self.structures = Structures(inference, layout, planned(inference, pair, batch, layout))
         self._joint = enumerated_states(self.plan, layout)
         self._vectorize = particles_at_once(pair, batch, layout, inference.objective, self.plan, self._joint)
-        self.keeps_order = autoguide_rows(pair) is not None  # rows that are told apart by their places
+        self.keeps_order = keeps_order(pair, batch, layout, total)
         marginal_states(layout)  # raises if there are too many
         objective = inference.objective
         check_negative_phase(inference.negative_phase, layout, objective)
