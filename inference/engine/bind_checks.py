@@ -7,7 +7,7 @@ from torch import nn
 
 from ppgen.inference.estimators.antithetic_pairs import Pairing
 from ppgen.inference.particles.broadcasting import vectorized
-from ppgen.inference.particles.row_order import rows_have_places
+from ppgen.inference.particles.row_order import rows_by_place
 from ppgen.inference.structure.layout import Layout
 from ppgen.pair import Pair, autoguide_rows
 
@@ -73,11 +73,8 @@ def particles_at_once(
     return at_once
 
 
-def keeps_order(pair: Any, batch: Any, layout: Layout, num_data: int) -> bool:
-    """Whether rows are told apart by their places, so that they are taken in the order in which they were given.
-
-    Of a part of the data no order is that of all.
-    """
-    if autoguide_rows(pair) is not None:
-        return True
-    return isinstance(pair, Pair) and layout.num_rows == num_data and rows_have_places(pair, batch, layout)
+def keeps_order(pair: Any, batch: Any, layout: Layout, num_data: int | None) -> bool:
+    """Whether all rows are one batch and told apart by their places, so that another order would be other data."""
+    if num_data is None or layout.num_rows != num_data or not isinstance(pair, Pair):
+        return False
+    return autoguide_rows(pair) is not None or rows_by_place(pair, batch, layout)

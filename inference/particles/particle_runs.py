@@ -10,7 +10,7 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.stateless import _reparametrize_module
 
 from ppgen.batch import split_batch
@@ -125,6 +125,10 @@ class LastSite(Messenger):
 @contextlib.contextmanager
 def constant_parameters(pair: Any) -> Iterator[None]:
     """Context in which the parameters of a pair are constants."""
+    if not isinstance(pair, nn.Module):  # programs under `pyro.infer.SVI`, whose parameters are those of Pyro's store
+        with pair.constant_parameters():
+            yield
+        return
     constants = {name: value.detach() for name, value in pair.named_parameters()}
     with _reparametrize_module(pair, constants), warnings.catch_warnings():
         # `pyro.module` tells its user of parameters without a gradient, who did not ask for them here.

@@ -1,6 +1,5 @@
-"""Whether the rows of a batch are told apart by their places, so that another order is another data set."""
+"""Whether rows are told apart by their places: by parameters or constants of each, which no other order fits."""
 
-from contextlib import nullcontext
 from typing import Any
 
 import pyro
@@ -8,84 +7,76 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from ppgen.batch import changed, split_batch
-from ppgen.inference.particles.log_prob import summed_log_prob
+from ppgen.batch import Arguments, split_batch
+from ppgen.inference.particles.log_prob import site_factor
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.recognition import moved_parameters
 from ppgen.inference.structure.traces import data_frame, sites
 from ppgen.pair import keeping_buffers
-from ppgen.undisturbed import device_of, evaluating, forked
-
-_TOLERANCE = 1e-3  # nats, relative or absolute; far above rounding, far below what another row's place gives
+from ppgen.undisturbed import device_of, forked
 
 
-def rows_have_places(pair: Any, batch: Any, layout: Layout) -> bool:
-    """Whether the log-density of a row changes when all rows, with their latents, are moved by one place.
+def rows_by_place(pair: Any, batch: Any, layout: Layout) -> bool:
+    r"""Whether a datum has another log-density in another place of the batch.
 
-    Such are guides with parameters for each row, `pyro.param("loc", torch.zeros(N))`, models that take constants by
-    row from outside of their arguments, and Markov chains over the rows. Programs that cannot be told are taken to have
-    none: those that draw at random beside their sites, those with other sites at another call, and machines.
+    .. math:: \log p(x_{\pi(b)}, z_{\pi(b)}) \ne (\log p(x, z))_{\pi(b)}
+
+    So it is where a guide has one parameter per row (`pyro.param("loc", torch.zeros(len(x)))`), or a program reads
+    constants of the rows from outside. Tried by moving all rows, and the latents with them, by one place. Programs that
+    cannot be told, as they draw at random beside their sites, are taken to be as most are.
 
     Args:
-        pair: A pair, whose training flags, buffers and random state are as before afterwards.
-        batch: All rows of its data.
+        pair: A pair.
+        batch: All its data.
         layout: Its structure.
     """
-    rows = layout.num_rows
-    if layout.plate is None or rows < 2 or layout.laws or layout.marginalised:
+    if layout.plate is None or layout.num_rows < 2 or layout.laws or layout.marginalised:
         return False
-
-    def moved(part: Any) -> Any:
-        return part.roll(1, 0) if isinstance(part, Tensor) and part.dim() and len(part) == rows else part
-
-    with evaluating(pair), keeping_buffers(pair), pair.running(), pyro.validation_enabled(False):
-        for parameters in (nullcontext(), moved_parameters(pair, batch)):  # those of all rows may start as the same
-            with parameters:
-                if _placed(pair, batch, changed(batch, moved), layout):
-                    return True
-    return False
-
-
-def _placed(pair: Any, batch: Any, other: Any, layout: Layout) -> bool:
-    """Whether the terms of the rows differ where the batch, and the latents with it, is moved by one row."""
-    args, kwargs = split_batch(batch)
-    device = device_of(pair, args, kwargs)
-    told = []
-    try:
-        drawn = poutine.trace(pair.guide).get_trace(*args, **kwargs)
-        for seed, (given, values) in enumerate(((batch, drawn), (batch, drawn), (other, _moved(drawn, layout)))):
-            with forked(device, seed):
-                told.append(_terms(pair, given, values, layout))
-    except (RuntimeError, ValueError, IndexError, NotImplementedError, KeyError):
+    device = device_of(pair, *split_batch(batch))
+    with torch.no_grad(), keeping_buffers(pair), pyro.validation_enabled(False), forked(device):
+        try:
+            # Parameters of the rows may all start from one value, so others are looked at.
+            with pair.running(), moved_parameters(pair, batch):
+                args, kwargs = split_batch(batch)
+                drawn = poutine.trace(pair.guide).get_trace(*args, **kwargs)
+                first, again = (_densities(pair, batch, drawn, layout) for _ in range(2))
+                moved = _densities(pair, _moved_batch(batch, layout), _moved_values(drawn, layout), layout)
+        except (RuntimeError, ValueError, IndexError, NotImplementedError, KeyError):
+            return False
+    if first.keys() != again.keys() or any(not _close(first[name], again[name]) for name in first):
         return False
-    first, again, after = told
-    if not (first.keys() == again.keys() == after.keys()) or not all(_close(first[key], again[key]) for key in first):
-        return False
-    return not all(_close(value.roll(1, 1), after[key]) for key, value in first.items())
+    return first.keys() == moved.keys() and any(not _close(first[name].roll(1, 1), moved[name]) for name in first)
 
 
-def _moved(trace: poutine.Trace, layout: Layout) -> poutine.Trace:
-    """A trace with the values of each site in the data plate moved by one row."""
-    other = trace.copy()
-    for name, site in sites(trace).items():
-        value = site["value"]
-        axis = value.dim() - site["fn"].event_dim + layout.row_dim
-        if data_frame(site, layout.plate) is not None and axis >= 0 and value.shape[axis] == layout.num_rows:
-            other.nodes[name] = {**site, "value": value.roll(1, axis)}
-    return other
-
-
-def _terms(pair: Any, batch: Any, values: poutine.Trace, layout: Layout) -> dict[tuple[str, str], Tensor]:
-    """Log-density of each site of both programs, (1, rows), or (1, 1) outside the data plate."""
+def _densities(pair: Any, batch: Any, values: poutine.Trace, layout: Layout) -> dict[tuple[str, str], Tensor]:
+    """Log-densities of the sites in the data plate: (1, rows) each."""
     args, kwargs = split_batch(batch)
     found = {}
     for whose, program in (("guide", pair.guide), ("model", pair.model)):
         trace = poutine.trace(poutine.replay(program, trace=values)).get_trace(*args, **kwargs)
         for name, site in sites(trace).items():
-            if not site["infer"].get("_deterministic"):
-                found[whose, name] = summed_log_prob(site, layout)
+            if data_frame(site, layout.plate) is not None and not site["infer"].get("_deterministic"):
+                found[whose, name] = site_factor(site, 1, layout).columns
     return found
 
 
-def _close(first: Tensor, second: Tensor) -> bool:
-    return first.shape == second.shape and torch.allclose(first, second, _TOLERANCE, _TOLERANCE, equal_nan=True)
+def _moved_batch(batch: Any, layout: Layout) -> Arguments:
+    def moved(value: Any) -> Any:
+        rows = isinstance(value, Tensor) and value.dim() and len(value) == layout.num_rows
+        return value.roll(1, 0) if rows else value
+
+    args, kwargs = split_batch(batch)
+    return Arguments(tuple(map(moved, args)), {name: moved(value) for name, value in kwargs.items()})
+
+
+def _moved_values(drawn: poutine.Trace, layout: Layout) -> poutine.Trace:
+    values = drawn.copy()
+    for name, site in sites(drawn).items():
+        value, dim = site["value"], layout.row_dim - site["fn"].event_dim
+        if data_frame(site, layout.plate) is not None and value.dim() >= -dim:
+            values.nodes[name] = {**site, "value": value.roll(1, dim)}
+    return values
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-3, equal_nan=True)
