@@ -74,7 +74,7 @@ bench: $(STAMP)  ## speed beside the peers; make bench QUICK=1 to see that it ru
 	$(BIN)/python -m benchmarks.speed --scaling $(if $(QUICK),--quick)
 
 results: $(STAMP)  ## quality, resumable: make results BENCHMARK=name MINUTES=30
-	$(BIN)/python benchmarks/run.py $(BENCHMARK) --minutes $(MINUTES)
+	$(BIN)/python -m benchmarks.likelihoods.run $(BENCHMARK) --minutes $(MINUTES)
 
 lock: $(STAMP)  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --extra dev \

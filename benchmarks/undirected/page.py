@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import pages
-import record
+from benchmarks import pages, record
 
 PAGE = record.ROOT / "docs" / "undirected.md"
 Record = Mapping[str, Any]
@@ -12,7 +11,7 @@ Record = Mapping[str, Any]
 PREFACE = """\
 # Undirected models beside their rivals
 
-<!-- Written by benchmarks/undirected.py from benchmarks/results/undirected.json; edits are lost. -->
+<!-- Written by benchmarks/undirected/page.py from benchmarks/results/undirected.json; edits are lost. -->
 
 Machines of words, of ratings and of real values on real data, each beside what its users have instead, on the same
 held-out data. Errors are standard errors over test documents, folds or patches. Whatever is tuned, ours or a
@@ -81,7 +80,7 @@ gain by variances that differ: what is left after the contrast is divided out is
 
 def write(found: Record, check: bool) -> int:
     """Write the page, or say whether it is out of date; returns the exit code."""
-    return pages.write(PAGE, page(found), check, "python benchmarks/undirected.py --render")
+    return pages.write(PAGE, page(found), check, "python -m benchmarks.undirected.measure --render")
 
 
 def page(found: Record) -> str:

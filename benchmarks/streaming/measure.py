@@ -1,6 +1,6 @@
 """What training data on disk cost: batches of a memory-mapped file beside the same rows in memory.
 
-    python benchmarks/streaming.py [--rows 1000000] [--quick]
+    python -m benchmarks.streaming.measure [--rows 1000000] [--quick]
 
 Writes a file of random bytes (rows x 784) to a temporary folder, which is removed at the end, and measures in turn
 gathering batches in memory, taking them from the `DataLoader` that `ppgen.fit` reads a mapped file with, and training

@@ -1,8 +1,8 @@
 """Run Pyro's objectives and ours on programs whose gradients are known exactly, and write both beside the number.
 
-    python benchmarks/pyro_failures.py             # some minutes on one core; writes record and page
-    python benchmarks/pyro_failures.py --quick     # few draws, to see that it runs; writes to runs/benchmarks
-    python benchmarks/pyro_failures.py --check     # exit code 1 if docs/pyro_failures.md is not what the record says
+    python -m benchmarks.pyro_failures.measure             # some minutes on one core; writes record and page
+    python -m benchmarks.pyro_failures.measure --quick     # few draws, to see that it runs; writes to runs/benchmarks
+    python -m benchmarks.pyro_failures.measure --check     # exit code 1 if the page is not what the record says
 
 Both take single steps on the same data, as many as `--draws`. A z-score is the distance of their mean from the exact
 number in standard errors of the mean.
@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pyro
-import pyro_behaviours
-import pyro_failures_page
-import record
 import torch
-from pyro_programs import BATCH, CASES, Case, exact
 from torch import Tensor
+
+from benchmarks import record
+from benchmarks.pyro_failures import behaviours, page
+from benchmarks.pyro_failures.programs import BATCH, CASES, Case, exact
 
 KIND, NAME = "pyro failures", "pyro_failures.json"
 Draws = dict[str, list[float]]
@@ -39,15 +39,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, help="where the record is written")
     given = parser.parse_args(arguments)
     if given.check or given.render:
-        return pyro_failures_page.write(read(record.RESULTS), check=given.check)
+        return page.write(read(record.RESULTS), check=given.check)
     if given.quick:
         given.draws = 200
     folder = given.results or (record.ROOT / "runs" / "benchmarks" if given.quick else record.RESULTS)
     folder.mkdir(parents=True, exist_ok=True)
     content = measure(given.draws, given.seed)
     (folder / NAME).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(pyro_failures_page.page(content))
-    return 0 if given.quick or given.results else pyro_failures_page.write(content, check=False)
+    print(page.page(content))
+    return 0 if given.quick or given.results else page.write(content, check=False)
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -72,11 +72,11 @@ def measure(draws: int, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     return {
         "kind": KIND,
-        "command": "python benchmarks/pyro_failures.py" + ("" if draws == 10_000 else f" --draws {draws}"),
+        "command": "python -m benchmarks.pyro_failures.measure" + ("" if draws == 10_000 else f" --draws {draws}"),
         "draws": draws,
         "seed": seed,
         "cases": found,
-        "behaviours": pyro_behaviours.observed(),
+        "behaviours": behaviours.observed(),
         "seconds": round(time.perf_counter() - start, 1),
         "hardware": record.hardware(torch.device("cpu")),
         "versions": record.versions(),

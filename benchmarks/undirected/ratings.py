@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from undirected_rows import best, row
 
 import ppgen
+from benchmarks.undirected.rows import best, row
 from ppgen import inference, models
 
 FOLDS = 5

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from scipy.special import gammaln, logsumexp
 from sklearn.decomposition import LatentDirichletAllocation
-from undirected_rows import best, row
 
 import ppgen
+from benchmarks.undirected.rows import best, row
 from ppgen import evaluation, inference, models
 
 VOCABULARY, TOPICS, PASSAGE, TEST_PASSAGES = 2000, 50, 50, 300

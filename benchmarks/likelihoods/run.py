@@ -1,6 +1,6 @@
 """Run a benchmark, or go on with it, and record the result when its training is done.
 
-    python benchmarks/run.py vae-mnist --minutes 30
+    python -m benchmarks.likelihoods.run vae-mnist --minutes 30
 
 The run is kept in a folder with checkpoints, so that the same command goes on where the last one stopped (or
 was killed). When the target number of epochs is reached, it is evaluated and written to benchmarks/results.
@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import record
 import torch
-from jobs import JOBS, SBN_LOADING, Job
-from pretraining import OutOfTimeError, bounds, pretrain
 
 import ppgen
+from benchmarks import record
+from benchmarks.likelihoods.jobs import JOBS, SBN_LOADING, Job
+from benchmarks.likelihoods.pretraining import OutOfTimeError, bounds, pretrain
 from ppgen import datasets, inference
 from ppgen.datasets.fetch import search_folders
 from ppgen.datasets.files import SUFFIXES

@@ -9,9 +9,9 @@ import pyro.distributions as dist
 import torch
 from pyro.infer import MCMC, NUTS, ReweightedWakeSleep, TraceGraph_ELBO
 from pyro.infer.importance import psis_diagnostic
-from pyro_programs import BITS, K, bits_guide, bits_model, number
 from torch import Tensor
 
+from benchmarks.pyro_failures.programs import BITS, K, bits_guide, bits_model, number
 from ppgen import diagnostics, inference, testing
 from ppgen.pair import Pair
 

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import pages
-import record
+from benchmarks import pages, record
 
 PAGE = record.ROOT / "docs" / "pyro_failures.md"
 Record = Mapping[str, Any]
@@ -12,7 +11,7 @@ Record = Mapping[str, Any]
 PREFACE = """\
 # Pyro's objectives, held to exact numbers
 
-<!-- Written by benchmarks/pyro_failures.py from benchmarks/results/pyro_failures.json; edits are lost. -->
+<!-- Written by benchmarks/pyro_failures/page.py from benchmarks/results/pyro_failures.json; edits are lost. -->
 
 Models and guides here are plain Pyro programs. Some of Pyro's own objectives have the wrong gradient or value for them
 and do not say so; here they run beside ours on programs so small that the exact number is a sum or a quadrature.
@@ -28,7 +27,7 @@ HEAD = ["", "exact", "Pyro", "z", "ours", "z"]
 
 def write(found: Record, check: bool) -> int:
     """Write the page, or say whether it is out of date; returns the exit code."""
-    return pages.write(PAGE, page(found), check, "python benchmarks/pyro_failures.py --render")
+    return pages.write(PAGE, page(found), check, "python -m benchmarks.pyro_failures.measure --render")
 
 
 def page(found: Record) -> str:

@@ -1,7 +1,7 @@
 """Write the tables of results into README.md and docs/results.md from the records, none by hand.
 
-python benchmarks/render.py            # write
-python benchmarks/render.py --check    # exit code 1 if they are out of date
+python -m benchmarks.likelihoods.render            # write
+python -m benchmarks.likelihoods.render --check    # exit code 1 if they are out of date
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import record
+from benchmarks import record
 
 README = record.ROOT / "README.md"
 PAGE = record.ROOT / "docs" / "results.md"
@@ -21,7 +21,7 @@ Record = Mapping[str, Any]
 PREFACE = """\
 # Results
 
-<!-- Written by benchmarks/render.py from benchmarks/results/*.json; edits are lost. -->
+<!-- Written by benchmarks/likelihoods/render.py from benchmarks/results/*.json; edits are lost. -->
 
 Every figure here was measured by one command and rendered from its record in `benchmarks/results/`. Log-
 likelihoods are in nats per image; higher is better. The error is the Monte Carlo standard error, what another seed
@@ -60,7 +60,7 @@ The bound is the one that a run maximises, on validation rows; runs by different
 that heights compare only within one algorithm. Of a Boltzmann machine whose log Z is not known in training it is the
 pseudo-log-likelihood, estimated from one flipped bit a row; of a deep one, and of a belief network above one, the free
 energy of validation rows less that of training rows, which tells overfitting and no likelihood. Minutes are wall time,
-compilation included. `python benchmarks/curves.py` draws the figure.
+compilation included. `python -m benchmarks.curves` draws the figure.
 """
 
 GRADIENTS = """\
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     for path in stale:
         name = path.relative_to(record.ROOT)
         if given.check:
-            print(f"{name} is out of date: run python benchmarks/render.py", file=sys.stderr)
+            print(f"{name} is out of date: run python -m benchmarks.likelihoods.render", file=sys.stderr)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text := wanted[path], encoding="utf-8")
@@ -245,7 +245,7 @@ def _section(each: Record, published: Mapping[str, Record]) -> str:
     }
     shown = [what for what in drawn if (record.RESULTS / f"{what}-{each['name']}.png").exists()]
     if shown:
-        lines += ["", f"`python benchmarks/pictures.py {each['name']}` draws:"]
+        lines += ["", f"`python -m benchmarks.pictures {each['name']}` draws:"]
     for what in shown:
         lines += ["", f"![{drawn[what]}](../benchmarks/results/{what}-{each['name']}.png)"]
     return "\n".join([*lines, ""])

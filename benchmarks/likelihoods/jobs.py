@@ -4,8 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evaluations import Figures, annealed, belief_net_of_machines, between, exact, importance, sandwiched
-
+from benchmarks.likelihoods.evaluations import (
+    Figures,
+    annealed,
+    belief_net_of_machines,
+    between,
+    exact,
+    importance,
+    sandwiched,
+)
 from ppgen import inference, models
 from ppgen.datasets import Dataset
 from ppgen.training import Run

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pages
-import record
-from faces_features import STRONGEST
+
+from benchmarks import pages, record
+from benchmarks.faces.features import STRONGEST
 
 PAGE = record.ROOT / "docs" / "faces.md"
 Record = Mapping[str, Any]
@@ -15,7 +15,7 @@ Record = Mapping[str, Any]
 TEXT = """\
 # Edges and parts of faces
 
-<!-- Written by benchmarks/faces.py from benchmarks/results/faces.json; edits are lost. -->
+<!-- Written by benchmarks/faces/page.py from benchmarks/results/faces.json; edits are lost. -->
 
 A {{py:class}}`~ppgen.models.ConvolutionalDBN` of two layers on {train} grey images of 25 x 25 pixels, 80 faces and
 their mirror images, without labels: the experiment of Lee, Grosse, Ranganath and Ng (2009) at the size of a stamp.
@@ -57,7 +57,7 @@ learn from, trials of other settings gave other parts."""
 
 def write(found: Record, check: bool) -> int:
     """Write the page, or say whether it is out of date; returns the exit code."""
-    return pages.write(PAGE, page(found), check, "python benchmarks/faces.py --render")
+    return pages.write(PAGE, page(found), check, "python -m benchmarks.faces.measure --render")
 
 
 def page(found: Record) -> str:

@@ -1,9 +1,9 @@
 """Stochastic feedforward networks beside mixture density networks of equal size where one x has many y.
 
-    python benchmarks/one_to_many.py            # some minutes on one core; writes record and page
-    python benchmarks/one_to_many.py paths      # one problem again; the others of the record stay
-    python benchmarks/one_to_many.py --quick    # few steps and one seed, to see that it runs; writes to runs/benchmarks
-    python benchmarks/one_to_many.py --check    # exit code 1 if docs/one_to_many.md is not what the record says
+    python -m benchmarks.one_to_many.measure            # some minutes on one core; writes record and page
+    python -m benchmarks.one_to_many.measure paths      # one problem again; the others of the record stay
+    python -m benchmarks.one_to_many.measure --quick    # a trial of few steps and one seed; writes to runs/benchmarks
+    python -m benchmarks.one_to_many.measure --check    # exit code 1 if docs/one_to_many.md is not what the record says
 
 Both are trained by `ppgen.fit` with the same steps, batches and step sizes: the stochastic network by VIMCO, the
 mixture by maximum likelihood. The number of components is that with the best validation likelihood for the first
@@ -19,12 +19,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import one_to_many_page
-import record
 import torch
-from one_to_many_problems import PROBLEMS, Problem, Rows, num_parameters, rival
 
 import ppgen
+from benchmarks import record
+from benchmarks.one_to_many import page
+from benchmarks.one_to_many.problems import PROBLEMS, Problem, Rows, num_parameters, rival
 from ppgen import evaluation, inference, models
 
 KIND, NAME = "one to many", "one_to_many.json"
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"problems must be among {', '.join(PROBLEMS)}; got {', '.join(unknown)}.")
     if given.check or given.render:
         found = json.loads((record.RESULTS / NAME).read_text(encoding="utf-8"))
-        return one_to_many_page.write(found, check=given.check)
+        return page.write(found, check=given.check)
     if given.quick:
         given.steps, given.seeds = 10, 1
     folder = given.results or (record.ROOT / "runs" / "benchmarks" if given.quick else record.RESULTS)
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             folder / NAME, settings(given.steps, given.seeds), name, measure(name, given.steps, given.seeds)
         )
         (folder / NAME).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return 0 if given.quick or given.results else one_to_many_page.write(content, check=False)
+    return 0 if given.quick or given.results else page.write(content, check=False)
 
 
 def updated(path: Path, shared: dict[str, Any], name: str, found: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def settings(steps: int, seeds: int) -> dict[str, Any]:
     options = "" if (steps, seeds) == (1500, 3) else f" --steps {steps} --seeds {seeds}"
     return {
         "kind": KIND,
-        "command": "python benchmarks/one_to_many.py" + options,
+        "command": "python -m benchmarks.one_to_many.measure" + options,
         "steps": steps,
         "seeds": seeds,
         "rows": {"train": TRAIN, "valid": VALID, "test": TEST},

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.mixture import GaussianMixture
-from undirected_rows import best, row
 
 import ppgen
+from benchmarks.undirected.rows import best, row
 from ppgen import evaluation, inference, models
 
 SIZE, CONTRAST, FACES = 8, 0.1, 100

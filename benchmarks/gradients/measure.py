@@ -1,7 +1,7 @@
 """Measure the gradient of one step under several inferences, for a belief network and for an autoencoder.
 
-    python benchmarks/gradients.py    # a quarter of an hour on two cores
-    python benchmarks/gradients.py sbn --quick                  # embedded digits and few draws, to see that it runs
+    python -m benchmarks.gradients.measure                # a quarter of an hour on two cores
+    python -m benchmarks.gradients.measure sbn --quick    # embedded digits and few draws, to see that it runs
 
 Each model is trained for some epochs first, so that the gradients are those of learning and not of the random start.
 Bias, variance and signal-to-noise ratio by block of parameters go to benchmarks/results as a record and as a figure.
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import record
 import torch
-from jobs import JOBS
-from run import load_data
 
 import ppgen
+from benchmarks import record
+from benchmarks.likelihoods.jobs import JOBS
+from benchmarks.likelihoods.run import load_data
 from ppgen import datasets, diagnostics, inference, models
 
 KIND = "gradients"
@@ -125,7 +125,7 @@ def _measure(name: str, case: Case, given: argparse.Namespace, folder: Path) -> 
         "data": data.describe(),
         "training": {"inference": inference.describe(case.training), "epochs": given.epochs},
         "comparison": found.to_dict(),
-        "command": f"python benchmarks/gradients.py {name}{_options(given)}",
+        "command": f"python -m benchmarks.gradients.measure {name}{_options(given)}",
         "seconds": round(time.perf_counter() - start, 1),
         "hardware": record.hardware(torch.device("cpu")),
         "versions": record.versions(),

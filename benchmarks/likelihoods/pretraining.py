@@ -6,8 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from jobs import Job
-
+from benchmarks.likelihoods.jobs import Job
 from ppgen import training
 from ppgen.datasets import Dataset
 from ppgen.evaluation import Estimate

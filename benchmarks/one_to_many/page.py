@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import pages
-import record
-from one_to_many_problems import PROBLEMS
+from benchmarks import pages, record
+from benchmarks.one_to_many.problems import PROBLEMS
 
 PAGE = record.ROOT / "docs" / "one_to_many.md"
 Record = Mapping[str, Any]
@@ -13,7 +12,7 @@ Record = Mapping[str, Any]
 PREFACE = """\
 # One x, many y
 
-<!-- Written by benchmarks/one_to_many.py from benchmarks/results/one_to_many.json; edits are lost. -->
+<!-- Written by benchmarks/one_to_many/page.py from benchmarks/results/one_to_many.json; edits are lost. -->
 
 A stochastic feedforward network of k Bernoulli units is a mixture of 2^k components that share their weights; a
 mixture density network pays for each component. Here are both, of equal size, on generated problems where one x has
@@ -38,7 +37,7 @@ HEAD = ["problem", "variables", "modes", "stochastic network", "mixture", "diffe
 
 def write(found: Record, check: bool) -> int:
     """Write the page, or say whether it is out of date; returns the exit code."""
-    return pages.write(PAGE, page(found), check, "python benchmarks/one_to_many.py --render")
+    return pages.write(PAGE, page(found), check, "python -m benchmarks.one_to_many.measure --render")
 
 
 def page(found: Record) -> str:

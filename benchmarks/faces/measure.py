@@ -1,8 +1,8 @@
 """Edges and parts of faces: a convolutional deep belief network on grey images, and pictures of what its units see.
 
-    python benchmarks/faces.py               # writes record, figure and page; minutes
-    python benchmarks/faces.py --epochs 2    # a trial; writes to runs/benchmarks
-    python benchmarks/faces.py --check         # exit code 1 if docs/faces.md is not what the record says
+    python -m benchmarks.faces.measure              # writes record, figure and page; minutes
+    python -m benchmarks.faces.measure --epochs 2   # a trial; writes to runs/benchmarks
+    python -m benchmarks.faces.measure --check      # exit code 1 if docs/faces.md is not what the record says
 
 `faces25.npy` holds 100 faces of 25 x 25 pixels and then images of other things. 80 faces and their mirror images are
 learnt from, without labels; on the other 20, and on what are no faces, it is measured where the units answer.
@@ -15,15 +15,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import faces_features as features
-import faces_images
-import faces_page
 import numpy as np
-import record
 import torch
-from undirected import data_file
 
 import ppgen
+from benchmarks import record
+from benchmarks.faces import features, page
+from benchmarks.faces.images import load
+from benchmarks.undirected.measure import data_file
 from ppgen import datasets, inference, models
 
 KIND, NAME, DATA = "features of faces", "faces", "faces25.npy"
@@ -52,25 +51,25 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--epochs must be at least 1, got {given.epochs}.")
     if given.check or given.render:
         found = json.loads((record.RESULTS / f"{NAME}.json").read_text(encoding="utf-8"))
-        return faces_page.write(found, check=given.check)
+        return page.write(found, check=given.check)
     trial = given.epochs is not None or given.seed != 0
     folder = given.results or (record.ROOT / "runs" / "benchmarks" if trial else record.RESULTS)
     folder.mkdir(parents=True, exist_ok=True)
     found = measure(data_file(DATA, given.data_dir), given.epochs, given.seed, folder / f"{NAME}.png")
     text = json.dumps(found, indent=1, ensure_ascii=False)
     (folder / f"{NAME}.json").write_text(text + "\n", encoding="utf-8")
-    return 0 if trial or given.results else faces_page.write(found, check=False)
+    return 0 if trial or given.results else page.write(found, check=False)
 
 
 def measure(path: Path, epochs: int | None, seed: int, figure: Path) -> dict[str, Any]:
     """Train the network, draw what its units see, and return the record."""
-    images = faces_images.load(path, **IMAGES)
+    images = load(path, **IMAGES)
     start, processor = time.perf_counter(), time.process_time()
     dbn, layers = trained(images.train, epochs, seed)
     seconds = {"seconds": round(time.perf_counter() - start, 1), "processor": round(time.process_time() - processor, 1)}
     own = features.responses(dbn, images.train)
     seen = features.seen_by(dbn, own, images.grey)
-    faces_page.draw(figure, images.train, dbn.filters(1)[:, 0].numpy(), dbn.filters(2)[:, 0].numpy(), seen)
+    page.draw(figure, images.train, dbn.filters(1)[:, 0].numpy(), dbn.filters(2)[:, 0].numpy(), seen)
     filters, start_filters = dbn.filters(1)[:, 0].numpy(), np.random.default_rng(seed).normal(size=(1000, 6, 6))
     step = NETWORK["pools"][0]  # pixels between units of the second layer
     places = {

@@ -1,9 +1,9 @@
 """Machines of words, ratings and real values beside what their users have instead, on real data.
 
-    python benchmarks/undirected.py            # writes record and page
-    python benchmarks/undirected.py patches    # one part again; the others of the record stay
-    python benchmarks/undirected.py --quick    # a trial; writes to runs/benchmarks
-    python benchmarks/undirected.py --check      # exit code 1 if docs/undirected.md is not what the record says
+    python -m benchmarks.undirected.measure            # writes record and page
+    python -m benchmarks.undirected.measure patches    # one part again; the others of the record stay
+    python -m benchmarks.undirected.measure --quick    # a trial; writes to runs/benchmarks
+    python -m benchmarks.undirected.measure --check      # exit code 1 if docs/undirected.md is not what the record says
 
 Each part says in its module what was held out. Whatever is tuned, ours or a rival's, is tuned on validation rows that
 are in neither the training nor the test data; the candidates and their validation figures are in the record.
@@ -19,13 +19,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import record
 import torch
-import undirected_page
-import undirected_patches
-import undirected_ratings
-import undirected_words
 
+from benchmarks import record
+from benchmarks.undirected import page, patches, ratings, words
 from ppgen.datasets.fetch import search_folders
 
 KIND, NAME = "undirected models", "undirected.json"
@@ -40,11 +37,11 @@ class Part:
 
 
 PARTS = {
-    "articles": Part("wiki250.txt", undirected_words.articles),
-    "passages": Part("wiki250.txt", undirected_words.passages),
-    "ratings": Part("ml-100k/ml-100k.inter", undirected_ratings.measure),
-    "binary": Part("ml-100k/ml-100k.inter", undirected_ratings.binary),
-    "patches": Part("faces25.npy", undirected_patches.measure),
+    "articles": Part("wiki250.txt", words.articles),
+    "passages": Part("wiki250.txt", words.passages),
+    "ratings": Part("ml-100k/ml-100k.inter", ratings.measure),
+    "binary": Part("ml-100k/ml-100k.inter", ratings.binary),
+    "patches": Part("faces25.npy", patches.measure),
 }
 
 
@@ -63,14 +60,14 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"parts must be among {', '.join(PARTS)}; got {', '.join(unknown)}.")
     if given.check or given.render:
         found = json.loads((record.RESULTS / NAME).read_text(encoding="utf-8"))
-        return undirected_page.write(found, check=given.check)
+        return page.write(found, check=given.check)
     folder = given.results or (record.ROOT / "runs" / "benchmarks" if given.quick else record.RESULTS)
     folder.mkdir(parents=True, exist_ok=True)
     for name in given.parts or PARTS:
         found = measure(name, data_file(PARTS[name].file, given.data_dir), given.quick)
         content = updated(folder / NAME, name, found)
         (folder / NAME).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return 0 if given.quick or given.results else undirected_page.write(content, check=False)
+    return 0 if given.quick or given.results else page.write(content, check=False)
 
 
 def data_file(name: str, data_dir: str | None) -> Path:
@@ -100,7 +97,7 @@ def updated(path: Path, name: str, found: dict[str, Any]) -> dict[str, Any]:
     """The record with one part measured anew."""
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"parts": {}}
     known = {**old["parts"], name: found}
-    command = "python benchmarks/undirected.py"
+    command = "python -m benchmarks.undirected.measure"
     return {"kind": KIND, "command": command, "parts": {each: known[each] for each in PARTS if each in known}}
 
 
