@@ -23,6 +23,7 @@ from ppgen.inference.kernels.block_gibbs import BlockGibbs, BlockGibbsInfo, Bloc
 from ppgen.inference.kernels.draws_of_chains import sample
 from ppgen.inference.kernels.hmc import HMC, HMCInfo, HMCState
 from ppgen.inference.kernels.latent_density import LatentDensity, LatentTerms
+from ppgen.inference.kernels.machine_kernel import MachineKernel
 from ppgen.inference.kernels.parallel_tempering import (
     ParallelTempering,
     ParallelTemperingInfo,
@@ -82,6 +83,7 @@ __all__ = [
     "LeaveOneOut",
     "Linear",
     "LogWeights",
+    "MachineKernel",
     "MaximumLikelihood",
     "MeanField",
     "MovingAverage",

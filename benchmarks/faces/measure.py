@@ -78,7 +78,7 @@ def measure(path: Path, epochs: int | None, seed: int, figure: Path) -> dict[str
     }
     return {
         "kind": KIND,
-        "command": f"python benchmarks/{NAME}.py",
+        "command": "python -m benchmarks.faces.measure",
         "data": {"train": len(images.train), "faces": len(images.faces), "others": len(images.others), **IMAGES},
         "network": NETWORK,
         "layers": layers,

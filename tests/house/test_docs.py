@@ -15,11 +15,11 @@ import torch
 import yaml
 
 import ppgen
-from ppgen import cli, registry
+from ppgen import cli, registry, testing
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-API = "\n".join(path.read_text(encoding="utf-8") for path in sorted((DOCS / "api").glob("*.md")))
+API = "\n".join(path.read_text(encoding="utf-8") for path in sorted((DOCS / "api").rglob("*.md")))
 PACKAGES = [name for name in ppgen.__all__ if (ROOT / "ppgen" / name).is_dir()]
 YEAR = re.compile(r"\([^()]*?(\d{4})\)")
 ARXIV = re.compile(r"(?:arXiv:|arxiv\.org/abs/)([\w-]+/\d{7}|\d{4}\.\d{4,5})")
@@ -237,3 +237,10 @@ def test_every_page_is_in_a_table_of_contents() -> None:
         index = (folder / "index.md").read_text(encoding="utf-8")
         pages = {path.stem for path in folder.glob("*.md")} - {"index"}
         assert not {page for page in pages if not re.search(rf"^(?:\S* )?<?{page}>?$", index, re.M)}
+    for folder in (path for path in (DOCS / "api").iterdir() if path.is_dir()):
+        assert f"\n:glob:\n\n{folder.name}/*\n" in folder.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_what_users_hold_their_own_parts_to_is_in_the_api() -> None:
+    """Catches a contract that no page describes: `ppgen.testing` is no attribute of `ppgen`, and public."""
+    assert {f"ppgen.testing.{name}" for name in testing.__all__} <= documented()
