@@ -42,6 +42,7 @@ from ppgen.inference.objectives.elbo import ELBO
 from ppgen.inference.objectives.iwelbo import IWELBO
 from ppgen.inference.objectives.maximum_likelihood import MaximumLikelihood
 from ppgen.inference.objectives.objective import Objective
+from ppgen.inference.objectives.own_gradient import OwnGradient
 from ppgen.inference.objectives.renyi import Renyi
 from ppgen.inference.objectives.wake_sleep import ReweightedWakeSleep, WakeSleep
 from ppgen.inference.particles.log_weights import LogWeights, log_weights
@@ -89,6 +90,7 @@ __all__ = [
     "MovingAverage",
     "NegativePhase",
     "Objective",
+    "OwnGradient",
     "ParallelTempering",
     "ParallelTemperingInfo",
     "ParallelTemperingState",
