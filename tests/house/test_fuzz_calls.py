@@ -19,7 +19,17 @@ RESULTS = {
     "ParallelTemperingState", "PartitionSandwich", "PosteriorSamples", "Pretraining", "Refinement", "Rows", "Rule",
     "Run", "Samples", "Sandwich", "StepResult", "TrajectoryTemperingState", "UndirectedDistribution",
 }  # fmt: skip
-KINDS = {"Biased", "Coupling", "Estimator", "MachineKernel", "NegativePhase", "Objective", "OwnGradient", "RestrictedMachine", "Units"}
+KINDS = {
+    "Biased",
+    "Coupling",
+    "Estimator",
+    "MachineKernel",
+    "NegativePhase",
+    "Objective",
+    "OwnGradient",
+    "RestrictedMachine",
+    "Units",
+}
 BARE = {
     "AnalyticKL", "DisARM", "DoublyReparameterized", "LeaveOneOut", "MeanField", "Pathwise", "PseudoLikelihood",
     "StickTheLanding", "available", "figures", "legality",
