@@ -1,19 +1,21 @@
 """Directives whose content is made from the code at build time: legality, the registry, folders, commands' output."""
 
 import ast
+import io
 import os
 import re
-import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 
-from ppgen import inference, registry
+from ppgen import cli, inference, registry
 from scripts.names.sources import folder_of
 
 ROOT = Path(__file__).parents[2]
@@ -122,19 +124,18 @@ def _first_line(path: Path) -> str:
 
 
 class CommandOutput(Directive):
-    """What `ppgen ARGUMENTS` prints, run at build time."""
+    """What `ppgen ARGUMENTS` prints, run at build time in this process, which has imported what it needs."""
 
     required_arguments = 1
     final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        arguments = self.arguments[0].split()
-        command = [sys.executable, "-P", "-m", "ppgen", *arguments]
-        wide = os.environ | {"COLUMNS": "92"}
-        done = subprocess.run(command, capture_output=True, text=True, env=wide)
-        if done.returncode:
-            raise self.error(f"ppgen {' '.join(arguments)} failed: {done.stderr.strip()[-400:]}")
-        plain = done.stdout.replace(" \b", "").strip()  # a terminal's backspace
+        arguments, printed = self.arguments[0].split(), io.StringIO()
+        with mock.patch.dict(os.environ, COLUMNS="92"), redirect_stdout(printed):
+            code = cli.main(arguments)
+        if code:
+            raise self.error(f"ppgen {' '.join(arguments)} failed with code {code}.")
+        plain = printed.getvalue().replace(" \b", "").strip()  # a terminal's backspace
         text = "\n".join(line.rstrip() for line in plain.splitlines())
         return [nodes.literal_block(text, text, language="text")]
 
