@@ -55,7 +55,7 @@ lint: $(STAMP)  ## style, format and types
 	$(BIN)/mypy
 
 docs: $(STAMP)  ## the documentation with its executed tutorials, in docs/_build
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
 
 # Each peer by itself, so that one that cannot be installed does not keep the others out: its rows say so.
 $(PEERS)/.installed:
