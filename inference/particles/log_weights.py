@@ -13,13 +13,13 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.nn.utils.stateless import _reparametrize_module
 
+from ppgen.batch import split_batch
 from ppgen.checks.switches import check_switches
 from ppgen.inference.particles.joint_states import Forced, JointStates, marginal_states
 from ppgen.inference.particles.log_prob import PARTICLES, drawn_log_prob, summed_log_prob
 from ppgen.inference.structure.collapse import collapsed
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.traces import Structure, data_factor, data_frame, sites, structure_of, unmasked
-from ppgen.pair import split_batch
 
 
 @dataclass(frozen=True)
