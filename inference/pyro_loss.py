@@ -1,6 +1,7 @@
 """Objectives, negative phases and inferences as losses of `pyro.infer.SVI` and as modules."""
 
 import contextlib
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pyro.infer
 import torch
 from pyro import poutine
+from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from ppgen.batch import Arguments
@@ -141,19 +143,21 @@ class Programs:
 
     @contextlib.contextmanager
     def constant_parameters(self) -> Iterator[None]:
-        """Context in which no operation reaches a parameter: of Pyro's store, or of a module that is a program."""
+        """Context in which parameters are constants: those of Pyro's store, and of modules that are programs."""
+        owners = (_owner(self.model), _owner(self.guide))
+        found: list[Tensor] = [each for owner in owners if isinstance(owner, nn.Module) for each in owner.parameters()]
         store = pyro.get_param_store()
-        found = [_leaf(store[name]) for name in store]
-        for owner in (_owner(self.model), _owner(self.guide)):
-            found += list(owner.parameters()) if isinstance(owner, nn.Module) else []
+        found += [_leaf(store[name]) for name in store]
         trained = [each for each in found if each.is_leaf and each.requires_grad]
-        try:
-            for each in trained:
-                each.requires_grad_(False)
-            yield
-        finally:
-            for each in trained:
-                each.requires_grad_(True)
+        with _ConstantParams(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".* was not registered in the param store")
+            try:
+                for each in trained:
+                    each.requires_grad_(False)
+                yield
+            finally:
+                for each in trained:
+                    each.requires_grad_(True)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -175,6 +179,16 @@ def check_same_pair(model: Any, guide: Any) -> Pair | None:
             "Make one of the two that belong together: ppgen.Pair(model, guide)."
         )
     return owners[0]
+
+
+class _ConstantParams(Messenger):
+    """Gives the values of param statements without their graph; handlers around it do not see them."""
+
+    def _pyro_param(self, msg: Any) -> None:
+        msg["stop"] = True
+
+    def _pyro_post_param(self, msg: Any) -> None:
+        msg["value"] = msg["value"].detach()
 
 
 def plate_of(loss: Any) -> str | None:
