@@ -1,0 +1,166 @@
+"""Chains of variables: found among the factors, stacked over their steps, and eliminated by a parallel scan."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ppgen.inference.elimination.factors import Factor, product, touching
+from ppgen.inference.elimination.sums import Sum, log_sum
+
+SHORTEST = 4  # blocks; fewer are as quickly eliminated one by one
+MOST_STATES = 32  # of a block: the scan costs their third power, elimination one by one the second
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Variables in blocks of which each is joined to the next alone.
+
+    Attributes:
+        blocks: Names of the variables, block by block.
+        factors: The factors that depend on them.
+        plates: Plates that all the variables lie in.
+    """
+
+    blocks: tuple[tuple[str, ...], ...]
+    factors: tuple[Factor, ...]
+    plates: frozenset[str]
+
+
+def find_chains(factors: Sequence[Factor], plates: Mapping[str, frozenset[str]], sizes: Mapping[str, int]) -> list[Chain]:
+    """Chains among the connected groups of variables.
+
+    A step may hold several variables (chains side by side) and depend on several steps before it: neighbours in the
+    order of the program become one block, as many as any factor reaches over.
+
+    Args:
+        factors: Factors, each of which depends on variables.
+        plates: Plates around each variable, in the order of the program.
+        sizes: Number of values of each variable.
+    """
+    chains = []
+    for names in _components(factors, list(plates)):
+        if len({plates[name] for name in names}) > 1:
+            continue
+        place = {name: at for at, name in enumerate(names)}
+        own = touching(factors, names)
+        reach = max(max(at) - min(at) for at in ([place[name] for name in f.dims if name in place] for f in own))
+        width = max(reach, 1)
+        blocks = tuple(tuple(names[at : at + width]) for at in range(0, len(names), width))
+        states = [[sizes[name] for name in block] for block in blocks]
+        whole = states[:-1] if len(states[-1]) < width else states
+        if len(blocks) < SHORTEST or any(each != states[0] for each in whole) or math.prod(states[0]) > MOST_STATES:
+            continue
+        chains.append(Chain(blocks, tuple(own), plates[names[0]]))
+    return chains
+
+
+def eliminated(chain: Chain, kept: Collection[str], sum_over: Sum = log_sum) -> Factor:
+    """The factor of a chain with all its variables eliminated: a tree of products of neighbours, as deep as log T.
+
+    Args:
+        chain: A chain.
+        kept: Plates that are left as they are; of the others it keeps those of its variables.
+        sum_over: By what variables are eliminated.
+    """
+    blocks = [list(block) for block in chain.blocks]
+    where = {name: at for at, block in enumerate(blocks) for name in block}
+    plates = sorted({name for factor in chain.factors for name in factor.dims if name not in where})
+    plates = [name for name in plates if name in chain.plates or name in kept]
+    groups: dict[int, list[Factor]] = {at: [] for at in range(len(blocks))}
+    for factor in chain.factors:
+        groups[max(where[name] for name in factor.dims if name in where)].append(_within(factor, plates, where))
+    last = None
+    if len(blocks[-1]) < len(blocks[0]):  # summed out into the block before it
+        whole = product(groups.pop(len(blocks) - 1))
+        for name in blocks.pop():
+            at = whole.dims.index(name)
+            whole = Factor(sum_over(whole.tensor, at), (*whole.dims[:at], *whole.dims[at + 1 :]), whole.plates)
+        last = whole
+    size = math.prod(_sizes(groups[0])[name] for name in blocks[0])
+    vector = _folded(_stacked([groups[0]], [blocks[0]], plates), len(plates), (size,))
+    steps = [[*before, *now] for before, now in zip(blocks, blocks[1:], strict=False)]
+    matrices = _folded(_stacked([groups[at] for at in range(1, len(blocks))], steps, plates), len(plates), (size, size))
+    if last is not None:
+        end = last.aligned([*plates, *blocks[-1]]).reshape(*_leading(last, plates), 1, size)
+        matrices = torch.cat([matrices[:-1], matrices[-1:] + end])
+    while len(matrices) > 1:
+        pairs = len(matrices) // 2
+        left, right = matrices[: 2 * pairs : 2], matrices[1 : 2 * pairs : 2]
+        done = sum_over(left.unsqueeze(-1) + right.unsqueeze(-3), -2)
+        matrices = done if len(matrices) == 2 * pairs else torch.cat([done, matrices[-1:]])
+    total = sum_over(sum_over(vector[0].unsqueeze(-1) + matrices[0], -2), -1)
+    shape = [size for size in total.shape if size > 1]
+    dims = tuple(name for name, size in zip(plates, total.shape, strict=True) if size > 1)
+    return Factor(total.reshape(shape), dims, chain.plates)
+
+
+def _components(factors: Sequence[Factor], names: Sequence[str]) -> list[list[str]]:
+    """Groups of variables that factors join, each in the order of the program."""
+    group = {name: {name} for name in names}
+    for factor in factors:
+        found = [name for name in factor.dims if name in group]
+        merged = set().union(*(group[name] for name in found))
+        if any(group[name] is not group[found[0]] for name in found):
+            for name in merged:
+                group[name] = merged
+    seen: set[str] = set()
+    components = []
+    for name in names:
+        if name not in seen:
+            seen |= group[name]
+            components.append([other for other in names if other in group[name]])
+    return components
+
+
+def _within(factor: Factor, plates: Sequence[str], where: Mapping[str, int]) -> Factor:
+    """A factor with the product taken over the plates that its variables do not lie in."""
+    at = [place for place, name in enumerate(factor.dims) if name not in plates and name not in where]
+    if not at:
+        return factor
+    dims = tuple(name for place, name in enumerate(factor.dims) if place not in at)
+    return Factor(factor.tensor.sum(at), dims, factor.plates)
+
+
+def _sizes(factors: Sequence[Factor]) -> dict[str, int]:
+    return {name: size for factor in factors for name, size in zip(factor.dims, factor.tensor.shape, strict=True)}
+
+
+def _leading(factor: Factor, plates: Sequence[str]) -> list[int]:
+    sizes = _sizes([factor])
+    return [sizes.get(name, 1) for name in plates]
+
+
+def _stacked(groups: Sequence[Sequence[Factor]], variables: Sequence[Sequence[str]], plates: Sequence[str]) -> Tensor:
+    """Products of the factors of each step: (steps, *plates, *variables); alike factors are stacked before they are added.
+
+    Args:
+        groups: Factors by step.
+        variables: Variables of each step, in corresponding order.
+        plates: Names of the plates.
+    """
+    sizes = [_sizes(group) for group in groups]
+    kinds: dict[tuple[int, ...], list[list[Tensor]]] = {}
+    for at, (group, names) in enumerate(zip(groups, variables, strict=True)):
+        for factor in group:
+            tensor = factor.aligned([*plates, *names])
+            kinds.setdefault(tuple(tensor.shape), [[] for _ in groups])[at].append(tensor)
+    full = [max((shape[at] for shape in kinds), default=1) for at in range(len(plates))]
+    full += [max(size.get(names[at], 1) for size, names in zip(sizes, variables, strict=True)) for at in range(len(variables[0]))]
+    total: Tensor | None = None
+    for shape, tensors in kinds.items():
+        for turn in range(max(map(len, tensors))):
+            rows = [row[turn] if turn < len(row) else None for row in tensors]
+            some = next(row for row in rows if row is not None)
+            stack = torch.stack([torch.zeros_like(some) if row is None else row for row in rows])
+            total = stack if total is None else total + stack
+    if total is None:  # steps without a factor
+        raise ValueError("A chain has no factors.")
+    return total.expand(len(groups), *full)
+
+
+def _folded(tensor: Tensor, num_plates: int, shape: tuple[int, ...]) -> Tensor:
+    """The variables of a step as one: (steps, *plates, *shape)."""
+    return tensor.reshape(*tensor.shape[: 1 + num_plates], *shape)
