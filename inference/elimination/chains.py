@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -141,24 +142,60 @@ def _stacked(groups: Sequence[Sequence[Factor]], variables: Sequence[Sequence[st
         variables: Variables of each step, in corresponding order.
         plates: Names of the plates.
     """
-    sizes = [_sizes(group) for group in groups]
-    kinds: dict[tuple[int, ...], list[list[Tensor]]] = {}
+    kinds: dict[tuple[int, ...], list[list[tuple[Tensor, int]]]] = {}
+    known: dict[Any, Tensor] = {}
     for at, (group, names) in enumerate(zip(groups, variables, strict=True)):
         for factor in group:
-            tensor = factor.aligned([*plates, *names])
-            kinds.setdefault(tuple(tensor.shape), [[] for _ in groups])[at].append(tensor)
-    full = [max((shape[at] for shape in kinds), default=1) for at in range(len(plates))]
-    full += [max(size.get(names[at], 1) for size, names in zip(sizes, variables, strict=True)) for at in range(len(variables[0]))]
+            rows = _aligned_rows(factor, [*plates, *names], known)
+            kinds.setdefault(tuple(rows.shape[1:]), [[] for _ in groups])[at].append((rows, factor.row))
+    full = [max(shape[at] for shape in kinds) for at in range(len(plates) + len(variables[0]))]
     total: Tensor | None = None
-    for shape, tensors in kinds.items():
-        for turn in range(max(map(len, tensors))):
-            rows = [row[turn] if turn < len(row) else None for row in tensors]
-            some = next(row for row in rows if row is not None)
-            stack = torch.stack([torch.zeros_like(some) if row is None else row for row in rows])
+    for entries in sorted(kinds.values(), key=lambda entries: entries[0][0][0].numel() if entries[0] else 0):
+        for turn in range(max(map(len, entries))):
+            stack = _in_order([row[turn] if turn < len(row) else None for row in entries])
             total = stack if total is None else total + stack
-    if total is None:  # steps without a factor
+    if total is None:
         raise ValueError("A chain has no factors.")
     return total.expand(len(groups), *full)
+
+
+def _aligned_rows(factor: Factor, names: Sequence[str], known: dict[Any, Tensor]) -> Tensor:
+    """The tensors of which a factor is a row, with the dimensions of some names: (rows, *names)."""
+    rows = factor.tensor.unsqueeze(0) if factor.rows is None else factor.rows
+    places = tuple(names.index(name) for name in factor.dims)
+    key = (id(rows), places)
+    if factor.rows is None or key not in known:
+        order = sorted(range(len(places)), key=places.__getitem__)
+        shape = [1] * len(names)
+        for place, size in zip(places, rows.shape[1:], strict=True):
+            shape[place] = size
+        known[key] = rows.permute(0, *(1 + at for at in order)).reshape(len(rows), *shape)
+    return known[key]
+
+
+def _in_order(entries: Sequence[tuple[Tensor, int] | None]) -> Tensor:
+    """Rows of some tensors in the order of the steps; one row for all steps if it is the same, 0 where there is none."""
+    some = next(entry for entry in entries if entry is not None)[0]
+    if any(entry is None for entry in entries):
+        nothing = torch.zeros_like(some[:1])
+        entries = [(nothing, 0) if entry is None else entry for entry in entries]
+    tensors: dict[int, tuple[int, Tensor]] = {}  # by identity, where its rows begin among those of all
+    begin = 0
+    for tensor, _ in entries:  # type: ignore[misc]
+        if id(tensor) not in tensors:
+            tensors[id(tensor)] = begin, tensor
+            begin += len(tensor)
+    rows = torch.cat([tensor for _, tensor in tensors.values()]) if len(tensors) > 1 else some
+    order = [tensors[id(tensor)][0] + row for tensor, row in entries]  # type: ignore[misc]
+    period = next(p for p in range(1, len(order) + 1) if all(a == b for a, b in zip(order, order[p:], strict=False)))
+    if order == list(range(len(rows))):
+        return rows
+    turn = rows if order[:period] == list(range(len(rows))) else rows[torch.tensor(order[:period], device=rows.device)]
+    if period in (1, len(order)):
+        return turn
+    times = -(-len(order) // period)
+    repeated = turn.unsqueeze(0).expand(times, *turn.shape).reshape(times * period, *turn.shape[1:])
+    return repeated[: len(order)]
 
 
 def _folded(tensor: Tensor, num_plates: int, shape: tuple[int, ...]) -> Tensor:

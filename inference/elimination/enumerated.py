@@ -53,6 +53,7 @@ class Enumerated(Messenger):
         self._lasting: dict[int, str] = {}  # variables outside of pyro.markov, which stay in reach
         self._carried: dict[str, dict[int, str]] = {}  # by site, the variables at the dimensions of its value
         self._depths: dict[str, int] = {}
+        self._values: dict[Any, tuple[Tensor, Tensor]] = {}
 
     def _pyro_sample(self, msg: Any) -> None:
         name, scope = msg["name"], msg["infer"].get("_markov_scope")
@@ -70,10 +71,7 @@ class Enumerated(Messenger):
         if scope is not None:
             dim = next(free for free in range(self.first_dim, dim - 1, -1) if free not in reach)
         self._check_free(msg, dim)
-        support = site_values(name, msg["fn"])
-        value = support.reshape(len(support), *(1,) * (-dim - 1), *msg["fn"].event_shape)
-        if (known := getattr(support, "_pyro_categorical_support", None)) is not None:
-            value._pyro_categorical_support = known  # type: ignore[attr-defined]  # log_prob then indexes nothing
+        support, value = self._value(name, msg["fn"], dim)
         self.variables[name] = Variable(name, dim, support)
         reach[dim] = name
         if scope is None:
@@ -89,6 +87,20 @@ class Enumerated(Messenger):
         self._carried[msg["name"]] = {
             dim: name for dim, name in reach.items() if len(shape) >= -dim and shape[dim] > 1
         }
+
+    def _value(self, name: str, fn: Any, dim: int) -> tuple[Tensor, Tensor]:
+        """Values of a site, and the same along a dimension; one tensor for all categories of one number there."""
+        element = element_law(fn)
+        key = None
+        if isinstance(element, torch.distributions.Categorical) and not fn.event_shape:
+            key = (element._num_events, dim)
+        if key not in self._values:
+            support = site_values(name, fn)
+            value = support.reshape(len(support), *(1,) * (-dim - 1), *fn.event_shape)
+            if key is None:
+                return support, value
+            self._values[key] = support, value
+        return self._values[key]
 
     def _check_free(self, msg: Any, dim: int) -> None:
         """Raise if the law of a site holds values of a variable that is out of reach where its own shall lie."""
@@ -120,8 +132,6 @@ def site_values(name: str, fn: Any) -> Tensor:
     variables = math.prod(fn.event_shape) // math.prod(element.event_shape)
     if element.event_shape == fn.event_shape:
         values: Tensor = support.reshape(len(support), *fn.event_shape)
-        if (known := getattr(support, "_pyro_categorical_support", None)) is not None:
-            values._pyro_categorical_support = known  # type: ignore[attr-defined]
         return values
     count = len(support) ** variables
     if count > MAX_VALUES:

@@ -9,7 +9,8 @@ from torch import Tensor
 from ppgen.inference.elimination.chains import eliminated, find_chains
 from ppgen.inference.elimination.contraction import contracted, joined
 from ppgen.inference.elimination.enumerated import Enumerated, Variable
-from ppgen.inference.elimination.factors import Factor, frames_of, plate_sizes, site_factors
+from ppgen.inference.elimination.factors import Factor, frames_of, plate_sizes
+from ppgen.inference.elimination.site_factors import site_factors
 from ppgen.inference.elimination.sums import Sum, log_sum
 
 
@@ -57,11 +58,11 @@ class Summand:
         return [name for name in self.variables if name in found]
 
 
-def summand(found: Mapping[str, Any], enumerated: Enumerated) -> Summand:
+def summand(found: Mapping[str, Any], enumerated: Enumerated, kept: Collection[str]) -> Summand:
     """The part of a model that depends on marked sites, from its sites run under the handler."""
     variables = enumerated.variables
     return Summand(
-        site_factors(found, enumerated),
+        site_factors(found, enumerated, kept),
         variables,
         {name: frozenset(frame.name for frame in frames_of(found[name])) for name in variables},
         plate_sizes(found.values()),
