@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.inference.elimination.factors import Factor, product, touching
+from ppgen.inference.elimination.factors import Factor, product, summed_over_plates, touching
 from ppgen.inference.elimination.sums import Sum, log_sum
 
 SHORTEST = 4  # blocks; fewer are as quickly eliminated one by one
@@ -30,7 +30,9 @@ class Chain:
     plates: frozenset[str]
 
 
-def find_chains(factors: Sequence[Factor], plates: Mapping[str, frozenset[str]], sizes: Mapping[str, int]) -> list[Chain]:
+def find_chains(
+    factors: Sequence[Factor], plates: Mapping[str, frozenset[str]], sizes: Mapping[str, int]
+) -> list[Chain]:
     """Chains among the connected groups of variables.
 
     A step may hold several variables (chains side by side) and depend on several steps before it: neighbours in the
@@ -68,11 +70,13 @@ def eliminated(chain: Chain, kept: Collection[str], sum_over: Sum = log_sum) -> 
     """
     blocks = [list(block) for block in chain.blocks]
     where = {name: at for at, block in enumerate(blocks) for name in block}
-    plates = sorted({name for factor in chain.factors for name in factor.dims if name not in where})
-    plates = [name for name in plates if name in chain.plates or name in kept]
+    found = {name for factor in chain.factors for name in factor.dims if name not in where}
+    plates = sorted(name for name in found if name in chain.plates or name in kept)
     groups: dict[int, list[Factor]] = {at: [] for at in range(len(blocks))}
     for factor in chain.factors:
-        groups[max(where[name] for name in factor.dims if name in where)].append(_within(factor, plates, where))
+        groups[max(where[name] for name in factor.dims if name in where)].append(
+            summed_over_plates(factor, [*plates, *where])
+        )
     last = None
     if len(blocks[-1]) < len(blocks[0]):  # summed out into the block before it
         whole = product(groups.pop(len(blocks) - 1))
@@ -116,15 +120,6 @@ def _components(factors: Sequence[Factor], names: Sequence[str]) -> list[list[st
     return components
 
 
-def _within(factor: Factor, plates: Sequence[str], where: Mapping[str, int]) -> Factor:
-    """A factor with the product taken over the plates that its variables do not lie in."""
-    at = [place for place, name in enumerate(factor.dims) if name not in plates and name not in where]
-    if not at:
-        return factor
-    dims = tuple(name for place, name in enumerate(factor.dims) if place not in at)
-    return Factor(factor.tensor.sum(at), dims, factor.plates)
-
-
 def _sizes(factors: Sequence[Factor]) -> dict[str, int]:
     return {name: size for factor in factors for name, size in zip(factor.dims, factor.tensor.shape, strict=True)}
 
@@ -135,7 +130,7 @@ def _leading(factor: Factor, plates: Sequence[str]) -> list[int]:
 
 
 def _stacked(groups: Sequence[Sequence[Factor]], variables: Sequence[Sequence[str]], plates: Sequence[str]) -> Tensor:
-    """Products of the factors of each step: (steps, *plates, *variables); alike factors are stacked before they are added.
+    """Products of the factors of each step, (steps, *plates, *variables); alike ones are stacked before they are added.
 
     Args:
         groups: Factors by step.
@@ -174,7 +169,7 @@ def _aligned_rows(factor: Factor, names: Sequence[str], known: dict[Any, Tensor]
 
 
 def _in_order(entries: Sequence[tuple[Tensor, int] | None]) -> Tensor:
-    """Rows of some tensors in the order of the steps; one row for all steps if it is the same, 0 where there is none."""
+    """Rows of some tensors in the order of the steps: one for all steps if it is the same, 0 where there is none."""
     some = next(entry for entry in entries if entry is not None)[0]
     if any(entry is None for entry in entries):
         nothing = torch.zeros_like(some[:1])

@@ -4,10 +4,8 @@ from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from opt_einsum import get_symbol
 from pyro.ops.contract import contract_tensor_tree
 from pyro.ops.rings import Ring
-from torch import Tensor
 
 from ppgen.inference.elimination.factors import Factor, product, touching
 from ppgen.inference.elimination.sums import Sum, log_sum
@@ -30,14 +28,16 @@ def contracted(
     if not factors:
         return []
     names = list({name: None for factor in factors for name in (*factor.dims, *sorted(factor.plates))})
-    symbols = {name: get_symbol(at) for at, name in enumerate(names)}
+    symbols = {name: chr(ord("A") + at) for at, name in enumerate(names)}
     tree: OrderedDict[frozenset[str], list[Any]] = OrderedDict()
     for factor in factors:
         term: Any = factor.tensor[...]  # a tensor of its own, which carries the names
         term._pyro_dims = "".join(symbols[name] for name in factor.dims)
         tree.setdefault(frozenset(symbols[name] for name in factor.plates if name not in kept), []).append(term)
     try:
-        done = contract_tensor_tree(tree, {symbols[name] for name in variables if name in symbols}, ring=_Sums(sum_over))
+        done = contract_tensor_tree(
+            tree, {symbols[name] for name in variables if name in symbols}, ring=_Sums(sum_over)
+        )
     except NotImplementedError as error:
         raise ValueError(
             f"The sites {sorted(variables)}, which are summed over, cannot be eliminated: variables in independent "
@@ -69,9 +69,7 @@ class _Sums(Ring):
             joined = touching(factors, [name])
             whole = product(joined)
             at = whole.dims.index(name)
-            summed = Factor(
-                self._sum_over(whole.tensor, at), (*whole.dims[:at], *whole.dims[at + 1 :]), whole.plates
-            )
+            summed = Factor(self._sum_over(whole.tensor, at), (*whole.dims[:at], *whole.dims[at + 1 :]), whole.plates)
             factors = [factor for factor in factors if name not in factor.dims] + [summed]
         return _term(product(factors, sorted({name for factor in factors for name in factor.dims})))
 
@@ -102,10 +100,3 @@ def _cost(factors: Sequence[Factor]) -> int:
     for size in sizes.values():
         total *= size
     return total
-
-
-def joined(factors: Sequence[Factor], kept: Sequence[str], like: Tensor) -> Tensor:
-    """The product of factors without variables, with the dimensions of the plates that are left, in their order."""
-    if not factors:
-        return like.new_zeros((1,) * len(kept))
-    return product([Factor(factor.aligned(kept), tuple(kept), factor.plates) for factor in factors]).tensor

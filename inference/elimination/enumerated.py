@@ -84,9 +84,7 @@ class Enumerated(Messenger):
             return
         shape = value.shape[: value.dim() - getattr(fn, "event_dim", 0)]
         reach = self.dims[msg["name"]]
-        self._carried[msg["name"]] = {
-            dim: name for dim, name in reach.items() if len(shape) >= -dim and shape[dim] > 1
-        }
+        self._carried[msg["name"]] = {dim: name for dim, name in reach.items() if len(shape) >= -dim and shape[dim] > 1}
 
     def _value(self, name: str, fn: Any, dim: int) -> tuple[Tensor, Tensor]:
         """Values of a site, and the same along a dimension; one tensor for all categories of one number there."""

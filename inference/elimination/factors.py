@@ -1,16 +1,12 @@
 """Log-densities whose dimensions have names: those of plates and of the variables that are summed over."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
-from ppgen.inference.elimination.enumerated import Enumerated, out_of_reach
-from ppgen.inference.structure.missing import filled
 from ppgen.inference.structure.plates import sized
-from ppgen.inference.structure.traces import unmasked
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +51,20 @@ def frames_of(site: Any) -> list[Any]:
 
 
 def plate_sizes(found: Iterable[Any]) -> dict[str, int]:
-    """Sizes of the vectorised plates around some sites."""
-    return {frame.name: int(frame.size) for site in found for frame in frames_of(site)}
+    """Sizes of the vectorised plates around some sites, the leftmost plate first."""
+    frames = {frame.name: frame for site in found for frame in frames_of(site)}
+    return {name: int(frame.size) for name, frame in sorted(frames.items(), key=lambda item: item[1].dim)}
 
 
 def touching(factors: Iterable[Factor], names: Collection[str]) -> list[Factor]:
     """Factors that depend on some of the variables."""
     return [factor for factor in factors if not set(names).isdisjoint(factor.dims)]
+
+
+def summed_over_plates(factor: Factor, kept: Collection[str]) -> Factor:
+    """The product of a factor over all of its dimensions but some."""
+    at = [place for place, name in enumerate(factor.dims) if name not in kept]
+    if not at:
+        return factor
+    dims = tuple(name for name in factor.dims if name in kept)
+    return Factor(factor.tensor.sum(at), dims, factor.plates)

@@ -9,8 +9,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten
 
 _NAMES = (  # functions without randomness and side effects
-    "__getitem__ add sub mul div true_divide __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __rtruediv__ "
-    "__rdiv__ neg exp log log1p sqrt pow square abs sigmoid softmax log_softmax softplus relu tanh sum logsumexp clamp "
+    "__getitem__ add sub mul div true_divide __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ "
+    "__rtruediv__ __rdiv__ neg exp log log1p sqrt pow square abs sigmoid softmax log_softmax softplus relu tanh sum logsumexp clamp "
     "clamp_min clamp_max expand broadcast_tensors unsqueeze squeeze reshape view permute transpose flatten movedim "
     "tensor matmul __matmul__ linear one_hot index_select gather where stack cat long float double"
 )
@@ -65,7 +65,7 @@ def _key(func: Any, args: Any, kwargs: Any) -> Any | None:
     if getattr(func, "__name__", None) not in _PURE or "out" in kwargs:
         return None
     leaves, spec = tree_flatten((args, kwargs))
-    parts = []
+    parts: list[Any] = []
     for leaf in leaves:
         if isinstance(leaf, Tensor):
             if type(leaf) not in (Tensor, torch.nn.Parameter) or leaf.is_inference():

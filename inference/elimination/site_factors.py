@@ -52,9 +52,7 @@ def site_factors(found: Mapping[str, Any], enumerated: Enumerated, kept: Collect
             if shared is None:
                 shared = rows.reshape(len(rows), *shape)
             row = place if len(rows) > 1 else 0
-            factor = Factor(
-                shared[row], dims, frozenset(frame.name for frame in frames_of(found[name])), shared, row
-            )
+            factor = Factor(shared[row], dims, frozenset(frame.name for frame in frames_of(found[name])), shared, row)
             depends = variables.intersection(dims)
             for other in depends:
                 if outside := around[other] - factor.plates:
@@ -142,7 +140,7 @@ def _law_key(fn: Any) -> Any | None:
     """What makes two laws one: kind, and the very tensors that they were made of; None if that is not known."""
     if not type(fn).__module__.startswith(("torch.distributions", "pyro.distributions")):
         return None
-    parts = []
+    parts: list[Any] = []
     for name, value in sorted(fn.__dict__.items()):
         if isinstance(value, Tensor):
             parts.append((name, Tensor, id(value)))
