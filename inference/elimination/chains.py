@@ -1,4 +1,4 @@
-"""Chains of variables: found among the factors, stacked over their steps, and eliminated by a parallel scan."""
+"""Chains of variables: found among the potentials, stacked over their steps, and eliminated by a parallel scan."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.inference.elimination.factors import Factor, product, summed_over_plates, touching
+from ppgen.inference.elimination.potentials import Potential, product, summed_over_plates, touching
 from ppgen.inference.elimination.sums import Sum, log_sum
 
 SHORTEST = 4  # blocks; fewer are as quickly eliminated one by one
@@ -21,34 +21,34 @@ class Chain:
 
     Attributes:
         blocks: Names of the variables, block by block.
-        factors: The factors that depend on them.
+        potentials: The potentials that depend on them.
         plates: Plates that all the variables lie in.
     """
 
     blocks: tuple[tuple[str, ...], ...]
-    factors: tuple[Factor, ...]
+    potentials: tuple[Potential, ...]
     plates: frozenset[str]
 
 
 def find_chains(
-    factors: Sequence[Factor], plates: Mapping[str, frozenset[str]], sizes: Mapping[str, int]
+    potentials: Sequence[Potential], plates: Mapping[str, frozenset[str]], sizes: Mapping[str, int]
 ) -> list[Chain]:
     """Chains among the connected groups of variables.
 
     A step may hold several variables (chains side by side) and depend on several steps before it: neighbours in the
-    order of the program become one block, as many as any factor reaches over.
+    order of the program become one block, as many as any potential reaches over.
 
     Args:
-        factors: Factors, each of which depends on variables.
+        potentials: Potentials, each of which depends on variables.
         plates: Plates around each variable, in the order of the program.
         sizes: Number of values of each variable.
     """
     chains = []
-    for names in _components(factors, list(plates)):
+    for names in _components(potentials, list(plates)):
         if len({plates[name] for name in names}) > 1:
             continue
         place = {name: at for at, name in enumerate(names)}
-        own = touching(factors, names)
+        own = touching(potentials, names)
         reach = max(max(at) - min(at) for at in ([place[name] for name in f.dims if name in place] for f in own))
         width = max(reach, 1)
         blocks = tuple(tuple(names[at : at + width]) for at in range(0, len(names), width))
@@ -60,8 +60,8 @@ def find_chains(
     return chains
 
 
-def eliminated(chain: Chain, kept: Collection[str], sum_over: Sum = log_sum) -> Factor:
-    """The factor of a chain with all its variables eliminated: a tree of products of neighbours, as deep as log T.
+def eliminated(chain: Chain, kept: Collection[str], sum_over: Sum = log_sum) -> Potential:
+    """The potential of a chain with all its variables eliminated: a tree of products of neighbours, as deep as log T.
 
     Args:
         chain: A chain.
@@ -70,19 +70,19 @@ def eliminated(chain: Chain, kept: Collection[str], sum_over: Sum = log_sum) -> 
     """
     blocks = [list(block) for block in chain.blocks]
     where = {name: at for at, block in enumerate(blocks) for name in block}
-    found = {name for factor in chain.factors for name in factor.dims if name not in where}
+    found = {name for potential in chain.potentials for name in potential.dims if name not in where}
     plates = sorted(name for name in found if name in chain.plates or name in kept)
-    groups: dict[int, list[Factor]] = {at: [] for at in range(len(blocks))}
-    for factor in chain.factors:
-        groups[max(where[name] for name in factor.dims if name in where)].append(
-            summed_over_plates(factor, [*plates, *where])
+    groups: dict[int, list[Potential]] = {at: [] for at in range(len(blocks))}
+    for potential in chain.potentials:
+        groups[max(where[name] for name in potential.dims if name in where)].append(
+            summed_over_plates(potential, [*plates, *where])
         )
     last = None
     if len(blocks[-1]) < len(blocks[0]):  # summed out into the block before it
         whole = product(groups.pop(len(blocks) - 1))
         for name in blocks.pop():
             at = whole.dims.index(name)
-            whole = Factor(sum_over(whole.tensor, at), (*whole.dims[:at], *whole.dims[at + 1 :]), whole.plates)
+            whole = Potential(sum_over(whole.tensor, at), (*whole.dims[:at], *whole.dims[at + 1 :]), whole.plates)
         last = whole
     size = math.prod(_sizes(groups[0])[name] for name in blocks[0])
     vector = _folded(_stacked([groups[0]], [blocks[0]], plates), len(plates), (size,))
@@ -99,14 +99,14 @@ def eliminated(chain: Chain, kept: Collection[str], sum_over: Sum = log_sum) -> 
     total = sum_over(sum_over(vector[0].unsqueeze(-1) + matrices[0], -2), -1)
     shape = [size for size in total.shape if size > 1]
     dims = tuple(name for name, size in zip(plates, total.shape, strict=True) if size > 1)
-    return Factor(total.reshape(shape), dims, chain.plates)
+    return Potential(total.reshape(shape), dims, chain.plates)
 
 
-def _components(factors: Sequence[Factor], names: Sequence[str]) -> list[list[str]]:
-    """Groups of variables that factors join, each in the order of the program."""
+def _components(potentials: Sequence[Potential], names: Sequence[str]) -> list[list[str]]:
+    """Groups of variables that potentials join, each in the order of the program."""
     group = {name: {name} for name in names}
-    for factor in factors:
-        found = [name for name in factor.dims if name in group]
+    for potential in potentials:
+        found = [name for name in potential.dims if name in group]
         merged = set().union(*(group[name] for name in found))
         if any(group[name] is not group[found[0]] for name in found):
             for name in merged:
@@ -120,29 +120,35 @@ def _components(factors: Sequence[Factor], names: Sequence[str]) -> list[list[st
     return components
 
 
-def _sizes(factors: Sequence[Factor]) -> dict[str, int]:
-    return {name: size for factor in factors for name, size in zip(factor.dims, factor.tensor.shape, strict=True)}
+def _sizes(potentials: Sequence[Potential]) -> dict[str, int]:
+    return {
+        name: size
+        for potential in potentials
+        for name, size in zip(potential.dims, potential.tensor.shape, strict=True)
+    }
 
 
-def _leading(factor: Factor, plates: Sequence[str]) -> list[int]:
-    sizes = _sizes([factor])
+def _leading(potential: Potential, plates: Sequence[str]) -> list[int]:
+    sizes = _sizes([potential])
     return [sizes.get(name, 1) for name in plates]
 
 
-def _stacked(groups: Sequence[Sequence[Factor]], variables: Sequence[Sequence[str]], plates: Sequence[str]) -> Tensor:
-    """Products of the factors of each step, (steps, *plates, *variables); alike ones are stacked before they are added.
+def _stacked(
+    groups: Sequence[Sequence[Potential]], variables: Sequence[Sequence[str]], plates: Sequence[str]
+) -> Tensor:
+    """Products of the potentials of each step, (steps, *plates, *variables); alike ones are stacked, then added.
 
     Args:
-        groups: Factors by step.
+        groups: Potentials by step.
         variables: Variables of each step, in corresponding order.
         plates: Names of the plates.
     """
     kinds: dict[tuple[int, ...], list[list[tuple[Tensor, int]]]] = {}
     known: dict[Any, Tensor] = {}
     for at, (group, names) in enumerate(zip(groups, variables, strict=True)):
-        for factor in group:
-            rows = _aligned_rows(factor, [*plates, *names], known)
-            kinds.setdefault(tuple(rows.shape[1:]), [[] for _ in groups])[at].append((rows, factor.row))
+        for potential in group:
+            rows = _aligned_rows(potential, [*plates, *names], known)
+            kinds.setdefault(tuple(rows.shape[1:]), [[] for _ in groups])[at].append((rows, potential.row))
     full = [max(shape[at] for shape in kinds) for at in range(len(plates) + len(variables[0]))]
     total: Tensor | None = None
     for entries in sorted(kinds.values(), key=lambda entries: entries[0][0][0].numel() if entries[0] else 0):
@@ -150,16 +156,16 @@ def _stacked(groups: Sequence[Sequence[Factor]], variables: Sequence[Sequence[st
             stack = _in_order([row[turn] if turn < len(row) else None for row in entries])
             total = stack if total is None else total + stack
     if total is None:
-        raise ValueError("A chain has no factors.")
+        raise ValueError("A chain has no potentials.")
     return total.expand(len(groups), *full)
 
 
-def _aligned_rows(factor: Factor, names: Sequence[str], known: dict[Any, Tensor]) -> Tensor:
-    """The tensors of which a factor is a row, with the dimensions of some names: (rows, *names)."""
-    rows = factor.tensor.unsqueeze(0) if factor.rows is None else factor.rows
-    places = tuple(names.index(name) for name in factor.dims)
+def _aligned_rows(potential: Potential, names: Sequence[str], known: dict[Any, Tensor]) -> Tensor:
+    """The tensors of which a potential is a row, with the dimensions of some names: (rows, *names)."""
+    rows = potential.tensor.unsqueeze(0) if potential.rows is None else potential.rows
+    places = tuple(names.index(name) for name in potential.dims)
     key = (id(rows), places)
-    if factor.rows is None or key not in known:
+    if potential.rows is None or key not in known:
         order = sorted(range(len(places)), key=places.__getitem__)
         shape = [1] * len(names)
         for place, size in zip(places, rows.shape[1:], strict=True):

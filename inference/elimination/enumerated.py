@@ -20,7 +20,7 @@ class Variable:
 
     Attributes:
         name: Name of the site.
-        dim: Dimension of the log-densities along which its values lie (negative).
+        dim: Dimension of the log-densities along which its values lie (negative); 0 if it has but one value.
         support: Its values: (values, *event shape).
     """
 
@@ -66,6 +66,11 @@ class Enumerated(Messenger):
         self.dims[name] = reach
         if name not in self.names or msg["is_observed"] or msg["value"] is not None:
             return
+        if self._is_constant(msg["fn"]):
+            support = site_values(name, msg["fn"])
+            self.variables[name] = Variable(name, 0, support)
+            msg["value"], msg["done"] = support[0], True
+            return
         used = [*reach, *(variable.dim for variable in self.variables.values())] if scope is None else [*reach]
         dim = min([self.first_dim + 1, *used]) - 1
         if scope is not None:
@@ -99,6 +104,12 @@ class Enumerated(Messenger):
                 return support, value
             self._values[key] = support, value
         return self._values[key]
+
+    @staticmethod
+    def _is_constant(fn: Any) -> bool:
+        """Whether a site has but one value, which needs no dimension."""
+        support = getattr(element_law(fn), "enumerate_support", None)
+        return support is not None and len(support(expand=False)) == 1
 
     def _check_free(self, msg: Any, dim: int) -> None:
         """Raise if the law of a site holds values of a variable that is out of reach where its own shall lie."""

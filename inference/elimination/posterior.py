@@ -6,8 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ppgen.inference.elimination.factors import Factor
 from ppgen.inference.elimination.marginal import Summand
+from ppgen.inference.elimination.potentials import Potential
 from ppgen.inference.elimination.sums import Sum, log_sum, maximum, sampled
 
 
@@ -48,22 +48,24 @@ METHODS: dict[str, Callable[[Summand], dict[str, Tensor]]] = {
 
 
 def _gradients(summand: Summand, sum_over: Sum) -> dict[str, Tensor]:
-    """Gradient of the log-density in a factor 1 of each site, with all plates around it: (values, *plates)."""
-    like = next(iter(summand.factors.values())).tensor if summand.factors else torch.zeros(())
+    """Gradient of the log-density in a potential 1 of each site, with all plates around it: (values, *plates)."""
+    like = next(iter(summand.potentials.values())).tensor if summand.potentials else torch.zeros(())
     ones: dict[str, Tensor] = {}
-    factors = []
+    potentials = []
     for name in summand.names:
         plates = summand.around(name)
         shape = (summand.variables[name].size, *(summand.sizes[plate] for plate in plates))
         ones[name] = like.new_zeros(shape, requires_grad=True)
         dims = tuple(each for each, size in zip((name, *plates), shape, strict=True) if size > 1)
         tensor = ones[name].reshape([size for size in shape if size > 1])
-        factors.append(Factor(tensor, dims, summand.plates[name] | set(summand.kept)))
+        potentials.append(Potential(tensor, dims, summand.plates[name] | set(summand.kept)))
     if not ones:
         return {}
-    detached = {name: Factor(each.tensor.detach(), each.dims, each.plates) for name, each in summand.factors.items()}
+    detached = {
+        name: Potential(each.tensor.detach(), each.dims, each.plates) for name, each in summand.potentials.items()
+    }
     with torch.enable_grad():
-        total = replace(summand, factors=detached).log_density(sum_over, factors).sum()
+        total = replace(summand, potentials=detached).log_density(sum_over, potentials).sum()
         found = torch.autograd.grad(total, list(ones.values()))
     return dict(zip(ones, found, strict=True))
 

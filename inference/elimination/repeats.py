@@ -10,9 +10,9 @@ from torch.utils._pytree import tree_flatten
 
 _NAMES = (  # functions without randomness and side effects
     "__getitem__ add sub mul div true_divide __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ "
-    "__rtruediv__ __rdiv__ neg exp log log1p sqrt pow square abs sigmoid softmax log_softmax softplus relu tanh sum logsumexp "
-    "clamp clamp_min clamp_max expand broadcast_tensors unsqueeze squeeze reshape view permute transpose flatten movedim "
-    "tensor matmul __matmul__ linear one_hot index_select gather where stack cat long float double"
+    "__rtruediv__ __rdiv__ neg exp log log1p sqrt pow square abs sigmoid softmax log_softmax softplus relu tanh sum "
+    "logsumexp clamp clamp_min clamp_max expand broadcast_tensors unsqueeze squeeze reshape view permute transpose "
+    "flatten movedim tensor matmul __matmul__ linear one_hot index_select gather where stack cat long float double"
 )
 _PURE = frozenset(_NAMES.split())
 

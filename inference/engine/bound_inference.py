@@ -30,7 +30,7 @@ from ppgen.inference.negative_phases.negative_phase import PHASE, NegativePhase,
 from ppgen.inference.negative_phases.online_partition import LOG_WEIGHTS, VARIANCES, log_weights_of
 from ppgen.inference.objectives.own_gradient import OwnGradient
 from ppgen.inference.particles.fantasies import check_fantasies
-from ppgen.inference.particles.joint_states import Forced, marginal_states
+from ppgen.inference.particles.joint_states import Forced, check_marginal
 from ppgen.inference.particles.log_weights import LogWeights, log_weights
 from ppgen.inference.state_roles import Role, check_roles
 from ppgen.inference.structure.collapse import observed_side
@@ -97,7 +97,7 @@ class BoundInference:
         warn_of_scales(layout, num_rows, total)
         self.structures = Structures(inference, layout, planned(inference, pair, batch, layout))
         self._joint = enumerated_states(self.plan, layout)
-        marginal_states(layout)  # raises if there are too many
+        check_marginal(layout)
         objective = inference.objective
         check_negative_phase(inference.negative_phase, layout, objective)
         for site, law in layout.laws.items():

@@ -1,4 +1,4 @@
-"""Factors of the sites of a model in which marked ones take all their values; alike sites are computed at once."""
+"""Potentials of the sites of a model in which marked ones take all their values; alike sites are computed at once."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.distributions.utils import probs_to_logits
 
 from ppgen.inference.elimination.enumerated import Enumerated, out_of_reach
-from ppgen.inference.elimination.factors import Factor, frames_of
+from ppgen.inference.elimination.potentials import Potential, frames_of
 from ppgen.inference.structure.missing import filled
 from ppgen.inference.structure.traces import unmasked
 
 
-def site_factors(found: Mapping[str, Any], enumerated: Enumerated, kept: Collection[str]) -> dict[str, Factor]:
-    """Factors of the sites that depend on variables, by name.
+def site_potentials(found: Mapping[str, Any], enumerated: Enumerated, kept: Collection[str]) -> dict[str, Potential]:
+    """Potentials of the sites that depend on variables, by name.
 
     Sites of one law, which the steps of a homogeneous chain have, are rows of one log-density.
 
@@ -35,7 +35,7 @@ def site_factors(found: Mapping[str, Any], enumerated: Enumerated, kept: Collect
         reach = enumerated.dims.get(name, {})
         if not site["infer"].get("_deterministic") and not variables.isdisjoint(reach.values()):
             groups.setdefault(_kind(site, enumerated), []).append(name)
-    factors: dict[str, Factor] = {}
+    potentials: dict[str, Potential] = {}
     for names in groups.values():
         alike = [found[name] for name in names]
         if names[0] in enumerated.variables:
@@ -52,18 +52,20 @@ def site_factors(found: Mapping[str, Any], enumerated: Enumerated, kept: Collect
             if shared is None:
                 shared = rows.reshape(len(rows), *shape)
             row = place if len(rows) > 1 else 0
-            factor = Factor(shared[row], dims, frozenset(frame.name for frame in frames_of(found[name])), shared, row)
+            potential = Potential(
+                shared[row], dims, frozenset(frame.name for frame in frames_of(found[name])), shared, row
+            )
             depends = variables.intersection(dims)
             for other in depends:
-                if outside := around[other] - factor.plates:
+                if outside := around[other] - potential.plates:
                     raise ValueError(
                         f"Site {name!r} lies outside plate {sorted(outside)[0]!r} and depends on site {other!r} inside "
                         f"of it, which is marked to be enumerated: its sum would join all rows of the plate. Draw "
                         f"{other!r} in the guide, or put {name!r} into the plate."
                     )
             if depends:
-                factors[name] = factor
-    return {name: factors[name] for name in found if name in factors}
+                potentials[name] = potential
+    return {name: potentials[name] for name in found if name in potentials}
 
 
 def _names(site: Any, shape: Collection[int], reach: Mapping[int, str]) -> tuple[tuple[str, ...], list[int]]:
@@ -93,11 +95,12 @@ def _own_log_prob(site: Any, dim: int, kept: Collection[str]) -> Tensor:
         log_prob: Tensor = fn.log_prob(site["value"], *site["args"], **site["kwargs"])
         return log_prob
     # Its logits are its log-density. A plate has copied them for each row, which is undone.
-    given = fn.__dict__["logits"] if "logits" in fn.__dict__ and "probs" not in fn.__dict__ else fn.probs
+    has_logits = "logits" in fn.__dict__
+    given = fn.logits if has_logits else fn.probs
     for frame in frames_of(site):
         if frame.name in kept and given.dim() > -frame.dim and given.stride(frame.dim - 1) == 0:
             given = given.narrow(frame.dim - 1, 0, 1)
-    logits = fn.logits if given is fn.__dict__.get("logits") else probs_to_logits(given)
+    logits = given if has_logits else probs_to_logits(given)
     logits = logits.reshape(*(1,) * (-dim - logits.dim() + 1), *logits.shape)
     return logits.transpose(-1, dim - 1).squeeze(-1)
 

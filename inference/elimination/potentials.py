@@ -10,14 +10,14 @@ from ppgen.inference.structure.plates import sized
 
 
 @dataclass(frozen=True, eq=False)
-class Factor:
+class Potential:
     """A log-density with a name for each of its dimensions.
 
     Attributes:
         tensor: Its values, in nats; dimensions of one entry are left out.
         dims: Names of its dimensions, of plates or of variables.
         plates: Plates that it lies in, also those of one entry.
-        rows: Tensors of alike factors below each other, of which this one is a row; None if it stands alone.
+        rows: Tensors of alike potentials below each other, of which this one is a row; None if it stands alone.
         row: Which row.
     """
 
@@ -35,14 +35,14 @@ class Factor:
         return tensor if list(tensor.shape) == shape else tensor.reshape(shape)
 
 
-def product(factors: Sequence[Factor], first: Sequence[str] = ()) -> Factor:
-    """The product of factors, over the dimensions of them all; of some names first."""
-    names = {name: None for factor in factors for name in factor.dims}
+def product(potentials: Sequence[Potential], first: Sequence[str] = ()) -> Potential:
+    """The product of potentials, over the dimensions of them all; of some names first."""
+    names = {name: None for potential in potentials for name in potential.dims}
     dims = (*(name for name in first if name in names), *(name for name in names if name not in first))
     # Those with fewer dimensions are added to each other before they are spread over more.
-    parts = sorted((factor.aligned(dims) for factor in factors), key=lambda part: part.numel())
-    plates = frozenset().union(*(factor.plates for factor in factors))
-    return Factor(sum(parts[1:], parts[0]), dims, plates)
+    parts = sorted((potential.aligned(dims) for potential in potentials), key=lambda part: part.numel())
+    plates = frozenset().union(*(potential.plates for potential in potentials))
+    return Potential(sum(parts[1:], parts[0]), dims, plates)
 
 
 def frames_of(site: Any) -> list[Any]:
@@ -56,15 +56,15 @@ def plate_sizes(found: Iterable[Any]) -> dict[str, int]:
     return {name: int(frame.size) for name, frame in sorted(frames.items(), key=lambda item: item[1].dim)}
 
 
-def touching(factors: Iterable[Factor], names: Collection[str]) -> list[Factor]:
-    """Factors that depend on some of the variables."""
-    return [factor for factor in factors if not set(names).isdisjoint(factor.dims)]
+def touching(potentials: Iterable[Potential], names: Collection[str]) -> list[Potential]:
+    """Potentials that depend on some of the variables."""
+    return [potential for potential in potentials if not set(names).isdisjoint(potential.dims)]
 
 
-def summed_over_plates(factor: Factor, kept: Collection[str]) -> Factor:
-    """The product of a factor over all of its dimensions but some."""
-    at = [place for place, name in enumerate(factor.dims) if name not in kept]
+def summed_over_plates(potential: Potential, kept: Collection[str]) -> Potential:
+    """The product of a potential over all of its dimensions but some."""
+    at = [place for place, name in enumerate(potential.dims) if name not in kept]
     if not at:
-        return factor
-    dims = tuple(name for name in factor.dims if name in kept)
-    return Factor(factor.tensor.sum(at), dims, factor.plates)
+        return potential
+    dims = tuple(name for name in potential.dims if name in kept)
+    return Potential(potential.tensor.sum(at), dims, potential.plates)
