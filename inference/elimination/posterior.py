@@ -47,6 +47,7 @@ METHODS: dict[str, Callable[[Summand], dict[str, Tensor]]] = {
 }
 
 
+@torch.enable_grad()
 def _gradients(summand: Summand, sum_over: Sum) -> dict[str, Tensor]:
     """Gradient of the log-density in a potential 1 of each site, with all plates around it: (values, *plates)."""
     like = next(iter(summand.potentials.values())).tensor if summand.potentials else torch.zeros(())
@@ -64,9 +65,8 @@ def _gradients(summand: Summand, sum_over: Sum) -> dict[str, Tensor]:
     detached = {
         name: Potential(each.tensor.detach(), each.dims, each.plates) for name, each in summand.potentials.items()
     }
-    with torch.enable_grad():
-        total = replace(summand, potentials=detached).log_density(sum_over, potentials).sum()
-        found = torch.autograd.grad(total, list(ones.values()))
+    total = replace(summand, potentials=detached).log_density(sum_over, potentials).sum()
+    found = torch.autograd.grad(total, list(ones.values()))
     return dict(zip(ones, found, strict=True))
 
 

@@ -124,9 +124,9 @@ def explained(alone: Callable[[], Any] | None, count: int, layout: Layout) -> It
         if summed:
             told += ", values of marked sites one to the left of that"
         raise ValueError(
-            f"The program could not run {what} at once: at or after site {last.name!r}: {error}. {told}; index "
-            "the data from the right (x[..., i]), or pass vectorize_particles=False to the objective to run them one by "
-            "one."
+            f"The program could not run {what} at once: at or after site {last.name!r}: {error}. {told}; "
+            "index the data from the right (x[..., i]), or pass vectorize_particles=False to the objective to run them "
+            "one by one."
         ) from error
 
 
