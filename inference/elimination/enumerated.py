@@ -121,10 +121,10 @@ class Enumerated(Messenger):
 def out_of_reach(name: str, shape: tuple[int, ...]) -> str:
     """Why the shape of a site's log-density is not explained by its plates and the variables in its reach."""
     return (
-        f"Site {name!r} has log-densities of shape {shape}, which its plates and the marked sites before it do not "
-        "explain: inside of pyro.markov a site may depend on the sites of the last `history` steps alone "
-        "(pyro.markov(range(T), history=2)), and after the loop on none of them. Give the loop a longer history, or "
-        "take pyro.markov away."
+        f"Site {name!r} has log-densities of shape {shape}, which its plates and the marked sites in its reach do not "
+        "explain: inside of pyro.markov a site may depend on the marked sites of the last `history` steps alone, and "
+        "after the loop on none of them. Give the loop a longer history, pyro.markov(range(T), history=2), or take "
+        "pyro.markov away; index tables by the values of marked sites (table[z]) and do not ask for them (if z == 1)."
     )
 
 

@@ -30,8 +30,9 @@ from ppgen.inference.negative_phases.negative_phase import PHASE, NegativePhase,
 from ppgen.inference.negative_phases.online_partition import LOG_WEIGHTS, VARIANCES, log_weights_of
 from ppgen.inference.objectives.own_gradient import OwnGradient
 from ppgen.inference.particles.fantasies import check_fantasies
-from ppgen.inference.particles.joint_states import Forced, check_marginal
+from ppgen.inference.particles.joint_states import Forced
 from ppgen.inference.particles.log_weights import LogWeights, log_weights
+from ppgen.inference.particles.sum_checks import check_sums
 from ppgen.inference.state_roles import Role, check_roles
 from ppgen.inference.structure.collapse import observed_side
 from ppgen.inference.structure.layout import Layout, find_layout
@@ -97,7 +98,8 @@ class BoundInference:
         warn_of_scales(layout, num_rows, total)
         self.structures = Structures(inference, layout, planned(inference, pair, batch, layout))
         self._joint = enumerated_states(self.plan, layout)
-        check_marginal(layout)
+        if inference.objective.vectorize_particles:
+            check_sums(pair, batch, layout)
         objective = inference.objective
         check_negative_phase(inference.negative_phase, layout, objective)
         for site, law in layout.laws.items():

@@ -15,6 +15,7 @@ from ppgen.diagnostics.converters.collector import CHUNK, check_counts
 from ppgen.diagnostics.converters.machine_groups import whole_batch
 from ppgen.inference.elimination.marginal import Summand
 from ppgen.inference.elimination.posterior import METHODS
+from ppgen.inference.particles.sum_checks import check_sums
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.row_dependence import with_coupled
@@ -94,6 +95,7 @@ def discrete_sites(
                 'pyro.sample(name, law, infer={"enumerate": "parallel"}). What the guide draws is in '
                 "diagnostics.from_pyro_svi."
             )
+        check_sums(pair, batch, layout)
         fixed = all(layout.sites[name].point for name in layout.latent)
         num_draws = 1 if fixed and method != "draws" else num_samples
         parts = []
