@@ -13,6 +13,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.nn.utils.stateless import _reparametrize_module
 
+from ppgen.batch import split_batch
 from ppgen.inference.elimination.chains import SHORTEST
 from ppgen.inference.elimination.enumerated import Enumerated
 from ppgen.inference.elimination.marginal import Summand, summand
@@ -21,7 +22,6 @@ from ppgen.inference.particles.joint_states import Forced, JointStates
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.traces import sites
-from ppgen.pair import split_batch
 
 _ERRORS = (RuntimeError, ValueError, IndexError)
 

@@ -8,6 +8,7 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from ppgen.batch import split_batch
 from ppgen.inference.elimination.enumerated import out_of_reach
 from ppgen.inference.elimination.marginal import Summand
 from ppgen.inference.particles.joint_states import check_marginal
@@ -15,7 +16,7 @@ from ppgen.inference.particles.log_prob import drawn_log_prob, summed_log_prob
 from ppgen.inference.particles.particle_runs import draw, explained
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.traces import sites
-from ppgen.pair import keeping_buffers, split_batch
+from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
 _TRIALS = 2

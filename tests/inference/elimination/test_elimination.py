@@ -178,7 +178,9 @@ def test_what_cannot_be_eliminated_is_said() -> None:
                 pyro.sample(f"y{t}", dist.Normal(LOC[z] + LOC[first], 1.0), obs=y[:, t])
 
     with pytest.raises(ValueError, match=r"'y3' .*do not explain: .*history"):
-        inference.Inference(inference.MaximumLikelihood()).bind(ppgen.Pair(forgetful, lambda y: None), rows(9), num_data=2)
+        inference.Inference(inference.MaximumLikelihood()).bind(
+            ppgen.Pair(forgetful, lambda y: None), rows(9), num_data=2
+        )
 
     def many(y: Tensor) -> None:
         with pyro.plate("data", len(y), dim=-1):
