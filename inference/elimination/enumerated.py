@@ -144,10 +144,13 @@ def site_values(name: str, fn: Any) -> Tensor:
         return values
     count = len(support) ** variables
     if count > MAX_VALUES:
+        exponent = math.log10(count)
+        told = str(count) if exponent < 12 else f"about 10^{int(exponent)}"
         raise ValueError(
-            f"Site {name!r} holds {variables} variables of {len(support)} values in its event dimensions, which are "
-            f"together more than {MAX_VALUES} values to sum over. Put the variables into a plate, where each is summed "
-            "by itself, or draw the site in the guide."
+            f"Site {name!r} holds {variables} variables of {len(support)} values in its event dimensions, which have "
+            f"{told} joint states for each datum, more than {MAX_VALUES}. Draw them in the guide and take an "
+            "estimator such as inference.LeaveOneOut() there, or put them into a plate (without .to_event), where each "
+            "is summed out by itself."
         )
     number = torch.arange(count, device=support.device)
     steps = [len(support) ** at for at in range(variables)]

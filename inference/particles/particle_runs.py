@@ -10,6 +10,7 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
 from torch.nn.utils.stateless import _reparametrize_module
 
@@ -117,9 +118,12 @@ def explained(alone: Callable[[], Any] | None, count: int, layout: Layout) -> It
         if alone is None or not _succeeds(alone):
             raise
         summed = layout.marginalised
-        what = f"all values of the marked sites {list(summed)}" if summed else f"{count} particles"
-        if summed and count > 1:
-            what = f"{count} particles with {what}"
+        states = next((each.states for each in _PYRO_STACK if isinstance(each, Forced)), None)
+        what = f"{count if states is None else count // states.count} particles"
+        if states is not None:
+            what += f" with the {states.count} joint states of {list(states.sizes)}"
+        if summed:
+            what += f" with all values of the marked sites {list(summed)}"
         told = f"Particles are a dimension to the left of every plate (dim={layout.particle_dim})"
         if summed:
             told += ", values of marked sites one to the left of that"
