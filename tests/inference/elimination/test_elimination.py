@@ -206,3 +206,16 @@ def test_a_program_that_writes_to_a_shared_result_is_run_again() -> None:
     y, names = rows(6), {f"z{t}": 3 for t in range(6)}
     joint, _ = enumerated(writing, y, names)
     torch.testing.assert_close(summed(writing, y, names).log_density()[0], joint.logsumexp(0))
+
+
+def test_what_was_computed_without_a_gradient_is_not_shared() -> None:
+    """Catches parameters that get no gradient because the program had looked at their values before."""
+    loc = LOC.clone().requires_grad_()
+
+    def looking(y: Tensor) -> None:
+        with torch.no_grad():
+            loc.exp()
+        hidden_markov(y, TRANSITION, loc.exp())
+
+    value = summed(looking, rows(6), {f"z{t}": 3 for t in range(6)}).log_density().sum()
+    assert bool((torch.autograd.grad(value, loc)[0] != 0).all())
