@@ -23,16 +23,17 @@ from ppgen.inference.engine.specification import Inference
 from ppgen.inference.engine.surrogate import BASELINE, OBJECTIVE, TEMPERATURE, surrogate
 from ppgen.inference.engine.with_gradients import WithGradients
 from ppgen.inference.estimators.antithetic_pairs import Pairing
-from ppgen.inference.estimators.enumerate import enumerated_states, shared_sites
+from ppgen.inference.estimators.enumerate import enumerated_states, expected_sites, shared_sites
 from ppgen.inference.estimators.guide_draws import GuideDraws
 from ppgen.inference.negative_phases.centring import centred_gradients
 from ppgen.inference.negative_phases.negative_phase import PHASE, NegativePhase, NegativePhaseHandler, State
 from ppgen.inference.negative_phases.online_partition import LOG_WEIGHTS, VARIANCES, log_weights_of
 from ppgen.inference.objectives.own_gradient import OwnGradient
+from ppgen.inference.particles.expected_sums import expected_log_weights
 from ppgen.inference.particles.fantasies import check_fantasies
 from ppgen.inference.particles.joint_states import Forced
 from ppgen.inference.particles.log_weights import LogWeights, log_weights
-from ppgen.inference.particles.sum_checks import check_sums
+from ppgen.inference.particles.sum_checks import check_expectations, check_sums
 from ppgen.inference.state_roles import Role, check_roles
 from ppgen.inference.structure.collapse import observed_side
 from ppgen.inference.structure.layout import Layout, find_layout
@@ -96,9 +97,12 @@ class BoundInference:
         inference.objective.check(layout, num_rows, total)
         warn_of_scales(layout, num_rows, total)
         self.structures = Structures(inference, layout, planned(inference, pair, batch, layout))
-        self._joint = enumerated_states(self.plan, layout)
+        self._joint = enumerated_states(self.plan, layout, inference.objective)
+        self._expected = expected_sites(self.plan, layout, inference.objective)
         if inference.objective.vectorize_particles:
             check_sums(pair, batch, layout)
+        if self._expected:
+            check_expectations(pair, batch, layout, self._expected)
         objective = inference.objective
         check_negative_phase(inference.negative_phase, layout, objective)
         for site, law in layout.laws.items():
@@ -300,6 +304,8 @@ class BoundInference:
         count, vectorize = objective.num_particles, objective.vectorize_particles
         if pairing is not None:
             count = pairing.runs(count)
+        if self._expected:
+            return expected_log_weights(self.pair, batch, count, self.layout, self._expected)
         if states is None:
             return log_weights(self.pair, batch, count, vectorize=vectorize, layout=self.layout, leaves=leaves)
         total = states.count * count

@@ -166,6 +166,41 @@ def test_a_step_has_the_gradient_of_the_sum(objective: inference.Objective) -> N
         torch.testing.assert_close(step.gradients[name], gradient)
 
 
+class Structured(Chain):
+    """The chain with a guide that is a chain too, or draws each step by itself."""
+
+    def __init__(self, chained: bool) -> None:
+        super().__init__()
+        self.chained = chained
+        self.weight = torch.nn.Parameter(torch.tensor([0.4, -0.2, 0.3], dtype=torch.float64))
+        self.tilt = torch.nn.Parameter(torch.tensor([[0.5, 0.1, -0.3], [0.0, 0.2, 0.4], [-0.6, 0.3, 0.1]]).double())
+
+    @pyro.nn.module.pyro_method
+    def guide(self, y: Tensor) -> None:
+        weight, tilt = self.weight, self.tilt
+        with pyro.plate("data", len(y), dim=-1):
+            z: int | Tensor = 0
+            for t in pyro.markov(range(y.shape[1])):
+                logits = y[:, t, None] * weight + (tilt[z] if self.chained else 0.0)
+                z = pyro.sample(f"z{t}", dist.Categorical(logits=logits), infer=MARK)
+
+
+@pytest.mark.parametrize("chained", [True, False])
+def test_a_guide_with_more_states_than_can_be_listed(chained: bool) -> None:
+    """Catches expectations over a guide's chain that leave out how its steps hang together, or have no gradient."""
+    pair, y = Structured(chained), rows(7)
+    step = inference.Inference(inference.ELBO()).bind(pair, y, num_data=2).step(y)
+    names = {f"z{t}": 3 for t in range(7)}
+    with pair.running():
+        log_p, _ = enumerated(pair.model, y, names)
+        log_q, _ = enumerated(pair.guide, y, names)
+    exact = (log_q.exp() * (log_p - log_q)).sum(0).mean()
+    torch.testing.assert_close(step.value, exact.detach())
+    named = {name: each for name, each in pair.named_parameters() if chained or name != "tilt"}
+    for (name, _), gradient in zip(named.items(), torch.autograd.grad(-exact, list(named.values())), strict=True):
+        torch.testing.assert_close(step.gradients[name], gradient)
+
+
 def test_what_cannot_be_eliminated_is_said() -> None:
     """Catches a wrong sum, without a word, where a site depends on steps that are out of its reach."""
 
