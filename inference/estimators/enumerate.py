@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ppgen.inference.estimators.estimator import Estimator
+from ppgen.inference.estimators.pathwise import Pathwise
 from ppgen.inference.particles.joint_states import MAX_STATES, JointStates, joint_states
 from ppgen.inference.structure.layout import DISCRETE, REPARAMETERISED, Layout
 from ppgen.inference.structure.traces import element_law
@@ -32,7 +33,9 @@ class Enumerate(Estimator):
           https://arxiv.org/abs/1902.03210
 
     Args:
-        max_states: Joint states of all enumerated sites, for each datum, that are not too many.
+        max_states: Joint states of all enumerated sites, for each datum, that are not too many to be listed. Of more,
+            expectations are taken by variable elimination, as along a chain, if no site has more values by itself, the
+            objective is a mean of log-weights, and the guide's other sites are reparameterised.
 
     Raises:
         ValueError: If `max_states` is not positive; before training, if there are more states.
@@ -116,7 +119,7 @@ def expected_sites(plan: Mapping[str, Any], layout: Layout, objective: Any) -> t
         for site in chosen
     ):
         return ()
-    others = [estimator for site, estimator in plan.items() if site not in chosen and estimator is not None]
+    others = [each for site, each in plan.items() if site not in chosen and not isinstance(each, Pathwise | None)]
     kinds = [layout.latent[site] for site in layout.latent if site not in chosen]
     return tuple(chosen) if not others and all(kind == REPARAMETERISED for kind in kinds) else ()
 

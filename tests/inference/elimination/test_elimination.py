@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from chains import LOC, MARK, PROGRAMS, TRANSITION, enumerated, hidden_markov, rows, summed, value_at
+from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 
@@ -199,6 +200,39 @@ def test_a_guide_with_more_states_than_can_be_listed(chained: bool) -> None:
     named = {name: each for name, each in pair.named_parameters() if chained or name != "tilt"}
     for (name, _), gradient in zip(named.items(), torch.autograd.grad(-exact, list(named.values())), strict=True):
         torch.testing.assert_close(step.gradients[name], gradient)
+
+
+def test_particles_of_a_continuous_site_beside_a_guide_of_many_states() -> None:
+    """Catches expectations of one particle that are given to another, or averaged before the draw is looked at."""
+
+    class Levelled(Structured):
+        @pyro.nn.module.pyro_method
+        def guide(self, y: Tensor) -> None:
+            weight = self.weight
+            with pyro.plate("data", len(y), dim=-1):
+                level = pyro.sample("level", dist.Normal(0.3 * y.mean(-1), y.new_tensor(0.7)))
+                for t in range(y.shape[1]):
+                    logits = (y[:, t] - level).unsqueeze(-1) * weight
+                    pyro.sample(f"z{t}", dist.Categorical(logits=logits), infer=MARK)
+
+    pair, y, names = Levelled(False), rows(7), {f"z{t}": 3 for t in range(7)}
+    pair.level = True
+    bound = inference.Inference(inference.ELBO(2)).bind(pair, y, num_data=2)
+    torch.manual_seed(0)
+    found = bound.step(y)
+    torch.manual_seed(0)
+    law = dist.Normal(0.3 * y.mean(-1), 0.7)
+    levels = law.expand((2, 2)).rsample()
+    each = []
+    for level in levels:
+        with pair.running():
+            log_p, _ = enumerated(poutine.condition(pair.model, {"level": level}), y, names)
+            log_q, _ = enumerated(poutine.condition(pair.guide, {"level": level}), y, names)
+        each.append(((log_q - law.log_prob(level)).exp() * (log_p - log_q)).sum(0))
+    exact = torch.stack(each).mean()
+    torch.testing.assert_close(found.value, exact.detach())
+    for name, gradient in zip(("weight", "loc"), torch.autograd.grad(-exact, (pair.weight, pair.loc)), strict=True):
+        torch.testing.assert_close(found.gradients[name], gradient)
 
 
 def test_what_cannot_be_eliminated_is_said() -> None:
