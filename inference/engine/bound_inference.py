@@ -33,7 +33,7 @@ from ppgen.inference.particles.expected_sums import expected_log_weights
 from ppgen.inference.particles.fantasies import check_fantasies
 from ppgen.inference.particles.joint_states import Forced
 from ppgen.inference.particles.log_weights import LogWeights, log_weights
-from ppgen.inference.particles.sum_checks import check_expectations, check_sums
+from ppgen.inference.particles.sum_checks import check_sums
 from ppgen.inference.state_roles import Role, check_roles
 from ppgen.inference.structure.collapse import observed_side
 from ppgen.inference.structure.layout import Layout, find_layout
@@ -99,10 +99,7 @@ class BoundInference:
         self.structures = Structures(inference, layout, planned(inference, pair, batch, layout))
         self._joint = enumerated_states(self.plan, layout, inference.objective)
         self._expected = expected_sites(self.plan, layout, inference.objective)
-        if inference.objective.vectorize_particles:
-            check_sums(pair, batch, layout)
-        if self._expected:
-            check_expectations(pair, batch, layout, self._expected)
+        check_sums(pair, batch, layout, self._expected, vectorize=inference.objective.vectorize_particles)
         objective = inference.objective
         check_negative_phase(inference.negative_phase, layout, objective)
         for site, law in layout.laws.items():
