@@ -1,6 +1,6 @@
 """Sound calls of evaluation and diagnostics, cheap ones, and what kinds of argument they take."""
 
-from fuzz.call_table import BITS, QUIET, Call, chains, comparison, estimate, mixture, rbm, vae, value
+from fuzz.call_table import BITS, QUIET, Call, chains, comparison, estimate, rbm, vae, value
 from ppgen import diagnostics, evaluation, inference
 
 EVALUATE = {
@@ -33,6 +33,22 @@ JUDGING = [
         evaluation.log_likelihood,
         lambda: {"pair": rbm(), "x": BITS, "method": "ais", "num_chains": 5, "betas": 4, **QUIET},
         {key: EVALUATE[key] for key in ("x", "method", "num_chains", "betas", "seed", "chunk", "log_partition")},
+        value,
+    ),
+    Call(
+        "evaluation.log_evidence",
+        evaluation.log_evidence,
+        lambda: {"pair": vae(), "data": BITS, "num_particles": 20, "progress": False},
+        {
+            "pair": "pair",
+            "data": "data",
+            "num_particles": "+count",
+            "chunk": "count?",
+            "seed": "seed",
+            "vectorize_particles": "flag",
+            "progress": "flag",
+            "log_partition": "log_partition",
+        },
         value,
     ),
     Call(
@@ -232,20 +248,6 @@ JUDGING = [
             "seed": "seed",
         },
         lambda result: float(result.log_likelihood),
-    ),
-    Call(
-        "diagnostics.discrete_sites",
-        diagnostics.discrete_sites,
-        lambda: {"pair": mixture(), "x": BITS, "num_samples": 5},
-        {
-            "pair": "pair",
-            "x": "data",
-            "method": "choice",
-            "num_samples": "+count",
-            "chunk": "count",
-            "vectorize_particles": "flag",
-            "seed": "seed",
-        },
     ),
     Call(
         "diagnostics.latent_units",
