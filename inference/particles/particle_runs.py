@@ -11,7 +11,7 @@ import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.runtime import _PYRO_STACK
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.stateless import _reparametrize_module
 
 from ppgen.batch import split_batch
@@ -36,6 +36,7 @@ class ParticleRun:
         guide_trace: Trace of the guide that log-densities are read from.
         drawn: Trace of the guide as it was drawn; the same where nothing is cut.
         leaves: Values at sites whose path is followed by itself: as they were drawn, and as a leaf.
+        densities: Log-densities of sites of the guide, where they must be taken while parameters are constants.
         summed: The part of the model that depends on the sites that are summed out by elimination, if there are any.
     """
 
@@ -43,6 +44,7 @@ class ParticleRun:
     guide_trace: poutine.Trace
     drawn: poutine.Trace
     leaves: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    densities: dict[str, Tensor] = field(default_factory=dict)
     summed: Summand | None = None
 
 
@@ -67,18 +69,26 @@ def draw(
     args, kwargs = split_batch(batch)
     drawn = guide_trace = particle_trace(pair.guide, num_particles, layout, args, kwargs)
     ends: dict[str, tuple[Tensor, Tensor]] = {}
+    densities: dict[str, Tensor] = {}
     if leaves:
         values, ends = cut_leaves(drawn, leaves)
         with constant_parameters(pair):
             again = poutine.replay(pair.guide, trace=values)
             guide_trace = particle_trace(again, num_particles, layout, args, kwargs)
+            if not isinstance(pair, nn.Module):  # they are constants for the time of this context
+                densities = {
+                    name: site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+                    for name, site in sites(guide_trace).items()
+                }
     replayed = poutine.replay(pair.model, trace=guide_trace)
     if states is not None:
         with Forced(states, layout, 1, vectorized=False):
             traces = [particle_trace(replayed, 1, layout, args, kwargs) for _ in range(states.count)]
-        return ParticleRun(traces, guide_trace, drawn, ends)
+        return ParticleRun(traces, guide_trace, drawn, ends, densities)
     if not layout.marginalised:
-        return ParticleRun([particle_trace(replayed, num_particles, layout, args, kwargs)], guide_trace, drawn, ends)
+        return ParticleRun(
+            [particle_trace(replayed, num_particles, layout, args, kwargs)], guide_trace, drawn, ends, densities
+        )
 
     def run() -> tuple[poutine.Trace, Summand]:
         with Enumerated(layout.marginalised, layout.particle_dim - 1) as enumerated:
@@ -87,7 +97,7 @@ def draw(
         return trace, summand(sites(trace), enumerated, kept)
 
     trace, summed = shared(run, len(layout.marginalised) >= SHORTEST)
-    return ParticleRun([trace], guide_trace, drawn, ends, summed)
+    return ParticleRun([trace], guide_trace, drawn, ends, densities, summed)
 
 
 def cut_leaves(drawn: poutine.Trace, leaves: Collection[str]) -> tuple[poutine.Trace, dict[str, Any]]:
@@ -148,6 +158,11 @@ class LastSite(Messenger):
 @contextlib.contextmanager
 def constant_parameters(pair: Any) -> Iterator[None]:
     """Context in which the parameters of a pair are constants."""
+    pair = getattr(pair, "owner", None) or pair  # methods of a pair have its parameters
+    if not isinstance(pair, nn.Module):  # programs under `pyro.infer.SVI`, whose parameters are those of Pyro's store
+        with pair.constant_parameters():
+            yield
+        return
     constants = {name: value.detach() for name, value in pair.named_parameters()}
     with _reparametrize_module(pair, constants), warnings.catch_warnings():
         # `pyro.module` tells its user of parameters without a gradient, who did not ask for them here.

@@ -1,6 +1,6 @@
 """Runs of a pair with many draws, and the arrays that their traces hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ from ppgen.checks.program_errors import WholePlates
 from ppgen.checks.room import check_room
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.diagnostics.converters.summed_sites import marginal_densities, with_draws
+from ppgen.inference.particles.broadcasting import vectorized
 from ppgen.inference.particles.log_prob import PARTICLES
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.particles.sum_checks import check_sums
@@ -73,6 +74,7 @@ class Collector:
     def posterior(self, batch: Any, *, predictive: bool, log_likelihood: bool) -> None:
         """Draws of the guide, their densities under both programs, and the data that the model observes."""
         layout = find_layout(self.pair, batch)
+        self.vectorize = vectorized(self.pair, batch, layout, self.vectorize)
         with forked(self.pair.device):
             self._reference_trace(batch, layout)
         for count, guide, model, summed in self._pairs_of_traces(batch, layout):
@@ -216,15 +218,15 @@ class Collector:
         log_likelihood: bool,
         summed: LogWeights | None = None,
     ) -> None:
-        stats, plate = self.group("sample_stats"), [layout.plate]
+        stats = self.group("sample_stats")
         if summed is None:
             log_p, log_q = log_density(model, count, layout), log_density(guide, count, layout)
         else:
             log_p, log_q = marginal_densities(summed, count, layout)
-        if layout.global_latents:
+        if layout.global_latents or layout.plate is None:
             values, dims = [inside.sum(1) + outside for inside, outside in (log_p, log_q)], []
         else:
-            values, dims = [log_p[0], log_q[0]], plate
+            values, dims = [log_p[0], log_q[0]], [layout.plate]
         named = {"log_p": values[0]}
         if not layout.points:  # a point has no log q, and its weight is the log joint
             named |= {"log_q": values[1], "log_weight": values[0] - values[1]}
@@ -242,23 +244,30 @@ class Collector:
         joined = [name for name in _observed(model) if name in within]
         for name in _observed(model):
             site = sites(model)[name]
-            if name not in within and site["value"].numel() and data_frame(site, layout.plate) is not None:
+            if name in within or not site["value"].numel():
+                continue
+            if layout.plate is None:  # of the plates that there are
+                told, names = _plated_log_density(site, count, layout)
+                self.group("log_likelihood").add(name, to_array(told), names)
+            elif data_frame(site, layout.plate) is not None:
                 each[name] = to_array(site_log_density(site, count, layout))
-        if summed is not None and within:
+        if within and summed is not None and layout.plate is not None:
             others = [name for name in within if name in layout.latent]
             if others:
-                told = f"log_likelihood, as {others[0]} depends on sites that are summed out and is drawn by the guide"
-                self.left_out += [told] if told not in self.left_out else []
+                left = f"log_likelihood, as {others[0]} depends on sites that are summed out and is drawn by the guide"
+                self.left_out += [left] if left not in self.left_out else []
                 return
             density = summed.summed[0].log_density().expand(count, layout.num_rows)
             each[joined[0] if len(joined) == 1 else JOINT] = to_array(density.double().cpu())
             if len(joined) > 1 and len(each) > 1:
                 each[JOINT] = sum(each.values())
-        group = self.group("log_likelihood")
+        if not each:  # outside the data plate nothing is said of a datum
+            return
+        group, rows = self.group("log_likelihood"), [layout.row_plate]
         for name, value in each.items():
-            group.add(name, value, [layout.plate])
+            group.add(name, value, rows)
         if len(each) > 1 and JOINT not in each:
-            group.add(JOINT, sum(each.values()), [layout.plate])
+            group.add(JOINT, sum(each.values()), rows)
 
     def _add_all_observed(self, model: poutine.Trace, layout: Layout) -> None:
         for name in self._data(model):
@@ -307,13 +316,21 @@ def log_density(trace: poutine.Trace, count: int, layout: Layout) -> tuple[Tenso
 
 def site_log_density(site: Any, count: int, layout: Layout) -> Tensor:
     """Log-density of a site with its scale and mask, float64: (draws, rows), outside the plate (draws,)."""
+    return _plated_log_density(site, count, layout, {layout.plate})[0]
+
+
+def _plated_log_density(
+    site: Any, count: int, layout: Layout, kept: Collection[str | None] | None = None
+) -> tuple[Tensor, list[str]]:
+    """Log-density of a site summed over all but draws and its plates, or those that are kept, with their names."""
     frame = data_frame(site, layout.plate)
     value = filled(site) if site["is_observed"] else site["value"]
     log_prob = site["fn"].log_prob(value, *site["args"], **site["kwargs"])
     log_prob = scale_and_mask(log_prob, site["scale"] / data_factor(frame), site["mask"])
     value, names = arrange(log_prob, 0, plates(site, [PARTICLES]), count, layout.particle_dim)
-    others = [index for index, name in enumerate(names, start=1) if name != layout.plate]
-    return (value.sum(others) if others else value).double().cpu()
+    left = [name for name in names if name is not None and (kept is None or name in kept)]
+    others = [index for index, name in enumerate(names, start=1) if name not in left]
+    return (value.sum(others) if others else value).double().cpu(), left
 
 
 def check_counts(**counts: Any) -> None:
