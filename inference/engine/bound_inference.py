@@ -99,13 +99,12 @@ class BoundInference:
         inference.objective.check(layout, num_rows, total)
         warn_of_scales(layout, num_rows, total)
         self.structures = Structures(inference, layout, planned(inference, pair, batch, layout))
-        self._joint = enumerated_states(self.plan, layout, inference.objective)
-        self._expected = expected_sites(self.plan, layout, inference.objective)
+        sums = (self.plan, layout, inference.objective)
+        self._joint, self._expected = enumerated_states(*sums), expected_sites(*sums)
         self._vectorize = particles_at_once(pair, batch, layout, inference.objective, self.plan, self._joint)
         self.keeps_order = keeps_order(pair, batch, layout, num_data)
         check_sums(pair, batch, layout, self._expected, vectorize=self._vectorize)
-        objective = inference.objective
-        check_negative_phase(inference.negative_phase, layout, objective)
+        check_negative_phase(inference.negative_phase, layout, inference.objective)
         for site, law in layout.laws.items():
             if (phase := inference.negative_phase) is not None:
                 phase.check(observed_side(law) if site in layout.latent and phase.of_values else law)
@@ -117,8 +116,7 @@ class BoundInference:
         self._phases = dict.fromkeys(self.layout.undirected, inference.negative_phase)
         self._steps = 0  # as the state counts them: a schedule of Python numbers is read without waiting for the device
         self._states: dict[str, State] = {}  # by undirected site, or by the part of the inference that keeps it
-        self._laws: dict[str, UndirectedDistribution] = {}
-        self._warned = False
+        self._laws, self._warned = dict[str, UndirectedDistribution](), False
 
     @property
     def layout(self) -> Layout:
@@ -272,8 +270,7 @@ class BoundInference:
         """
         handler = NegativePhaseHandler(self.phases, self._states, training, log_partitions)
         objective = self.inference.objective
-        no_grad = contextlib.nullcontext() if training else torch.no_grad()
-        pairing = Pairing.of(self.plan) if training else None
+        no_grad, pairing = (contextlib.nullcontext(), Pairing.of(self.plan)) if training else (torch.no_grad(), None)
         steps = self._states.get(TEMPERATURE, {}).get("steps")
         drawn = GuideDraws(self.plan, pairing, steps, self.structures.late)
         with no_grad, handler:
@@ -303,9 +300,8 @@ class BoundInference:
     def _weights(self, batch: Any, leaves: Collection[str], pairing: Pairing | None) -> LogWeights:
         """Log-weights of the objective's particles; of as many for each joint state of sites that are summed over."""
         objective, states = self.inference.objective, self._joint
-        count, vectorize = objective.num_particles, self._vectorize
-        if pairing is not None:
-            count = pairing.runs(count)
+        vectorize, count = self._vectorize, objective.num_particles
+        count = count if pairing is None else pairing.runs(count)
         if self._expected:
             return expected_log_weights(self.pair, batch, count, self.layout, self._expected)
         if states is None:
