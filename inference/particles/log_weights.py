@@ -1,8 +1,7 @@
 """Log-weights of particles: log p(x, z) - log q(z | x) for each particle and datum."""
 
 import contextlib
-import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,9 +10,9 @@ import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
-from torch.nn.utils.stateless import _reparametrize_module
 
 from ppgen.checks.switches import check_switches
+from ppgen.inference.particles.constant_parameters import constant_parameters
 from ppgen.inference.particles.joint_states import Forced, JointStates, marginal_states
 from ppgen.inference.particles.log_prob import PARTICLES, drawn_log_prob, summed_log_prob
 from ppgen.inference.structure.collapse import collapsed
@@ -173,7 +172,7 @@ def _run(
                 values = drawn.copy()
                 for name, (_, leaf) in cut.items():
                     values.nodes[name] = {**values.nodes[name], "value": leaf}
-                with constant_parameters(pair):
+                with constant_parameters(pair, drawn):
                     again = poutine.replay(guide, trace=values)
                     guide_trace = _particle_trace(again, num_particles, layout, args, kwargs)
             if summed is None:
@@ -241,16 +240,6 @@ def _particle_trace(function: Any, num_particles: int, layout: Layout, args: Any
 
 def _leaf(value: Any) -> Any:
     return value.detach().requires_grad_()
-
-
-@contextlib.contextmanager
-def constant_parameters(pair: Any) -> Iterator[None]:
-    """Context in which the parameters of a pair are constants."""
-    constants = {name: value.detach() for name, value in pair.named_parameters()}
-    with _reparametrize_module(pair, constants), warnings.catch_warnings():
-        # `pyro.module` tells its user of parameters without a gradient, who did not ask for them here.
-        warnings.filterwarnings("ignore", message=".* was not registered in the param store")
-        yield
 
 
 def _add_up(
