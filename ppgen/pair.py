@@ -10,6 +10,7 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
+from pyro.contrib.easyguide import EasyGuide
 from pyro.infer.autoguide import AutoGuide
 from pyro.nn import PyroModule
 from pyro.params.param_store import ParamStoreDict
@@ -263,8 +264,8 @@ class Pair(_PairMethods):
             if isinstance(module, PyroModule) and id(module) not in own:  # it announces its parameters by itself
                 self.captured.add_child(attribute_name(name), module)
         for module in self.modules():
-            if isinstance(module, AutoGuide) and _owner(module.model) is None:
-                # An AutoGuide runs its model behind a block, where only a handler inside of it is heard.
+            if isinstance(module, (AutoGuide, EasyGuide)) and _owner(module.model) is None:
+                # Such a guide runs its model behind a block, where only a handler inside of it is heard.
                 module._model = (self._capturing(module.model),)
                 if getattr(module, "_original_model", None) is not None:  # AutoStructured looks for dependencies there
                     module._original_model = (self._capturing(module._original_model[0]),)
