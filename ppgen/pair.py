@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from pyro.nn import PyroModule
 from pyro.params.param_store import ParamStoreDict
 from pyro.poutine.block_messenger import BlockMessenger
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 
 from ppgen.checks.arrays import holds_other_dtype, in_dtype, parameter_dtype
@@ -276,18 +277,25 @@ class Pair(_PairMethods):
         return self._callables
 
     def model(self, *args: Any, **kwargs: Any) -> Any:
-        """The model, with the constant arguments added."""
-        return self._callables[0](*args, *self.model_args, **kwargs, **self.model_kwargs)
+        """The model, with the constant arguments added and the parameters of the pair."""
+        with self._alone():
+            return self._callables[0](*args, *self.model_args, **kwargs, **self.model_kwargs)
 
     def guide(self, *args: Any, **kwargs: Any) -> Any:
-        """The guide, with the constant arguments added."""
-        return self._callables[1](*args, *self.model_args, **kwargs, **self.model_kwargs)
+        """The guide, with the constant arguments added and the parameters of the pair."""
+        with self._alone():
+            return self._callables[1](*args, *self.model_args, **kwargs, **self.model_kwargs)
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Context in which model and guide run: every parameter is the pair's own."""
         with super().running(), self._capture:
             yield
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """`running`, where nothing around the program has entered it: Pyro's `Predictive`, handlers, a plain call."""
+        inside = any(handler is self._capture for handler in _PYRO_STACK)
+        return nullcontext() if inside else self.running()
 
     def prepare(self, batch: Any) -> None:
         """Run both programs on a batch once, so that every parameter exists, on the device of the batch."""
