@@ -31,7 +31,7 @@ from ppgen.inference.negative_phases.online_partition import LOG_WEIGHTS, VARIAN
 from ppgen.inference.objectives.own_gradient import OwnGradient
 from ppgen.inference.particles.fantasies import check_fantasies
 from ppgen.inference.particles.joint_states import Forced, marginal_states
-from ppgen.inference.particles.log_weights import LogWeights, log_weights
+from ppgen.inference.particles.log_weights import LogWeights, log_weights, one_by_one
 from ppgen.inference.state_roles import Role, check_roles
 from ppgen.inference.structure.collapse import observed_side
 from ppgen.inference.structure.layout import Layout, find_layout
@@ -297,6 +297,8 @@ class BoundInference:
         """Log-weights of the objective's particles; of as many for each joint state of sites that are summed over."""
         objective, states = self.inference.objective, self._joint
         count, vectorize = objective.num_particles, objective.vectorize_particles
+        if vectorize and (count > 1 or states is not None):
+            vectorize = not one_by_one(self.pair, batch, self.layout)
         if pairing is not None:
             count = pairing.runs(count)
         if states is None:

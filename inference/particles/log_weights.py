@@ -13,6 +13,7 @@ from ppgen.inference.particles.factors import Factor, joined_factor
 from ppgen.inference.particles.joint_states import JointStates, marginal_states
 from ppgen.inference.particles.log_prob import drawn_factor, site_factor
 from ppgen.inference.particles.particle_runs import LastSite, ParticleRun, draw, explained
+from ppgen.inference.particles.sampled_weights import runs_one_by_one
 from ppgen.inference.structure.collapse import collapsed
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.traces import Structure, data_factor, data_frame, sites, structure_of, unmasked
@@ -225,9 +226,16 @@ def log_weights(
     if isinstance(num_particles, bool) or not isinstance(num_particles, int) or num_particles < 1:
         raise ValueError(f"num_particles must be at least 1, got {num_particles!r}.")
     layout = layout if layout is not None else find_layout(pair, batch)
+    if vectorize and num_particles > 1 and one_by_one(pair, batch, layout):
+        vectorize = False
     if vectorize or num_particles == 1:
         return _weights_of(pair, batch, num_particles, layout, leaves, vectorize)
     return joined([_weights_of(pair, batch, 1, layout, leaves, False) for _ in range(num_particles)])
+
+
+def one_by_one(pair: Any, batch: Any, layout: Layout) -> bool:
+    """Whether particles of the pair are run one by one though several were asked for at once; it is told once."""
+    return runs_one_by_one(pair, batch, layout, lambda: _weights_of(pair, batch, 2, layout, (), True))
 
 
 def joined(runs: Sequence[LogWeights]) -> LogWeights:
