@@ -1,6 +1,7 @@
 """Pyro's handlers and helpers around the programs of a pair: fitted, and weighed against what is known exactly."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +11,15 @@ import pytest
 import torch
 from pyro import poutine
 from pyro.contrib.easyguide import easy_guide
-from pyro.infer import Predictive, config_enumerate
+from pyro.infer import SVI, Predictive, config_enumerate
+from pyro.infer.autoguide import AutoNormal
 from pyro.infer.reparam import LocScaleReparam
-from torch import Tensor
+from pyro.nn import PyroModule, PyroSample
+from pyro.optim import SGD
+from torch import Tensor, nn
 
 import ppgen
-from ppgen import inference
+from ppgen import diagnostics, inference
 
 X = torch.tensor([0.4, -1.0, 2.2, 0.1, 1.3])
 QUIET: dict[str, Any] = {"compile": False, "progress": False}
@@ -151,3 +155,54 @@ def test_predictive() -> None:
         draws = Predictive(pair.model, guide=pair.guide, num_samples=50, parallel=parallel)(X)
         assert draws["y"].shape == (50, 5)
         torch.testing.assert_close(draws["z"].mean(0), 5 * X, atol=0.02, rtol=0)
+
+
+class Sampled(PyroModule):
+    """A linear layer with sampled weights; its own layer, or one that broadcasts over draws."""
+
+    def __init__(self, broadcasts: bool) -> None:
+        super().__init__()
+        self.layer = PyroModule[nn.Linear](2, 1, bias=False)
+        self.layer.weight = PyroSample(dist.Normal(0.0, 1.0).expand([1, 2]).to_event(2))
+        self.broadcasts = broadcasts
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        # A weight that is drawn for each particle stands left of the rows: (particles, 1, 1, 2).
+        mean = (x * self.layer.weight.squeeze(-2)).sum(-1) if self.broadcasts else self.layer(x).squeeze(-1)
+        with pyro.plate("data", len(x)):
+            return pyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+
+
+def test_particles_of_sampled_weights() -> None:
+    """Catches layers that break on a batch of weights, a warning at each step, or one where they run at once."""
+    data = (torch.randn(6, 2), torch.randn(6))
+    found = {}
+    for broadcasts in (False, True):
+        model = Sampled(broadcasts)
+        pair = ppgen.Pair(model, AutoNormal(model))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            ppgen.fit(pair, data, inference.ELBO(num_particles=3), steps=3, **QUIET)
+            inference.log_weights(pair, data, num_particles=4)
+            tree = diagnostics.from_pyro_svi(pair, data, num_samples=5)
+        told = [str(each.message) for each in caught if "run one by one" in str(each.message)]
+        assert len(told) == (0 if broadcasts else 1), told
+        assert tree["posterior_predictive"]["y"].shape == (1, 5, 6)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.manual_seed(0)
+            found[broadcasts] = inference.log_weights(pair, data, num_particles=2000).joint.logsumexp(0)
+    assert abs(found[True] - found[False]) < 0.5  # one evidence, by two programs
+
+
+def test_particles_of_sampled_weights_under_svi() -> None:
+    """Catches a fallback that is known to pairs alone, or told anew for the two programs of each step."""
+    model = Sampled(False)
+    guide = AutoNormal(model)
+    svi = SVI(model, guide, SGD({"lr": 1e-3}), loss=inference.IWELBO(num_particles=3))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            assert math.isfinite(svi.step(torch.randn(6, 2), torch.randn(6)))
+    assert len([each for each in caught if "run one by one" in str(each.message)]) == 1
+    pyro.clear_param_store()

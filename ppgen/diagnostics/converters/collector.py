@@ -16,6 +16,7 @@ from ppgen import inference
 from ppgen.checks.room import check_room
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.inference.particles.log_prob import PARTICLES
+from ppgen.inference.particles.log_weights import one_by_one
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.missing import filled
 from ppgen.inference.structure.traces import data_factor, data_frame, sites, unconditioned
@@ -105,7 +106,7 @@ class Collector:
 
     def _predict(self, batch: Any, layout: Layout) -> None:
         for count in self._counts(batch):
-            for part in [count] if self.vectorize else [1] * count:
+            for part in self._parts(count, batch, layout):
                 guide = self._run(self.pair.guide, batch, part, layout)
                 model = self._run(unconditioned(poutine.replay(self.pair.model, trace=guide)), batch, part, layout)
                 self._add("predictions", model, [name for name in self.observed if name in sites(model)], part, layout)
@@ -114,7 +115,7 @@ class Collector:
         """Draws of the model without data."""
         layout = find_layout(self.pair, batch)
         for count in self._counts(batch):
-            for part in [count] if self.vectorize else [1] * count:
+            for part in self._parts(count, batch, layout):
                 trace = self._run(unconditioned(self.pair.model), batch, part, layout)
                 self._add_prior(trace, part, layout)
 
@@ -137,6 +138,11 @@ class Collector:
             each = count // len(weights.model_traces)
             for guide, model in zip(weights.guide_traces, weights.model_traces, strict=True):
                 yield each, guide, model
+
+    def _parts(self, count: int, batch: Any, layout: Layout) -> list[int]:
+        """Draws that are run at once."""
+        at_once = self.vectorize and (count == 1 or not one_by_one(self.pair, batch, layout))
+        return [count] if at_once else [1] * count
 
     def _counts(self, batch: Any) -> list[int]:
         args, kwargs = split_batch(batch)
