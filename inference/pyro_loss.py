@@ -10,8 +10,9 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from ppgen.batch import Arguments
 from ppgen.inference.structure.recognition import parameters_of
-from ppgen.pair import Arguments, GenerativeModel, Pair
+from ppgen.pair import GenerativeModel, Pair
 
 
 def engine() -> tuple[Any, Any]:

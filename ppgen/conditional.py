@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ppgen.pair import GenerativeModel, split_batch
+from ppgen.batch import split_batch
+from ppgen.pair import GenerativeModel
 
 
 class ConditionalModel(GenerativeModel):

@@ -4,7 +4,6 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import pyro
@@ -19,6 +18,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 
+from ppgen.batch import parts_of, split_batch
 from ppgen.checks.arrays import holds_other_dtype, in_dtype, parameter_dtype
 from ppgen.checks.dtypes import agreeing_dtypes, mixed_dtypes
 from ppgen.checks.likelihood import check_has_likelihood
@@ -28,32 +28,6 @@ from ppgen.parameters.capture import Capture, CapturedParameters, attribute_name
 from ppgen.parameters.given_params import given_values
 from ppgen.parameters.references import referenced_modules
 from ppgen.undisturbed import device_of, forked, keeping_buffers
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """A batch given as positional and keyword arguments together."""
-
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-
-
-def split_batch(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments that a batch stands for: a tensor is the first, a tuple the positional, a mapping the keyword ones.
-
-    Example:
-        >>> split_batch((1, 2))
-        ((1, 2), {})
-        >>> split_batch({"x": 1})
-        ((), {'x': 1})
-    """
-    if isinstance(batch, Arguments):
-        return batch.args, dict(batch.kwargs)
-    if isinstance(batch, Mapping):
-        return (), dict(batch)
-    if isinstance(batch, tuple):
-        return batch, {}
-    return (batch,), {}
 
 
 class _PairMethods(nn.Module):
@@ -299,9 +273,8 @@ class Pair(_PairMethods):
 
     def prepare(self, batch: Any) -> None:
         """Run both programs on a batch once, so that every parameter exists, on the device of the batch."""
-        args, kwargs = split_batch(batch)
-        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        self._capture.device = tensors[0].device if tensors else None
+        first = next((value for value in parts_of(batch) if isinstance(value, Tensor)), None)
+        self._capture.device = None if first is None else first.device
         super().prepare(batch)
         self.captured.warn_of_store()
 

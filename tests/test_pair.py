@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import ppgen
 from ppgen import inference, testing
-from ppgen.pair import Pair, as_pair, split_batch
+from ppgen.pair import Pair, as_pair
 
 X = torch.tensor([[0.4, 1.0], [-0.3, 0.2], [1.5, -1.1]])
 
@@ -222,7 +222,6 @@ def test_batches() -> None:
         assert inference.log_weights(pair, batch, 2).local.shape == (2, 3)
         assert set(seen) == {(constants[0] if constants else 1.0, 0.5)}
         seen.clear()
-    assert split_batch(x)[0][0] is x and split_batch({"x": x})[1]["x"] is x
 
 
 def test_what_is_no_pair() -> None:

@@ -12,9 +12,9 @@ import pyro
 import torch
 from torch import Tensor
 
+from ppgen.batch import split_batch, table_of
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN
-from ppgen.inference.engine.batch_table import batch_table
 from ppgen.inference.engine.late_sites import Structures
 from ppgen.inference.engine.legality import check_negative_phase
 from ppgen.inference.engine.plan import planned
@@ -39,7 +39,6 @@ from ppgen.inference.structure.plates import check_rows, plate_size
 from ppgen.inference.structure.row_dependence import with_coupled
 from ppgen.inference.structure.scales import warn_of_scales
 from ppgen.inference.structure.support import check_support
-from ppgen.pair import split_batch
 from ppgen.undisturbed import device_of, forked
 
 
@@ -206,7 +205,7 @@ class BoundInference:
         """Raise unless baselines can look at a batch like this one."""
         own = [law for name, law in self.layout.guide_laws.items() if name not in self.layout.global_latents]
         size = own[0].batch_shape[self.layout.data_dim] if own else num_rows
-        rows = partial(batch_table, batch, torch.empty(0, size))
+        rows = partial(table_of, batch, torch.empty(0, size))
         for site, estimator in self.plan.items():
             if estimator is not None:
                 estimator.check_rows(site, rows)
@@ -322,7 +321,7 @@ class BoundInference:
         if isinstance(objective, OwnGradient):
             with self.pair.running():
                 return objective.surrogate(replace(weights, num_data=num_data), self.pair, batch, self.layout)
-        rows = partial(batch_table, batch, weights.local)
+        rows = partial(table_of, batch, weights.local)
         total, after = surrogate(objective, self.plan, weights, self.layout, num_data, rows, self._states)
         self._states.update(after)
         return -total if self._descended else total

@@ -8,6 +8,7 @@ from pyro import poutine
 from pyro.distributions import Delta
 
 from ppgen import registry
+from ppgen.batch import split_batch
 from ppgen.inference.baselines.moving_average import MovingAverage
 from ppgen.inference.estimators.enumerate import Enumerate, enumerated_states
 from ppgen.inference.estimators.estimator import INSTEAD, NOT_EXACT, Estimator, check_order
@@ -18,7 +19,7 @@ from ppgen.inference.estimators.score_function import LeaveOneOut, ScoreFunction
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.structure.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, Layout, kind_of
 from ppgen.inference.structure.traces import base_law, enumerable
-from ppgen.pair import keeping_buffers, split_batch
+from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
 Choice = Estimator | str | Mapping[str, Estimator]

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.batch import as_batch
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.seeding import check_seed
-from ppgen.inference.batch import as_batch
 from ppgen.inference.kernels.hmc import HMC, HMCInfo
 from ppgen.inference.kernels.latent_density import STARTS, LatentDensity, Start, frozen
 from ppgen.inference.structure.support import check_support

@@ -1,7 +1,7 @@
 """Fantasies: data and latents drawn from the model, in the form in which the guide takes data."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,13 +9,14 @@ from pyro import poutine
 from pyro.distributions import Unit
 from torch import Tensor
 
+from ppgen.batch import changed, parts_of, split_batch
 from ppgen.distributions import GibbsSampler
 from ppgen.inference.particles.log_prob import summed_log_prob
 from ppgen.inference.structure.attach import attach
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.recognition import blind_sites, reads_data
 from ppgen.inference.structure.traces import data_frame, sites, unmasked
-from ppgen.pair import Arguments, keeping_buffers, split_batch
+from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
 Fantasy = Callable[[Any], Any]
@@ -101,13 +102,8 @@ _READ_OR_LEAVE = (
 
 def _differ(first: Any, second: Any) -> bool:
     """Whether two batches hold other values, which a single datum of few bits may not."""
-    parts = [[value for part in split_batch(batch) for value in _tensors(part)] for batch in (first, second)]
+    parts = [[value for value in parts_of(batch) if isinstance(value, Tensor)] for batch in (first, second)]
     return any(one.shape != other.shape or not torch.equal(one, other) for one, other in zip(*parts, strict=True))
-
-
-def _tensors(part: Any) -> list[Tensor]:
-    values = part.values() if isinstance(part, Mapping) else part
-    return [value for value in values if isinstance(value, Tensor)]
 
 
 def _check_factors(trace: poutine.Trace, plate: str) -> None:
@@ -130,8 +126,7 @@ def fantasy_batch_of(trace: poutine.Trace, batch: Any, plate: str) -> Any:
     Raises:
         ValueError: If a site in the data plate observes something else than an argument as it is, or none observes.
     """
-    args, kwargs = split_batch(batch)
-    given = {id(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor)}
+    given = {id(value) for value in parts_of(batch) if isinstance(value, Tensor)}
     drawn = {
         name: site
         for name, site in sites(trace).items()
@@ -149,12 +144,4 @@ def fantasy_batch_of(trace: poutine.Trace, batch: Any, plate: str) -> Any:
             f"{what} argument as it is, so fantasies cannot be given to the guide. Observe the argument itself "
             "(obs=x), or say how: fantasy=lambda trace: batch for the guide."
         )
-
-    def put(value: Any) -> Any:
-        return observed.get(id(value), value)
-
-    if isinstance(batch, Arguments):
-        return Arguments(tuple(map(put, args)), {name: put(value) for name, value in kwargs.items()})
-    if isinstance(batch, Mapping):
-        return {name: put(value) for name, value in batch.items()}
-    return tuple(map(put, batch)) if isinstance(batch, tuple) else put(batch)
+    return changed(batch, lambda value: observed.get(id(value), value))

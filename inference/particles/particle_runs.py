@@ -11,12 +11,12 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from ppgen.batch import split_batch
 from ppgen.inference.particles.constant_parameters import constant_parameters
 from ppgen.inference.particles.joint_states import Forced, JointStates
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.traces import sites
-from ppgen.pair import split_batch
 
 _ERRORS = (RuntimeError, ValueError, IndexError)
 

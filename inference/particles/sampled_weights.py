@@ -9,8 +9,9 @@ import torch
 from pyro.nn import PyroModule
 from torch import nn
 
+from ppgen.batch import split_batch
 from ppgen.inference.structure.layout import Layout
-from ppgen.pair import keeping_buffers, split_batch
+from ppgen.pair import keeping_buffers
 from ppgen.parameters.references import referenced_modules
 from ppgen.undisturbed import device_of, forked
 

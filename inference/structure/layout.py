@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from pyro import poutine
 
+from ppgen.batch import split_batch
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.program_errors import OwnSubsampling, explained
 from ppgen.distributions import UndirectedDistribution
@@ -30,7 +31,7 @@ from ppgen.inference.structure.traces import (
     undirected_law,
     unmasked,
 )
-from ppgen.pair import Pair, keeping_buffers, split_batch
+from ppgen.pair import Pair, keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
 REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR, UNDIRECTED, RECOGNISED = (

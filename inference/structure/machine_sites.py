@@ -6,11 +6,12 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from ppgen.batch import split_batch
 from ppgen.checks.arguments import as_numbers
 from ppgen.distributions import Bernoulli, UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
 from ppgen.inference.structure.traces import undirected_law
-from ppgen.pair import AnyPair, as_pair, split_batch
+from ppgen.pair import AnyPair, as_pair
 from ppgen.parameters.capture import prepare_modules
 from ppgen.undisturbed import forked, keeping_modes
 

@@ -9,8 +9,9 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from ppgen.batch import split_batch
 from ppgen.inference.structure.traces import sites
-from ppgen.pair import keeping_buffers, split_batch
+from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
 _TOLERANCE = 1e-5  # of log-densities, relative: laws computed from the same numbers differ by less

@@ -9,9 +9,10 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.batch import split_batch
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.traces import data_frame, element_law, sites, undirected_law
-from ppgen.pair import keeping_buffers, split_batch
+from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
 _REDRAWN = 3  # trials beside the one in which every value of finite support is moved

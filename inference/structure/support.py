@@ -9,10 +9,11 @@ from pyro.distributions.util import sum_rightmost
 from torch import Tensor
 from torch.distributions import constraints
 
+from ppgen.batch import split_batch
 from ppgen.distributions.units.supports import spins
 from ppgen.inference.structure.missing import filled, numbers_that_count
 from ppgen.inference.structure.traces import data_frame, sites, undirected_law
-from ppgen.pair import keeping_buffers, split_batch
+from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
 MASKS = (

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ppgen import datasets, registry
+from ppgen.batch import changed, num_rows
 from ppgen.commands.errors import UsageError
 from ppgen.commands.options import Option, options_of
 from ppgen.commands.parser import option_of, read_config
@@ -149,12 +150,7 @@ def for_model(data: Data, model: Any) -> Data:
 
 def first_rows(rows: Any, count: int | None = None) -> Any:
     """The first rows, of each part where there are several."""
-    return tuple(part[:count] for part in rows) if isinstance(rows, tuple) else rows[:count]
-
-
-def num_rows(rows: Any) -> int:
-    """Rows of a split."""
-    return len(rows[0] if isinstance(rows, tuple) else rows)
+    return changed(rows, lambda part: part[:count])
 
 
 def rows_of(data: Data, split: str | None) -> tuple[str, Any]:

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ppgen.batch import num_rows, parts_of
 from ppgen.commands import evaluate
-from ppgen.commands.data import Data, first_rows, num_rows, rows_of
+from ppgen.commands.data import Data, first_rows, rows_of
 from ppgen.commands.folders import FIGURES, POSTERIOR, watched
 from ppgen.evaluation import Estimate, PartitionSandwich
 
@@ -81,8 +82,7 @@ def write_posterior(run: Any, rows: Any, path: Path) -> None:
     from ppgen.training.run_folder.checkpoint import replacing
 
     fewest, most = POSTERIOR_SAMPLES
-    parts = rows if isinstance(rows, tuple) else (rows,)
-    num_samples = max(fewest, min(most, POSTERIOR_VALUES // sum(part.numel() for part in parts)))
+    num_samples = max(fewest, min(most, POSTERIOR_VALUES // sum(part.numel() for part in parts_of(rows))))
     tree = diagnostics.from_pyro_svi(run.pair, rows, num_samples=num_samples)
     content = io.BytesIO()  # not the file itself: on a full disk HDF5 breaks off the whole process
     tree.to_netcdf(content, engine="h5netcdf")

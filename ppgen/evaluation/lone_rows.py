@@ -9,11 +9,12 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen import inference
+from ppgen.batch import split_batch
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.particles.log_prob import summed_log_prob
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.traces import data_frame, sites
-from ppgen.pair import AnyPair, keeping_buffers, split_batch
+from ppgen.pair import AnyPair, keeping_buffers
 
 TOLERANCE = 1e-4  # of the larger of 1 nat and the log-densities that are added up
 _COARSE = 1e-2  # from here on a difference is none of rounding

@@ -7,6 +7,7 @@ from typing import Any
 
 from pyro import poutine
 
+from ppgen.batch import parts_of, split_batch
 from ppgen.checks.program_errors import OwnSubsampling
 from ppgen.devices import check_float64
 from ppgen.distributions import LayerConditional
@@ -19,7 +20,7 @@ from ppgen.inference.structure.plates import check_rows
 from ppgen.inference.structure.row_dependence import with_coupled
 from ppgen.inference.structure.support import MASKS, check_support
 from ppgen.inference.structure.traces import base_law, data_frame
-from ppgen.pair import AnyPair, split_batch
+from ppgen.pair import AnyPair
 from ppgen.undisturbed import evaluating
 
 ROWS_AT_ONCE = 1000  # rows that are held against their support together
@@ -132,7 +133,7 @@ def examine(pair: AnyPair, rows: CheckedRows, at_once: int | None = None) -> Pro
             if watch.subsamples:
                 raise ValueError(watch.told)
         check_lone_rows(pair, rows, layout, block)
-    given = {id(value): index for index, value in enumerate((*args, *kwargs.values()))}
+    given = {id(value): index for index, value in enumerate(parts_of(batch))}
     laws: list[Any] = [model.nodes[name]["fn"] for name in data]
     discrete = all(law.support.is_discrete for law in laws)
     return Program(layout, collect.energies, _visible_layer(layout, collect.energies, model, data, given), discrete)

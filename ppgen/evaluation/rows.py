@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ppgen import datasets
+from ppgen.batch import changed, parts_of
 from ppgen.checks.arrays import TorchData, as_tensor, is_array, is_label, parameter_dtype
 from ppgen.pair import AnyPair, GenerativeModel
 
@@ -73,11 +74,7 @@ class CheckedRows:
         return self._select(torch.as_tensor(index))
 
     def _select(self, index: slice | Tensor) -> Any:
-        if isinstance(self.parts, Mapping):
-            return {name: self._place(part[index]) for name, part in self.parts.items()}
-        if isinstance(self.parts, tuple):
-            return tuple(self._place(part[index]) for part in self.parts)
-        return self._place(self.parts[index])
+        return changed(self.parts, lambda part: self._place(part[index]))
 
     def _place(self, rows: Tensor) -> Tensor:
         # Parameters that the pair has made since at its first run decide the type.
@@ -91,9 +88,7 @@ class CheckedRows:
 
     def tensors(self) -> list[Tensor]:
         """The parts of the data."""
-        if isinstance(self.parts, Mapping):
-            return list(self.parts.values())
-        return list(self.parts) if isinstance(self.parts, tuple) else [self.parts]
+        return parts_of(self.parts)
 
     def _tensor(self, part: Any, name: str) -> Tensor:
         if isinstance(part, datasets.Rows):

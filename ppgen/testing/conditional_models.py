@@ -6,9 +6,9 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.batch import split_batch
 from ppgen.conditional import ConditionalModel
 from ppgen.inference.structure.traces import sites
-from ppgen.pair import split_batch
 from ppgen.testing.statistics import check_close, fail
 from ppgen.training import sample
 from ppgen.undisturbed import evaluating

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
+from ppgen.batch import changed, parts_of
 from ppgen.conditional import ConditionalModel
 from ppgen.inference.structure.layout import DISCRETE, MEAN_FIELD, Layout
 from ppgen.inference.structure.support import check_support
-from ppgen.pair import GenerativeModel, as_pair, split_batch
+from ppgen.pair import GenerativeModel, as_pair
 from ppgen.testing.conditional_models import check_conditional
 from ppgen.testing.examples import log_weights_at
 from ppgen.testing.statistics import check_close, fail
@@ -107,8 +108,7 @@ def _check_fixed_draws(pair: Any, batch: Any, num_particles: int, layout: Layout
 
 def _check_rows(pair: Any, batch: Any, num_particles: int) -> None:
     """A log-weight is that of its own row: it must not feel the others."""
-    args, kwargs = split_batch(batch)
-    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+    tensors = [value for value in parts_of(batch) if isinstance(value, Tensor)]
     with inference.attach(log_partition=0.0), seeded(pair.device), torch.no_grad():
         weights = inference.log_weights(pair, batch, num_particles).local
     rows = weights.shape[1]
@@ -120,14 +120,8 @@ def _check_rows(pair: Any, batch: Any, num_particles: int) -> None:
     def first_changed(value: Any) -> Any:
         return torch.cat([value[1:2], value[1:]]) if isinstance(value, Tensor) else value
 
-    if isinstance(batch, Tensor):
-        changed: Any = first_changed(batch)
-    elif kwargs:
-        changed = {name: first_changed(value) for name, value in kwargs.items()}
-    else:
-        changed = tuple(first_changed(value) for value in args)
     with inference.attach(log_partition=0.0), seeded(pair.device), torch.no_grad():
-        others = inference.log_weights(pair, changed, num_particles).local
+        others = inference.log_weights(pair, changed(batch, first_changed), num_particles).local
     tolerance = 100 * torch.finfo(weights.dtype).eps
     check_close(
         others[:, 1:],

@@ -13,7 +13,7 @@ FULLEST = 20  # Python files of one folder
 # import each other, unless a line says so.
 ORDER: dict[str, list[set[str]]] = {
     "inference": [
-        {"schedules", "batch", "state_roles"},
+        {"schedules", "state_roles"},
         {"structure", "baselines"},
         {"particles", "annealing", "pyro_loss"},
         {"estimators"},

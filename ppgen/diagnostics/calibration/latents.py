@@ -11,12 +11,13 @@ from pyro.distributions import Unit
 from torch import Tensor
 
 from ppgen import inference
+from ppgen.batch import split_batch
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.inference.kernels.latent_density import Given
 from ppgen.inference.particles.log_prob import PARTICLES, summed_log_prob
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.traces import data_frame, sites, unmasked
-from ppgen.pair import AnyPair, split_batch
+from ppgen.pair import AnyPair
 
 Latents = dict[str, Tensor]  # by site, (draws, rows, inner plates, event)
 Quantity = Callable[[Latents, Any], Tensor]

@@ -10,12 +10,13 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from ppgen import inference
+from ppgen.batch import split_batch
 from ppgen.diagnostics.calibration.draws import Drawn, guide_draws
 from ppgen.diagnostics.calibration.latents import Latents, Sites
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.structure.recognition import reads_data
 from ppgen.inference.structure.traces import sites
-from ppgen.pair import AnyPair, keeping_buffers, split_batch
+from ppgen.pair import AnyPair, keeping_buffers
 from ppgen.progress import progress_bar
 
 Refit = Callable[[AnyPair, Any], Any]

@@ -1,18 +1,19 @@
 """Data simulated from a pair, a row for each simulation, with the latents that they came from."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ppgen import inference
+from ppgen.batch import changed, parts_of
 from ppgen.diagnostics.converters.machine_groups import MAX_EXACT_STATES
 from ppgen.evaluation.likelihood.bidirectional import simulate
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.structure.machine_sites import undirected_sites
-from ppgen.pair import AnyPair, split_batch
+from ppgen.pair import AnyPair
 from ppgen.training.data.batch_source import from_example
 
 
@@ -42,11 +43,7 @@ def simulated(pair: AnyPair, like: Any, count: int, sampler: Any, *, replaced: b
     with inference.attach(sampler="exact" if sampler is None else sampler) if energies else inference.attach():
         batch, latents = simulate(pair, count, like)
     if like is not None and replaced:
-        before, after = (
-            [value for each in split_batch(given) for value in (each.values() if isinstance(each, dict) else each)]
-            for given in (like, batch)
-        )
-        if any(old is new for old, new in zip(before, after, strict=True)):
+        if any(old is new for old, new in zip(parts_of(like), parts_of(batch), strict=True)):
             raise ValueError("The model takes arguments that it does not observe: give them as x=batch.")
     return batch, latents
 
@@ -66,7 +63,7 @@ def batch_like(run: Any, pair: AnyPair, x: Any, count: int) -> Any:
     if x is not None:
         rows = CheckedRows(x, pair)
         index = torch.arange(count, device=pair.device) % len(rows)
-        return _mapped(rows(0, min(len(rows), count)), lambda part: part[index])
+        return changed(rows(0, min(len(rows), count)), lambda part: part[index])
     if "num_rows" in inspect.signature(pair.model).parameters:
         return None
     config = getattr(run, "config", {})
@@ -75,10 +72,4 @@ def batch_like(run: Any, pair: AnyPair, x: Any, count: int) -> Any:
         raise ValueError(
             f"x is needed to simulate data of a {type(pair).__name__}: a few rows as the model takes them."
         )
-    return _mapped(from_example(content), lambda part: part.new_zeros(count, *part.shape[1:]).to(pair.device))
-
-
-def _mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(batch, Mapping):
-        return {name: change(part) for name, part in batch.items()}
-    return tuple(map(change, batch)) if isinstance(batch, tuple) else change(batch)
+    return changed(from_example(content), lambda part: part.new_zeros(count, *part.shape[1:]).to(pair.device))

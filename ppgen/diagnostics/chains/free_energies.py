@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from ppgen import inference
+from ppgen.batch import check_features
 from ppgen.checks.seeding import check_seed
 from ppgen.evaluation.rows import CheckedRows
-from ppgen.inference.batch import check_features
 from ppgen.inference.structure.layout import find_layout
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.inference.structure.support import check_support

@@ -11,11 +11,12 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen import inference
+from ppgen.batch import split_batch
 from ppgen.diagnostics.checks.report import Finding
 from ppgen.distributions import LayerConditional
 from ppgen.evaluation.estimate import Estimate, with_error
 from ppgen.inference.structure.traces import data_frame, element_law, sites, unmasked
-from ppgen.pair import AnyPair, split_batch
+from ppgen.pair import AnyPair
 from ppgen.undisturbed import evaluating
 
 LEAST = 1.0  # nats by which a fit must be behind

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from ppgen import datasets
+from ppgen.batch import changed, num_rows
 from ppgen.evaluation.likelihood.methods import check_likelihood
 from ppgen.training.data.batch_source import BatchSource
 
@@ -13,17 +14,14 @@ from ppgen.training.data.batch_source import BatchSource
 def rows_of(source: BatchSource, test: Any) -> tuple[Any, str]:
     """Rows to evaluate, and which they are."""
     if test is not None:
-        if isinstance(test, Mapping):
-            rows: Any = {name: _tensor(part) for name, part in test.items()}
-        else:
-            rows = tuple(map(_tensor, test)) if isinstance(test, tuple) else _tensor(test)
-        return rows, f"{_length(rows)} rows given"
+        rows = changed(test, _tensor)
+        return rows, f"{num_rows(rows)} rows given"
     if source.dataset is None:
         return source.tensors, f"{source.num_train} training rows"
     names = {"test": "test", "valid": "validation", "train": "training"}
     split = next(name for name in names if len(source.dataset.split(name)))
     rows = source.whole(split)
-    return rows, f"{_length(rows)} {names[split]} rows"
+    return rows, f"{num_rows(rows)} {names[split]} rows"
 
 
 def _tensor(part: Any) -> torch.Tensor:
@@ -36,11 +34,6 @@ def _tensor(part: Any) -> torch.Tensor:
     if not found.dim():
         raise ValueError("test must hold rows, got a single number.")
     return found
-
-
-def _length(rows: Any) -> int:
-    parts = list(rows.values()) if isinstance(rows, Mapping) else list(rows) if isinstance(rows, tuple) else [rows]
-    return len(parts[0]) if parts else 0
 
 
 def check_new(pair: Any, other: Any) -> None:

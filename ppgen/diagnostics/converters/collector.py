@@ -13,6 +13,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppgen import inference
+from ppgen.batch import split_batch, tensors_of
 from ppgen.checks.room import check_room
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.inference.particles.log_prob import PARTICLES
@@ -20,7 +21,7 @@ from ppgen.inference.particles.log_weights import one_by_one
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.missing import filled
 from ppgen.inference.structure.traces import data_factor, data_frame, sites, unconditioned
-from ppgen.pair import AnyPair, split_batch
+from ppgen.pair import AnyPair
 from ppgen.trees import Group, to_array
 from ppgen.undisturbed import forked
 
@@ -145,9 +146,7 @@ class Collector:
         return [count] if at_once else [1] * count
 
     def _counts(self, batch: Any) -> list[int]:
-        args, kwargs = split_batch(batch)
-        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim()]
-        most = max(1, self.chunk // max((len(value) for value in tensors), default=1))
+        most = max(1, self.chunk // max((len(value) for value in tensors_of(batch)), default=1))
         return [min(most, self.num_samples - first) for first in range(0, self.num_samples, most)]
 
     def _reference_trace(self, batch: Any, layout: Layout) -> poutine.Trace:

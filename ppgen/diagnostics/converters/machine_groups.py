@@ -5,11 +5,11 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ppgen import inference
+from ppgen.batch import check_features
 from ppgen.diagnostics.converters.collector import Collector
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation import log_partition as estimate_log_partition
 from ppgen.evaluation.rows import CheckedRows
-from ppgen.inference.batch import check_features
 from ppgen.inference.structure.support import check_support
 from ppgen.pair import AnyPair
 from ppgen.undisturbed import evaluating

@@ -10,13 +10,14 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from ppgen.batch import parts_of, split_batch
 from ppgen.checks.seeding import check_seed
 from ppgen.diagnostics.figures.curves import curve
 from ppgen.diagnostics.mosaic import DPI, as_images, columns_for, draw_rows, limits_of, within_unit
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.inference.structure.traces import sites, unconditioned
-from ppgen.pair import as_pair, split_batch
+from ppgen.pair import as_pair
 from ppgen.undisturbed import evaluating
 
 _LOGGER = logging.getLogger(__name__)
@@ -265,7 +266,7 @@ def _reconstruct(pair: Any, x: Any, num_samples: int, seed: int) -> tuple[Tensor
             ]
             if not found:
                 raise ValueError("The model observes nothing, so there is nothing to reconstruct.")
-            given = [*args, *kwargs.values()]
+            given = parts_of(batch)
             site = next((s for s in found if any(s["infer"]["obs"] is value for value in given)), found[0])
             data = site["infer"]["obs"]
             total = total + _mean(site)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ppgen import inference as inference_module
+from ppgen.batch import check_features
 from ppgen.checks.seeding import check_seed
 from ppgen.diagnostics.gradients.reference import exact_gradient, reference_for
 from ppgen.diagnostics.gradients.statistics import MAX_BATCHES, GradientDraws, draw_in_batches, statistics
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference import Inference, Objective
-from ppgen.inference.batch import check_features
 from ppgen.inference.structure.layout import find_layout
 from ppgen.pair import AnyPair, as_pair, keeping_buffers
 from ppgen.undisturbed import evaluating, forked, keeping_modes

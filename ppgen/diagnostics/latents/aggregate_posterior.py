@@ -11,13 +11,14 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.batch import split_batch
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.kernels.latent_density import Given
 from ppgen.inference.particles.log_prob import PARTICLES, drawn_log_prob
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.traces import sites
-from ppgen.pair import AnyPair, split_batch
+from ppgen.pair import AnyPair
 
 AT_ONCE = 20_000  # draws x rows whose log-densities are evaluated at once: with 200 latents 32 MiB in double precision
 SMALLEST = 1e-16  # squared nats; a variance below it is that of rounding

@@ -11,6 +11,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.batch import changed, parts_of, split_batch
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.room import check_room
 from ppgen.checks.seeding import check_seed
@@ -29,7 +30,7 @@ from ppgen.inference.kernels.latent_density import LatentDensity, Start
 from ppgen.inference.structure.layout import find_layout
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.inference.structure.traces import data_frame, sites, unconditioned
-from ppgen.pair import AnyPair, as_pair, split_batch
+from ppgen.pair import AnyPair, as_pair
 from ppgen.progress import progress_bar
 from ppgen.undisturbed import evaluating
 
@@ -200,15 +201,12 @@ def simulate(pair: AnyPair, num_data: int, like: Any = None) -> tuple[Any, dict[
         found = sites(trace)
         return x, {name: site["value"] for name, site in found.items() if site["value"] is not x}
     # Objects of their own, so that one tensor given for two arguments does not make them one.
-    if isinstance(like, Mapping):
-        like = {name: part[:] for name, part in like.items()}
-    else:
-        like = tuple(part[:] for part in like) if isinstance(like, tuple) else like[:]
+    like = changed(like, lambda part: part[:])
     args, kwargs = split_batch(like)
     with pair.running():
         trace = poutine.trace(unconditioned(pair.model)).get_trace(*args, **kwargs)
     found = sites(trace)
-    given = {id(part) for part in (*args, *kwargs.values())}
+    given = {id(part) for part in parts_of(like)}
     drawn: dict[int, Any] = {}
     for name, site in found.items():
         if not site["infer"].get("was_observed") or data_frame(site, pair.plate) is None:
@@ -228,11 +226,7 @@ def simulate(pair: AnyPair, num_data: int, like: Any = None) -> tuple[Any, dict[
             )
         drawn[id(observed)] = value.reshape(observed.shape)  # plates left of the data may add dimensions of size 1
     latents = {name: site["value"] for name, site in found.items() if not site["infer"].get("was_observed")}
-    if isinstance(like, Mapping):
-        return {name: drawn.get(id(value), value) for name, value in like.items()}, latents
-    if isinstance(like, tuple):
-        return tuple(drawn.get(id(value), value) for value in like), latents
-    return drawn.get(id(like), like), latents
+    return changed(like, lambda value: drawn.get(id(value), value)), latents
 
 
 def _sandwich(below: list[PerDatum], above: list[PerDatum], num_chains: int, method: str, x: Any) -> Sandwich:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ppgen.batch import parts_of
 from ppgen.distributions import BaseRatePath, Clamped
 from ppgen.distributions.machines.enumeration import exact_log_partition
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
@@ -15,7 +16,6 @@ from ppgen.evaluation.partition.partition import enumerable
 from ppgen.evaluation.per_datum import PerDatum
 from ppgen.evaluation.program import Program
 from ppgen.inference.annealing.annealing import anneal
-from ppgen.pair import split_batch
 
 # States of hidden layers times rows that "auto" sums over: seconds for machines of hundreds of units.
 WORTH_ENUMERATING = 2**22
@@ -70,8 +70,7 @@ class HiddenEnumeration(LikelihoodMethod):
         values = np.empty(num_data)
         for start in range(0, num_data, block):
             stop = min(start + block, num_data)
-            args, kwargs = split_batch(rows(start, stop))
-            x = [*args, *kwargs.values()][machine.argument]
+            x = parts_of(rows(start, stop))[machine.argument]
             values[start:stop] = exact_log_partition(condition_layer(energy, layer, x)).cpu().numpy() - log_partition
             if advance is not None:
                 advance(stop)
@@ -119,8 +118,7 @@ class HiddenAnnealing(LikelihoodMethod):
         found = np.empty((3, num_data))
         for start in range(0, num_data, block):
             stop = min(start + block, num_data)
-            args, kwargs = split_batch(rows(start, stop))
-            x = [*args, *kwargs.values()][machine.argument]
+            x = parts_of(rows(start, stop))[machine.argument]
             path = BaseRatePath(condition_layer(energy, machine.layer, x))
             # Not compiled: the values held are constants of the graph, another one for every block.
             runs = anneal(path, annealing.betas, annealing.num_chains, generator, compile=False)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppgen.batch import parts_of
 from ppgen.distributions import BaseRatePath
 from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.machines.mean_field import mean_field_inputs
@@ -18,7 +19,6 @@ from ppgen.evaluation.per_datum import PerDatum
 from ppgen.evaluation.program import Program, VisibleLayer
 from ppgen.inference.annealing.annealing import anneal, repeated_level
 from ppgen.inference.structure.machine_sites import base_mean
-from ppgen.pair import split_batch
 
 ANNEALING_MODEL = (
     "in expectation a lower bound of log p of the annealing model, no bound of the machine's: low for data like the "
@@ -70,8 +70,7 @@ def raised(
     step: Callable[..., tuple[Tensor, Tensor]] | None = None
     for start in range(0, num_data, block):
         stop = min(start + block, num_data)
-        args, kwargs = split_batch(rows(start, stop))
-        x = [*args, *kwargs.values()][machine.argument].to(like)
+        x = parts_of(rows(start, stop))[machine.argument].to(like)
         part = path.rows(torch.arange(start, stop, device=like.device)) if own else path
         even, log_q = _even_side(part.energy, machine.layer, x.expand(num_chains, *x.shape), generator)
         first = part.move(even if own else even.flatten(0, 1), 1.0, generator)

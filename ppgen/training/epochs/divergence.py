@@ -7,9 +7,9 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.batch import split_batch
 from ppgen.inference import StepResult
 from ppgen.inference.structure.missing import filled
-from ppgen.pair import split_batch
 from ppgen.training.steps.stepper import Stepper
 
 

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
+from ppgen.batch import Batch
 from ppgen.distributions import BaseRatePath
 from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.inference.structure.machine_sites import base_mean, undirected_sites
 from ppgen.inference.structure.support import takes_bits
 from ppgen.inference.structure.traces import data_frame, sites
-from ppgen.training.data.batch_source import Batch
 
 
 @torch.no_grad()

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ppgen import seeds
+from ppgen.batch import Batch, num_rows
 from ppgen.inference.negative_phases.online_partition import summary
 from ppgen.rhat import effective_sample_size, split_rhat
-from ppgen.training.data.batch_source import Batch, BatchSource, chunks, fixed_subset, rows
+from ppgen.training.data.batch_source import BatchSource, chunks, fixed_subset
 from ppgen.training.epochs.best_epoch import VALUES
 from ppgen.training.epochs.undirected_metrics import undirected_metrics
 from ppgen.training.processes.world import World
@@ -163,7 +164,7 @@ class Validation:
         for part in chunks(index, self.batch_size):
             batch: Batch = self.source.batch(split, part, generator)
             for name, value in measure(batch).items():
-                sums[name] = sums.get(name, 0.0) + value * rows(batch)
+                sums[name] = sums.get(name, 0.0) + value * num_rows(batch)
         return {name: float(total) / len(index) for name, total in sums.items()}
 
     def state(self) -> dict[str, Tensor]:

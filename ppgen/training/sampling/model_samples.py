@@ -13,6 +13,7 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Size, Tensor
 
+from ppgen.batch import as_batch, split_batch, tensors_of
 from ppgen.checks.arrays import in_dtype, parameter_dtype
 from ppgen.checks.dtypes import agreeing_dtypes, mixed_dtypes
 from ppgen.checks.room import check_room
@@ -20,10 +21,9 @@ from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
 from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.machines.samplers import base_rate_draw, dispersed_draw
-from ppgen.inference.batch import as_batch
 from ppgen.inference.kernels.gibbs_chains import gibbs_chains
 from ppgen.inference.structure.traces import replace_law, undirected_law
-from ppgen.pair import as_pair, split_batch
+from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
 from ppgen.rhat import UnitMoments, split_rhat, worst_rhat
 from ppgen.training.data.batch_source import from_example
@@ -302,8 +302,7 @@ def _batch(run: Any, pair: Any, num_samples: int, like: Any) -> Any:
             raise ValueError(f"like is needed to sample a {type(pair).__name__}: a batch of num_samples rows.")
         return _to_device(_with_rows(from_example(content), num_samples), pair.device)
     batch = as_batch(like, pair, "like")
-    args, kwargs = split_batch(batch)
-    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim()]
+    tensors = tensors_of(batch)
     if not tensors:
         raise ValueError(
             f"like must hold at least one tensor with num_samples={num_samples} rows, which tells how many to draw; "

@@ -5,9 +5,9 @@ from typing import Any
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.batch import split_batch
 from ppgen.inference.structure.traces import data_frame, unconditioned
 from ppgen.inference.structure.traces import sites as sites_of
-from ppgen.pair import split_batch
 
 
 def drawn_trace(pair: Any, batch: Any) -> poutine.Trace:

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ppgen.batch import as_batch
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.room import check_room
 from ppgen.checks.seeding import check_seed
-from ppgen.inference.batch import as_batch
 from ppgen.inference.kernels.latent_density import LatentDensity, frozen
 from ppgen.inference.particles.log_weights import log_weights
 from ppgen.inference.structure.points import check_no_points

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from torch import nn
 
+from ppgen.batch import Batch
 from ppgen.graphs.compiler import in_a_line
 from ppgen.inference import StepResult
-from ppgen.training.data.batch_source import Batch
 from ppgen.training.data.lazy_batch import LazyBatch
 from ppgen.training.steps.traced_step import TracedStep, UntraceableError
 from ppgen.training.steps.updates import Update

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from ppgen import seeds
+from ppgen.batch import Batch
 from ppgen.devices import is_accelerator, wide
 from ppgen.inference import StepResult
 from ppgen.memory import keep_freed_memory
 from ppgen.training.data import batch_source as batches
-from ppgen.training.data.batch_source import Batch, BatchSource
+from ppgen.training.data.batch_source import BatchSource
 from ppgen.training.data.lazy_batch import LazyBatch
 from ppgen.training.processes.world import World
 from ppgen.training.run_folder.checkpoint import load_pair_state, pair_state, prefixed, section

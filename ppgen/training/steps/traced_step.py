@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -15,12 +15,12 @@ from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._pytree import tree_map
 
 from ppgen import version
+from ppgen.batch import Batch, parts_of, rebuilt
 from ppgen.graphs.compiler import compiled, in_a_line
 from ppgen.graphs.passes import functional
 from ppgen.graphs.products import products_in_bfloat16
 from ppgen.inference import StepResult
 from ppgen.pair import keeping_buffers
-from ppgen.training.data.batch_source import Batch
 from ppgen.training.data.lazy_batch import LazyBatch
 from ppgen.training.steps.updates import Update
 from ppgen.undisturbed import device_of, forked
@@ -157,7 +157,7 @@ class TracedStep:
             numbers: list[Tensor],
         ) -> Any:
             if isinstance(batch, LazyBatch):
-                leaves = _flatten(batch.gather(leaves))
+                leaves = parts_of(batch.gather(leaves))
             value, gradients, moved = graph.module(values, state, leaves)
             if not self.bound.normalised and not self.faithful:
                 # Reported nowhere, and half a product to compute; what is not finite is noticed in the parameters.
@@ -179,13 +179,13 @@ class TracedStep:
             slots = self.update.slots(graph.gradients)
             numbers = [torch.ones(3, dtype=torch.float64) if dry else self.update.numbers(graph.gradients)]
         values = [parameter.detach() for parameter in self.parameters.values()]
-        leaves = batch.inputs(dry) if isinstance(batch, LazyBatch) else _flatten(batch)
+        leaves = batch.inputs(dry) if isinstance(batch, LazyBatch) else parts_of(batch)
         return [values, [state[name] for name in graph.state], leaves, slots, numbers]
 
     def _run(self, run: Callable[..., Any], graph: Graph, batch: Batch) -> Any:
         state = self.bound.state
         with torch.no_grad():
-            return run(list(self.parameters.values()), [state[name] for name in graph.state], _flatten(batch))
+            return run(list(self.parameters.values()), [state[name] for name in graph.state], parts_of(batch))
 
     def check(self, batch: Batch) -> str | None:
         """Compare the traced step with the eager one on a batch; None if they agree, else what differs.
@@ -216,7 +216,7 @@ class TracedStep:
         if isinstance(batch, LazyBatch):
             shapes = batch.shapes()
         else:
-            shapes = tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in _flatten(batch))
+            shapes = tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in parts_of(batch))
         flags = tuple(module.training for module in self.bound.pair.modules())
         phases = tuple(_hashable(phase) for phase in self.bound.phases.values())
         return shapes, flags, _hashable(self.bound.inference), phases
@@ -239,7 +239,7 @@ class TracedStep:
                 ),
             ):
                 self.bound.carry(dict(zip(state_names, state_values, strict=True)), 0)
-                result = self.bound.step(_unflatten(batch, leaves))
+                result = self.bound.step(rebuilt(batch, leaves))
                 moved = self.bound.state
             found[:] = list(result.gradients)
             return result.value, list(result.gradients.values()), [moved[name] for name in state_names]
@@ -252,13 +252,13 @@ class TracedStep:
                 warnings.catch_warnings(),
             ):
                 traced = make_fx(program, tracing_mode="fake", _allow_non_fake_inputs=True)
-                module = traced(list(self.parameters.values()), list(state.values()), _flatten(batch))
+                module = traced(list(self.parameters.values()), list(state.values()), parts_of(batch))
         except Exception as error:  # whatever a user's program does that no graph can hold
             raise UntraceableError(_reason(error)) from error
         _check_constants(module, self.parameters)
         graph = Graph(module, list(found), state_names)
         if self.bfloat16:
-            inputs = [list(self.parameters.values()), list(state.values()), _flatten(batch)]
+            inputs = [list(self.parameters.values()), list(state.values()), parts_of(batch)]
             graph.products = products_in_bfloat16(functional(module, inputs))
         return graph
 
@@ -312,15 +312,3 @@ def _close(first: Tensor, second: Tensor) -> bool:
 
 def _device(batch: Batch | LazyBatch) -> torch.device:
     return device_of(batch.leaves if isinstance(batch, LazyBatch) else batch)
-
-
-def _flatten(batch: Batch) -> list[Tensor]:
-    if isinstance(batch, Mapping):
-        return list(batch.values())
-    return list(batch) if isinstance(batch, tuple) else [batch]
-
-
-def _unflatten(batch: Batch, leaves: Sequence[Tensor]) -> Batch:
-    if isinstance(batch, Mapping):
-        return dict(zip(batch, leaves, strict=True))
-    return tuple(leaves) if isinstance(batch, tuple) else leaves[0]

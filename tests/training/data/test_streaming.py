@@ -17,6 +17,7 @@ import torch
 
 import ppgen
 from ppgen import datasets, evaluation, models, seeds
+from ppgen.batch import parts_of
 from ppgen.datasets.rows import Rows, is_mapped
 from ppgen.training.data import batch_source as batches
 from ppgen.training.data import streaming
@@ -266,7 +267,7 @@ def test_batches_are_the_same_whether_they_lie_on_the_device_or_not(kind, room, 
     for start in range(0, source.num_train, 16):
         expected = reference.batch("train", order[start : start + 16], generators[0])
         batch = source.along(order, start, 16, generators[1])
-        for one, other in zip(batches._leaves(batch), batches._leaves(expected), strict=True):
+        for one, other in zip(parts_of(batch), parts_of(expected), strict=True):
             assert one.device.type == device.type
             assert one.dtype == other.dtype
             assert torch.equal(one.cpu(), other)
