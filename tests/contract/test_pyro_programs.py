@@ -13,7 +13,18 @@ from torch import Tensor
 
 from ppgen import testing
 
-SUBJECTS = ("plates", "enumeration", "markov", "agreement", "masks", "handlers", "guides", "networks", "changes")
+SUBJECTS = (
+    "plates",
+    "enumeration",
+    "enumerated_plates",
+    "markov",
+    "agreement",
+    "masks",
+    "handlers",
+    "guides",
+    "networks",
+    "changes",
+)
 # Errors of torch that tell a user nothing of the program.
 BARE = re.compile(r"size of tensor|must match the (existing )?size|out of range|out of bounds|mat1 and mat2", re.I)
 DRAWS = 300
