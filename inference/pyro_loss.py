@@ -83,7 +83,7 @@ class PyroLoss(pyro.infer.ELBO):
     def _bound(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Iterator[tuple[Any, Arguments]]:
         """This loss bound to the two programs, and the batch; state lives as long as model and guide do."""
         bound_inference, resolve = engine()
-        batch, programs = Arguments(args, kwargs), Programs(model, guide)
+        batch, programs = Arguments(args, kwargs), Programs(model, guide, self)
         # In __dict__, because fields of a frozen value are not written; equality and hash do not see it.
         known = self.__dict__.setdefault("_bound_to", weakref.WeakKeyDictionary())
         by_guide = known.setdefault(_owner(model), weakref.WeakKeyDictionary())
@@ -94,6 +94,7 @@ class PyroLoss(pyro.infer.ELBO):
         if key not in by_method:
             by_method[key] = bound_inference(resolve(self, programs), programs, batch, None)
         bound = by_method[key]
+        programs.settle_plate(bound.layout.plate)
         bound.pair = programs  # bound methods are made anew at each access
         try:
             yield bound, batch
@@ -106,14 +107,26 @@ class Programs:
 
     Methods of a `ppgen.Pair` run with the parameters that the pair has captured.
 
+    Args:
+        model: Pyro program of the joint density.
+        guide: Pyro program with the same arguments.
+        loss: The loss, which may name the plate over the data.
+
     Raises:
         ValueError: If only one of the two is a method of a pair.
     """
 
-    def __init__(self, model: Callable[..., Any], guide: Callable[..., Any]) -> None:
+    def __init__(self, model: Callable[..., Any], guide: Callable[..., Any], loss: Any) -> None:
         self.model, self.guide = model, guide
         self.owner = check_same_pair(model, guide)
-        self.plate: str = getattr(_owner(model), "plate", "data")
+        given, owner = plate_of(loss), _owner(model)
+        self.plate: str | None = "data"
+        self.plate_settled = False
+        self.plate_argument = f"{type(loss).__name__}(..., plate=...)"
+        if isinstance(owner, (GenerativeModel, Pair)):
+            self.plate, self.plate_settled = owner.plate, owner.plate_settled
+        if given is not None and not (isinstance(owner, (GenerativeModel, Pair)) and owner.plate_settled):
+            self.settle_plate(given)
         self.default_inference: str = getattr(_owner(model), "default_inference", "elbo")
         self.has_likelihood: bool = getattr(_owner(model), "has_likelihood", True)
 
@@ -121,6 +134,10 @@ class Programs:
         """Raise unless a batch is what the model of the zoo takes whose methods they are."""
         if isinstance(owner := _owner(self.model), GenerativeModel):
             owner.check_batch(batch)
+
+    def settle_plate(self, plate: str | None) -> None:
+        """Keep the data plate that was found, or that there is none."""
+        self.plate, self.plate_settled = plate, True
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -142,6 +159,11 @@ def check_same_pair(model: Any, guide: Any) -> Pair | None:
             "Make one of the two that belong together: ppgen.Pair(model, guide)."
         )
     return owners[0]
+
+
+def plate_of(loss: Any) -> str | None:
+    """Name of the plate over the data that a loss gives, or its objective."""
+    return getattr(getattr(loss, "objective", loss), "plate", None)
 
 
 def _owner(program: Any) -> Any:
@@ -167,8 +189,10 @@ class LossModule(nn.Module):
             whole = model == _owner(model).model and guide == _owner(model).guide
             owner = _owner(model) if whole else None
         if owner is None:
-            programs = Programs(model, guide)
-            owner = Pair(model, guide, plate=programs.plate, default_inference=programs.default_inference)
+            programs = Programs(model, guide, loss)
+            plate = programs.plate if programs.plate_settled else None
+            owner = Pair(model, guide, plate=plate, default_inference=programs.default_inference)
+            owner.plate_argument = programs.plate_argument
         self.pair = owner
         self._loss = loss
         self._bound: Any = None

@@ -12,9 +12,11 @@ import pyro
 import torch
 from torch import Tensor
 
-from ppgen.batch import split_batch, table_of
+from ppgen.batch import split_batch
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN
+from ppgen.inference.engine.batch_table import batch_table
+from ppgen.inference.engine.bind_checks import check_counts, particles_at_once
 from ppgen.inference.engine.late_sites import Structures
 from ppgen.inference.engine.legality import check_negative_phase
 from ppgen.inference.engine.plan import planned
@@ -31,7 +33,7 @@ from ppgen.inference.negative_phases.online_partition import LOG_WEIGHTS, VARIAN
 from ppgen.inference.objectives.own_gradient import OwnGradient
 from ppgen.inference.particles.fantasies import check_fantasies
 from ppgen.inference.particles.joint_states import Forced, marginal_states
-from ppgen.inference.particles.log_weights import LogWeights, log_weights, one_by_one
+from ppgen.inference.particles.log_weights import LogWeights, log_weights
 from ppgen.inference.state_roles import Role, check_roles
 from ppgen.inference.structure.collapse import observed_side
 from ppgen.inference.structure.layout import Layout, find_layout
@@ -39,6 +41,7 @@ from ppgen.inference.structure.plates import check_rows, plate_size
 from ppgen.inference.structure.row_dependence import with_coupled
 from ppgen.inference.structure.scales import warn_of_scales
 from ppgen.inference.structure.support import check_support
+from ppgen.pair import autoguide_rows
 from ppgen.undisturbed import device_of, forked
 
 
@@ -90,12 +93,15 @@ class BoundInference:
         layout = with_coupled(pair, batch, find_layout(pair, batch, allow_subsampling=num_data is None))
         num_rows = layout.num_rows
         if num_data is not None:
-            check_rows(batch, num_rows, pair.plate, num_data)
-        total = num_data if num_data is not None else plate_size(layout.plate_sizes, pair.plate)
+            check_rows(batch, num_rows, layout.plate, num_data, pair.plate_argument)
+        total = num_data if num_data is not None else plate_size(layout.plate_sizes, layout.plate)
+        check_counts(pair, inference.objective, num_rows, total)
         inference.objective.check(layout, num_rows, total)
         warn_of_scales(layout, num_rows, total)
         self.structures = Structures(inference, layout, planned(inference, pair, batch, layout))
         self._joint = enumerated_states(self.plan, layout)
+        self._vectorize = particles_at_once(pair, batch, layout, inference.objective, self.plan, self._joint)
+        self.keeps_order = autoguide_rows(pair) is not None  # rows that are told apart by their places
         marginal_states(layout)  # raises if there are too many
         objective = inference.objective
         check_negative_phase(inference.negative_phase, layout, objective)
@@ -204,8 +210,9 @@ class BoundInference:
     def _check_baselines(self, batch: Any, num_rows: int) -> None:
         """Raise unless baselines can look at a batch like this one."""
         own = [law for name, law in self.layout.guide_laws.items() if name not in self.layout.global_latents]
-        size = own[0].batch_shape[self.layout.data_dim] if own else num_rows
-        rows = partial(table_of, batch, torch.empty(0, size))
+        dim = self.layout.data_dim
+        size = own[0].batch_shape[dim] if own and dim is not None else num_rows
+        rows = partial(batch_table, batch, torch.empty(0, size), dim is None)
         for site, estimator in self.plan.items():
             if estimator is not None:
                 estimator.check_rows(site, rows)
@@ -276,7 +283,7 @@ class BoundInference:
             self._laws = {site: law for site, (law, _) in handler.laws.items()}
             num_data = self.num_data if self.num_data is not None else weights.num_data
             if self.num_data is not None:
-                check_rows(batch, weights.num_rows, self.layout.plate, num_data)
+                check_rows(batch, weights.num_rows, self.layout.plate, num_data, self.pair.plate_argument)
             if of_data and not weights.shared and not self.layout.coupled:
                 weights = weights.of_data()
             value = objective.value(weights, num_data)
@@ -295,9 +302,7 @@ class BoundInference:
     def _weights(self, batch: Any, leaves: Collection[str], pairing: Pairing | None) -> LogWeights:
         """Log-weights of the objective's particles; of as many for each joint state of sites that are summed over."""
         objective, states = self.inference.objective, self._joint
-        count, vectorize = objective.num_particles, objective.vectorize_particles
-        if vectorize and (count > 1 or states is not None):
-            vectorize = not one_by_one(self.pair, batch, self.layout)
+        count, vectorize = objective.num_particles, self._vectorize
         if pairing is not None:
             count = pairing.runs(count)
         if states is None:
@@ -321,7 +326,7 @@ class BoundInference:
         if isinstance(objective, OwnGradient):
             with self.pair.running():
                 return objective.surrogate(replace(weights, num_data=num_data), self.pair, batch, self.layout)
-        rows = partial(table_of, batch, weights.local)
+        rows = partial(batch_table, batch, weights.local, weights.plate is None)
         total, after = surrogate(objective, self.plan, weights, self.layout, num_data, rows, self._states)
         self._states.update(after)
         return -total if self._descended else total

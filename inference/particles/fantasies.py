@@ -1,7 +1,7 @@
 """Fantasies: data and latents drawn from the model, in the form in which the guide takes data."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from ppgen.inference.particles.log_prob import summed_log_prob
 from ppgen.inference.structure.attach import attach
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.recognition import blind_sites, reads_data
-from ppgen.inference.structure.traces import data_frame, sites, unmasked
+from ppgen.inference.structure.traces import of_data, sites, unmasked
 from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
@@ -46,9 +46,8 @@ def sleep_log_density(pair: Any, batch: Any, layout: Layout, num_data: int, fant
     for site in sites(guide_trace).values():
         if site["infer"].get("_deterministic"):
             continue
-        frame = data_frame(site, layout.plate)
         term = summed_log_prob(site, layout).mean()
-        total = total + (term if frame is not None else term / num_data)
+        total = total + (term if of_data(site, layout.plate) else term / num_data)
     return total
 
 
@@ -106,16 +105,21 @@ def _differ(first: Any, second: Any) -> bool:
     return any(one.shape != other.shape or not torch.equal(one, other) for one, other in zip(*parts, strict=True))
 
 
-def _check_factors(trace: poutine.Trace, plate: str) -> None:
+def _tensors(part: Any) -> list[Tensor]:
+    values = part.values() if isinstance(part, Mapping) else part
+    return [value for value in values if isinstance(value, Tensor)]
+
+
+def _check_factors(trace: poutine.Trace, plate: str | None) -> None:
     for name, site in sites(trace).items():
-        if isinstance(unmasked(site["fn"]), Unit) and data_frame(site, plate) is not None:
+        if isinstance(unmasked(site["fn"]), Unit) and of_data(site, plate):
             raise ValueError(
                 f"pyro.factor {name!r} weighs what the model draws, so its draws are no fantasies. Use an objective "
                 "without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."
             )
 
 
-def fantasy_batch_of(trace: poutine.Trace, batch: Any, plate: str) -> Any:
+def fantasy_batch_of(trace: poutine.Trace, batch: Any, plate: str | None) -> Any:
     """The batch with every tensor that the model observes replaced by what the model drew there.
 
     Args:
@@ -133,11 +137,7 @@ def fantasy_batch_of(trace: poutine.Trace, batch: Any, plate: str) -> Any:
         if site["infer"].get("was_observed") and not site["infer"].get("_deterministic")
     }
     observed = {id(site["infer"]["obs"]): site["value"] for site in drawn.values()}
-    made = [
-        name
-        for name, site in drawn.items()
-        if id(site["infer"]["obs"]) not in given and data_frame(site, plate) is not None
-    ]
+    made = [name for name, site in drawn.items() if id(site["infer"]["obs"]) not in given and of_data(site, plate)]
     if made or not given & set(observed):
         what = f"Site {made[0]!r} of the model observes no" if made else "The model observes no"
         raise ValueError(

@@ -212,12 +212,12 @@ class Collector:
         layout: Layout,
         log_likelihood: bool,
     ) -> None:
-        stats, plate = self.group("sample_stats"), [layout.plate]
+        stats = self.group("sample_stats")
         log_p, log_q = log_density(model, count, layout), log_density(guide, count, layout)
-        if layout.global_latents:
+        if layout.global_latents or layout.plate is None:
             values, dims = [inside.sum(1) + outside for inside, outside in (log_p, log_q)], []
         else:
-            values, dims = [log_p[0], log_q[0]], plate
+            values, dims = [log_p[0], log_q[0]], [layout.plate]
         named = {"log_p": values[0]}
         if not layout.points:  # a point has no log q, and its weight is the log joint
             named |= {"log_q": values[1], "log_weight": values[0] - values[1]}
@@ -233,11 +233,13 @@ class Collector:
             site = sites(model)[name]
             if site["value"].numel() and data_frame(site, layout.plate) is not None:
                 each[name] = to_array(site_log_density(site, count, layout))
-        group = self.group("log_likelihood")
+        if not each:  # outside the data plate, or without one, nothing is said of a datum
+            return
+        group, rows = self.group("log_likelihood"), [layout.row_plate]
         for name, value in each.items():
-            group.add(name, value, [layout.plate])
+            group.add(name, value, rows)
         if len(each) > 1 and JOINT not in each:
-            group.add(JOINT, sum(each.values()), [layout.plate])
+            group.add(JOINT, sum(each.values()), rows)
 
     def _add_all_observed(self, model: poutine.Trace, layout: Layout) -> None:
         for name in self._data(model):

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from ppgen import datasets, seeds
-from ppgen.batch import Batch, changed, parts_of, rebuilt
+from ppgen.batch import Batch
 from ppgen.checks.arrays import TorchData, as_tensor, checked_array, is_array, is_label, parameter_dtype
 from ppgen.datasets.dataset import drawn
 from ppgen.datasets.rows import is_mapped
@@ -47,16 +48,16 @@ class BatchSource:
         if isinstance(data, TorchData):
             checked_array(data, "data")
         if as_given and is_array(data):
-            self.tensors = _leaf(data, "data")
+            self.tensors = array_leaf(data, "data")
             self.num_train, self.num_valid = _common_rows(self.tensors), 0
         elif isinstance(data, tuple) or (isinstance(data, Mapping) and "train" not in data):
             self.tensors = (
-                {name: _leaf(value, f"data[{name!r}]") for name, value in data.items()}
+                {name: array_leaf(value, f"data[{name!r}]") for name, value in data.items()}
                 if isinstance(data, Mapping)
-                else tuple(_leaf(value, f"data[{index}]") for index, value in enumerate(data))
+                else tuple(array_leaf(value, f"data[{index}]") for index, value in enumerate(data))
             )
             if not as_given:
-                self.tensors = changed(self.tensors, _label)
+                self.tensors = like(self.tensors, [_label(leaf) for leaf in leaves_of(self.tensors)])
             self.num_train, self.num_valid = _common_rows(self.tensors), 0
         else:
             self.pairs = data if isinstance(data, datasets.PairedDataset) else None
@@ -79,8 +80,8 @@ class BatchSource:
                 kept = {name: held(getattr(moved, name), self.device) for name in (train, "valid")}
                 self.dataset = replace(moved, **kept)
                 self.pairs = self.pairs and self.pairs.over(self.dataset)
-        elif sum(map(num_bytes, parts_of(self.tensors))) < _room(self.device):
-            self.tensors = changed(self.tensors, lambda leaf: held(leaf, self.device))
+        elif sum(map(num_bytes, leaves_of(self.tensors))) < _room(self.device):
+            self.tensors = like(self.tensors, [held(leaf, self.device) for leaf in leaves_of(self.tensors)])
 
     @property
     def streamed(self) -> bool:
@@ -114,7 +115,7 @@ class BatchSource:
 
     def _assembled(self, leaves: list[Tensor]) -> Batch:
         if self.dataset is None:
-            return rebuilt(self.tensors, leaves)
+            return like(self.tensors, leaves)
         return leaves[0] if self.pairs is None else self.pairs.assembled(leaves)
 
     def _beside(self, split: str) -> list[Tensor]:
@@ -122,7 +123,7 @@ class BatchSource:
 
     def _train_leaves(self) -> list[Any]:
         if self.dataset is None:
-            return parts_of(self.tensors)
+            return leaves_of(self.tensors)
         probabilities = self.dataset.train_probabilities
         return [self.dataset.train if probabilities is None else probabilities, *self._beside("train")]
 
@@ -131,7 +132,7 @@ class BatchSource:
         if self.dataset is not None:
             rows = self.dataset.batch(split, index, generator=generator)
             return self._assembled([self._place(each) for each in (rows, *(y[index] for y in self._beside(split)))])
-        return changed(self.tensors, lambda leaf: self._place(leaf[index]))
+        return like(self.tensors, [self._place(leaf[index]) for leaf in leaves_of(self.tensors)])
 
     def whole(self, split: str) -> Batch:
         """All rows of a split of a data set, in memory, as they are stored."""
@@ -155,7 +156,7 @@ class BatchSource:
             return None
         if self.dataset is not None:
             return self.dataset.num_features
-        leaves = parts_of(self.tensors)
+        leaves = leaves_of(self.tensors)
         return leaves[0].shape[1] if len(leaves) == 1 and leaves[0].ndim == 2 else None
 
     def describe(self) -> str:
@@ -210,12 +211,19 @@ def fixed_subset(num_rows: int, size: int, purpose: str) -> Tensor:
     return picked.sort().values
 
 
+def rows(batch: Batch) -> int:
+    """Number of rows of a batch."""
+    return len(leaves_of(batch)[0])
+
+
 def example(batch: Batch) -> Any:
     """Shapes and types of a batch as JSON can hold them; `from_example` makes zeros like it."""
     if isinstance(batch, Mapping):
         return {"keyword": {name: example(value) for name, value in batch.items()}}
     if isinstance(batch, tuple):
         return {"positional": [example(value) for value in batch]}
+    if not isinstance(batch, Tensor):
+        return {"constant": batch if isinstance(batch, (bool, int, float, str)) or batch is None else repr(batch)}
     return {"shape": list(batch.shape), "dtype": str(batch.dtype).removeprefix("torch.")}
 
 
@@ -230,6 +238,8 @@ def from_example(content: Any) -> Batch:
         return {str(name): from_example(value) for name, value in content["keyword"].items()}
     if "positional" in content:
         return tuple(from_example(value) for value in content["positional"])
+    if "constant" in content:
+        return content["constant"]
     known = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
     if content["dtype"] not in known:
         raise ValueError(f"dtype {content['dtype']!r} of a recorded batch is not known.")
@@ -249,7 +259,8 @@ def _room(device: torch.device) -> float:
     return free_memory(device) / 4
 
 
-def _leaf(value: Any, name: str) -> Any:
+def array_leaf(value: Any, name: str) -> Any:
+    """An array as a tensor, or as it lies on disk; anything else as it is."""
     if is_mapped(value):
         checked_array(value, name)
         return Mapped(value)
@@ -265,8 +276,22 @@ def _label(leaf: Any) -> Any:
     return leaf[torch.arange(len(leaf))].long()
 
 
+def like(batch: Any, leaves: list[Any]) -> Any:
+    """Leaves put together as a batch is."""
+    if isinstance(batch, Mapping):
+        return dict(zip(batch, leaves, strict=True))
+    return tuple(leaves) if isinstance(batch, tuple) else leaves[0]
+
+
+def leaves_of(batch: Any) -> list[Any]:
+    """The arguments in a batch."""
+    if isinstance(batch, Mapping):
+        return list(batch.values())
+    return list(batch) if isinstance(batch, tuple) else [batch]
+
+
 def _common_rows(tensors: Any) -> int:
-    leaves = parts_of(tensors)
+    leaves = leaves_of(tensors)
     if not leaves:
         raise ValueError("data is empty: give at least one tensor.")
     for leaf in leaves:
@@ -287,8 +312,23 @@ def checksum_of(tensors: Any) -> str:
     digest = hashlib.sha256()
     names = list(tensors) if isinstance(tensors, Mapping) else []
     digest.update(repr(names).encode())
-    for leaf in parts_of(tensors):
+    for leaf in leaves_of(tensors):
+        if not hasattr(leaf, "dtype"):
+            digest.update(_constant(leaf))
+            continue
         digest.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
+        leaf = leaf if leaf.ndim else leaf.reshape(1)
         for index in pieces(leaf):
             digest.update(leaf[index].detach().cpu().contiguous().view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _constant(leaf: Any) -> bytes:
+    """What tells an argument that is no tensor from another: numbers and words in it, tensors by their values."""
+    parts = [checksum_of(each) if isinstance(each, Tensor) else _told(each) for each in tree_leaves(leaf)]
+    return repr((type(leaf).__name__, parts)).encode()
+
+
+def _told(value: Any) -> str:
+    plain = isinstance(value, (bool, int, float, complex, str, bytes)) or value is None
+    return repr(value) if plain else type(value).__name__

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -21,6 +21,7 @@ from ppgen.graphs.passes import functional
 from ppgen.graphs.products import products_in_bfloat16
 from ppgen.inference import StepResult
 from ppgen.pair import keeping_buffers
+from ppgen.training.data.batch_source import leaves_of, like
 from ppgen.training.data.lazy_batch import LazyBatch
 from ppgen.training.steps.updates import Update
 from ppgen.undisturbed import device_of, forked
@@ -312,3 +313,13 @@ def _close(first: Tensor, second: Tensor) -> bool:
 
 def _device(batch: Batch | LazyBatch) -> torch.device:
     return device_of(batch.leaves if isinstance(batch, LazyBatch) else batch)
+
+
+def _flatten(batch: Batch) -> list[Tensor]:
+    """Tensors of a batch; other arguments are constants of its graph."""
+    return [leaf for leaf in leaves_of(batch) if isinstance(leaf, Tensor)]
+
+
+def _unflatten(batch: Batch, leaves: Sequence[Tensor]) -> Batch:
+    given = iter(leaves)
+    return like(batch, [next(given) if isinstance(leaf, Tensor) else leaf for leaf in leaves_of(batch)])
