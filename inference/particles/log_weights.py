@@ -12,8 +12,8 @@ from ppgen.checks.switches import check_switches
 from ppgen.inference.particles.factors import Factor, joined_factor
 from ppgen.inference.particles.joint_states import JointStates, marginal_states
 from ppgen.inference.particles.log_prob import drawn_factor, site_factor
+from ppgen.inference.particles.one_by_one import runs_one_by_one
 from ppgen.inference.particles.particle_runs import LastSite, ParticleRun, draw, explained
-from ppgen.inference.particles.sampled_weights import runs_one_by_one
 from ppgen.inference.structure.collapse import collapsed
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.traces import Structure, data_factor, data_frame, sites, structure_of, unmasked
@@ -235,7 +235,7 @@ def log_weights(
 
 def one_by_one(pair: Any, batch: Any, layout: Layout) -> bool:
     """Whether particles of the pair are run one by one though several were asked for at once; it is told once."""
-    return runs_one_by_one(pair, batch, layout, lambda: _weights_of(pair, batch, 2, layout, (), True))
+    return runs_one_by_one(pair, batch, layout, lambda count: _weights_of(pair, batch, count, layout, (), True))
 
 
 def joined(runs: Sequence[LogWeights]) -> LogWeights:

@@ -23,6 +23,7 @@ EXAMPLES = [*regressions.EXAMPLES, *mixtures.EXAMPLES, *chains.EXAMPLES, *autoen
     "example",
     [pytest.param(each, id=each.name, marks=() if each.quick else pytest.mark.pyro_programs) for each in EXAMPLES],
 )
+@pytest.mark.filterwarnings("ignore:.*run one by one")
 def test_examples(example: Example) -> None:
     """Catches a program of Pyro's teaching that cannot be fitted, checked or exported as it is."""
     try:

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.training.data.batch_source import Batch, BatchSource, array_leaf, checksum_of, leaves_of, like
+from ppgen.batch import Batch, parts_of, rebuilt
+from ppgen.training.data.batch_source import BatchSource, array_leaf, checksum_of
 
 
 class WholeSource(BatchSource):
@@ -22,7 +23,7 @@ class WholeSource(BatchSource):
         self.device = device
         self.dtype = None
         self.dataset = self.pairs = self._stream = None
-        self.tensors = like(data, [array_leaf(leaf, "data") for leaf in leaves_of(data)])
+        self.tensors = rebuilt(data, [array_leaf(leaf, "data") for leaf in parts_of(data)])
         self.num_train, self.num_valid = 1, 0
 
     @property
@@ -39,8 +40,8 @@ class WholeSource(BatchSource):
 
     def batch(self, split: str, index: Tensor, generator: torch.Generator | None = None) -> Batch:
         """The data, whatever rows are asked for."""
-        placed = [self._place(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves_of(self.tensors)]
-        return like(self.tensors, placed)
+        placed = [self._place(leaf) if isinstance(leaf, Tensor) else leaf for leaf in parts_of(self.tensors)]
+        return rebuilt(self.tensors, placed)
 
     @property
     def num_features(self) -> int | None:
@@ -49,7 +50,7 @@ class WholeSource(BatchSource):
 
     def describe(self) -> str:
         """The data in a few words."""
-        leaves = leaves_of(self.tensors)
+        leaves = parts_of(self.tensors)
         if len(leaves) > 1:
             return f"{len(leaves)} arguments as one datum"
         if isinstance(leaves[0], Tensor):
