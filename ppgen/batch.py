@@ -135,6 +135,8 @@ def as_batch(x: Any, pair: AnyPair, argument: str = "x") -> Any:
             f"{argument} must be a tensor or an array of data, or a tuple or mapping of them, got {type(x).__name__}."
         )
     rows = _as_tensor(x, argument, pair)
+    if not rows.dim() and not hasattr(pair, "config"):
+        return rows  # of a program of one's own, which may have no plate over rows
     if rows.dim() == 0 or len(rows) == 0:
         raise ValueError(f"{argument} must hold at least one row, got shape {tuple(rows.shape)}.")
     check_features(rows, pair, argument)

@@ -346,7 +346,6 @@ def frozen(pair: Any, seed: int) -> Iterator[torch.Generator]:
 
 
 def _check(layout: Layout) -> None:
-    _ = layout.row_dim  # raises without a data plate
     if not layout.latent:
         raise ValueError(
             "The pair has no latent site, so log p(x) is the density of its observed sites: no chains needed."

@@ -40,6 +40,17 @@ def fitted_guide(x):
         pyro.sample("z", dist.Normal(loc[1:], scale[1:]))
 
 
+def amortised_guide(x):
+    """Normals for the mean, with parameters of its own, and for each z, whose mean is a line in x."""
+    loc = pyro.param("loc", x.new_tensor(0.5))
+    scale = pyro.param("scale", x.new_tensor(0.5), constraint=dist.constraints.positive)
+    line = pyro.param("line", x.new_tensor([0.1, 0.8]))
+    width = pyro.param("width", x.new_tensor(0.5), constraint=dist.constraints.positive)
+    pyro.sample("mean", dist.Normal(loc, scale))
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(line[0] + line[1] * x, width))
+
+
 def posterior_of_mean(x):
     """Mean and standard deviation of the common mean given the data."""
     marginal = SPREAD**2 + NOISE**2

@@ -40,8 +40,7 @@ def check_joint(pair: AnyPair, x: Any, *, num_particles: int, seed: int, far: fl
     found = all_data(pair, x)
     layout = found.layout
     check_weights(found)
-    names = ", ".join(map(repr, layout.global_latents or layout.coupled))
-    subject = f"{type(pair).__name__} on {found.num_rows} rows, which share {names}"
+    subject = f"{type(pair).__name__} on {_data(found)}"
     left = _not_defined(pair, found)
     if layout.points:
         return Check(subject, (_points(layout.points), *left), None)
@@ -57,6 +56,15 @@ def check_joint(pair: AnyPair, x: Any, *, num_particles: int, seed: int, far: fl
         *left,
     )
     return Check(subject, findings, estimate, {"joint_weights": weights})
+
+
+def _data(found: AllData) -> str:
+    """The data in a few words, with what joins them."""
+    layout = found.layout
+    if layout.plate is None:
+        return "data that are one datum, as there is no plate over them"
+    names = [name for name in layout.global_latents if name in layout.model_laws] or layout.coupled
+    return f"{layout.num_rows} row{'' if layout.num_rows == 1 else 's'}, which share {', '.join(map(repr, names))}"
 
 
 def _evidence(estimate: Estimate | None, found: AllData) -> Finding:
@@ -126,13 +134,9 @@ def _points(points: tuple[str, ...]) -> Finding:
 
 def _not_defined(pair: AnyPair, found: AllData) -> list[Finding]:
     """What a check of other models has and this one has not, and what stands in its place."""
-    told = [
-        Finding(
-            "single data",
-            "not defined: a datum has no likelihood, gap or k of its own; leaving data out is "
-            "arviz_stats.loo_approximate_posterior of diagnostics.from_pyro_svi(pair, x)",
-        )
-    ]
+    alone = "not defined: a datum has no likelihood, gap or k of its own; leaving data out is "
+    alone += "arviz_stats.loo_approximate_posterior of diagnostics.from_pyro_svi(pair, x)"
+    told = [Finding("single data", alone)] if found.layout.plate is not None else []
     if found.improper:
         calibration = f"not defined: {found.improper}, from which no data can be simulated"
     elif found.layout.points:

@@ -83,7 +83,7 @@ def plan(
             if model not in checked:  # rows that it can evaluate, by the method that is asked for
                 checked.add(model)
                 check_new(pair, as_pair(seeded(factory, numbers[0])))
-                check_evaluation(pair, rows, model, evaluation)
+                check_evaluation(pair, rows, what, model, evaluation)
             optimizer, lr, lr_schedule = (training.get(name) for name in _OPTIMIZER)
             spec = resolve_optimizer(optimizer, lr, lr_schedule, pair.default_training)
             config: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """Runs of a pair with many draws, and the arrays that their traces hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -231,9 +231,12 @@ class Collector:
         each: dict[str, Any] = {}
         for name in _observed(model):
             site = sites(model)[name]
-            if site["value"].numel() and data_frame(site, layout.plate) is not None:
+            if site["value"].numel() and layout.plate is None:  # of the plates that there are
+                told, names = _plated_log_density(site, count, layout)
+                self.group("log_likelihood").add(name, to_array(told), names)
+            elif site["value"].numel() and data_frame(site, layout.plate) is not None:
                 each[name] = to_array(site_log_density(site, count, layout))
-        if not each:  # outside the data plate, or without one, nothing is said of a datum
+        if not each:  # outside the data plate nothing is said of a datum
             return
         group, rows = self.group("log_likelihood"), [layout.row_plate]
         for name, value in each.items():
@@ -288,13 +291,21 @@ def log_density(trace: poutine.Trace, count: int, layout: Layout) -> tuple[Tenso
 
 def site_log_density(site: Any, count: int, layout: Layout) -> Tensor:
     """Log-density of a site with its scale and mask, float64: (draws, rows), outside the plate (draws,)."""
+    return _plated_log_density(site, count, layout, {layout.plate})[0]
+
+
+def _plated_log_density(
+    site: Any, count: int, layout: Layout, kept: Collection[str | None] | None = None
+) -> tuple[Tensor, list[str]]:
+    """Log-density of a site summed over all but draws and its plates, or those that are kept, with their names."""
     frame = data_frame(site, layout.plate)
     value = filled(site) if site["is_observed"] else site["value"]
     log_prob = site["fn"].log_prob(value, *site["args"], **site["kwargs"])
     log_prob = scale_and_mask(log_prob, site["scale"] / data_factor(frame), site["mask"])
     value, names = arrange(log_prob, 0, plates(site, [PARTICLES]), count, layout.particle_dim)
-    others = [index for index, name in enumerate(names, start=1) if name != layout.plate]
-    return (value.sum(others) if others else value).double().cpu()
+    left = [name for name in names if name is not None and (kept is None or name in kept)]
+    others = [index for index, name in enumerate(names, start=1) if name not in left]
+    return (value.sum(others) if others else value).double().cpu(), left
 
 
 def check_counts(**counts: Any) -> None:

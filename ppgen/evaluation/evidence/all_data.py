@@ -1,6 +1,5 @@
 """All data as one: the batch, its structure, and whether it has a probability at all."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from ppgen.batch import as_batch, changed, parts_of, tensors_of
 from ppgen.checks.arrays import TorchData, is_array
 from ppgen.checks.program_errors import OwnSubsampling
+from ppgen.datasets import Rows
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.row_dependence import with_coupled
@@ -74,11 +74,7 @@ def all_data(pair: AnyPair, data: Any) -> AllData:
         ValueError: If the programs cannot run on them, values lie outside the support of their law, or the data plate
             subsamples or is larger than the data, so that they are not all.
     """
-    if isinstance(data, Mapping | tuple):
-        given = data
-    else:
-        numbers = is_array(data) or isinstance(data, TorchData)
-        given = (data,) if isinstance(data, int | float) or (numbers and not getattr(data, "ndim", 1)) else data
+    given = (data,) if isinstance(data, int | float) else data
 
     def place(part: Any) -> Any:
         return part.to(pair.device) if isinstance(part, Tensor) else part
@@ -100,6 +96,13 @@ def all_data(pair: AnyPair, data: Any) -> AllData:
             "are not all of them. Give the whole data set."
         )
     return AllData(batch, layout)
+
+
+def in_rows(data: Any) -> bool:
+    """Whether all parts of data are arrays with as many rows, which may then be taken one by one."""
+    parts = parts_of(data)
+    arrays = all((is_array(part) or isinstance(part, TorchData | list | Rows)) for part in parts)
+    return arrays and all(getattr(part, "ndim", 1) for part in parts) and len({len(part) for part in parts}) == 1
 
 
 def is_joint(pair: AnyPair, x: Any) -> bool:

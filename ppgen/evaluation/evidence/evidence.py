@@ -110,12 +110,9 @@ def log_evidence(
     check_float64(pair.device, "Evidence")
     found = all_data(pair, data)
     check_evidence(found)
-    if found.joint and method not in METHODS:
-        raise ValueError(
-            f"method must be one of {', '.join(map(repr, METHODS))} where latents are common to all data, got "
-            f"{method!r}."
-        )
-    if not found.joint:
+    if found.joint:
+        check_method(method)
+    else:
         return _sum_over_rows(
             log_likelihood(
                 pair,
@@ -151,6 +148,19 @@ def log_evidence(
     with evaluating(pair, seed), progress_bar("log-evidence", num_particles, progress) as advance:
         weights = joint_weights(pair, found, num_particles, chunk, vectorize=vectorize_particles, advance=advance)
     return evidence_of(weights, found)
+
+
+def check_method(method: str) -> None:
+    """Raise unless a method gives evidence where latents are common to all data.
+
+    Raises:
+        ValueError: Lists those that do.
+    """
+    if method not in METHODS:
+        raise ValueError(
+            f"method must be one of {', '.join(map(repr, METHODS))} where latents are common to all data, got "
+            f"{method!r}."
+        )
 
 
 def check_evidence(found: AllData) -> None:

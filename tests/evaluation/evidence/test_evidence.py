@@ -255,3 +255,22 @@ def test_particles_are_not_added_up():
         assert abs(found.value - truth) < 4 * found.se < 0.4
     with pytest.raises(ValueError, match=r"'sum' has its 500 particles in dimension -1.*keepdim=True.*vectorize"):
         evaluation.log_evidence(summed(keepdim=False), X, num_particles=500)
+
+
+def plane(x):
+    weight = pyro.sample("weight", dist.Normal(torch.zeros(3), 1.0).to_event(1))
+    pyro.sample("x", dist.Normal(weight.sum(-1), 1.0), obs=x)
+
+
+def plane_posterior(x):
+    covariance = torch.eye(3) - 0.25
+    pyro.sample("weight", dist.MultivariateNormal(x / 4 * torch.ones(3), covariance))
+
+
+def test_data_that_are_one_datum():
+    """Catches a program without a plate refused, or its one datum told as rows; x ~ N(0, 4) of weights summed out."""
+    pair, x = ppgen.Pair(plane, plane_posterior), torch.tensor(2.0)
+    truth = float(dist.Normal(0.0, 2.0).log_prob(x))
+    for data in (x, (x,), {"x": x}, x.numpy()):
+        found = evaluation.log_evidence(pair, data, num_particles=20)
+        assert found.value == pytest.approx(truth, abs=1e-4) and found.num_data is None and "rows" not in repr(found)
