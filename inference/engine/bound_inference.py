@@ -32,8 +32,9 @@ from ppgen.inference.negative_phases.negative_phase import PHASE, NegativePhase,
 from ppgen.inference.negative_phases.online_partition import LOG_WEIGHTS, VARIANCES, log_weights_of
 from ppgen.inference.objectives.own_gradient import OwnGradient
 from ppgen.inference.particles.fantasies import check_fantasies
-from ppgen.inference.particles.joint_states import Forced, marginal_states
+from ppgen.inference.particles.joint_states import Forced
 from ppgen.inference.particles.log_weights import LogWeights, log_weights
+from ppgen.inference.particles.sum_checks import check_sums
 from ppgen.inference.state_roles import Role, check_roles
 from ppgen.inference.structure.collapse import observed_side
 from ppgen.inference.structure.layout import Layout, find_layout
@@ -102,7 +103,8 @@ class BoundInference:
         self._joint = enumerated_states(self.plan, layout)
         self._vectorize = particles_at_once(pair, batch, layout, inference.objective, self.plan, self._joint)
         self.keeps_order = autoguide_rows(pair) is not None  # rows that are told apart by their places
-        marginal_states(layout)  # raises if there are too many
+        if inference.objective.vectorize_particles:
+            check_sums(pair, batch, layout)
         objective = inference.objective
         check_negative_phase(inference.negative_phase, layout, objective)
         for site, law in layout.laws.items():
@@ -305,12 +307,14 @@ class BoundInference:
         count, vectorize = objective.num_particles, self._vectorize
         if pairing is not None:
             count = pairing.runs(count)
+        options: Any = {"vectorize": vectorize, "layout": self.layout, "leaves": leaves}
+        options["sum_at_once"] = objective.vectorize_particles
         if states is None:
-            return log_weights(self.pair, batch, count, vectorize=vectorize, layout=self.layout, leaves=leaves)
+            return log_weights(self.pair, batch, count, **options)
         total = states.count * count
         shared = shared_sites(self.plan, self.layout)
         with Forced(states, self.layout, count, shared, vectorize and total > 1):
-            weights = log_weights(self.pair, batch, total, vectorize=vectorize, layout=self.layout, leaves=leaves)
+            weights = log_weights(self.pair, batch, total, **options)
         absent = [name for name in states.sizes if name not in weights.guide_terms]
         if absent:
             raise ValueError(

@@ -38,7 +38,7 @@ def runs_one_by_one(pair: Any, batch: Any, layout: Layout, trial: Callable[[int]
     key = pair if isinstance(pair, nn.Module) else getattr(pair.model, "__self__", pair.model)
     if key not in _alone:
         _alone[key] = False  # the trial asks, too
-        error = _error(pair, batch, lambda: trial(_unlike_sizes(layout)))
+        error = _error(pair, batch, trial, _unlike_sizes(layout))
         _alone[key] = error is not None
         if error is not None:
             warnings.warn(_told(pair, layout, error), stacklevel=2)
@@ -81,12 +81,15 @@ def _with_sampled_weights(pair: Any) -> Iterator[nn.Module]:
                 yield module
 
 
-def _error(pair: Any, batch: Any, trial: Callable[[], Any]) -> Exception | None:
-    """What several particles at once end in; None if they run, or if one alone does not run either."""
-    with torch.no_grad(), forked(device_of(pair, *split_batch(batch))), keeping_buffers(pair):
-        try:
-            trial()
-        except (RuntimeError, ValueError, IndexError) as error:
-            cause = error.__cause__  # there where one alone runs
-            return cause if isinstance(cause, Exception) else None
+def _error(pair: Any, batch: Any, trial: Callable[[int], Any], count: int) -> Exception | None:
+    """What so many particles at once end in; None if they run, or if one alone does not run either."""
+    found: Exception | None = None
+    for particles in (count, 1):
+        with torch.no_grad(), forked(device_of(pair, *split_batch(batch))), keeping_buffers(pair):
+            try:
+                trial(particles)
+                return found
+            except (RuntimeError, ValueError, IndexError) as error:
+                cause = error.__cause__
+                found = cause if isinstance(cause, Exception) else error
     return None

@@ -1,0 +1,104 @@
+"""Whether sites of the model can be summed out as they stand: held against runs in which they have one value."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pyro import poutine
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from ppgen.batch import split_batch
+from ppgen.inference.elimination.enumerated import out_of_reach
+from ppgen.inference.elimination.marginal import Summand
+from ppgen.inference.particles.joint_states import check_marginal
+from ppgen.inference.particles.log_prob import drawn_log_prob, summed_log_prob
+from ppgen.inference.particles.particle_runs import draw, explained
+from ppgen.inference.structure.layout import Layout
+from ppgen.inference.structure.traces import sites
+from ppgen.pair import keeping_buffers
+from ppgen.undisturbed import device_of, forked
+
+_TRIALS = 2
+_TOLERANCE = 1e-3  # nats, of the larger of 1 and the log-density
+
+
+def check_sums(pair: Any, batch: Any, layout: Layout) -> None:
+    """Raise unless the log-densities of all values at once are those of single values; the random state is restored.
+
+    A program may depend on a summed site in a way that dimensions do not show: a value of an earlier step of
+    `pyro.markov` whose dimension a later step has taken, a comparison of its numbers. So the sites are given a few
+    values, the same in all rows, and each log-density is looked up under these values and computed from them.
+
+    Args:
+        pair: A pair.
+        batch: A batch of data.
+        layout: Structure of the pair.
+
+    Raises:
+        ValueError: Names the site, and says what to do.
+    """
+    check_marginal(layout)
+    if not layout.marginalised:
+        return
+    args, kwargs = split_batch(batch)
+    device = device_of(pair, args, kwargs)
+    with forked(device), torch.no_grad(), pair.running(), keeping_buffers(pair):
+        with explained(lambda: _run_with(pair, {}, None, layout, args, kwargs), 1, layout):
+            run = draw(pair, batch, 1, layout, None)
+        summed: Any = run.summed
+        for trial in range(_TRIALS):
+            places = {
+                name: (2 * at + trial * (1 + at // 2)) % variable.size
+                for at, (name, variable) in enumerate(summed.variables.items())
+            }
+            values = {name: summed.variables[name].support[place] for name, place in places.items()}
+            first, again = (_run_with(pair, values, run.guide_trace, layout, args, kwargs) for _ in range(2))
+            for name, potential in summed.potentials.items():
+                if name not in first or not _close(first[name], again[name]):
+                    continue  # it draws by itself, as dropout does
+                stated = _at(summed, name, places)
+                if not _close(stated, first[name]):
+                    raise ValueError(out_of_reach(name, tuple(potential.tensor.shape)))
+
+
+def _at(summed: Summand, name: str, places: Mapping[str, int]) -> Tensor:
+    """Log-density of a site at some values, summed over all plates."""
+    potential = summed.potentials[name]
+    tensor = potential.tensor
+    for dim, other in reversed(list(enumerate(potential.dims))):
+        if other in places:
+            tensor = tensor.select(dim, places[other])
+    lacking = [summed.sizes[plate] for plate in potential.plates if plate not in potential.dims]
+    return tensor.sum() * torch.tensor(lacking or [1]).prod()
+
+
+def _run_with(pair: Any, values: Any, guide_trace: Any, layout: Layout, args: Any, kwargs: Any) -> dict[str, Tensor]:
+    """Log-densities of the model's sites with given values, by name, each summed over all its plates."""
+    replayed = pair.model if guide_trace is None else poutine.replay(pair.model, trace=guide_trace)
+    with _Given(values):
+        trace = poutine.trace(replayed).get_trace(*args, **kwargs)
+    found = {}
+    for name, site in sites(trace).items():
+        if not site["infer"].get("_deterministic"):
+            of_law = drawn_log_prob if name in layout.marginalised else summed_log_prob
+            found[name] = of_law(site, layout).sum()
+    return found
+
+
+class _Given(Messenger):
+    """Handler under which sites have given values in all their plates."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.values = values
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["name"] in self.values:
+            msg["value"], msg["done"] = self.values[msg["name"]].expand(msg["fn"].shape()), True
+
+
+def _close(first: Tensor, second: Tensor) -> bool:
+    return bool((first - second).abs() <= _TOLERANCE * torch.maximum(first.abs(), first.new_ones(()))) or bool(
+        first == second
+    )
