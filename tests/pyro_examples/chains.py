@@ -138,7 +138,8 @@ def hidden_markov(name: str, model: Callable[..., None], guide: str = "AutoDelta
     def make() -> tuple[ppgen.Pair, Any]:
         shown = poutine.block(model, expose_fn=lambda site: site["name"].startswith("probs_"))
         y = torch.rand(SEQUENCES, STEPS, TONES).lt(0.4).float()
-        return ppgen.Pair(model, getattr(autoguide, guide)(shown), plate="sequences"), (y, LENGTHS)
+        plate = None if model is one_by_one else "sequences"  # sequences as a loop are one datum
+        return ppgen.Pair(model, getattr(autoguide, guide)(shown), plate=plate), (y, LENGTHS)
 
     return Example(f"hidden Markov model, {name}, {guide}", make, quick=quick)
 

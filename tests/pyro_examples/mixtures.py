@@ -34,7 +34,7 @@ def gaussian_mixture(name: str) -> Example:
         guide = getattr(autoguide, name)(poutine.block(mixture, expose=["weights", "locs", "scale"]))
         return ppgen.Pair(mixture, guide), torch.tensor([0.0, 1.0, 10.0, 11.0, 12.0])
 
-    return Example(f"Gaussian mixture, {name}", make)
+    return Example(f"Gaussian mixture, {name}", make, quick=name == "AutoDelta")
 
 
 def topics() -> tuple[ppgen.Pair, Any]:

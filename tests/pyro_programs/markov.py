@@ -166,7 +166,7 @@ def interleaved() -> Program:
 
     def model() -> None:
         with pyro.markov() as outer, pyro.markov(), outer:
-            pyro.sample("x", dist.Categorical(torch.ones(4)), infer=PARALLEL)
+            pyro.sample("x", dist.Categorical(simplex("p", 4)), infer=PARALLEL)
 
     return Program("contexts of markov interleaved", model, nothing, losses=SUMMED)
 

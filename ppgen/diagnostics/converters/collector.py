@@ -136,7 +136,7 @@ class Collector:
             check_sums(self.pair, batch, layout)
         for count in self._counts(batch):
             if layout.marginalised:
-                for part in [count] if self.vectorize else [1] * count:
+                for part in self._parts(count, batch, layout):
                     weights = inference.log_weights(self.pair, batch, part, layout=layout)
                     drawn = with_draws(weights, part, layout)
                     model = self._run(poutine.replay(self.pair.model, trace=drawn), batch, part, layout)
