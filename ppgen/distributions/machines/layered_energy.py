@@ -16,7 +16,10 @@ from ppgen.distributions.couplings.dense import Coupling
 from ppgen.distributions.units.layer_draws import draw_layers, join_layers
 from ppgen.distributions.units.units import Units, log2_states
 
-EVEN, ODD = 0, 1
+EVEN = 0
+"""Side of the layers of even number, counted from 0 at the bottom: independent of each other given the odd side."""
+ODD = 1
+"""Side of the layers of odd number."""
 
 
 class LayeredEnergy:
