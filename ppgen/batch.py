@@ -98,11 +98,18 @@ def num_rows(batch: Any) -> int:
     return len(parts[0]) if parts else 0
 
 
-def table_of(batch: Any, like: Tensor) -> Tensor:
-    """The batch as one table, (rows, features), of the type of log-weights (particles, rows)."""
+def table_of(batch: Any, like: Tensor, whole: bool = False) -> Tensor:
+    """The batch as one table, (rows, features), of the type of log-weights (particles, rows).
+
+    Args:
+        batch: A batch of data.
+        like: Log-weights.
+        whole: Whether all of it is one row, as without a data plate.
+    """
     rows = like.shape[1]
-    tensors = tensors_of(batch)
-    flat = [value.detach().reshape(rows, -1).to(like.dtype) for value in tensors if len(value) == rows]
+    tensors = [part for part in parts_of(batch) if isinstance(part, Tensor)] if whole else tensors_of(batch)
+    known = [value for value in tensors if whole or len(value) == rows]
+    flat = [value.detach().reshape(rows, -1).to(like.dtype) for value in known]
     return torch.cat(flat, -1) if flat else like.new_zeros(rows, 1)
 
 

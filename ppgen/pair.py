@@ -19,7 +19,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 
-from ppgen.batch import parts_of, split_batch
+from ppgen.batch import parts_of, split_batch, tensors_of
 from ppgen.checks.arrays import holds_other_dtype, in_dtype, parameter_dtype
 from ppgen.checks.dtypes import agreeing_dtypes, mixed_dtypes
 from ppgen.checks.likelihood import check_has_likelihood
@@ -155,8 +155,7 @@ def check_autoguide_rows(pair: Any, batch: Any) -> None:
         ValueError: Names the site, and both numbers of rows.
     """
     found = autoguide_rows(pair)
-    args, kwargs = split_batch(batch)
-    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim()]
+    tensors = tensors_of(batch)
     if found is not None and tensors and all(len(tensor) != found.rows for tensor in tensors):
         raise ValueError(
             f"{found.told}; this one has {len(tensors[0])} rows. Give it the data that it was trained on, or write a "

@@ -8,8 +8,9 @@ from torch import nn
 from ppgen.inference.estimators.antithetic_pairs import Pairing
 from ppgen.inference.particles.broadcasting import vectorized
 from ppgen.inference.particles.log_weights import one_by_one
+from ppgen.inference.particles.row_order import rows_by_place
 from ppgen.inference.structure.layout import Layout
-from ppgen.pair import autoguide_rows
+from ppgen.pair import Pair, autoguide_rows
 
 
 def check_counts(pair: Any, objective: Any, num_rows: int, num_data: int) -> None:
@@ -72,3 +73,10 @@ def particles_at_once(
             "two particles or more, or inference.ScoreFunction()."
         )
     return at_once
+
+
+def keeps_order(pair: Any, batch: Any, layout: Layout, num_data: int | None) -> bool:
+    """Whether all rows are one batch and told apart by their places, so that another order would be other data."""
+    if num_data is None or layout.num_rows != num_data or not isinstance(pair, Pair):
+        return False
+    return autoguide_rows(pair) is not None or rows_by_place(pair, batch, layout)

@@ -12,11 +12,10 @@ import pyro
 import torch
 from torch import Tensor
 
-from ppgen.batch import split_batch
+from ppgen.batch import split_batch, table_of
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN
-from ppgen.inference.engine.batch_table import batch_table
-from ppgen.inference.engine.bind_checks import check_counts, particles_at_once
+from ppgen.inference.engine.bind_checks import check_counts, keeps_order, particles_at_once
 from ppgen.inference.engine.late_sites import Structures
 from ppgen.inference.engine.legality import check_negative_phase
 from ppgen.inference.engine.plan import planned
@@ -42,7 +41,6 @@ from ppgen.inference.structure.plates import check_rows, plate_size
 from ppgen.inference.structure.row_dependence import with_coupled
 from ppgen.inference.structure.scales import warn_of_scales
 from ppgen.inference.structure.support import check_support
-from ppgen.pair import autoguide_rows
 from ppgen.undisturbed import device_of, forked
 
 
@@ -102,7 +100,7 @@ class BoundInference:
         self.structures = Structures(inference, layout, planned(inference, pair, batch, layout))
         self._joint = enumerated_states(self.plan, layout)
         self._vectorize = particles_at_once(pair, batch, layout, inference.objective, self.plan, self._joint)
-        self.keeps_order = autoguide_rows(pair) is not None  # rows that are told apart by their places
+        self.keeps_order = keeps_order(pair, batch, layout, num_data)
         if inference.objective.vectorize_particles:
             check_sums(pair, batch, layout)
         objective = inference.objective
@@ -214,7 +212,7 @@ class BoundInference:
         own = [law for name, law in self.layout.guide_laws.items() if name not in self.layout.global_latents]
         dim = self.layout.data_dim
         size = own[0].batch_shape[dim] if own and dim is not None else num_rows
-        rows = partial(batch_table, batch, torch.empty(0, size), dim is None)
+        rows = partial(table_of, batch, torch.empty(0, size), dim is None)
         for site, estimator in self.plan.items():
             if estimator is not None:
                 estimator.check_rows(site, rows)
@@ -330,7 +328,7 @@ class BoundInference:
         if isinstance(objective, OwnGradient):
             with self.pair.running():
                 return objective.surrogate(replace(weights, num_data=num_data), self.pair, batch, self.layout)
-        rows = partial(batch_table, batch, weights.local, weights.plate is None)
+        rows = partial(table_of, batch, weights.local, weights.plate is None)
         total, after = surrogate(objective, self.plan, weights, self.layout, num_data, rows, self._states)
         self._states.update(after)
         return -total if self._descended else total

@@ -1,7 +1,7 @@
 """Fantasies: data and latents drawn from the model, in the form in which the guide takes data."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -103,11 +103,6 @@ def _differ(first: Any, second: Any) -> bool:
     """Whether two batches hold other values, which a single datum of few bits may not."""
     parts = [[value for value in parts_of(batch) if isinstance(value, Tensor)] for batch in (first, second)]
     return any(one.shape != other.shape or not torch.equal(one, other) for one, other in zip(*parts, strict=True))
-
-
-def _tensors(part: Any) -> list[Tensor]:
-    values = part.values() if isinstance(part, Mapping) else part
-    return [value for value in values if isinstance(value, Tensor)]
 
 
 def _check_factors(trace: poutine.Trace, plate: str | None) -> None:

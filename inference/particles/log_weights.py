@@ -148,7 +148,7 @@ class LogWeights:
         return self.with_added(group)._with_same_factors(divergences={**self.divergences, name: columns})
 
     def with_values(self, local: Tensor, outside: Tensor | None = None) -> "LogWeights":
-        """The same log-weights with other numbers, (particles, rows) and (particles,), whose factors are not known."""
+        """These log-weights with other numbers, (particles, rows) and (particles,), whose factors are not known."""
         factors = [Factor.of_columns("", 1, local, self.plate, inside=True)]
         if outside is not None:
             factors.append(Factor.of_columns("", 1, outside.unsqueeze(1), self.plate, inside=False))

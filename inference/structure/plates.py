@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ppgen.batch import split_batch
+from ppgen.batch import tensors_of
 
 _NO_SIZE = -1  # Pyro's own mark of a plate that was given none
 PARTICLES = "_particles"  # name of the plate that holds particles
@@ -105,8 +105,7 @@ def check_rows(
     """
     if plate is None:
         return
-    args, kwargs = split_batch(batch)
-    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim()]
+    tensors = tensors_of(batch)
     if tensors and all(len(tensor) != rows for tensor in tensors):
         told = "" if num_data is None else f" (of {num_data} in all)"
         raise ValueError(

@@ -30,7 +30,7 @@ def reads_data(pair: Any, first: Any, second: Any) -> bool:
         second: Another with other observed data in each row.
     """
     with _quietly(pair):
-        for moved in (contextlib.nullcontext(), _moved_parameters(pair, first)):
+        for moved in (contextlib.nullcontext(), moved_parameters(pair, first)):
             with moved:
                 with forked(device_of(pair, *split_batch(first))):
                     one = _guide(pair, first)
@@ -76,7 +76,7 @@ def blind_sites(pair: Any, first: Any, second: Any) -> list[str]:
         constant = _same(one, _guide(pair, second))
         if not constant:
             return []
-        with _moved_parameters(pair, first):
+        with moved_parameters(pair, first):
             still = _same(one, other := _guide(pair, first))
             constant &= _same(other, _guide(pair, second))
     return [name for name in one if name in constant and name not in still]
@@ -121,7 +121,7 @@ def _quietly(pair: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _moved_parameters(pair: Any, batch: Any) -> Iterator[None]:
+def moved_parameters(pair: Any, batch: Any) -> Iterator[None]:
     """Context in which all parameters are other ones; through `data`, so that they do not count as written."""
     if isinstance(pair, nn.Module):
         found: list[Any] = list(pair.parameters())

@@ -19,11 +19,10 @@ from ppgen.checks.switches import check_switches
 from ppgen.inference.schedules import warn_of_unfinished
 from ppgen.pair import as_pair
 from ppgen.training import environment
-from ppgen.training.binding import bind_pair, check_features, leave_state
+from ppgen.training.binding import bind_pair, check_features, leave_state, settle_plate
 from ppgen.training.data.batch_source import BatchSource, example
 from ppgen.training.data.last_batch import check_last_batch
-from ppgen.training.data.sources import BATCH_SIZE, source_for
-from ppgen.training.data.whole_data import WholeSource
+from ppgen.training.data.sources import BATCH_SIZE, NotGiven, source_for, whole_source
 from ppgen.training.epochs.best_epoch import VALUES, BestEpoch
 from ppgen.training.epochs.callbacks import Callback, CSVLog, Event, TensorBoardLog
 from ppgen.training.epochs.loop import Loop
@@ -47,7 +46,7 @@ def fit(
     *,
     epochs: int | None = None,
     steps: int | None = None,
-    batch_size: int | None = None,
+    batch_size: int = BATCH_SIZE,
     drop_last: bool = False,
     lr: float | None = None,
     optimizer: str | Mapping[str, Any] | Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None,
@@ -95,7 +94,7 @@ def fit(
             `pair.default_inference`.
         epochs: Passes over the training rows. Exactly one of `epochs` and `steps` must be given.
         steps: Optimiser steps.
-        batch_size: Rows of a batch, of all processes together; 128 by default. A program without a data plate takes
+        batch_size: Rows of a batch, of all processes together. A program without a data plate takes
             none: all its arguments, numbers and others too, are one datum, which goes in whole at every step.
         drop_last: Whether the smaller batch at the end of an epoch is left out. The rows are in another order in each
             epoch, so others are left out in the next. Batch normalisation cannot do with a last batch of one row.
@@ -157,7 +156,7 @@ def fit(
     settings = Settings(
         epochs=epochs,
         steps=steps,
-        batch_size=BATCH_SIZE if batch_size is None else batch_size,
+        batch_size=int(batch_size) if isinstance(batch_size, NotGiven) else batch_size,
         seed=seed,
         matmul_precision=matmul_precision,
         clip_norm=clip_norm,
@@ -188,18 +187,10 @@ def fit(
             f"{world.size}, got {settings.batch_size}."
         )
     own_inference = world.sharded(inference)
-    source = source_for(pair, data, where, batch_size)
-    if isinstance(source, WholeSource):
-        settings = replace(settings, batch_size=1)
-        if world.size > 1:
-            raise ValueError(
-                "The program has no data plate, so that its one datum cannot be shared out among "
-                f"{world.size} processes: train it in one, or name the plate that goes over the rows: "
-                f"{pair.plate_argument}."
-            )
-    batch_size = settings.batch_size
+    given_size = None if isinstance(batch_size, NotGiven) else settings.batch_size
+    source = source_for(pair, data, where, given_size)
     check_features(pair, source)
-    steps_per_epoch = settings.steps_per_epoch(source.num_train)
+    settings.steps_per_epoch(source.num_train)  # raises before any work is done
     with ExitStack() as stack:
         kept = None if folder is None else stack.enter_context(RunFolder(folder, resume, world))
         stack.enter_context(forked(where, world.seed(seed)))
@@ -207,6 +198,12 @@ def fit(
         environment.reset_peak_memory(where)
         stack.enter_context(keeping_modes(pair))
         pair.train()
+        settle_plate(pair, source, settings.batch_size)
+        if pair.plate is None:
+            source = whole_source(pair, data, where, given_size)
+            settings = replace(settings, batch_size=1)
+            _check_one_process(pair, world)
+        batch_size, steps_per_epoch = settings.batch_size, settings.steps_per_epoch(source.num_train)
         bound, first = bind_pair(pair, source, own_inference, batch_size, world)
         if not drop_last and settings.total_steps(steps_per_epoch) >= steps_per_epoch:
             check_last_batch(pair, source, batch_size)
@@ -301,6 +298,8 @@ def _config(
 ) -> dict[str, Any]:
     name = registry.name_of("model", type(pair))
     model = {"name": name, "arguments": pair.config()} if name else {"name": None, "type": type(pair).__name__}
+    if pair.plate is None or pair.plate_found:  # one that was named is named by the pair, as in older runs
+        model["plate"] = pair.plate
     return {
         "checkpoint_format": checkpoint.FORMAT,
         "model": {**model, "example": example(first)},
@@ -309,6 +308,14 @@ def _config(
         "data": source.to_config(),
         "environment": environment.describe_environment(device),
     }
+
+
+def _check_one_process(pair: Any, world: processes.World) -> None:
+    if world.size > 1:
+        raise ValueError(
+            f"The program has no data plate, so that its one datum cannot be shared out among {world.size} processes: "
+            f"train it in one, or name the plate that goes over the rows: {pair.plate_argument}."
+        )
 
 
 def _check_plate(objective: Any) -> None:

@@ -182,10 +182,9 @@ def _measured(cell: Cell, study: Study) -> dict[str, Any]:
 
 def _noise(run: Any, study: Study, seed: int) -> dict[str, float]:
     from ppgen.diagnostics.gradients.noise import gradient_noise
-    from ppgen.pair import Pair
-    from ppgen.training.data.batch_source import BatchSource
+    from ppgen.training.data.sources import source_for
 
-    source = BatchSource(study.data, run.pair.device, as_given=isinstance(run.pair, Pair))
+    source = source_for(run.pair, study.data, run.pair.device, None)
     source.dtype = next((each.dtype for each in run.pair.parameters() if each.is_floating_point()), None)
     index = torch.arange(min(study.gradient["num_rows"], source.num_train))
     return gradient_noise(

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from ppgen import datasets, seeds
-from ppgen.batch import Batch
+from ppgen.batch import Batch, changed, parts_of, rebuilt
 from ppgen.checks.arrays import TorchData, as_tensor, checked_array, is_array, is_label, parameter_dtype
 from ppgen.datasets.dataset import drawn
 from ppgen.datasets.rows import is_mapped
@@ -57,7 +57,7 @@ class BatchSource:
                 else tuple(array_leaf(value, f"data[{index}]") for index, value in enumerate(data))
             )
             if not as_given:
-                self.tensors = like(self.tensors, [_label(leaf) for leaf in leaves_of(self.tensors)])
+                self.tensors = changed(self.tensors, _label)
             self.num_train, self.num_valid = _common_rows(self.tensors), 0
         else:
             self.pairs = data if isinstance(data, datasets.PairedDataset) else None
@@ -80,8 +80,8 @@ class BatchSource:
                 kept = {name: held(getattr(moved, name), self.device) for name in (train, "valid")}
                 self.dataset = replace(moved, **kept)
                 self.pairs = self.pairs and self.pairs.over(self.dataset)
-        elif sum(map(num_bytes, leaves_of(self.tensors))) < _room(self.device):
-            self.tensors = like(self.tensors, [held(leaf, self.device) for leaf in leaves_of(self.tensors)])
+        elif sum(map(num_bytes, parts_of(self.tensors))) < _room(self.device):
+            self.tensors = changed(self.tensors, lambda leaf: held(leaf, self.device))
 
     @property
     def streamed(self) -> bool:
@@ -115,7 +115,7 @@ class BatchSource:
 
     def _assembled(self, leaves: list[Tensor]) -> Batch:
         if self.dataset is None:
-            return like(self.tensors, leaves)
+            return rebuilt(self.tensors, leaves)
         return leaves[0] if self.pairs is None else self.pairs.assembled(leaves)
 
     def _beside(self, split: str) -> list[Tensor]:
@@ -123,7 +123,7 @@ class BatchSource:
 
     def _train_leaves(self) -> list[Any]:
         if self.dataset is None:
-            return leaves_of(self.tensors)
+            return parts_of(self.tensors)
         probabilities = self.dataset.train_probabilities
         return [self.dataset.train if probabilities is None else probabilities, *self._beside("train")]
 
@@ -132,7 +132,7 @@ class BatchSource:
         if self.dataset is not None:
             rows = self.dataset.batch(split, index, generator=generator)
             return self._assembled([self._place(each) for each in (rows, *(y[index] for y in self._beside(split)))])
-        return like(self.tensors, [self._place(leaf[index]) for leaf in leaves_of(self.tensors)])
+        return changed(self.tensors, lambda leaf: self._place(leaf[index]))
 
     def whole(self, split: str) -> Batch:
         """All rows of a split of a data set, in memory, as they are stored."""
@@ -156,7 +156,7 @@ class BatchSource:
             return None
         if self.dataset is not None:
             return self.dataset.num_features
-        leaves = leaves_of(self.tensors)
+        leaves = parts_of(self.tensors)
         return leaves[0].shape[1] if len(leaves) == 1 and leaves[0].ndim == 2 else None
 
     def describe(self) -> str:
@@ -209,11 +209,6 @@ def fixed_subset(num_rows: int, size: int, purpose: str) -> Tensor:
     """Sorted rows drawn without replacement, the same in every run."""
     picked = torch.randperm(num_rows, generator=seeds.generator(0, "subset", purpose))[:size]
     return picked.sort().values
-
-
-def rows(batch: Batch) -> int:
-    """Number of rows of a batch."""
-    return len(leaves_of(batch)[0])
 
 
 def example(batch: Batch) -> Any:
@@ -276,22 +271,8 @@ def _label(leaf: Any) -> Any:
     return leaf[torch.arange(len(leaf))].long()
 
 
-def like(batch: Any, leaves: list[Any]) -> Any:
-    """Leaves put together as a batch is."""
-    if isinstance(batch, Mapping):
-        return dict(zip(batch, leaves, strict=True))
-    return tuple(leaves) if isinstance(batch, tuple) else leaves[0]
-
-
-def leaves_of(batch: Any) -> list[Any]:
-    """The arguments in a batch."""
-    if isinstance(batch, Mapping):
-        return list(batch.values())
-    return list(batch) if isinstance(batch, tuple) else [batch]
-
-
 def _common_rows(tensors: Any) -> int:
-    leaves = leaves_of(tensors)
+    leaves = parts_of(tensors)
     if not leaves:
         raise ValueError("data is empty: give at least one tensor.")
     for leaf in leaves:
@@ -312,7 +293,7 @@ def checksum_of(tensors: Any) -> str:
     digest = hashlib.sha256()
     names = list(tensors) if isinstance(tensors, Mapping) else []
     digest.update(repr(names).encode())
-    for leaf in leaves_of(tensors):
+    for leaf in parts_of(tensors):
         if not hasattr(leaf, "dtype"):
             digest.update(_constant(leaf))
             continue

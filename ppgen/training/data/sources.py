@@ -9,6 +9,7 @@ from pyro import poutine
 
 from ppgen.batch import split_batch
 from ppgen.checks.arrays import in_dtype
+from ppgen.datasets import Dataset, PairedDataset
 from ppgen.inference.structure.data_plate import USUAL, data_plate
 from ppgen.inference.structure.traces import sites
 from ppgen.pair import Pair
@@ -16,13 +17,20 @@ from ppgen.training.data.batch_source import Batch, BatchSource
 from ppgen.training.data.whole_data import WholeSource
 from ppgen.undisturbed import forked, keeping_buffers
 
-BATCH_SIZE = 128  # rows, where none are given
+
+class NotGiven(int):
+    """The default of a number, to be told from the same number as a user has given it."""
+
+
+BATCH_SIZE = NotGiven(128)  # rows
+UNKNOWN = ""  # no plate has this name
 
 
 def source_for(pair: Any, data: Any, device: torch.device, batch_size: int | None) -> BatchSource:
     """Batches of rows where the pair has a data plate, and all arguments as one datum where it has none.
 
-    The plate of a `Pair` that names none is settled by this, by a run of the model alone that leaves no parameter.
+    The plate of a `Pair` that names none is settled by this where a batch is not all data: by a run of the model alone,
+    which leaves no parameter. Else the first run of both programs tells.
 
     Args:
         pair: A pair.
@@ -36,58 +44,50 @@ def source_for(pair: Any, data: Any, device: torch.device, batch_size: int | Non
     """
     if not isinstance(pair, Pair) or (pair.plate_settled and pair.plate is not None):
         return BatchSource(data, device, as_given=isinstance(pair, Pair))
-    rows: BatchSource | None = None
-    refused: Exception | None = None
     try:
         rows = BatchSource(data, device, as_given=True)
-    except (TypeError, ValueError) as error:
-        if isinstance(data, str):
+    except (TypeError, ValueError):
+        if isinstance(data, str) or _on_trial(pair, WholeSource(data, device)) in (USUAL, UNKNOWN):
             raise
-        refused = error
-    if not pair.plate_settled:
-        pair.to(device)
-        _settle(pair, rows, refused, data, batch_size or BATCH_SIZE)
-    if rows is not None and (pair.plate is not None or not pair.plate_settled):
-        return rows
-    if refused is not None and pair.plate is not None:
-        raise refused
+        pair.settle_plate(None)
+        return whole_source(pair, data, device, batch_size)
+    if not pair.plate_settled and rows.dataset is None and rows.num_train > (batch_size or BATCH_SIZE):
+        # A batch might give parameters the sizes of some rows, where all of them are wanted.
+        plate = _on_trial(pair, rows, batch_size or BATCH_SIZE)
+        if plate == UNKNOWN:
+            plate = USUAL if _on_trial(pair, WholeSource(data, device)) in (USUAL, UNKNOWN) else None
+        pair.settle_plate(plate)
+    return whole_source(pair, data, device, batch_size) if pair.plate is None else rows
+
+
+def whole_source(pair: Pair, data: Any, device: torch.device, batch_size: int | None) -> WholeSource:
+    """All arguments as one datum.
+
+    Raises:
+        ValueError: If a batch size is given, or a data set of rows.
+    """
     if batch_size is not None:
         raise ValueError(
             f"batch_size={batch_size} divides rows, and the program has no data plate: all its arguments are one "
             "datum, which goes in whole at each step. Leave batch_size out, or name the plate that goes over the rows: "
             f"{pair.plate_argument}."
         )
-    if rows is not None and rows.dataset is not None:
+    if isinstance(data, (str, Dataset, PairedDataset)):
         raise ValueError(
-            f"data are a data set of rows ({rows.describe()}), and the program has no data plate that goes over them. "
-            f"Name it, {pair.plate_argument}; or give the arguments of the program themselves, as data.train[:]."
+            "data are a data set of rows, and the program has no data plate that goes over them. Name it, "
+            f"{pair.plate_argument}; or give the arguments of the program themselves, as data.train[:]."
         )
     return WholeSource(data, device)
 
 
-def _settle(pair: Pair, rows: BatchSource | None, refused: Exception | None, data: Any, batch_size: int) -> None:
-    """Settle the plate by a run of the model: on the first rows, or else on all data.
-
-    It is left open where the model cannot run, which says why when it is trained.
-    """
-    if rows is not None:
-        rows.take_dtype(pair)
-        index = torch.arange(min(batch_size, rows.num_train))
-        first = rows.batch("train", index, torch.Generator().manual_seed(0))
-        found = _model_sites(pair, first)
-        if found is not None:
-            pair.settle_plate(data_plate(pair, found, {}, first))
-        if found is not None or rows.dataset is not None or rows.num_train <= batch_size:
-            return
-    whole = WholeSource(data, rows.device if rows is not None else pair.device)
-    whole.take_dtype(pair)
-    batch = whole.batch("train", torch.arange(1))
+def _on_trial(pair: Pair, source: BatchSource, batch_size: int = 1) -> str | None:
+    """The plate over the data as a run of the model shows it; `UNKNOWN` if it cannot run."""
+    pair.to(source.device)
+    source.take_dtype(pair)
+    index = torch.arange(min(batch_size, source.num_train))
+    batch = source.batch("train", index, torch.Generator().manual_seed(0))
     found = _model_sites(pair, batch)
-    if found is None and refused is not None:
-        raise refused
-    if found is not None:
-        plate = data_plate(pair, found, {}, batch)
-        pair.settle_plate(USUAL if plate == USUAL else None)  # of a plate that needs all rows there are no batches
+    return UNKNOWN if found is None else data_plate(pair, found, {}, batch)
 
 
 def _model_sites(pair: Pair, batch: Batch) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.batch import Batch, parts_of, rebuilt
+from ppgen.batch import Batch, changed, parts_of
 from ppgen.training.data.batch_source import BatchSource, array_leaf, checksum_of
 
 
@@ -23,7 +23,7 @@ class WholeSource(BatchSource):
         self.device = device
         self.dtype = None
         self.dataset = self.pairs = self._stream = None
-        self.tensors = rebuilt(data, [array_leaf(leaf, "data") for leaf in parts_of(data)])
+        self.tensors = changed(data, lambda leaf: array_leaf(leaf, "data"))
         self.num_train, self.num_valid = 1, 0
 
     @property
@@ -40,8 +40,7 @@ class WholeSource(BatchSource):
 
     def batch(self, split: str, index: Tensor, generator: torch.Generator | None = None) -> Batch:
         """The data, whatever rows are asked for."""
-        placed = [self._place(leaf) if isinstance(leaf, Tensor) else leaf for leaf in parts_of(self.tensors)]
-        return rebuilt(self.tensors, placed)
+        return changed(self.tensors, lambda leaf: self._place(leaf) if isinstance(leaf, Tensor) else leaf)
 
     @property
     def num_features(self) -> int | None:

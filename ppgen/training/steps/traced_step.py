@@ -21,7 +21,6 @@ from ppgen.graphs.passes import functional
 from ppgen.graphs.products import products_in_bfloat16
 from ppgen.inference import StepResult
 from ppgen.pair import keeping_buffers
-from ppgen.training.data.batch_source import leaves_of, like
 from ppgen.training.data.lazy_batch import LazyBatch
 from ppgen.training.steps.updates import Update
 from ppgen.undisturbed import device_of, forked
@@ -158,7 +157,7 @@ class TracedStep:
             numbers: list[Tensor],
         ) -> Any:
             if isinstance(batch, LazyBatch):
-                leaves = parts_of(batch.gather(leaves))
+                leaves = _tensors(batch.gather(leaves))
             value, gradients, moved = graph.module(values, state, leaves)
             if not self.bound.normalised and not self.faithful:
                 # Reported nowhere, and half a product to compute; what is not finite is noticed in the parameters.
@@ -180,13 +179,13 @@ class TracedStep:
             slots = self.update.slots(graph.gradients)
             numbers = [torch.ones(3, dtype=torch.float64) if dry else self.update.numbers(graph.gradients)]
         values = [parameter.detach() for parameter in self.parameters.values()]
-        leaves = batch.inputs(dry) if isinstance(batch, LazyBatch) else parts_of(batch)
+        leaves = batch.inputs(dry) if isinstance(batch, LazyBatch) else _tensors(batch)
         return [values, [state[name] for name in graph.state], leaves, slots, numbers]
 
     def _run(self, run: Callable[..., Any], graph: Graph, batch: Batch) -> Any:
         state = self.bound.state
         with torch.no_grad():
-            return run(list(self.parameters.values()), [state[name] for name in graph.state], parts_of(batch))
+            return run(list(self.parameters.values()), [state[name] for name in graph.state], _tensors(batch))
 
     def check(self, batch: Batch) -> str | None:
         """Compare the traced step with the eager one on a batch; None if they agree, else what differs.
@@ -217,7 +216,7 @@ class TracedStep:
         if isinstance(batch, LazyBatch):
             shapes = batch.shapes()
         else:
-            shapes = tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in parts_of(batch))
+            shapes = tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in _tensors(batch))
         flags = tuple(module.training for module in self.bound.pair.modules())
         phases = tuple(_hashable(phase) for phase in self.bound.phases.values())
         return shapes, flags, _hashable(self.bound.inference), phases
@@ -240,7 +239,7 @@ class TracedStep:
                 ),
             ):
                 self.bound.carry(dict(zip(state_names, state_values, strict=True)), 0)
-                result = self.bound.step(rebuilt(batch, leaves))
+                result = self.bound.step(_with_tensors(batch, leaves))
                 moved = self.bound.state
             found[:] = list(result.gradients)
             return result.value, list(result.gradients.values()), [moved[name] for name in state_names]
@@ -253,13 +252,13 @@ class TracedStep:
                 warnings.catch_warnings(),
             ):
                 traced = make_fx(program, tracing_mode="fake", _allow_non_fake_inputs=True)
-                module = traced(list(self.parameters.values()), list(state.values()), parts_of(batch))
+                module = traced(list(self.parameters.values()), list(state.values()), _tensors(batch))
         except Exception as error:  # whatever a user's program does that no graph can hold
             raise UntraceableError(_reason(error)) from error
         _check_constants(module, self.parameters)
         graph = Graph(module, list(found), state_names)
         if self.bfloat16:
-            inputs = [list(self.parameters.values()), list(state.values()), parts_of(batch)]
+            inputs = [list(self.parameters.values()), list(state.values()), _tensors(batch)]
             graph.products = products_in_bfloat16(functional(module, inputs))
         return graph
 
@@ -315,11 +314,11 @@ def _device(batch: Batch | LazyBatch) -> torch.device:
     return device_of(batch.leaves if isinstance(batch, LazyBatch) else batch)
 
 
-def _flatten(batch: Batch) -> list[Tensor]:
-    """Tensors of a batch; other arguments are constants of its graph."""
-    return [leaf for leaf in leaves_of(batch) if isinstance(leaf, Tensor)]
+def _tensors(batch: Batch) -> list[Tensor]:
+    """Tensors of a batch; its other arguments are constants of the graph."""
+    return [part for part in parts_of(batch) if isinstance(part, Tensor)]
 
 
-def _unflatten(batch: Batch, leaves: Sequence[Tensor]) -> Batch:
+def _with_tensors(batch: Batch, leaves: Sequence[Tensor]) -> Batch:
     given = iter(leaves)
-    return like(batch, [next(given) if isinstance(leaf, Tensor) else leaf for leaf in leaves_of(batch)])
+    return rebuilt(batch, [next(given) if isinstance(part, Tensor) else part for part in parts_of(batch)])
