@@ -140,22 +140,6 @@ class Programs:
         self.plate, self.plate_settled = plate, True
 
     @contextlib.contextmanager
-    def constant_parameters(self) -> Iterator[None]:
-        """Context in which no operation reaches a parameter: of Pyro's store, or of a module that is a program."""
-        store = pyro.get_param_store()
-        found = [_leaf(store[name]) for name in store]
-        for owner in (_owner(self.model), _owner(self.guide)):
-            found += list(owner.parameters()) if isinstance(owner, nn.Module) else []
-        trained = [each for each in found if each.is_leaf and each.requires_grad]
-        try:
-            for each in trained:
-                each.requires_grad_(False)
-            yield
-        finally:
-            for each in trained:
-                each.requires_grad_(True)
-
-    @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """No context of ours, but that of the pair they belong to."""
         with self.owner.running() if self.owner is not None else contextlib.nullcontext():
@@ -180,11 +164,6 @@ def check_same_pair(model: Any, guide: Any) -> Pair | None:
 def plate_of(loss: Any) -> str | None:
     """Name of the plate over the data that a loss gives, or its objective."""
     return getattr(getattr(loss, "objective", loss), "plate", None)
-
-
-def _leaf(value: Any) -> Tensor:
-    """The unconstrained tensor behind a value of Pyro's store."""
-    return value.unconstrained() if hasattr(value, "unconstrained") else value
 
 
 def _owner(program: Any) -> Any:

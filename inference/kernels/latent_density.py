@@ -1,6 +1,7 @@
 """The joint density of a pair as a function of unconstrained latents, one chain beside the other."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch.distributions import biject_to
 
 from ppgen.batch import split_batch
 from ppgen.distributions.machines.undirected import UndirectedDistribution
+from ppgen.inference.particles.broadcasting import vectorized
 from ppgen.inference.particles.log_prob import PARTICLES, summed_log_prob
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.row_dependence import with_coupled
@@ -102,6 +104,8 @@ class LatentDensity:
         self.layout = layout if layout is not None else with_coupled(pair, batch, find_layout(pair, batch))
         self.joint = bool(self.layout.plate is None or self.layout.global_latents or self.layout.coupled)
         _check(self.layout)
+        if num_chains > 1 and self.joint:
+            self._check_chains()
         try:
             with self._undisturbed():
                 trace = self._trace(pair.guide)
@@ -117,6 +121,17 @@ class LatentDensity:
             ) from error
         self.dim = sum(site.size for site in self.sites)
         self.num_rows = 1 if self.joint else self.sites[0].batch_shape[self.layout.row_dim]
+
+    def _check_chains(self) -> None:
+        """Raise where a program mixes up chains that run at once."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of particles, which are then run one by one
+            apart = vectorized(self.pair, self.batch, self.layout)
+        if not apart:
+            raise ValueError(
+                "The program takes chains together when several run at once, as w.sum() does where w.sum(-1) is meant: "
+                "index and sum from the right (x[..., i], x.sum(-1, keepdim=True)), or run one chain, num_chains=1."
+            )
 
     def __call__(self, position: Tensor) -> Tensor:
         """Log-density of positions (num_chains, rows, dim), nats: (num_chains, rows)."""

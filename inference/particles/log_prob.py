@@ -38,7 +38,6 @@ def site_factor(site: Any, sign: int, layout: Layout, log_prob: Tensor | None = 
             f"log_prob at site {site['name']!r} has shape {tuple(log_prob.shape)}, more dimensions than its plates; "
             "declare event dimensions with .to_event()."
         )
-    _check_apart(site, log_prob, layout)
     log_prob = log_prob.reshape((1,) * (ndim - log_prob.dim()) + log_prob.shape)
     return Factor(site["name"], sign, log_prob, frames_of(site), layout.plate)
 
@@ -57,26 +56,3 @@ def summed_log_prob(site: Any, layout: Layout, log_prob: Tensor | None = None) -
 def drawn_log_prob(site: Any, layout: Layout) -> Tensor:
     """Log-density of a site by which its value was drawn, without scale and mask: (K or 1, B or 1)."""
     return drawn_factor(site, 1, layout).columns
-
-
-def _check_apart(site: Any, log_prob: Tensor, layout: Layout) -> None:
-    """Raise where particles stand in a dimension of no plate, over which they would be added up.
-
-    A site that has such a dimension for one particle too keeps it: it is summed, as Pyro does.
-    """
-    frames = {frame.name: frame for frame in site["cond_indep_stack"] if frame.vectorized}
-    if PARTICLES not in frames:
-        return
-    count, plates = frames[PARTICLES].size, {frame.dim for frame in frames.values()}
-    moved = [dim for dim in range(-log_prob.dim(), 0) if log_prob.shape[dim] == count > 1 and dim not in plates]
-    if not moved:
-        return
-    laws = (laws.get(site["name"]) for laws in (layout.model_laws, layout.observed_laws, layout.guide_laws))
-    alone = next((law.batch_shape for law in laws if law is not None), None)
-    for dim in moved:
-        if alone is not None and (len(alone) < -dim or alone[dim] == 1):
-            raise ValueError(
-                f"the law at site {site['name']!r} has its {count} particles in dimension {dim}, which is that of a "
-                "plate elsewhere, so that they would be added up. A sum or mean over a plate must keep its dimension: "
-                "write value.sum(-1, keepdim=True)"
-            )

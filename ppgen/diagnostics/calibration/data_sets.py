@@ -19,6 +19,7 @@ from ppgen.diagnostics.converters.collector import site_log_density
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.evaluation.evidence.all_data import AllData
 from ppgen.inference.kernels.latent_density import Given
+from ppgen.inference.particles.broadcasting import vectorized
 from ppgen.inference.particles.log_prob import PARTICLES
 from ppgen.inference.structure.points import check_no_points
 from ppgen.inference.structure.traces import sites, unconditioned, unmasked
@@ -81,7 +82,8 @@ class JointSites:
     """
 
     def __init__(self, pair: AnyPair, found: AllData, vectorize: bool = True) -> None:
-        self.pair, self.layout, self.vectorize = pair, found.layout, vectorize
+        self.pair, self.layout = pair, found.layout
+        self.vectorize = vectorized(pair, found.batch, found.layout, vectorize)
         stated = sites(self._run(pair.model, found.batch, 1, replayed=True))
         _check(found, stated)
         latent = [name for name, site in stated.items() if not site["is_observed"] and name in self.layout.latent]

@@ -18,6 +18,7 @@ from ppgen.checks.program_errors import WholePlates
 from ppgen.checks.room import check_room
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.diagnostics.converters.summed_sites import marginal_densities, with_draws
+from ppgen.inference.particles.broadcasting import vectorized
 from ppgen.inference.particles.log_prob import PARTICLES
 from ppgen.inference.particles.log_weights import LogWeights, one_by_one
 from ppgen.inference.particles.sum_checks import check_sums
@@ -73,6 +74,7 @@ class Collector:
     def posterior(self, batch: Any, *, predictive: bool, log_likelihood: bool) -> None:
         """Draws of the guide, their densities under both programs, and the data that the model observes."""
         layout = find_layout(self.pair, batch)
+        self.vectorize = vectorized(self.pair, batch, layout, self.vectorize)
         with forked(self.pair.device):
             self._reference_trace(batch, layout)
         for count, guide, model, summed in self._pairs_of_traces(batch, layout):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ppgen.evaluation.effective import CONSTANT_RANGE, few_runs
+from ppgen.evaluation.effective import CONSTANT_RANGE
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.evidence.all_data import AllData
 from ppgen.evaluation.evidence.joint_weights import JointWeights, summary
@@ -16,6 +16,7 @@ from ppgen.evaluation.likelihood.latent_annealing import (
     forward,
 )
 from ppgen.evaluation.likelihood.method import Advance
+from ppgen.inference.annealing.effective_runs import few_runs
 from ppgen.inference.kernels.hmc import HMC
 from ppgen.inference.kernels.latent_density import LatentDensity, Start
 from ppgen.pair import AnyPair

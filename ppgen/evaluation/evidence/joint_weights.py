@@ -14,6 +14,7 @@ from ppgen.evaluation.estimate import PARETO_K_LIMIT
 from ppgen.evaluation.evidence.all_data import AllData
 from ppgen.evaluation.likelihood.importance import summarise
 from ppgen.evaluation.likelihood.method import Advance
+from ppgen.inference.particles.broadcasting import vectorized
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.pair import AnyPair
 
@@ -89,6 +90,7 @@ def joint_weights(
     Raises:
         ValueError: If a log-weight is NaN.
     """
+    vectorize = vectorized(pair, found.batch, found.layout, vectorize)
     most = max(1, min(chunk // found.num_rows, num_particles))
     kept = torch.empty(num_particles, dtype=torch.float64)
     # The data were held against their support before.

@@ -250,11 +250,11 @@ def test_particles_are_not_added_up():
     """Catches particles in the dimension of a plate that was summed out: evidence was -3316 nats instead of -2.5, with
     all particles alike, no error and no warning."""
     truth = float(dist.Normal(0.0, 5**0.5).log_prob(X.sum()))
-    for options in ({"num_particles": 4000}, {"num_particles": 300, "vectorize_particles": False}):
-        found = evaluation.log_evidence(summed(keepdim=len(options) == 1), X, **options)
-        assert abs(found.value - truth) < 4 * found.se < 0.4
-    with pytest.raises(ValueError, match=r"'sum' has its 500 particles in dimension -1.*keepdim=True.*vectorize"):
-        evaluation.log_evidence(summed(keepdim=False), X, num_particles=500)
+    found = evaluation.log_evidence(summed(keepdim=True), X, num_particles=4000)
+    assert abs(found.value - truth) < 4 * found.se < 0.4
+    with pytest.warns(UserWarning, match="'sum' has another log-density when many particles are run at once"):
+        found = evaluation.log_evidence(summed(keepdim=False), X, num_particles=200)
+    assert abs(found.value - truth) < 4 * found.se < 0.6
 
 
 def plane(x):

@@ -115,3 +115,17 @@ def test_trajectories_that_overflow_are_rejected():
         pair, torch.ones(2), num_samples=3, warmup_steps=0, kernel=inference.HMC(step_size=50.0)
     )
     assert found.info.diverging.any() and found.draws["scale"].isfinite().all()
+
+
+def mixed(x):
+    w = pyro.sample("w", dist.Normal(torch.zeros(3), 1.0).to_event(1))
+    with pyro.plate("data", len(x)):
+        pyro.sample("x", dist.Normal(w.sum(), 1.0), obs=x)
+
+
+def test_chains_that_a_program_mixes_up_are_refused():
+    """Catches chains of one posterior that see the sum over all of them, each far from where it should be."""
+    pair = ppgen.Pair(mixed, lambda x: pyro.sample("w", dist.Normal(torch.zeros(3), 1.0).to_event(1)))
+    with pytest.raises(ValueError, match="takes chains together.*num_chains=1"):
+        inference.sample_posterior(pair, X, num_samples=2, warmup_steps=1, num_chains=3)
+    assert inference.sample_posterior(pair, X, num_samples=2, warmup_steps=1).draws["w"].shape == (1, 2, 3)
