@@ -64,6 +64,9 @@ class Enumerated(Messenger):
                     reach.update(self._carried.get(other, {}))
             self._depths[name] = msg["infer"]["_markov_depth"]
         self.dims[name] = reach
+        known = self.variables.get(name)
+        if known is not None and known.dim and msg["value"] is not None:  # replayed, as the model's of the guide
+            reach[known.dim] = name
         if name not in self.names or msg["is_observed"] or msg["value"] is not None:
             return
         if self._is_constant(msg["fn"]):

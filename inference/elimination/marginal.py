@@ -9,7 +9,7 @@ from torch import Tensor
 from ppgen.inference.elimination.chains import eliminated, find_chains
 from ppgen.inference.elimination.contraction import contracted
 from ppgen.inference.elimination.enumerated import Enumerated, Variable
-from ppgen.inference.elimination.potentials import Potential, frames_of, plate_sizes, product, summed_over_plates
+from ppgen.inference.elimination.potentials import Potential, plate_sizes, plates_around, product, summed_over_plates
 from ppgen.inference.elimination.site_potentials import site_potentials
 from ppgen.inference.elimination.sums import Sum, log_sum
 
@@ -80,7 +80,7 @@ def summand(found: Mapping[str, Any], enumerated: Enumerated, kept: Sequence[str
     return Summand(
         site_potentials(found, enumerated, kept),
         variables,
-        {name: frozenset(frame.name for frame in frames_of(found[name])) for name in variables},
+        {name: frozenset(frame.name for frame in plates_around(found[name])) for name in variables},
         plate_sizes(found.values()),
         tuple(kept),
     )

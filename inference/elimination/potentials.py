@@ -45,14 +45,14 @@ def product(potentials: Sequence[Potential], first: Sequence[str] = ()) -> Poten
     return Potential(sum(parts[1:], parts[0]), dims, plates)
 
 
-def frames_of(site: Any) -> list[Any]:
+def plates_around(site: Any) -> list[Any]:
     """Vectorised plates around a site, with their sizes."""
     return [sized(frame, site) for frame in site["cond_indep_stack"] if frame.vectorized]
 
 
 def plate_sizes(found: Iterable[Any]) -> dict[str, int]:
     """Sizes of the vectorised plates around some sites, the leftmost plate first."""
-    frames = {frame.name: frame for site in found for frame in frames_of(site)}
+    frames = {frame.name: frame for site in found for frame in plates_around(site)}
     return {name: int(frame.size) for name, frame in sorted(frames.items(), key=lambda item: item[1].dim)}
 
 

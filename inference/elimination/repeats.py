@@ -73,7 +73,8 @@ def _key(func: Any, args: Any, kwargs: Any) -> Any | None:
             parts.append((Tensor, id(leaf)))
         else:
             parts.append((type(leaf), repr(leaf) if isinstance(leaf, slice) else leaf))
-    key = (func, spec, tuple(parts))
+    modes = (torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), torch.get_default_dtype())
+    key = (func, spec, tuple(parts), modes)
     try:
         hash(key)
     except TypeError:

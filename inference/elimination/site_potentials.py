@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions.utils import probs_to_logits
 
 from ppgen.inference.elimination.enumerated import Enumerated, out_of_reach
-from ppgen.inference.elimination.potentials import Potential, frames_of
+from ppgen.inference.elimination.potentials import Potential, plates_around
 from ppgen.inference.structure.missing import filled
 from ppgen.inference.structure.traces import unmasked
 
@@ -29,7 +29,7 @@ def site_potentials(found: Mapping[str, Any], enumerated: Enumerated, kept: Coll
         ValueError: If a site depends on a variable that is out of its reach, or in a plate that it does not lie in.
     """
     variables = {variable.name for variable in enumerated.variables.values() if variable.size > 1}
-    around = {name: {frame.name for frame in frames_of(found[name])} for name in enumerated.variables}
+    around = {name: {frame.name for frame in plates_around(found[name])} for name in enumerated.variables}
     groups: dict[Any, list[str]] = {}
     for name, site in found.items():
         reach = enumerated.dims.get(name, {})
@@ -53,7 +53,7 @@ def site_potentials(found: Mapping[str, Any], enumerated: Enumerated, kept: Coll
                 shared = rows.reshape(len(rows), *shape)
             row = place if len(rows) > 1 else 0
             potential = Potential(
-                shared[row], dims, frozenset(frame.name for frame in frames_of(found[name])), shared, row
+                shared[row], dims, frozenset(frame.name for frame in plates_around(found[name])), shared, row
             )
             depends = variables.intersection(dims)
             for other in depends:
@@ -70,7 +70,7 @@ def site_potentials(found: Mapping[str, Any], enumerated: Enumerated, kept: Coll
 
 def _names(site: Any, shape: Collection[int], reach: Mapping[int, str]) -> tuple[tuple[str, ...], list[int]]:
     """Names of the dimensions of a log-density of more than one entry, and their sizes."""
-    names = {**reach, **{frame.dim: frame.name for frame in frames_of(site)}}
+    names = {**reach, **{frame.dim: frame.name for frame in plates_around(site)}}
     dims, sizes = [], []
     for dim, size in zip(range(-len(shape), 0), shape, strict=True):
         if size > 1:
@@ -97,7 +97,7 @@ def _own_log_prob(site: Any, dim: int, kept: Collection[str]) -> Tensor:
     # Its logits are its log-density. A plate has copied them for each row, which is undone.
     has_logits = "logits" in fn.__dict__
     given = fn.logits if has_logits else fn.probs
-    for frame in frames_of(site):
+    for frame in plates_around(site):
         if frame.name in kept and given.dim() > -frame.dim and given.stride(frame.dim - 1) == 0:
             given = given.narrow(frame.dim - 1, 0, 1)
     logits = given if has_logits else probs_to_logits(given)
@@ -131,7 +131,7 @@ def _kind(site: Any, enumerated: Enumerated) -> Any:
     law = _law_key(fn)
     if law is None or site["args"] or site["kwargs"]:
         return name
-    plates = tuple((frame.name, frame.dim, frame.size) for frame in frames_of(site))
+    plates = tuple((frame.name, frame.dim, frame.size) for frame in plates_around(site))
     if name in enumerated.variables:
         return law, plates, enumerated.variables[name].dim
     if not isinstance(value, Tensor) or not (mask is None or isinstance(mask, Tensor)):

@@ -246,6 +246,8 @@ def one_by_one(pair: Any, batch: Any, layout: Layout) -> bool:
 
 def joined(runs: Sequence[LogWeights]) -> LogWeights:
     """Log-weights of particles that were run one by one, below each other."""
+    if len(runs) == 1:
+        return runs[0]
     by_site = [{(factor.sign, factor.name): factor for factor in run.factors} for run in runs]
     guides = [{factor.name: factor for factor in run.factors if factor.sign < 0} | dict(run.drawn) for run in runs]
     return LogWeights(

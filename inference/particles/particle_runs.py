@@ -64,24 +64,24 @@ def draw(
         leaves: Sites whose values become leaves, and the parameters of the guide constants of its log-densities.
     """
     args, kwargs = split_batch(batch)
-    drawn = guide_trace = _particle_trace(pair.guide, num_particles, layout, args, kwargs)
+    drawn = guide_trace = particle_trace(pair.guide, num_particles, layout, args, kwargs)
     ends: dict[str, tuple[Tensor, Tensor]] = {}
     if leaves:
         values, ends = cut_leaves(drawn, leaves)
         with constant_parameters(pair, drawn):
             again = poutine.replay(pair.guide, trace=values)
-            guide_trace = _particle_trace(again, num_particles, layout, args, kwargs)
+            guide_trace = particle_trace(again, num_particles, layout, args, kwargs)
     replayed = poutine.replay(pair.model, trace=guide_trace)
     if states is not None:
         with Forced(states, layout, 1, vectorized=False):
-            traces = [_particle_trace(replayed, 1, layout, args, kwargs) for _ in range(states.count)]
+            traces = [particle_trace(replayed, 1, layout, args, kwargs) for _ in range(states.count)]
         return ParticleRun(traces, guide_trace, drawn, ends)
     if not layout.marginalised:
-        return ParticleRun([_particle_trace(replayed, num_particles, layout, args, kwargs)], guide_trace, drawn, ends)
+        return ParticleRun([particle_trace(replayed, num_particles, layout, args, kwargs)], guide_trace, drawn, ends)
 
     def run() -> tuple[poutine.Trace, Summand]:
         with Enumerated(layout.marginalised, layout.particle_dim - 1) as enumerated:
-            trace = _particle_trace(replayed, num_particles, layout, args, kwargs)
+            trace = particle_trace(replayed, num_particles, layout, args, kwargs)
         kept = (PARTICLES,) if layout.plate is None else (PARTICLES, layout.plate)
         return trace, summand(sites(trace), enumerated, kept)
 
@@ -144,7 +144,8 @@ class LastSite(Messenger):
         self.name = msg["name"]
 
 
-def _particle_trace(function: Any, num_particles: int, layout: Layout, args: Any, kwargs: Any) -> poutine.Trace:
+def particle_trace(function: Any, num_particles: int, layout: Layout, args: Any, kwargs: Any) -> poutine.Trace:
+    """Trace of a program in a plate of particles, if there are several."""
     if num_particles == 1:
         return poutine.trace(function).get_trace(*args, **kwargs)
     with pyro.plate(PARTICLES, num_particles, dim=layout.particle_dim):

@@ -1,6 +1,6 @@
 """Whether sites of the model can be summed out as they stand: held against runs in which they have one value."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 from ppgen.batch import split_batch
 from ppgen.inference.elimination.enumerated import out_of_reach
 from ppgen.inference.elimination.marginal import Summand
+from ppgen.inference.elimination.potentials import Potential
+from ppgen.inference.particles.expected_sums import run_with_all_values
 from ppgen.inference.particles.joint_states import check_marginal
 from ppgen.inference.particles.log_prob import drawn_log_prob, summed_log_prob
 from ppgen.inference.particles.particle_runs import draw, explained
@@ -44,27 +46,70 @@ def check_sums(pair: Any, batch: Any, layout: Layout) -> None:
     args, kwargs = split_batch(batch)
     device = device_of(pair, args, kwargs)
     with forked(device), torch.no_grad(), pair.running(), keeping_buffers(pair):
-        with explained(lambda: _run_with(pair, {}, None, layout, args, kwargs), 1, layout):
+        with explained(lambda: _run_with(pair.model, {}, None, layout, args, kwargs), 1, layout):
             run = draw(pair, batch, 1, layout, None)
         summed: Any = run.summed
-        for trial in range(_TRIALS):
-            places = {
-                name: (2 * at + trial * (1 + at // 2)) % variable.size
-                for at, (name, variable) in enumerate(summed.variables.items())
-            }
-            values = {name: summed.variables[name].support[place] for name, place in places.items()}
-            first, again = (_run_with(pair, values, run.guide_trace, layout, args, kwargs) for _ in range(2))
-            for name, potential in summed.potentials.items():
-                if name not in first or not _close(first[name], again[name]):
-                    continue  # it draws by itself, as dropout does
-                stated = _at(summed, name, places)
-                if not _close(stated, first[name]):
-                    raise ValueError(out_of_reach(name, tuple(potential.tensor.shape)))
+        for places, values in _trials(summed):
+            runs = [_run_with(pair.model, values, run.guide_trace, layout, args, kwargs) for _ in range(2)]
+            _hold(summed, summed.potentials, places, *runs)
 
 
-def _at(summed: Summand, name: str, places: Mapping[str, int]) -> Tensor:
+def check_expectations(pair: Any, batch: Any, layout: Layout, names: Collection[str]) -> None:
+    """As `check_sums`, of sites of the guide over which expectations are taken by elimination.
+
+    Args:
+        pair: A pair.
+        batch: A batch of data.
+        layout: Structure of the pair.
+        names: The sites.
+
+    Raises:
+        ValueError: Names the site, and says what to do.
+    """
+    args, kwargs = split_batch(batch)
+    device = device_of(pair, args, kwargs)
+    with forked(device), torch.no_grad(), pair.running(), keeping_buffers(pair):
+        drawn, _, law, terms = run_with_all_values(pair, batch, 1, layout, names)
+        if any(site["value"].shape != site["fn"].shape() for name, site in sites(drawn).items() if name not in names):
+            return  # a draw for each value of a site before it, which one value cannot be held against
+        for places, values in _trials(law):
+            for program, potentials in ((pair.guide, law.potentials), (pair.model, terms)):
+                given = drawn.copy()
+                for name in names:
+                    given.remove_node(name)
+                runs = [_run_with(program, values, given, layout, args, kwargs) for _ in range(2)]
+                _hold(law, potentials, places, *runs)
+
+
+def _trials(summed: Summand) -> Iterator[tuple[dict[str, int], dict[str, Tensor]]]:
+    """Places of single values, and the values."""
+    for trial in range(_TRIALS):
+        places = {
+            name: (2 * at + trial * (1 + at // 2)) % variable.size
+            for at, (name, variable) in enumerate(summed.variables.items())
+        }
+        yield places, {name: summed.variables[name].support[place] for name, place in places.items()}
+
+
+def _hold(
+    summed: Summand,
+    potentials: Mapping[str, Potential],
+    places: Mapping[str, int],
+    first: Mapping[str, Tensor],
+    again: Mapping[str, Tensor],
+) -> None:
+    """Raise where a log-density looked up is not the one computed, unless that changes from run to run (dropout)."""
+    for name, potential in potentials.items():
+        if (
+            name in first
+            and _close(first[name], again[name])
+            and not _close(_at(summed, potential, places), first[name])
+        ):
+            raise ValueError(out_of_reach(name, tuple(potential.tensor.shape)))
+
+
+def _at(summed: Summand, potential: Potential, places: Mapping[str, int]) -> Tensor:
     """Log-density of a site at some values, summed over all plates."""
-    potential = summed.potentials[name]
     tensor = potential.tensor
     for dim, other in reversed(list(enumerate(potential.dims))):
         if other in places:
@@ -73,9 +118,9 @@ def _at(summed: Summand, name: str, places: Mapping[str, int]) -> Tensor:
     return tensor.sum() * torch.tensor(lacking or [1]).prod()
 
 
-def _run_with(pair: Any, values: Any, guide_trace: Any, layout: Layout, args: Any, kwargs: Any) -> dict[str, Tensor]:
-    """Log-densities of the model's sites with given values, by name, each summed over all its plates."""
-    replayed = pair.model if guide_trace is None else poutine.replay(pair.model, trace=guide_trace)
+def _run_with(program: Any, values: Any, guide_trace: Any, layout: Layout, args: Any, kwargs: Any) -> dict[str, Tensor]:
+    """Log-densities of a program's sites with given values, by name, each summed over all its plates."""
+    replayed = program if guide_trace is None else poutine.replay(program, trace=guide_trace)
     with _Given(values):
         trace = poutine.trace(replayed).get_trace(*args, **kwargs)
     found = {}

@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from chains import LOC, MARK, PROGRAMS, TRANSITION, enumerated, hidden_markov, rows, summed, value_at
+from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 
@@ -166,6 +167,74 @@ def test_a_step_has_the_gradient_of_the_sum(objective: inference.Objective) -> N
         torch.testing.assert_close(step.gradients[name], gradient)
 
 
+class Structured(Chain):
+    """The chain with a guide that is a chain too, or draws each step by itself."""
+
+    def __init__(self, chained: bool) -> None:
+        super().__init__()
+        self.chained = chained
+        self.weight = torch.nn.Parameter(torch.tensor([0.4, -0.2, 0.3], dtype=torch.float64))
+        self.tilt = torch.nn.Parameter(torch.tensor([[0.5, 0.1, -0.3], [0.0, 0.2, 0.4], [-0.6, 0.3, 0.1]]).double())
+
+    @pyro.nn.module.pyro_method
+    def guide(self, y: Tensor) -> None:
+        weight, tilt = self.weight, self.tilt
+        with pyro.plate("data", len(y), dim=-1):
+            z: int | Tensor = 0
+            for t in pyro.markov(range(y.shape[1])):
+                logits = y[:, t, None] * weight + (tilt[z] if self.chained else 0.0)
+                z = pyro.sample(f"z{t}", dist.Categorical(logits=logits), infer=MARK)
+
+
+@pytest.mark.parametrize("chained", [True, False])
+def test_a_guide_with_more_states_than_can_be_listed(chained: bool) -> None:
+    """Catches expectations over a guide's chain that leave out how its steps hang together, or have no gradient."""
+    pair, y = Structured(chained), rows(7)
+    step = inference.Inference(inference.ELBO()).bind(pair, y, num_data=2).step(y)
+    names = {f"z{t}": 3 for t in range(7)}
+    with pair.running():
+        log_p, _ = enumerated(pair.model, y, names)
+        log_q, _ = enumerated(pair.guide, y, names)
+    exact = (log_q.exp() * (log_p - log_q)).sum(0).mean()
+    torch.testing.assert_close(step.value, exact.detach())
+    named = {name: each for name, each in pair.named_parameters() if chained or name != "tilt"}
+    for (name, _), gradient in zip(named.items(), torch.autograd.grad(-exact, list(named.values())), strict=True):
+        torch.testing.assert_close(step.gradients[name], gradient)
+
+
+def test_particles_of_a_continuous_site_beside_a_guide_of_many_states() -> None:
+    """Catches expectations of one particle that are given to another, or averaged before the draw is looked at."""
+
+    class Levelled(Structured):
+        @pyro.nn.module.pyro_method
+        def guide(self, y: Tensor) -> None:
+            weight = self.weight
+            with pyro.plate("data", len(y), dim=-1):
+                level = pyro.sample("level", dist.Normal(0.3 * y.mean(-1), y.new_tensor(0.7)))
+                for t in range(y.shape[1]):
+                    logits = (y[:, t] - level).unsqueeze(-1) * weight
+                    pyro.sample(f"z{t}", dist.Categorical(logits=logits), infer=MARK)
+
+    pair, y, names = Levelled(False), rows(7), {f"z{t}": 3 for t in range(7)}
+    pair.level = True
+    bound = inference.Inference(inference.ELBO(2)).bind(pair, y, num_data=2)
+    torch.manual_seed(0)
+    found = bound.step(y)
+    torch.manual_seed(0)
+    law = dist.Normal(0.3 * y.mean(-1), 0.7)
+    levels = law.expand((2, 2)).rsample()
+    each = []
+    for level in levels:
+        with pair.running():
+            log_p, _ = enumerated(poutine.condition(pair.model, {"level": level}), y, names)
+            log_q, _ = enumerated(poutine.condition(pair.guide, {"level": level}), y, names)
+        each.append(((log_q - law.log_prob(level)).exp() * (log_p - log_q)).sum(0))
+    exact = torch.stack(each).mean()
+    torch.testing.assert_close(found.value, exact.detach())
+    for name, gradient in zip(("weight", "loc"), torch.autograd.grad(-exact, (pair.weight, pair.loc)), strict=True):
+        torch.testing.assert_close(found.gradients[name], gradient)
+
+
 def test_what_cannot_be_eliminated_is_said() -> None:
     """Catches a wrong sum, without a word, where a site depends on steps that are out of its reach."""
 
@@ -206,3 +275,16 @@ def test_a_program_that_writes_to_a_shared_result_is_run_again() -> None:
     y, names = rows(6), {f"z{t}": 3 for t in range(6)}
     joint, _ = enumerated(writing, y, names)
     torch.testing.assert_close(summed(writing, y, names).log_density()[0], joint.logsumexp(0))
+
+
+def test_what_was_computed_without_a_gradient_is_not_shared() -> None:
+    """Catches parameters that get no gradient because the program had looked at their values before."""
+    loc = LOC.clone().requires_grad_()
+
+    def looking(y: Tensor) -> None:
+        with torch.no_grad():
+            loc.exp()
+        hidden_markov(y, TRANSITION, loc.exp())
+
+    value = summed(looking, rows(6), {f"z{t}": 3 for t in range(6)}).log_density().sum()
+    assert bool((torch.autograd.grad(value, loc)[0] != 0).all())
