@@ -107,7 +107,6 @@ def expected_sites(plan: Mapping[str, Any], layout: Layout, objective: Any) -> t
         not chosen
         or layout.marginalised
         or layout.coupled
-        or layout.scaled
         or any(layout.sites[site].masked for site in chosen)
     ):
         return ()
