@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
+import torch
 from pyro import poutine
 from torch import Tensor
 
@@ -72,7 +73,7 @@ class LogWeights:
     def local(self) -> Tensor:
         """Terms inside the data plate, in nats: (particles, rows)."""
         total: Any = self._sum(inside=True)
-        return total
+        return torch.zeros(self.num_particles, self.num_rows) if total is None else total  # of no site at all
 
     @cached_property
     def outside(self) -> Tensor | None:

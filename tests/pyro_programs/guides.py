@@ -109,7 +109,8 @@ def discrete_guide() -> Program:
         both.append(autoguide.AutoDiscreteParallel(poutine.block(mixture, expose=["k"])))
         return both
 
-    return made("AutoGuideList with discrete sites", mixture, guide, ("TraceEnum",))
+    # The locations are drawn anew for each value of the assignments.
+    return replace(made("AutoGuideList with discrete sites", mixture, guide, ("TraceEnum",)), like_pyro=False)
 
 
 def guide_list() -> Program:
