@@ -1,6 +1,7 @@
 """Objectives, negative phases and inferences as losses of `pyro.infer.SVI` and as modules."""
 
 import contextlib
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pyro.infer
 import torch
 from pyro import poutine
+from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from ppgen.batch import Arguments
@@ -140,6 +142,24 @@ class Programs:
         self.plate, self.plate_settled = plate, True
 
     @contextlib.contextmanager
+    def constant_parameters(self) -> Iterator[None]:
+        """Context in which parameters are constants: those of Pyro's store, and of modules that are programs."""
+        owners = (_owner(self.model), _owner(self.guide))
+        found: list[Tensor] = [each for owner in owners if isinstance(owner, nn.Module) for each in owner.parameters()]
+        store = pyro.get_param_store()
+        found += [_leaf(store[name]) for name in store]
+        trained = [each for each in found if each.is_leaf and each.requires_grad]
+        with _ConstantParams(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".* was not registered in the param store")
+            try:
+                for each in trained:
+                    each.requires_grad_(False)
+                yield
+            finally:
+                for each in trained:
+                    each.requires_grad_(True)
+
+    @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """No context of ours, but that of the pair they belong to."""
         with self.owner.running() if self.owner is not None else contextlib.nullcontext():
@@ -161,9 +181,24 @@ def check_same_pair(model: Any, guide: Any) -> Pair | None:
     return owners[0]
 
 
+class _ConstantParams(Messenger):
+    """Gives the values of param statements without their graph; handlers around it do not see them."""
+
+    def _pyro_param(self, msg: Any) -> None:
+        msg["stop"] = True
+
+    def _pyro_post_param(self, msg: Any) -> None:
+        msg["value"] = msg["value"].detach()
+
+
 def plate_of(loss: Any) -> str | None:
     """Name of the plate over the data that a loss gives, or its objective."""
     return getattr(getattr(loss, "objective", loss), "plate", None)
+
+
+def _leaf(value: Any) -> Tensor:
+    """The unconstrained tensor behind a value of Pyro's store."""
+    return value.unconstrained() if hasattr(value, "unconstrained") else value
 
 
 def _owner(program: Any) -> Any:

@@ -324,6 +324,7 @@ def _added_up(
                 parts = [drawn_factor(part, sign, layout) for part in each]
             else:
                 given = summed_out[name][0] if name in summed_out else None
+                given = run.densities.get(name) if sign < 0 else given
                 parts = [site_factor(part, sign, layout, given) for part in each]
             factors.append(parts[0] if len(parts) == 1 else joined_factor(parts))
             if sign < 0 and not run.leaves and _altered(site, frame):

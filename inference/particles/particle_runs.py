@@ -1,6 +1,7 @@
 """Runs of guide and model with particles: drawing them, cutting leaves, explaining what goes wrong."""
 
 import contextlib
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,14 +11,14 @@ import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.runtime import _PYRO_STACK
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.stateless import _reparametrize_module
 
 from ppgen.batch import split_batch
 from ppgen.inference.elimination.chains import SHORTEST
 from ppgen.inference.elimination.enumerated import Enumerated
 from ppgen.inference.elimination.marginal import Summand, summand
 from ppgen.inference.elimination.repeats import shared
-from ppgen.inference.particles.constant_parameters import constant_parameters
 from ppgen.inference.particles.joint_states import Forced, JointStates
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.plates import PARTICLES
@@ -36,6 +37,7 @@ class ParticleRun:
         drawn: Trace of the guide as it was drawn; the same where nothing is cut.
         leaves: Values at sites whose path is followed by itself: as they were drawn, and as a leaf.
         summed: The part of the model that depends on the sites that are summed out by elimination, if there are any.
+        densities: Log-densities of sites of the guide, where they must be taken while parameters are constants.
     """
 
     model_traces: list[poutine.Trace]
@@ -43,6 +45,7 @@ class ParticleRun:
     drawn: poutine.Trace
     leaves: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     summed: Summand | None = None
+    densities: dict[str, Tensor] = field(default_factory=dict)
 
 
 def draw(
@@ -66,18 +69,25 @@ def draw(
     args, kwargs = split_batch(batch)
     drawn = guide_trace = particle_trace(pair.guide, num_particles, layout, args, kwargs)
     ends: dict[str, tuple[Tensor, Tensor]] = {}
+    densities: dict[str, Tensor] = {}
     if leaves:
         values, ends = cut_leaves(drawn, leaves)
-        with constant_parameters(pair, drawn):
+        with constant_parameters(pair):
             again = poutine.replay(pair.guide, trace=values)
             guide_trace = particle_trace(again, num_particles, layout, args, kwargs)
+            if not isinstance(pair, nn.Module):  # they are constants for the time of this context
+                densities = {
+                    name: site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+                    for name, site in sites(guide_trace).items()
+                }
     replayed = poutine.replay(pair.model, trace=guide_trace)
     if states is not None:
         with Forced(states, layout, 1, vectorized=False):
             traces = [particle_trace(replayed, 1, layout, args, kwargs) for _ in range(states.count)]
-        return ParticleRun(traces, guide_trace, drawn, ends)
+        return ParticleRun(traces, guide_trace, drawn, ends, None, densities)
     if not layout.marginalised:
-        return ParticleRun([particle_trace(replayed, num_particles, layout, args, kwargs)], guide_trace, drawn, ends)
+        traces = [particle_trace(replayed, num_particles, layout, args, kwargs)]
+        return ParticleRun(traces, guide_trace, drawn, ends, None, densities)
 
     def run() -> tuple[poutine.Trace, Summand]:
         with Enumerated(layout.marginalised, layout.particle_dim - 1) as enumerated:
@@ -86,7 +96,7 @@ def draw(
         return trace, summand(sites(trace), enumerated, kept)
 
     trace, summed = shared(run, len(layout.marginalised) >= SHORTEST)
-    return ParticleRun([trace], guide_trace, drawn, ends, summed)
+    return ParticleRun([trace], guide_trace, drawn, ends, summed, densities)
 
 
 def cut_leaves(drawn: poutine.Trace, leaves: Collection[str]) -> tuple[poutine.Trace, dict[str, Any]]:
@@ -142,6 +152,21 @@ class LastSite(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         self.name = msg["name"]
+
+
+@contextlib.contextmanager
+def constant_parameters(pair: Any) -> Iterator[None]:
+    """Context in which the parameters of a pair are constants."""
+    pair = getattr(pair, "owner", None) or pair  # methods of a pair have its parameters
+    if not isinstance(pair, nn.Module):  # programs under `pyro.infer.SVI`, whose parameters are those of Pyro's store
+        with pair.constant_parameters():
+            yield
+        return
+    constants = {name: value.detach() for name, value in pair.named_parameters()}
+    with _reparametrize_module(pair, constants), warnings.catch_warnings():
+        # `pyro.module` tells its user of parameters without a gradient, who did not ask for them here.
+        warnings.filterwarnings("ignore", message=".* was not registered in the param store")
+        yield
 
 
 def particle_trace(function: Any, num_particles: int, layout: Layout, args: Any, kwargs: Any) -> poutine.Trace:

@@ -43,6 +43,7 @@ WARNED: dict[tuple[str, str], str] = {
         for checks in (True, False)
     },
     **{(f"drawn, then summed {mark}", "TraceEnum"): _TOGETHER for mark in (None, "sequential", "parallel")},
+    ("AutoGuideList with discrete sites", "TraceEnum"): "locs[k] takes one set of locations: told, and run one by one",
 }
 
 # What Pyro refuses and we run, to a right value.

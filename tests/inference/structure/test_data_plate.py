@@ -10,7 +10,7 @@ from pyro.infer import SVI, Trace_ELBO
 from pyro.infer.autoguide import AutoNormal
 
 import ppgen
-from ppgen import inference, testing
+from ppgen import evaluation, inference, testing
 
 Y = torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
 SIGMA = torch.tensor([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
@@ -213,7 +213,7 @@ def test_a_program_that_mixes_particles_up_is_run_one_by_one():
         assert ["run alone" in str(each.message) for each in told] == ([True] if model is mixed else [])
         with torch.random.fork_rng():
             torch.manual_seed(3)
-            results.append(torch.stack([bound.value(X) for _ in range(800 if model is line else 100)]))
+            results.append(torch.stack([bound.value(X) for _ in range(300 if model is line else 50)]))
     standard = [each.std() / len(each) ** 0.5 for each in results]
     assert abs(results[0].mean() - results[1].mean()) < 4 * (standard[0] ** 2 + standard[1] ** 2) ** 0.5
     testing.check_close(results[1].mean(), torch.tensor(LOG_P), "bound", rtol=1, atol=1)
@@ -240,3 +240,76 @@ def test_discrete_sites_of_a_joint_weight():
     for estimator in (inference.LeaveOneOut(), inference.ScoreFunction()):
         bound = inference.Inference(inference.ELBO(2000), estimator).bind(pair, X, num_data=1)
         torch.testing.assert_close(bound.step(X).gradients, expected.gradients, rtol=0.1, atol=0.05)
+
+
+def _subsampled(y=Y, drawn=True):
+    mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
+    with pyro.plate("N", 8, subsample_size=3) as index:
+        z = pyro.sample("z", dist.Normal(mu, 1.0))
+        if drawn:
+            pyro.sample("y", dist.Normal(z, 9.0), obs=y[index])
+
+
+def _two(y=Y, drawn=True):
+    a = pyro.sample("a", dist.Normal(0.0, 1.0))
+    if drawn:
+        for name, size in (("p", 8), ("q", 4)):
+            with pyro.plate(name, size):
+                pyro.sample(name + "_y", dist.Normal(a, 9.0), obs=y[:size])
+
+
+def _loop(y=Y, drawn=True):
+    for i in pyro.plate("loop", 3):
+        z = pyro.sample(f"z{i}", dist.Normal(0.0, 1.0))
+        if drawn:
+            with pyro.plate(f"inner{i}", i + 1):
+                pyro.sample(f"y{i}", dist.Normal(z.unsqueeze(-1) if z.dim() else z, 9.0), obs=y[: i + 1])
+
+
+def _factor(y=Y, drawn=True):
+    z = pyro.sample("z", dist.Normal(0.0, 1.0))
+    if drawn:
+        pyro.factor("f", -z.square())
+
+
+@pytest.mark.parametrize("model", [_subsampled, _two, _factor, _loop])
+def test_losses_of_svi_agree_with_pyro_whatever_the_plates(model):
+    """Catches plates that subsample, stand side by side, are loops or are missing, counted otherwise than Pyro does."""
+
+    def guide(y=Y):
+        model(y, drawn=False)
+
+    vectorize = model is not _loop
+    count, draws = (400, 8) if vectorize else (4, 12)
+    ours = inference.ELBO(count, vectorize_particles=vectorize)
+    theirs = Trace_ELBO(count, vectorize_particles=vectorize, max_plate_nesting=2)
+    found = [torch.tensor([loss.loss(model, guide) for _ in range(draws)]) for loss in (ours, theirs)]
+    errors = [each.std() / draws**0.5 for each in found]
+    assert abs(found[0].mean() - found[1].mean()) < 4 * (errors[0] ** 2 + errors[1] ** 2) ** 0.5 + 1e-4
+
+
+@pytest.mark.parametrize("loss", [inference.DReG(4), inference.STL(3)], ids=["DReG", "STL"])
+def test_stopped_densities_under_svi(loss):
+    """Catches parameters of Pyro's store that are followed where the guide's density is to hold them constant."""
+    torch.manual_seed(0)
+    value = loss.loss_and_grads(line, rough_guide, X)
+    found = {name: parameter.grad for name, parameter in pyro.get_param_store().named_parameters()}
+    assert all(parameter.requires_grad for _, parameter in pyro.get_param_store().named_parameters())
+    pyro.clear_param_store()
+    module = loss(line, rough_guide)
+    torch.manual_seed(0)
+    module(X)  # makes the parameters
+    torch.manual_seed(0)
+    whole = module(X)
+    whole.backward()
+    assert value == pytest.approx(whole.item(), rel=1e-5)
+    for name, parameter in module.named_parameters():
+        torch.testing.assert_close(found[name.rpartition(".")[2].removesuffix("_unconstrained")], parameter.grad)
+
+
+def test_what_is_asked_of_each_datum_is_refused():
+    """Catches a likelihood of rows of a program that has none, or an error that does not say what there is."""
+    pair = ppgen.Pair(line, rough_guide)
+    for ask in (evaluation.log_likelihood, inference.LatentDensity):
+        with pytest.raises(ValueError, match=r"no data plate.*evaluation\.log_evidence"):
+            ask(pair, X[None])
