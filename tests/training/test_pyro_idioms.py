@@ -17,6 +17,7 @@ from pyro.infer.reparam import LocScaleReparam
 from pyro.nn import PyroModule, PyroSample
 from pyro.optim import SGD
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 import ppgen
 from ppgen import diagnostics, inference
@@ -205,3 +206,28 @@ def test_particles_of_sampled_weights_under_svi() -> None:
             assert math.isfinite(svi.step(torch.randn(6, 2), torch.randn(6)))
     assert len([each for each in caught if "run one by one" in str(each.message)]) == 1
     pyro.clear_param_store()
+
+
+def test_packed_sequences() -> None:
+    """Catches packed sequences that are taken for the four tensors that they are made of."""
+    packed = pack_sequence([torch.randn(4, 2), torch.randn(2, 2)])
+
+    def model(x: Any) -> None:
+        seen, lengths = pad_packed_sequence(x, batch_first=True)
+        for t in range(4):
+            with pyro.plate(f"rows{t}", 2), poutine.mask(mask=t < lengths):
+                z = pyro.sample(f"z{t}", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+                pyro.sample(f"x{t}", dist.Normal(z, 1.0).to_event(1), obs=seen[:, t])
+
+    def guide(x: Any) -> None:
+        seen, lengths = pad_packed_sequence(x, batch_first=True)
+        for t in range(4):
+            with pyro.plate(f"rows{t}", 2), poutine.mask(mask=t < lengths):
+                law = dist.Normal(pyro.param("a", torch.tensor(0.5)) * seen[:, t], math.sqrt(0.5))
+                pyro.sample(f"z{t}", law.to_event(1))
+
+    pair = ppgen.Pair(model, guide)
+    weights = inference.log_weights(pair, packed, num_particles=3).joint
+    exact = dist.Normal(0.0, math.sqrt(2)).log_prob(packed.data).sum()  # the guide is the posterior
+    torch.testing.assert_close(weights, exact.expand(3))
+    assert ppgen.fit(pair, packed, "elbo", steps=2, **QUIET).curve("train_value")
