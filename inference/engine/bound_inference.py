@@ -34,7 +34,7 @@ from ppgen.inference.particles.expected_sums import expected_log_weights
 from ppgen.inference.particles.fantasies import check_fantasies
 from ppgen.inference.particles.joint_states import Forced
 from ppgen.inference.particles.log_weights import LogWeights, joined, log_weights
-from ppgen.inference.particles.sum_checks import check_expectations, check_sums
+from ppgen.inference.particles.sum_checks import check_sums
 from ppgen.inference.state_roles import Role, check_roles
 from ppgen.inference.structure.collapse import observed_side
 from ppgen.inference.structure.layout import Layout, find_layout
@@ -102,10 +102,7 @@ class BoundInference:
         self._expected = expected_sites(self.plan, layout, inference.objective)
         self._vectorize = particles_at_once(pair, batch, layout, inference.objective, self.plan, self._joint)
         self.keeps_order = keeps_order(pair, batch, layout, num_data)
-        if inference.objective.vectorize_particles:
-            check_sums(pair, batch, layout)
-        if self._expected:
-            check_expectations(pair, batch, layout, self._expected)
+        check_sums(pair, batch, layout, self._expected, vectorize=inference.objective.vectorize_particles)
         objective = inference.objective
         check_negative_phase(inference.negative_phase, layout, objective)
         for site, law in layout.laws.items():

@@ -36,16 +36,16 @@ class ParticleRun:
         guide_trace: Trace of the guide that log-densities are read from.
         drawn: Trace of the guide as it was drawn; the same where nothing is cut.
         leaves: Values at sites whose path is followed by itself: as they were drawn, and as a leaf.
-        summed: The part of the model that depends on the sites that are summed out by elimination, if there are any.
         densities: Log-densities of sites of the guide, where they must be taken while parameters are constants.
+        summed: The part of the model that depends on the sites that are summed out by elimination, if there are any.
     """
 
     model_traces: list[poutine.Trace]
     guide_trace: poutine.Trace
     drawn: poutine.Trace
     leaves: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    summed: Summand | None = None
     densities: dict[str, Tensor] = field(default_factory=dict)
+    summed: Summand | None = None
 
 
 def draw(
@@ -84,10 +84,11 @@ def draw(
     if states is not None:
         with Forced(states, layout, 1, vectorized=False):
             traces = [particle_trace(replayed, 1, layout, args, kwargs) for _ in range(states.count)]
-        return ParticleRun(traces, guide_trace, drawn, ends, None, densities)
+        return ParticleRun(traces, guide_trace, drawn, ends, densities)
     if not layout.marginalised:
-        traces = [particle_trace(replayed, num_particles, layout, args, kwargs)]
-        return ParticleRun(traces, guide_trace, drawn, ends, None, densities)
+        return ParticleRun(
+            [particle_trace(replayed, num_particles, layout, args, kwargs)], guide_trace, drawn, ends, densities
+        )
 
     def run() -> tuple[poutine.Trace, Summand]:
         with Enumerated(layout.marginalised, layout.particle_dim - 1) as enumerated:
@@ -96,7 +97,7 @@ def draw(
         return trace, summand(sites(trace), enumerated, kept)
 
     trace, summed = shared(run, len(layout.marginalised) >= SHORTEST)
-    return ParticleRun([trace], guide_trace, drawn, ends, summed, densities)
+    return ParticleRun([trace], guide_trace, drawn, ends, densities, summed)
 
 
 def cut_leaves(drawn: poutine.Trace, leaves: Collection[str]) -> tuple[poutine.Trace, dict[str, Any]]:

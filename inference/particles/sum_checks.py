@@ -25,7 +25,9 @@ _TRIALS = 2
 _TOLERANCE = 1e-3  # nats, of the larger of 1 and the log-density
 
 
-def check_sums(pair: Any, batch: Any, layout: Layout) -> None:
+def check_sums(
+    pair: Any, batch: Any, layout: Layout, expected: Collection[str] = (), *, vectorize: bool = True
+) -> None:
     """Raise unless the log-densities of all values at once are those of single values; the random state is restored.
 
     A program may depend on a summed site in a way that dimensions do not show: a value of an earlier step of
@@ -36,12 +38,16 @@ def check_sums(pair: Any, batch: Any, layout: Layout) -> None:
         pair: A pair.
         batch: A batch of data.
         layout: Structure of the pair.
+        expected: Sites of the guide over which expectations are taken by elimination.
+        vectorize: Whether sites of the model are eliminated; else their joint states are run one by one.
 
     Raises:
         ValueError: Names the site, and says what to do.
     """
     check_marginal(layout)
-    if not layout.marginalised:
+    if expected:
+        _check_expectations(pair, batch, layout, expected)
+    if not layout.marginalised or not vectorize:
         return
     args, kwargs = split_batch(batch)
     device = device_of(pair, args, kwargs)
@@ -54,18 +60,8 @@ def check_sums(pair: Any, batch: Any, layout: Layout) -> None:
             _hold(summed, summed.potentials, places, *runs)
 
 
-def check_expectations(pair: Any, batch: Any, layout: Layout, names: Collection[str]) -> None:
-    """As `check_sums`, of sites of the guide over which expectations are taken by elimination.
-
-    Args:
-        pair: A pair.
-        batch: A batch of data.
-        layout: Structure of the pair.
-        names: The sites.
-
-    Raises:
-        ValueError: Names the site, and says what to do.
-    """
+def _check_expectations(pair: Any, batch: Any, layout: Layout, names: Collection[str]) -> None:
+    """As `check_sums`, of sites of the guide over which expectations are taken by elimination."""
     args, kwargs = split_batch(batch)
     device = device_of(pair, args, kwargs)
     with forked(device), torch.no_grad(), pair.running(), keeping_buffers(pair):

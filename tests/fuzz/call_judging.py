@@ -1,6 +1,6 @@
 """Sound calls of evaluation and diagnostics, cheap ones, and what kinds of argument they take."""
 
-from fuzz.call_table import BITS, QUIET, Call, chains, comparison, estimate, mixture, rbm, vae, value
+from fuzz.call_table import BITS, QUIET, Call, chains, comparison, estimate, rbm, vae, value
 from ppgen import diagnostics, evaluation, inference
 
 EVALUATE = {
@@ -248,20 +248,6 @@ JUDGING = [
             "seed": "seed",
         },
         lambda result: float(result.log_likelihood),
-    ),
-    Call(
-        "diagnostics.discrete_sites",
-        diagnostics.discrete_sites,
-        lambda: {"pair": mixture(), "x": BITS, "num_samples": 5},
-        {
-            "pair": "pair",
-            "x": "data",
-            "method": "choice",
-            "num_samples": "+count",
-            "chunk": "count",
-            "vectorize_particles": "flag",
-            "seed": "seed",
-        },
     ),
     Call(
         "diagnostics.latent_units",

@@ -5,11 +5,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-import pyro
-import pyro.distributions as dist
 import torch
 
-import ppgen
 from ppgen import diagnostics, evaluation, inference, models, testing
 
 BITS = torch.tensor([[1.0, 0, 1, 0], [0, 0, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 0, 1], [0, 0, 0, 1]])
@@ -49,15 +46,6 @@ def rbm() -> Any:
 
 def vae() -> Any:
     return seeded(lambda: models.VAE(features=4, latent=2, hidden=(3,)))
-
-
-def mixture() -> Any:
-    def model(x: Any) -> None:
-        with pyro.plate("data", len(x)):
-            c = pyro.sample("c", dist.Categorical(torch.ones(2)), infer={"enumerate": "parallel"})
-            pyro.sample("x", dist.Bernoulli(torch.tensor([[0.3], [0.8]])[c].expand(*c.shape, 4)).to_event(1), obs=x)
-
-    return ppgen.Pair(model, lambda x: None)
 
 
 def dbn() -> Any:

@@ -249,16 +249,18 @@ class Collector:
         joined = [name for name in _observed(model) if name in within]
         for name in _observed(model):
             site = sites(model)[name]
-            if site["value"].numel() and layout.plate is None and name not in within:  # of the plates that there are
-                plated, names = _plated_log_density(site, count, layout)
-                self.group("log_likelihood").add(name, to_array(plated), names)
-            elif name not in within and site["value"].numel() and data_frame(site, layout.plate) is not None:
+            if name in within or not site["value"].numel():
+                continue
+            if layout.plate is None:  # of the plates that there are
+                told, names = _plated_log_density(site, count, layout)
+                self.group("log_likelihood").add(name, to_array(told), names)
+            elif data_frame(site, layout.plate) is not None:
                 each[name] = to_array(site_log_density(site, count, layout))
-        if summed is not None and within:
+        if within and summed is not None and layout.plate is not None:
             others = [name for name in within if name in layout.latent]
             if others:
-                told = f"log_likelihood, as {others[0]} depends on sites that are summed out and is drawn by the guide"
-                self.left_out += [told] if told not in self.left_out else []
+                left = f"log_likelihood, as {others[0]} depends on sites that are summed out and is drawn by the guide"
+                self.left_out += [left] if left not in self.left_out else []
                 return
             density = summed.summed[0].log_density().expand(count, layout.num_rows)
             each[joined[0] if len(joined) == 1 else JOINT] = to_array(density.double().cpu())

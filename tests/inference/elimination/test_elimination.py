@@ -267,9 +267,9 @@ def test_a_program_that_writes_to_a_shared_result_is_run_again() -> None:
         with pyro.plate("data", len(y), dim=-1):
             z: int | Tensor = 0
             for t in pyro.markov(range(y.shape[1])):
-                law = TRANSITION[z]
-                law[..., 0] += 0.1 * t
-                z = pyro.sample(f"z{t}", dist.Categorical(law), infer=MARK)
+                law, other = TRANSITION[z], TRANSITION[z]
+                other[..., 0] += 0.1 * t
+                z = pyro.sample(f"z{t}", dist.Categorical(law + other), infer=MARK)
                 pyro.sample(f"y{t}", dist.Normal(LOC[z], 1.0), obs=y[:, t])
 
     y, names = rows(6), {f"z{t}": 3 for t in range(6)}
