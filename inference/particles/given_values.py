@@ -37,7 +37,7 @@ def factors_at(
         if _counts(site) and name not in depending and name not in layout.marginalised:
             found["model", name] = site_factor(site, 1, layout)
     if summed is not None and depending:
-        name = next(reversed(depending))
+        name = list(depending)[-1]
         columns = summed.columns(summed.sizes.get(layout.plate or "", 1))
         found["model", name] = Factor.of_columns(name, 1, columns, layout.plate, inside=True)
     return found
