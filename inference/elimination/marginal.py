@@ -65,7 +65,7 @@ class Summand:
         return found.unsqueeze(1) if found.dim() == 1 else found.expand(-1, num_rows)
 
     def repeated(self, plate: str, count: int) -> "Summand":
-        """The same in a plate of some entries, left of the others, which its potentials do not depend on."""
+        """A summand in a plate of some entries, left of the others, which its potentials do not depend on."""
         return replace(self, sizes={plate: count, **self.sizes})
 
     def around(self, name: str) -> list[str]:
