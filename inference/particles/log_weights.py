@@ -338,8 +338,7 @@ def _added_up(
         factors = _marginal(factors, states, num_particles, num_rows)
     if run.summed is not None and run.summed.potentials:
         last.name = run.summed.names[-1]
-        columns = run.summed.log_density()
-        columns = columns.unsqueeze(1) if layout.plate is None else columns.expand(-1, num_rows)
+        columns = run.summed.columns(num_rows)
         factors.insert(0, Factor.of_columns(SUMMED_OUT, 1, columns, layout.plate, inside=True))
     if run.leaves:
         drawn = {name: drawn_factor(site, -1, layout) for name, site in sites(run.drawn).items()}

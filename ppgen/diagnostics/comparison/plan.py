@@ -150,7 +150,7 @@ def _seeds(seeds: Any) -> list[int]:
             raise ValueError(f"seeds must be 1 or more, got {seeds}.")
         check_room("seeds", seeds, 250)
         return list(range(seeds))
-    if not isinstance(seeds, Sequence) or isinstance(seeds, str):
+    if not isinstance(seeds, Sequence) or isinstance(seeds, str | bytes | bytearray | memoryview):
         raise TypeError(f"seeds must be a number of seeds or a sequence of them, got {seeds!r}.")
     found = list(seeds)
     if not found:
