@@ -84,10 +84,12 @@ def eliminated(chain: Chain, kept: Collection[str], sum_over: Sum = log_sum) -> 
             at = whole.dims.index(name)
             whole = Potential(sum_over(whole.tensor, at), (*whole.dims[:at], *whole.dims[at + 1 :]), whole.plates)
         last = whole
-    size = math.prod(_sizes(groups[0])[name] for name in blocks[0])
-    vector = _folded(_stacked([groups[0]], [blocks[0]], plates), len(plates), (size,))
+    sizes = _sizes(chain.potentials)
+    size = math.prod(sizes[name] for name in blocks[0])
+    vector = _folded(_stacked([groups[0]], [blocks[0]], plates, sizes), len(plates), (size,))
     steps = [[*before, *now] for before, now in zip(blocks, blocks[1:], strict=False)]
-    matrices = _folded(_stacked([groups[at] for at in range(1, len(blocks))], steps, plates), len(plates), (size, size))
+    stacked = _stacked([groups[at] for at in range(1, len(blocks))], steps, plates, sizes)
+    matrices = _folded(stacked, len(plates), (size, size))
     if last is not None:
         end = last.aligned([*plates, *blocks[-1]]).reshape(*_leading(last, plates), 1, size)
         matrices = torch.cat([matrices[:-1], matrices[-1:] + end])
@@ -134,7 +136,10 @@ def _leading(potential: Potential, plates: Sequence[str]) -> list[int]:
 
 
 def _stacked(
-    groups: Sequence[Sequence[Potential]], variables: Sequence[Sequence[str]], plates: Sequence[str]
+    groups: Sequence[Sequence[Potential]],
+    variables: Sequence[Sequence[str]],
+    plates: Sequence[str],
+    sizes: Mapping[str, int],
 ) -> Tensor:
     """Products of the potentials of each step, (steps, *plates, *variables); alike ones are stacked, then added.
 
@@ -142,6 +147,7 @@ def _stacked(
         groups: Potentials by step.
         variables: Variables of each step, in corresponding order.
         plates: Names of the plates.
+        sizes: Number of values by variable, which no potential of a step may show: one that the next step forgets.
     """
     kinds: dict[tuple[int, ...], list[list[tuple[Tensor, int]]]] = {}
     known: dict[Any, Tensor] = {}
@@ -149,7 +155,8 @@ def _stacked(
         for potential in group:
             rows = _aligned_rows(potential, [*plates, *names], known)
             kinds.setdefault(tuple(rows.shape[1:]), [[] for _ in groups])[at].append((rows, potential.row))
-    full = [max(shape[at] for shape in kinds) for at in range(len(plates) + len(variables[0]))]
+    full = [max(shape[at] for shape in kinds) for at in range(len(plates))]
+    full += [sizes[name] for name in variables[0]]
     total: Tensor | None = None
     for entries in sorted(kinds.values(), key=lambda entries: entries[0][0][0].numel() if entries[0] else 0):
         for turn in range(max(map(len, entries))):

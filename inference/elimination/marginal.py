@@ -60,7 +60,7 @@ class Summand:
         return product([Potential(each.aligned(self.kept), self.kept, each.plates) for each in over]).tensor
 
     def repeated(self, plate: str, count: int) -> "Summand":
-        """The same in a plate of some entries, left of the others, which its potentials do not depend on."""
+        """A summand in a plate of some entries, left of the others, which its potentials do not depend on."""
         return replace(self, sizes={plate: count, **self.sizes})
 
     def around(self, name: str) -> list[str]:

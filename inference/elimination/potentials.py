@@ -28,7 +28,7 @@ class Potential:
     row: int = 0
 
     def aligned(self, dims: Sequence[str]) -> Tensor:
-        """Its values with the dimensions of some names in their order, of one entry where it has none."""
+        """Values of a potential with the dimensions of some names in their order, of one entry where it has none."""
         order = sorted(range(len(self.dims)), key=lambda at: dims.index(self.dims[at]))
         tensor = self.tensor if order == list(range(len(order))) else self.tensor.permute(order)
         shape = [self.tensor.shape[self.dims.index(name)] if name in self.dims else 1 for name in dims]

@@ -103,13 +103,7 @@ def expected_sites(plan: Mapping[str, Any], layout: Layout, objective: Any) -> t
     chosen = {site: estimator for site, estimator in plan.items() if isinstance(estimator, Enumerate)}
     if objective.exact or not objective.vectorize_particles:
         return ()
-    if (
-        not chosen
-        or layout.marginalised
-        or layout.coupled
-        or layout.scaled
-        or any(layout.sites[site].masked for site in chosen)
-    ):
+    if not chosen or layout.marginalised or layout.coupled or any(layout.sites[site].masked for site in chosen):
         return ()
     states = joint_states(chosen, layout.guide_laws, layout)
     most = min(estimator.max_states for estimator in chosen.values())

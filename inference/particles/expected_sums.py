@@ -19,7 +19,7 @@ from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.particles.particle_runs import particle_trace
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.plates import PARTICLES
-from ppgen.inference.structure.traces import data_frame, sites, structure_of
+from ppgen.inference.structure.traces import data_factor, data_frame, sites, structure_of
 
 
 def expected_log_weights(
@@ -56,6 +56,7 @@ def expected_log_weights(
                     num_data, num_rows = int(frame.full_size), int(frame.size)
                 if (sign, name) in columns:
                     value = columns[sign, name] if layout.plate is not None else columns[sign, name].unsqueeze(1)
+                    value = _scale(name, site, frame) * value
                     factors.append(Factor.of_columns(name, sign, value, layout.plate, inside=True))
                 else:
                     factors.append(site_factor(site, sign, layout))
@@ -70,6 +71,17 @@ def expected_log_weights(
         guide_traces=[drawn],
         structures=(structure_of(sites(stated), sites(drawn), layout.plate),),
     )
+
+
+def _scale(name: str, site: Any, frame: Any | None) -> Any:
+    """What a site is scaled by beside the data plate, which the law of its values does not feel."""
+    scale = site["scale"]
+    if isinstance(scale, Tensor) and scale.dim():
+        raise ValueError(
+            f"Site {name!r} is scaled by a tensor of several numbers, and sites of the guide are summed out by "
+            "elimination: scale it by one number, or give those sites inference.ScoreFunction()."
+        )
+    return scale / data_factor(frame)
 
 
 def run_with_all_values(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
+import torch
 from pyro import poutine
 from torch import Tensor
 
@@ -13,8 +14,10 @@ from ppgen.inference.elimination.marginal import Summand
 from ppgen.inference.particles.factors import Factor, joined_factor
 from ppgen.inference.particles.joint_states import JointStates, check_marginal, states_one_by_one
 from ppgen.inference.particles.log_prob import drawn_factor, site_factor
+from ppgen.inference.particles.one_by_one import runs_one_by_one
 from ppgen.inference.particles.particle_runs import LastSite, ParticleRun, draw, explained
 from ppgen.inference.structure.collapse import collapsed
+from ppgen.inference.structure.dependencies import Dependencies
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.traces import Structure, data_factor, data_frame, sites, structure_of, unmasked
 
@@ -48,6 +51,7 @@ class LogWeights:
         num_states: States that the particles go through, the slowest first.
         structures: Sites of each run.
         summed: The part of the model that depends on the sites that are summed out, of each run.
+        dependencies: Which draws each tensor was computed from; None if the run was not followed.
     """
 
     factors: tuple[Factor, ...]
@@ -66,12 +70,13 @@ class LogWeights:
     num_states: int = 1
     structures: tuple[Structure, ...] = ()
     summed: tuple[Summand, ...] = field(default=(), repr=False)
+    dependencies: Dependencies | None = field(default=None, repr=False)
 
     @cached_property
     def local(self) -> Tensor:
         """Terms inside the data plate, in nats: (particles, rows)."""
         total: Any = self._sum(inside=True)
-        return total
+        return torch.zeros(self.num_particles, self.num_rows) if total is None else total  # of no site at all
 
     @cached_property
     def outside(self) -> Tensor | None:
@@ -200,6 +205,7 @@ def log_weights(
     vectorize: bool = True,
     layout: Layout | None = None,
     leaves: Collection[str] = (),
+    sum_at_once: bool | None = None,
 ) -> LogWeights:
     """Run the guide and the model against it, and add up the log-densities of each particle and datum.
 
@@ -213,6 +219,7 @@ def log_weights(
         vectorize: Whether all particles are drawn at once, in a plate left of the deepest one; else one by one.
         layout: Structure of the pair, if it is known.
         leaves: Sites whose values become leaves, and the parameters of the guide constants of its log-densities.
+        sum_at_once: Whether the values of sites that are summed out are run at once; by default as particles are.
 
     Raises:
         ValueError: If there is no particle, or the program cannot broadcast over particles.
@@ -228,13 +235,23 @@ def log_weights(
     if isinstance(num_particles, bool) or not isinstance(num_particles, int) or num_particles < 1:
         raise ValueError(f"num_particles must be at least 1, got {num_particles!r}.")
     layout = layout if layout is not None else find_layout(pair, batch)
+    at_once = vectorize if sum_at_once is None else sum_at_once
+    if vectorize and num_particles > 1 and one_by_one(pair, batch, layout):
+        vectorize = False
     if vectorize or num_particles == 1:
-        return _weights_of(pair, batch, num_particles, layout, leaves, vectorize)
-    return joined([_weights_of(pair, batch, 1, layout, leaves, False) for _ in range(num_particles)])
+        return _weights_of(pair, batch, num_particles, layout, leaves, at_once)
+    return joined([_weights_of(pair, batch, 1, layout, leaves, at_once) for _ in range(num_particles)])
+
+
+def one_by_one(pair: Any, batch: Any, layout: Layout) -> bool:
+    """Whether particles of the pair are run one by one though several were asked for at once; it is told once."""
+    return runs_one_by_one(pair, batch, layout, lambda count: _weights_of(pair, batch, count, layout, (), True))
 
 
 def joined(runs: Sequence[LogWeights]) -> LogWeights:
     """Log-weights of particles that were run one by one, below each other."""
+    if len(runs) == 1:
+        return runs[0]
     by_site = [{(factor.sign, factor.name): factor for factor in run.factors} for run in runs]
     guides = [{factor.name: factor for factor in run.factors if factor.sign < 0} | dict(run.drawn) for run in runs]
     return LogWeights(

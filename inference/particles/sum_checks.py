@@ -17,7 +17,7 @@ from ppgen.inference.particles.joint_states import check_marginal
 from ppgen.inference.particles.log_prob import drawn_log_prob, summed_log_prob
 from ppgen.inference.particles.particle_runs import draw, explained
 from ppgen.inference.structure.layout import Layout
-from ppgen.inference.structure.traces import sites
+from ppgen.inference.structure.traces import data_factor, data_frame, sites
 from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
@@ -115,7 +115,7 @@ def _at(summed: Summand, potential: Potential, places: Mapping[str, int]) -> Ten
 
 
 def _run_with(program: Any, values: Any, guide_trace: Any, layout: Layout, args: Any, kwargs: Any) -> dict[str, Tensor]:
-    """Log-densities of a program's sites with given values, by name, each summed over all its plates."""
+    """Log-densities of a program's sites with given values, without scales, by name, summed over all their plates."""
     replayed = program if guide_trace is None else poutine.replay(program, trace=guide_trace)
     with _Given(values):
         trace = poutine.trace(replayed).get_trace(*args, **kwargs)
@@ -123,7 +123,8 @@ def _run_with(program: Any, values: Any, guide_trace: Any, layout: Layout, args:
     for name, site in sites(trace).items():
         if not site["infer"].get("_deterministic"):
             of_law = drawn_log_prob if name in layout.marginalised else summed_log_prob
-            found[name] = of_law(site, layout).sum()
+            unscaled = {**site, "scale": data_factor(data_frame(site, layout.plate))}
+            found[name] = of_law(unscaled, layout).sum()
     return found
 
 

@@ -20,7 +20,7 @@ from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, pl
 from ppgen.diagnostics.converters.summed_sites import marginal_densities, with_draws
 from ppgen.inference.particles.broadcasting import vectorized
 from ppgen.inference.particles.log_prob import PARTICLES
-from ppgen.inference.particles.log_weights import LogWeights
+from ppgen.inference.particles.log_weights import LogWeights, one_by_one
 from ppgen.inference.particles.sum_checks import check_sums
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.missing import filled
@@ -112,7 +112,7 @@ class Collector:
 
     def _predict(self, batch: Any, layout: Layout) -> None:
         for count in self._counts(batch):
-            for part in [count] if self.vectorize else [1] * count:
+            for part in self._parts(count, batch, layout):
                 guide = self._run(self.pair.guide, batch, part, layout)
                 model = self._run(unconditioned(poutine.replay(self.pair.model, trace=guide)), batch, part, layout)
                 self._add("predictions", model, [name for name in self.observed if name in sites(model)], part, layout)
@@ -121,7 +121,7 @@ class Collector:
         """Draws of the model without data."""
         layout = find_layout(self.pair, batch)
         for count in self._counts(batch):
-            for part in [count] if self.vectorize else [1] * count:
+            for part in self._parts(count, batch, layout):
                 trace = self._run(unconditioned(self.pair.model), batch, part, layout)
                 self._add_prior(trace, part, layout)
 
@@ -139,7 +139,7 @@ class Collector:
             check_sums(self.pair, batch, layout)
         for count in self._counts(batch):
             if layout.marginalised:
-                for part in [count] if self.vectorize else [1] * count:
+                for part in self._parts(count, batch, layout):
                     weights = inference.log_weights(self.pair, batch, part, layout=layout)
                     drawn = with_draws(weights, part, layout)
                     model = self._run(poutine.replay(self.pair.model, trace=drawn), batch, part, layout)
@@ -149,6 +149,11 @@ class Collector:
             each = count // len(weights.model_traces)
             for guide, model in zip(weights.guide_traces, weights.model_traces, strict=True):
                 yield each, guide, model, None
+
+    def _parts(self, count: int, batch: Any, layout: Layout) -> list[int]:
+        """Draws that are run at once."""
+        at_once = self.vectorize and (count == 1 or not one_by_one(self.pair, batch, layout))
+        return [count] if at_once else [1] * count
 
     def _counts(self, batch: Any) -> list[int]:
         most = max(1, self.chunk // max((len(value) for value in tensors_of(batch)), default=1))
