@@ -32,7 +32,7 @@ from ppgen.inference.objectives.own_gradient import OwnGradient
 from ppgen.inference.particles.fantasies import check_fantasies
 from ppgen.inference.particles.joint_states import Forced, marginal_states
 from ppgen.inference.particles.log_weights import LogWeights, log_weights
-from ppgen.inference.state_roles import Role, check_roles
+from ppgen.inference.state_roles import CHAINS, Role, check_roles, persistent_chains
 from ppgen.inference.structure.collapse import observed_side
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.plates import check_rows, plate_size
@@ -177,7 +177,7 @@ class BoundInference:
                     f"The state holds {sorted(held)} at site {site!r}, but {type(phase).__name__} goes on from "
                     f"{missing} too: it was left by another inference. Load the state of this one, or none."
                 )
-            chains, law = state.get(f"{site}.chains"), self.layout.laws.get(site)
+            chains, law = persistent_chains(state).get(site), self.layout.laws.get(site)
             if chains is None or law is None:
                 continue
             units = law.base_energy.size(EVEN)
@@ -341,9 +341,9 @@ class BoundInference:
         They are known after a step; with several undirected sites they are those of the first.
         """
         for site, state in self._states.items():
-            if "chains" in state and site in self._laws:
+            if CHAINS in state and site in self._laws:
                 with torch.no_grad():
-                    return self._laws[site].base_energy.free_energy(state["chains"], EVEN)
+                    return self._laws[site].base_energy.free_energy(state[CHAINS], EVEN)
         return None
 
     @torch.no_grad()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ppgen import inference
 from ppgen.batch import split_batch, tensors_of
+from ppgen.checks.arguments import check_count
 from ppgen.checks.room import check_room
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.inference.particles.log_prob import PARTICLES
@@ -296,7 +297,6 @@ def check_counts(**counts: Any) -> None:
         ValueError: If one is not.
     """
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}.")
+        check_count(name, value, wanted="a positive integer")
         if name != "chunk":
             check_room(name, value)

@@ -13,6 +13,7 @@ from torch import Size, Tensor
 
 from ppgen.checks.arguments import check_kind
 from ppgen.distributions.couplings.dense import Coupling
+from ppgen.distributions.units.clamped import Clamped
 from ppgen.distributions.units.layer_draws import draw_layers, join_layers
 from ppgen.distributions.units.units import Units, log2_states
 
@@ -78,6 +79,14 @@ class LayeredEnergy:
         alike = {name for name, units in self.layers.items() if units.batch_shape == (1,) != self.batch_shape}
         layers = {name: units if name in alike else units.rows(index) for name, units in self.layers.items()}
         return LayeredEnergy(layers, self.couplings)
+
+    def condition(self, layer: int, values: Tensor) -> "LayeredEnergy":
+        """The energy of the other layers with a whole layer held at values, (..., units), taken as they are.
+
+        `BoltzmannMachine.condition` holds some units of a layer, at values that it checks.
+        """
+        held = Clamped(self.units[layer], values.to(self.parameters()[0]))
+        return LayeredEnergy({**self.layers, self.names[layer]: held}, self.couplings)
 
     def size(self, side: int) -> int:
         """Number of units of a side."""
