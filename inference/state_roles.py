@@ -10,7 +10,7 @@ Role = Literal["chains", "common", "own"]
 
 `"chains"`: each has a part of its rows, and a checkpoint holds all of them. `"common"`: it is averaged after every
 step, as gradients are, each process counting by its rows. `"own"`: it stays where it is, and a checkpoint holds that of
-process 0; so is what all processes count alike.
+each process; so is what all processes count alike.
 """
 
 Roles = Mapping[str, Role]

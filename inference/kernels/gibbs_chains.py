@@ -10,6 +10,7 @@ from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.units.layer_draws import draw_layers
 from ppgen.graphs.compiler import compiled_or_none
 from ppgen.graphs.threefry import make_key
+from ppgen.inference.kernels.block_gibbs import free_energy
 from ppgen.inference.kernels.compiled_steps import worth_compiling_sweeps
 from ppgen.rhat import UnitMoments
 
@@ -51,12 +52,7 @@ class Sweep:
         odd = draw_layers(energy.opposite(EVEN), inputs, key=key, stream=ODD)
         even = draw_layers(energy.opposite(ODD), energy.inputs(odd, ODD), key=key, stream=EVEN)
         following = energy.inputs(even, EVEN)
-        free = torch.zeros_like(even[..., 0])
-        for layer, value in energy.split(even, EVEN).items():
-            free = free + energy.units[layer].energy(value)
-        for units, input in zip(energy.opposite(EVEN), following, strict=True):
-            free = free - units.log_partition(input)
-        return even, following, free
+        return even, following, free_energy(energy, even, following)
 
 
 @torch.no_grad()
