@@ -276,9 +276,9 @@ class BoundInference:
             self._laws = {site: law for site, (law, _) in handler.laws.items()}
             num_data = self.num_data if self.num_data is not None else weights.num_data
             if self.num_data is not None:
-                check_rows(batch, weights.local.shape[1], self.layout.plate, num_data)
+                check_rows(batch, weights.num_rows, self.layout.plate, num_data)
             if of_data and not weights.shared and not self.layout.coupled:
-                weights = replace(weights, outside=None)
+                weights = weights.of_data()
             value = objective.value(weights, num_data)
             if not training:
                 return Evaluation(value, num_data, value, handler.laws)
@@ -289,7 +289,7 @@ class BoundInference:
             if drawn.steps is not None:
                 self._states[TEMPERATURE] = {"steps": drawn.steps + 1}
             # The first batch was checked before; a later one can be another part of the data.
-            objective.check(self.layout, weights.local.shape[1], num_data)
+            objective.check(self.layout, weights.num_rows, num_data)
             return Evaluation(value, num_data, self._surrogate(weights, batch, num_data), handler.laws)
 
     def _weights(self, batch: Any, leaves: Collection[str], pairing: Pairing | None) -> LogWeights:
@@ -310,9 +310,9 @@ class BoundInference:
                 f"Site {absent[0]!r} of the guide is summed over all its values, but not drawn at this call. Draw it "
                 "at every call, or use inference.ScoreFunction() there."
             )
+        shape = weights.local.shape
         terms = [weights.scores.get(name, weights.guide_terms[name]) for name in states.sizes]
-        mass = sum(terms[1:], terms[0]).expand(weights.local.shape)
-        return replace(weights, log_mass=mass, num_states=states.count)
+        return weights.with_states(sum(terms[1:], terms[0]).expand(shape), states.count)
 
     def _surrogate(self, weights: LogWeights, batch: Any, num_data: int) -> Tensor:
         objective = self.inference.objective

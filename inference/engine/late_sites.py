@@ -111,24 +111,21 @@ class Structures:
                     "start. Draw it at every call, or bind the inference to a batch at which it is drawn."
                 )
         names = {name for name, _, _, _ in new}
-        latent = {name: kind for name, kind in fresh.latent.items() if name in names and name not in old.latent}
+        # Without the laws, which hold the graph of the step that met them.
+        met = {
+            name: replace(site, model_law=None, guide_law=None) for name, site in fresh.sites.items() if name in names
+        }
         outside = {name for name, of_model, _, inside in new if of_model and not inside}
-        local = [name for name in (*old.latent, *latent) if name not in (*old.global_latents, *fresh.global_latents)]
+        drawn = [name for name in fresh.guide_order if name in names]
+        local = [name for name in (*old.latent, *drawn) if name not in (*old.global_latents, *fresh.global_latents)]
         check_order(fresh)
         for name in fresh.latent:
             if (estimator := self.plan.get(name)) is not None:
                 estimator.check_plan(name, self.plan, fresh, self.inference.objective)
         self.layout = replace(
             old,
-            latent={**old.latent, **latent},
-            global_latents=_union(old.global_latents, fresh.global_latents, names),
-            scaled=_union(old.scaled, fresh.scaled, names),
-            masked=_union(old.masked, fresh.masked, names),
-            mismatched=_union(old.mismatched, fresh.mismatched, names),
-            marked=_union(old.marked, fresh.marked, names),
-            model_laws={**_names(fresh.model_laws, names), **old.model_laws},
-            guide_laws={**_names(fresh.guide_laws, names), **old.guide_laws},
-            observed_laws={**_names(fresh.observed_laws, names), **old.observed_laws},
+            sites={**old.sites, **met},
+            guide_order=(*old.guide_order, *drawn),
             # Whether they depend on latents of the rows is not tried: to take it for granted is right, if noisier.
             coupled=tuple(sorted({*old.coupled, *(outside if local else ())})),
         )
@@ -185,12 +182,3 @@ _POSTERIOR = {"exact posterior": "exact", "mean field": "mean field"}  # mark by
 
 def _of_particles(site: Any) -> bool:
     return any(frame.name == PARTICLES for frame in site["cond_indep_stack"])
-
-
-def _union(known: tuple[str, ...], found: tuple[str, ...], names: Collection[str]) -> tuple[str, ...]:
-    return (*known, *(name for name in found if name in names and name not in known))
-
-
-def _names(found: dict[str, Any], names: Collection[str]) -> dict[str, None]:
-    """New sites of a table of laws, without the laws, which hold the graph of the step that met them."""
-    return {name: None for name in found if name in names}

@@ -1,7 +1,7 @@
 """Which estimator serves which site: what "auto" picks, and whether a choice is sound."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pyro import poutine
@@ -148,7 +148,7 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
     for site, kind in layout.latent.items():
         given = choice.get(site, "auto") if isinstance(choice, Mapping) else choice
         if not isinstance(given, Estimator):
-            plan[site] = _automatic(objective, site, kind, layout, comparable)
+            plan[site] = _automatic(objective, site, kind, site in layout.marked, comparable)
             continue
         if not sound(type(objective), type(given), kind):
             raise ValueError(_why_not(objective, given, site, kind))
@@ -182,7 +182,7 @@ def late_estimator(inference: Any, msg: Any, plan: Mapping[str, Any], layout: La
     """
     site, kind, objective, choice = msg["name"], kind_of(msg), inference.objective, inference.estimator
     given = choice.get(site, "auto") if isinstance(choice, Mapping) else choice
-    marked = (*layout.marked, site) if enumerable({**msg, "is_observed": False}) else layout.marked
+    marked = site in layout.marked or enumerable({**msg, "is_observed": False})
     if isinstance(given, Estimator):
         if not sound(type(objective), type(given), kind):
             raise ValueError(_why_not(objective, given, site, kind))
@@ -193,7 +193,7 @@ def late_estimator(inference: Any, msg: Any, plan: Mapping[str, Any], layout: La
     else:
         paired = any(each is not None and each.paired for each in plan.values())
         comparable = 1 if paired else objective.num_particles
-        estimator = _automatic(objective, site, kind, replace(layout, marked=marked), comparable)
+        estimator = _automatic(objective, site, kind, marked, comparable)
     if estimator is not None and (
         estimator.sums or estimator.paired or kind == MEAN_FIELD or type(estimator).law is not Estimator.law
     ):
@@ -226,13 +226,13 @@ def _check_alone(plan: Mapping[str, Estimator | None], layout: Layout) -> None:
             )
 
 
-def _automatic(objective: Objective, site: str, kind: str, layout: Layout, num_particles: int) -> Estimator | None:
-    """What `"auto"` picks at a site for an objective, where so many particles can be compared."""
+def _automatic(objective: Objective, site: str, kind: str, marked: bool, num_particles: int) -> Estimator | None:
+    """What `"auto"` picks at a site, marked to be summed over or not, where so many particles can be compared."""
     if objective.own_gradient:
         return Detached()
     for name in registry.known("estimator"):
         estimator = registry.lookup("estimator", name)
-        if estimator.preferred(kind, site in layout.marked) and sound(type(objective), estimator, kind):
+        if estimator.preferred(kind, marked) and sound(type(objective), estimator, kind):
             return estimator()
     if objective.exact and not sound(type(objective), None, kind):
         raise ValueError(_why_not(objective, None, site, kind))

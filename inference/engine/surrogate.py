@@ -1,7 +1,6 @@
 """The scalar whose gradient is that of an objective as its estimators have it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -78,7 +77,7 @@ def _pathwise(objective: Objective, plan: Mapping[str, Estimator | None], weight
         parts, ends = [local, outside], [weights.local, weights.outside]
     with torch.enable_grad():
         slopes = torch.autograd.grad(
-            objective.value(replace(weights, local=local, outside=outside), num_data), parts, allow_unused=True
+            objective.value(weights.with_values(local, outside), num_data), parts, allow_unused=True
         )
     for name, runs in weights.leaves.items():
         estimator: Any = plan[name]

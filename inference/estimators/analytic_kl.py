@@ -1,19 +1,18 @@
 """The ELBO with Kullback-Leibler divergences in closed form."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from pyro.distributions import Delta
-from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ppgen.inference.estimators.estimator import Estimator
 from ppgen.inference.particles.log_prob import summed_log_prob
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.structure.layout import REPARAMETERISED, Layout
-from ppgen.inference.structure.traces import base_law, data_frame
+from ppgen.inference.structure.traces import base_law
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,6 @@ def _check_closed_form(site: str, model_laws: dict[str, Any], guide_laws: dict[s
 def _with_divergence(weights: LogWeights, name: str, layout: Layout) -> LogWeights:
     if name not in weights.guide_terms:  # not drawn at this call
         return weights
-    local, outside = weights.local, weights.outside
     found = []
     for model_trace, guide_trace in zip(weights.model_traces, weights.guide_traces, strict=True):
         if name not in guide_trace.nodes:
@@ -114,20 +112,9 @@ def _with_divergence(weights: LogWeights, name: str, layout: Layout) -> LogWeigh
         stated: Any = model_trace.nodes[name]
         # Under .mask(False) it is the number 0.
         divergence = torch.as_tensor(kl_divergence(site["fn"], stated["fn"])).to(weights.local)
-        found.append(summed_log_prob(site, data_frame(site, layout.plate), layout, divergence))
+        found.append(summed_log_prob(site, layout, divergence))
     exact = found[0] if len(found) == 1 else torch.cat(found)
-    change: Tensor = -exact - weights.model_terms[name] + weights.guide_terms[name]
-    if name in weights.inside:
-        local = local + change
-    elif outside is not None:
-        outside = outside + change.squeeze(1)
-    return replace(
-        weights,
-        local=local,
-        outside=outside,
-        model_terms={**weights.model_terms, name: -exact},  # what a weight or free nats multiply
-        guide_terms={**weights.guide_terms, name: torch.zeros_like(exact)},
-    )
+    return weights.with_divergence(name, exact)
 
 
 def _law_name(law: Any) -> str:

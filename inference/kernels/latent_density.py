@@ -131,7 +131,7 @@ class LatentDensity:
             frame = data_frame(site, self.layout.plate)
             if frame is None or site["infer"].get("_deterministic"):
                 continue
-            term = summed_log_prob(site, frame, self.layout)
+            term = summed_log_prob(site, self.layout)
             if name in handler.log_det:
                 prior = prior + term
             else:
@@ -157,7 +157,7 @@ class LatentDensity:
                     f"The guide draws the auxiliary site {site['name']!r}, so that its density of the latents alone is "
                     'unknown. Start from the prior: start="prior".'
                 )
-            total = total + summed_log_prob(site, data_frame(site, self.layout.plate), self.layout)
+            total = total + summed_log_prob(site, self.layout)
         return total
 
     @torch.no_grad()

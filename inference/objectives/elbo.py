@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.objectives.sparsity import activity_penalty, sparse_sites
+from ppgen.inference.particles.factors import Factor
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.schedules import Schedule
 from ppgen.inference.structure.layout import Layout
@@ -128,18 +129,14 @@ class ELBO(Objective):
     ) -> tuple[LogWeights, dict[str, Tensor]]:
         """Log-weights with weighted terms, and without gradients that are zero in expectation."""
         after: dict[str, Tensor] = {}
-        local, outside = weights.local, weights.outside
+        followed = weights
         if self.weighted:
-            change, after = self.reweighted(weights, latent, state or self.init(local.detach()[0, 0]))
-            local = local + change[True]
-            outside = None if outside is None else outside + _column(change[False])
+            groups, after = self.reweighted(weights, latent, state or self.init(weights.local.detach()[0, 0]))
+            followed = weights.with_added(*groups)
         for name in scored:  # E[grad log q] = 0: under a mean of log-weights it is noise alone
-            density = weights.guide_terms[name]
-            if name in weights.inside:
-                local = local + density - density.detach()
-            elif outside is not None:
-                outside = outside + _column(density - density.detach())
-        return replace(weights, local=local, outside=outside), after
+            density = Factor.of_columns(name, 1, weights.guide_terms[name], weights.plate, name in weights.inside)
+            followed = followed.with_added([density], [replace(density, sign=-1, value=density.value.detach())])
+        return followed, after
 
     @property
     def weighted(self) -> bool:
@@ -156,8 +153,8 @@ class ELBO(Objective):
 
     def reweighted(
         self, weights: LogWeights, latent: list[str], state: dict[str, Tensor]
-    ) -> tuple[Any, dict[str, Tensor]]:
-        """What is added to local and outside log-weights in training, and the state after it.
+    ) -> tuple[list[list[Factor]], dict[str, Tensor]]:
+        """What is added to log-weights inside and outside the data plate in training, and the state after it.
 
         Args:
             weights: Log-weights with the terms of each site.
@@ -167,10 +164,14 @@ class ELBO(Objective):
         weight: Any = self.kl_weight
         if isinstance(weight, Schedule):
             weight, state = weight.value(state["steps"]), {"steps": state["steps"] + 1}
-        change: dict[bool, Any] = {True: 0.0, False: 0.0}
+        change: list[Factor] = []
+
+        def add(name: str, sign: int, columns: Tensor, inside: bool) -> None:
+            change.append(Factor.of_columns(name, sign, columns, weights.plate, inside))
+
         if self.sparsity_target is not None:
             far = activity_penalty(weights.guide_traces, latent, self.sparsity_target)
-            change[True] = change[True] - self.sparsity_weight * far
+            add("", -1, self.sparsity_weight * far.reshape(1, 1), True)
         for name in latent if self._weighs_terms else ():
             if name not in weights.guide_terms:  # an exact posterior that is summed out with its machine
                 continue
@@ -180,12 +181,9 @@ class ELBO(Objective):
                 free = torch.as_tensor(-self.free_bits, dtype=term.dtype, device=term.device)
                 inside = weights.expectation(term) < free  # more than the free nats are spent
                 target = target * inside.to(term.dtype)
-            change[name in weights.inside] = change[name in weights.inside] + target - term
-        return change, state
-
-
-def _column(term: Any) -> Any:
-    return term.squeeze(1) if isinstance(term, Tensor) else term
+            add(name, 1, target, name in weights.inside)
+            add(name, -1, term, name in weights.inside)
+        return [change], state
 
 
 def _nats(value: Any) -> bool:

@@ -47,7 +47,7 @@ def sleep_log_density(pair: Any, batch: Any, layout: Layout, num_data: int, fant
         if site["infer"].get("_deterministic"):
             continue
         frame = data_frame(site, layout.plate)
-        term = summed_log_prob(site, frame, layout).mean()
+        term = summed_log_prob(site, layout).mean()
         total = total + (term if frame is not None else term / num_data)
     return total
 

@@ -1,25 +1,23 @@
 """Log-weights of particles: log p(x, z) - log q(z | x) for each particle and datum."""
 
-import contextlib
-import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
-import pyro
-import torch
 from pyro import poutine
-from pyro.poutine.messenger import Messenger
 from torch import Tensor
-from torch.nn.utils.stateless import _reparametrize_module
 
-from ppgen.batch import split_batch
 from ppgen.checks.switches import check_switches
-from ppgen.inference.particles.joint_states import Forced, JointStates, marginal_states
-from ppgen.inference.particles.log_prob import PARTICLES, drawn_log_prob, summed_log_prob
+from ppgen.inference.particles.factors import Factor, joined_factor
+from ppgen.inference.particles.joint_states import JointStates, marginal_states
+from ppgen.inference.particles.log_prob import drawn_factor, site_factor
+from ppgen.inference.particles.particle_runs import LastSite, ParticleRun, draw, explained
 from ppgen.inference.structure.collapse import collapsed
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.traces import Structure, data_factor, data_frame, sites, structure_of, unmasked
+
+SUMMED_OUT = "_summed_out"  # name of the factor of all sites of the model in the data plate, some of them summed out
 
 
 @dataclass(frozen=True)
@@ -29,42 +27,98 @@ class LogWeights:
     .. math:: \log w_{kb} = \log p(x_b, z_{kb}) - \log q(z_{kb} \mid x_b)
 
     Attributes:
-        local: Terms inside the data plate, in nats: (particles, rows).
-        outside: Terms outside of it, in nats: (particles,); None if there are none.
-        shared: Whether latents outside the data plate are among them, so that a particle is one draw for all rows.
+        factors: Log-density of each site with the plates that it lies in, in the order in which they are added up:
+            those of the model, then those of the guide.
+        num_particles: Particles K.
+        num_rows: Rows B of the data plate at hand; 1 where there is no data plate, and all data are one datum.
         num_data: Size given to the data plate: rows at hand for `len(x)`, else the size of the data set.
+        plate: Name of the data plate; None where there is none.
+        shared: Whether latents outside the data plate are among them, so that a particle is one draw for all rows.
+        added: What training adds to log-weights: factors whose sum is made first, group by group.
+        divergences: By site, a divergence in closed form that stands for the site's two factors, as columns.
+        drawn: Log-densities by which the guide's values were drawn, without scale and mask, where they are not the
+            factors above: under a scale or a mask, and at values as drawn where there are leaves.
         model_traces: Trace of the model; one for each particle if they were run one after another.
         guide_traces: Trace of the guide; one for each particle if they were run one after another.
-        model_terms: Log-density of each site of the model, (particles or 1, rows) inside the data plate and
-            (particles or 1, 1) outside of it; one for each particle below another if they were run one by one. Where
-            sites of the model are summed out, of the sites outside the data plate only.
-        guide_terms: Log-density of each site of the guide, (particles or 1, rows) inside the data plate, (particles or
-            1, 1) outside of it.
-        inside: Names of the sites inside the data plate.
         leaves: Values at sites whose path is followed by itself, one for each run: as they were drawn, and as the leaf
             that the log-densities were computed from.
         log_mass: Log-probability under the guide of the states that each particle was given instead of drawing them,
             (particles, rows); None where all was drawn.
         num_states: States that the particles go through, the slowest first.
         structures: Sites of each run.
-        scores: Log-densities by which the guide's values were drawn, without scale and mask, where they are not the
-            terms above: under a scale or a mask, and at values as drawn where there are leaves.
     """
 
-    local: Tensor
-    outside: Tensor | None
+    factors: tuple[Factor, ...]
+    num_particles: int
+    num_rows: int
     num_data: int
+    plate: str | None
     shared: bool = False
+    added: tuple[tuple[Factor, ...], ...] = ()
+    divergences: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    drawn: Mapping[str, Factor] = field(default_factory=dict, repr=False)
     model_traces: list[poutine.Trace] = field(default_factory=list, repr=False)
     guide_traces: list[poutine.Trace] = field(default_factory=list, repr=False)
-    model_terms: dict[str, Tensor] = field(default_factory=dict, repr=False)
-    guide_terms: dict[str, Tensor] = field(default_factory=dict, repr=False)
-    inside: frozenset[str] = frozenset()
     leaves: dict[str, list[tuple[Tensor, Tensor]]] = field(default_factory=dict, repr=False)
-    scores: dict[str, Tensor] = field(default_factory=dict, repr=False)
     log_mass: Tensor | None = None
     num_states: int = 1
     structures: tuple[Structure, ...] = ()
+
+    @cached_property
+    def local(self) -> Tensor:
+        """Terms inside the data plate, in nats: (particles, rows)."""
+        total: Any = self._sum(inside=True)
+        return total
+
+    @cached_property
+    def outside(self) -> Tensor | None:
+        """Terms outside of the data plate, in nats: (particles,); None if there are none."""
+        total = self._sum(inside=False)
+        return None if total is None else total.squeeze(1)
+
+    @property
+    def per_datum(self) -> Tensor:
+        """Log-weight of each datum, in nats: (particles, rows).
+
+        Raises:
+            ValueError: If a latent lies outside the data plate, so that a particle has one weight for all rows.
+        """
+        if self.shared:
+            raise ValueError(
+                f"A latent of the guide lies outside plate {self.plate!r}, so that rows have no log-weights of their "
+                "own: take the joint ones of all rows, weights.joint."
+            )
+        return self.local
+
+    @cached_property
+    def joint(self) -> Tensor:
+        """Log-weight of all rows at hand together, in nats: (particles,)."""
+        return self.local.sum(1) if self.outside is None else self.local.sum(1) + self.outside
+
+    @cached_property
+    def model_terms(self) -> dict[str, Tensor]:
+        """Log-density of each site of the model, (particles or 1, rows or 1) inside and outside of the data plate.
+
+        Where sites of the model are summed out, of those outside the data plate only.
+        """
+        found = {each.name: each.columns for each in self.factors if each.sign > 0 and each.name != SUMMED_OUT}
+        return {**found, **{name: -each for name, each in self.divergences.items()}}
+
+    @cached_property
+    def guide_terms(self) -> dict[str, Tensor]:
+        """Log-density of each site of the guide, (particles or 1, rows or 1) in and outside of the data plate."""
+        found = {each.name: each.columns for each in self.factors if each.sign < 0}
+        return {**found, **{name: each.new_zeros(each.shape) for name, each in self.divergences.items()}}
+
+    @property
+    def scores(self) -> dict[str, Tensor]:
+        """Log-densities by which the guide's values were drawn, where they are others than `guide_terms`."""
+        return {name: factor.columns for name, factor in self.drawn.items()}
+
+    @cached_property
+    def inside(self) -> frozenset[str]:
+        """Names of the sites inside the data plate; all where there is none."""
+        return frozenset(factor.name for factor in self.factors if factor.inside)
 
     def counted(self) -> tuple[Tensor, Tensor | None]:
         """Log-weights inside and outside the data plate whose mean over particles is the guide's expectation."""
@@ -78,10 +132,61 @@ class LogWeights:
         """Mean of a term, (particles or 1, rows or 1), under the guide: a scalar."""
         return term.mean() if self.log_mass is None else (self._frequency * term).mean()
 
+    def with_added(self, *groups: Sequence[Factor]) -> "LogWeights":
+        """Log-weights with more factors; the sum of each group is made first."""
+        return self._with_same_factors(added=(*self.added, *(tuple(group) for group in groups if group)))
+
+    def with_divergence(self, name: str, columns: Tensor) -> "LogWeights":
+        """Log-weights with the two factors of a site replaced by minus a divergence, (particles or 1, rows or 1)."""
+        own = [factor for factor in self.factors if factor.name == name]
+        exact = Factor.of_columns(name, -1, columns, self.plate, own[0].inside)
+        group = (exact, *(replace(factor, sign=-factor.sign) for factor in own))
+        return self.with_added(group)._with_same_factors(divergences={**self.divergences, name: columns})
+
+    def with_values(self, local: Tensor, outside: Tensor | None = None) -> "LogWeights":
+        """The same log-weights with other numbers, (particles, rows) and (particles,), whose factors are not known."""
+        factors = [Factor.of_columns("", 1, local, self.plate, inside=True)]
+        if outside is not None:
+            factors.append(Factor.of_columns("", 1, outside.unsqueeze(1), self.plate, inside=False))
+        return replace(
+            self, factors=tuple(factors), added=(), num_particles=len(local), num_rows=local.shape[1], divergences={}
+        )
+
+    def with_states(self, log_mass: Tensor, num_states: int) -> "LogWeights":
+        """The log-weights of particles that go through some states, of this log-probability under the guide."""
+        return self._with_same_factors(log_mass=log_mass, num_states=num_states)
+
+    def of_data(self) -> "LogWeights":
+        """The log-weights without their terms outside the data plate."""
+        groups = tuple(tuple(each for each in group if each.inside) for group in self.added)
+        return replace(self, factors=tuple(each for each in self.factors if each.inside), added=groups)
+
+    def _with_same_factors(self, **changes: Any) -> "LogWeights":
+        copy = replace(self, **changes)
+        copy.__dict__["_sums"] = self._sums  # one graph for both
+        return copy
+
     @property
     def _frequency(self) -> Tensor:
         mass: Any = self.log_mass
         return self.num_states * mass.exp()
+
+    @cached_property
+    def _sums(self) -> dict[bool, Tensor | None]:
+        """Sums of the factors inside and outside the data plate: (particles, rows) and (particles, 1)."""
+        terms: dict[bool, list[Tensor]] = {True: [], False: []}
+        for factor in self.factors:
+            terms[factor.inside].append(factor.signed)
+        shapes = {True: (self.num_particles, self.num_rows), False: (self.num_particles, 1)}
+        return {at: sum(each[1:], each[0]).expand(shapes[at]) if each else None for at, each in terms.items()}
+
+    def _sum(self, inside: bool) -> Tensor | None:
+        """Sum of the factors on one side of the data plate and of what training adds; None if there are none."""
+        total = self._sums[inside]
+        for group in self.added:
+            more = [factor.signed for factor in group if factor.inside == inside]
+            total = total + sum(more[1:], more[0]) if more and total is not None else total
+        return total
 
 
 def log_weights(
@@ -121,153 +226,71 @@ def log_weights(
         raise ValueError(f"num_particles must be at least 1, got {num_particles!r}.")
     layout = layout if layout is not None else find_layout(pair, batch)
     if vectorize or num_particles == 1:
-        return _run(pair, batch, num_particles, layout, leaves, vectorize)
-    runs = [_run(pair, batch, 1, layout, leaves, False) for _ in range(num_particles)]
-    outside = None
-    if any(run.outside is not None for run in runs):
-        outside = torch.cat([run.local.new_zeros(1) if run.outside is None else run.outside for run in runs])
-    guide_terms = _joined([run.guide_terms for run in runs])
-    altered = {name: None for run in runs for name in run.scores}
+        return _weights_of(pair, batch, num_particles, layout, leaves, vectorize)
+    return joined([_weights_of(pair, batch, 1, layout, leaves, False) for _ in range(num_particles)])
+
+
+def joined(runs: Sequence[LogWeights]) -> LogWeights:
+    """Log-weights of particles that were run one by one, below each other."""
+    by_site = [{(factor.sign, factor.name): factor for factor in run.factors} for run in runs]
+    guides = [{factor.name: factor for factor in run.factors if factor.sign < 0} | dict(run.drawn) for run in runs]
     return LogWeights(
-        torch.cat([run.local for run in runs]),
-        outside,
-        runs[0].num_data,
-        runs[0].shared,
-        [trace for run in runs for trace in run.model_traces],
-        [trace for run in runs for trace in run.guide_traces],
-        _joined([run.model_terms for run in runs]),
-        guide_terms,
-        frozenset().union(*(run.inside for run in runs)),
-        {name: [ends for run in runs for ends in run.leaves.get(name, ())] for run in runs for name in run.leaves},
-        _joined([{name: {**run.guide_terms, **run.scores}.get(name) for name in altered} for run in runs]),
+        factors=tuple(joined_factor([found.get(key) for found in by_site]) for key in _merged_order(by_site)),
+        num_particles=sum(run.num_particles for run in runs),
+        num_rows=runs[0].num_rows,
+        num_data=runs[0].num_data,
+        plate=runs[0].plate,
+        shared=runs[0].shared,
+        drawn={
+            name: joined_factor([found.get(name) for found in guides])
+            for name in dict.fromkeys(name for run in runs for name in run.drawn)
+        },
+        model_traces=[trace for run in runs for trace in run.model_traces],
+        guide_traces=[trace for run in runs for trace in run.guide_traces],
+        leaves={
+            name: [ends for run in runs for ends in run.leaves.get(name, ())] for run in runs for name in run.leaves
+        },
         structures=tuple(structure for run in runs for structure in run.structures),
     )
 
 
-def _joined(runs: Sequence[Mapping[str, Tensor | None]]) -> dict[str, Tensor]:
-    """Terms of runs below each other; 0 where a run did not draw the site."""
-    found: dict[str, Tensor] = {}
+def _merged_order(runs: Sequence[Mapping[tuple[int, str], Factor]]) -> list[tuple[int, str]]:
+    """Keys of all runs, so that each run finds its own in the order in which it has them, if they agree on one."""
+    order: list[tuple[int, str]] = []
     for run in runs:
-        for name, term in run.items():
-            if term is not None and name not in found:
-                rest = [torch.zeros_like(term[:1]) if (each := other.get(name)) is None else each for other in runs]
-                found[name] = torch.cat(rest)
-    return found
-
-
-def _run(
-    pair: Any, batch: Any, num_particles: int, layout: Layout, leaves: Collection[str] = (), vectorize: bool = True
-) -> LogWeights:
-    args, kwargs = split_batch(batch)
-    model, guide = pair.model, pair.guide
-    last = _LastSite()
-    summed = marginal_states(layout)
-    several = num_particles > 1 or (vectorize and summed is not None)
-    try:
-        with pair.running(), last if several else contextlib.nullcontext():
-            drawn = guide_trace = _particle_trace(guide, num_particles, layout, args, kwargs)
-            cut: dict[str, tuple[Any, Any]] = {}
-            if leaves:
-                chosen = [name for name in leaves if name in drawn.nodes]
-                cut = {name: (drawn.nodes[name]["value"], _leaf(drawn.nodes[name]["value"])) for name in chosen}
-                values = drawn.copy()
-                for name, (_, leaf) in cut.items():
-                    values.nodes[name] = {**values.nodes[name], "value": leaf}
-                with constant_parameters(pair):
-                    again = poutine.replay(guide, trace=values)
-                    guide_trace = _particle_trace(again, num_particles, layout, args, kwargs)
-            if summed is None:
-                replayed = poutine.replay(model, trace=guide_trace)
-                model_traces = [_particle_trace(replayed, num_particles, layout, args, kwargs)]
+        at = 0
+        for key in run:
+            if key in order:
+                at = max(at, order.index(key) + 1)
             else:
-                model_traces = _traces_of_states(
-                    model, guide_trace, summed, num_particles, layout, vectorize, args, kwargs
-                )
-            weights = _add_up(model_traces, guide_trace, num_particles, layout, last, summed)
-            if not leaves:
-                return weights
-            scores = {
-                name: drawn_log_prob(site, data_frame(site, layout.plate), layout)
-                for name, site in sites(drawn).items()
-            }
-            return replace(
-                weights, leaves={name: [ends] for name, ends in cut.items()}, scores=scores, guide_traces=[drawn]
-            )
-    except (RuntimeError, ValueError, IndexError) as error:
-        if not several or not _runs_alone(pair, batch, layout):
-            raise
-        count = num_particles if summed is None else num_particles * summed.count
-        raise ValueError(
-            f"The program could not run {count} particles at once: at or after site {last.name!r}: {error}. "
-            f"Particles are a dimension to the left of every plate (dim={layout.particle_dim}); index the data from "
-            "the right (x[..., i]), or pass vectorize_particles=False to the objective to run them one by one."
-        ) from error
+                order.insert(at, key)
+                at += 1
+    return order
 
 
-def _traces_of_states(
-    model: Any,
-    guide_trace: poutine.Trace,
-    states: JointStates,
-    num_particles: int,
-    layout: Layout,
-    vectorize: bool,
-    args: Any,
-    kwargs: Any,
-) -> list[poutine.Trace]:
-    """Traces of the model in all joint states of the sites that are summed out: one of them all, or one for each."""
-    if not vectorize:
-        with Forced(states, layout, 1, vectorized=False):
-            replayed = poutine.replay(model, trace=guide_trace)
-            return [_particle_trace(replayed, 1, layout, args, kwargs) for _ in range(states.count)]
-    count = states.count * num_particles
-    repeated = guide_trace
-    if num_particles > 1:
-        repeated = guide_trace.copy()
-        for name, site in sites(guide_trace).items():
-            value = site["value"]
-            if value.dim() - site["fn"].event_dim == -layout.particle_dim:
-                value = value.repeat((states.count,) + (1,) * (value.dim() - 1))
-                repeated.nodes[name] = {**site, "value": value}
-    with Forced(states, layout, num_particles, vectorized=count > 1):
-        return [_particle_trace(poutine.replay(model, trace=repeated), count, layout, args, kwargs)]
-
-
-def _particle_trace(function: Any, num_particles: int, layout: Layout, args: Any, kwargs: Any) -> poutine.Trace:
-    if num_particles == 1:
-        return poutine.trace(function).get_trace(*args, **kwargs)
-    with pyro.plate(PARTICLES, num_particles, dim=layout.particle_dim):
-        return poutine.trace(function).get_trace(*args, **kwargs)
-
-
-def _leaf(value: Any) -> Any:
-    return value.detach().requires_grad_()
-
-
-@contextlib.contextmanager
-def constant_parameters(pair: Any) -> Iterator[None]:
-    """Context in which the parameters of a pair are constants."""
-    constants = {name: value.detach() for name, value in pair.named_parameters()}
-    with _reparametrize_module(pair, constants), warnings.catch_warnings():
-        # `pyro.module` tells its user of parameters without a gradient, who did not ask for them here.
-        warnings.filterwarnings("ignore", message=".* was not registered in the param store")
-        yield
-
-
-def _add_up(
-    model_traces: list[poutine.Trace],
-    guide_trace: poutine.Trace,
-    num_particles: int,
-    layout: Layout,
-    last: "_LastSite",
-    states: JointStates | None = None,
+def _weights_of(
+    pair: Any, batch: Any, num_particles: int, layout: Layout, leaves: Collection[str], vectorize: bool
 ) -> LogWeights:
-    num_data, num_rows = 0, 0
-    within: set[str] = set()
-    model_sites, guide_sites = sites(model_traces[0]), sites(guide_trace)
+    """Log-weights of one run of guide and model."""
+    states = marginal_states(layout)
+    several = num_particles > 1 or (vectorize and states is not None)
+    alone = partial(_weights_of, pair, batch, 1, layout, (), False) if several else None
+    count = num_particles if states is None else num_particles * states.count
+    with explained(alone, count, layout) as last, pair.running():
+        run = draw(pair, batch, num_particles, layout, states, vectorize, leaves)
+        return _added_up(run, num_particles, layout, last, states)
+
+
+def _added_up(
+    run: ParticleRun, num_particles: int, layout: Layout, last: LastSite, states: JointStates | None
+) -> LogWeights:
+    """Factors of all sites of a run."""
+    model_sites, guide_sites = sites(run.model_traces[0]), sites(run.guide_trace)
     summed_out = {} if states is not None else collapsed(model_sites, guide_sites)
     left_out = {partner for _, partners in summed_out.values() for partner in partners}
-    terms: dict[int, dict[str, Tensor]] = {1: {}, -1: {}}
-    scores: dict[str, Tensor] = {}
+    factors: list[Factor] = []
+    drawn: dict[str, Factor] = {}
+    num_data = num_rows = 0 if layout.plate is not None else 1
     for sign, found in ((1, model_sites), (-1, guide_sites)):
         for name, site in found.items():
             last.name = name
@@ -275,49 +298,46 @@ def _add_up(
                 continue
             frame = data_frame(site, layout.plate)
             if frame is not None:
-                within.add(name)
                 num_data, num_rows = int(frame.full_size), int(frame.size)
+            each = [sites(trace)[name] for trace in run.model_traces] if sign > 0 else [site]
             if sign > 0 and name in layout.marginalised:  # a mask on a site leaves out its term, not its law
-                parts = [drawn_log_prob(sites(trace)[name], frame, layout) for trace in model_traces]
-            elif sign > 0 and len(model_traces) > 1:
-                parts = [summed_log_prob(sites(trace)[name], frame, layout) for trace in model_traces]
+                parts = [drawn_factor(part, sign, layout) for part in each]
             else:
-                parts = [summed_log_prob(site, frame, layout, summed_out[name][0] if name in summed_out else None)]
-            terms[sign][name] = parts[0] if len(parts) == 1 else torch.cat(parts)
-            if sign < 0 and _altered(site, frame):
-                scores[name] = drawn_log_prob(site, frame, layout)
-    if not within:
+                given = summed_out[name][0] if name in summed_out else None
+                parts = [site_factor(part, sign, layout, given) for part in each]
+            factors.append(parts[0] if len(parts) == 1 else joined_factor(parts))
+            if sign < 0 and not run.leaves and _altered(site, frame):
+                drawn[name] = drawn_factor(site, sign, layout)
+    if not num_rows:
         raise ValueError(f"No site was drawn inside plate {layout.plate!r}.")
-    marginal: Tensor | None = None
     if states is not None:
-        marginal, terms[1] = _marginal(terms[1], within, states, num_particles, num_rows)
-    inside: list[Tensor] = [] if marginal is None else [marginal]
-    outside: list[Tensor] = []
-    for sign, densities in terms.items():
-        for name, density in densities.items():
-            (inside if name in within else outside).append(sign * density)
+        factors = _marginal(factors, states, num_particles, num_rows)
+    if run.leaves:
+        drawn = {name: drawn_factor(site, -1, layout) for name, site in sites(run.drawn).items()}
     return LogWeights(
-        sum(inside[1:], inside[0]).expand(num_particles, num_rows),
-        sum(outside[1:], outside[0]).squeeze(1).expand(num_particles) if outside else None,
-        num_data,
-        bool(layout.global_latents),
-        model_traces,
-        [guide_trace],
-        terms[1],
-        terms[-1],
-        frozenset(within),
-        scores=scores,
+        factors=tuple(factors),
+        num_particles=num_particles,
+        num_rows=num_rows,
+        num_data=num_data,
+        plate=layout.plate,
+        shared=bool(layout.global_latents),
+        drawn=drawn,
+        model_traces=run.model_traces,
+        guide_traces=[run.drawn],
+        leaves={name: [ends] for name, ends in run.leaves.items()},
         structures=(structure_of(model_sites, guide_sites, layout.plate),),
     )
 
 
-def _marginal(
-    terms: dict[str, Tensor], within: set[str], states: JointStates, num_particles: int, num_rows: int
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Density of the model in the data plate, summed over states, (particles, rows); the terms outside of the plate."""
-    joint: Any = sum(term for name, term in terms.items() if name in within)
+def _marginal(factors: list[Factor], states: JointStates, num_particles: int, num_rows: int) -> list[Factor]:
+    """Factors with those of the model in the data plate as one, whose states are summed out."""
+    within = [factor for factor in factors if factor.sign > 0 and factor.inside]
+    joint: Any = sum(factor.columns for factor in within)
     joint = joint.expand(states.count * num_particles, num_rows).reshape(states.count, num_particles, num_rows)
-    return joint.logsumexp(0), {name: term[:num_particles] for name, term in terms.items() if name not in within}
+    marginal = Factor.of_columns(SUMMED_OUT, 1, joint.logsumexp(0), within[0].plate, inside=True)
+    rest = [factor for factor in factors if factor not in within]
+    cut = [replace(each, value=each.value[:num_particles]) if each.sign > 0 else each for each in rest]
+    return [marginal, *cut]
 
 
 def _altered(site: Any, frame: Any | None) -> bool:
@@ -325,24 +345,3 @@ def _altered(site: Any, frame: Any | None) -> bool:
     scale = site["scale"]
     scaled = isinstance(scale, Tensor) or abs(scale / data_factor(frame) - 1) > 1e-6
     return scaled or site["mask"] is not None or unmasked(site["fn"]) is not site["fn"]
-
-
-def _runs_alone(pair: Any, batch: Any, layout: Layout) -> bool:
-    """Whether the program runs with one particle, so that an error came from running several at once."""
-    try:
-        with torch.no_grad():
-            _run(pair, batch, 1, layout, vectorize=False)
-    except (RuntimeError, ValueError, IndexError):
-        return False
-    return True
-
-
-class _LastSite(Messenger):
-    """Remembers the last sample statement, to name it when a program fails."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.name = ""
-
-    def _pyro_sample(self, msg: Any) -> None:
-        self.name = msg["name"]

@@ -10,7 +10,7 @@ from ppgen.batch import split_batch
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.program_errors import OwnSubsampling, explained
 from ppgen.distributions import UndirectedDistribution
-from ppgen.inference.structure.plates import plate_rows
+from ppgen.inference.structure.plates import Frame, frames_of, plate_rows
 from ppgen.inference.structure.points import point_sites
 from ppgen.inference.structure.site_checks import (
     check_agreement,
@@ -43,6 +43,52 @@ REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR, UNDIRECTED, RECOGNISED =
     "undirected, recognised",
 )
 
+_ROUNDING = 1e-6  # relative; scales so close are the same
+
+
+@dataclass(frozen=True)
+class Site:
+    """What one site is, in the model and in the guide.
+
+    Attributes:
+        name: Its name.
+        stated: Whether the model has it.
+        kind: Kind of a site that the guide draws; None of others.
+        observed: Whether the model observes it.
+        model_law: Distribution in the model; None where it has none, or a later batch brought the site.
+        guide_law: Distribution in the guide; None likewise.
+        frames: Vectorised plates around it: in the model, or in the guide of a site that is the guide's alone.
+        undirected: The model's law there if its log Z is unknown.
+        masked: Whether it stands under a mask in the guide.
+        mismatched: Whether its scale or mask is another in the model than in the guide.
+        scaled: Whether it has a scale beside that of the data plate.
+        by_hand: Of that, what no plate makes (`poutine.scale`), where it is one number and not 1.
+        marked: Whether the guide marks it `infer={"enumerate": "parallel"}`, and its values are finitely many.
+        marginalised: Whether the model so marks it and the guide does not draw it: it is summed out.
+        point: Whether the guide has a point and no law at this continuous latent, so that a log-weight is no bound.
+    """
+
+    name: str
+    stated: bool = True
+    kind: str | None = None
+    observed: bool = False
+    model_law: Any = field(default=None, repr=False, compare=False)
+    guide_law: Any = field(default=None, repr=False, compare=False)
+    frames: tuple[Frame, ...] = ()
+    undirected: UndirectedDistribution | None = None
+    masked: bool = False
+    mismatched: bool = False
+    scaled: bool = False
+    by_hand: float | None = None
+    marked: bool = False
+    marginalised: bool = False
+    point: bool = False
+
+    @property
+    def plates(self) -> tuple[str, ...]:
+        """Names of the vectorised plates around it."""
+        return tuple(frame.name for frame in self.frames)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -52,45 +98,89 @@ class Layout:
         plate: Name of the data plate.
         data_dim: Dimension of the data plate, counted from the right (negative).
         particle_dim: Dimension free for particles, left of the deepest plate (negative).
-        latent: Kind of each site that the guide draws.
-        laws: Distributions at the sites of the model whose log Z is unknown.
-        global_latents: Latent sites outside the data plate.
-        scaled: Sites with a scale beside the data plate's own.
+        sites: Record of each site by name: those of the model in the order in which they are drawn, then those of the
+            guide alone.
+        guide_order: Names of the sites of the guide, in the order in which they are drawn.
         num_rows: Rows of the data plate.
         plate_sizes: Sizes that the data plate was given in the two programs, which may be those of the data set.
         structure: Sites of the run that it was read from, in their order.
-        by_hand: Of those, the scales that no plate makes (`poutine.scale`), where they are one number.
-        model_laws: Distribution at each latent site of the model, in the order in which they are drawn.
-        guide_laws: Distribution at each latent site of the guide, in the order in which they are drawn.
-        observed_laws: Distribution at each observed site of the model.
-        masked: Sites of the guide under a mask.
-        mismatched: Latent sites with another scale or mask in the model than in the guide.
-        marked: Discrete sites of the guide marked `infer={"enumerate": "parallel"}`.
-        marginalised: Sites of the model so marked that the guide does not draw: they are summed out.
         coupled: Sites outside the data plate that depend on latents inside of it, found by `with_coupled`.
-        points: Continuous latents at which the guide has a point and no law, so that a log-weight is no bound.
     """
 
     plate: str
     data_dim: int
     particle_dim: int
-    latent: dict[str, str]
-    laws: dict[str, UndirectedDistribution]
-    global_latents: tuple[str, ...]
-    scaled: tuple[str, ...]
+    sites: dict[str, Site] = field(default_factory=dict)
+    guide_order: tuple[str, ...] = ()
     num_rows: int = 0
     plate_sizes: tuple[int, ...] = ()
     structure: Structure = ()
-    by_hand: dict[str, float] = field(default_factory=dict)
-    model_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    guide_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    observed_laws: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    masked: tuple[str, ...] = ()
-    mismatched: tuple[str, ...] = ()
-    marked: tuple[str, ...] = ()
-    marginalised: tuple[str, ...] = ()
     coupled: tuple[str, ...] = ()
-    points: tuple[str, ...] = ()
+
+    @property
+    def latent(self) -> dict[str, str]:
+        """Kind of each site that the guide draws, in the order in which it does."""
+        return {name: self.sites[name].kind or "" for name in self.guide_order}
+
+    @property
+    def laws(self) -> dict[str, UndirectedDistribution]:
+        """Distributions at the sites of the model whose log Z is unknown."""
+        return {name: site.undirected for name, site in self.sites.items() if site.undirected is not None}
+
+    @property
+    def global_latents(self) -> tuple[str, ...]:
+        """Sites of the guide outside the data plate."""
+        return tuple(name for name in self.guide_order if not self.inside(name))
+
+    @property
+    def scaled(self) -> tuple[str, ...]:
+        """Sites with a scale beside the data plate's own."""
+        return self._names("scaled")
+
+    @property
+    def by_hand(self) -> dict[str, float]:
+        """Scales that no plate makes (`poutine.scale`), where they are one number."""
+        return {name: site.by_hand for name, site in self.sites.items() if site.by_hand is not None}
+
+    @property
+    def model_laws(self) -> dict[str, Any]:
+        """Distribution at each latent site of the model, in the order in which they are drawn."""
+        return {name: site.model_law for name, site in self.sites.items() if site.stated and not site.observed}
+
+    @property
+    def guide_laws(self) -> dict[str, Any]:
+        """Distribution at each latent site of the guide, in the order in which they are drawn."""
+        return {name: self.sites[name].guide_law for name in self.guide_order}
+
+    @property
+    def observed_laws(self) -> dict[str, Any]:
+        """Distribution at each observed site of the model."""
+        return {name: site.model_law for name, site in self.sites.items() if site.observed}
+
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """Sites of the guide under a mask."""
+        return self._names("masked")
+
+    @property
+    def mismatched(self) -> tuple[str, ...]:
+        """Latent sites with another scale or mask in the model than in the guide."""
+        return self._names("mismatched")
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        """Discrete sites of the guide marked `infer={"enumerate": "parallel"}`."""
+        return self._names("marked")
+
+    @property
+    def marginalised(self) -> tuple[str, ...]:
+        """Sites of the model so marked that the guide does not draw: they are summed out."""
+        return self._names("marginalised")
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """Continuous latents at which the guide has a point and no law, so that a log-weight is no bound."""
+        return tuple(name for name in self.guide_order if self.sites[name].point)
 
     @property
     def undirected(self) -> tuple[str, ...]:
@@ -100,12 +190,19 @@ class Layout:
     @property
     def recognised(self) -> tuple[str, ...]:
         """Names of the undirected sites of the model that the guide draws from a law of its own."""
-        return tuple(name for name in self.laws if self.latent.get(name) in (REPARAMETERISED, DISCRETE))
+        return tuple(name for name in self.laws if self.sites[name].kind in (REPARAMETERISED, DISCRETE))
 
     @property
     def exact_posterior(self) -> bool:
         """Whether the guide is the exact posterior at every latent site, so that a log-weight is log p(x)."""
         return all(kind == EXACT_POSTERIOR for kind in self.latent.values())
+
+    def inside(self, name: str) -> bool:
+        """Whether a site lies in the data plate."""
+        return self.plate in self.sites[name].plates
+
+    def _names(self, attribute: str) -> tuple[str, ...]:
+        return tuple(name for name, site in self.sites.items() if getattr(site, attribute))
 
 
 def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Layout:
@@ -141,7 +238,9 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
         points = point_sites(pair.guide, args, kwargs, sites(model_trace), sites(guide_trace), device)
     if watch.subsamples and not allow_subsampling:
         raise ValueError(watch.told)
-    return replace(read_layout(pair, sites(model_trace), sites(guide_trace)), points=points)
+    layout = read_layout(pair, sites(model_trace), sites(guide_trace))
+    found = {name: replace(site, point=name in points) for name, site in layout.sites.items()}
+    return replace(layout, sites=found) if points else layout
 
 
 def read_layout(pair: Any, model_sites: dict[str, Any], guide_sites: dict[str, Any]) -> Layout:
@@ -169,7 +268,7 @@ def read_layout(pair: Any, model_sites: dict[str, Any], guide_sites: dict[str, A
             f"{_name(pair.model)} has no vectorised plate {pair.plate!r} over the data (plates: {named or 'none'}). "
             f"Draw each datum inside pyro.plate({pair.plate!r}, len(x)), or name your plate: Pair(..., plate=...)."
         )
-    marginalised = tuple(name for name, site in model_sites.items() if name not in guide_sites and enumerable(site))
+    marginalised = tuple(name for name, site in stated.items() if name not in guide_sites and enumerable(site))
     check_marks(model_sites, guide_sites)
     check_sites(model_sites, guide_sites, marginalised)
     check_shapes(model_sites, guide_sites, pair.plate)
@@ -181,40 +280,46 @@ def read_layout(pair: Any, model_sites: dict[str, Any], guide_sites: dict[str, A
         plate=pair.plate,
         data_dim=frames[0].dim,
         particle_dim=deepest - 1,
-        latent={name: kind_of(site) for name, site in guide_sites.items()},
-        laws={name: law for name, site in model_sites.items() if (law := _unnormalised_law(site)) is not None},
-        global_latents=tuple(name for name, site in guide_sites.items() if data_frame(site, pair.plate) is None),
-        scaled=tuple(
-            name
-            for traced in (model_sites, guide_sites)
-            for name, site in traced.items()
-            if foreign_scale(site, pair.plate)
-        ),
-        num_rows=num_rows,
-        structure=structure_of(model_sites, guide_sites, pair.plate),
-        plate_sizes=tuple(sorted({int(frame.full_size) for frame in frames})),
-        by_hand={
-            name: scale
-            for traced in (model_sites, guide_sites)
-            for name, site in traced.items()
-            if (scale := hand_scale(site)) is not None and abs(scale - 1) > 1e-6
+        sites={
+            name: _record(name, stated.get(name), guide_sites.get(name), pair.plate)
+            for name in dict.fromkeys((*stated, *guide_sites))
         },
-        model_laws={name: site["fn"] for name, site in model_sites.items() if not site["is_observed"]},
-        guide_laws={name: site["fn"] for name, site in guide_sites.items()},
-        masked=tuple(
-            name
-            for name, site in guide_sites.items()
-            if site["mask"] is not None or unmasked(site["fn"]) is not site["fn"]
-        ),
-        mismatched=tuple(
-            name
-            for name, site in guide_sites.items()
-            if name in model_sites and _mismatched(model_sites[name], site, pair.plate)
-        ),
-        marked=tuple(name for name, site in guide_sites.items() if enumerable(site)),
-        marginalised=marginalised,
-        observed_laws={name: site["fn"] for name, site in model_sites.items() if site["is_observed"]},
+        guide_order=tuple(guide_sites),
+        num_rows=num_rows,
+        plate_sizes=tuple(sorted({int(frame.full_size) for frame in frames})),
+        structure=structure_of(model_sites, guide_sites, pair.plate),
     )
+
+
+def _record(name: str, stated: Any | None, drawn: Any | None, plate: str) -> Site:
+    """The record of a site of the model, of the guide, or of both."""
+    found = [site for site in (stated, drawn) if site is not None]
+    scales = [scale for site in found if (scale := hand_scale(site)) is not None and abs(scale - 1) > _ROUNDING]
+    record = Site(
+        name,
+        stated=stated is not None,
+        frames=frames_of(found[0]),
+        scaled=any(foreign_scale(site, plate) for site in found),
+        by_hand=scales[-1] if scales else None,
+    )
+    if stated is not None:
+        record = replace(
+            record,
+            observed=stated["is_observed"],
+            model_law=stated["fn"],
+            undirected=_unnormalised_law(stated),
+            marginalised=drawn is None and enumerable(stated),
+        )
+    if drawn is not None:
+        record = replace(
+            record,
+            kind=kind_of(drawn),
+            guide_law=drawn["fn"],
+            masked=drawn["mask"] is not None or unmasked(drawn["fn"]) is not drawn["fn"],
+            mismatched=stated is not None and _mismatched(stated, drawn, plate),
+            marked=enumerable(drawn),
+        )
+    return record
 
 
 def kind_of(site: Any) -> str:

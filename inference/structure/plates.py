@@ -1,13 +1,37 @@
 """The data plate around a site: its rows, the size it was given, and whether both are those of the data."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from ppgen.batch import tensors_of
 
 _NO_SIZE = -1  # Pyro's own mark of a plate that was given none
+PARTICLES = "_particles"  # name of the plate that holds particles
+
+
+class Frame(NamedTuple):
+    """A vectorised plate around a site.
+
+    Attributes:
+        name: Its name.
+        dim: Its dimension, counted from the right (negative).
+        size: Rows at hand.
+        full_size: Size that it was given: that of the data set where the rows are a subsample.
+    """
+
+    name: str
+    dim: int
+    size: int
+    full_size: int
+
+
+def frames_of(site: Any) -> tuple[Frame, ...]:
+    """Vectorised plates around a site from left to right, without that of the particles; a loop is no dimension."""
+    found = [sized(frame, site) for frame in site["cond_indep_stack"] if frame.vectorized and frame.name != PARTICLES]
+    found.sort(key=lambda frame: frame.dim)
+    return tuple(Frame(frame.name, frame.dim, int(frame.size), int(frame.full_size)) for frame in found)
 
 
 def sized(frame: Any, site: Any) -> Any:

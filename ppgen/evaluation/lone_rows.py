@@ -109,7 +109,7 @@ def _terms(pair: AnyPair, batch: Any, values: poutine.Trace, layout: Layout) -> 
         for name, site in sites(trace).items():
             frame = data_frame(site, layout.plate)
             if frame is not None and not site["infer"].get("_deterministic"):
-                found[whose, name] = sign * summed_log_prob(site, frame, layout)[0].double()
+                found[whose, name] = sign * summed_log_prob(site, layout)[0].double()
     return found
 
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from ppgen.inference.particles.log_prob import drawn_log_prob
 from ppgen.inference.particles.log_weights import LogWeights, log_weights
 from ppgen.inference.structure.layout import Layout, find_layout
-from ppgen.inference.structure.traces import data_frame
 
 NODES = 24  # of Gauss and Hermite, for each Normal latent
 
@@ -65,7 +64,7 @@ def enumerated(pair: Any, batch: Any, detached: bool = False, nodes: int = NODES
     for name, law in layout.guide_laws.items():
         if not _normal(law):
             site = weights.guide_traces[0].nodes[name]
-            mass = mass + drawn_log_prob(site, data_frame(site, layout.plate), layout)
+            mass = mass + drawn_log_prob(site, layout)
     return weights, mass
 
 

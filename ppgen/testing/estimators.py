@@ -1,7 +1,6 @@
 """Contract of a gradient estimator."""
 
 import copy
-import dataclasses
 
 import torch
 from torch import Tensor
@@ -103,7 +102,7 @@ def _exact_gradients(objective: Objective, pair: Pair, x: Tensor) -> dict[str, T
     for row in x.split(1):
         weights, log_mass = enumerated(pair, row, nodes=_NODES)
         every, mass = particles(weights.local, log_mass, objective.num_particles)
-        values = [objective.value(dataclasses.replace(weights, local=each), 1) for each in every.unbind(1)]
+        values = [objective.value(weights.with_values(each), 1) for each in every.unbind(1)]
         total = total + (torch.stack(values) * mass.squeeze(-1).exp()).sum() / len(x)
     return dict(zip(named, torch.autograd.grad(total, list(named.values())), strict=True))
 

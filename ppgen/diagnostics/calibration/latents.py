@@ -96,7 +96,7 @@ class Sites:
                 frame = data_frame(site, self.layout.plate)
                 if frame is not None and not site["infer"].get("_deterministic"):
                     observed = name not in latents
-                    totals[observed] = totals[observed] + summed_log_prob(site, frame, self.layout)
+                    totals[observed] = totals[observed] + summed_log_prob(site, self.layout)
             for kept, total in zip(both, totals, strict=True):
                 kept.append(total.expand(draws, rows))
         return torch.cat(both[0]), torch.cat(both[1])

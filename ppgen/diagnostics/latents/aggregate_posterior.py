@@ -17,7 +17,7 @@ from ppgen.inference.kernels.latent_density import Given
 from ppgen.inference.particles.log_prob import PARTICLES, drawn_log_prob
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.structure.layout import Layout
-from ppgen.inference.structure.traces import data_frame, sites
+from ppgen.inference.structure.traces import sites
 from ppgen.pair import AnyPair
 
 AT_ONCE = 20_000  # draws x rows whose log-densities are evaluated at once: with 200 latents 32 MiB in double precision
@@ -61,7 +61,7 @@ class GuideSamples:
             kept.append(torch.cat(terms)[: self.each, chosen].flatten().double())
 
     def _total(self, found: Mapping[str, Any], count: int, num_rows: int) -> Tensor:
-        terms = [drawn_log_prob(site, data_frame(site, self.layout.plate), self.layout) for site in found.values()]
+        terms = [drawn_log_prob(site, self.layout) for site in found.values()]
         return sum(terms[1:], terms[0]).expand(count, num_rows)
 
     def _rows_second(self, site: Any) -> Tensor:
@@ -170,7 +170,5 @@ def _log_guide(pair: AnyPair, batch: Any, num_rows: int, values: Mapping[str, Te
     plate: Any = pyro.plate(PARTICLES, count, dim=layout.particle_dim) if count > 1 else nullcontext()
     with pyro.validation_enabled(False), pair.running(), Given(placed), plate:
         trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
-    found = [
-        drawn_log_prob(sites(trace)[name], data_frame(sites(trace)[name], layout.plate), layout) for name in values
-    ]
+    found = [drawn_log_prob(sites(trace)[name], layout) for name in values]
     return sum(found[1:], found[0]).expand(count, num_rows)

@@ -155,8 +155,8 @@ class Moments:
         exact = of_site is not None
         if of_site is None:
             frame = data_frame(drawn, layout.plate)
-            log_q = drawn_log_prob(drawn, frame, layout)
-            log_p = drawn_log_prob(stated, data_frame(stated, layout.plate), layout)
+            log_q = drawn_log_prob(drawn, layout)
+            log_p = drawn_log_prob(stated, layout)
             of_site = (log_q - log_p).expand(count, int(frame.size))  # type: ignore[union-attr]
         else:
             of_site = self._rows_first(of_site, drawn, 0, count)

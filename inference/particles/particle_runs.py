@@ -1,0 +1,180 @@
+"""Runs of guide and model with particles: drawing them, cutting leaves, explaining what goes wrong."""
+
+import contextlib
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+from torch.nn.utils.stateless import _reparametrize_module
+
+from ppgen.batch import split_batch
+from ppgen.inference.particles.joint_states import Forced, JointStates
+from ppgen.inference.structure.layout import Layout
+from ppgen.inference.structure.plates import PARTICLES
+from ppgen.inference.structure.traces import sites
+
+_ERRORS = (RuntimeError, ValueError, IndexError)
+
+
+@dataclass(frozen=True)
+class ParticleRun:
+    """Traces of one run of guide and model.
+
+    Attributes:
+        model_traces: Trace of the model; one for each state that is summed out if they were run one after another.
+        guide_trace: Trace of the guide that log-densities are read from.
+        drawn: Trace of the guide as it was drawn; the same where nothing is cut.
+        leaves: Values at sites whose path is followed by itself: as they were drawn, and as a leaf.
+    """
+
+    model_traces: list[poutine.Trace]
+    guide_trace: poutine.Trace
+    drawn: poutine.Trace
+    leaves: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+
+def draw(
+    pair: Any,
+    batch: Any,
+    num_particles: int,
+    layout: Layout,
+    states: JointStates | None,
+    vectorize: bool,
+    leaves: Collection[str] = (),
+) -> ParticleRun:
+    """Draw from the guide, and run the model with its values: in all states of sites that are summed out.
+
+    Args:
+        pair: A pair, running.
+        batch: A batch of data.
+        num_particles: Particles that are run at once.
+        layout: Structure of the pair.
+        states: Joint states of the sites of the model that are summed out, if there are any.
+        vectorize: Whether states are run at once.
+        leaves: Sites whose values become leaves, and the parameters of the guide constants of its log-densities.
+    """
+    args, kwargs = split_batch(batch)
+    drawn = guide_trace = _particle_trace(pair.guide, num_particles, layout, args, kwargs)
+    ends: dict[str, tuple[Tensor, Tensor]] = {}
+    if leaves:
+        values, ends = cut_leaves(drawn, leaves)
+        with constant_parameters(pair):
+            again = poutine.replay(pair.guide, trace=values)
+            guide_trace = _particle_trace(again, num_particles, layout, args, kwargs)
+    if states is None:
+        replayed = poutine.replay(pair.model, trace=guide_trace)
+        model_traces = [_particle_trace(replayed, num_particles, layout, args, kwargs)]
+    else:
+        model_traces = _traces_of_states(
+            pair.model, guide_trace, states, num_particles, layout, vectorize, args, kwargs
+        )
+    return ParticleRun(model_traces, guide_trace, drawn, ends)
+
+
+def cut_leaves(drawn: poutine.Trace, leaves: Collection[str]) -> tuple[poutine.Trace, dict[str, Any]]:
+    """A trace with values cut from their paths at some sites, and both ends of each cut."""
+    chosen = [name for name in leaves if name in drawn.nodes]
+    ends = {name: (drawn.nodes[name]["value"], _leaf(drawn.nodes[name]["value"])) for name in chosen}
+    values = drawn.copy()
+    for name, (_, leaf) in ends.items():
+        values.nodes[name] = {**values.nodes[name], "value": leaf}
+    return values, ends
+
+
+@contextlib.contextmanager
+def explained(alone: Callable[[], Any] | None, count: int, layout: Layout) -> Iterator["LastSite"]:
+    """Context in which a program that cannot run many particles at once is told so, by the site that it came to.
+
+    Args:
+        alone: Runs the program with one particle, to see whether the error came from running several at once; None
+            where there is one only.
+        count: Particles that are run at once.
+        layout: Structure of the pair.
+    """
+    last = LastSite()
+    try:
+        with contextlib.nullcontext() if alone is None else last:
+            yield last
+    except _ERRORS as error:
+        if alone is None or not _succeeds(alone):
+            raise
+        raise ValueError(
+            f"The program could not run {count} particles at once: at or after site {last.name!r}: {error}. "
+            f"Particles are a dimension to the left of every plate (dim={layout.particle_dim}); index the data from "
+            "the right (x[..., i]), or pass vectorize_particles=False to the objective to run them one by one."
+        ) from error
+
+
+class LastSite(Messenger):
+    """Remembers the last sample statement, to name it when a program fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = ""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        self.name = msg["name"]
+
+
+@contextlib.contextmanager
+def constant_parameters(pair: Any) -> Iterator[None]:
+    """Context in which the parameters of a pair are constants."""
+    constants = {name: value.detach() for name, value in pair.named_parameters()}
+    with _reparametrize_module(pair, constants), warnings.catch_warnings():
+        # `pyro.module` tells its user of parameters without a gradient, who did not ask for them here.
+        warnings.filterwarnings("ignore", message=".* was not registered in the param store")
+        yield
+
+
+def _traces_of_states(
+    model: Any,
+    guide_trace: poutine.Trace,
+    states: JointStates,
+    num_particles: int,
+    layout: Layout,
+    vectorize: bool,
+    args: Any,
+    kwargs: Any,
+) -> list[poutine.Trace]:
+    """Traces of the model in all joint states of the sites that are summed out: one of them all, or one for each."""
+    if not vectorize:
+        with Forced(states, layout, 1, vectorized=False):
+            replayed = poutine.replay(model, trace=guide_trace)
+            return [_particle_trace(replayed, 1, layout, args, kwargs) for _ in range(states.count)]
+    count = states.count * num_particles
+    repeated = guide_trace
+    if num_particles > 1:
+        repeated = guide_trace.copy()
+        for name, site in sites(guide_trace).items():
+            value = site["value"]
+            if value.dim() - site["fn"].event_dim == -layout.particle_dim:
+                value = value.repeat((states.count,) + (1,) * (value.dim() - 1))
+                repeated.nodes[name] = {**site, "value": value}
+    with Forced(states, layout, num_particles, vectorized=count > 1):
+        return [_particle_trace(poutine.replay(model, trace=repeated), count, layout, args, kwargs)]
+
+
+def _particle_trace(function: Any, num_particles: int, layout: Layout, args: Any, kwargs: Any) -> poutine.Trace:
+    if num_particles == 1:
+        return poutine.trace(function).get_trace(*args, **kwargs)
+    with pyro.plate(PARTICLES, num_particles, dim=layout.particle_dim):
+        return poutine.trace(function).get_trace(*args, **kwargs)
+
+
+def _leaf(value: Any) -> Any:
+    return value.detach().requires_grad_()
+
+
+def _succeeds(alone: Callable[[], Any]) -> bool:
+    try:
+        with torch.no_grad():
+            alone()
+    except _ERRORS:
+        return False
+    return True
