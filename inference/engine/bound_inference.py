@@ -4,7 +4,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from ppgen.inference.engine.legality import check_negative_phase
 from ppgen.inference.engine.plan import planned
 from ppgen.inference.engine.roles import roles_of
 from ppgen.inference.engine.specification import Inference
+from ppgen.inference.engine.step_result import Evaluation, StepResult
 from ppgen.inference.engine.surrogate import BASELINE, OBJECTIVE, TEMPERATURE, surrogate
 from ppgen.inference.engine.with_gradients import WithGradients
 from ppgen.inference.estimators.antithetic_pairs import Pairing
@@ -40,32 +41,6 @@ from ppgen.inference.structure.row_dependence import with_coupled
 from ppgen.inference.structure.scales import warn_of_scales
 from ppgen.inference.structure.support import check_support
 from ppgen.undisturbed import device_of, forked
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """Result of one step.
-
-    Attributes:
-        value: Objective per datum, in nats if the inference is normalised: a detached scalar.
-        gradients: Gradient of minus the objective per datum, by name of the parameter; of an upper bound, its own.
-        moved: Whether the parameters were moved already, by an optimiser that is part of a compiled step; then there
-            are no gradients.
-    """
-
-    value: Tensor
-    gradients: dict[str, Tensor]
-    moved: bool = False
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Objective per datum of one batch, the scalar that is raised, and the undirected laws that were met."""
-
-    value: Tensor
-    num_data: int
-    surrogate: Tensor
-    laws: dict[str, tuple[UndirectedDistribution, Tensor]] = field(default_factory=dict)
 
 
 class BoundInference:
@@ -96,6 +71,7 @@ class BoundInference:
         warn_of_scales(layout, num_rows, total)
         self.structures = Structures(inference, layout, planned(inference, pair, batch, layout))
         self._joint = enumerated_states(self.plan, layout)
+        self._paired = Pairing.of(self.plan) is not None  # sites planned later are in no pair
         marginal_states(layout)  # raises if there are too many
         objective = inference.objective
         check_negative_phase(inference.negative_phase, layout, objective)
@@ -262,18 +238,19 @@ class BoundInference:
             log_partitions: log Z by undirected site, without training.
             of_data: Whether terms outside the data plate, on which neither latents nor data bear, are left out.
         """
-        handler = NegativePhaseHandler(self.phases, self._states, training, log_partitions)
+        phases = self.phases
+        handler = NegativePhaseHandler(phases, self._states, training, log_partitions) if phases else None
         objective = self.inference.objective
         no_grad = contextlib.nullcontext() if training else torch.no_grad()
-        pairing = Pairing.of(self.plan) if training else None
+        pairing = Pairing.of(self.plan) if training and self._paired else None
         steps = self._states.get(TEMPERATURE, {}).get("steps")
         drawn = GuideDraws(self.plan, pairing, steps, self.structures.late)
-        with no_grad, handler:
+        with no_grad, handler or contextlib.nullcontext():
             with drawn if training else contextlib.nullcontext():
                 weights = self._weights(batch, self.structures.leaves if training else (), pairing)
             weights = self.structures.meet(self.pair, batch, weights)
-            handler.end()
-            self._laws = {site: law for site, (law, _) in handler.laws.items()}
+            laws = {} if handler is None else handler.end()
+            self._laws = {site: law for site, (law, _) in laws.items()}
             num_data = self.num_data if self.num_data is not None else weights.num_data
             if self.num_data is not None:
                 check_rows(batch, weights.num_rows, self.layout.plate, num_data)
@@ -281,7 +258,7 @@ class BoundInference:
                 weights = weights.of_data()
             value = objective.value(weights, num_data)
             if not training:
-                return Evaluation(value, num_data, value, handler.laws)
+                return Evaluation(value, num_data, value, laws)
             if self.scheduled:
                 taken = self._states.get(PHASE, {}).get("steps", torch.zeros((), dtype=torch.long, device=value.device))
                 self._states[PHASE] = {"steps": taken + 1}
@@ -290,7 +267,7 @@ class BoundInference:
                 self._states[TEMPERATURE] = {"steps": drawn.steps + 1}
             # The first batch was checked before; a later one can be another part of the data.
             objective.check(self.layout, weights.num_rows, num_data)
-            return Evaluation(value, num_data, self._surrogate(weights, batch, num_data), handler.laws)
+            return Evaluation(value, num_data, self._surrogate(weights, batch, num_data), laws)
 
     def _weights(self, batch: Any, leaves: Collection[str], pairing: Pairing | None) -> LogWeights:
         """Log-weights of the objective's particles; of as many for each joint state of sites that are summed over."""

@@ -272,7 +272,7 @@ def _weights_of(
     pair: Any, batch: Any, num_particles: int, layout: Layout, leaves: Collection[str], vectorize: bool
 ) -> LogWeights:
     """Log-weights of one run of guide and model."""
-    states = marginal_states(layout)
+    states = marginal_states(layout) if layout.marginalised else None
     several = num_particles > 1 or (vectorize and states is not None)
     alone = partial(_weights_of, pair, batch, 1, layout, (), False) if several else None
     count = num_particles if states is None else num_particles * states.count
@@ -286,7 +286,8 @@ def _added_up(
 ) -> LogWeights:
     """Factors of all sites of a run."""
     model_sites, guide_sites = sites(run.model_traces[0]), sites(run.guide_trace)
-    summed_out = {} if states is not None else collapsed(model_sites, guide_sites)
+    exact = any(site["infer"].get("posterior") == "exact" for site in guide_sites.values())
+    summed_out = collapsed(model_sites, guide_sites) if exact and states is None else {}
     left_out = {partner for _, partners in summed_out.values() for partner in partners}
     factors: list[Factor] = []
     drawn: dict[str, Factor] = {}

@@ -7,6 +7,7 @@ Boltzmann machine between its two sides with a block-sparse weight matrix. Every
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import torch
 from torch import Size, Tensor
@@ -61,10 +62,14 @@ class LayeredEnergy:
 
     def parameters(self) -> list[Tensor]:
         """Every tensor that the energy depends on."""
-        parts: list[Units | Coupling] = [*self.units, *self.couplings]
-        return [tensor for part in parts for tensor in part.parameters()]
+        return list(self._parameters)
 
-    @property
+    @cached_property
+    def _parameters(self) -> tuple[Tensor, ...]:  # asked for several times a step
+        parts: list[Units | Coupling] = [*self.units, *self.couplings]
+        return tuple(tensor for part in parts for tensor in part.parameters())
+
+    @cached_property
     def batch_shape(self) -> Size:
         """Shape of the data that the energy depends on: clamped values, lengths, missing ratings; empty for most."""
         return torch.broadcast_shapes(*(units.batch_shape for units in self.units))
