@@ -17,8 +17,9 @@ from torch.distributions import biject_to
 from ppgen.batch import split_batch
 from ppgen.checks.arguments import check_count
 from ppgen.distributions.machines.undirected import UndirectedDistribution
-from ppgen.inference.particles.log_prob import PARTICLES, summed_log_prob
+from ppgen.inference.particles.factors import summed_log_prob
 from ppgen.inference.structure.layout import Layout, find_layout
+from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.traces import data_frame, element_law, sites, undirected_law
 from ppgen.pair import GenerativeModel, keeping_buffers
 from ppgen.undisturbed import evaluating, forked

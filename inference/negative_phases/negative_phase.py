@@ -161,7 +161,8 @@ class NegativePhaseHandler(Messenger):
                 even, odd = (other, own) if side == EVEN else (own, other)
             phase = self.phases[name]
             self.states[name] = phase.observe(law, even, odd, self.states[name])
-            check_roles(phase, self.states[name], phase.roles)
+            if unknown := self.states[name].keys() - phase.roles.keys():
+                check_roles(phase, sorted(unknown), phase.roles)
         return self.laws
 
     def _pyro_sample(self, msg: Any) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ppgen.batch import changed, parts_of, split_batch
 from ppgen.distributions import GibbsSampler
-from ppgen.inference.particles.log_prob import summed_log_prob
+from ppgen.inference.particles.factors import summed_log_prob
 from ppgen.inference.structure.attach import attach
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.recognition import blind_sites, reads_data

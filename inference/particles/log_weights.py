@@ -9,9 +9,8 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen.checks.switches import check_switches
-from ppgen.inference.particles.factors import Factor, joined_factor
+from ppgen.inference.particles.factors import Factor, drawn_factor, joined_factor, site_factor
 from ppgen.inference.particles.joint_states import JointStates, marginal_states
-from ppgen.inference.particles.log_prob import drawn_factor, site_factor
 from ppgen.inference.particles.particle_runs import LastSite, ParticleRun, draw, explained
 from ppgen.inference.structure.collapse import collapsed
 from ppgen.inference.structure.layout import Layout, find_layout
@@ -144,7 +143,7 @@ class LogWeights:
         return self.with_added(group)._with_same_factors(divergences={**self.divergences, name: columns})
 
     def with_values(self, local: Tensor, outside: Tensor | None = None) -> "LogWeights":
-        """The same log-weights with other numbers, (particles, rows) and (particles,), whose factors are not known."""
+        """Log-weights of given numbers, (particles, rows) and (particles,), whose factors are not known."""
         factors = [Factor.of_columns("", 1, local, self.plate, inside=True)]
         if outside is not None:
             factors.append(Factor.of_columns("", 1, outside.unsqueeze(1), self.plate, inside=False))

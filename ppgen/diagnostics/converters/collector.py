@@ -17,9 +17,9 @@ from ppgen.batch import split_batch, tensors_of
 from ppgen.checks.arguments import check_count
 from ppgen.checks.room import check_room
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
-from ppgen.inference.particles.log_prob import PARTICLES
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.missing import filled
+from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.traces import data_factor, data_frame, sites, unconditioned
 from ppgen.pair import AnyPair
 from ppgen.trees import Group, to_array
