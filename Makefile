@@ -55,7 +55,7 @@ lint: $(STAMP)  ## style, format and types
 	$(BIN)/mypy
 
 docs: $(STAMP)  ## the documentation with its executed tutorials, in docs/_build
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
 
 # Each peer by itself, so that one that cannot be installed does not keep the others out: its rows say so.
 $(PEERS)/.installed:
@@ -74,7 +74,7 @@ bench: $(STAMP)  ## speed beside the peers; make bench QUICK=1 to see that it ru
 	$(BIN)/python -m benchmarks.speed --scaling $(if $(QUICK),--quick)
 
 results: $(STAMP)  ## quality, resumable: make results BENCHMARK=name MINUTES=30
-	$(BIN)/python benchmarks/run.py $(BENCHMARK) --minutes $(MINUTES)
+	$(BIN)/python -m benchmarks.likelihoods.run $(BENCHMARK) --minutes $(MINUTES)
 
 lock: $(STAMP)  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --extra dev \

@@ -1,6 +1,6 @@
 """Draw how the validation value of recorded runs rose with the minutes of training, one panel a kind of model and data.
 
-python benchmarks/curves.py    # writes benchmarks/results/curves.png
+python -m benchmarks.curves    # writes benchmarks/results/curves.png
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import record
+from benchmarks import record
 
 PICTURE = record.RESULTS / "curves.png"
 _SHOWN = 60.0  # nats below the best value at which a panel ends: the first minutes would press the rest flat

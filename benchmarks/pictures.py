@@ -1,6 +1,6 @@
 """Draw samples of a trained machine, and test rows of which half was given and the rest is drawn.
 
-    python benchmarks/pictures.py rbm-500
+    python -m benchmarks.pictures rbm-500
 
 The run must have been trained by benchmarks/run.py. Writes samples-NAME.png and completions-NAME.png to
 benchmarks/results, where the page of results finds them.
@@ -10,12 +10,12 @@ import argparse
 import sys
 from pathlib import Path
 
-import record
 import torch
-from jobs import JOBS
-from run import load_data
 
 import ppgen
+from benchmarks import record
+from benchmarks.likelihoods.jobs import JOBS
+from benchmarks.likelihoods.run import load_data
 from ppgen.diagnostics import figures
 
 IMAGE = (28, 28)

@@ -114,7 +114,7 @@ def commit() -> str | None:
 
 def command(name: str, minutes: float) -> str:
     """The command that measures this again; where the data lie is for PPGEN_DATA or --data-dir to say."""
-    return f"python benchmarks/run.py {name} --minutes {minutes:g}"
+    return f"python -m benchmarks.likelihoods.run {name} --minutes {minutes:g}"
 
 
 def check(record: Mapping[str, Any]) -> None:
@@ -136,7 +136,7 @@ def check(record: Mapping[str, Any]) -> None:
         lacking = [key for key in ESTIMATE if key not in entry]
         if lacking or not math.isfinite(entry["value"]):
             raise ValueError(f"The figure {label!r} of {name} is not finite or lacks {lacking}.")
-    if f"benchmarks/run.py {name} " not in record["command"] or " /" in record["command"]:
+    if f"benchmarks.likelihoods.run {name} " not in record["command"] or " /" in record["command"]:
         raise ValueError(f"The command of {name} does not run it, or holds an absolute path.")
 
 

@@ -24,6 +24,7 @@ from ppgen.inference.kernels.block_gibbs import BlockGibbs, BlockGibbsInfo, Bloc
 from ppgen.inference.kernels.draws_of_chains import sample
 from ppgen.inference.kernels.hmc import HMC, HMCInfo, HMCState
 from ppgen.inference.kernels.latent_density import LatentDensity, LatentTerms
+from ppgen.inference.kernels.machine_kernel import MachineKernel
 from ppgen.inference.kernels.parallel_tempering import (
     ParallelTempering,
     ParallelTemperingInfo,
@@ -42,6 +43,7 @@ from ppgen.inference.objectives.elbo import ELBO
 from ppgen.inference.objectives.iwelbo import IWELBO
 from ppgen.inference.objectives.maximum_likelihood import MaximumLikelihood
 from ppgen.inference.objectives.objective import Objective
+from ppgen.inference.objectives.own_gradient import OwnGradient
 from ppgen.inference.objectives.renyi import Renyi
 from ppgen.inference.objectives.wake_sleep import ReweightedWakeSleep, WakeSleep
 from ppgen.inference.particles.log_weights import LogWeights, log_weights
@@ -83,11 +85,13 @@ __all__ = [
     "LeaveOneOut",
     "Linear",
     "LogWeights",
+    "MachineKernel",
     "MaximumLikelihood",
     "MeanField",
     "MovingAverage",
     "NegativePhase",
     "Objective",
+    "OwnGradient",
     "ParallelTempering",
     "ParallelTemperingInfo",
     "ParallelTemperingState",

@@ -14,6 +14,7 @@ from ppgen.models.boltzmann.gaussian_rbm import GaussianRBM
 from ppgen.models.boltzmann.ratings_rbm import RatingsRBM
 from ppgen.models.boltzmann.rbm import RBM
 from ppgen.models.boltzmann.replicated_softmax import ReplicatedSoftmax
+from ppgen.models.boltzmann.restricted import RestrictedMachine
 from ppgen.models.variational.discrete_vae import DiscreteVAE
 from ppgen.models.variational.hierarchical_vae import HierarchicalVAE
 from ppgen.models.variational.vae import VAE
@@ -31,6 +32,7 @@ __all__ = [
     "HierarchicalVAE",
     "RatingsRBM",
     "ReplicatedSoftmax",
+    "RestrictedMachine",
     "SigmoidBeliefNet",
     "StochasticFeedforward",
 ]

@@ -112,7 +112,7 @@ def rbm(device: str) -> Row:
         "ppgen": Contender("ppgen", ours, where),
         "ppgen-bf16": Contender("ppgen, bf16 products", ours, {"precision": "bf16", **where}),
         "ppgen-centred": Contender("ppgen, centred", ours, {"centred": True, **where}),
-        "eager": Contender("PyTorch eager, shortest loop", f"{BASE}.reference_rbm:pcd_step", where),
+        "eager": Contender("PyTorch eager, shortest loop", f"{BASE}.peers.reference_rbm:pcd_step", where),
     }
     targets = {} if cuda else {"eager": 0.85, "sklearn": 0.5, "rbms": 0.4}
     bf16 = {} if cuda else {"eager": 0.65}
@@ -142,7 +142,7 @@ def annealing(quick: bool, device: str) -> Row:
     arguments = {"num_chains": 100, "betas": betas, "device": device}
     contenders = {
         "ppgen": Contender("ppgen", f"{BASE}.ours:annealing", arguments),
-        "eager": Contender("PyTorch eager loop", f"{BASE}.reference_rbm:annealing", arguments),
+        "eager": Contender("PyTorch eager loop", f"{BASE}.peers.reference_rbm:annealing", arguments),
     }
     compared = (("ppgen", "eager", 0.5 if device == "cpu" else None),)
     title = f"AIS, 100 chains x {levels:,} betas, RBM 784-500"
@@ -158,7 +158,7 @@ def gibbs(quick: bool, device: str) -> Row:
     arguments = {"num_chains": chains, "device": device}
     contenders = {
         "ppgen": Contender("ppgen", f"{BASE}.ours:gibbs", arguments),
-        "eager": Contender("PyTorch eager loop", f"{BASE}.reference_rbm:gibbs", arguments),
+        "eager": Contender("PyTorch eager loop", f"{BASE}.peers.reference_rbm:gibbs", arguments),
     }
     title = f"Gibbs sweep of {chains:,} chains, RBM 784-500"
     share = None if device == "cpu" else 0.5
@@ -199,7 +199,7 @@ def processes() -> Row:
 
 
 def _directed(particles: int, batch_size: int, arguments: Mapping[str, Any]) -> dict[str, Contender]:
-    ours, torch = f"{BASE}.ours:vae_step", f"{BASE}.reference_vae:vae_step"
+    ours, torch = f"{BASE}.ours:vae_step", f"{BASE}.peers.reference_vae:vae_step"
     arguments = {"particles": particles, "batch_size": batch_size, **arguments}
     estimator = "RenyiELBO, vectorised" if particles > 1 else "SVI"
     return {
@@ -213,11 +213,11 @@ def _directed(particles: int, batch_size: int, arguments: Mapping[str, Any]) -> 
 
 
 def _pyro(title: str, arguments: Mapping[str, Any]) -> Contender:
-    return Contender(title, f"{BASE}.peer_pyro:vae_step", arguments)
+    return Contender(title, f"{BASE}.peers.peer_pyro:vae_step", arguments)
 
 
 def _peer(title: str, target: str, *libraries: str, arguments: Mapping[str, Any] | None = None) -> Contender:
-    return Contender(title, f"{BASE}.{target}", arguments or {}, libraries, peers=True)
+    return Contender(title, f"{BASE}.peers.{target}", arguments or {}, libraries, peers=True)
 
 
 def _name(name: str, device: str) -> str:

@@ -1,17 +1,24 @@
-"""Directives whose content is made from the code at build time: legality, the registry, commands' output."""
+"""Directives whose content is made from the code at build time: legality, the registry, folders, commands' output."""
 
+import ast
+import io
 import os
 import re
-import subprocess
 import sys
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 
-from ppgen import inference, registry
+from ppgen import cli, inference, registry
+from scripts.names.sources import folder_of
+
+ROOT = Path(__file__).parents[2]
 
 
 def table(head: list[str], rows: list[list[str]], caption: str = "") -> list[str]:
@@ -83,25 +90,52 @@ class RegistryTable(_Generated):
 
 def _public(module: str, attribute: str) -> str:
     """Shortest path under which a registered object is documented."""
-    package = module.rpartition(".")[0]
-    exported = getattr(sys.modules[package], "__all__", [])
-    return f"{package}.{attribute}" if attribute in exported else f"{module}.{attribute}"
+    packages = [module.rsplit(".", levels)[0] for levels in range(module.count("."), 0, -1)]
+    known = (each for each in packages if attribute in getattr(sys.modules[each], "__all__", []))
+    return f"{next(known, module)}.{attribute}"
+
+
+class FilesTable(_Generated):
+    """Files of the folder of a package, with the first line of each."""
+
+    required_arguments = 1
+
+    def lines(self) -> list[str]:
+        paths = [path for path in sorted(folder_of(ROOT, self.arguments[0]).glob("*.py")) if path.stem != "__init__"]
+        rows = [[f"``{path.relative_to(ROOT)}``", _first_line(path)] for path in paths]
+        return table(["File", ""], rows) if rows else ["All lie in the folders below it."]
+
+
+class FoldersTable(_Generated):
+    """Folders of a package, each with a link to its page and the first line of its `__init__.py`."""
+
+    required_arguments = 1
+
+    def lines(self) -> list[str]:
+        package = self.arguments[0]
+        name = package.rpartition(".")[2]
+        paths = sorted(folder_of(ROOT, package).glob("*/__init__.py"))
+        rows = [[f":doc:`{name}/{path.parent.name}`", _first_line(path)] for path in paths]
+        return table(["Page", ""], rows)
+
+
+def _first_line(path: Path) -> str:
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
 
 
 class CommandOutput(Directive):
-    """What `ppgen ARGUMENTS` prints, run at build time."""
+    """What `ppgen ARGUMENTS` prints, run at build time in this process, which has imported what it needs."""
 
     required_arguments = 1
     final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        arguments = self.arguments[0].split()
-        command = [sys.executable, "-P", "-m", "ppgen", *arguments]
-        wide = os.environ | {"COLUMNS": "92"}
-        done = subprocess.run(command, capture_output=True, text=True, env=wide)
-        if done.returncode:
-            raise self.error(f"ppgen {' '.join(arguments)} failed: {done.stderr.strip()[-400:]}")
-        plain = done.stdout.replace(" \b", "").strip()  # a terminal's backspace
+        arguments, printed = self.arguments[0].split(), io.StringIO()
+        with mock.patch.dict(os.environ, COLUMNS="92"), redirect_stdout(printed):
+            code = cli.main(arguments)
+        if code:
+            raise self.error(f"ppgen {' '.join(arguments)} failed with code {code}.")
+        plain = printed.getvalue().replace(" \b", "").strip()  # a terminal's backspace
         text = "\n".join(line.rstrip() for line in plain.splitlines())
         return [nodes.literal_block(text, text, language="text")]
 
@@ -109,5 +143,7 @@ class CommandOutput(Directive):
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("legality-table", LegalityTable)
     app.add_directive("registry-table", RegistryTable)
+    app.add_directive("files-table", FilesTable)
+    app.add_directive("folders-table", FoldersTable)
     app.add_directive("command-output", CommandOutput)
     return {"parallel_read_safe": True}

@@ -129,7 +129,7 @@ _EXPECTED = "an Inference; inference.resolve(name_or_part, pair) makes one"
 
 
 def describe(inference: Inference) -> str:
-    """One line that names the parts.
+    """The parts of an inference in one line.
 
     Example:
         >>> from ppgen import inference

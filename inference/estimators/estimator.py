@@ -78,9 +78,9 @@ class Estimator:
 
     @classmethod
     def serves(cls, objective: type[Any]) -> bool:
-        """Whether it is sound for a class of objectives, which is asked: by default for all that leave the choice.
+        """Whether it is sound for a class of objectives; by default for all that have no gradient of their own.
 
-        One that scores needs to be told what a draw changes.
+        An estimator that scores is sound for those alone which say what of their value a draw changes.
         """
         return not objective.own_gradient and (objective.has_signal() or not cls.scores)
 

@@ -14,7 +14,7 @@ from ppgen.inference.kernels.machine_kernel import MachineKernel
 
 
 class BlockGibbsState(NamedTuple):
-    """What the next step needs.
+    """State of block Gibbs chains.
 
     Attributes:
         even: Values of the even layers, (num_chains, batch..., even units).
@@ -26,7 +26,7 @@ class BlockGibbsState(NamedTuple):
 
 
 class BlockGibbsInfo(NamedTuple):
-    """What a diagnostic needs, all of shape (num_chains, batch...), in nats.
+    """What a step of block Gibbs sampling tells, all of shape (num_chains, batch...), in nats.
 
     Attributes:
         energy: E of the joint state.

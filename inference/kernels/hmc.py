@@ -16,7 +16,7 @@ _DIVERGENCE = 1000.0  # nats of energy error
 
 
 class HMCState(NamedTuple):
-    """What the next step needs; every chain has its own entry.
+    """State of Hamiltonian chains; every chain has its own entry.
 
     Attributes:
         position: Unconstrained values, (..., dim).
@@ -40,7 +40,7 @@ class HMCState(NamedTuple):
 
 
 class HMCInfo(NamedTuple):
-    """What a diagnostic needs, under ArviZ's names of sample statistics; all of shape (...).
+    """What a Hamiltonian trajectory tells, under ArviZ's names of sample statistics; all of shape (...).
 
     Attributes:
         acceptance_rate: Probability with which the proposal was to be accepted.

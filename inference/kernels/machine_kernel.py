@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ppgen.checks.arguments import check_count
 from ppgen.distributions.machines.layered_energy import EVEN, ODD
+from ppgen.distributions.machines.samplers import base_rate_draw
 from ppgen.inference.structure.machine_sites import energy_of
 
 S = TypeVar("S", bound=NamedTuple)
@@ -65,6 +66,15 @@ class MachineKernel(ABC, Generic[S]):
     @abstractmethod
     def repeated(self, state: S, times: int) -> S:
         """State with each chain so many times, one after another."""
+
+    def start(self, num_chains: int, generator: torch.Generator | None = None) -> Tensor:
+        """Values of the even side where no layer feels another: (num_chains, batch..., units of the side).
+
+        Args:
+            num_chains: Chains (of each datum).
+            generator: Source of all randomness; torch's global one if None.
+        """
+        return base_rate_draw(self.energy, (num_chains, *self.energy.batch_shape), generator)
 
     def values(self, state: S) -> dict[str, Tensor]:
         """Values of the chains by layer, from the bottom up: (num_chains, batch..., units of the layer)."""

@@ -17,7 +17,7 @@ from ppgen.inference.structure.machine_sites import base_mean
 
 
 class ParallelTemperingState(NamedTuple):
-    """What the next step needs; temperatures stand from the base rates (0) to the machine (1).
+    """State of chains under parallel tempering; temperatures stand from the base rates (0) to the machine (1).
 
     Attributes:
         even: Values of the even layers, (temperatures, num_chains, batch..., even units).
@@ -39,7 +39,7 @@ class ParallelTemperingState(NamedTuple):
 
 
 class ParallelTemperingInfo(NamedTuple):
-    """What a diagnostic needs; energies are those of the chains at the machine's own temperature, in nats.
+    """What a step of parallel tempering tells; energies are those at the machine's own temperature, in nats.
 
     Attributes:
         energy: E of the joint state, (num_chains, batch...).

@@ -16,7 +16,7 @@ from ppgen.inference.structure.machine_sites import energy_of
 
 
 class TrajectoryTemperingState(NamedTuple):
-    """What the next step needs; machines stand from the earliest (0) to the one that is sampled.
+    """State of chains under trajectory tempering; machines stand from the earliest (0) to the one that is sampled.
 
     Attributes:
         even: Values of the even layers, (machines, num_chains, batch..., even units).

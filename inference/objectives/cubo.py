@@ -30,7 +30,7 @@ class CUBO(OwnGradient, MultiSampleObjective):
     alone: a model that makes an upper bound less makes its data less likely. Train the model by another objective.
 
     The value per datum, in nats, is an estimate and no bound: the logarithm of the mean of few weights lies below that
-    of their expectation. It does not tell which epoch is the best; `ppgen.evaluation.estimate_log_likelihood` does.
+    of their expectation. It does not tell which epoch is the best; `ppgen.evaluation.log_likelihood` does.
 
     References:
         | Variational Inference via chi Upper Bound Minimization (Dieng, Tran, Ranganath, Paisley and Blei, 2017)

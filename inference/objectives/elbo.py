@@ -113,7 +113,7 @@ class ELBO(Objective):
         return 1 / num_particles
 
     def columns(self, weights: LogWeights, site: str, layout: Layout, num_data: int) -> Tensor:
-        """Log-weights of the site's own row; of all rows where rows are joined, or the site lies outside the plate."""
+        """Log-weights of the site's own row; of all rows where they are coupled, or the site lies outside the plate."""
         local, outside = weights.counted()
         if site in weights.inside and not layout.coupled:
             return local

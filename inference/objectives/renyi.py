@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ppgen.inference.objectives.objective import MultiSampleObjective, average_in_log
+from ppgen.inference.structure.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,11 @@ class Renyi(MultiSampleObjective):
               \approx \frac{1}{1 - \alpha} \log \frac{1}{K} \sum_k w_k^{1 - \alpha},
               \quad w = \frac{p(x, z)}{q(z \mid x)}
 
-    The value is per datum, in nats. alpha = 0 is the importance-weighted bound, alpha towards 1 the ELBO; for
-    alpha < 0 the exact bound lies above log p(x), for finite K its estimate is biased downwards, and what is raised is
-    this estimate: the paper's choice with few particles, which drives the guide away from the posterior with more.
-    `CUBO` descends the bound of alpha = 1 - n.
+    The value is per datum, in nats. alpha = 0 is the importance-weighted bound, alpha towards 1 the ELBO. For
+    alpha < 0 the exact bound lies above log p(x) and its estimate by K particles errs both ways: a value to look at,
+    and nothing to train by. Raised, it drives the guide away from the posterior, the further the more particles there
+    are; lowered, it has no minimum, as a guide that misses the posterior draws small weights alone. `CUBO` descends
+    the bound of alpha = 1 - n without the logarithm, and is sound.
 
     References:
         | Renyi Divergence Variational Inference (Li and Turner, 2016), https://arxiv.org/abs/1602.02311
@@ -30,7 +32,7 @@ class Renyi(MultiSampleObjective):
         alpha: Order of the divergence, not 1.
 
     Raises:
-        ValueError: If there is no particle or alpha is 1; before training as for `IWELBO`.
+        ValueError: If there is no particle or alpha is 1; before training as for `IWELBO`, and if alpha is below 0.
 
     Example:
         >>> from ppgen import inference
@@ -52,6 +54,17 @@ class Renyi(MultiSampleObjective):
     def sense(self) -> str:  # type: ignore[override]
         """A lower bound for alpha of at least 0; below, the estimate of an upper one, which errs both ways."""
         return "estimate" if self.alpha < 0 else "lower bound"
+
+    def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
+        """Raise for an upper bound too, whose estimate is sound neither to raise nor to lower."""
+        super().check(layout, num_rows, num_data)
+        if self.alpha < 0:
+            raise ValueError(
+                f"Renyi(alpha={self.alpha:g}) is an upper bound of log p(x) whose estimate by {self.num_particles} "
+                "particles errs both ways: raised, it drives the guide away from the posterior; lowered, it has no "
+                f"minimum. Fit the guide by CUBO(n={1 - self.alpha:g}), the same bound descended without bias, and the "
+                "model by a lower bound, such as IWELBO or an alpha in [0, 1)."
+            )
 
     @property
     def power(self) -> float:

@@ -13,7 +13,7 @@ from ppgen.inference.objectives.iwelbo import IWELBO
 from ppgen.inference.objectives.own_gradient import OwnGradient, guide_density, outside_density
 from ppgen.inference.particles.fantasies import Fantasy, sleep_log_density
 from ppgen.inference.particles.log_weights import LogWeights
-from ppgen.inference.structure.layout import Layout
+from ppgen.inference.structure.layout import EXACT_POSTERIOR, Layout
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ class ReweightedWakeSleep(OwnGradient):
 
     Raises:
         ValueError: If there is no particle, or the guide would not be trained at all; before training, as `IWELBO`, and
-            if the wake update is to be reparameterised but there is none, or no second particle.
+            if nothing but fantasies could train the guide (one particle) and there are none, or the wake update is to
+            be reparameterised but there is none, or no second particle.
 
     Example:
         >>> from ppgen import inference
@@ -118,8 +119,15 @@ class ReweightedWakeSleep(OwnGradient):
         return self.sleep
 
     def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
-        """Raise where a scale or a global latent would stand inside the logarithm."""
+        """Raise where a scale or a global latent would stand inside the logarithm, or nothing trains the guide."""
         self._weighted.check(layout, num_rows, num_data)
+        if self.num_particles == 1 and not self.sleep and not (layout.exact_posterior or layout.marked):
+            site = next(name for name, kind in layout.latent.items() if kind != EXACT_POSTERIOR)
+            raise ValueError(
+                f"ReweightedWakeSleep without a sleep phase needs num_particles of at least 2, got 1: a lone particle "
+                f"has all of the weight, so that the gradient of the guide at site {site!r}, the mean of that of "
+                "log q(z | x), is zero, and noise alone moves it. Use more particles, or sleep=True."
+            )
 
     def check_estimator(self, site: str, estimator: Estimator) -> None:
         """Raise where an estimator of the wake update would leave the guide as it is."""

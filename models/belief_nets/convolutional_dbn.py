@@ -204,7 +204,7 @@ class ConvolutionalDBN(GenerativeModel):
         """Raise if the images of a data set have another shape than the model's.
 
         Raises:
-            ValueError: If they say so.
+            ValueError: If the shape is another one.
         """
         check_images(data, self.image_shape)
 

@@ -151,7 +151,7 @@ class RBM(RestrictedMachine):
         """Raise if the images of a data set have another shape than those that the filters' prior is for.
 
         Raises:
-            ValueError: If they say so.
+            ValueError: If the shape is another one.
         """
         if self.shape is not None:
             check_images(data, (1, *self.shape))

@@ -36,6 +36,27 @@ class OwnSubsampling(Messenger):
             self.subsamples |= size is not None and size != msg["fn"].size  # larger ones Pyro refuses
 
 
+class WholePlates(Messenger):
+    """Handler under which every plate must take all that it holds: one that draws a subsample raises by name.
+
+    Args:
+        what: What would see the drawn part alone.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not site_is_subsample(msg) or msg["fn"].subsample_size in (None, msg["fn"].size):
+            return
+        raise ValueError(
+            f"Plate {msg['name']!r} draws a subsample of {msg['fn'].subsample_size} of {msg['fn'].size} by itself "
+            f"(subsample_size), so that {self.what} would hold the drawn part alone. Give the program the size as an "
+            "argument or leave subsample_size away: pyro.plate(name, len(x))."
+        )
+
+
 class _Seen(Messenger):
     """Remembers, while the model runs with the guide's values, the first that lies outside the model's support."""
 

@@ -8,10 +8,12 @@ from ppgen.distributions.densities.markov_field import GaussianMarkovField
 from ppgen.distributions.machines.base_rate_path import BaseRatePath
 from ppgen.distributions.machines.boltzmann import BoltzmannMachine, BoltzmannMarginal
 from ppgen.distributions.machines.layer_conditional import LayerConditional
+from ppgen.distributions.machines.layered_energy import EVEN, ODD
 from ppgen.distributions.machines.pseudo_likelihood import pseudo_log_likelihood
 from ppgen.distributions.machines.samplers import ExactSampler, GibbsSampler
 from ppgen.distributions.machines.undirected import UndirectedDistribution
 from ppgen.distributions.units.bernoulli import Bernoulli
+from ppgen.distributions.units.biased import Biased
 from ppgen.distributions.units.categorical import Categorical
 from ppgen.distributions.units.clamped import Clamped
 from ppgen.distributions.units.gaussian import Gaussian
@@ -24,9 +26,12 @@ from ppgen.distributions.units.truncated_exponential import TruncatedExponential
 from ppgen.distributions.units.units import Units
 
 __all__ = [
+    "EVEN",
+    "ODD",
     "AutoregressiveBernoulli",
     "BaseRatePath",
     "Bernoulli",
+    "Biased",
     "BoltzmannMachine",
     "BoltzmannMarginal",
     "Categorical",

@@ -1,13 +1,10 @@
 """How many effective draws an estimate from weights needs before its error means something."""
 
-from typing import Any
-
 import numpy as np
 
-FEW = 10.0  # effective particles below which a few draws carry the estimate of a datum
-LONE = 2.0  # below it one draw does, and the spread of the weights tells nothing of those that were not seen
+from ppgen.inference.annealing.effective_runs import FEW, LONE
+
 SHARE = 0.1  # share of the data from which what is doubtful of them is doubtful of their mean
-LOW_ESS = 0.1  # share of annealing runs below which a few carry the whole estimate
 CONSTANT_RANGE = 1e-3  # nats; log-weights closer than this differ by rounding, and have neither error nor tail
 MANY_PARTICLES = 1000  # of so many a good guide makes more than ten effective ones
 _LARGEST_SE = 1.0  # nats; what the delta method says of a datum whose estimate is one draw
@@ -62,15 +59,6 @@ def few_particles(ess: np.ndarray, se: np.ndarray, num_particles: int) -> str | 
         "carry their estimates and the value errs low; "
         + ("use a better guide, as more particles help little" if many else "use more particles or a better guide")
     )
-
-
-def few_runs(ess: Any, num_chains: int) -> Any:
-    """Whether a few of the annealing runs carry an estimate, of an effective number or of each of an array.
-
-    Fewer than a tenth of them, and fewer than ten where that is not half of all. The weights of annealing have lighter
-    tails than those of a guide, so that eight good ones of sixteen will do.
-    """
-    return np.logical_not(ess >= max(LOW_ESS * num_chains, min(FEW, num_chains / 2)))
 
 
 def filled(se: np.ndarray, unknown: float) -> np.ndarray:

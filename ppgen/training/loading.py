@@ -1,11 +1,15 @@
 """A run from its folder: `ppgen.load`."""
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.utils._pytree import tree_leaves
 
 from ppgen import registry
@@ -21,6 +25,7 @@ from ppgen.training.run_folder.folder import recorded_inference
 from ppgen.undisturbed import forked
 
 _LARGEST_BATCH = 2**30
+_SPARE_PARAMETERS = 100  # of a constructor, beyond twice the saved weights: those that it makes and does not keep
 _PREPARE = "Call pair.prepare(batch) with a batch of your data before ppgen.load."
 
 
@@ -110,7 +115,7 @@ def _rebuild(model: dict[str, Any], weights: dict[str, Tensor], path: Path) -> A
     cls = registry.lookup("model", name)
     what = f"{path / CONFIG} is damaged: field 'model.arguments'"
     try:
-        with torch.device("meta"):  # sizes without memory: a file may name any
+        with torch.device("meta"), _at_most(len(weights)):  # sizes without memory: a file may name any
             shapes = {key: value.shape for key, value in cls(**arguments).state_dict().items()}
     except Exception as error:  # whatever a constructor says to what a file holds
         raise ValueError(f"{what} makes no {name} ({type(error).__name__}: {error}).") from error
@@ -125,6 +130,24 @@ def _rebuild(model: dict[str, Any], weights: dict[str, Tensor], path: Path) -> A
     pair = cls(**arguments)
     dtypes = {value.dtype for value in weights.values() if value.is_floating_point()}
     return pair.to(dtypes.pop()) if len(dtypes) == 1 else pair
+
+
+@contextmanager
+def _at_most(num_saved: int) -> Iterator[None]:
+    """Context in which this thread makes few more parameters than weights were saved: a file may name any number."""
+    thread, made = threading.get_ident(), 0
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        nonlocal made
+        made += threading.get_ident() == thread
+        if made > 2 * num_saved + _SPARE_PARAMETERS:
+            raise ValueError(f"these make more than {made - 1} parameters, and {num_saved} weights are saved")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _fill(pair: Any, weights: dict[str, Tensor], model: dict[str, Any], path: Path) -> None:

@@ -143,6 +143,6 @@ def exported(root: Path) -> dict[str, str]:
         for statement in ast.walk(face):
             if isinstance(statement, ast.ImportFrom) and statement.module:
                 for alias in statement.names:
-                    if alias.name in public and alias.name in definitions(root, statement.module):
+                    if (package in KINDS or alias.name in public) and alias.name in definitions(root, statement.module):
                         found[f"{statement.module}.{alias.name}"] = f"{package}.{alias.name}"
     return found

@@ -1,6 +1,5 @@
 """Runs of benchmarks: they go on where they stopped, after their layers, and from the run that they continue."""
 
-import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +7,14 @@ from types import ModuleType
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+from benchmarks import record
+from benchmarks.likelihoods import jobs, run
 
 
 @pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
-    """The scripts, imported as they import each other."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return {name: importlib.import_module(name) for name in ("jobs", "record", "run")}
+def modules() -> dict[str, ModuleType]:
+    """The modules that measure likelihoods."""
+    return {"jobs": jobs, "record": record, "run": run}
 
 
 def test_a_run_goes_on_where_it_stopped_and_is_recorded(

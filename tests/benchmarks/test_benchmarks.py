@@ -2,7 +2,7 @@
 
 import argparse
 import copy
-import importlib
+import importlib.util
 import json
 import re
 from dataclasses import replace
@@ -14,16 +14,21 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import curves, record
+from benchmarks.gradients import measure as gradients
+from benchmarks.likelihoods import jobs, render, run
+from benchmarks.one_to_many import measure as compared
+from benchmarks.one_to_many import problems
+from benchmarks.pyro_failures import measure as failures
 from ppgen import datasets
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
-    """The scripts, imported as they import each other."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return {name: importlib.import_module(name) for name in ("curves", "jobs", "record", "render", "run")}
+def modules() -> dict[str, ModuleType]:
+    """The modules that measure and render likelihoods."""
+    return {"curves": curves, "jobs": jobs, "record": record, "render": render, "run": run}
 
 
 def _example() -> dict[str, Any]:
@@ -52,7 +57,7 @@ def _example() -> dict[str, Any]:
             }
         },
         "seed": 0,
-        "command": "python benchmarks/run.py vae-digits --minutes 1",
+        "command": "python -m benchmarks.likelihoods.run vae-digits --minutes 1",
         "seconds": {"training": 6.0, "evaluation": 1.0},
         "peak_memory_mib": {"training": 500, "whole": 600},
         "hardware": {"cpu": "a", "cores": 2, "memory_gib": 4.0, "threads": 2, "device": "cpu"},
@@ -105,8 +110,24 @@ def test_every_row_has_a_command_that_runs_its_job(modules: dict[str, ModuleType
     """Sees a figure without the command that measures it again."""
     records = modules["record"].read_all()
     page = modules["render"].page(records, modules["record"].published())
-    assert sorted(re.findall(r"^\$ python benchmarks/run\.py (\S+) --minutes \S+$", page, re.M)) == sorted(records)
+    assert sorted(re.findall(r"^\$ python -m benchmarks\.likelihoods\.run (\S+) --minutes \S+$", page, re.M)) == sorted(
+        records
+    )
     assert page.count("<details>") == page.count("</details>") == len(records)
+
+
+def test_commands_of_the_pages_name_what_is_there() -> None:
+    """Catches a command in a page, a record or a docstring whose module has moved, and one that is run as a file."""
+    folders = [ROOT / name for name in ("docs", "benchmarks", "tutorials")]
+    pages = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".md", ".py", ".json")]
+    text = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "Makefile", *pages]
+        if "_build" not in path.parts
+    )
+    named = set(re.findall(r"python -m (benchmarks(?:\.\w+)+)", text))
+    assert len(named) > 10 and not [name for name in named if importlib.util.find_spec(name) is None]
+    assert not re.findall(r"python benchmarks/\S+", text)
 
 
 def test_the_readme_shows_ten_rows_and_the_page_all(modules: dict[str, ModuleType]) -> None:
@@ -163,8 +184,8 @@ def test_a_stale_table_is_reported_and_mended(
     ("change", "message"),
     [
         ({"command": None}, "for 'command'"),
-        ({"command": "python benchmarks/run.py vae-digits --data-dir /data"}, "absolute path"),
-        ({"command": "python benchmarks/run.py rbm-digits --minutes 1"}, "does not run it"),
+        ({"command": "python -m benchmarks.likelihoods.run vae-digits --data-dir /data"}, "absolute path"),
+        ({"command": "python -m benchmarks.likelihoods.run rbm-digits --minutes 1"}, "does not run it"),
         ({"headline": "log Z"}, "none of its figures"),
         ({"figures": {"log p(x), test": {"value": -1.0}}}, "lacks"),
         ({"note": "x"}, "unknown"),
@@ -183,7 +204,7 @@ def test_an_incomplete_record_is_refused(
 def test_the_command_names_no_folder(modules: dict[str, ModuleType]) -> None:
     """Sees a record that tells where somebody's data are."""
     given = modules["record"].command("rbm-mnist", 30.0)
-    assert given == "python benchmarks/run.py rbm-mnist --minutes 30"
+    assert given == "python -m benchmarks.likelihoods.run rbm-mnist --minutes 30"
 
 
 def test_curves_are_thinned_and_drawn_together(modules: dict[str, ModuleType], tmp_path: Path) -> None:
@@ -278,20 +299,18 @@ def test_gradients_of_several_inferences_are_recorded(
     modules: dict[str, ModuleType], case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sees a comparison that cannot be written or drawn, and a record taken for one of a trained model."""
-    gradients = importlib.import_module("gradients")
     small = replace(gradients.CASES[case], inferences=dict(list(gradients.CASES[case].inferences.items())[1:3]))
     monkeypatch.setitem(gradients.CASES, case, small)
     assert gradients.main([case, "--quick", "--results", str(tmp_path)]) == 0
     written = json.loads((tmp_path / f"gradients-{case}.json").read_text(encoding="utf-8"))
     assert written["comparison"]["coords"]["inference"]["data"] == list(small.inferences)
-    assert written["command"] == f"python benchmarks/gradients.py {case} --quick"
+    assert written["command"] == f"python -m benchmarks.gradients.measure {case} --quick"
     assert (tmp_path / f"gradients-{case}.png").stat().st_size > 1000
     assert modules["record"].read_all(tmp_path) == {}
 
 
 def test_the_command_of_a_smaller_comparison_says_so(modules: dict[str, ModuleType]) -> None:
     """Sees a record of few draws whose command would make another one."""
-    gradients = importlib.import_module("gradients")
     usual = {"quick": False, "epochs": gradients.EPOCHS, "draws": gradients.DRAWS, "rows": gradients.ROWS, "seed": 0}
     assert gradients._options(argparse.Namespace(**usual)) == ""
     assert gradients._options(argparse.Namespace(**{**usual, "draws": 50, "seed": 3})) == " --draws 50 --seed 3"
@@ -299,7 +318,6 @@ def test_the_command_of_a_smaller_comparison_says_so(modules: dict[str, ModuleTy
 
 def test_pyros_failures_are_measured_beside_ours(modules: dict[str, ModuleType], tmp_path: Path) -> None:
     """Sees a case that measures another program than it sums over, a failure that is gone, and one of ours."""
-    failures = importlib.import_module("pyro_failures")
     assert failures.main(["--draws", "300", "--results", str(tmp_path)]) == 0
     found = failures.read(tmp_path)
     for name, case in found["cases"].items():
@@ -316,12 +334,11 @@ def test_pyros_failures_are_measured_beside_ours(modules: dict[str, ModuleType],
 
 def test_the_page_of_pyros_failures_is_what_the_record_says(capsys: pytest.CaptureFixture[str], modules: Any) -> None:
     """Sees a figure of the page changed by hand, or a record not rendered."""
-    assert importlib.import_module("pyro_failures").main(["--check"]) == 0, capsys.readouterr().err
+    assert failures.main(["--check"]) == 0, capsys.readouterr().err
 
 
 def test_networks_of_equal_size_are_compared(modules: dict[str, ModuleType], tmp_path: Path) -> None:
     """Sees a rival that has fewer parameters, a likelihood of other rows, a record taken for a trained model's."""
-    compared, problems = (importlib.import_module(name) for name in ("one_to_many", "one_to_many_problems"))
     assert compared.main(["inverse", "--quick", "--results", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "one_to_many.json").read_text(encoding="utf-8"))["problems"]["inverse"]
     assert found["network"]["parameters"] <= found["mixture"]["parameters"] < 1.2 * found["network"]["parameters"]
@@ -339,7 +356,6 @@ def test_networks_of_equal_size_are_compared(modules: dict[str, ModuleType], tmp
 @pytest.mark.parametrize("count", [3, 6])
 def test_hands_are_where_the_angles_put_them(modules: dict[str, ModuleType], count: int) -> None:
     """Sees an elbow whose other side is no solution: both must reach the hand."""
-    problems = importlib.import_module("one_to_many_problems")
     x, y = problems.arms(20_000, torch.Generator().manual_seed(0), count)
     shoulder, elbow = y.split(count, -1)
     reach = torch.stack([shoulder.cos() + (shoulder + elbow).cos(), shoulder.sin() + (shoulder + elbow).sin()])
@@ -351,4 +367,4 @@ def test_hands_are_where_the_angles_put_them(modules: dict[str, ModuleType], cou
 
 def test_the_page_of_one_to_many_is_what_the_record_says(capsys: pytest.CaptureFixture[str], modules: Any) -> None:
     """Sees a figure of the page changed by hand, or a record not rendered."""
-    assert importlib.import_module("one_to_many").main(["--check"]) == 0, capsys.readouterr().err
+    assert compared.main(["--check"]) == 0, capsys.readouterr().err

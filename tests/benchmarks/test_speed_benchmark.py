@@ -79,7 +79,7 @@ def test_a_missing_peer_is_reported_and_the_rest_measured(tmp_path: Path) -> Non
 
 
 def _tiny_row() -> rows.Row:
-    loop = "benchmarks.speed.reference_rbm:gibbs"
+    loop = "benchmarks.speed.peers.reference_rbm:gibbs"
     contenders = {
         "ppgen": rows.Contender("ppgen", loop, {"num_chains": 2}),
         "eager": rows.Contender("eager", loop, {"num_chains": 2}),
@@ -93,7 +93,7 @@ def _tiny_row() -> rows.Row:
 def test_a_worker_that_fails_says_why() -> None:
     """Sees a coordinator that hangs, or ends with a traceback, when a contender's job raises."""
     with pytest.raises(MissingError, match="TypeError"):
-        Worker(measure.here(), "benchmarks.speed.reference_rbm:gibbs", {"chains": 2}, 1)
+        Worker(measure.here(), "benchmarks.speed.peers.reference_rbm:gibbs", {"chains": 2}, 1)
 
 
 def test_every_row_is_made_of_functions_that_are_there() -> None:
@@ -107,7 +107,7 @@ def test_every_row_is_made_of_functions_that_are_there() -> None:
                 assert target is None or 0 < target < 1.2
             for contender in row.contenders.values():
                 module, _, function = contender.target.partition(":")
-                if module != "benchmarks.speed.peer_numpyro":  # needs JAX
+                if module != "benchmarks.speed.peers.peer_numpyro":  # needs JAX
                     assert callable(getattr(importlib.import_module(module), function))
 
 
@@ -132,7 +132,7 @@ def test_floors_are_those_counted_by_hand() -> None:
 
 def test_the_reference_loop_has_the_gradient_of_the_library() -> None:
     """Sees a reference that is fast because it leaves something out: its direction is ppgen's under PCD-1."""
-    from benchmarks.speed import reference_rbm
+    from benchmarks.speed.peers import reference_rbm
 
     weight, visible_bias, hidden_bias = (torch.from_numpy(a) for a in synthetic.random_machine(6, 4))
     rbm = models.RBM.from_arrays(8 * weight, visible_bias, hidden_bias)
@@ -152,7 +152,7 @@ def test_the_reference_loop_has_the_gradient_of_the_library() -> None:
 
 def test_the_reference_annealing_is_right() -> None:
     """Sees a peer whose log Z is fast and wrong."""
-    from benchmarks.speed import reference_rbm
+    from benchmarks.speed.peers import reference_rbm
 
     machine = synthetic.random_machine(8, 5)
     found = reference_rbm.anneal(

@@ -1,32 +1,24 @@
 """Undirected models beside their rivals: comparable figures, and a page that is what the record says."""
 
-import importlib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+from benchmarks import record
+from benchmarks.undirected import measure as undirected
+from benchmarks.undirected import page, patches, ratings, words
 
 
-@pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Imports the scripts as they import each other."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module
-
-
-def test_the_page_is_what_the_record_says(modules: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_is_what_the_record_says(capsys: pytest.CaptureFixture[str]) -> None:
     """Sees a figure of the page changed by hand, or a record not rendered."""
-    assert modules("undirected").main(["--check"]) == 0, capsys.readouterr().err
+    assert undirected.main(["--check"]) == 0, capsys.readouterr().err
 
 
-def test_evidence_of_a_document_is_the_integral_over_its_topics(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evidence_of_a_document_is_the_integral_over_its_topics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sees a ratio of Dirichlets without its constants, topics not normalised, a proposal that is not undone."""
-    words = modules("undirected_words")
     monkeypatch.setattr(words, "SAMPLES", 200_000)
     topics, counts, prior = np.array([[6.0, 3.0, 1.0], [1.0, 1.0, 2.0]]), np.array([[3, 0, 2], [1, 1, 0]]), 0.7
     values = words.evidence(counts, topics, prior, np.array([[1.1, 0.8], [0.9, 0.8]]))
@@ -40,9 +32,8 @@ def test_evidence_of_a_document_is_the_integral_over_its_topics(modules: Any, mo
     )  # four errors of 200,000 weights, whose deviation is below 1
 
 
-def test_documents_are_held_out_whole(modules: Any) -> None:
+def test_documents_are_held_out_whole() -> None:
     """Sees passages of one article in training and test, test words in the vocabulary, passages of another length."""
-    words = modules("undirected_words")
     articles = [[f"only{i}", "shared"] * 120 for i in range(25)]
     vocabulary, splits = words.counted(articles)
     assert len(vocabulary) == 18  # 17 articles for training, and the word that all share
@@ -52,9 +43,8 @@ def test_documents_are_held_out_whole(modules: Any) -> None:
     assert (splits["passages"].train.sum(1) == words.PASSAGE).all()
 
 
-def test_rivals_of_ratings_learn_what_is_there(modules: Any) -> None:
+def test_rivals_of_ratings_learn_what_is_there() -> None:
     """Sees offsets of the wrong side, and a factorisation whose embeddings are not trained."""
-    ratings = modules("undirected_ratings")
     generator = torch.Generator().manual_seed(0)
     shape = ratings.Shape(40, 30)
     user, item = torch.arange(40).repeat_interleave(30), torch.arange(30).repeat(40)
@@ -67,9 +57,8 @@ def test_rivals_of_ratings_learn_what_is_there(modules: Any) -> None:
     assert ratings.rmse(ratings.factorised(product, shape, 4, 0.0, 200), product) < 0.3
 
 
-def test_patches_are_white_and_rivals_no_smaller(modules: Any) -> None:
+def test_patches_are_white_and_rivals_no_smaller() -> None:
     """Sees a direction without variance kept, test faces among the training ones, and a mixture of fewer parameters."""
-    patches = modules("undirected_patches")
     images = np.random.default_rng(0).random((100, 25, 25))
     train, valid, test = patches.patches(images, (3000, 50, 60))
     assert train.shape == (3000, 63) and (len(valid), len(test)) == (50, 60)
@@ -98,23 +87,21 @@ def _little_data(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["articles", "passages", "ratings", "binary", "patches"])
-def test_a_part_is_measured_and_rendered(modules: Any, part: str, tmp_path: Path) -> None:
+def test_a_part_is_measured_and_rendered(part: str, tmp_path: Path) -> None:
     """Sees a part that cannot run or be written down, and a record taken for one of a trained model."""
     _little_data(tmp_path)
-    undirected = modules("undirected")
     where = ["--quick", "--data-dir", str(tmp_path), "--results", str(tmp_path / "results")]
     assert undirected.main([part, *where]) == 0
     found = json.loads((tmp_path / "results" / undirected.NAME).read_text(encoding="utf-8"))
     rows = found["parts"][part]["rows"]
     assert len(rows) > 1 and all(np.isfinite(each["mean"]) for each in rows)
-    text = modules("undirected_page").page(found)
+    text = page.page(found)
     assert part == "binary" or all(f"| {each['model']} |" in text for each in rows)
-    assert modules("record").read_all(tmp_path / "results") == {}
+    assert record.read_all(tmp_path / "results") == {}
 
 
-def test_one_part_leaves_the_others(modules: Any, tmp_path: Path) -> None:
+def test_one_part_leaves_the_others(tmp_path: Path) -> None:
     """Sees a part measured again that wipes the rest of the record."""
-    undirected = modules("undirected")
     path = tmp_path / "undirected.json"
     path.write_text(json.dumps({"parts": {"patches": {"rows": [1]}}}), encoding="utf-8")
     found = undirected.updated(path, "articles", {"rows": []})
@@ -122,10 +109,9 @@ def test_one_part_leaves_the_others(modules: Any, tmp_path: Path) -> None:
 
 
 def test_an_unknown_part_and_missing_data_end_in_one_line(
-    modules: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Sees a traceback where one line is enough."""
-    undirected = modules("undirected")
     with pytest.raises(SystemExit):
         undirected.main(["wrods"])
     assert "passages" in capsys.readouterr().err

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from examples.kernels import KERNELS
+from repetitions import repeated
 
 from ppgen import registry, testing
 
@@ -23,4 +24,5 @@ def made() -> list[Any]:
 def test_kernels(name: str, make: Callable[[Any], Any], device: torch.device) -> None:
     """Catches a kernel that leaves another law invariant, or whose steps depend on more than state and generator."""
     assert type(make(testing.boltzmann_machine((3, 2)))).__name__ == name
-    testing.check_kernel(make, device=device)
+    chains, steps = repeated(device, 20_000, 4000), repeated(device, 60, 25)
+    testing.check_kernel(make, device=device, num_chains=chains, num_steps=steps)

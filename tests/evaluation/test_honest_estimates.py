@@ -39,7 +39,10 @@ def test_one_particle_that_carries_all_is_told(num_particles: int) -> None:
     lone = found.per_datum["ess"] < 2
     assert lone.mean() > 0.5
     assert np.isnan(found.per_datum["se"][lone]).all() and np.isnan(found.per_datum["pareto_k"][lone]).all()
-    assert found.num_unknown_pareto_k == (20 if num_particles < 25 else lone.sum()) and "k unknown" in repr(found)
+    # Where the tail's fit fails, versions of ArviZ differ in whether k is a number: of lone particles it is none.
+    unknown = np.isnan(found.per_datum["pareto_k"]).sum()
+    assert found.num_unknown_pareto_k == unknown and "k unknown" in repr(found)
+    assert unknown == 20 if num_particles < 25 else lone.sum() <= unknown <= 20
 
 
 def test_good_guides_are_not_warned_of() -> None:

@@ -37,10 +37,13 @@ INTERNAL = ("Traceback", "KeyError", "AttributeError", "NoneType", " object at 0
 FIT = "--data bits.npy --epochs 1 --report false --quiet --compile false --batch-size 20 --folder"
 
 
-def run(count: int | None, seed: int) -> Tally:
-    """Run the first lines of the corpus, or all; those of all are `NUM_LINES` and `NUM_PROCESSES` processes."""
+def run(count: int | None, seed: int, made: "Files | None" = None) -> Tally:
+    """Run the first lines of the corpus, or all; those of all are `NUM_LINES` and `NUM_PROCESSES` processes.
+
+    In a workplace of their own, or in the one that is there.
+    """
     tally = Tally("command lines")
-    with workplace() as files:
+    with workplace() if made is None else contextlib.nullcontext(made) as files:
         for index in range(NUM_LINES if count is None else count):
             judge(lines.line(seed, index), files, tally, here)
         if count is None:

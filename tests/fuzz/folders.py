@@ -31,27 +31,42 @@ _SECONDS, _MEMORY = 30, 2**30
 _ROWS = (torch.arange(60 * 6).reshape(60, 6) % 5 < 2).float()
 
 
-def run(count: int | None = None, seed: int = 0) -> Tally:
-    """Try `count` damaged folders, all made from `seed`."""
+def run(count: int | None = None, seed: int = 0, made: dict[str, "Sound"] | None = None) -> Tally:
+    """Try `count` damaged folders, all made from `seed`, of sound ones that may be there."""
     tally = Tally("folders")
-    with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        root = Path(place)
-        sound = {name: _Sound(root, name) for name in ("vae", "rbm", "vae-command", "rbm-command")}
+    with sound_runs() if made is None else contextlib.nullcontext(made) as sound:
         for case in range(COUNT if count is None else count):
-            random = Random(f"{seed}/{case}")
-            one = sound[random.choice(sorted(sound))]
             # every kind of damage in turn, so that a prefix of the corpus has them all
             mutation = mutations.MUTATIONS[case % len(mutations.MUTATIONS)]
-            folder = root / "case"
-            shutil.copytree(one.folder, folder)
-            what = f"folders, seed {seed}, case {case}, {one.name}: {mutation(folder, one.other, random)}"
-            _try(one, folder, what, mutation in (mutations.derived, mutations.leftovers), tally)
-            shutil.rmtree(folder)
+            judge(sound, mutation, Random(f"{seed}/{case}"), tally, f"folders, seed {seed}, case {case}")
     return tally
 
 
-class _Sound:
+@contextlib.contextmanager
+def sound_runs() -> Iterator[dict[str, "Sound"]]:
+    """Sound folders of each kind, by name."""
+    with tempfile.TemporaryDirectory() as place:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            sound = {name: Sound(Path(place), name) for name in ("vae", "rbm", "vae-command", "rbm-command")}
+        yield sound
+
+
+def judge(sound: dict[str, "Sound"], mutation: mutations.Mutation, random: Random, tally: Tally, case: str) -> None:
+    """Damage a copy of one of the sound folders, try it and count it."""
+    one = sound[random.choice(sorted(sound))]
+    folder = one.folder.parent / "case"
+    try:
+        shutil.copytree(one.folder, folder)
+        what = f"{case}, {one.name}: {mutation(folder, one.other, random)}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _try(one, folder, what, mutation in (mutations.derived, mutations.leftovers), tally)
+    finally:
+        shutil.rmtree(folder)
+
+
+class Sound:
     """A sound folder, another run like it, and what they give."""
 
     def __init__(self, root: Path, name: str) -> None:
@@ -131,7 +146,7 @@ def numbers(run: Any) -> str:
     return repr((values, rows, state))
 
 
-def _try(one: _Sound, folder: Path, what: str, harmless: bool, tally: Tally) -> None:
+def _try(one: Sound, folder: Path, what: str, harmless: bool, tally: Tally) -> None:
     tally.tried += 1
     for name, call, expected in (
         ("load", lambda: numbers(ppgen.load(folder)), one.loaded),

@@ -28,7 +28,11 @@ WRONG = {"nothing": 35, "one": 50, "any": 15}
 
 def line(seed: int, index: int) -> Line:
     """The command line of that number."""
-    random = Random(f"{seed}/{index}")
+    return drawn(Random(f"{seed}/{index}"), index)
+
+
+def drawn(random: Random, index: int) -> Line:
+    """A command line of random choices; what it makes is named by the number."""
     kind = random.choices([*SHARES], [*SHARES.values()])[0]
     wrong = random.choices([*WRONG], [*WRONG.values()])[0]
     draw = Draw(random, 0.25 if wrong == "any" else 0.0, random.randrange(9) if wrong == "one" else -1)

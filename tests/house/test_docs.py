@@ -1,7 +1,7 @@
 """The documentation: examples that run, pages that name every public object, papers that match docstrings."""
 
 import ast
-import importlib
+import importlib.util
 import re
 import shlex
 import unicodedata
@@ -15,11 +15,11 @@ import torch
 import yaml
 
 import ppgen
-from ppgen import cli, registry
+from ppgen import cli, extension, registry, testing
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-API = "\n".join(path.read_text(encoding="utf-8") for path in sorted((DOCS / "api").glob("*.md")))
+API = "\n".join(path.read_text(encoding="utf-8") for path in sorted((DOCS / "api").rglob("*.md")))
 PACKAGES = [name for name in ppgen.__all__ if (ROOT / "ppgen" / name).is_dir()]
 YEAR = re.compile(r"\([^()]*?(\d{4})\)")
 ARXIV = re.compile(r"(?:arXiv:|arxiv\.org/abs/)([\w-]+/\d{7}|\d{4}\.\d{4,5})")
@@ -93,7 +93,9 @@ def origin(path: str) -> str:
     """Full name of an object where it is defined, from a path under which it is exported."""
     module, _, attribute = path.rpartition(".")
     found = getattr(importlib.import_module(module), attribute)
-    return found.__name__ if isinstance(found, ModuleType) else f"{found.__module__}.{found.__qualname__}"
+    if not hasattr(found, "__qualname__"):  # a module, or a value such as a number
+        return found.__name__ if isinstance(found, ModuleType) else path
+    return f"{found.__module__}.{found.__qualname__}"
 
 
 def documented() -> set[str]:
@@ -231,9 +233,49 @@ def test_tutorials_are_jupytext_notebooks(path: Path) -> None:
     assert f"tutorials/{path.stem}" in (DOCS / "index.md").read_text(encoding="utf-8")
 
 
+PACKAGE = "ppgen|models|inference|evaluation|diagnostics|training|distributions|datasets|testing"
+REFERENCE = re.compile(rf"`((?:{PACKAGE})\.[A-Za-z_][\w.]*)(?=[`(])")
+
+
+def is_there(name: str) -> bool:
+    """Whether a dotted name of ours is a module, an object of one, or an attribute or field of a class."""
+    words = name.removeprefix("ppgen.").split(".")
+    found: Any = ppgen
+    for at, word in enumerate(words):
+        if isinstance(found, type) and any(word in getattr(each, "__annotations__", {}) for each in found.__mro__):
+            return True
+        module = ".".join(["ppgen", *words[: at + 1]])
+        if not hasattr(found, word) and (not isinstance(found, ModuleType) or importlib.util.find_spec(module) is None):
+            return False
+        found = getattr(found, word, None) or importlib.import_module(module)
+    return True
+
+
+def test_texts_name_what_is_there() -> None:
+    """Catches a docstring or a page that sends its reader to a name which has gone or never was."""
+    assert is_there("inference.PCD") and is_there("ppgen.evaluation.Estimate.se") and not is_there("inference.PDC")
+    groups = set(extension.GROUPS.values())  # of entry points
+    sources = [path for name in ("ppgen", "models", "inference") for path in (ROOT / name).rglob("*.py")]
+    pages = [path for name in ("docs", "tutorials") for path in (ROOT / name).rglob("*.md")]
+    wrong = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in [*sources, *pages, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+        for name in REFERENCE.findall(path.read_text(encoding="utf-8"))
+        if name not in groups and not name.endswith(".json") and not is_there(name)
+    }
+    assert not wrong, "\n".join(sorted(wrong))
+
+
 def test_every_page_is_in_a_table_of_contents() -> None:
     """Catches a page that no reader can reach."""
     for folder in (DOCS, DOCS / "api"):
         index = (folder / "index.md").read_text(encoding="utf-8")
         pages = {path.stem for path in folder.glob("*.md")} - {"index"}
         assert not {page for page in pages if not re.search(rf"^(?:\S* )?<?{page}>?$", index, re.M)}
+    for folder in (path for path in (DOCS / "api").iterdir() if path.is_dir()):
+        assert f"\n:glob:\n\n{folder.name}/*\n" in folder.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_what_users_hold_their_own_parts_to_is_in_the_api() -> None:
+    """Catches a contract that no page describes: `ppgen.testing` is no attribute of `ppgen`, and public."""
+    assert {f"ppgen.testing.{name}" for name in testing.__all__} <= documented()

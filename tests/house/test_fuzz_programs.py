@@ -5,19 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from few_examples import few
 from fuzz import machines, objectives, program_parts, programs
 from fuzz.verdicts import Silent, Traceback, attempt
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ppgen.evaluation.likelihood import importance
-
-
-def few(count: int) -> settings:
-    """The same examples each time, nothing written anywhere."""
-    return settings(
-        max_examples=count, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-    )
 
 
 def specs(choices: Mapping[str, Sequence[Any]], make: Callable[..., Any]) -> st.SearchStrategy[Any]:

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from layout import ROOT
 
+from scripts.names import api
+
+KERNELS = Path("docs/api/inference/kernels.md")
+
 
 def names(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """The command on a checkout."""
@@ -56,7 +60,7 @@ def test_a_line_in_the_registry_is_enough(checkout: Path) -> None:
     added = [line for line in after if line not in before.splitlines()]
     assert added == ["from ppgen.inference.kernels.still import Still, StillState", '    "Still",', '    "StillState",']
     assert len(after) == len(before.splitlines()) + 3
-    page = (checkout / "docs" / "api" / "inference.md").read_text(encoding="utf-8")
+    page = (checkout / KERNELS).read_text(encoding="utf-8")
     assert page.count(".. autoclass:: ppgen.inference.Still\n") == 1
     assert page.count(".. autoclass:: ppgen.inference.StillState\n") == 1 and "Still.Other" not in page
     assert page.index("ppgen.inference.HMC\n") < page.index("ppgen.inference.Still\n")
@@ -64,8 +68,33 @@ def test_a_line_in_the_registry_is_enough(checkout: Path) -> None:
     register(checkout, '"Still": "ppgen.inference.kernels.still:Still",', "", "")  # and taken back
     (checkout / module).unlink()
     assert names(checkout).returncode == 0
-    assert (checkout / "docs" / "api" / "inference.md").read_bytes() == (ROOT / "docs/api/inference.md").read_bytes()
+    assert (checkout / KERNELS).read_bytes() == (ROOT / KERNELS).read_bytes()
     assert (checkout / "inference" / "__init__.py").read_text(encoding="utf-8") == before
+
+
+def test_every_folder_has_a_page_and_every_page_a_folder() -> None:
+    """Catches a folder that the API pages leave out, and a page whose folder has gone or has another name."""
+    pages = {api.page_of(ROOT, package) for package in api.packages(ROOT)}
+    assert pages == set((ROOT / "docs" / "api").rglob("*.md")) and len(pages) > 40
+
+
+def test_an_object_that_moves_takes_its_description_along(checkout: Path) -> None:
+    """Catches a page that describes what lies in another folder, a new folder without a page, lost options."""
+    pages = checkout / "docs" / "api" / "models"
+    new = checkout / "models" / "mixed" / "gaussian_rbm.py"
+    new.parent.mkdir()
+    (new.parent / "__init__.py").write_text('"""Mixed units."""\n')
+    (checkout / "models" / "boltzmann" / "gaussian_rbm.py").rename(new)
+    for path in (checkout / "models" / "__init__.py", checkout / "ppgen" / "registry.py"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("models.boltzmann.gaussian_rbm", "models.mixed.gaussian_rbm"), encoding="utf-8")
+    assert names(checkout).returncode == 0
+    described = ".. autoclass:: ppgen.models.GaussianRBM\n   :members: mixture\n"
+    assert described in (ROOT / "docs/api/models/boltzmann.md").read_text(encoding="utf-8")
+    assert "GaussianRBM" not in (pages / "boltzmann.md").read_text(encoding="utf-8")
+    page = (pages / "mixed.md").read_text(encoding="utf-8")
+    assert page.startswith("# Mixed\n") and described in page and ".. automodule:: ppgen.models.mixed\n" in page
+    assert names(checkout, "--check").returncode == 0
 
 
 def test_a_line_that_points_nowhere_is_told(checkout: Path) -> None:

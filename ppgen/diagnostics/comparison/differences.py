@@ -55,10 +55,10 @@ def difference(
     best would be held to be better than some other almost every second time, if each pair were looked at by itself.
 
     Args:
-        first: Log-likelihood by seed, NaN where there is none, (S,).
-        second: Mean log-likelihood of the other for each seed, (S,).
-        first_error: Its Monte Carlo standard errors, (S,).
-        second_error: Standard errors of the other, (S,).
+        first: Mean log-likelihood of the first for each seed, NaN where there is none, (S,).
+        second: Mean log-likelihood of the second for each seed, NaN where there is none, (S,).
+        first_error: Monte Carlo standard errors of the first, (S,).
+        second_error: Monte Carlo standard errors of the second, (S,).
         rows: Log-likelihood of each datum of the first minus the second, (S, N); None if it is not known.
         pairs: Number of differences of which all intervals hold together with a probability of 95 %.
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from ppgen import inference
 from ppgen.batch import split_batch, tensors_of
 from ppgen.checks.arguments import check_count
+from ppgen.checks.program_errors import WholePlates
 from ppgen.checks.room import check_room
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.inference.structure.layout import Layout, find_layout
@@ -152,7 +153,7 @@ class Collector:
     def _run(self, program: Any, batch: Any, count: int, layout: Layout) -> poutine.Trace:
         args, kwargs = split_batch(batch)
         draws: Any = pyro.plate(PARTICLES, count, dim=layout.particle_dim) if count > 1 else nullcontext()
-        with self.pair.running(), draws:
+        with self.pair.running(), WholePlates("the tree"), draws:
             return poutine.trace(program).get_trace(*args, **kwargs)
 
     def _add(self, group: str, trace: poutine.Trace, names: Sequence[str], count: int, layout: Layout) -> None:

@@ -77,7 +77,8 @@ def from_pyro_svi(
         The tree. What was left out is told by `attrs["left_out"]`.
 
     Raises:
-        ValueError: If data or arguments are wrong; the message says what to do.
+        ValueError: If data or arguments are wrong, or a plate of the programs draws a subsample by itself; the message
+            says what to do.
         TypeError: If `pair` is none.
 
     References:

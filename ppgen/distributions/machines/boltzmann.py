@@ -120,7 +120,8 @@ class BoltzmannMachine(UndirectedDistribution):
 
         Args:
             name: Name of the layer.
-            given: Value of the only neighbour, or values by the neighbours' names: (..., units).
+            given: Value of the only neighbour, or values by the neighbours' names, whole layers without NaN: (...,
+                units). A layer of which a part is known is held by `condition`.
 
         Raises:
             ValueError: If the layer is unknown or a neighbour's value is missing.
@@ -159,7 +160,7 @@ class BoltzmannMachine(UndirectedDistribution):
         .. math:: \log Z(\text{given}) \ge E_q[-E(x)] + H(q)
 
         Args:
-            given: Values by layer name, (..., units); at least one layer.
+            given: Values by layer name, whole layers without NaN, (..., units); at least one layer.
             sweeps: Updates of all even and then all odd layers, after a first pass outwards from the given layers.
 
         Returns:

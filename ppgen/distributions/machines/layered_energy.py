@@ -18,7 +18,10 @@ from ppgen.distributions.units.clamped import Clamped
 from ppgen.distributions.units.layer_draws import draw_layers, join_layers
 from ppgen.distributions.units.units import Units, log2_states
 
-EVEN, ODD = 0, 1
+EVEN = 0
+"""Side of the layers of even number, counted from 0 at the bottom: independent of each other given the odd side."""
+ODD = 1
+"""Side of the layers of odd number."""
 
 
 class LayeredEnergy:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.evaluation.blindness import ALL_ALIKE
-from ppgen.evaluation.effective import CONSTANT_RANGE, LONE, SHARE, bias_of_mean, error_of_mean, few_particles, few_runs
+from ppgen.evaluation.effective import CONSTANT_RANGE, SHARE, bias_of_mean, error_of_mean, few_particles
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.likelihood.given_partitions import own_partitions
 from ppgen.evaluation.likelihood.method import LikelihoodMethod
 from ppgen.evaluation.per_datum import PerDatum
+from ppgen.inference.annealing.effective_runs import ALL_ALIKE, LONE, few_runs
 
 _ROUNDING = 1e-3  # nats
 

@@ -103,7 +103,7 @@ def log_likelihood(
 
     Raises:
         ValueError: If data or arguments are wrong, log Z is stale, the method does not apply, the model observes
-            nothing, or rows lean on each other; it says what to do.
+            nothing, or the density of a row depends on other rows; it says what to do.
         TypeError: If `pair` or `x` is none.
 
     References:

@@ -18,8 +18,7 @@ from ppgen.distributions.machines.base_rate_path import BaseRatePath
 from ppgen.distributions.machines.enumeration import exact_log_partition
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.distributions.machines.undirected import UndirectedDistribution
-from ppgen.evaluation.blindness import ALL_ALIKE, FROM_BOTH, blind
-from ppgen.evaluation.effective import LONE, LOW_ESS, few_runs
+from ppgen.evaluation.blindness import FROM_BOTH
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.partition.per_row import each_row, over_rows, rows_alike
 from ppgen.evaluation.partition.sandwich import (
@@ -33,6 +32,7 @@ from ppgen.evaluation.partition.sandwich import (
 from ppgen.evaluation.partition.shared_draws import gathered, own_seed, world_size
 from ppgen.inference.annealing.adaptive_ladder import adaptive_betas
 from ppgen.inference.annealing.annealing import AnnealedWeights, anneal, make_betas
+from ppgen.inference.annealing.effective_runs import ALL_ALIKE, FEW_RUNS, LONE, LOW_ESS, blind, few_runs
 from ppgen.inference.structure.machine_sites import base_mean, choose_site, undirected_sites
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
@@ -41,10 +41,6 @@ METHODS = ("auto", "exact", "ais", "reverse_ais", "sandwich")
 MAX_EXACT_STATES = 2**20  # about ten seconds for a machine with 500 units on the other side
 ADAPTIVE = "adaptive"
 _ITSELF = "machine"  # stands for the site where a machine is given without a pair
-_FEW_RUNS = (
-    "the effective number of annealing runs is {ess:.1f} of {num_chains}, so a few carry the estimate and its error is "
-    "not to be trusted; use more betas"
-)
 _REFINEMENTS = 4  # times that an adaptive ladder is made twice as fine
 
 
@@ -307,7 +303,7 @@ def summarise(runs: AnnealedWeights, method: str, fingerprint: str | None = None
     weights = (runs.log_weights - log_mean).exp()  # of mean 1
     ess = float(weights.sum().square() / weights.square().sum())
     se = float(weights.std() / math.sqrt(num_chains))
-    warning = _FEW_RUNS.format(ess=ess, num_chains=num_chains) if not ess >= LOW_ESS * num_chains else None
+    warning = FEW_RUNS.format(ess=ess, num_chains=num_chains) if not ess >= LOW_ESS * num_chains else None
     return Estimate(
         float(runs.log_base_partition + log_mean),
         se,
@@ -336,7 +332,7 @@ def _judged(estimate: Estimate, log_weights: Tensor, path: BaseRatePath, by_turn
         return replace(estimate, se=math.nan, bias=math.nan, warning=ALL_ALIKE + FROM_BOTH)
     ess, num_chains = estimate.ess or 0.0, len(log_weights)
     if few_runs(ess, num_chains):
-        estimate = replace(estimate, warning=_FEW_RUNS.format(ess=ess, num_chains=num_chains))
+        estimate = replace(estimate, warning=FEW_RUNS.format(ess=ess, num_chains=num_chains))
     return estimate if ess >= LONE else replace(estimate, se=math.nan, bias=math.nan)
 
 

@@ -108,6 +108,7 @@ LAST = record(
         "position": COUNT,
         "rows": COUNT,
         "optimizer": OBJECT,
+        "optimizer_tensors?": replace(LIST, each=TEXT),
         "execution?": TEXT,
         "executed?": OBJECT,
         "processes?": POSITIVE,

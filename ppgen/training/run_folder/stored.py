@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ppgen import registry
 from ppgen.inference import from_config
+from ppgen.inference.state_roles import Roles
 from ppgen.training.run_folder import checkpoint, schema
 from ppgen.training.run_folder.contents import BEST, CONFIG, LAST
 
@@ -91,18 +92,22 @@ def _read(path: Path, config: Mapping[str, Any], rule: schema.FieldRule) -> Chec
             f"{path} holds weights of another run than {CONFIG} in its folder (run {header.get('run')}, expected "
             f"{config.get('run')}). Put back the file of this run."
         )
-    chains = _chains(config)
+    roles = _roles(config)
     for name, value in tensors.items():
-        held = name.startswith("inference/") and name.rpartition(".")[2] in chains and value.is_floating_point()
-        if held and not bool(torch.isfinite(value).all()):
+        role = roles.get(name.rpartition(".")[2]) if name.startswith("inference/") else None
+        if role is None or not value.is_floating_point():
+            continue
+        if role == "chains" and not bool(torch.isfinite(value).all()):
             raise ValueError(f"{path} is damaged: its chains {name!r} are not finite.")
+        if role == "common" and bool(torch.isnan(value).any()):
+            raise ValueError(f"{path} is damaged: its averages {name!r} hold NaN.")
     return tensors, header
 
 
-def _chains(config: Mapping[str, Any]) -> set[str]:
-    """Keys under which the recorded negative phase keeps chains; none if it is not known here, as `load` says."""
+def _roles(config: Mapping[str, Any]) -> Roles:
+    """Role of each tensor of the recorded negative phase, by key; none if it is not known here, as `load` says."""
     try:
         phase = from_config(dict(config["inference"])).negative_phase
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        return set()
-    return set() if phase is None else {key for key, role in phase.roles.items() if role == "chains"}
+        return {}
+    return {} if phase is None else phase.roles

@@ -13,6 +13,7 @@ from ppgen.distributions.machines.base_rate_path import BaseRatePath
 from ppgen.distributions.machines.enumeration import exact_log_partition
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.inference.annealing.annealing import anneal, make_betas
+from ppgen.inference.annealing.effective_runs import ALL_ALIKE, FEW_RUNS, LONE, blind, few_runs
 from ppgen.training.data.batch_source import fixed_subset
 from ppgen.undisturbed import forked, keeping_modes
 
@@ -31,8 +32,10 @@ class LayerBound:
         train: Mean over the training rows, or 1,000 of them.
         valid: Mean over the validation rows, or 1,000 of them; None if there are none.
         log_partition: log Z of the machine at the top.
-        se: Standard error of `train` from the draws of the guide and from log Z; the rows are given.
-        method: How log Z was found. By annealing it errs low, so that the bound errs high.
+        se: Standard error of `train` from the draws of the guide and from log Z; the rows are given. NaN where the
+            annealing runs cannot tell it.
+        method: How log Z was found. By annealing it errs low, so that the bound errs high; where a few of its runs
+            carry it, or all have one weight, that is said here.
     """
 
     layer: int
@@ -80,11 +83,18 @@ def _log_partition(energy: LayeredEnergy, mean: Tensor, num_chains: int, betas: 
     ladder = make_betas(betas)
     device = energy.parameters()[0].device
     generator = torch.Generator(device=device).manual_seed(int(torch.randint(2**62, ())))
-    runs = anneal(BaseRatePath(energy, mean if mean.isfinite().all() else None), ladder, num_chains, generator)
+    path = BaseRatePath(energy, mean if mean.isfinite().all() else None)
+    runs = anneal(path, ladder, num_chains, generator)
     weights = (runs.log_weights - runs.log_weights.max()).exp()
     value = runs.log_base_partition + runs.log_weights.max() + weights.mean().log()
-    error = weights.std() / weights.mean() / math.sqrt(num_chains)
-    return float(value), float(error), f"AIS ({num_chains} chains x {len(ladder) - 1} betas)"
+    ess = float(weights.sum().square() / weights.square().sum())
+    method = f"AIS ({num_chains} chains x {len(ladder) - 1} betas)"
+    if blind(runs.log_weights, path):
+        return float(value), math.nan, f"{method}: {ALL_ALIKE}"
+    if few_runs(ess, num_chains):
+        method = f"{method}: {FEW_RUNS.format(ess=ess, num_chains=num_chains)}"
+    error = weights.std() / weights.mean() / math.sqrt(num_chains) if ess >= LONE else math.nan
+    return float(value), float(error), method
 
 
 def _mean(pair: Any, rows: Any, log_z: float, num_particles: int) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ppgen.batch import as_batch
 from ppgen.checks.arguments import check_count
 from ppgen.checks.likelihood import check_has_likelihood
+from ppgen.checks.program_errors import WholePlates
 from ppgen.checks.room import check_room
 from ppgen.checks.seeding import check_seed
 from ppgen.inference.kernels.latent_density import LatentDensity, frozen
@@ -127,8 +128,9 @@ def refine(
     check_has_likelihood(pair, "Gaps of a guide")
     check_settings(steps, lr, family, num_particles, num_samples)
     x = as_batch(x, pair)
-    pair.prepare(x)
-    x = as_batch(x, pair)  # parameters made at the first call decide the type
+    with WholePlates("the bounds"):
+        pair.prepare(x)
+        x = as_batch(x, pair)  # parameters made at the first call decide the type
     with frozen(pair, seed), _without_gradients(pair):
         density = LatentDensity(pair, x, num_particles)
         check_support(pair, x)

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -184,6 +184,44 @@ def optimizer_state(
                     "numbers, one set a parameter."
                 )
     return tensors, scalars
+
+
+def check_complete(
+    optimizer: torch.optim.Optimizer,
+    names: Mapping[nn.Parameter, str],
+    tensors: Iterable[str],
+    recorded: Iterable[str] | None,
+    step: int,
+) -> None:
+    """Raise if state of an optimiser is missing, without which it would begin anew.
+
+    Args:
+        optimizer: It, before its state is put back.
+        names: Names of its parameters.
+        tensors: Names of the tensors that are there.
+        recorded: Names of those that were written; None in files that do not say it.
+        step: Steps that were done.
+
+    Raises:
+        ValueError: Names what is missing.
+    """
+    found = set(tensors)
+    missing = sorted(set(recorded or ()) - found)
+    if recorded is None and step and not found and _keeps_tensors(optimizer):
+        missing = sorted(names.values())
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ValueError(
+            f"the state of the optimiser ({type(optimizer).__name__}) is missing for {missing[0]!r}{more}, so that it "
+            "would begin anew"
+        )
+
+
+def _keeps_tensors(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether an optimiser of the table keeps tensors of parameters that have gradients; of others it is not known."""
+    if isinstance(optimizer, torch.optim.SGD):
+        return any(group["momentum"] for group in optimizer.param_groups)
+    return isinstance(optimizer, tuple(cls for cls, _ in OPTIMIZERS.values()))
 
 
 def load_optimizer_state(

@@ -17,7 +17,7 @@ from ppgen.training.data.lazy_batch import LazyBatch
 from ppgen.training.processes.world import World
 from ppgen.training.run_folder.checkpoint import load_pair_state, pair_state, prefixed, section
 from ppgen.training.steps.execution import Compile, Execution
-from ppgen.training.steps.optimizers import OptimizerSpec, load_optimizer_state, optimizer_state
+from ppgen.training.steps.optimizers import OptimizerSpec, check_complete, load_optimizer_state, optimizer_state
 from ppgen.training.steps.updates import make_update
 from ppgen.undisturbed import random_state, set_random_state
 
@@ -203,6 +203,7 @@ class Stepper:
             "position": self.position,
             "rows": self.num_rows,
             "optimizer": scalars,
+            "optimizer_tensors": sorted(tensors),
             "execution": self.execution.stage,
         }
 
@@ -220,7 +221,9 @@ class Stepper:
                 f"step {step} is not {epoch} epochs of {self.steps_per_epoch} steps and {position} of {rows} rows"
             )
         load_pair_state(self.pair, section(tensors, "pair"))
-        load_optimizer_state(self.optimizer, self._names, section(tensors, "optimizer"), numbers["optimizer"])
+        moments = section(tensors, "optimizer")
+        check_complete(self.optimizer, self._names, moments, numbers.get("optimizer_tensors"), step)
+        load_optimizer_state(self.optimizer, self._names, moments, numbers["optimizer"])
         device = self.source.device
         self.bound.load_state({name: value.to(device) for name, value in section(tensors, "inference").items()})
         self.step, self.epoch = step, epoch

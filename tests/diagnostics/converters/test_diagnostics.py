@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 from pyro.infer.autoguide import AutoLowRankMultivariateNormal, AutoMultivariateNormal, AutoNormal
 
-from ppgen import Pair, diagnostics, evaluation, models
+from ppgen import Pair, diagnostics, evaluation, models, training
 from ppgen.distributions.machines.samplers import GibbsSampler
 
 X = (torch.arange(18).reshape(6, 3) % 5 < 2).float()
@@ -327,3 +327,25 @@ def test_several_plates_globals_types_and_an_autoguide(auto, chunk):
     prior = prior + dist.Normal(0.0, spread[:, None]).log_prob(effect).sum(-1)
     prior = prior + dist.Bernoulli(0.3).log_prob(kind.float()).sum(-1)
     np.testing.assert_allclose(tree.sample_stats["log_p"][0], prior + log_lik.sum(-1), rtol=1e-4)
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_plates_that_draw_subsamples_are_refused(inner):
+    """Catches a tree, and refined bounds, of the rows or columns that a program drew by itself, as if they were all."""
+
+    def model(x):
+        with pyro.plate("data", len(x), subsample_size=None if inner else 3, dim=-2) as rows:
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(rows), 1), 1.0))
+            with pyro.plate("columns", x.shape[1], subsample_size=2 if inner else None, dim=-1) as columns:
+                pyro.sample("x", dist.Normal(z, 1.0), obs=x[rows][:, columns])
+
+    def guide(x):
+        slope = pyro.param("slope", torch.tensor(0.5))
+        with pyro.plate("data", len(x), subsample_size=None if inner else 3, dim=-2) as rows:
+            pyro.sample("z", dist.Normal(slope * x[rows].mean(1, keepdim=True), 0.7))
+
+    told = f"Plate '{'columns' if inner else 'data'}' draws a subsample of {'2 of 4' if inner else '3 of 6'} by itself"
+    with pytest.raises(ValueError, match=told):
+        diagnostics.from_pyro_svi(Pair(model, guide), torch.randn(6, 4), num_samples=2)
+    with pytest.raises(ValueError, match=told):
+        training.refine(Pair(model, guide), torch.randn(6, 4), steps=1)

@@ -227,7 +227,7 @@ def test_the_reparameterised_wake_update_has_less_variance(kind) -> None:
     ("objective", "message"),
     [
         (inference.ReweightedWakeSleep(2, wake=False, sleep=True), "wake update of the guide, which wake=False"),
-        (inference.ReweightedWakeSleep(1), "num_particles of at least 2, got 1"),
+        (inference.ReweightedWakeSleep(1, sleep=True), "num_particles of at least 2, got 1"),
         (inference.WakeSleep(2), "WakeSleep says by itself"),
     ],
     ids=str,

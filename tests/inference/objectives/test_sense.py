@@ -206,3 +206,51 @@ def test_cubo_covers_what_the_elbo_leaves_out() -> None:
 def test_replacing_keeps_the_value() -> None:
     """Catches a field that a copy of CUBO loses."""
     assert dataclasses.replace(inference.CUBO(4, n=3), num_particles=5) == inference.CUBO(5, n=3)
+
+
+def expected_estimate(objective: inference.Renyi, posterior: float, chance: float) -> float:
+    """Mean of the K-particle value for a bit with p(x) = 1, by the sum over the number of draws of 1."""
+    ones, zeros, count = math.log(posterior / chance), math.log((1 - posterior) / (1 - chance)), objective.num_particles
+    total = 0.0
+    for k in range(count + 1):
+        drawn = torch.tensor([ones] * k + [zeros] * (count - k), dtype=torch.float64).unsqueeze(1)
+        total += math.comb(count, k) * chance**k * (1 - chance) ** (count - k) * float(objective.average(drawn))
+    return total
+
+
+def test_the_estimate_of_an_upper_bound_is_nothing_to_train_by() -> None:
+    """Catches a bound of negative order that is raised, or one that is lowered: neither leads to the posterior."""
+    grid = [index / 100 for index in range(1, 100)]
+    for alpha, best in ((-1.0, 0.81), (0.0, 0.3)):
+        objective = inference.Renyi(num_particles=8, alpha=alpha)
+        values = [expected_estimate(objective, 0.3, chance) for chance in grid]
+        assert grid[max(range(99), key=values.__getitem__)] == best  # the posterior is 0.3
+        assert grid[min(range(99), key=values.__getitem__)] == 0.99
+        assert objective.value_kind == ("estimate" if alpha < 0 else "lower bound")
+
+
+def test_negative_orders_are_refused_before_training() -> None:
+    """Catches an upper bound whose estimate is raised, in `fit` and as a loss of Pyro's."""
+    objective = inference.Renyi(num_particles=4, alpha=-0.5)
+    told = r"Renyi\(alpha=-0.5\) is an upper bound .* CUBO\(n=1.5\)"
+    with pytest.raises(ValueError, match=told):
+        ppgen.fit(normal_pair(3, 0.0), X, objective, epochs=1, progress=False)
+    with pytest.raises(ValueError, match=told):
+        inference.Inference(objective).bind(normal_pair(3, 0.0), X, num_data=3)
+    pair = normal_pair(3, 0.0)
+    with pytest.raises(ValueError, match=told):
+        objective.loss(pair.model, pair.guide, X)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_lone_particle_without_fantasies_trains_no_guide(count: int) -> None:
+    """Catches a wake update whose gradient is noise around zero: one particle has all of the weight."""
+    objective = inference.ReweightedWakeSleep(count)
+    if count == 1:
+        with pytest.raises(ValueError, match="num_particles of at least 2, got 1: .* at site 'z'.* sleep=True"):
+            ppgen.fit(normal_pair(3, 0.0), X, objective, epochs=1, progress=False)
+        inference.Inference(inference.ReweightedWakeSleep(1, sleep=True)).bind(normal_pair(3, 0.0), X, num_data=3)
+        rbm = ppgen.models.RBM(visible=3, hidden=2).double()  # its guide is exact, and not trained
+        inference.Inference(objective, negative_phase=inference.CD()).bind(rbm, (X > 0).double()[None], num_data=1)
+    else:
+        inference.Inference(objective).bind(normal_pair(3, 0.0), X, num_data=3)

@@ -1,13 +1,11 @@
 """Training rows on disk: the same run as in memory, never read whole, and read ahead of the steps."""
 
 import gc
-import importlib.util
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pyro
@@ -16,6 +14,7 @@ import pytest
 import torch
 
 import ppgen
+from benchmarks.streaming import measure
 from ppgen import datasets, evaluation, models, seeds
 from ppgen.batch import parts_of
 from ppgen.datasets.rows import Rows, is_mapped
@@ -292,12 +291,8 @@ def test_a_split_of_a_mapped_file_is_evaluated(tmp_path):
 
 def test_the_benchmark_measures_all_ways_and_cleans_up(tmp_path, capsys):
     """Catches a benchmark that no longer runs with the library, and files of its that stay behind."""
-    path = Path(__file__).resolve().parents[3] / "benchmarks" / "streaming.py"
-    spec = importlib.util.spec_from_file_location("streaming_benchmark", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     options = ["--rows", "300", "--batches", "2", "--repeats", "2", "--device", "cpu"]
-    assert module.main([*options, "--folder", str(tmp_path)]) == 0
+    assert measure.main([*options, "--folder", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     for line in ("gather, memory", "gather, file", "step, memory", "step, file", "step, file / memory"):
         assert f"\n{line}  " in printed

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 import warnings
 from pathlib import Path
 
@@ -175,11 +176,32 @@ def test_chains_and_weights_that_are_not_finite_are_refused(tmp_path):
     _fit("rbm", tmp_path, restore_best=False)
     path = tmp_path / "checkpoint/last.safetensors"
     tensors, header = checkpoint.read(path)
-    for name, words in (("inference/hidden.chains", "its chains"), ("pair/weight", "its weights")):
+    for name, words in (
+        ("inference/hidden.chains", "its chains"),
+        ("inference/hidden.even_offset", "its averages 'inference/hidden.even_offset' hold NaN"),
+        ("pair/weight", "its weights"),
+    ):
         bad = {**tensors, name: torch.full_like(tensors[name], torch.nan)}
         checkpoint.write(path, bad, header)
         with pytest.raises(ValueError, match=words):
             ppgen.load(tmp_path)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_an_optimiser_that_would_begin_anew_is_refused(told, tmp_path):
+    """Catches a run that goes on with fresh moments, in silence, because a file without them is sound in itself."""
+    _fit("vae", tmp_path)
+    path = tmp_path / "checkpoint/last.safetensors"
+    tensors, header = checkpoint.read(path)
+    if not told:  # as files were before
+        del header["optimizer_tensors"]
+    checkpoint.write(path, tensors, header)
+    _fit("vae", tmp_path, resume=True)
+    lost = [name for name in tensors if name.startswith("optimizer/")]
+    gone = lost if not told else [name for name in lost if "encoder.body.0.weight/" in name]
+    checkpoint.write(path, {name: value for name, value in tensors.items() if name not in gone}, header)
+    with pytest.raises(ValueError, match=r"state of the optimiser \(Adam\) is missing for '.*' and \d+ more"):
+        _fit("vae", tmp_path, resume=True, epochs=5)
 
 
 def test_sizes_of_a_strangers_configuration_are_compared_before_anything_is_built(tmp_path):
@@ -191,6 +213,12 @@ def test_sizes_of_a_strangers_configuration_are_compared_before_anything_is_buil
     checkpoint.write_json(path, config)
     with pytest.raises(ValueError, match=r"has shape \(1000000000,.*not of one run"):
         ppgen.load(tmp_path)
+    config["model"]["arguments"] = {"features": 6, "latent": 2, "hidden": [1] * 200_000}
+    checkpoint.write_json(path, config)
+    started = time.process_time()
+    with pytest.raises(ValueError, match=r"makes no VAE \(.*more than 120 parameters, and 10 weights are saved"):
+        ppgen.load(tmp_path)
+    assert time.process_time() - started < 3  # two minutes, if all of it is built
     config["model"]["arguments"] = {"latent": 2}
     checkpoint.write_json(path, config)
     with pytest.raises(ValueError, match=r"'model.arguments' makes no VAE"):

@@ -97,6 +97,20 @@ def test_bounds_by_annealing(monkeypatch) -> None:
     assert abs(annealed.train - exact.train) < 4 * annealed.se
 
 
+@pytest.mark.parametrize(("scale", "betas", "words"), [(8.0, 2, "a few carry the estimate"), (0.0, 1, "")])
+def test_few_annealing_runs_are_told_in_a_bound(monkeypatch, scale, betas, words) -> None:
+    """Catches a small error of a bound whose log Z one run of a thousand carries, and a doubt where all is exact."""
+    torch.manual_seed(1)
+    dbn = models.DBN(6, (4, 5)).double()
+    dbn.compose([random_rbm(models.RBM(6, 4)), random_rbm(models.RBM(4, 5))])
+    with torch.no_grad():
+        dbn.top_weight.mul_(scale)
+    monkeypatch.setattr(layer_bounds, "EXACT_STATES", 1)
+    budget = {"num_particles": 5, "num_chains": 40, "betas": betas, "seed": 3}
+    bound = layer_bounds.layer_bound(dbn, datasets.as_dataset(structured()), 2, **budget)
+    assert (words in bound.method) and ("carry" in bound.method) == bool(words), bound
+
+
 def test_weights_and_activities_are_handed_on() -> None:
     """Catches bits of the wrong layer, means where draws were asked for, and encoders that were not copied."""
     torch.manual_seed(2)

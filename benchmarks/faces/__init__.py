@@ -1,0 +1,1 @@
+"""What a convolutional deep belief network learns from faces."""

@@ -1,0 +1,1 @@
+"""Bias, variance and signal-to-noise ratio of one step's gradient."""

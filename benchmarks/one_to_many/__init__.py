@@ -1,0 +1,1 @@
+"""Stochastic feedforward networks beside mixture density networks."""

@@ -1,0 +1,1 @@
+"""Pyro's objectives and ours on programs whose gradients are known exactly."""

@@ -1,0 +1,1 @@
+"""Other libraries and plain loops that do the same job."""

@@ -1,0 +1,1 @@
+"""Machines of words, ratings and real values beside what their users have instead."""
