@@ -1,6 +1,7 @@
 """Objectives, negative phases and inferences as losses of `pyro.infer.SVI` and as modules."""
 
 import contextlib
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pyro.infer
 import torch
 from pyro import poutine
+from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from ppgen.batch import Arguments
@@ -83,7 +85,7 @@ class PyroLoss(pyro.infer.ELBO):
     def _bound(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Iterator[tuple[Any, Arguments]]:
         """This loss bound to the two programs, and the batch; state lives as long as model and guide do."""
         bound_inference, resolve = engine()
-        batch, programs = Arguments(args, kwargs), Programs(model, guide)
+        batch, programs = Arguments(args, kwargs), Programs(model, guide, self)
         # In __dict__, because fields of a frozen value are not written; equality and hash do not see it.
         known = self.__dict__.setdefault("_bound_to", weakref.WeakKeyDictionary())
         by_guide = known.setdefault(_owner(model), weakref.WeakKeyDictionary())
@@ -94,6 +96,7 @@ class PyroLoss(pyro.infer.ELBO):
         if key not in by_method:
             by_method[key] = bound_inference(resolve(self, programs), programs, batch, None)
         bound = by_method[key]
+        programs.settle_plate(bound.layout.plate)
         bound.pair = programs  # bound methods are made anew at each access
         try:
             yield bound, batch
@@ -106,14 +109,26 @@ class Programs:
 
     Methods of a `ppgen.Pair` run with the parameters that the pair has captured.
 
+    Args:
+        model: Pyro program of the joint density.
+        guide: Pyro program with the same arguments.
+        loss: The loss, which may name the plate over the data.
+
     Raises:
         ValueError: If only one of the two is a method of a pair.
     """
 
-    def __init__(self, model: Callable[..., Any], guide: Callable[..., Any]) -> None:
+    def __init__(self, model: Callable[..., Any], guide: Callable[..., Any], loss: Any) -> None:
         self.model, self.guide = model, guide
         self.owner = check_same_pair(model, guide)
-        self.plate: str = getattr(_owner(model), "plate", "data")
+        given, owner = plate_of(loss), _owner(model)
+        self.plate: str | None = "data"
+        self.plate_settled = False
+        self.plate_argument = f"{type(loss).__name__}(..., plate=...)"
+        if isinstance(owner, (GenerativeModel, Pair)):
+            self.plate, self.plate_settled = owner.plate, owner.plate_settled
+        if given is not None and not (isinstance(owner, (GenerativeModel, Pair)) and owner.plate_settled):
+            self.settle_plate(given)
         self.default_inference: str = getattr(_owner(model), "default_inference", "elbo")
         self.has_likelihood: bool = getattr(_owner(model), "has_likelihood", True)
 
@@ -121,6 +136,28 @@ class Programs:
         """Raise unless a batch is what the model of the zoo takes whose methods they are."""
         if isinstance(owner := _owner(self.model), GenerativeModel):
             owner.check_batch(batch)
+
+    def settle_plate(self, plate: str | None) -> None:
+        """Keep the data plate that was found, or that there is none."""
+        self.plate, self.plate_settled = plate, True
+
+    @contextlib.contextmanager
+    def constant_parameters(self) -> Iterator[None]:
+        """Context in which parameters are constants: those of Pyro's store, and of modules that are programs."""
+        owners = (_owner(self.model), _owner(self.guide))
+        found: list[Tensor] = [each for owner in owners if isinstance(owner, nn.Module) for each in owner.parameters()]
+        store = pyro.get_param_store()
+        found += [_leaf(store[name]) for name in store]
+        trained = [each for each in found if each.is_leaf and each.requires_grad]
+        with _ConstantParams(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".* was not registered in the param store")
+            try:
+                for each in trained:
+                    each.requires_grad_(False)
+                yield
+            finally:
+                for each in trained:
+                    each.requires_grad_(True)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -142,6 +179,26 @@ def check_same_pair(model: Any, guide: Any) -> Pair | None:
             "Make one of the two that belong together: ppgen.Pair(model, guide)."
         )
     return owners[0]
+
+
+class _ConstantParams(Messenger):
+    """Gives the values of param statements without their graph; handlers around it do not see them."""
+
+    def _pyro_param(self, msg: Any) -> None:
+        msg["stop"] = True
+
+    def _pyro_post_param(self, msg: Any) -> None:
+        msg["value"] = msg["value"].detach()
+
+
+def plate_of(loss: Any) -> str | None:
+    """Name of the plate over the data that a loss gives, or its objective."""
+    return getattr(getattr(loss, "objective", loss), "plate", None)
+
+
+def _leaf(value: Any) -> Tensor:
+    """The unconstrained tensor behind a value of Pyro's store."""
+    return value.unconstrained() if hasattr(value, "unconstrained") else value
 
 
 def _owner(program: Any) -> Any:
@@ -167,8 +224,10 @@ class LossModule(nn.Module):
             whole = model == _owner(model).model and guide == _owner(model).guide
             owner = _owner(model) if whole else None
         if owner is None:
-            programs = Programs(model, guide)
-            owner = Pair(model, guide, plate=programs.plate, default_inference=programs.default_inference)
+            programs = Programs(model, guide, loss)
+            plate = programs.plate if programs.plate_settled else None
+            owner = Pair(model, guide, plate=plate, default_inference=programs.default_inference)
+            owner.plate_argument = programs.plate_argument
         self.pair = owner
         self._loss = loss
         self._bound: Any = None

@@ -59,6 +59,22 @@ def tensors_of(batch: Any) -> list[Tensor]:
     return [part for part in parts_of(batch) if isinstance(part, Tensor) and part.dim()]
 
 
+def all_tensors_of(batch: Any) -> list[Tensor]:
+    """All tensors of a batch, single numbers too; the other arguments are constants of the programs."""
+    return [part for part in parts_of(batch) if isinstance(part, Tensor)]
+
+
+def with_tensors(batch: Any, tensors: Sequence[Tensor]) -> Any:
+    """A batch of the same form and constants, with other tensors in the order of `all_tensors_of`.
+
+    Example:
+        >>> with_tensors((torch.zeros(2), "constant"), [torch.ones(1)])
+        (tensor([1.]), 'constant')
+    """
+    given = iter(tensors)
+    return changed(batch, lambda part: next(given) if isinstance(part, Tensor) else part)
+
+
 def rebuilt(batch: Any, parts: Sequence[Any]) -> Any:
     """A batch of the same form, with other arguments in the order of `parts_of`.
 
@@ -95,11 +111,18 @@ def num_rows(batch: Any) -> int:
     return len(parts[0]) if parts else 0
 
 
-def table_of(batch: Any, like: Tensor) -> Tensor:
-    """The batch as one table, (rows, features), of the type of log-weights (particles, rows)."""
+def table_of(batch: Any, like: Tensor, whole: bool = False) -> Tensor:
+    """The batch as one table, (rows, features), of the type of log-weights (particles, rows).
+
+    Args:
+        batch: A batch of data.
+        like: Log-weights.
+        whole: Whether all of it is one row, as without a data plate.
+    """
     rows = like.shape[1]
-    tensors = tensors_of(batch)
-    flat = [value.detach().reshape(rows, -1).to(like.dtype) for value in tensors if len(value) == rows]
+    tensors = all_tensors_of(batch) if whole else tensors_of(batch)
+    known = [value for value in tensors if whole or len(value) == rows]
+    flat = [value.detach().reshape(rows, -1).to(like.dtype) for value in known]
     return torch.cat(flat, -1) if flat else like.new_zeros(rows, 1)
 
 
@@ -130,6 +153,8 @@ def as_batch(x: Any, pair: AnyPair, argument: str = "x") -> Any:
             f"{argument} must be a tensor or an array of data, or a tuple or mapping of them, got {type(x).__name__}."
         )
     rows = _as_tensor(x, argument, pair)
+    if not rows.dim() and not hasattr(pair, "config"):
+        return rows  # of a program of one's own, which may have no plate over rows
     if rows.dim() == 0 or len(rows) == 0:
         raise ValueError(f"{argument} must hold at least one row, got shape {tuple(rows.shape)}.")
     check_features(rows, pair, argument)

@@ -4,6 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pyro
@@ -16,7 +17,7 @@ from pyro.poutine.block_messenger import BlockMessenger
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
-from ppgen.batch import parts_of, split_batch
+from ppgen.batch import all_tensors_of, split_batch, tensors_of
 from ppgen.checks.arrays import holds_other_dtype, in_dtype, parameter_dtype
 from ppgen.checks.dtypes import agreeing_dtypes, mixed_dtypes
 from ppgen.checks.likelihood import check_has_likelihood
@@ -31,7 +32,10 @@ from ppgen.undisturbed import device_of, forked, keeping_buffers
 class _PairMethods(nn.Module):
     """What the training loop and the estimators ask of every pair."""
 
-    plate: str = "data"
+    plate: str | None = "data"
+    plate_settled: bool = True  # whether `plate` was given or found: None is the joint weight of a program without one
+    plate_found: bool = False  # whether it was found under another name than the usual one
+    plate_argument: str = "Pair(..., plate=...)"  # what names a plate
     default_inference: str = "elbo"
     default_training: Mapping[str, Any] = {}
     has_likelihood: bool = True  # whether the model states a density of the data, or is implicit and draws them only
@@ -67,12 +71,13 @@ class _PairMethods(nn.Module):
         another type, the program is run again with data of theirs, which is what it will be given.
 
         Raises:
-            ValueError: If an AutoGuide holds a latent site of the data plate: its size would be that of one batch; if a
-                law does not fit its plates.
+            ValueError: If an AutoGuide has parameters for the rows of a batch of another size; if a law does not fit
+                its plates.
             TypeError: If the program uses two floating-point types that do not go together.
         """
         self.check_batch(batch)
         check_has_likelihood(self, "Log-weights, and all that is made of them,")
+        check_autoguide_rows(self, batch)
         prepare_modules(self)
         known = parameter_dtype(self)
         try:
@@ -86,7 +91,11 @@ class _PairMethods(nn.Module):
             with agreeing_dtypes(self):
                 self._run_once(in_dtype(batch, parameter_dtype(self)))
         prepare_modules(self)  # an AutoGuide makes its modules at the first call
-        self._check_autoguides()
+
+    def settle_plate(self, plate: str | None) -> None:
+        """Keep the data plate that was found, or that there is none."""
+        self.plate_found = plate not in (None, self.plate)
+        self.plate, self.plate_settled = plate, True
 
     def _run_once(self, batch: Any) -> None:
         args, kwargs = split_batch(batch)
@@ -100,23 +109,63 @@ class _PairMethods(nn.Module):
             seen.guide = guide_trace = poutine.trace(self.guide).get_trace(*args, **kwargs)  # type: ignore[arg-type]
             poutine.trace(poutine.replay(self.model, trace=guide_trace)).get_trace(*args, **kwargs)  # type: ignore[arg-type]
 
-    def _check_autoguides(self) -> None:
-        for guide in (module for module in self.modules() if isinstance(module, AutoGuide)):
-            for name, site in _latent_sites(guide).items():
-                frames = site["cond_indep_stack"]
-                if any(frame.name == self.plate for frame in frames) and name != self.plate:
-                    raise ValueError(
-                        f"{type(guide).__name__} gives site {name!r} one set of parameters per row of plate "
-                        f"{self.plate!r}, so its size is fixed to one batch. Write a guide that computes them from the "
-                        "data (amortised), or keep AutoGuides for sites outside that plate."
-                    )
+
+@dataclass(frozen=True)
+class AutoGuideRows:
+    """Latents of an AutoGuide inside the data plate: one set of parameters per row, told apart by their places.
+
+    Attributes:
+        guide: Name of the AutoGuide's type.
+        site: One of the latents.
+        plate: The data plate.
+        rows: Rows that there are parameters for.
+    """
+
+    guide: str
+    site: str
+    plate: str
+    rows: int
+
+    @property
+    def told(self) -> str:
+        """What it has, as the beginning of a message."""
+        return (
+            f"{self.guide} gives site {self.site!r} one set of parameters per row of plate {self.plate!r}, "
+            f"{self.rows} in all, so its size is fixed to one batch"
+        )
+
+
+def autoguide_rows(pair: Any) -> AutoGuideRows | None:
+    """The latents inside the data plate of an AutoGuide that was called before; None if there are none."""
+    modules = pair.modules() if isinstance(pair, nn.Module) else ()
+    for guide in (module for module in modules if isinstance(module, AutoGuide)):
+        for name, site in _latent_sites(guide).items():
+            for frame in site["cond_indep_stack"]:
+                if frame.name == pair.plate and name != pair.plate and frame.dim is not None:
+                    return AutoGuideRows(type(guide).__name__, name, frame.name, int(frame.size))
+    return None
+
+
+def check_autoguide_rows(pair: Any, batch: Any) -> None:
+    """Raise where an AutoGuide has parameters for other rows of the data plate than a batch has.
+
+    Raises:
+        ValueError: Names the site, and both numbers of rows.
+    """
+    found = autoguide_rows(pair)
+    tensors = tensors_of(batch)
+    if found is not None and tensors and all(len(tensor) != found.rows for tensor in tensors):
+        raise ValueError(
+            f"{found.told}; this one has {len(tensors[0])} rows. Give it the data that it was trained on, or write a "
+            "guide that computes them from the data (amortised)."
+        )
 
 
 def _latent_sites(guide: AutoGuide) -> dict[str, Any]:
     """The sites that an AutoGuide draws, once it was called; AutoStructured empties its prototype and keeps its own."""
     if hasattr(guide, "_sorted_sites"):
         return dict(guide._sorted_sites)
-    prototype: Any = guide.prototype_trace
+    prototype: Any = getattr(guide, "prototype_trace", None)
     return {} if prototype is None else {name: prototype.nodes[name] for name in prototype.stochastic_nodes}
 
 
@@ -130,6 +179,8 @@ class GenerativeModel(PyroModule, _PairMethods):
     An implicit model, which draws data and states no density of them, says `has_likelihood = False`: its `model`
     returns the value of a `pyro.deterministic` site, it needs no guide, and what would need a likelihood refuses it.
     """
+
+    plate: str = "data"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -175,7 +226,9 @@ class Pair(_PairMethods):
     Args:
         model: Pyro program of the joint density; draws every datum inside `pyro.plate(plate, ...)`.
         guide: Pyro program of the approximate posterior, called with the same arguments.
-        plate: Name of the plate over the data.
+        plate: Name of the plate over the data. By default `"data"`; where there is none of that name, the one plate
+            that holds observed sites and has as many rows as the data; and if there is no such plate, the program has
+            one joint weight: all data are one datum, which goes in whole.
         default_inference: Registered name of the inference that completes a bare objective or negative phase.
         model_args: Constant positional arguments, given after those of the batch.
         model_kwargs: Constant keyword arguments.
@@ -209,7 +262,7 @@ class Pair(_PairMethods):
         model: Callable[..., Any],
         guide: Callable[..., Any],
         *,
-        plate: str = "data",
+        plate: str | None = None,
         default_inference: str = "elbo",
         model_args: tuple[Any, ...] = (),
         model_kwargs: Mapping[str, Any] | None = None,
@@ -219,9 +272,9 @@ class Pair(_PairMethods):
         for name, value in (("model", model), ("guide", guide)):
             if not callable(value):
                 raise TypeError(f"{name} must be a callable with Pyro statements, got {type(value).__name__}.")
-        if not isinstance(plate, str):
+        if plate is not None and not isinstance(plate, str):
             raise TypeError(f"plate must be the name of the plate over the data, got {plate!r}.")
-        self.plate = plate
+        self.plate, self.plate_settled = plate or "data", plate is not None
         self.default_inference = default_inference
         self.model_args, self.model_kwargs = tuple(model_args), dict(model_kwargs or {})
         known = {name: module for program in (model, guide) for name, module in referenced_modules(program).items()}
@@ -264,7 +317,7 @@ class Pair(_PairMethods):
 
     def prepare(self, batch: Any) -> None:
         """Run both programs on a batch once, so that every parameter exists, on the device of the batch."""
-        first = next((value for value in parts_of(batch) if isinstance(value, Tensor)), None)
+        first = next(iter(all_tensors_of(batch)), None)
         self._capture.device = None if first is None else first.device
         super().prepare(batch)
         self.captured.warn_of_store()

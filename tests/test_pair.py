@@ -175,8 +175,8 @@ def test_names_of_captured_parameters() -> None:
     assert {name.removeprefix("captured.") for name, _ in pair.named_parameters()} == expected
 
 
-def test_an_autoguide_of_a_per_datum_site_raises() -> None:
-    """Catches a guide with one set of parameters per row of the first batch."""
+def test_an_autoguide_of_a_per_datum_site_needs_all_rows() -> None:
+    """Catches a guide with one set of parameters per row of the first batch, trained or called on others."""
 
     def model(x: Tensor) -> None:
         with pyro.plate("data", len(x)):
@@ -184,8 +184,14 @@ def test_an_autoguide_of_a_per_datum_site_raises() -> None:
             pyro.sample("x", dist.Normal(z, 1.0), obs=x[..., 0])
 
     for guide in (AutoNormal(model), AutoDelta(model)):
-        with pytest.raises(ValueError, match=r"site 'z' one set of parameters per row of plate 'data'.*amortised"):
-            Pair(model, guide).prepare(X)
+        pair, whole = Pair(model, guide), inference.Inference(inference.ELBO())
+        pair.prepare(X)
+        assert whole.bind(pair, X, num_data=len(X)).step(X).value.isfinite()
+        told = r"site 'z' one set of parameters per row of plate 'data', 3 in all.*"
+        with pytest.raises(ValueError, match=told + rf"batch_size={2 * len(X)}.*amortised"):
+            whole.bind(pair, X, num_data=2 * len(X))
+        with pytest.raises(ValueError, match=told + "this one has 2 rows"):
+            pair.prepare(X[:2])
 
 
 def test_prepare_leaves_no_trace() -> None:

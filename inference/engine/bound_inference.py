@@ -15,6 +15,7 @@ from torch import Tensor
 from ppgen.batch import split_batch, table_of
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN
+from ppgen.inference.engine.bind_checks import check_counts, keeps_order, particles_at_once
 from ppgen.inference.engine.late_sites import Structures
 from ppgen.inference.engine.legality import check_negative_phase
 from ppgen.inference.engine.plan import planned
@@ -65,13 +66,16 @@ class BoundInference:
         layout = with_coupled(pair, batch, find_layout(pair, batch, allow_subsampling=num_data is None))
         num_rows = layout.num_rows
         if num_data is not None:
-            check_rows(batch, num_rows, pair.plate, num_data)
-        total = num_data if num_data is not None else plate_size(layout.plate_sizes, pair.plate)
+            check_rows(batch, num_rows, layout.plate, num_data, pair.plate_argument)
+        total = num_data if num_data is not None else plate_size(layout.plate_sizes, layout.plate)
+        check_counts(pair, inference.objective, num_rows, total)
         inference.objective.check(layout, num_rows, total)
         warn_of_scales(layout, num_rows, total)
         self.structures = Structures(inference, layout, planned(inference, pair, batch, layout))
         self._joint = enumerated_states(self.plan, layout)
         self._paired = Pairing.of(self.plan) is not None  # sites planned later are in no pair
+        self._vectorize = particles_at_once(pair, batch, layout, inference.objective, self.plan, self._joint)
+        self.keeps_order = keeps_order(pair, batch, layout, num_data)
         marginal_states(layout)  # raises if there are too many
         objective = inference.objective
         check_negative_phase(inference.negative_phase, layout, objective)
@@ -180,8 +184,9 @@ class BoundInference:
     def _check_baselines(self, batch: Any, num_rows: int) -> None:
         """Raise unless baselines can look at a batch like this one."""
         own = [law for name, law in self.layout.guide_laws.items() if name not in self.layout.global_latents]
-        size = own[0].batch_shape[self.layout.data_dim] if own else num_rows
-        rows = partial(table_of, batch, torch.empty(0, size))
+        dim = self.layout.data_dim
+        size = own[0].batch_shape[dim] if own and dim is not None else num_rows
+        rows = partial(table_of, batch, torch.empty(0, size), dim is None)
         for site, estimator in self.plan.items():
             if estimator is not None:
                 estimator.check_rows(site, rows)
@@ -253,7 +258,7 @@ class BoundInference:
             self._laws = {site: law for site, (law, _) in laws.items()}
             num_data = self.num_data if self.num_data is not None else weights.num_data
             if self.num_data is not None:
-                check_rows(batch, weights.num_rows, self.layout.plate, num_data)
+                check_rows(batch, weights.num_rows, self.layout.plate, num_data, self.pair.plate_argument)
             if of_data and not weights.shared and not self.layout.coupled:
                 weights = weights.of_data()
             value = objective.value(weights, num_data)
@@ -272,7 +277,7 @@ class BoundInference:
     def _weights(self, batch: Any, leaves: Collection[str], pairing: Pairing | None) -> LogWeights:
         """Log-weights of the objective's particles; of as many for each joint state of sites that are summed over."""
         objective, states = self.inference.objective, self._joint
-        count, vectorize = objective.num_particles, objective.vectorize_particles
+        count, vectorize = objective.num_particles, self._vectorize
         if pairing is not None:
             count = pairing.runs(count)
         if states is None:
@@ -296,7 +301,7 @@ class BoundInference:
         if isinstance(objective, OwnGradient):
             with self.pair.running():
                 return objective.surrogate(replace(weights, num_data=num_data), self.pair, batch, self.layout)
-        rows = partial(table_of, batch, weights.local)
+        rows = partial(table_of, batch, weights.local, weights.plate is None)
         total, after = surrogate(objective, self.plan, weights, self.layout, num_data, rows, self._states)
         self._states.update(after)
         return -total if self._descended else total

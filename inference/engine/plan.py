@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 from pyro import poutine
 from pyro.distributions import Delta
-from torch import nn
 
 from ppgen import registry
 from ppgen.batch import split_batch
@@ -65,25 +64,11 @@ def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, 
         ValueError: If the combination is not legal, naming the site and what to use instead.
     """
     plan = make_plan(inference.objective, inference.estimator, layout)
-    _check_stops(plan, pair)
     _check_densities(plan, pair, batch, layout)
     for site, estimator in plan.items():
         if estimator is not None:
             estimator.check_plan(site, plan, layout, inference.objective)
     return plan
-
-
-def _check_stops(plan: Mapping[str, Any], pair: Any) -> None:
-    """Raise unless estimators that hold the guide's parameters constant can do so."""
-    stopping = [site for site, estimator in plan.items() if estimator is not None and estimator.stops]
-    if not stopping:
-        return
-    name = type(plan[stopping[0]]).__name__
-    if not isinstance(pair, nn.Module):
-        raise ValueError(
-            f"{name} at site {stopping[0]!r} runs the guide with constant parameters, which needs a pair that owns "
-            "them: train with ppgen.fit, or call the loss as a module, loss(model, guide)(x).backward()."
-        )
 
 
 def _check_densities(plan: Mapping[str, Any], pair: Any, batch: Any, layout: Layout) -> None:

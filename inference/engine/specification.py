@@ -189,7 +189,12 @@ def _part_config(part: Any, kind: str) -> Any:
             f"{cls} is not a registered {kind}, so it cannot be written to a checkpoint. Give it a name: "
             f"ppgen.register({kind!r}, {cls!r}, {cls}); or train without folder."
         )
-    return {"name": name, **{f.name: _argument(part, f.name) for f in dataclasses.fields(part) if f.init}}
+    return {"name": name, **{f.name: _argument(part, f.name) for f in dataclasses.fields(part) if _recorded(part, f)}}
+
+
+def _recorded(part: Any, field: dataclasses.Field[Any]) -> bool:
+    """Whether a field is written down: not one that older runs do not know, where it is as it was for them."""
+    return field.init and not ("recorded" in field.metadata and getattr(part, field.name) == field.default)
 
 
 def _argument(part: Any, name: str) -> Any:

@@ -87,7 +87,9 @@ class DisARM(Estimator):
         log_weights, layout = inputs.columns, inputs.layout
         found: Any = inputs.weights.guide_traces[0].nodes[site]
         fn, shape = found["fn"], [1] * -layout.particle_dim
-        shape[0], shape[layout.data_dim] = log_weights.shape
+        shape[0] = len(log_weights)
+        if layout.data_dim is not None:
+            shape[layout.data_dim] = log_weights.shape[1]
         signal = log_weights.detach().reshape(shape + [1] * fn.event_dim)
         at = pairing.sites.index(site)
         (first, second), (bits, others) = pairing.split(signal)[at], pairing.split(found["value"].detach())[at]

@@ -1,6 +1,7 @@
 """The joint density of a pair as a function of unconstrained latents, one chain beside the other."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from torch.distributions import biject_to
 from ppgen.batch import split_batch
 from ppgen.checks.arguments import check_count
 from ppgen.distributions.machines.undirected import UndirectedDistribution
+from ppgen.inference.particles.broadcasting import vectorized
 from ppgen.inference.particles.factors import summed_log_prob
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.plates import PARTICLES
+from ppgen.inference.structure.row_dependence import with_coupled
 from ppgen.inference.structure.traces import data_frame, element_law, sites, undirected_law
 from ppgen.pair import GenerativeModel, keeping_buffers
 from ppgen.undisturbed import evaluating, forked
@@ -49,10 +52,12 @@ class _Site:
     """Place of a latent site in the flat vector: its plates' shape and its unconstrained event shape.
 
     `inner` are the sizes of the plates besides those of the chains and the data; where there is none, a dimension of
-    size 1 is no plate. `names` are those of the dimensions of a value with its rows first.
+    size 1 is no plate. `names` are those of the dimensions of a value with its rows first. `inside` says whether it
+    lies in the data plate.
     """
 
     name: str
+    inside: bool
     batch_shape: torch.Size
     inner: tuple[int, ...]
     event_shape: torch.Size
@@ -69,7 +74,8 @@ class LatentDensity:
     A position has shape (num_chains, rows, dim), the density (num_chains, rows): every datum has `num_chains` chains,
     in a plate left of the deepest one as particles have, and all of them are evaluated by one run of the model.
     Supports are those that the model gives the sites at each evaluation, mapped by `torch.distributions.biject_to`.
-    Scales and masks of the user's own are kept, the data plate's factor is divided out.
+    Scales and masks of the user's own are kept, the data plate's factor is divided out. Where latents are common to
+    all data, the data set is one datum: there is one row, and `dim` counts the latents of all.
 
     Args:
         pair: A pair, which is run in the mode that it is in.
@@ -78,8 +84,8 @@ class LatentDensity:
         layout: Structure of the pair, if it is known.
 
     Raises:
-        ValueError: If the data of a model of the zoo are no matrix, there is no latent site in the data plate, one is
-            discrete or outside the plate, log Z of a site is unknown, or the program cannot run several chains at once.
+        ValueError: If the data of a model of the zoo are no matrix, there is no latent site, one is discrete, log Z of
+            a site is unknown, or the program cannot run several chains at once.
 
     Example:
         >>> import torch
@@ -96,8 +102,11 @@ class LatentDensity:
             # Else the features of a single row would be broadcast as rows.
             raise ValueError(f"x must have shape (rows, features), got {tuple(batch.shape)}; one row is x[None].")
         self.pair, self.batch, self.num_chains = pair, batch, num_chains
-        self.layout = layout if layout is not None else find_layout(pair, batch)
+        self.layout = layout if layout is not None else with_coupled(pair, batch, find_layout(pair, batch))
+        self.joint = bool(self.layout.plate is None or self.layout.global_latents or self.layout.coupled)
         _check(self.layout)
+        if num_chains > 1 and self.joint:
+            self._check_chains()
         try:
             with self._undisturbed():
                 trace = self._trace(pair.guide)
@@ -112,7 +121,18 @@ class LatentDensity:
                 "chain of each datum needs no such dimension."
             ) from error
         self.dim = sum(site.size for site in self.sites)
-        self.num_rows = self.sites[0].batch_shape[self.layout.data_dim]
+        self.num_rows = 1 if self.joint else self.sites[0].batch_shape[self.layout.row_dim]
+
+    def _check_chains(self) -> None:
+        """Raise where a program mixes up chains that run at once."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of particles, which are then run one by one
+            apart = vectorized(self.pair, self.batch, self.layout)
+        if not apart:
+            raise ValueError(
+                "The program takes chains together when several run at once, as w.sum() does where w.sum(-1) is meant: "
+                "index and sum from the right (x[..., i], x.sum(-1, keepdim=True)), or run one chain, num_chains=1."
+            )
 
     def __call__(self, position: Tensor) -> Tensor:
         """Log-density of positions (num_chains, rows, dim), nats: (num_chains, rows)."""
@@ -129,10 +149,8 @@ class LatentDensity:
         trace: Any = self._trace(self.pair.model, handler)
         prior, likelihood = self._zeros(position), self._zeros(position)
         for name, site in sites(trace).items():
-            frame = data_frame(site, self.layout.plate)
-            if frame is None or site["infer"].get("_deterministic"):
+            if site["infer"].get("_deterministic") or (term := self._term(site)) is None:
                 continue
-            term = summed_log_prob(site, self.layout)
             if name in handler.log_det:
                 prior = prior + term
             else:
@@ -158,8 +176,18 @@ class LatentDensity:
                     f"The guide draws the auxiliary site {site['name']!r}, so that its density of the latents alone is "
                     'unknown. Start from the prior: start="prior".'
                 )
-            total = total + summed_log_prob(site, self.layout)
+            total = total if (term := self._term(site)) is None else total + term
         return total
+
+    def _term(self, site: Any) -> Tensor | None:
+        """Log-density of a site, (num_chains or 1, rows or 1); None where it is a constant of all rows."""
+        frame = data_frame(site, self.layout.plate)
+        if frame is None and not self.joint:
+            return None
+        # A trajectory may leave for where numbers overflow: it is to be rejected, and not to end the chains.
+        with pyro.validation_enabled(False):
+            term = summed_log_prob(site, self.layout)
+        return term.expand(-1, int(frame.size)).sum(1, keepdim=True) if self.joint and frame is not None else term
 
     @torch.no_grad()
     def draw(self, start: Start = "guide") -> Tensor:
@@ -193,18 +221,21 @@ class LatentDensity:
                     f"{node['fn'].support}: the guide must draw inside the support that the model states."
                 )
             piece = self._rows_first(piece.expand(site.batch_shape + site.event_shape), site)
-            pieces.append(piece.reshape(*piece.shape[:2], site.size))
+            pieces.append(piece.reshape(self.num_chains, self.num_rows, site.size))
         return torch.cat(pieces, -1)
 
     @torch.no_grad()
     def values(self, position: Tensor) -> dict[str, Tensor]:
-        """Latents by site, (num_chains, rows, inner plates, event), of positions (num_chains, rows, dim)."""
+        """Latents by site, (num_chains, rows, inner plates, event), of positions (num_chains, rows, dim).
+
+        Those outside the data plate have no rows.
+        """
         latents = self._terms(position)[1]
         found = {}
         for site in self.sites:
             value = self._rows_first(latents[site.name], site)
             plates = len(site.batch_shape) + (self.num_chains == 1)
-            found[site.name] = value.reshape(*value.shape[:2], *site.inner, *value.shape[plates:])
+            found[site.name] = value.reshape(*value.shape[: 1 + site.inside], *site.inner, *value.shape[plates:])
         return found
 
     def dims(self) -> dict[str, tuple[str | None, ...]]:
@@ -220,44 +251,51 @@ class LatentDensity:
             shape = node["value"].shape  # the law itself is not expanded where a value is given
             batch = shape[: len(shape) - node["fn"].event_dim]
             event = biject_to(node["fn"].support).inverse_shape(shape)[len(batch) :]
-            size = math.prod((*batch, *event)) // (self.num_chains * batch[self.layout.data_dim])
-            names = self._names(node, batch)
-            found.append(_Site(name, batch, self._inner(node, batch), torch.Size(event), first, size, names))
+            size = math.prod((*batch, *event)) // self.num_chains
+            inside = data_frame(node, self.layout.plate) is not None
+            if not self.joint:
+                size //= batch[self.layout.row_dim]
+            names = self._names(node, batch, inside)
+            inner = tuple(batch[dim] for dim, _ in self._inner_dims(node, batch, inside))
+            found.append(_Site(name, inside, batch, inner, torch.Size(event), first, size, names))
             first += size
         return found
 
-    def _inner(self, node: Any, batch: torch.Size) -> tuple[int, ...]:
-        return tuple(batch[dim] for dim, _ in self._inner_dims(node, batch))
-
-    def _inner_dims(self, node: Any, batch: torch.Size) -> list[tuple[int, str | None]]:
+    def _inner_dims(self, node: Any, batch: torch.Size, inside: bool) -> list[tuple[int, str | None]]:
         """Dimensions besides those of chains and data, with the names of their plates."""
         plates = {frame.dim: frame.name for frame in node["cond_indep_stack"] if frame.vectorized}
-        others = {self.layout.data_dim, self.layout.particle_dim}
+        others = {self.layout.particle_dim, *([self.layout.row_dim] if inside else [])}
         inner = [dim for dim in range(-len(batch), 0) if dim not in others]
         return [(dim, plates.get(dim)) for dim in inner if batch[dim] != 1 or dim in plates]
 
-    def _names(self, node: Any, batch: torch.Size) -> tuple[str | None, ...]:
+    def _names(self, node: Any, batch: torch.Size, inside: bool) -> tuple[str | None, ...]:
         event_dim = node["fn"].event_dim
         told = node["infer"].get("event_dims") or ()
         told = (told,) if isinstance(told, str) else tuple(told)
         event = told if len(told) == event_dim else (None,) * event_dim
-        return (self.layout.plate, *(name for _, name in self._inner_dims(node, batch)), *event)
+        inner = (name for _, name in self._inner_dims(node, batch, inside))
+        return (self.layout.plate, *inner, *event) if inside else (*inner, *event)
 
     def _rows_first(self, value: Tensor, site: _Site) -> Tensor:
-        """Values at a site with the rows right of the chains: (num_chains, rows, inner plates, event)."""
+        """Values at a site with rows, if it has any, right of the chains: (num_chains, rows, inner plates, event)."""
         value = value.expand(site.batch_shape + value.shape[len(site.batch_shape) :])
         value = value.unsqueeze(0) if self.num_chains == 1 else value
-        return value.movedim(len(site.batch_shape) + (self.num_chains == 1) + self.layout.data_dim, 1)
+        if not site.inside:
+            return value
+        return value.movedim(len(site.batch_shape) + (self.num_chains == 1) + self.layout.row_dim, 1)
 
     def _pieces(self, position: Tensor) -> dict[str, Tensor]:
         """Unconstrained values by site, in the shapes of their plates."""
         pieces = {}
         for site in self.sites:
             plates = (1, *site.batch_shape) if self.num_chains == 1 else tuple(site.batch_shape)
-            rows = len(plates) + self.layout.data_dim
-            inner = [size for index, size in enumerate(plates) if index not in (0, rows)]
             piece = position[..., site.first : site.first + site.size]
-            piece = piece.reshape(*position.shape[:2], *inner, *site.event_shape).movedim(1, rows)
+            if site.inside:
+                rows = len(plates) + self.layout.row_dim
+                inner = [size for index, size in enumerate(plates) if index not in (0, rows)]
+                piece = piece.reshape(self.num_chains, plates[rows], *inner, *site.event_shape).movedim(1, rows)
+            else:
+                piece = piece.reshape(self.num_chains, *plates[1:], *site.event_shape)
             pieces[site.name] = piece.squeeze(0) if self.num_chains == 1 else piece
         return pieces
 
@@ -327,12 +365,6 @@ def _check(layout: Layout) -> None:
     if not layout.latent:
         raise ValueError(
             "The pair has no latent site, so log p(x) is the density of its observed sites: no chains needed."
-        )
-    if layout.global_latents:
-        raise ValueError(
-            f"The latent sites {list(layout.global_latents)} lie outside plate {layout.plate!r} and are common to all "
-            "data, so the chains of different data would not be independent. Put them inside the plate, or condition "
-            "the model on values for them (pyro.condition)."
         )
     for name, law in layout.laws.items():
         if isinstance(law, UndirectedDistribution) and name not in layout.latent:

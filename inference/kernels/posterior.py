@@ -1,4 +1,4 @@
-"""Draws from the posterior of every datum at once."""
+"""Draws from the posterior of every datum at once, or of all latents of a data set together."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,8 @@ from ppgen.pair import as_pair
 class PosteriorSamples:
     """Draws of Markov chains from p(z | x) of each datum, and how well the chains moved after warmup.
 
-    `diagnostics.from_chains` makes an ArviZ tree of them.
+    `diagnostics.from_chains` makes an ArviZ tree of them. Where latents are common to all data, a chain moves all
+    latents of the data set: draws of the sites outside the data plate have no rows, nor have the numbers of chains.
 
     Attributes:
         draws: By site, (num_chains, num_samples, rows, inner plates, event).
@@ -48,8 +49,9 @@ class PosteriorSamples:
         return self.info.diverging.sum(1)
 
     def __repr__(self) -> str:
-        chains, samples, rows = self.log_density.shape
-        each = f"{chains} chain{'s' * (chains > 1)} x {samples} draws of {rows} row{'s' * (rows > 1)}"
+        chains, samples, *rows = self.log_density.shape
+        of = f"{rows[0]} row{'s' * (rows[0] > 1)}" if rows else "all data"
+        each = f"{chains} chain{'s' * (chains > 1)} x {samples} draws of {of}"
         text = f"PosteriorSamples({', '.join(self.draws)}: {each}, acceptance {self.acceptance_rate.mean():.2f}"
         diverging = int(self.num_diverging.sum())
         return f"{text}, {diverging} diverging)" if diverging else f"{text})"
@@ -71,8 +73,9 @@ def sample_posterior(
     .. math:: u_t \sim T(\cdot \mid u_{t-1}), \quad T \text{ invariant for } p(x, z(u)) |\partial z / \partial u|
 
     Chains move in the unconstrained space of all latents of a datum together; each adapts a step size of its own in the
-    warmup, which is thrown away. The pair is run in evaluation mode; its training flags and the caller's random state
-    are left as they are.
+    warmup, which is thrown away. Where latents are common to all data, a chain moves the latents of the whole data set
+    together, p(z | all x). The pair is run in evaluation mode; its training flags and the caller's random state are
+    left as they are.
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run.
@@ -86,7 +89,7 @@ def sample_posterior(
 
     Raises:
         ValueError: If a number is not positive, data lie outside the support of their law, a latent site is
-            discrete or outside the data plate, or there is none.
+            discrete, or there is none.
         TypeError: If `pair` is none, `x` holds no data, or `kernel` is no HMC.
 
     References:
@@ -129,5 +132,8 @@ def sample_posterior(
             log_density.append(state.log_density)
             infos.append(info)
     stacked = {name: torch.stack(values, 1) for name, values in draws.items()}
-    info = HMCInfo(*(torch.stack(values, 1) for values in zip(*infos, strict=True)))
-    return PosteriorSamples(stacked, torch.stack(log_density, 1), info, state.step_size, density.dims())
+    told = [torch.stack(values, 1) for values in zip(*infos, strict=True)]
+    lp, step_size = torch.stack(log_density, 1), state.step_size
+    if density.joint:  # there is one row, which is no dimension of the result
+        told, lp, step_size = [value.squeeze(-1) for value in told], lp.squeeze(-1), step_size.squeeze(-1)
+    return PosteriorSamples(stacked, lp, HMCInfo(*told), step_size, density.dims())

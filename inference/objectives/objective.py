@@ -27,6 +27,8 @@ class Objective(PyroLoss):
     Args:
         num_particles: Draws of the guide for each datum.
         vectorize_particles: Whether they are drawn at once; else one by one, for programs that cannot broadcast.
+        plate: Name of the plate over the data, where the objective is a loss of `pyro.infer.SVI`; in `ppgen.fit` the
+            pair names it.
 
     Attributes:
         sense: How the objective relates to log p(x), in the words of `ppgen.evaluation.Estimate`: `"lower bound"`,
@@ -40,7 +42,7 @@ class Objective(PyroLoss):
 
     Raises:
         ValueError: If there is no particle.
-        TypeError: If `vectorize_particles` is no truth value.
+        TypeError: If `vectorize_particles` is no truth value, or `plate` no name.
     """
 
     sense: ClassVar[str] = "lower bound"
@@ -52,6 +54,7 @@ class Objective(PyroLoss):
 
     num_particles: int = 1
     vectorize_particles: bool = field(default=True, kw_only=True)
+    plate: str | None = field(default=None, kw_only=True, metadata={"recorded": "where it is given"})
 
     def __post_init__(self) -> None:
         count = self.num_particles
@@ -59,6 +62,8 @@ class Objective(PyroLoss):
         check_room("num_particles", count)
         if not isinstance(self.vectorize_particles, bool):
             raise TypeError(f"vectorize_particles must be True or False, got {self.vectorize_particles!r}.")
+        if self.plate is not None and not isinstance(self.plate, str):
+            raise TypeError(f"plate must be the name of the plate over the data, got {self.plate!r}.")
 
     @abstractmethod
     def value(self, weights: LogWeights, num_data: int) -> Tensor:

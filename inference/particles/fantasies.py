@@ -9,13 +9,13 @@ from pyro import poutine
 from pyro.distributions import Unit
 from torch import Tensor
 
-from ppgen.batch import changed, parts_of, split_batch
+from ppgen.batch import all_tensors_of, changed, split_batch
 from ppgen.distributions import GibbsSampler
 from ppgen.inference.particles.factors import summed_log_prob
 from ppgen.inference.structure.attach import attach
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.recognition import blind_sites, reads_data
-from ppgen.inference.structure.traces import data_frame, sites, unmasked
+from ppgen.inference.structure.traces import of_data, sites, unmasked
 from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
@@ -46,9 +46,8 @@ def sleep_log_density(pair: Any, batch: Any, layout: Layout, num_data: int, fant
     for site in sites(guide_trace).values():
         if site["infer"].get("_deterministic"):
             continue
-        frame = data_frame(site, layout.plate)
         term = summed_log_prob(site, layout).mean()
-        total = total + (term if frame is not None else term / num_data)
+        total = total + (term if of_data(site, layout.plate) else term / num_data)
     return total
 
 
@@ -102,20 +101,20 @@ _READ_OR_LEAVE = (
 
 def _differ(first: Any, second: Any) -> bool:
     """Whether two batches hold other values, which a single datum of few bits may not."""
-    parts = [[value for value in parts_of(batch) if isinstance(value, Tensor)] for batch in (first, second)]
+    parts = [all_tensors_of(batch) for batch in (first, second)]
     return any(one.shape != other.shape or not torch.equal(one, other) for one, other in zip(*parts, strict=True))
 
 
-def _check_factors(trace: poutine.Trace, plate: str) -> None:
+def _check_factors(trace: poutine.Trace, plate: str | None) -> None:
     for name, site in sites(trace).items():
-        if isinstance(unmasked(site["fn"]), Unit) and data_frame(site, plate) is not None:
+        if isinstance(unmasked(site["fn"]), Unit) and of_data(site, plate):
             raise ValueError(
                 f"pyro.factor {name!r} weighs what the model draws, so its draws are no fantasies. Use an objective "
                 "without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."
             )
 
 
-def fantasy_batch_of(trace: poutine.Trace, batch: Any, plate: str) -> Any:
+def fantasy_batch_of(trace: poutine.Trace, batch: Any, plate: str | None) -> Any:
     """The batch with every tensor that the model observes replaced by what the model drew there.
 
     Args:
@@ -126,18 +125,14 @@ def fantasy_batch_of(trace: poutine.Trace, batch: Any, plate: str) -> Any:
     Raises:
         ValueError: If a site in the data plate observes something else than an argument as it is, or none observes.
     """
-    given = {id(value) for value in parts_of(batch) if isinstance(value, Tensor)}
+    given = {id(value) for value in all_tensors_of(batch)}
     drawn = {
         name: site
         for name, site in sites(trace).items()
         if site["infer"].get("was_observed") and not site["infer"].get("_deterministic")
     }
     observed = {id(site["infer"]["obs"]): site["value"] for site in drawn.values()}
-    made = [
-        name
-        for name, site in drawn.items()
-        if id(site["infer"]["obs"]) not in given and data_frame(site, plate) is not None
-    ]
+    made = [name for name, site in drawn.items() if id(site["infer"]["obs"]) not in given and of_data(site, plate)]
     if made or not given & set(observed):
         what = f"Site {made[0]!r} of the model observes no" if made else "The model observes no"
         raise ValueError(

@@ -72,7 +72,7 @@ def joint_states(names: Iterable[str], laws: Mapping[str, Any], layout: Layout) 
                 'estimator="auto" there.'
             )
         plates = list(law.batch_shape)
-        if name not in layout.global_latents:
+        if layout.data_dim is not None and name not in layout.global_latents:
             plates[layout.data_dim] = 1
         variables = math.prod(plates) * math.prod(law.event_shape) // math.prod(element.event_shape)
         sizes[name] = (len(element.enumerate_support(expand=False)), variables)
@@ -153,7 +153,7 @@ class Forced(Messenger):
             self._runs[name] = run + 1
             number = torch.full((1,), run // self.num_particles % self.states.count, device=support.device)
         plates = list(fn.batch_shape[1:] if self.vectorized else fn.batch_shape)
-        if data_frame(msg, self.layout.plate) is not None:
+        if self.layout.data_dim is not None and data_frame(msg, self.layout.plate) is not None:
             plates[self.layout.data_dim] = 1
         value = support[self.states.indices(name, number)].reshape(len(number), *plates, *fn.event_shape)
         return (value if self.vectorized else value[0]).expand(fn.shape())

@@ -143,7 +143,7 @@ class LogWeights:
         return self.with_added(group)._with_same_factors(divergences={**self.divergences, name: columns})
 
     def with_values(self, local: Tensor, outside: Tensor | None = None) -> "LogWeights":
-        """Log-weights of given numbers, (particles, rows) and (particles,), whose factors are not known."""
+        """These log-weights with other numbers, (particles, rows) and (particles,), whose factors are not known."""
         factors = [Factor.of_columns("", 1, local, self.plate, inside=True)]
         if outside is not None:
             factors.append(Factor.of_columns("", 1, outside.unsqueeze(1), self.plate, inside=False))
@@ -304,6 +304,7 @@ def _added_up(
                 parts = [drawn_factor(part, sign, layout) for part in each]
             else:
                 given = summed_out[name][0] if name in summed_out else None
+                given = run.densities.get(name) if sign < 0 else given
                 parts = [site_factor(part, sign, layout, given) for part in each]
             factors.append(parts[0] if len(parts) == 1 else joined_factor(parts))
             if sign < 0 and not run.leaves and _altered(site, frame):

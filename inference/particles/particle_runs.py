@@ -10,7 +10,7 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.stateless import _reparametrize_module
 
 from ppgen.batch import split_batch
@@ -31,12 +31,14 @@ class ParticleRun:
         guide_trace: Trace of the guide that log-densities are read from.
         drawn: Trace of the guide as it was drawn; the same where nothing is cut.
         leaves: Values at sites whose path is followed by itself: as they were drawn, and as a leaf.
+        densities: Log-densities of sites of the guide, where they must be taken while parameters are constants.
     """
 
     model_traces: list[poutine.Trace]
     guide_trace: poutine.Trace
     drawn: poutine.Trace
     leaves: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    densities: dict[str, Tensor] = field(default_factory=dict)
 
 
 def draw(
@@ -62,11 +64,17 @@ def draw(
     args, kwargs = split_batch(batch)
     drawn = guide_trace = _particle_trace(pair.guide, num_particles, layout, args, kwargs)
     ends: dict[str, tuple[Tensor, Tensor]] = {}
+    densities: dict[str, Tensor] = {}
     if leaves:
         values, ends = cut_leaves(drawn, leaves)
         with constant_parameters(pair):
             again = poutine.replay(pair.guide, trace=values)
             guide_trace = _particle_trace(again, num_particles, layout, args, kwargs)
+            if not isinstance(pair, nn.Module):  # they are constants for the time of this context
+                densities = {
+                    name: site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+                    for name, site in sites(guide_trace).items()
+                }
     if states is None:
         replayed = poutine.replay(pair.model, trace=guide_trace)
         model_traces = [_particle_trace(replayed, num_particles, layout, args, kwargs)]
@@ -74,7 +82,7 @@ def draw(
         model_traces = _traces_of_states(
             pair.model, guide_trace, states, num_particles, layout, vectorize, args, kwargs
         )
-    return ParticleRun(model_traces, guide_trace, drawn, ends)
+    return ParticleRun(model_traces, guide_trace, drawn, ends, densities)
 
 
 def cut_leaves(drawn: poutine.Trace, leaves: Collection[str]) -> tuple[poutine.Trace, dict[str, Any]]:
@@ -125,6 +133,11 @@ class LastSite(Messenger):
 @contextlib.contextmanager
 def constant_parameters(pair: Any) -> Iterator[None]:
     """Context in which the parameters of a pair are constants."""
+    pair = getattr(pair, "owner", None) or pair  # methods of a pair have its parameters
+    if not isinstance(pair, nn.Module):  # programs under `pyro.infer.SVI`, whose parameters are those of Pyro's store
+        with pair.constant_parameters():
+            yield
+        return
     constants = {name: value.detach() for name, value in pair.named_parameters()}
     with _reparametrize_module(pair, constants), warnings.catch_warnings():
         # `pyro.module` tells its user of parameters without a gradient, who did not ask for them here.

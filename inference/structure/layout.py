@@ -10,6 +10,7 @@ from ppgen.batch import split_batch
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.program_errors import OwnSubsampling, explained
 from ppgen.distributions import UndirectedDistribution
+from ppgen.inference.structure.data_plate import data_plate
 from ppgen.inference.structure.plates import Frame, frames_of, plate_rows
 from ppgen.inference.structure.points import point_sites
 from ppgen.inference.structure.site_checks import (
@@ -31,7 +32,7 @@ from ppgen.inference.structure.traces import (
     undirected_law,
     unmasked,
 )
-from ppgen.pair import Pair, keeping_buffers
+from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
 REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR, UNDIRECTED, RECOGNISED = (
@@ -95,20 +96,20 @@ class Layout:
     """Structure of a pair, found by one run.
 
     Attributes:
-        plate: Name of the data plate.
-        data_dim: Dimension of the data plate, counted from the right (negative).
+        plate: Name of the data plate; None if there is none, and all data are one datum.
+        data_dim: Dimension of the data plate, counted from the right (negative); None if there is none.
         particle_dim: Dimension free for particles, left of the deepest plate (negative).
         sites: Record of each site by name: those of the model in the order in which they are drawn, then those of the
             guide alone.
         guide_order: Names of the sites of the guide, in the order in which they are drawn.
-        num_rows: Rows of the data plate.
+        num_rows: Rows of the data plate; 1 if there is none.
         plate_sizes: Sizes that the data plate was given in the two programs, which may be those of the data set.
         structure: Sites of the run that it was read from, in their order.
         coupled: Sites outside the data plate that depend on latents inside of it, found by `with_coupled`.
     """
 
-    plate: str
-    data_dim: int
+    plate: str | None
+    data_dim: int | None
     particle_dim: int
     sites: dict[str, Site] = field(default_factory=dict)
     guide_order: tuple[str, ...] = ()
@@ -116,6 +117,31 @@ class Layout:
     plate_sizes: tuple[int, ...] = ()
     structure: Structure = ()
     coupled: tuple[str, ...] = ()
+
+    @property
+    def row_dim(self) -> int:
+        """Dimension of the data plate, where something is asked of each datum.
+
+        Raises:
+            ValueError: If there is no data plate.
+        """
+        if self.data_dim is None:
+            raise ValueError(
+                "This is asked of each datum, and the program has no data plate: all its arguments are one datum, with "
+                "one joint weight. Of all data together: evaluation.log_evidence. Or name the plate that goes over the "
+                "rows: ppgen.Pair(model, guide, plate=...)."
+            )
+        return self.data_dim
+
+    @property
+    def row_plate(self) -> str:
+        """Name of the data plate, where something is asked of each datum.
+
+        Raises:
+            ValueError: If there is no data plate.
+        """
+        _ = self.row_dim
+        return str(self.plate)
 
     @property
     def latent(self) -> dict[str, str]:
@@ -198,8 +224,8 @@ class Layout:
         return all(kind == EXACT_POSTERIOR for kind in self.latent.values())
 
     def inside(self, name: str) -> bool:
-        """Whether a site lies in the data plate."""
-        return self.plate in self.sites[name].plates
+        """Whether a site lies in the data plate; any site does where there is none."""
+        return self.plate is None or self.plate in self.sites[name].plates
 
     def _names(self, attribute: str) -> tuple[str, ...]:
         return tuple(name for name, site in self.sites.items() if getattr(site, attribute))
@@ -214,10 +240,10 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
         allow_subsampling: Whether the data plate may draw a random subsample by itself.
 
     Raises:
-        ValueError: If there is no data plate, if it subsamples by itself though batches are given, if the guide
-            misses a latent site that is not marked to be enumerated, or if it has one that the model has not; if the
-            two have different shapes or one stands in the data plate alone; if a marked one lies outside the data
-            plate or under a scale.
+        ValueError: If there is no data plate of the name that was given, if it subsamples by itself though batches are
+            given, if the guide misses a latent site that is not marked to be enumerated, or if it has one that the
+            model has not; if the two have different shapes or one stands in the data plate alone; if a marked one lies
+            outside the data plate or under a scale.
     """
     pair.check_batch(batch)
     check_has_likelihood(pair, "Log-weights, and all that is made of them,")
@@ -238,6 +264,8 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
         points = point_sites(pair.guide, args, kwargs, sites(model_trace), sites(guide_trace), device)
     if watch.subsamples and not allow_subsampling:
         raise ValueError(watch.told)
+    if not pair.plate_settled:
+        pair.settle_plate(data_plate(pair, sites(model_trace), sites(guide_trace), batch))
     layout = read_layout(pair, sites(model_trace), sites(guide_trace))
     found = {name: replace(site, point=name in points) for name, site in layout.sites.items()}
     return replace(layout, sites=found) if points else layout
@@ -256,42 +284,37 @@ def read_layout(pair: Any, model_sites: dict[str, Any], guide_sites: dict[str, A
     """
     guide_sites = {name: site for name, site in guide_sites.items() if not site["infer"].get("_deterministic")}
     every = [*model_sites.values(), *guide_sites.values()]
+    plate = data_plate(pair, model_sites, guide_sites, None)
     stated = {name: site for name, site in model_sites.items() if not site["infer"].get("_deterministic")}
     framed = [
-        {name: frame for name, site in found.items() if (frame := data_frame(site, pair.plate)) is not None}
+        {name: frame for name, site in found.items() if (frame := data_frame(site, plate)) is not None}
         for found in (stated, guide_sites)
     ]
     frames = [frame for found in framed for frame in found.values()]
-    if not frames or frames[0].dim is None:
-        named = sorted({frame.name for site in every for frame in site["cond_indep_stack"]})
-        raise ValueError(
-            f"{_name(pair.model)} has no vectorised plate {pair.plate!r} over the data (plates: {named or 'none'}). "
-            f"Draw each datum inside pyro.plate({pair.plate!r}, len(x)), or name your plate: Pair(..., plate=...)."
-        )
     marginalised = tuple(name for name, site in stated.items() if name not in guide_sites and enumerable(site))
     check_marks(model_sites, guide_sites)
     check_sites(model_sites, guide_sites, marginalised)
-    check_shapes(model_sites, guide_sites, pair.plate)
-    num_rows = plate_rows(framed, pair.plate)
-    check_agreement(model_sites, guide_sites, pair.plate)
-    check_marginalised(marginalised, model_sites, pair.plate)
-    deepest = min(frame.dim for site in every for frame in site["cond_indep_stack"] if frame.vectorized)
+    check_shapes(model_sites, guide_sites, plate)
+    num_rows = 1 if plate is None else plate_rows(framed, plate)
+    check_agreement(model_sites, guide_sites, plate)
+    check_marginalised(marginalised, model_sites, plate)
+    dims = [frame.dim for site in every for frame in site["cond_indep_stack"] if frame.vectorized]
     return Layout(
-        plate=pair.plate,
-        data_dim=frames[0].dim,
-        particle_dim=deepest - 1,
+        plate=plate,
+        data_dim=None if plate is None else frames[0].dim,
+        particle_dim=min(dims, default=0) - 1,
         sites={
-            name: _record(name, stated.get(name), guide_sites.get(name), pair.plate)
+            name: _record(name, stated.get(name), guide_sites.get(name), plate)
             for name in dict.fromkeys((*stated, *guide_sites))
         },
         guide_order=tuple(guide_sites),
         num_rows=num_rows,
         plate_sizes=tuple(sorted({int(frame.full_size) for frame in frames})),
-        structure=structure_of(model_sites, guide_sites, pair.plate),
+        structure=structure_of(model_sites, guide_sites, plate),
     )
 
 
-def _record(name: str, stated: Any | None, drawn: Any | None, plate: str) -> Site:
+def _record(name: str, stated: Any | None, drawn: Any | None, plate: str | None) -> Site:
     """The record of a site of the model, of the guide, or of both."""
     found = [site for site in (stated, drawn) if site is not None]
     scales = [scale for site in found if (scale := hand_scale(site)) is not None and abs(scale - 1) > _ROUNDING]
@@ -336,7 +359,7 @@ def _unnormalised_law(site: Any) -> UndirectedDistribution | None:
     return law if law is not None and law.attached is None else None
 
 
-def _mismatched(stated: Any, drawn: Any, plate: str) -> bool:
+def _mismatched(stated: Any, drawn: Any, plate: str | None) -> bool:
     """Whether a latent site is scaled or masked otherwise in the model than in the guide."""
     scales = [site["scale"] / data_factor(data_frame(site, plate)) for site in (stated, drawn)]
     deviation = scales[0] - scales[1]
@@ -347,10 +370,3 @@ def _mismatched(stated: Any, drawn: Any, plate: str) -> bool:
         return masks[0].shape != masks[1].shape or not torch.equal(*masks)
     bare = [unmasked(site["fn"]) is site["fn"] for site in (stated, drawn)]
     return masks[0] is not masks[1] or bare[0] != bare[1]
-
-
-def _name(function: Any) -> str:
-    owner = getattr(function, "__self__", None)
-    if isinstance(owner, Pair):
-        return _name(owner.programs[0])
-    return type(owner).__name__ if owner is not None else getattr(function, "__name__", repr(function))

@@ -71,12 +71,14 @@ def plate_rows(found: Iterable[Mapping[str, Any]], plate: str) -> int:
     return expected
 
 
-def plate_size(sizes: Iterable[int], plate: str) -> int:
-    """Size that the data plate was given, where nothing else says how many data there are.
+def plate_size(sizes: Iterable[int], plate: str | None) -> int:
+    """Size that the data plate was given, where nothing else says how many data there are; 1 without a plate.
 
     Raises:
         ValueError: If model and guide give it different ones.
     """
+    if plate is None:
+        return 1
     known = sorted(set(sizes))
     if len(known) > 1:
         raise ValueError(
@@ -86,7 +88,9 @@ def plate_size(sizes: Iterable[int], plate: str) -> int:
     return known[0]
 
 
-def check_rows(batch: Any, rows: int, plate: str, num_data: int | None = None) -> None:
+def check_rows(
+    batch: Any, rows: int, plate: str | None, num_data: int | None = None, argument: str = "Pair(..., plate=...)"
+) -> None:
     """Raise unless the data plate has the rows of the batch: the first dimension of its tensors.
 
     Args:
@@ -94,15 +98,18 @@ def check_rows(batch: Any, rows: int, plate: str, num_data: int | None = None) -
         rows: Rows of the plate.
         plate: Its name.
         num_data: Rows of the whole data set.
+        argument: What names a plate.
 
     Raises:
         ValueError: Names the plate, its rows and those of the batch.
     """
+    if plate is None:
+        return
     tensors = tensors_of(batch)
     if tensors and all(len(tensor) != rows for tensor in tensors):
         told = "" if num_data is None else f" (of {num_data} in all)"
         raise ValueError(
             f"Plate {plate!r} has {rows} rows, but the batch has {len(tensors[0])}{told}: rows are the first dimension "
             f"of the data, here of shape {tuple(tensors[0].shape)}. Put one datum in a row of the data (x.T, or "
-            "x.movedim(i, 0)), or name the plate that goes over the rows: Pair(..., plate=...)."
+            f"x.movedim(i, 0)), or name the plate that goes over the rows: {argument}."
         )

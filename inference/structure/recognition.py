@@ -9,10 +9,10 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from ppgen.batch import split_batch
+from ppgen.batch import changed, split_batch
 from ppgen.inference.structure.traces import sites
 from ppgen.pair import keeping_buffers
-from ppgen.undisturbed import device_of, forked
+from ppgen.undisturbed import device_of, evaluating, forked
 
 _TOLERANCE = 1e-5  # of log-densities, relative: laws computed from the same numbers differ by less
 _STEP = 0.3  # by which parameters are moved; weights that start at zero hide what a guide reads
@@ -30,13 +30,37 @@ def reads_data(pair: Any, first: Any, second: Any) -> bool:
         second: Another with other observed data in each row.
     """
     with _quietly(pair):
-        for moved in (contextlib.nullcontext(), _moved_parameters(pair, first)):
+        for moved in (contextlib.nullcontext(), moved_parameters(pair, first)):
             with moved:
                 with forked(device_of(pair, *split_batch(first))):
                     one = _guide(pair, first)
                 if len(_same(one, _guide(pair, second))) < len(one):
                     return True
     return False
+
+
+def reads_other_data(pair: Any, batch: Any) -> bool:
+    """Whether the law of any site of the guide is another one if all data are: with their rows, or numbers, moved.
+
+    Args:
+        pair: A pair; training flags and the random state are as before afterwards.
+        batch: A batch.
+    """
+    with evaluating(pair), pair.running():
+        return reads_data(pair, batch, changed(batch, _other))
+
+
+def _other(value: Any) -> Any:
+    """Other values of the same shape: those of the other rows, and numbers changed."""
+    if not isinstance(value, Tensor):
+        return value
+    other = value.roll(1, 0) if value.dim() else value
+    return 1.1 * other + _STEP if other.is_floating_point() and not _bits(other) else other
+
+
+def _bits(value: Tensor) -> bool:
+    """Whether values are all 0 or 1, which other numbers in their place might not be."""
+    return bool(((value == 0) | (value == 1)).all())
 
 
 def blind_sites(pair: Any, first: Any, second: Any) -> list[str]:
@@ -52,7 +76,7 @@ def blind_sites(pair: Any, first: Any, second: Any) -> list[str]:
         constant = _same(one, _guide(pair, second))
         if not constant:
             return []
-        with _moved_parameters(pair, first):
+        with moved_parameters(pair, first):
             still = _same(one, other := _guide(pair, first))
             constant &= _same(other, _guide(pair, second))
     return [name for name in one if name in constant and name not in still]
@@ -97,7 +121,7 @@ def _quietly(pair: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _moved_parameters(pair: Any, batch: Any) -> Iterator[None]:
+def moved_parameters(pair: Any, batch: Any) -> Iterator[None]:
     """Context in which all parameters are other ones; through `data`, so that they do not count as written."""
     if isinstance(pair, nn.Module):
         found: list[Any] = list(pair.parameters())

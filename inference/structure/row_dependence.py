@@ -29,6 +29,8 @@ def with_coupled(pair: Any, batch: Any, layout: Layout) -> Layout:
         batch: A batch of data.
         layout: Its structure.
     """
+    if layout.plate is None:
+        return layout
     args, kwargs = split_batch(batch)
     device = device_of(pair, args, kwargs)
     with (
@@ -60,7 +62,7 @@ def with_coupled(pair: Any, batch: Any, layout: Layout) -> Layout:
     return replace(layout, coupled=tuple(sorted(found)))
 
 
-def _outside(trace: poutine.Trace, plate: str) -> dict[str, Any]:
+def _outside(trace: poutine.Trace, plate: str | None) -> dict[str, Any]:
     return {
         name: site
         for name, site in sites(trace).items()

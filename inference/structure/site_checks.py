@@ -5,15 +5,15 @@ from typing import Any
 import pyro
 from pyro.util import check_site_shape
 
-from ppgen.inference.structure.traces import data_frame, foreign_scale, undirected_law
+from ppgen.inference.structure.traces import data_frame, foreign_scale, of_data, undirected_law
 
 _ANY_DEPTH = 100  # plates; more than tensors have dimensions
 
 
-def check_marginalised(marginalised: tuple[str, ...], model_sites: dict[str, Any], plate: str) -> None:
+def check_marginalised(marginalised: tuple[str, ...], model_sites: dict[str, Any], plate: str | None) -> None:
     """Raise where sites of the model that are summed out would not give a marginal of each datum."""
     for name in marginalised:
-        if data_frame(model_sites[name], plate) is None:
+        if not of_data(model_sites[name], plate):
             raise ValueError(
                 f"Site {name!r} of the model, marked to be enumerated, lies outside plate {plate!r}: its sum would "
                 "join all rows. Draw it in the guide."
@@ -56,7 +56,7 @@ def check_sites(model_sites: dict[str, Any], guide_sites: dict[str, Any], margin
         )
 
 
-def check_shapes(model_sites: dict[str, Any], guide_sites: dict[str, Any], plate: str) -> None:
+def check_shapes(model_sites: dict[str, Any], guide_sites: dict[str, Any], plate: str | None) -> None:
     """Raise unless the data plate is at one dimension and every log-density has the shape of its plates."""
     dims: dict[int, str] = {}
     for name, site in [*model_sites.items(), *guide_sites.items()]:
@@ -85,11 +85,11 @@ def check_shapes(model_sites: dict[str, Any], guide_sites: dict[str, Any], plate
                 ) from error
 
 
-def check_agreement(model_sites: dict[str, Any], guide_sites: dict[str, Any], plate: str) -> None:
+def check_agreement(model_sites: dict[str, Any], guide_sites: dict[str, Any], plate: str | None) -> None:
     """Raise where a latent site is another variable in the model than in the guide, though its values broadcast."""
     for name in model_sites.keys() & guide_sites.keys():
         both = model_sites[name], guide_sites[name]
-        inside = [data_frame(site, plate) is not None for site in both]
+        inside = [of_data(site, plate) for site in both]
         if inside[0] != inside[1]:
             raise ValueError(
                 f"Site {name!r} lies inside plate {plate!r} in the {'model' if inside[0] else 'guide'} and outside of "

@@ -12,7 +12,7 @@ from torch.distributions import constraints
 from ppgen.batch import split_batch
 from ppgen.distributions.units.supports import spins
 from ppgen.inference.structure.missing import filled, numbers_that_count
-from ppgen.inference.structure.traces import data_frame, sites, undirected_law
+from ppgen.inference.structure.traces import data_frame, of_data, sites, undirected_law
 from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
@@ -50,12 +50,12 @@ def check_support(pair: Any, batch: Any, *, first_row: int = 0) -> bool:
         if not site["is_observed"] or not isinstance(site["value"], torch.Tensor):
             continue
         _check_site(site, pair.plate, first_row)
-        if data_frame(site, pair.plate) is not None:  # a prior of parameters says nothing of the data
+        if of_data(site, pair.plate):  # a prior of parameters says nothing of the data
             any_bits &= takes_bits(site["fn"].support)
     return any_bits
 
 
-def _check_site(site: Any, plate: str, first_row: int) -> None:
+def _check_site(site: Any, plate: str | None, first_row: int) -> None:
     """Raise where an observed value is no event of its law, is missing under no mask, or lies outside the support."""
     name, fn, value = site["name"], site["fn"], site["value"]
     sizes = zip(reversed(value.shape), reversed(fn.event_shape), strict=False)
@@ -94,7 +94,7 @@ def _check_site(site: Any, plate: str, first_row: int) -> None:
             )
 
 
-def _rows_first(values: Tensor, site: Any, plate: str, event_dim: int) -> Tensor:
+def _rows_first(values: Tensor, site: Any, plate: str | None, event_dim: int) -> Tensor:
     """Numbers at a site with the rows of the data plate first; one of a single number has one row."""
     frame = data_frame(site, plate)
     axis = -1 if frame is None or frame.dim is None else values.dim() - event_dim + frame.dim

@@ -16,10 +16,10 @@ from ppgen.inference.structure.plates import sized
 Structure = tuple[tuple[str, bool, bool, bool], ...]
 
 
-def structure_of(model_sites: dict[str, Any], guide_sites: dict[str, Any], plate: str) -> Structure:
+def structure_of(model_sites: dict[str, Any], guide_sites: dict[str, Any], plate: str | None) -> Structure:
     """What tells runs with other sites apart, in the order of the sites."""
     return tuple(
-        (name, of_model, site["is_observed"], any(frame.name == plate for frame in site["cond_indep_stack"]))
+        (name, of_model, site["is_observed"], of_data(site, plate))
         for of_model, found in ((True, model_sites), (False, guide_sites))
         for name, site in found.items()
         if not site["infer"].get("_deterministic")
@@ -79,9 +79,16 @@ def unconditioned(program: Callable[..., Any]) -> Callable[..., Any]:
     return _Unconditioned()(program)
 
 
-def data_frame(site: Any, plate: str) -> Any | None:
-    """Frame of the data plate around a site, or None outside of it."""
+def data_frame(site: Any, plate: str | None) -> Any | None:
+    """Frame of the data plate around a site, or None outside of it, and where there is no data plate."""
+    if plate is None:
+        return None
     return next((sized(frame, site) for frame in site["cond_indep_stack"] if frame.name == plate), None)
+
+
+def of_data(site: Any, plate: str | None) -> bool:
+    """Whether a site is a term of each datum: inside the data plate, or anywhere where there is none."""
+    return plate is None or any(frame.name == plate for frame in site["cond_indep_stack"])
 
 
 def data_factor(frame: Any | None) -> float:
@@ -95,7 +102,7 @@ def enumerable(site: Any) -> bool:
     return marked and not site["is_observed"] and getattr(element_law(site["fn"]), "has_enumerate_support", False)
 
 
-def foreign_scale(site: Any, plate: str) -> bool:
+def foreign_scale(site: Any, plate: str | None) -> bool:
     """Whether a site has a scale beside that of the data plate."""
     scale = site["scale"] / data_factor(data_frame(site, plate))
     deviation = (scale - 1).abs().max() if isinstance(scale, torch.Tensor) else abs(scale - 1)

@@ -17,7 +17,7 @@ class OwnSubsampling(Messenger):
         plate: Name of the plate.
     """
 
-    def __init__(self, plate: str) -> None:
+    def __init__(self, plate: str | None) -> None:
         super().__init__()
         self.plate = plate
         self.subsamples = False
@@ -80,7 +80,7 @@ class _Seen(Messenger):
 
 
 @contextmanager
-def explained(plate: str) -> Iterator[_Seen]:
+def explained(plate: str | None) -> Iterator[_Seen]:
     """Context in which what model and guide raise is told with its cause and with what to do.
 
     Set `guide` of what it gives to the guide's trace, once there is one.

@@ -1,10 +1,20 @@
 """Likelihoods and partition functions, each with its error."""
 
 from ppgen.evaluation.estimate import Estimate
+from ppgen.evaluation.evidence.evidence import log_evidence
 from ppgen.evaluation.likelihood.bidirectional import Sandwich, bdmc
 from ppgen.evaluation.likelihood.likelihood import log_likelihood
 from ppgen.evaluation.likelihood.perplexity import perplexity
 from ppgen.evaluation.partition.partition import log_partition
 from ppgen.evaluation.partition.sandwich import PartitionSandwich
 
-__all__ = ["Estimate", "PartitionSandwich", "Sandwich", "bdmc", "log_likelihood", "log_partition", "perplexity"]
+__all__ = [
+    "Estimate",
+    "PartitionSandwich",
+    "Sandwich",
+    "bdmc",
+    "log_evidence",
+    "log_likelihood",
+    "log_partition",
+    "perplexity",
+]

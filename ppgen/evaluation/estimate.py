@@ -40,6 +40,8 @@ class Estimate:
         warning: What makes the number doubtful, or None.
         note: What else a reader must know, or None.
         fingerprint: Hash of the weights that a log Z belongs to, and of the data if it depends on them.
+        joint_pareto_k: Pareto shape of weights that are one for all data; NaN where it is unknown, None where data have
+            weights of their own.
 
     Raises:
         ValueError: If `kind` is none of the four.
@@ -66,6 +68,7 @@ class Estimate:
     warning: str | None = None
     note: str | None = None
     fingerprint: str | None = None
+    joint_pareto_k: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -81,8 +84,11 @@ class Estimate:
 
     @property
     def pareto_k(self) -> Any:
-        """Pareto shape of every datum's importance weights: an `xarray.DataArray` over `data`, or None."""
-        return self._array("pareto_k")
+        """Pareto shape of every datum's importance weights: an `xarray.DataArray` over `data`, or None.
+
+        Of weights that are one for all data, as those of `log_evidence`, it is a single number.
+        """
+        return self._array("pareto_k") if self.joint_pareto_k is None else self.joint_pareto_k
 
     @property
     def num_bad_pareto_k(self) -> int | None:
@@ -106,6 +112,8 @@ class Estimate:
             'nats per datum'
         """
         scalars = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "per_datum"}
+        if self.joint_pareto_k is None:  # of weights of single data, which have it in `per_datum`
+            del scalars["joint_pareto_k"]
         if self.num_bad_pareto_k is not None:
             scalars["num_bad_pareto_k"] = self.num_bad_pareto_k
             scalars["num_unknown_pareto_k"] = self.num_unknown_pareto_k
@@ -127,6 +135,8 @@ class Estimate:
             parts.append(f"expected bias {self.bias:+.2g}")
         if self.data_se is not None and math.isfinite(self.data_se):
             parts.append(f"spread over data ±{_error(self.data_se)}")
+        if self.joint_pareto_k is not None:
+            parts.append(f"Pareto k {'unknown' if math.isnan(self.joint_pareto_k) else f'{self.joint_pareto_k:.2f}'}")
         if self.num_bad_pareto_k and self.num_data:
             parts.append(f"Pareto k > {PARETO_K_LIMIT} for {_percent(self.num_bad_pareto_k / self.num_data)} of rows")
         if self.num_unknown_pareto_k and self.num_data:

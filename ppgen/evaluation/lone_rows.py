@@ -118,7 +118,7 @@ def _rows_of(trace: poutine.Trace, index: Tensor, layout: Layout) -> poutine.Tra
     chosen = poutine.Trace()
     for name, site in sites(trace).items():
         value = site["value"]
-        axis = value.dim() - site["fn"].event_dim + layout.data_dim
+        axis = value.dim() - site["fn"].event_dim + layout.row_dim
         if data_frame(site, layout.plate) is not None and axis >= 0 and value.shape[axis] > 1:
             value = value.index_select(axis, index)
         chosen.add_node(name, **{**site, "value": value})

@@ -85,6 +85,7 @@ def examine(pair: AnyPair, rows: CheckedRows, at_once: int | None = None) -> Pro
             batch = rows(0, 1)  # parameters made just now decide the type
             args, kwargs = split_batch(batch)
             layout = with_coupled(pair, batch, find_layout(pair, batch))
+            _ = layout.row_dim  # raises without a data plate
             check_rows(batch, layout.num_rows, pair.plate)
         with evaluating(pair), pair.running():
             guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
@@ -100,9 +101,9 @@ def examine(pair: AnyPair, rows: CheckedRows, at_once: int | None = None) -> Pro
     if layout.global_latents:
         raise ValueError(
             f"The latent sites {list(layout.global_latents)} lie outside plate {pair.plate!r} and are "
-            "common to all data, so a single datum has no likelihood of its own. Put them inside the plate, "
-            "or condition the model on values for them (pyro.condition) and evaluate that with a guide "
-            "without them."
+            "common to all data, so a single datum has no likelihood of its own. evaluation.log_evidence(pair, x) "
+            "gives log p of all data together. Else put them inside the plate, or condition the model on values for "
+            "them (pyro.condition) and evaluate that with a guide without them."
         )
     if layout.scaled:
         raise ValueError(
@@ -113,7 +114,8 @@ def examine(pair: AnyPair, rows: CheckedRows, at_once: int | None = None) -> Pro
     if layout.coupled:
         raise ValueError(
             f"Site {layout.coupled[0]!r} lies outside plate {pair.plate!r} and depends on latents inside of it, so a "
-            "single datum has no likelihood of its own. Draw the site inside the plate, or leave it out."
+            "single datum has no likelihood of its own. evaluation.log_evidence(pair, x) gives log p of all data "
+            "together. Else draw the site inside the plate, or leave it out."
         )
     # What is observed outside of the plate, as a prior of parameters, says nothing of a datum.
     data = [name for name in model.observation_nodes if _of_data(model.nodes[name], pair.plate)]
@@ -158,7 +160,7 @@ def _explaining(rows: CheckedRows) -> Iterator[None]:
         ) from error
 
 
-def _of_data(site: Any, plate: str) -> bool:
+def _of_data(site: Any, plate: str | None) -> bool:
     return data_frame(site, plate) is not None and not site["infer"].get("_deterministic")
 
 

@@ -140,7 +140,7 @@ def _grid(layout: Layout, count: int) -> tuple[dict[str, Tensor], Tensor]:
 def _plates(layout: Layout, name: str, law: Any) -> torch.Size:
     """Sizes of a site's plates, 1 for that of the data."""
     sizes = list(law.batch_shape)
-    if name not in layout.global_latents:
+    if layout.data_dim is not None and name not in layout.global_latents:
         sizes[layout.data_dim] = 1
     return torch.Size(sizes)
 

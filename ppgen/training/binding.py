@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ppgen import seeds
 from ppgen.conditional import ConditionalModel
+from ppgen.inference.structure.layout import find_layout
 from ppgen.inference.structure.support import check_support
 from ppgen.pair import GenerativeModel
 from ppgen.training.data.batch_source import BatchSource, chunks
@@ -37,8 +38,8 @@ def check_fit(pair: Any, source: BatchSource, inference: Any, batch_size: int = 
         bind_pair(pair, source, inference, batch_size, World())
 
 
-def bind_pair(pair: Any, source: BatchSource, inference: Any, batch_size: int, world: World) -> tuple[Any, Any]:
-    """The inference bound to the pair, which is moved, prepared and initialised; and a first batch."""
+def prepare_pair(pair: Any, source: BatchSource, batch_size: int) -> Any:
+    """Move the pair to the data, initialise it and run it once; the first batch, in the type of its parameters."""
     pair.to(source.device)
     source.take_dtype(pair)
     if source.dataset is not None:
@@ -51,11 +52,23 @@ def bind_pair(pair: Any, source: BatchSource, inference: Any, batch_size: int, w
     with explaining_lone_rows(pair, len(index), batch_size), _explaining_integers(pair, source):
         pair.prepare(first)
     source.take_dtype(pair)  # parameters made at the first call decide
-    first = source.batch("train", index, seeds.generator(0, "first batch"))
+    return source.batch("train", index, seeds.generator(0, "first batch"))
+
+
+def settle_plate(pair: Any, source: BatchSource, batch_size: int) -> None:
+    """Let the first run of the pair say which plate goes over the data, or that there is none."""
+    if not pair.plate_settled:
+        find_layout(pair, prepare_pair(pair, source, batch_size))
+
+
+def bind_pair(pair: Any, source: BatchSource, inference: Any, batch_size: int, world: World) -> tuple[Any, Any]:
+    """The inference bound to the pair, which is moved, prepared and initialised; and a first batch."""
+    first = prepare_pair(pair, source, batch_size)
     if not any(parameter.requires_grad for parameter in pair.parameters()):
         raise ValueError(
             f"{type(pair).__name__} has no parameter to train: model and guide made none, or all are frozen."
         )
+    index = torch.arange(min(batch_size, source.num_train))
     world.broadcast([*pair.parameters(), *pair.buffers()])
     own = source.batch("train", world.share(index), seeds.generator(0, "first batch"))
     bound = inference.bind(pair, own, source.num_train)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +18,12 @@ from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.switches import check_switches
 from ppgen.inference.engine.roles import schedule_steps
 from ppgen.inference.schedules import warn_of_unfinished
-from ppgen.pair import Pair, as_pair
+from ppgen.pair import as_pair
 from ppgen.training import environment
-from ppgen.training.binding import bind_pair, check_features, leave_state
+from ppgen.training.binding import bind_pair, check_features, leave_state, settle_plate
 from ppgen.training.data.batch_source import BatchSource, example
 from ppgen.training.data.last_batch import check_last_batch
+from ppgen.training.data.sources import BATCH_SIZE, NotGiven, source_for, whole_source
 from ppgen.training.epochs.best_epoch import VALUES, BestEpoch
 from ppgen.training.epochs.callbacks import Callback, CSVLog, Event, TensorBoardLog
 from ppgen.training.epochs.loop import Loop
@@ -45,7 +47,7 @@ def fit(
     *,
     epochs: int | None = None,
     steps: int | None = None,
-    batch_size: int = 128,
+    batch_size: int = BATCH_SIZE,
     drop_last: bool = False,
     lr: float | None = None,
     optimizer: str | Mapping[str, Any] | Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None,
@@ -93,7 +95,8 @@ def fit(
             `pair.default_inference`.
         epochs: Passes over the training rows. Exactly one of `epochs` and `steps` must be given.
         steps: Optimiser steps.
-        batch_size: Rows of a batch, of all processes together.
+        batch_size: Rows of a batch, of all processes together. A program without a data plate takes
+            none: all its arguments, numbers and others too, are one datum, which goes in whole at every step.
         drop_last: Whether the smaller batch at the end of an epoch is left out. The rows are in another order in each
             epoch, so others are left out in the next. Batch normalisation cannot do with a last batch of one row.
         lr: Step size; by default that of `pair.default_training`, else that of the optimiser (Adam: 1e-3).
@@ -154,7 +157,7 @@ def fit(
     settings = Settings(
         epochs=epochs,
         steps=steps,
-        batch_size=batch_size,
+        batch_size=int(batch_size) if isinstance(batch_size, NotGiven) else batch_size,
         seed=seed,
         matmul_precision=matmul_precision,
         clip_norm=clip_norm,
@@ -174,19 +177,21 @@ def fit(
     pair = as_pair(pair)
     check_has_likelihood(pair, "Objectives of log-weights")
     inference = inferences.resolve(inference, pair)
+    _check_plate(inference.objective)
     spec = resolve_optimizer(optimizer, lr, lr_schedule, pair.default_training)
     where = environment.resolve_device(processes.local_device(device))
     environment.check_precision(pair, where)
     world = processes.join(where)
-    if batch_size < world.size:
+    if settings.batch_size < world.size:
         raise ValueError(
             f"batch_size is the number of rows of all {world.size} processes together and must be at least "
-            f"{world.size}, got {batch_size}."
+            f"{world.size}, got {settings.batch_size}."
         )
     own_inference = world.sharded(inference)
-    source = BatchSource(data, where, as_given=isinstance(pair, Pair))
+    given_size = None if isinstance(batch_size, NotGiven) else settings.batch_size
+    source = source_for(pair, data, where, given_size)
     check_features(pair, source)
-    steps_per_epoch = settings.steps_per_epoch(source.num_train)
+    settings.steps_per_epoch(source.num_train)  # raises before any work is done
     with ExitStack() as stack:
         kept = None if folder is None else stack.enter_context(RunFolder(folder, resume, world))
         stack.enter_context(forked(where, world.seed(seed)))
@@ -194,6 +199,12 @@ def fit(
         environment.reset_peak_memory(where)
         stack.enter_context(keeping_modes(pair))
         pair.train()
+        settle_plate(pair, source, settings.batch_size)
+        if pair.plate is None:
+            source = whole_source(pair, data, where, given_size)
+            settings = replace(settings, batch_size=1)
+            _check_one_process(pair, world)
+        batch_size, steps_per_epoch = settings.batch_size, settings.steps_per_epoch(source.num_train)
         bound, first = bind_pair(pair, source, own_inference, batch_size, world)
         if not drop_last and settings.total_steps(steps_per_epoch) >= steps_per_epoch:
             check_last_batch(pair, source, batch_size)
@@ -287,6 +298,8 @@ def _config(
 ) -> dict[str, Any]:
     name = registry.name_of("model", type(pair))
     model = {"name": name, "arguments": pair.config()} if name else {"name": None, "type": type(pair).__name__}
+    if pair.plate is None or pair.plate_found:  # one that was named is named by the pair, as in older runs
+        model["plate"] = pair.plate
     return {
         "checkpoint_format": checkpoint.FORMAT,
         "model": {**model, "example": example(first)},
@@ -295,6 +308,22 @@ def _config(
         "data": source.to_config(),
         "environment": environment.describe_environment(device),
     }
+
+
+def _check_one_process(pair: Any, world: processes.World) -> None:
+    if world.size > 1:
+        raise ValueError(
+            f"The program has no data plate, so that its one datum cannot be shared out among {world.size} processes: "
+            f"train it in one, or name the plate that goes over the rows: {pair.plate_argument}."
+        )
+
+
+def _check_plate(objective: Any) -> None:
+    if objective.plate is not None:
+        raise ValueError(
+            f"{type(objective).__name__}(plate={objective.plate!r}) is a loss of pyro.infer.SVI; in ppgen.fit the pair "
+            f"says which plate goes over the data: ppgen.Pair(model, guide, plate={objective.plate!r})."
+        )
 
 
 def _check_resume(folder: Any, resume: Any) -> None:

@@ -74,6 +74,8 @@ def load(folder: str | Path, pair: Any = None) -> Run:
     weights = checkpoint.section(final, "pair")
     inference = recorded_inference(config, path)
     pair = _rebuild(config["model"], weights, path) if pair is None else as_pair(pair)
+    if "plate" in config["model"] and not pair.plate_settled:
+        pair.settle_plate(config["model"]["plate"])
     _fill(pair, weights, config["model"], path)
     _check_finite(pair, path)
     pair.inference_state = checkpoint.section(final, "inference") or None
@@ -169,7 +171,7 @@ def _zeros(example: dict[str, Any], path: Path) -> Any:
     try:
         with torch.device("meta"):
             batch = from_example(example)
-        size = sum(each.nbytes for each in tree_leaves(batch))
+        size = sum(each.nbytes for each in tree_leaves(batch) if isinstance(each, Tensor))
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path / CONFIG} is damaged: field 'model.example' describes no batch ({error}).") from error
     if size > _LARGEST_BATCH:

@@ -107,10 +107,24 @@ class Run:
 
 
 def told_of_run(run: Run) -> list[str]:
-    """What the values of a run mean, where they are no lower bound of log p(x)."""
-    if run.points:
-        return [told_of_points(run.points)]
-    return [told] if (told := told_of_values(run.inference.objective)) else []
+    """What the values of a run mean, where they are no lower bound of log p(x), or none of each datum."""
+    told = told_of_points(run.points) if run.points else told_of_values(run.inference.objective)
+    return [each for each in (told_of_plate(run.pair), told) if each]
+
+
+def told_of_plate(pair: Any) -> str:
+    """Which plate was taken for that of the data, where none was named and it is not called "data"; or that none is.
+
+    Example:
+        >>> import ppgen
+        >>> pair = ppgen.Pair(print, print)
+        >>> pair.settle_plate(None)
+        >>> told_of_plate(pair)
+        'no data plate: values are nats of all data together'
+    """
+    if pair.plate is None:
+        return "no data plate: values are nats of all data together"
+    return f"plate {pair.plate!r} goes over the data" if pair.plate_found else ""
 
 
 def told_of_values(objective: Any) -> str:

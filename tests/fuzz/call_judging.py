@@ -36,6 +36,22 @@ JUDGING = [
         value,
     ),
     Call(
+        "evaluation.log_evidence",
+        evaluation.log_evidence,
+        lambda: {"pair": vae(), "data": BITS, "num_particles": 20, "progress": False},
+        {
+            "pair": "pair",
+            "data": "data",
+            "num_particles": "+count",
+            "chunk": "count?",
+            "seed": "seed",
+            "vectorize_particles": "flag",
+            "progress": "flag",
+            "log_partition": "log_partition",
+        },
+        value,
+    ),
+    Call(
         "evaluation.log_partition",
         evaluation.log_partition,
         lambda: {"pair": rbm(), "method": "ais", "num_chains": 5, "betas": 4, **QUIET},

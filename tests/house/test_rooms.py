@@ -37,6 +37,7 @@ ORDER: dict[str, list[set[str]]] = {
         {"program"},
         {"partition"},
         {"likelihood"},
+        {"evidence"},
     ],
     "diagnostics": [
         {"mosaic", "converters"},

@@ -128,7 +128,7 @@ def _place(site: Any, layout: Layout) -> Place:
         name=site["name"],
         dims=[dim for dim in dims if dim != layout.plate],
         batch=batch,
-        data_axis=len(batch) + layout.data_dim,
+        data_axis=len(batch) + layout.row_dim,
         event=tuple(value.shape[plain:]),
         plain=plain,
         inner=tuple(size for size, name in inner if name != layout.plate),

@@ -1,6 +1,6 @@
 """A guide that is fitted anew to each simulated datum, for guides that do not compute their law from the data."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,16 +87,10 @@ def drawn_by_refits(
     found = Sites(pair, x, vectorize)
     latents = {name: place.rows_first(truth[name], 1, rows)[0] for name, place in found.places.items()}
     data = CheckedRows(x, pair)
-    train: Any = fit_guide if refit == "svi" else refit
     kept: dict[str, list[Tensor]] = {name: [] for name in latents}
-    own = guide_parameters(pair, data(0, 1))
-    with _restored(pair) as restore, progress_bar("fits of the guide", rows, progress) as advance:
-        for row in range(rows):
-            restore()
-            part = data(row, row + 1)
-            with _trained_alone(pair, own), torch.enable_grad():
-                train(pair, part)
-            pair.eval()
+    each = [data(row, row + 1) for row in range(rows)]
+    with progress_bar("fits of the guide", rows, progress) as advance:
+        for row, part in enumerate(refitted(pair, each, refit)):
             for name, value in guide_draws(Sites(pair, part, vectorize), part, 1, num_samples).items():
                 kept[name].append(value)
             if advance is not None:
@@ -113,9 +107,34 @@ def drawn_by_refits(
     return Drawn(latents, dims, "the guide fitted to each simulation", num_samples, some, densities)
 
 
-def fit_guide(pair: AnyPair, x: Any) -> None:
-    """Fit the parameters of the guide to a datum: the ELBO of 10 particles, 500 steps of Adam from 0.05 down to 0."""
-    bound = inference.Inference(inference.ELBO(PARTICLES)).bind(pair, x, num_data=1)
+def refitted(pair: AnyPair, batches: Sequence[Any], refit: Refit | str, num_data: int = 1) -> Iterator[Any]:
+    """Each batch, handed out while the guide is fitted to it; afterwards the pair is as before.
+
+    Args:
+        pair: A pair.
+        batches: Simulated data, each of one datum or of one data set.
+        refit: `"svi"`, or a function of the pair and a batch that trains the guide in place.
+        num_data: Rows of each.
+
+    Raises:
+        ValueError: If the guide has no parameters of its own.
+    """
+    own = guide_parameters(pair, batches[0])
+    with _restored(pair) as restore:
+        for batch in batches:
+            restore()
+            with _trained_alone(pair, own), torch.enable_grad():
+                if callable(refit):
+                    refit(pair, batch)
+                else:
+                    fit_guide(pair, batch, num_data)
+            pair.eval()
+            yield batch
+
+
+def fit_guide(pair: AnyPair, x: Any, num_data: int = 1) -> None:
+    """Fit the parameters of the guide to data: the ELBO of 10 particles, 500 steps of Adam from 0.05 down to 0."""
+    bound = inference.Inference(inference.ELBO(PARTICLES)).bind(pair, x, num_data=num_data)
     named = {name: value for name, value in pair.named_parameters() if value.requires_grad}
     optimizer = torch.optim.Adam(named.values(), LR)
     for step in range(STEPS):

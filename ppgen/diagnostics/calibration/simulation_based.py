@@ -13,6 +13,7 @@ from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.room import check_room
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
+from ppgen.diagnostics.calibration.data_sets import DataSets, drawn_of_data_sets
 from ppgen.diagnostics.calibration.draws import Drawn, drawn_by_pair
 from ppgen.diagnostics.calibration.gibbs import MakeKernel, drawn_by_gibbs
 from ppgen.diagnostics.calibration.latents import Latents, Quantity, Sites
@@ -20,6 +21,7 @@ from ppgen.diagnostics.calibration.ranks import ranks_among
 from ppgen.diagnostics.calibration.refit import Refit, check_recognition, drawn_by_refits
 from ppgen.diagnostics.calibration.result import DENSITIES, Calibration, summarise
 from ppgen.diagnostics.calibration.simulations import batch_like, simulated
+from ppgen.evaluation.evidence.all_data import all_data, is_joint
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.kernels.machine_kernel import MachineKernel
 from ppgen.pair import as_pair
@@ -63,7 +65,8 @@ def simulation_based_calibration(
     guide on data unlike its own.
 
     Args:
-        pair: A model of the zoo, a `ppgen.Pair` or a run, whose latents all lie in the data plate.
+        pair: A model of the zoo, a `ppgen.Pair` or a run. Where latents are common to all data, each simulation is a
+            whole data set, of the size of `x`.
         num_simulations: Number of simulations.
         num_samples: Draws of each: 99 of the guide by default; of chains 500 steps of each, which are thinned by their
             longest autocorrelation time, so that the result tells how many were ranked.
@@ -93,7 +96,7 @@ def simulation_based_calibration(
         Ranks, tests of their uniformity and what they say; its `to_datatree()` is for `arviz_plots.plot_ecdf_pit`.
 
     Raises:
-        ValueError: If an argument is wrong, data cannot be simulated from the model, a latent is common to all data or
+        ValueError: If an argument is wrong, data cannot be simulated from the model, a prior is improper, a latent is
             summed out, chains mix too slowly for a rank, or the guide draws the same whatever the data are and is
             neither the prior nor fitted to each simulation.
         TypeError: If `pair` is none, or `posterior` is nothing that draws.
@@ -116,6 +119,20 @@ def simulation_based_calibration(
     check_has_likelihood(pair, "Posteriors and their calibration")
     _check_refit(refit, posterior)
     count = _check(posterior, num_simulations, num_samples, num_chains, warmup_steps, level, chunk, quantities)
+    if x is not None and is_joint(pair, x):
+        if not (isinstance(posterior, str) and posterior == "guide"):
+            raise ValueError(
+                f"posterior={posterior!r} draws for each datum, and here latents are common to all data. Leave it out: "
+                "the guide is calibrated on whole data sets."
+            )
+        generator = np.random.default_rng(seed)
+        found = all_data(pair, x)
+        with evaluating(pair, seed):
+            drawn, data_sets = drawn_of_data_sets(
+                pair, found, num_simulations, count, refit, vectorize_particles, progress
+            )
+            ranks = _ranks(drawn, data_sets, quantities or {}, chunk, generator, progress)
+        return _result(pair, drawn, ranks, data_sets(0, num_simulations), level, generator)
     like = batch_like(run, pair, x, num_simulations)
     generator = np.random.default_rng(seed)
     settings: dict[str, Any] = {"num_samples": count}
@@ -142,6 +159,12 @@ def simulation_based_calibration(
             kernel = posterior if isinstance(posterior, inference.HMC) else None
             drawn = drawn_by_pair(pair, batch, truth, num_simulations, kernel, settings, vectorize_particles)
         ranks = _ranks(drawn, CheckedRows(batch, pair), quantities or {}, chunk, generator, progress)
+    return _result(pair, drawn, ranks, batch, level, generator)
+
+
+def _result(
+    pair: Any, drawn: Drawn, ranks: dict[str, np.ndarray], x: Any, level: float, generator: np.random.Generator
+) -> Calibration:
     dims = {name: [f"{name}_dim_{index}" for index in range(value.ndim - 1)] for name, value in ranks.items()}
     return summarise(
         ranks,
@@ -152,7 +175,7 @@ def simulation_based_calibration(
         method=drawn.method,
         level=level,
         sites=tuple(drawn.truth),
-        x=batch,
+        x=x,
         autocorrelation_time=drawn.autocorrelation_time,
     )
 
@@ -168,7 +191,7 @@ def _check_refit(refit: Any, posterior: Any) -> None:
 
 def _ranks(
     drawn: Drawn,
-    rows: CheckedRows,
+    rows: CheckedRows | DataSets,
     quantities: Mapping[str, Quantity],
     chunk: int,
     generator: np.random.Generator,

@@ -10,6 +10,7 @@ from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.seeding import check_seed
 from ppgen.diagnostics.chains.free_energies import OVERFITTING, free_energies, signed
 from ppgen.diagnostics.checks.independent_features import independent_features, trivial_finding
+from ppgen.diagnostics.checks.joint import check_joint
 from ppgen.diagnostics.checks.report import Check, Finding
 from ppgen.diagnostics.guides.advice import Latents, gap_advice, latents_of, weights_advice
 from ppgen.diagnostics.latents.units import latent_units
@@ -17,6 +18,7 @@ from ppgen.evaluation import Estimate, log_partition
 from ppgen.evaluation import log_likelihood as estimate_log_likelihood
 from ppgen.evaluation.effective import error_of_mean
 from ppgen.evaluation.estimate import PARETO_K_LIMIT, with_error
+from ppgen.evaluation.evidence.all_data import is_joint
 from ppgen.evaluation.partition.partition import enumerable
 from ppgen.evaluation.partition.sandwich import PartitionSandwich
 from ppgen.evaluation.program import examine
@@ -54,6 +56,10 @@ def check(
     - of undirected models: R-hat of the chains, and free energies of data and chains (overfitting, mixing);
     - with training data, how much worse new data do.
 
+    Where latents are common to all data, single data have no likelihood: the findings are the log-evidence of all of
+    them, the gap of the guide, Pareto k and the effective number of the joint weights, and in words what is not defined
+    (`evaluation.log_evidence`). All rows of `x` are looked at then.
+
     Each warning says what it means. A closer look: `evaluation.bdmc`, `diagnostics.simulation_based_calibration`,
     `diagnostics.approximation_gap`, `diagnostics.importance_weights`, `diagnostics.convergence`.
 
@@ -72,7 +78,7 @@ def check(
         A `Check`, whose `details` holds the results of the single diagnostics.
 
     Raises:
-        ValueError: If data or arguments are wrong, or a single datum has no likelihood.
+        ValueError: If data or arguments are wrong, or log-weights are those of no law.
         TypeError: If `pair` or `x` is none.
 
     Example:
@@ -93,6 +99,9 @@ def check(
         check_count(name, number, least, optional=name == "max_rows")
     if log_likelihood is not None:
         check_kind("log_likelihood", log_likelihood, Estimate, "an estimate of evaluation.log_likelihood")
+    if is_joint(pair, x):
+        _check_none(train=train, log_likelihood=log_likelihood, partitions=partitions)
+        return check_joint(pair, x, num_particles=num_particles, seed=seed, far=FAR, least_gap=LEAST_GAP)
     program = examine(pair, CheckedRows(x, pair))
     every = CheckedRows(x, pair)
     rows, some = _part(every, max_rows, seed)
@@ -144,6 +153,15 @@ def check(
         f" (a part of {len(every)})" if count < len(every) else ""
     )
     return Check(subject, tuple(findings), estimate, details)
+
+
+def _check_none(**given: Any) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"{name} is of data that have likelihoods of their own, and here latents are common to all of them. "
+                "Leave it out."
+            )
 
 
 def _part(rows: CheckedRows, most: int | None, seed: int) -> tuple[Any, bool]:

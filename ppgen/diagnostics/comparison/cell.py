@@ -129,7 +129,8 @@ def seeded(factory: Callable[[], Any], seed: int) -> Any:
 
 
 def _measured(cell: Cell, study: Study) -> dict[str, Any]:
-    from ppgen import evaluation
+    from ppgen.diagnostics.comparison.rows import evaluated
+    from ppgen.evaluation.estimate import PARETO_K_LIMIT
     from ppgen.training.fitting import fit
 
     pair = seeded(cell.factory, cell.seed)
@@ -144,7 +145,7 @@ def _measured(cell: Cell, study: Study) -> dict[str, Any]:
         progress=False,
         **study.training,
     )
-    estimate = evaluation.log_likelihood(run.pair, study.test, **study.evaluation)
+    estimate = evaluated(run.pair, study.test, **study.evaluation)
     notes = [text for text in (estimate.warning, estimate.note) if text]
     noise = {"variance": math.nan, "variance_se": math.nan, "snr": math.nan}
     try:
@@ -153,6 +154,8 @@ def _measured(cell: Cell, study: Study) -> dict[str, Any]:
         notes.append(f"no gradient variance: {error}")
     bad, rows = estimate.num_bad_pareto_k, estimate.num_data or 0
     known = rows - (estimate.num_unknown_pareto_k or 0)
+    if (k := estimate.joint_pareto_k) is not None:  # one for all rows
+        bad, rows, known = int(k > PARETO_K_LIMIT), 1, int(not math.isnan(k))
     on_cpu = run.pair.device.type == "cpu"
     numbers = {
         "log_likelihood": estimate.value,
@@ -179,10 +182,9 @@ def _measured(cell: Cell, study: Study) -> dict[str, Any]:
 
 def _noise(run: Any, study: Study, seed: int) -> dict[str, float]:
     from ppgen.diagnostics.gradients.noise import gradient_noise
-    from ppgen.pair import Pair
-    from ppgen.training.data.batch_source import BatchSource
+    from ppgen.training.data.sources import source_for
 
-    source = BatchSource(study.data, run.pair.device, as_given=isinstance(run.pair, Pair))
+    source = source_for(run.pair, study.data, run.pair.device, None)
     source.dtype = next((each.dtype for each in run.pair.parameters() if each.is_floating_point()), None)
     index = torch.arange(min(study.gradient["num_rows"], source.num_train))
     return gradient_noise(

@@ -69,7 +69,8 @@ def compare_inferences(
             shared. 0 runs them one after another in this process, which does not tell the peak memory of each.
         test: Rows to evaluate; by default the test rows of `data`, else its validation rows, else its training rows.
         method: How log p(x) is evaluated, in the words of `ppgen.evaluation.log_likelihood`; `"auto"` is exact where
-            that can be.
+            that can be. Where latents are common to all data it is `ppgen.evaluation.log_evidence` of the training
+            rows over their number: of one model all inferences estimate the same, and Pareto k says which to believe.
         num_particles: Particles a datum of importance sampling.
         num_chains: Annealing runs, where log Z or log p(x) is annealed.
         betas: Ladder of annealing: a number of equal steps, or increasing numbers up to 1.

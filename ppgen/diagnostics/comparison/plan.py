@@ -19,9 +19,10 @@ from ppgen.diagnostics.comparison.folder import check_root
 from ppgen.diagnostics.comparison.rows import check_evaluation, check_new, rows_of
 from ppgen.evaluation.likelihood.methods import METHODS
 from ppgen.inference import Estimator, Inference, NegativePhase, Objective
-from ppgen.pair import Pair, as_pair
+from ppgen.pair import as_pair
 from ppgen.training.binding import check_fit
-from ppgen.training.data.batch_source import BatchSource, checksum_of
+from ppgen.training.data.batch_source import checksum_of
+from ppgen.training.data.sources import source_for
 from ppgen.training.environment import resolve_device
 from ppgen.training.fitting import fit
 from ppgen.training.settings import Settings
@@ -72,7 +73,7 @@ def plan(
         settings = Settings(**{name: _setting(training, name) for name in _setting_names()}, seed=0)
         for label, value in wanted[model].items():
             pair = as_pair(seeded(factory, numbers[0]))  # a new one for each, as preparing may change it
-            source = BatchSource(data, torch.device("cpu"), as_given=isinstance(pair, Pair))
+            source = source_for(pair, data, torch.device("cpu"), training.get("batch_size"))
             if rows is None:
                 described = source.describe()
                 rows, what = rows_of(source, test)
@@ -84,7 +85,7 @@ def plan(
             if model not in checked:  # rows that it can evaluate, by the method that is asked for
                 checked.add(model)
                 check_new(pair, as_pair(seeded(factory, numbers[0])))
-                check_evaluation(pair, rows, model, evaluation)
+                check_evaluation(pair, rows, what, model, evaluation)
             optimizer, lr, lr_schedule = (training.get(name) for name in _OPTIMIZER)
             spec = resolve_optimizer(optimizer, lr, lr_schedule, pair.default_training)
             config: dict[str, Any] = {

@@ -1,12 +1,16 @@
 """Rows that a comparison evaluates, and whether its models can evaluate them: found before anything is trained."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from ppgen import datasets
 from ppgen.batch import changed, num_rows
+from ppgen.evaluation import Estimate, log_evidence, log_likelihood
+from ppgen.evaluation.evidence.all_data import all_data, is_joint
+from ppgen.evaluation.evidence.evidence import check_evidence, check_method
 from ppgen.evaluation.likelihood.methods import check_likelihood
 from ppgen.training.data.batch_source import BatchSource
 
@@ -45,9 +49,48 @@ def check_new(pair: Any, other: Any) -> None:
         )
 
 
-def check_evaluation(pair: Any, rows: Any, model: str, evaluation: Mapping[str, Any]) -> None:
-    """Raise what the evaluation of a trained model of this kind would raise."""
+def check_evaluation(pair: Any, rows: Any, what: str, model: str, evaluation: Mapping[str, Any]) -> None:
+    """Raise what the evaluation of a trained model of this kind would raise.
+
+    Args:
+        pair: A new pair.
+        rows: Rows to evaluate.
+        what: Which they are.
+        model: Name of the model.
+        evaluation: Arguments of `evaluation.log_likelihood`, or of `evaluation.log_evidence`.
+    """
     try:
+        if is_joint(pair, rows):
+            if not what.endswith(("training rows", "rows given")):
+                raise ValueError(
+                    "latents are common to all data, so that a fit is a posterior of its training rows, and of no "
+                    "others; give test= the training rows."
+                )
+            check_evidence(all_data(pair, rows))
+            check_method(evaluation["method"])
+            return
         check_likelihood(pair, rows, **{name: value for name, value in evaluation.items() if name != "seed"})
     except (TypeError, ValueError) as error:
         raise type(error)(f"test rows cannot be evaluated by {model!r}: {error}") from error
+
+
+def evaluated(pair: Any, rows: Any, **options: Any) -> Estimate:
+    """log p(x) of the rows, the mean over them; where latents are common to all, log-evidence over their number.
+
+    Args:
+        pair: A trained pair.
+        rows: Rows to evaluate.
+        options: Arguments of `evaluation.log_likelihood`, or of `evaluation.log_evidence`.
+    """
+    if not is_joint(pair, rows):
+        return log_likelihood(pair, rows, **options)
+    found = log_evidence(pair, rows, **options)
+    count = found.num_data or 1
+    return replace(
+        found,
+        value=found.value / count,
+        se=found.se / count,
+        unit="nats per datum",
+        method=f"log-evidence over {count} rows, {found.method}",
+        bias=None,
+    )

@@ -68,12 +68,14 @@ def _of_posteriors(chains: PosteriorSamples, dims: Mapping[str, Sequence[str]] |
     values = {name: stacked(value) for name, value in chains.draws.items()}
     posterior, stats = Group(), Group()
     for name, value in values.items():
-        inferred = list(chains.dims.get(name) or (DATA, *(None,) * (value.dim() - 2)))
+        inferred = list(chains.dims.get(name, (DATA, *(None,) * (value.dim() - 2))))
         given = (dims or {}).get(name, ())
         if len(given) < len(inferred):  # names of event dimensions, which may have some of the model's
             inferred = [*inferred[: len(inferred) - len(given)], *(None,) * len(given)]
         posterior.add(name, to_array(value), name_dimensions(name, inferred, dims, {}))
-    plate = [next((names[0] for names in chains.dims.values() if names[0] is not None), DATA)]
+    plate = [next((names[0] for names in chains.dims.values() if names and names[0] is not None), DATA)]
+    if chains.log_density.dim() == 2:  # of all data together
+        plate = []
     for name, value in {"lp": chains.log_density, **chains.info._asdict()}.items():
         stats.add(name, to_array(stacked(value)), plate)
     num_chains, num_draws = chains.log_density.shape[:2]

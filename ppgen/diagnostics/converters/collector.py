@@ -1,6 +1,6 @@
 """Runs of a pair with many draws, and the arrays that their traces hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ from ppgen.checks.arguments import check_count
 from ppgen.checks.program_errors import WholePlates
 from ppgen.checks.room import check_room
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
+from ppgen.inference.particles.broadcasting import vectorized
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.missing import filled
 from ppgen.inference.structure.plates import PARTICLES
@@ -71,6 +72,7 @@ class Collector:
     def posterior(self, batch: Any, *, predictive: bool, log_likelihood: bool) -> None:
         """Draws of the guide, their densities under both programs, and the data that the model observes."""
         layout = find_layout(self.pair, batch)
+        self.vectorize = vectorized(self.pair, batch, layout, self.vectorize)
         with forked(self.pair.device):
             self._reference_trace(batch, layout)
         for count, guide, model in self._pairs_of_traces(batch, layout):
@@ -208,12 +210,12 @@ class Collector:
         layout: Layout,
         log_likelihood: bool,
     ) -> None:
-        stats, plate = self.group("sample_stats"), [layout.plate]
+        stats = self.group("sample_stats")
         log_p, log_q = log_density(model, count, layout), log_density(guide, count, layout)
-        if layout.global_latents:
+        if layout.global_latents or layout.plate is None:
             values, dims = [inside.sum(1) + outside for inside, outside in (log_p, log_q)], []
         else:
-            values, dims = [log_p[0], log_q[0]], plate
+            values, dims = [log_p[0], log_q[0]], [layout.plate]
         named = {"log_p": values[0]}
         if not layout.points:  # a point has no log q, and its weight is the log joint
             named |= {"log_q": values[1], "log_weight": values[0] - values[1]}
@@ -227,13 +229,18 @@ class Collector:
         each: dict[str, Any] = {}
         for name in _observed(model):
             site = sites(model)[name]
-            if site["value"].numel() and data_frame(site, layout.plate) is not None:
+            if site["value"].numel() and layout.plate is None:  # of the plates that there are
+                told, names = _plated_log_density(site, count, layout)
+                self.group("log_likelihood").add(name, to_array(told), names)
+            elif site["value"].numel() and data_frame(site, layout.plate) is not None:
                 each[name] = to_array(site_log_density(site, count, layout))
-        group = self.group("log_likelihood")
+        if not each:  # outside the data plate nothing is said of a datum
+            return
+        group, rows = self.group("log_likelihood"), [layout.row_plate]
         for name, value in each.items():
-            group.add(name, value, [layout.plate])
+            group.add(name, value, rows)
         if len(each) > 1 and JOINT not in each:
-            group.add(JOINT, sum(each.values()), [layout.plate])
+            group.add(JOINT, sum(each.values()), rows)
 
     def _add_all_observed(self, model: poutine.Trace, layout: Layout) -> None:
         for name in self._data(model):
@@ -282,13 +289,21 @@ def log_density(trace: poutine.Trace, count: int, layout: Layout) -> tuple[Tenso
 
 def site_log_density(site: Any, count: int, layout: Layout) -> Tensor:
     """Log-density of a site with its scale and mask, float64: (draws, rows), outside the plate (draws,)."""
+    return _plated_log_density(site, count, layout, {layout.plate})[0]
+
+
+def _plated_log_density(
+    site: Any, count: int, layout: Layout, kept: Collection[str | None] | None = None
+) -> tuple[Tensor, list[str]]:
+    """Log-density of a site summed over all but draws and its plates, or those that are kept, with their names."""
     frame = data_frame(site, layout.plate)
     value = filled(site) if site["is_observed"] else site["value"]
     log_prob = site["fn"].log_prob(value, *site["args"], **site["kwargs"])
     log_prob = scale_and_mask(log_prob, site["scale"] / data_factor(frame), site["mask"])
     value, names = arrange(log_prob, 0, plates(site, [PARTICLES]), count, layout.particle_dim)
-    others = [index for index, name in enumerate(names, start=1) if name != layout.plate]
-    return (value.sum(others) if others else value).double().cpu()
+    left = [name for name in names if name is not None and (kept is None or name in kept)]
+    others = [index for index, name in enumerate(names, start=1) if name not in left]
+    return (value.sum(others) if others else value).double().cpu(), left
 
 
 def check_counts(**counts: Any) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ppgen.diagnostics.converters.collector import Collector, latents, log_density
 from ppgen.distributions import UndirectedDistribution
 from ppgen.inference.structure.layout import Layout, find_layout
-from ppgen.inference.structure.traces import sites, unconditioned, undirected_law
+from ppgen.inference.structure.traces import data_frame, sites, unconditioned, undirected_law
 from ppgen.trees import to_array
 
 
@@ -50,8 +50,10 @@ class GivenDraws(Collector):
         for count, trace in self._traces(self.pair.model, batch, draws, layout, latent):
             if posterior:
                 self._add("posterior", trace, latents(trace), count, layout)
-            inside, _ = log_density(trace, count, layout)
-            self.group("sample_stats").add("log_p", to_array(inside), [layout.plate])
+            inside, outside = log_density(trace, count, layout)
+            joint = bool(layout.plate is None or layout.global_latents)
+            told, dims = (inside.sum(1) + outside, []) if joint else (inside, [layout.row_plate])
+            self.group("sample_stats").add("log_p", to_array(told), dims)
             if log_likelihood:
                 self._add_log_likelihood(trace, count, layout)
             if predictive:
@@ -83,7 +85,7 @@ class GivenDraws(Collector):
         for count, trace in self._traces(unconditioned(self.pair.model), row, draws, layout, undirected):
             self._add_prior(trace, count, layout)
         for kind in ("prior", "prior_predictive"):
-            self.group(kind).drop(layout.plate)
+            self.group(kind).drop(layout.row_plate)
 
     def _reference(self, batch: Any, layout: Layout) -> dict[str, Any]:
         """Sites of one run of the model."""
@@ -162,14 +164,19 @@ def _placed(value: Tensor, site: Any, layout: Layout) -> Tensor:
     shape, event_dim = site["value"].shape, site["fn"].event_dim
     batch, event = shape[: len(shape) - event_dim], shape[len(shape) - event_dim :]
     plates = {frame.dim for frame in site["cond_indep_stack"] if frame.vectorized}
-    inner = [dim for dim in range(-len(batch), 0) if dim != layout.data_dim and (batch[dim] != 1 or dim in plates)]
-    expected = (batch[layout.data_dim], *(batch[dim] for dim in inner), *event)
+    inside = data_frame(site, layout.plate) is not None
+    others = [dim for dim in range(-len(batch), 0) if not inside or dim != layout.row_dim]
+    inner = [dim for dim in others if batch[dim] != 1 or dim in plates]
+    rows = (batch[layout.row_dim],) if inside else ()
+    expected = (*rows, *(batch[dim] for dim in inner), *event)
     if value.shape[1:] != expected:
         raise ValueError(
             f"Draws of site {site['name']!r} have shape {tuple(value.shape[1:])} of rows, inner plates and event, and "
             f"the model draws {tuple(expected)} given x. Give the data that the chains were run for."
         )
-    value = value.movedim(1, 1 + sum(dim < layout.data_dim for dim in inner)).to(site["value"])
+    value = value.to(site["value"])
+    if inside:
+        value = value.movedim(1, 1 + sum(dim < layout.row_dim for dim in inner))
     if len(value) == 1:
         return value.reshape(shape)
     padded = (1,) * (-layout.particle_dim - 1 - len(batch)) + tuple(batch)

@@ -9,9 +9,10 @@ from ppgen.batch import check_features
 from ppgen.diagnostics.converters.collector import Collector
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation import log_partition as estimate_log_partition
+from ppgen.evaluation.evidence.all_data import all_data, in_rows
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.structure.support import check_support
-from ppgen.pair import AnyPair
+from ppgen.pair import AnyPair, Pair
 from ppgen.undisturbed import evaluating
 
 MAX_EXACT_STATES = 2**16  # machines up to this size are enumerated unasked, in about a second
@@ -23,6 +24,8 @@ def whole_batch(pair: AnyPair, x: Any) -> Any:
     Raises:
         ValueError: If the data are wrong or outside the support of their law.
     """
+    if isinstance(pair, Pair) and not in_rows(x):  # a program that takes all of its arguments whole
+        return all_data(pair, x).batch
     rows = CheckedRows(x, pair)
     batch = rows(0, len(rows))
     check_features(batch, pair)

@@ -142,4 +142,4 @@ def _bernoulli(law: Any) -> bool:
 def _only_data(law: Any, layout: Layout) -> bool:
     """Whether a site lies in the data plate and in no other."""
     shape = law.batch_shape
-    return all(size == 1 or dim - len(shape) == layout.data_dim for dim, size in enumerate(shape))
+    return all(size == 1 or dim - len(shape) == layout.row_dim for dim, size in enumerate(shape))

@@ -12,8 +12,11 @@ from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.guides.importance_weights import percent
-from ppgen.evaluation import Estimate, log_likelihood
+from ppgen.evaluation import Estimate, log_evidence, log_likelihood
 from ppgen.evaluation.estimate import with_error
+from ppgen.evaluation.evidence.all_data import all_data, is_joint
+from ppgen.evaluation.evidence.annealed import check_movable
+from ppgen.evaluation.evidence.evidence import check_evidence
 from ppgen.evaluation.program import Program, examine
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.kernels.hmc import HMC
@@ -33,14 +36,19 @@ class ApproximationGap:
     Attributes:
         dataset: `xarray.Dataset` over the data plate: `log_likelihood`, `elbo` of the pair's own guide, `refined_elbo`
             of a guide fitted to each datum, `amortisation_gap` (refined_elbo - elbo), `family_gap` (log_likelihood -
-            refined_elbo) and `gap`, their sum, each with its Monte Carlo standard error `<name>_se`.
-        log_likelihood: The estimate of log p(x), the mean over the data, with its own warnings.
+            refined_elbo) and `gap`, their sum, each with its Monte Carlo standard error `<name>_se`. Where latents are
+            common to all data each is one number, of all data together.
+        log_likelihood: The estimate of log p(x), the mean over the data, with its own warnings; where latents are
+            common to all data the log-evidence.
         family: Family of the fitted guides.
+        amortised: Whether the pair's own guide reads its data. One that does not is a fit too, and the amortisation gap
+            is what its training has left.
     """
 
     dataset: Any = field(repr=False)
     log_likelihood: Estimate
     family: str
+    amortised: bool = True
 
     def mean(self, name: str) -> tuple[float, float]:
         """Mean of a variable over the data and its Monte Carlo standard error.
@@ -50,7 +58,7 @@ class ApproximationGap:
         """
         if name not in _TERMS:
             raise ValueError(f"name must be one of {', '.join(map(repr, _TERMS))}, got {name!r}.")
-        values, errors = self.dataset[name].values, self.dataset[f"{name}_se"].values
+        values, errors = (np.atleast_1d(self.dataset[each].values) for each in (name, f"{name}_se"))
         return float(values.mean()), float(np.sqrt(np.square(errors).sum()) / len(errors))
 
     @property
@@ -82,6 +90,8 @@ class ApproximationGap:
         share = self.amortisation_share
         if math.isnan(share):
             return "There is no gap to close within the errors: the ELBO is log p(x)."
+        if share > 0.5 and not self.amortised:
+            return "Training left the larger part: more steps, a smaller step size at the end, or another start."
         if share > 0.5:
             return (
                 "Amortisation is the larger part: give the guide's network more units, train it longer or on its own "
@@ -98,11 +108,13 @@ class ApproximationGap:
         how = "" if math.isnan(share) or not 0 <= share <= 1 else f" ({percent(share)} of the gap)"
         other = "" if not how else f" ({percent(1 - share)})"
         warning = [] if self.warning is None else [f"Warning: {self.warning}."]
+        of = f"{len(self.dataset.gap)} data, nats per datum" if self.dataset.gap.dims else "all data together, nats"
+        fitted = "a guide fitted to each datum" if self.dataset.gap.dims else "a guide fitted to them"
         lines = [
-            f"Approximation gap of {len(self.dataset.gap)} data, nats per datum, after fits of family {self.family!r}.",
+            f"Approximation gap of {of}, after fits of family {self.family!r}.",
             f"log p(x) {told['log_likelihood']} - ELBO {told['elbo']} = {told['gap']}.",
-            f"Amortisation: {told['amortisation_gap']}{how}, as a guide fitted to each datum has an ELBO of "
-            f"{told['refined_elbo']}.",
+            f"{'Amortisation' if self.amortised else 'Training of the guide'}: {told['amortisation_gap']}{how}, as "
+            f"{fitted} has an ELBO of {told['refined_elbo']}.",
             f"Family of the guide: {told['family_gap']}{other}.",
         ]
         return "\n".join([*lines, *warning, self.advice])
@@ -138,7 +150,8 @@ def approximation_gap(
     family of the pair's own guide, or what the parts say is not about it. log p(x) is estimated by annealed importance
     sampling, or by importance sampling from the pair's guide, which is cheaper and for a few latents as good. Both err
     low in expectation, and so then does the family gap; the fit errs low too, which moves part of the amortisation gap
-    to the family. Cost and memory are those of a few hundred rows, which is what one asks for.
+    to the family. Cost and memory are those of a few hundred rows, which is what one asks for. Where latents are common
+    to all data, one guide is fitted to all latents together, and log p(x) is `evaluation.log_evidence`.
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run, with continuous latents.
@@ -158,8 +171,8 @@ def approximation_gap(
         progress: Whether to show a progress bar of log p(x).
 
     Raises:
-        ValueError: If data or arguments are wrong, or the pair has no latent site, a discrete one, or one outside the
-            data plate; it says what to use instead.
+        ValueError: If data or arguments are wrong, or the pair has no latent site, or a discrete one; it says what to
+            use instead.
         TypeError: If `pair` or `x` is none.
 
     References:
@@ -181,10 +194,19 @@ def approximation_gap(
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
     pair = as_pair(pair)
     check_has_likelihood(pair, "Gaps of a guide")
-    _check_sites(examine(pair, CheckedRows(x, pair)))
-    rows = CheckedRows(x, pair)  # parameters made at the first run decide the dtype
+    joint = is_joint(pair, x)
+    if joint:
+        found = all_data(pair, x)
+        check_evidence(found)
+        check_movable(found)
+        batch = found.batch
+    else:
+        _check_sites(examine(pair, CheckedRows(x, pair)))
+        rows = CheckedRows(x, pair)  # parameters made at the first run decide the dtype
+        batch = rows(0, len(rows))
     seeds = np.random.SeedSequence(seed).generate_state(2)
-    estimate = log_likelihood(
+    estimated = log_evidence if joint else log_likelihood
+    estimate = estimated(
         pair,
         x,
         method=method,
@@ -197,10 +219,10 @@ def approximation_gap(
         seed=int(seeds[0]),
         progress=progress,
     )
-    fitted = refine(
-        pair, rows(0, len(rows)), steps=steps, lr=lr, family=family, num_samples=num_samples, seed=int(seeds[1])
-    )
+    fitted = refine(pair, batch, steps=steps, lr=lr, family=family, num_samples=num_samples, seed=int(seeds[1]))
     told: Any = estimate.per_datum
+    if joint:
+        told = {"log_likelihood": np.array([estimate.value]), "se": np.array([estimate.se])}
     own, free = ((mean, se) for mean, se in _pairs(fitted))
     evidence = told["log_likelihood"], told["se"]
     terms = {
@@ -211,7 +233,9 @@ def approximation_gap(
         "family_gap": _difference(evidence, free),
         "gap": _difference(evidence, own),
     }
-    return ApproximationGap(_dataset(terms, pair.plate, type(pair).__name__, seed), estimate, family)
+    plate = None if joint else pair.plate
+    dataset = _dataset(terms, plate, type(pair).__name__, seed)
+    return ApproximationGap(dataset, estimate, family, fitted.amortised)
 
 
 def _pairs(fitted: Any) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -227,15 +251,17 @@ def _difference(first: tuple[Any, Any], second: tuple[Any, Any]) -> tuple[Any, A
     return first[0] - second[0], np.hypot(first[1], second[1])
 
 
-def _dataset(terms: dict[str, tuple[Any, Any]], plate: str, model: str, seed: int) -> Any:
+def _dataset(terms: dict[str, tuple[Any, Any]], plate: str | None, model: str, seed: int) -> Any:
     import xarray as xr
 
     variables = {}
     for name, (values, errors) in terms.items():
         variables[name] = (plate, values, {"units": "nats"})
         variables[f"{name}_se"] = (plate, errors, {"units": "nats"})
-    rows = len(terms["gap"][0])
-    return xr.Dataset(variables, coords={plate: np.arange(rows)}, attrs={"model": model, "seed": seed})
+    attrs = {"model": model, "seed": seed}
+    if plate is None:
+        return xr.Dataset({name: ((), values[0], units) for name, (_, values, units) in variables.items()}, attrs=attrs)
+    return xr.Dataset(variables, coords={plate: np.arange(len(terms["gap"][0]))}, attrs=attrs)
 
 
 def _check_sites(program: Program) -> None:

@@ -71,7 +71,7 @@ class GuideSamples:
         batch = value.shape[: value.dim() - event_dim]
         batch = (1,) * (-self.layout.particle_dim - len(batch)) + tuple(batch)
         value = value.reshape(*batch, *value.shape[value.dim() - event_dim :])
-        return value.movedim(len(batch) + self.layout.data_dim, 1)
+        return value.movedim(len(batch) + self.layout.row_dim, 1)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _log_guide(pair: AnyPair, batch: Any, num_rows: int, values: Mapping[str, Te
     count = len(next(iter(values.values())))
     placed = {}
     for name, value in values.items():
-        at = layout.data_dim - layout.particle_dim  # of the rows, among draws and plates
+        at = layout.row_dim - layout.particle_dim  # of the rows, among draws and plates
         value = value.unsqueeze(1).expand(count, num_rows, *value.shape[1:]).movedim(1, at)
         placed[name] = value.squeeze(0) if count == 1 else value
     args, kwargs = split_batch(batch)

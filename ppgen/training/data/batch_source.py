@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from ppgen import datasets, seeds
 from ppgen.batch import Batch, changed, parts_of, rebuilt
@@ -48,13 +49,13 @@ class BatchSource:
         if isinstance(data, TorchData):
             checked_array(data, "data")
         if as_given and is_array(data):
-            self.tensors = _leaf(data, "data")
+            self.tensors = array_leaf(data, "data")
             self.num_train, self.num_valid = _common_rows(self.tensors), 0
         elif isinstance(data, tuple) or (isinstance(data, Mapping) and "train" not in data):
             self.tensors = (
-                {name: _leaf(value, f"data[{name!r}]") for name, value in data.items()}
+                {name: array_leaf(value, f"data[{name!r}]") for name, value in data.items()}
                 if isinstance(data, Mapping)
-                else tuple(_leaf(value, f"data[{index}]") for index, value in enumerate(data))
+                else tuple(array_leaf(value, f"data[{index}]") for index, value in enumerate(data))
             )
             if not as_given:
                 self.tensors = changed(self.tensors, _label)
@@ -217,6 +218,8 @@ def example(batch: Batch) -> Any:
         return {"keyword": {name: example(value) for name, value in batch.items()}}
     if isinstance(batch, tuple):
         return {"positional": [example(value) for value in batch]}
+    if not isinstance(batch, Tensor):
+        return {"constant": batch if isinstance(batch, (bool, int, float, str)) or batch is None else repr(batch)}
     return {"shape": list(batch.shape), "dtype": str(batch.dtype).removeprefix("torch.")}
 
 
@@ -231,6 +234,8 @@ def from_example(content: Any) -> Batch:
         return {str(name): from_example(value) for name, value in content["keyword"].items()}
     if "positional" in content:
         return tuple(from_example(value) for value in content["positional"])
+    if "constant" in content:
+        return content["constant"]
     known = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
     if content["dtype"] not in known:
         raise ValueError(f"dtype {content['dtype']!r} of a recorded batch is not known.")
@@ -250,7 +255,8 @@ def _room(device: torch.device) -> float:
     return free_memory(device) / 4
 
 
-def _leaf(value: Any, name: str) -> Any:
+def array_leaf(value: Any, name: str) -> Any:
+    """An array as a tensor, or as it lies on disk; anything else as it is."""
     if is_mapped(value):
         checked_array(value, name)
         return Mapped(value)
@@ -289,7 +295,22 @@ def checksum_of(tensors: Any) -> str:
     names = list(tensors) if isinstance(tensors, Mapping) else []
     digest.update(repr(names).encode())
     for leaf in parts_of(tensors):
+        if not hasattr(leaf, "dtype"):
+            digest.update(_constant(leaf))
+            continue
         digest.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
+        leaf = leaf if leaf.ndim else leaf.reshape(1)
         for index in pieces(leaf):
             digest.update(leaf[index].detach().cpu().contiguous().view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _constant(leaf: Any) -> bytes:
+    """What tells an argument that is no tensor from another: numbers and words in it, tensors by their values."""
+    parts = [checksum_of(each) if isinstance(each, Tensor) else _told(each) for each in tree_leaves(leaf)]
+    return repr((type(leaf).__name__, parts)).encode()
+
+
+def _told(value: Any) -> str:
+    plain = isinstance(value, (bool, int, float, complex, str, bytes)) or value is None
+    return repr(value) if plain else type(value).__name__

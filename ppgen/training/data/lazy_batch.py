@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.batch import Batch, parts_of, rebuilt
+from ppgen.batch import Batch, all_tensors_of, with_tensors
 from ppgen.datasets.dataset import drawn
 from ppgen.graphs.threefry import make_key, uniforms
 from ppgen.undisturbed import device_of
@@ -18,7 +18,7 @@ class GatheredBatch:
     """Rows that are there.
 
     Args:
-        batch: A tensor, or a tuple or mapping of tensors.
+        batch: A tensor, or a tuple or mapping of tensors and constants.
     """
 
     lazy = False  # whether a compiled step gathers the rows
@@ -45,15 +45,15 @@ class GatheredBatch:
 
     def shapes(self) -> Shapes:
         """Shape, type and device of each tensor of the batch."""
-        return tuple((part.shape, part.dtype, part.device) for part in parts_of(self._batch))
+        return tuple((part.shape, part.dtype, part.device) for part in all_tensors_of(self._batch))
 
     def inputs(self, dry: bool = False) -> list[Tensor]:
         """What a compiled step takes: the tensors of the batch."""
-        return parts_of(self._batch)
+        return all_tensors_of(self._batch)
 
     def gather(self, inputs: list[Tensor]) -> Batch:
         """The batch from what `inputs` gives."""
-        return rebuilt(self._batch, inputs)
+        return with_tensors(self._batch, inputs)
 
 
 class LazyBatch:

@@ -80,7 +80,9 @@ _SELECTION = record({"monitor": TEXT, "value": NUMBER, "epoch": optional(COUNT),
 CONFIG = record(
     {
         "checkpoint_format": POSITIVE,
-        "model": record({"name": optional(TEXT), "arguments?": OBJECT, "type?": TEXT, "example": OBJECT}),
+        "model": record(
+            {"name": optional(TEXT), "arguments?": OBJECT, "type?": TEXT, "plate?": optional(TEXT), "example": OBJECT}
+        ),
         "inference": OBJECT,
         "training": record(
             {

@@ -18,6 +18,7 @@ from ppgen.checks.seeding import check_seed
 from ppgen.inference.kernels.latent_density import LatentDensity, frozen
 from ppgen.inference.particles.log_weights import log_weights
 from ppgen.inference.structure.points import check_no_points
+from ppgen.inference.structure.recognition import reads_other_data
 from ppgen.inference.structure.support import check_support
 from ppgen.pair import as_pair
 
@@ -30,6 +31,8 @@ _AT_ONCE = 10_000  # draws evaluated at once, of all data together: with 784 fea
 class Refinement:
     """ELBO of the amortised guide and of a guide fitted to each datum, in nats; errors are those of Monte Carlo.
 
+    Where latents are common to all data, the data set is one datum: there is one row, whose bounds are those of all.
+
     Attributes:
         elbo_amortised: ELBO of the pair's own guide: (rows,).
         elbo_refined: ELBO of the fitted Normal: (rows,).
@@ -39,6 +42,9 @@ class Refinement:
         scale_tril: Cholesky factors of their covariances: (rows, dim, dim).
         family: `"normal"` or `"full-rank"`.
         history: Mean ELBO per datum of the fit, step by step, noisy: (steps,).
+        joint: Whether latents are common to all data.
+        amortised: Whether the pair's own guide reads its data. One that does not is a fit as well, and the gap is what
+            its training, or its family, has left.
     """
 
     elbo_amortised: Tensor
@@ -49,6 +55,8 @@ class Refinement:
     scale_tril: Tensor = field(repr=False)
     family: str
     history: Tensor = field(repr=False)
+    joint: bool = False
+    amortised: bool = True
 
     @property
     def gap(self) -> Tensor:
@@ -63,14 +71,15 @@ class Refinement:
     def __repr__(self) -> str:
         rows = len(self.gap)
         parts = (
-            ("amortised ELBO", self.elbo_amortised, self.amortised_se),
+            ("amortised ELBO" if self.amortised else "ELBO of the guide", self.elbo_amortised, self.amortised_se),
             ("refined", self.elbo_refined, self.refined_se),
             ("gap", self.gap, self.gap_se),
         )
         text = ", ".join(
             f"{name} {value.mean():.4f} ± {se.square().sum().sqrt() / rows:.2g}" for name, value, se in parts
         )
-        return f"Refinement({text} nats per datum, family {self.family!r}, {rows} rows)"
+        of = ("nats of all data", "") if self.joint else ("nats per datum", f", {rows} rows")
+        return f"Refinement({text} {of[0]}, family {self.family!r}{of[1]})"
 
 
 def refine(
@@ -93,7 +102,8 @@ def refine(
 
     The Normal lives in the unconstrained space of all latents of a datum, starts from the moments of the pair's own
     guide there, and is fitted by Adam with reparameterised draws, its entropy in closed form and a learning rate that
-    falls to zero; both bounds are then estimated from fresh draws. All rows are fitted at once. Parameters, buffers and
+    falls to zero; both bounds are then estimated from fresh draws. All rows are fitted at once. Where latents are
+    common to all data, one Normal is fitted to the latents of all of them together. Parameters, buffers and
     gradients of the pair, its training flags and the caller's random state are left alone. The gap can be negative
     where the pair's guide is richer than a Normal.
 
@@ -109,7 +119,7 @@ def refine(
 
     Raises:
         ValueError: If an argument is out of its range, data lie outside the support of their law, a latent site is
-            discrete or outside the data plate, there is none, or the fit met a bound that is not finite.
+            discrete, there is none, or the fit met a bound that is not finite.
         TypeError: If `pair` is none, or `x` holds no data.
 
     References:
@@ -136,7 +146,8 @@ def refine(
         check_support(pair, x)
         check_no_points(density.layout.points, "its ELBO", "Give a guide that draws the site, such as from a Normal.")
         # With one particle the program may be one that cannot run several at once.
-        at_once = max(1, _AT_ONCE // density.num_rows) if num_particles > 1 else 1
+        together = density.layout.num_rows if density.joint else density.num_rows
+        at_once = max(1, _AT_ONCE // max(1, together)) if num_particles > 1 else 1
         counts = [min(at_once, _MOMENTS - first) for first in range(0, _MOMENTS, at_once)]
         draws = [LatentDensity(pair, x, count, layout=density.layout).draw("guide") for count in counts]
         guide = _Normals(torch.cat(draws), family)
@@ -144,7 +155,8 @@ def refine(
         amortised, refined = [], []
         for first in range(0, num_samples, at_once):
             count = min(at_once, num_samples - first)
-            amortised.append(log_weights(pair, x, count, layout=density.layout).local)
+            weights = log_weights(pair, x, count, layout=density.layout)
+            amortised.append(weights.joint.unsqueeze(1) if density.joint else weights.local)
             density = LatentDensity(pair, x, count, layout=density.layout)
             position = guide.draw(count)
             refined.append(density(position) - guide.log_prob(position))
@@ -158,6 +170,8 @@ def refine(
             guide.scale_tril().detach(),
             family,
             history,
+            density.joint,
+            reads_other_data(pair, x),
         )
 
 

@@ -89,6 +89,8 @@ class Stepper:
         self.total = torch.zeros((), dtype=wide(self.source.device), device=self.source.device)
         self.generator = seeds.generator(self.seed, "data", self.epoch)
         self.order = batches.order(self.source.num_train, self.generator)  # the same in every process
+        if self.bound.keeps_order:
+            self.order = torch.arange(self.source.num_train)
         if self.world.rank:  # but binarisation is its own
             self.generator = seeds.generator(self.world.seed(self.seed), "data", self.epoch)
 

@@ -15,7 +15,7 @@ from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._pytree import tree_map
 
 from ppgen import version
-from ppgen.batch import Batch, parts_of, rebuilt
+from ppgen.batch import Batch, all_tensors_of, with_tensors
 from ppgen.graphs.compiler import compiled, in_a_line
 from ppgen.graphs.passes import functional
 from ppgen.graphs.products import products_in_bfloat16
@@ -158,7 +158,7 @@ class TracedStep:
             slots: list[list[Tensor]],
             numbers: list[Tensor],
         ) -> Any:
-            leaves = parts_of(batch.gather(leaves))
+            leaves = all_tensors_of(batch.gather(leaves))
             value, gradients, moved = graph.module(values, state, leaves)
             if not self.bound.normalised and not self.faithful:
                 # Reported nowhere, and half a product to compute; what is not finite is noticed in the parameters.
@@ -236,7 +236,7 @@ class TracedStep:
                 ),
             ):
                 self.bound.carry(dict(zip(state_names, state_values, strict=True)), 0)
-                result = self.bound.step(rebuilt(batch, leaves))
+                result = self.bound.step(with_tensors(batch, leaves))
                 moved = self.bound.state
             found[:] = list(result.gradients)
             return result.value, list(result.gradients.values()), [moved[name] for name in state_names]
@@ -249,13 +249,13 @@ class TracedStep:
                 warnings.catch_warnings(),
             ):
                 traced = make_fx(program, tracing_mode="fake", _allow_non_fake_inputs=True)
-                module = traced(list(self.parameters.values()), list(state.values()), parts_of(batch))
+                module = traced(list(self.parameters.values()), list(state.values()), all_tensors_of(batch))
         except Exception as error:  # whatever a user's program does that no graph can hold
             raise UntraceableError(_reason(error)) from error
         _check_constants(module, self.parameters)
         graph = Graph(module, list(found), state_names)
         if self.bfloat16:
-            inputs = [list(self.parameters.values()), list(state.values()), parts_of(batch)]
+            inputs = [list(self.parameters.values()), list(state.values()), all_tensors_of(batch)]
             graph.products = products_in_bfloat16(functional(module, inputs))
         return graph
 

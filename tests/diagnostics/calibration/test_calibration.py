@@ -312,7 +312,11 @@ def scalar_guide(x):
     ("make", "arguments", "message"),
     [
         (lg.pair, {}, "x is needed to simulate data of a Pair"),
-        (lambda: ppgen.Pair(shared_model, shared_guide), {"x": torch.zeros(3)}, "'loc'.* common to all data"),
+        (
+            lambda: ppgen.Pair(shared_model, shared_guide),
+            {"x": torch.zeros(3), "posterior": inference.HMC()},
+            "common to all data",
+        ),
         (lambda: ppgen.Pair(weighed_model, scalar_guide), {"x": torch.zeros(3)}, "pyro.factor 'weight' weighs"),
         (lambda: ppgen.Pair(scaled_model, scalar_guide), {"x": torch.zeros(3)}, "have a scale of their own"),
         (lambda: models.RBM(64, 64), {}, "too large to be sampled exactly. Give a sampler"),

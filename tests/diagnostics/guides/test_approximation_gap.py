@@ -1,5 +1,8 @@
 """Amortisation gap and family gap against a linear-Gaussian pair of which both are known."""
 
+import math
+
+import hierarchies
 import numpy as np
 import pyro
 import pyro.distributions as dist
@@ -172,3 +175,23 @@ def test_the_caller_is_left_alone() -> None:
     assert torch.equal(state, torch.get_rng_state()) and pair.training
     assert first.dataset.identical(second.dataset) and first.dataset.gap.dims == ("rows",)
     assert [float(tensor.detach()) for tensor in pair.parameters()] == [pytest.approx(0.3)]
+
+
+def test_gap_of_latents_common_to_all_data():
+    """Catches a bound of each row where there is one of all, and a guide that reads no data told as amortised.
+
+    Independent Normals lose half the logarithm of the product of the posterior's precisions over their determinant.
+    """
+    family = 0.5 * math.log(4.25 / 3.45)
+    pair = hierarchies.pair(width=1.2)
+    found = diagnostics.approximation_gap(pair, hierarchies.DATA, method="importance", steps=300, lr=0.02)
+    assert found.dataset.gap.dims == () and found.amortised
+    value, error = found.mean("family_gap")
+    assert abs(value - family) < 4 * error + 0.03
+    divergence = 5 * (0.5 * (1.2**2 - 1) - math.log(1.2))
+    value, error = found.mean("gap")
+    assert abs(value - divergence) < 4 * error
+    assert "all data together, nats" in repr(found) and "Amortisation" in repr(found)
+    pair = ppgen.Pair(hierarchies.model, hierarchies.fitted_guide)
+    found = diagnostics.approximation_gap(pair, hierarchies.DATA, method="importance", steps=5)
+    assert not found.amortised and "Training of the guide" in repr(found)

@@ -289,16 +289,6 @@ def nothing(x):
         pass
 
 
-def outside_model(x):
-    scale = pyro.sample("scale", dist.LogNormal(0.0, 1.0))
-    with pyro.plate("data", len(x)):
-        pyro.sample("x", dist.Normal(0.0, scale), obs=x)
-
-
-def outside_guide(x):
-    pyro.sample("scale", dist.LogNormal(0.0, 1.0))
-
-
 def exponential(x):
     with pyro.plate("data", len(x)):
         rate = pyro.sample("rate", dist.Exponential(x.new_ones(()), validate_args=False))
@@ -331,16 +321,15 @@ def angle(law):
         (lambda: models.RBM(visible=4, hidden=3), torch.ones(2, 4), "'hidden' is discrete.*importance"),
         (lambda: models.SigmoidBeliefNet((4, 3)), torch.ones(2, 4), r"'z1' is discrete \(ThresholdBernoulli\)"),
         (lambda: ppgen.Pair(observed_only, nothing), torch.ones(2), "no latent site"),
-        (lambda: ppgen.Pair(outside_model, outside_guide), torch.ones(2), "'scale'.*outside plate"),
         (lambda: ppgen.Pair(exponential, off_support_guide), torch.ones(20).double(), "'rate'.*support"),
         (lambda: models.VAE(features=4, latent=2, hidden=(3,)), 2 * torch.ones(2, 4), "'x' must lie.*bits"),
         (lambda: models.VAE(features=4, latent=2, hidden=(3,)), torch.ones(4), r"\(rows, features\).*x\[None\]"),
     ],
 )
 def test_pairs_without_continuous_latents_are_refused(pair, x, message):
-    """Catches a trajectory through bits, a crash without a name, chains of data that are not independent, a periodic
-    density on the real line, which has no integral (log p(x) erred by 0.2 nats), and draws given data that the model
-    does not know or the features of one row taken for rows."""
+    """Catches a trajectory through bits, a crash without a name, a periodic density on the real line, which has no
+    integral (log p(x) erred by 0.2 nats), and draws given data that the model does not know or the features of one row
+    taken for rows."""
     with pytest.raises(ValueError, match=message):
         inference.sample_posterior(pair(), x, num_samples=2, warmup_steps=1)
 

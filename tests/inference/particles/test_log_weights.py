@@ -218,7 +218,7 @@ def observing(**options) -> Pair:
             for name in options.get("latent", ["z"]):
                 pyro.sample(name, dist.Normal(scalar(0.0), scalar(1.0)))
 
-    return Pair(model, guide)
+    return Pair(model, guide, plate="data")
 
 
 @pytest.mark.parametrize(

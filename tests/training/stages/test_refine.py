@@ -1,5 +1,8 @@
 """Free guides of each datum against the best Normals in closed form, and the errors that go with them."""
 
+import math
+
+import hierarchies
 import linear_gaussian as lg
 import pyro
 import pyro.distributions as dist
@@ -151,3 +154,16 @@ def test_arrays_are_data_too():
     assert torch.equal(*found)
     with pytest.raises(ValueError, match="lr must be positive and finite"):
         training.refine(vae, x, lr="fast")
+
+
+def test_latents_common_to_all_data_are_fitted_together():
+    """Catches one Normal a row where the rows share a latent: with any covariance the fit is the posterior."""
+    found = training.refine(
+        hierarchies.pair(width=1.3), hierarchies.DATA, family="full-rank", steps=300, lr=0.02, num_samples=2000
+    )
+    assert found.joint and found.amortised and found.loc.shape == (1, 5) and found.elbo_refined.shape == (1,)
+    evidence = hierarchies.log_evidence(hierarchies.DATA)
+    assert abs(found.elbo_refined.item() - evidence) < 4 * found.refined_se.item() + 0.03
+    divergence = 5 * (0.5 * (1.3**2 - 1) - math.log(1.3))
+    assert abs(found.elbo_amortised.item() - evidence + divergence) < 4 * found.amortised_se.item()
+    assert "nats of all data" in repr(found)
