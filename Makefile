@@ -12,7 +12,7 @@ QUICK ?=
 FOREIGN ?= ppgen/diagnostics ppgen/datasets tests/diagnostics/figures/test_figures.py tests/diagnostics/figures/test_completions.py tests/diagnostics/converters/test_arviz.py \
     tests/diagnostics/converters/test_diagnostics.py tests/diagnostics/converters/test_diagnostics_mcmc.py tests/diagnostics/comparison/test_compare.py tests/contract tests/commands/test_cli.py
 
-.PHONY: help install demo test newest warnings fuzz names lint docs bench results lock clean
+.PHONY: help install demo test newest warnings fuzz programs names lint docs bench results lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -45,6 +45,9 @@ warnings: $(STAMP)  ## what other libraries say will go: deprecations that the s
 
 fuzz: $(STAMP)  ## the long corpora of random calls, programs, command lines, folders and kills, counted in a table
 	PYTHONPATH=tests $(BIN)/python -m fuzz
+
+programs: $(STAMP)  ## all programs of Pyro's users under all of its losses, and expectations of those that draw
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal -m pyro_programs tests/contract
 
 names: $(STAMP)  ## what follows from the names of the library: public imports, bibliography, API pages
 	$(BIN)/python -m scripts.names

@@ -35,12 +35,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
-    if "second_device" in config.option.markexpr:
-        return
+    asked = config.option.markexpr
     left_out = [
         item
         for item in items
-        if item.get_closest_marker("second_device")
+        if (item.get_closest_marker("pyro_programs") and "pyro_programs" not in asked)
+        or item.get_closest_marker("second_device")
+        and "second_device" not in asked
         and item.path.name not in ON_EVERY_DEVICE
         and item.path.parent.name != "contract"
     ]

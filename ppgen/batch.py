@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from ppgen.checks.arrays import TorchData, as_tensor, in_dtype, is_array, parameter_dtype
 
@@ -38,7 +39,7 @@ def split_batch(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return batch.args, dict(batch.kwargs)
     if isinstance(batch, Mapping):
         return (), dict(batch)
-    if isinstance(batch, tuple):
+    if isinstance(batch, tuple) and not isinstance(batch, PackedSequence):  # which is a tuple, too, and one argument
         return batch, {}
     return (batch,), {}
 
@@ -87,7 +88,7 @@ def rebuilt(batch: Any, parts: Sequence[Any]) -> Any:
         return Arguments(tuple(parts[:count]), dict(zip(batch.kwargs, parts[count:], strict=True)))
     if isinstance(batch, Mapping):
         return dict(zip(batch, parts, strict=True))
-    return tuple(parts) if isinstance(batch, tuple) else parts[0]
+    return tuple(parts) if isinstance(batch, tuple) and not isinstance(batch, PackedSequence) else parts[0]
 
 
 def changed(batch: Any, change: Callable[[Any], Any]) -> Any:
@@ -101,13 +102,15 @@ def changed(batch: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def num_rows(batch: Any) -> int:
-    """Rows of a batch: the length of its first part; 0 if there is none.
+    """Rows of a batch: the length of its first part, of packed sequences their number; 0 if there is none.
 
     Example:
         >>> num_rows((torch.zeros(3, 2), torch.zeros(3)))
         3
     """
     parts = parts_of(batch)
+    if parts and isinstance(parts[0], PackedSequence):
+        return int(parts[0].batch_sizes[0])
     return len(parts[0]) if parts else 0
 
 
@@ -146,6 +149,8 @@ def as_batch(x: Any, pair: AnyPair, argument: str = "x") -> Any:
     """
     if isinstance(x, Mapping):
         return {name: _as_tensor(value, f"{argument}[{name!r}]", pair) for name, value in x.items()}
+    if isinstance(x, PackedSequence):
+        return (x,)
     if isinstance(x, tuple):
         return tuple(_as_tensor(value, f"{argument}[{index}]", pair) for index, value in enumerate(x))
     if not (is_array(x) or isinstance(x, TorchData)):

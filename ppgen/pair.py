@@ -3,18 +3,20 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import pyro
 import torch
 from pyro import poutine
+from pyro.contrib.easyguide import EasyGuide
 from pyro.infer.autoguide import AutoGuide
 from pyro.nn import PyroModule
 from pyro.params.param_store import ParamStoreDict
 from pyro.poutine.block_messenger import BlockMessenger
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 
 from ppgen.batch import all_tensors_of, split_batch, tensors_of
@@ -290,8 +292,8 @@ class Pair(_PairMethods):
             if isinstance(module, PyroModule) and id(module) not in own:  # it announces its parameters by itself
                 self.captured.add_child(attribute_name(name), module)
         for module in self.modules():
-            if isinstance(module, AutoGuide) and _owner(module.model) is None:
-                # An AutoGuide runs its model behind a block, where only a handler inside of it is heard.
+            if isinstance(module, (AutoGuide, EasyGuide)) and _owner(module.model) is None:
+                # Such a guide runs its model behind a block, where only a handler inside of it is heard.
                 module._model = (self._capturing(module.model),)
                 if getattr(module, "_original_model", None) is not None:  # AutoStructured looks for dependencies there
                     module._original_model = (self._capturing(module._original_model[0]),)
@@ -302,18 +304,25 @@ class Pair(_PairMethods):
         return self._callables
 
     def model(self, *args: Any, **kwargs: Any) -> Any:
-        """The model, with the constant arguments added."""
-        return self._callables[0](*args, *self.model_args, **kwargs, **self.model_kwargs)
+        """The model, with the constant arguments added and the parameters of the pair."""
+        with self._alone():
+            return self._callables[0](*args, *self.model_args, **kwargs, **self.model_kwargs)
 
     def guide(self, *args: Any, **kwargs: Any) -> Any:
-        """The guide, with the constant arguments added."""
-        return self._callables[1](*args, *self.model_args, **kwargs, **self.model_kwargs)
+        """The guide, with the constant arguments added and the parameters of the pair."""
+        with self._alone():
+            return self._callables[1](*args, *self.model_args, **kwargs, **self.model_kwargs)
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Context in which model and guide run: every parameter is the pair's own."""
         with super().running(), self._capture:
             yield
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """`running`, where nothing around the program has entered it: Pyro's `Predictive`, handlers, a plain call."""
+        inside = any(handler is self._capture for handler in _PYRO_STACK)
+        return nullcontext() if inside else self.running()
 
     def prepare(self, batch: Any) -> None:
         """Run both programs on a batch once, so that every parameter exists, on the device of the batch."""

@@ -1,15 +1,21 @@
 """What a pair, its data and an inference are held against each other for when they are bound."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
+from ppgen.batch import split_batch, table_of
 from ppgen.inference.estimators.antithetic_pairs import Pairing
 from ppgen.inference.particles.broadcasting import vectorized
+from ppgen.inference.particles.log_weights import one_by_one
 from ppgen.inference.particles.row_order import rows_by_place
+from ppgen.inference.state_roles import check_roles
 from ppgen.inference.structure.layout import Layout
 from ppgen.pair import Pair, autoguide_rows
+from ppgen.undisturbed import device_of, forked
 
 
 def check_counts(pair: Any, objective: Any, num_rows: int, num_data: int) -> None:
@@ -64,6 +70,7 @@ def particles_at_once(
     if objective.num_particles == 1 and joint is None and pairing is None:
         return bool(objective.vectorize_particles)
     at_once = vectorized(pair, batch, layout, objective.vectorize_particles)
+    at_once = at_once and not one_by_one(pair, batch, layout)
     if pairing is not None and objective.vectorize_particles and not at_once:
         raise ValueError(
             f"Site {pairing.sites[0]!r} is drawn in antithetic pairs, all at once, and the program takes particles "
@@ -78,3 +85,24 @@ def keeps_order(pair: Any, batch: Any, layout: Layout, num_data: int | None) -> 
     if num_data is None or layout.num_rows != num_data or not isinstance(pair, Pair):
         return False
     return autoguide_rows(pair) is not None or rows_by_place(pair, batch, layout)
+
+
+def check_baselines(plan: Mapping[str, Any], baselines: Mapping[str, Any], batch: Any, layout: Layout) -> None:
+    """Raise unless estimators and baselines can look at a batch like this one.
+
+    Args:
+        plan: Estimator by site.
+        baselines: Baseline by site, where there is one.
+        batch: The batch.
+        layout: Structure of the pair.
+    """
+    own = [law for name, law in layout.guide_laws.items() if name not in layout.global_latents]
+    dim = layout.data_dim
+    size = own[0].batch_shape[dim] if own and dim is not None else layout.num_rows
+    rows = partial(table_of, batch, torch.empty(0, size), dim is None)
+    for site, estimator in plan.items():
+        if estimator is not None:
+            estimator.check_rows(site, rows)
+    for baseline in baselines.values():
+        with forked(device_of(*split_batch(batch))):  # what a user's own draws
+            check_roles(baseline, baseline.init(rows()), baseline.roles)

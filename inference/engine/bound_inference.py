@@ -12,10 +12,10 @@ import pyro
 import torch
 from torch import Tensor
 
-from ppgen.batch import split_batch, table_of
+from ppgen.batch import table_of
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN
-from ppgen.inference.engine.bind_checks import check_counts, keeps_order, particles_at_once
+from ppgen.inference.engine.bind_checks import check_baselines, check_counts, keeps_order, particles_at_once
 from ppgen.inference.engine.late_sites import Structures
 from ppgen.inference.engine.legality import check_negative_phase
 from ppgen.inference.engine.plan import planned
@@ -25,15 +25,17 @@ from ppgen.inference.engine.step_result import Evaluation, StepResult
 from ppgen.inference.engine.surrogate import BASELINE, OBJECTIVE, TEMPERATURE, surrogate
 from ppgen.inference.engine.with_gradients import WithGradients
 from ppgen.inference.estimators.antithetic_pairs import Pairing
-from ppgen.inference.estimators.enumerate import enumerated_states, shared_sites
+from ppgen.inference.estimators.enumerate import enumerated_states, expected_sites, shared_sites
 from ppgen.inference.estimators.guide_draws import GuideDraws
 from ppgen.inference.negative_phases.centring import centred_gradients
 from ppgen.inference.negative_phases.negative_phase import PHASE, NegativePhase, NegativePhaseHandler, State
 from ppgen.inference.negative_phases.online_partition import LOG_WEIGHTS, VARIANCES, log_weights_of
 from ppgen.inference.objectives.own_gradient import OwnGradient
+from ppgen.inference.particles.expected_sums import expected_log_weights
 from ppgen.inference.particles.fantasies import check_fantasies
-from ppgen.inference.particles.joint_states import Forced, marginal_states
-from ppgen.inference.particles.log_weights import LogWeights, log_weights
+from ppgen.inference.particles.joint_states import Forced
+from ppgen.inference.particles.log_weights import LogWeights, joined, log_weights
+from ppgen.inference.particles.sum_checks import check_sums
 from ppgen.inference.state_roles import CHAINS, Role, check_roles, persistent_chains
 from ppgen.inference.structure.collapse import observed_side
 from ppgen.inference.structure.layout import Layout, find_layout
@@ -41,7 +43,6 @@ from ppgen.inference.structure.plates import check_rows, plate_size
 from ppgen.inference.structure.row_dependence import with_coupled
 from ppgen.inference.structure.scales import warn_of_scales
 from ppgen.inference.structure.support import check_support
-from ppgen.undisturbed import device_of, forked
 
 
 class BoundInference:
@@ -72,11 +73,12 @@ class BoundInference:
         inference.objective.check(layout, num_rows, total)
         warn_of_scales(layout, num_rows, total)
         self.structures = Structures(inference, layout, planned(inference, pair, batch, layout))
-        self._joint = enumerated_states(self.plan, layout)
+        sums = (self.plan, layout, inference.objective)
+        self._joint, self._expected = enumerated_states(*sums), expected_sites(*sums)
         self._paired = Pairing.of(self.plan) is not None  # sites planned later are in no pair
         self._vectorize = particles_at_once(pair, batch, layout, inference.objective, self.plan, self._joint)
         self.keeps_order = keeps_order(pair, batch, layout, num_data)
-        marginal_states(layout)  # raises if there are too many
+        check_sums(pair, batch, layout, self._expected, vectorize=inference.objective.vectorize_particles)
         objective = inference.objective
         check_negative_phase(inference.negative_phase, layout, objective)
         for site, law in layout.laws.items():
@@ -84,14 +86,13 @@ class BoundInference:
                 phase.check(observed_side(law) if site in layout.latent and phase.of_values else law)
                 check_roles(phase, phase.state_names, phase.roles)
         check_support(pair, batch)
-        self._check_baselines(batch, num_rows)
+        check_baselines(self.plan, self._baselines, batch, layout)
         if inference.objective.uses_fantasies:
             check_fantasies(pair, batch, layout, getattr(inference.objective, "fantasy", None))
         self._phases = dict.fromkeys(self.layout.undirected, inference.negative_phase)
         self._steps = 0  # as the state counts them: a schedule of Python numbers is read without waiting for the device
         self._states: dict[str, State] = {}  # by undirected site, or by the part of the inference that keeps it
-        self._laws: dict[str, UndirectedDistribution] = {}
-        self._warned = False
+        self._laws, self._warned = dict[str, UndirectedDistribution](), False
 
     @property
     def layout(self) -> Layout:
@@ -181,19 +182,6 @@ class BoundInference:
             states.setdefault(site, {})[key] = value
         self._states = states
 
-    def _check_baselines(self, batch: Any, num_rows: int) -> None:
-        """Raise unless baselines can look at a batch like this one."""
-        own = [law for name, law in self.layout.guide_laws.items() if name not in self.layout.global_latents]
-        dim = self.layout.data_dim
-        size = own[0].batch_shape[dim] if own and dim is not None else num_rows
-        rows = partial(table_of, batch, torch.empty(0, size), dim is None)
-        for site, estimator in self.plan.items():
-            if estimator is not None:
-                estimator.check_rows(site, rows)
-        for baseline in self._baselines.values():
-            with forked(device_of(*split_batch(batch))):  # what a user's own draws
-                check_roles(baseline, baseline.init(rows()), baseline.roles)
-
     def learn_sites(self, batch: Any) -> None:
         """Learn which sites a batch of another shape has, before the step is traced for it; nothing moves."""
         self.structures.learn_sites(self.pair, batch)
@@ -277,15 +265,19 @@ class BoundInference:
     def _weights(self, batch: Any, leaves: Collection[str], pairing: Pairing | None) -> LogWeights:
         """Log-weights of the objective's particles; of as many for each joint state of sites that are summed over."""
         objective, states = self.inference.objective, self._joint
-        count, vectorize = objective.num_particles, self._vectorize
-        if pairing is not None:
-            count = pairing.runs(count)
+        vectorize, count = self._vectorize, objective.num_particles
+        count = count if pairing is None else pairing.runs(count)
+        if self._expected:
+            runs = [count] if vectorize else [1] * count
+            return joined([expected_log_weights(self.pair, batch, each, self.layout, self._expected) for each in runs])
+        options: Any = {"vectorize": vectorize, "layout": self.layout, "leaves": leaves}
+        options["sum_at_once"] = objective.vectorize_particles
         if states is None:
-            return log_weights(self.pair, batch, count, vectorize=vectorize, layout=self.layout, leaves=leaves)
+            return log_weights(self.pair, batch, count, **options)
         total = states.count * count
         shared = shared_sites(self.plan, self.layout)
         with Forced(states, self.layout, count, shared, vectorize and total > 1):
-            weights = log_weights(self.pair, batch, total, vectorize=vectorize, layout=self.layout, leaves=leaves)
+            weights = log_weights(self.pair, batch, total, **options)
         absent = [name for name in states.sizes if name not in weights.guide_terms]
         if absent:
             raise ValueError(

@@ -142,7 +142,7 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
             given.check(site, layout.guide_laws[site], objective.num_particles)
             objective.check_estimator(site, given)
     _check_alone(plan, layout)
-    if enumerated_states(plan, layout) is not None and paired:
+    if enumerated_states(plan, layout, objective) is not None and paired:
         summed = next(site for site, estimator in plan.items() if estimator is not None and estimator.sums)
         coupled = next(site for site, estimator in plan.items() if estimator is not None and estimator.paired)
         raise ValueError(

@@ -1,13 +1,16 @@
 """Exact sums over discrete sites of few values."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ppgen.checks.arguments import check_count
 from ppgen.inference.estimators.estimator import Estimator
+from ppgen.inference.estimators.pathwise import Pathwise
 from ppgen.inference.particles.joint_states import MAX_STATES, JointStates, joint_states
 from ppgen.inference.structure.layout import DISCRETE, MEAN_FIELD, REPARAMETERISED, Layout
+from ppgen.inference.structure.traces import element_law
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,9 @@ class Enumerate(Estimator):
           https://arxiv.org/abs/1902.03210
 
     Args:
-        max_states: Joint states of all enumerated sites, for each datum, that are not too many.
+        max_states: Joint states of all enumerated sites, for each datum, that are not too many to be listed. Of more,
+            expectations are taken by variable elimination, as along a chain, if no site has more values by itself, the
+            objective is a mean of log-weights, and the guide's other sites are reparameterised.
 
     Raises:
         ValueError: If `max_states` is not positive; before training, if there are more states.
@@ -61,12 +66,13 @@ class Enumerate(Estimator):
         check_count("max_states", self.max_states, wanted="a positive integer")
 
 
-def enumerated_states(plan: Mapping[str, Any], layout: Layout) -> JointStates | None:
+def enumerated_states(plan: Mapping[str, Any], layout: Layout, objective: Any) -> JointStates | None:
     """Joint states of the sites under `Enumerate`; None if there are none.
 
     Args:
         plan: Estimator by site.
         layout: Structure of the pair.
+        objective: What is followed.
 
     Raises:
         ValueError: If there are too many states, or a site has no finite set of values.
@@ -80,6 +86,8 @@ def enumerated_states(plan: Mapping[str, Any], layout: Layout) -> JointStates | 
             f"{layout.coupled[0]!r} outside plate {layout.plate!r} joins the rows: it depends on latents inside of the "
             "plate. Use inference.LeaveOneOut() with two particles or more, or inference.ScoreFunction()."
         )
+    if expected_sites(plan, layout, objective):
+        return None
     states = joint_states(chosen, layout.guide_laws, layout)
     most = min(estimator.max_states for estimator in chosen.values())
     if states.count > most:
@@ -89,6 +97,35 @@ def enumerated_states(plan: Mapping[str, Any], layout: Layout) -> JointStates | 
             "mapping of estimators by site, or raise max_states."
         )
     return states
+
+
+def expected_sites(plan: Mapping[str, Any], layout: Layout, objective: Any) -> tuple[str, ...]:
+    """Sites under `Enumerate` whose joint states are too many to be listed, but not the values of each by itself.
+
+    Expectations under their law are then made by variable elimination, which needs their marginals alone. The other
+    sites must have a gradient along their path, as no score of theirs is known.
+    """
+    chosen = {site: estimator for site, estimator in plan.items() if isinstance(estimator, Enumerate)}
+    if objective.exact or not objective.vectorize_particles:
+        return ()
+    if not chosen or layout.marginalised or layout.coupled or any(layout.sites[site].masked for site in chosen):
+        return ()
+    states = joint_states(chosen, layout.guide_laws, layout)
+    most = min(estimator.max_states for estimator in chosen.values())
+    if states.count <= most or any(
+        len(element_law(layout.guide_laws[site]).enumerate_support(expand=False)) ** _in_event(layout.guide_laws[site])
+        > most
+        for site in chosen
+    ):
+        return ()
+    others = [each for site, each in plan.items() if site not in chosen and not isinstance(each, Pathwise | None)]
+    kinds = [layout.latent[site] for site in layout.latent if site not in chosen]
+    return tuple(chosen) if not others and all(kind == REPARAMETERISED for kind in kinds) else ()
+
+
+def _in_event(law: Any) -> int:
+    """Variables of a site in its event dimensions."""
+    return math.prod(law.event_shape) // math.prod(element_law(law).event_shape)
 
 
 def shared_sites(plan: Mapping[str, Any], layout: Layout) -> frozenset[str]:

@@ -61,7 +61,7 @@ def mixing_site(pair: Any, batch: Any, layout: Layout) -> str | None:
     with torch.no_grad(), keeping_buffers(pair), pyro.validation_enabled(False), forked(device):
         try:
             with pair.running():
-                together = draw(pair, batch, _COUNT, layout, None, True)
+                together = draw(pair, batch, _COUNT, layout, None)
                 several = [
                     {name: site_factor(site, 1, layout).value for name, site in _counted(trace, layout).items()}
                     for trace in (together.guide_trace, together.model_traces[0])

@@ -79,28 +79,22 @@ def joint_states(names: Iterable[str], laws: Mapping[str, Any], layout: Layout) 
     return JointStates(sizes)
 
 
-def marginal_states(layout: Layout) -> JointStates | None:
-    """Joint states in a row of the sites of the model that are summed out; None if there are none.
-
-    Raises:
-        ValueError: If there are too many.
-    """
-    if not layout.marginalised:
-        return None
-    if layout.coupled:
+def check_marginal(layout: Layout) -> None:
+    """Raise where the rows are joined, so that no row has a sum of its own over the sites that are summed out."""
+    if layout.marginalised and layout.coupled:
         raise ValueError(
             f"Site {layout.marginalised[0]!r} of the model, marked to be enumerated, is summed out in each row by "
             f"itself, but site {layout.coupled[0]!r} outside plate {layout.plate!r} joins the rows: it depends on "
             "latents inside of the plate. Draw the marked site in the guide."
         )
+
+
+def states_one_by_one(layout: Layout) -> JointStates | None:
+    """Joint states in a row of the sites of the model that are summed out, few enough to run one after another."""
+    if not layout.marginalised:
+        return None
     states = joint_states(layout.marginalised, layout.model_laws, layout)
-    if states.count > MAX_STATES:
-        raise ValueError(
-            f"The sites {list(layout.marginalised)} of the model, marked to be enumerated, have {states.told} joint "
-            f"states for each datum, more than {MAX_STATES}. Draw them in the guide and take an estimator such as "
-            "inference.LeaveOneOut() there."
-        )
-    return states
+    return states if states.count <= MAX_STATES else None
 
 
 class Forced(Messenger):

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
+import torch
 from pyro import poutine
 from torch import Tensor
 
 from ppgen.checks.switches import check_switches
+from ppgen.inference.elimination.marginal import Summand
 from ppgen.inference.particles.factors import Factor, drawn_factor, joined_factor, site_factor
-from ppgen.inference.particles.joint_states import JointStates, marginal_states
+from ppgen.inference.particles.joint_states import JointStates, check_marginal, states_one_by_one
+from ppgen.inference.particles.one_by_one import runs_one_by_one
 from ppgen.inference.particles.particle_runs import LastSite, ParticleRun, draw, explained
 from ppgen.inference.structure.collapse import collapsed
 from ppgen.inference.structure.layout import Layout, find_layout
@@ -45,6 +48,7 @@ class LogWeights:
             (particles, rows); None where all was drawn.
         num_states: States that the particles go through, the slowest first.
         structures: Sites of each run.
+        summed: The part of the model that depends on the sites that are summed out, of each run.
     """
 
     factors: tuple[Factor, ...]
@@ -62,12 +66,13 @@ class LogWeights:
     log_mass: Tensor | None = None
     num_states: int = 1
     structures: tuple[Structure, ...] = ()
+    summed: tuple[Summand, ...] = field(default=(), repr=False)
 
     @cached_property
     def local(self) -> Tensor:
         """Terms inside the data plate, in nats: (particles, rows)."""
         total: Any = self._sum(inside=True)
-        return total
+        return torch.zeros(self.num_particles, self.num_rows) if total is None else total  # of no site at all
 
     @cached_property
     def outside(self) -> Tensor | None:
@@ -196,6 +201,7 @@ def log_weights(
     vectorize: bool = True,
     layout: Layout | None = None,
     leaves: Collection[str] = (),
+    sum_at_once: bool | None = None,
 ) -> LogWeights:
     """Run the guide and the model against it, and add up the log-densities of each particle and datum.
 
@@ -209,6 +215,7 @@ def log_weights(
         vectorize: Whether all particles are drawn at once, in a plate left of the deepest one; else one by one.
         layout: Structure of the pair, if it is known.
         leaves: Sites whose values become leaves, and the parameters of the guide constants of its log-densities.
+        sum_at_once: Whether the values of sites that are summed out are run at once; by default as particles are.
 
     Raises:
         ValueError: If there is no particle, or the program cannot broadcast over particles.
@@ -224,13 +231,23 @@ def log_weights(
     if isinstance(num_particles, bool) or not isinstance(num_particles, int) or num_particles < 1:
         raise ValueError(f"num_particles must be at least 1, got {num_particles!r}.")
     layout = layout if layout is not None else find_layout(pair, batch)
+    at_once = vectorize if sum_at_once is None else sum_at_once
+    if vectorize and num_particles > 1 and one_by_one(pair, batch, layout):
+        vectorize = False
     if vectorize or num_particles == 1:
-        return _weights_of(pair, batch, num_particles, layout, leaves, vectorize)
-    return joined([_weights_of(pair, batch, 1, layout, leaves, False) for _ in range(num_particles)])
+        return _weights_of(pair, batch, num_particles, layout, leaves, at_once)
+    return joined([_weights_of(pair, batch, 1, layout, leaves, at_once) for _ in range(num_particles)])
+
+
+def one_by_one(pair: Any, batch: Any, layout: Layout) -> bool:
+    """Whether particles of the pair are run one by one though several were asked for at once; it is told once."""
+    return runs_one_by_one(pair, batch, layout, lambda count: _weights_of(pair, batch, count, layout, (), True))
 
 
 def joined(runs: Sequence[LogWeights]) -> LogWeights:
     """Log-weights of particles that were run one by one, below each other."""
+    if len(runs) == 1:
+        return runs[0]
     by_site = [{(factor.sign, factor.name): factor for factor in run.factors} for run in runs]
     guides = [{factor.name: factor for factor in run.factors if factor.sign < 0} | dict(run.drawn) for run in runs]
     return LogWeights(
@@ -250,6 +267,7 @@ def joined(runs: Sequence[LogWeights]) -> LogWeights:
             name: [ends for run in runs for ends in run.leaves.get(name, ())] for run in runs for name in run.leaves
         },
         structures=tuple(structure for run in runs for structure in run.structures),
+        summed=tuple(each for run in runs for each in run.summed),
     )
 
 
@@ -271,12 +289,13 @@ def _weights_of(
     pair: Any, batch: Any, num_particles: int, layout: Layout, leaves: Collection[str], vectorize: bool
 ) -> LogWeights:
     """Log-weights of one run of guide and model."""
-    states = marginal_states(layout) if layout.marginalised else None
-    several = num_particles > 1 or (vectorize and states is not None)
+    if layout.marginalised:
+        check_marginal(layout)
+    states = None if vectorize else states_one_by_one(layout)
+    several = num_particles > 1 or (vectorize and layout.marginalised)
     alone = partial(_weights_of, pair, batch, 1, layout, (), False) if several else None
-    count = num_particles if states is None else num_particles * states.count
-    with explained(alone, count, layout) as last, pair.running():
-        run = draw(pair, batch, num_particles, layout, states, vectorize, leaves)
+    with explained(alone, num_particles, layout) as last, pair.running():
+        run = draw(pair, batch, num_particles, layout, states, leaves)
         return _added_up(run, num_particles, layout, last, states)
 
 
@@ -286,7 +305,7 @@ def _added_up(
     """Factors of all sites of a run."""
     model_sites, guide_sites = sites(run.model_traces[0]), sites(run.guide_trace)
     exact = any(site["infer"].get("posterior") == "exact" for site in guide_sites.values())
-    summed_out = collapsed(model_sites, guide_sites) if exact and states is None else {}
+    summed_out = collapsed(model_sites, guide_sites) if exact and not layout.marginalised else {}
     left_out = {partner for _, partners in summed_out.values() for partner in partners}
     factors: list[Factor] = []
     drawn: dict[str, Factor] = {}
@@ -299,6 +318,8 @@ def _added_up(
             frame = data_frame(site, layout.plate)
             if frame is not None:
                 num_data, num_rows = int(frame.full_size), int(frame.size)
+            if sign > 0 and run.summed is not None and name in run.summed.potentials:
+                continue
             each = [sites(trace)[name] for trace in run.model_traces] if sign > 0 else [site]
             if sign > 0 and name in layout.marginalised:  # a mask on a site leaves out its term, not its law
                 parts = [drawn_factor(part, sign, layout) for part in each]
@@ -313,6 +334,11 @@ def _added_up(
         raise ValueError(f"No site was drawn inside plate {layout.plate!r}.")
     if states is not None:
         factors = _marginal(factors, states, num_particles, num_rows)
+    if run.summed is not None and run.summed.potentials:
+        last.name = run.summed.names[-1]
+        columns = run.summed.log_density()
+        columns = columns.unsqueeze(1) if layout.plate is None else columns.expand(-1, num_rows)
+        factors.insert(0, Factor.of_columns(SUMMED_OUT, 1, columns, layout.plate, inside=True))
     if run.leaves:
         drawn = {name: drawn_factor(site, -1, layout) for name, site in sites(run.drawn).items()}
     return LogWeights(
@@ -327,6 +353,7 @@ def _added_up(
         guide_traces=[run.drawn],
         leaves={name: [ends] for name, ends in run.leaves.items()},
         structures=(structure_of(model_sites, guide_sites, layout.plate),),
+        summed=() if run.summed is None else (run.summed,),
     )
 
 

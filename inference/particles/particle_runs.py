@@ -10,10 +10,15 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 from torch.nn.utils.stateless import _reparametrize_module
 
 from ppgen.batch import split_batch
+from ppgen.inference.elimination.chains import SHORTEST
+from ppgen.inference.elimination.enumerated import Enumerated
+from ppgen.inference.elimination.marginal import Summand, summand
+from ppgen.inference.elimination.repeats import shared
 from ppgen.inference.particles.joint_states import Forced, JointStates
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.plates import PARTICLES
@@ -32,6 +37,7 @@ class ParticleRun:
         drawn: Trace of the guide as it was drawn; the same where nothing is cut.
         leaves: Values at sites whose path is followed by itself: as they were drawn, and as a leaf.
         densities: Log-densities of sites of the guide, where they must be taken while parameters are constants.
+        summed: The part of the model that depends on the sites that are summed out by elimination, if there are any.
     """
 
     model_traces: list[poutine.Trace]
@@ -39,6 +45,7 @@ class ParticleRun:
     drawn: poutine.Trace
     leaves: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     densities: dict[str, Tensor] = field(default_factory=dict)
+    summed: Summand | None = None
 
 
 def draw(
@@ -47,42 +54,50 @@ def draw(
     num_particles: int,
     layout: Layout,
     states: JointStates | None,
-    vectorize: bool,
     leaves: Collection[str] = (),
 ) -> ParticleRun:
-    """Draw from the guide, and run the model with its values: in all states of sites that are summed out.
+    """Draw from the guide, and run the model with its values: with all values of sites that are summed out.
 
     Args:
         pair: A pair, running.
         batch: A batch of data.
         num_particles: Particles that are run at once.
         layout: Structure of the pair.
-        states: Joint states of the sites of the model that are summed out, if there are any.
-        vectorize: Whether states are run at once.
+        states: Joint states of the sites of the model that are summed out, if they are run one by one.
         leaves: Sites whose values become leaves, and the parameters of the guide constants of its log-densities.
     """
     args, kwargs = split_batch(batch)
-    drawn = guide_trace = _particle_trace(pair.guide, num_particles, layout, args, kwargs)
+    drawn = guide_trace = particle_trace(pair.guide, num_particles, layout, args, kwargs)
     ends: dict[str, tuple[Tensor, Tensor]] = {}
     densities: dict[str, Tensor] = {}
     if leaves:
         values, ends = cut_leaves(drawn, leaves)
         with constant_parameters(pair):
             again = poutine.replay(pair.guide, trace=values)
-            guide_trace = _particle_trace(again, num_particles, layout, args, kwargs)
+            guide_trace = particle_trace(again, num_particles, layout, args, kwargs)
             if not isinstance(pair, nn.Module):  # they are constants for the time of this context
                 densities = {
                     name: site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
                     for name, site in sites(guide_trace).items()
                 }
-    if states is None:
-        replayed = poutine.replay(pair.model, trace=guide_trace)
-        model_traces = [_particle_trace(replayed, num_particles, layout, args, kwargs)]
-    else:
-        model_traces = _traces_of_states(
-            pair.model, guide_trace, states, num_particles, layout, vectorize, args, kwargs
+    replayed = poutine.replay(pair.model, trace=guide_trace)
+    if states is not None:
+        with Forced(states, layout, 1, vectorized=False):
+            traces = [particle_trace(replayed, 1, layout, args, kwargs) for _ in range(states.count)]
+        return ParticleRun(traces, guide_trace, drawn, ends, densities)
+    if not layout.marginalised:
+        return ParticleRun(
+            [particle_trace(replayed, num_particles, layout, args, kwargs)], guide_trace, drawn, ends, densities
         )
-    return ParticleRun(model_traces, guide_trace, drawn, ends, densities)
+
+    def run() -> tuple[poutine.Trace, Summand]:
+        with Enumerated(layout.marginalised, layout.particle_dim - 1) as enumerated:
+            trace = particle_trace(replayed, num_particles, layout, args, kwargs)
+        kept = (PARTICLES,) if layout.plate is None else (PARTICLES, layout.plate)
+        return trace, summand(sites(trace), enumerated, kept)
+
+    trace, summed = shared(run, len(layout.marginalised) >= SHORTEST)
+    return ParticleRun([trace], guide_trace, drawn, ends, densities, summed)
 
 
 def cut_leaves(drawn: poutine.Trace, leaves: Collection[str]) -> tuple[poutine.Trace, dict[str, Any]]:
@@ -100,8 +115,8 @@ def explained(alone: Callable[[], Any] | None, count: int, layout: Layout) -> It
     """Context in which a program that cannot run many particles at once is told so, by the site that it came to.
 
     Args:
-        alone: Runs the program with one particle, to see whether the error came from running several at once; None
-            where there is one only.
+        alone: Runs the program with one particle and one value of each site, to see whether the error came from running
+            several at once; None where there is one only.
         count: Particles that are run at once.
         layout: Structure of the pair.
     """
@@ -112,10 +127,20 @@ def explained(alone: Callable[[], Any] | None, count: int, layout: Layout) -> It
     except _ERRORS as error:
         if alone is None or not _succeeds(alone):
             raise
+        summed = layout.marginalised
+        states = next((each.states for each in _PYRO_STACK if isinstance(each, Forced)), None)
+        what = f"{count if states is None else count // states.count} particles"
+        if states is not None:
+            what += f" with the {states.count} joint states of {list(states.sizes)}"
+        if summed:
+            what += f" with all values of the marked sites {list(summed)}"
+        told = f"Particles are a dimension to the left of every plate (dim={layout.particle_dim})"
+        if summed:
+            told += ", values of marked sites one to the left of that"
         raise ValueError(
-            f"The program could not run {count} particles at once: at or after site {last.name!r}: {error}. "
-            f"Particles are a dimension to the left of every plate (dim={layout.particle_dim}); index the data from "
-            "the right (x[..., i]), or pass vectorize_particles=False to the objective to run them one by one."
+            f"The program could not run {what} at once: at or after site {last.name!r}: {error}. {told}; "
+            "index the data from the right (x[..., i]), or pass vectorize_particles=False to the objective to run them "
+            "one by one."
         ) from error
 
 
@@ -145,35 +170,8 @@ def constant_parameters(pair: Any) -> Iterator[None]:
         yield
 
 
-def _traces_of_states(
-    model: Any,
-    guide_trace: poutine.Trace,
-    states: JointStates,
-    num_particles: int,
-    layout: Layout,
-    vectorize: bool,
-    args: Any,
-    kwargs: Any,
-) -> list[poutine.Trace]:
-    """Traces of the model in all joint states of the sites that are summed out: one of them all, or one for each."""
-    if not vectorize:
-        with Forced(states, layout, 1, vectorized=False):
-            replayed = poutine.replay(model, trace=guide_trace)
-            return [_particle_trace(replayed, 1, layout, args, kwargs) for _ in range(states.count)]
-    count = states.count * num_particles
-    repeated = guide_trace
-    if num_particles > 1:
-        repeated = guide_trace.copy()
-        for name, site in sites(guide_trace).items():
-            value = site["value"]
-            if value.dim() - site["fn"].event_dim == -layout.particle_dim:
-                value = value.repeat((states.count,) + (1,) * (value.dim() - 1))
-                repeated.nodes[name] = {**site, "value": value}
-    with Forced(states, layout, num_particles, vectorized=count > 1):
-        return [_particle_trace(poutine.replay(model, trace=repeated), count, layout, args, kwargs)]
-
-
-def _particle_trace(function: Any, num_particles: int, layout: Layout, args: Any, kwargs: Any) -> poutine.Trace:
+def particle_trace(function: Any, num_particles: int, layout: Layout, args: Any, kwargs: Any) -> poutine.Trace:
+    """Trace of a program in a plate of particles, if there are several."""
     if num_particles == 1:
         return poutine.trace(function).get_trace(*args, **kwargs)
     with pyro.plate(PARTICLES, num_particles, dim=layout.particle_dim):

@@ -102,3 +102,9 @@ def check_agreement(model_sites: dict[str, Any], guide_sites: dict[str, Any], pl
                 f"Site {name!r} has shape {shapes[0]} in the model and {shapes[1]} in the guide: one value of the "
                 "guide would stand for several. Draw it in the same shape, plates and event dimensions together."
             )
+        events = [site["fn"].event_dim for site in both]
+        if events[0] != events[1]:
+            raise ValueError(
+                f"Site {name!r} has {events[0]} event dimensions in the model and {events[1]} in the guide: what is a "
+                "plate in one is part of the variable in the other. Write .to_event(n), or the plate, in both."
+            )

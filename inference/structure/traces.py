@@ -57,10 +57,20 @@ def element_law(fn: Any) -> Any:
 
 
 def sites(trace: poutine.Trace) -> dict[str, Any]:
-    """Sample sites of a trace by name, without the plates' own subsampling sites."""
+    """Sample sites of a trace by name, without the plates' own subsampling sites.
+
+    A latent that `poutine.do` has set is left out: the program goes on with the value given, so that nothing depends
+    on the draw that Pyro's handler leaves behind.
+    """
     return {
-        name: site for name, site in trace.nodes.items() if site["type"] == "sample" and not site_is_subsample(site)
+        name: site
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample" and not site_is_subsample(site) and not _intervened(site)
     }
+
+
+def _intervened(site: Any) -> bool:
+    return site.get("_intervener_id") is not None and not site["is_observed"]
 
 
 class _Unconditioned(UnconditionMessenger):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 _COMPLEX = "{} must be booleans, integers or floats, got complex numbers; give .real, or both parts as features."
 TorchData = (torch.utils.data.DataLoader, torch.utils.data.Dataset)
@@ -106,7 +107,7 @@ def in_dtype(batch: Any, dtype: torch.dtype | None) -> Any:
     """The batch with its floating-point tensors in a type; as it is without one."""
     if isinstance(batch, Mapping):
         return {name: in_dtype(value, dtype) for name, value in batch.items()}
-    if isinstance(batch, tuple):
+    if isinstance(batch, tuple) and not isinstance(batch, PackedSequence):
         return tuple(in_dtype(value, dtype) for value in batch)
     if dtype is None or not isinstance(batch, Tensor) or not batch.is_floating_point():
         return batch
@@ -122,7 +123,7 @@ def holds_other_dtype(batch: Any, dtype: torch.dtype | None) -> bool:
     """
     if isinstance(batch, Mapping):
         return any(holds_other_dtype(value, dtype) for value in batch.values())
-    if isinstance(batch, tuple):
+    if isinstance(batch, tuple) and not isinstance(batch, PackedSequence):
         return any(holds_other_dtype(value, dtype) for value in batch)
     return dtype is not None and isinstance(batch, Tensor) and batch.is_floating_point() and batch.dtype != dtype
 

@@ -17,6 +17,7 @@ from ppgen.diagnostics.converters.from_pyro_svi import from_pyro_svi
 from ppgen.diagnostics.gradients.compare import compare_estimators, gradient_table
 from ppgen.diagnostics.guides.approximation_gap import ApproximationGap, approximation_gap
 from ppgen.diagnostics.guides.importance_weights import ImportanceWeights, importance_weights
+from ppgen.diagnostics.latents.discrete_sites import discrete_sites
 from ppgen.diagnostics.latents.report import LatentUnits
 from ppgen.diagnostics.latents.units import latent_units
 
@@ -38,6 +39,7 @@ __all__ = [
     "compare_estimators",
     "compare_inferences",
     "convergence",
+    "discrete_sites",
     "figures",
     "free_energies",
     "from_chains",

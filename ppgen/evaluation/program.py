@@ -13,6 +13,7 @@ from ppgen.devices import check_float64
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation.lone_rows import check_lone_rows
 from ppgen.evaluation.rows import CheckedRows
+from ppgen.inference.particles.sum_checks import check_sums
 from ppgen.inference.structure.layout import EXACT_POSTERIOR, Layout, find_layout
 from ppgen.inference.structure.machine_sites import CollectSites, visible_layer
 from ppgen.inference.structure.plates import check_rows
@@ -87,6 +88,7 @@ def examine(pair: AnyPair, rows: CheckedRows, at_once: int | None = None) -> Pro
             layout = with_coupled(pair, batch, find_layout(pair, batch))
             _ = layout.row_dim  # raises without a data plate
             check_rows(batch, layout.num_rows, pair.plate)
+            check_sums(pair, batch, layout)
         with evaluating(pair), pair.running():
             guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
             with collect:

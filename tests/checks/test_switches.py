@@ -34,6 +34,7 @@ SWITCHES = {
     "prior": lambda v: diagnostics.from_pyro_svi(_vae(), X, prior=v),
     "posterior_predictive": lambda v: diagnostics.from_pyro_svi(_vae(), X, posterior_predictive=v),
     "log_likelihood": lambda v: diagnostics.from_pyro_svi(_vae(), X, log_likelihood=v),
+    "vectorize_particles of discrete_sites": lambda v: diagnostics.discrete_sites(_vae(), X, vectorize_particles=v),
     "vectorize_particles of latent_units": lambda v: diagnostics.latent_units(_vae(), X, vectorize_particles=v),
     "packed": lambda v: datasets.load(np.eye(4), packed=v),
     "memory_map": lambda v: datasets.load(np.eye(4), memory_map=v),

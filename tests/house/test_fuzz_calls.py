@@ -35,7 +35,7 @@ BARE = {
     "StickTheLanding", "available", "figures", "legality",
 }  # fmt: skip
 VALUES_ALONE = {"EVEN", "ODD"}
-CHECKED_ELSEWHERE = {"find_layout", "from_pyro"}  # they take programs and chains of Pyro, not values
+CHECKED_ELSEWHERE = {"discrete_sites", "find_layout", "from_pyro"}  # they take programs and chains of Pyro, not values
 
 
 def test_calls() -> None:

@@ -15,6 +15,7 @@ ORDER: dict[str, list[set[str]]] = {
     "inference": [
         {"schedules", "state_roles"},
         {"structure", "baselines"},
+        {"elimination"},
         {"particles", "annealing", "pyro_loss"},
         {"estimators"},
         {"objectives", "negative_phases", "kernels"},

@@ -18,7 +18,10 @@ from ppgen.checks.arguments import check_count
 from ppgen.checks.program_errors import WholePlates
 from ppgen.checks.room import check_room
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
+from ppgen.diagnostics.converters.summed_sites import marginal_densities, with_draws
 from ppgen.inference.particles.broadcasting import vectorized
+from ppgen.inference.particles.log_weights import LogWeights, one_by_one
+from ppgen.inference.particles.sum_checks import check_sums
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.missing import filled
 from ppgen.inference.structure.plates import PARTICLES
@@ -75,9 +78,9 @@ class Collector:
         self.vectorize = vectorized(self.pair, batch, layout, self.vectorize)
         with forked(self.pair.device):
             self._reference_trace(batch, layout)
-        for count, guide, model in self._pairs_of_traces(batch, layout):
+        for count, guide, model, summed in self._pairs_of_traces(batch, layout):
             self._add("posterior", model, latents(model), count, layout)
-            self._add_densities(model, guide, count, layout, log_likelihood)
+            self._add_densities(model, guide, count, layout, log_likelihood, summed)
             if predictive:
                 self._add_predictive("posterior_predictive", batch, guide, model, count, layout)
         self._add_all_observed(model, layout)
@@ -97,7 +100,7 @@ class Collector:
             self._predict(batch, self.layout)
             return
         layout = find_layout(self.pair, batch)
-        for count, guide, model in self._pairs_of_traces(batch, layout):
+        for count, guide, model, _ in self._pairs_of_traces(batch, layout):
             self._add_predictive("predictions", batch, guide, model, count, layout)
 
     def _unobserved(self, batch: Any, layout: Layout) -> list[str]:
@@ -110,7 +113,7 @@ class Collector:
 
     def _predict(self, batch: Any, layout: Layout) -> None:
         for count in self._counts(batch):
-            for part in [count] if self.vectorize else [1] * count:
+            for part in self._parts(count, batch, layout):
                 guide = self._run(self.pair.guide, batch, part, layout)
                 model = self._run(unconditioned(poutine.replay(self.pair.model, trace=guide)), batch, part, layout)
                 self._add("predictions", model, [name for name in self.observed if name in sites(model)], part, layout)
@@ -119,7 +122,7 @@ class Collector:
         """Draws of the model without data."""
         layout = find_layout(self.pair, batch)
         for count in self._counts(batch):
-            for part in [count] if self.vectorize else [1] * count:
+            for part in self._parts(count, batch, layout):
                 trace = self._run(unconditioned(self.pair.model), batch, part, layout)
                 self._add_prior(trace, part, layout)
 
@@ -132,16 +135,26 @@ class Collector:
         self._add("prior_predictive", trace, observed, count, layout)
 
     def _pairs_of_traces(self, batch: Any, layout: Layout) -> Any:
+        """Numbers of draws, traces of the guide and the model, and the weights of those whose sums are eliminated."""
         if layout.marginalised:
-            raise ValueError(
-                f"The sites {list(layout.marginalised)} of the model are summed out (marked to be enumerated), so they "
-                "have no draws to collect. Draw them in the guide."
-            )
+            check_sums(self.pair, batch, layout)
         for count in self._counts(batch):
+            if layout.marginalised:
+                for part in self._parts(count, batch, layout):
+                    weights = inference.log_weights(self.pair, batch, part, layout=layout)
+                    drawn = with_draws(weights, part, layout)
+                    model = self._run(poutine.replay(self.pair.model, trace=drawn), batch, part, layout)
+                    yield part, drawn, model, weights
+                continue
             weights = inference.log_weights(self.pair, batch, count, vectorize=self.vectorize, layout=layout)
             each = count // len(weights.model_traces)
             for guide, model in zip(weights.guide_traces, weights.model_traces, strict=True):
-                yield each, guide, model
+                yield each, guide, model, None
+
+    def _parts(self, count: int, batch: Any, layout: Layout) -> list[int]:
+        """Draws that are run at once."""
+        at_once = self.vectorize and (count == 1 or not one_by_one(self.pair, batch, layout))
+        return [count] if at_once else [1] * count
 
     def _counts(self, batch: Any) -> list[int]:
         most = max(1, self.chunk // max((len(value) for value in tensors_of(batch)), default=1))
@@ -209,9 +222,13 @@ class Collector:
         count: int,
         layout: Layout,
         log_likelihood: bool,
+        summed: LogWeights | None = None,
     ) -> None:
         stats = self.group("sample_stats")
-        log_p, log_q = log_density(model, count, layout), log_density(guide, count, layout)
+        if summed is None:
+            log_p, log_q = log_density(model, count, layout), log_density(guide, count, layout)
+        else:
+            log_p, log_q = marginal_densities(summed, count, layout)
         if layout.global_latents or layout.plate is None:
             values, dims = [inside.sum(1) + outside for inside, outside in (log_p, log_q)], []
         else:
@@ -223,17 +240,33 @@ class Collector:
             stats.add(name, to_array(value), dims)
         stats.add("lp", to_array(log_p[0].sum(1) + log_p[1]), [])
         if log_likelihood:
-            self._add_log_likelihood(model, count, layout)
+            self._add_log_likelihood(model, count, layout, summed)
 
-    def _add_log_likelihood(self, model: poutine.Trace, count: int, layout: Layout) -> None:
+    def _add_log_likelihood(
+        self, model: poutine.Trace, count: int, layout: Layout, summed: LogWeights | None = None
+    ) -> None:
         each: dict[str, Any] = {}
+        within = {} if summed is None else summed.summed[0].potentials
+        joined = [name for name in _observed(model) if name in within]
         for name in _observed(model):
             site = sites(model)[name]
-            if site["value"].numel() and layout.plate is None:  # of the plates that there are
+            if name in within or not site["value"].numel():
+                continue
+            if layout.plate is None:  # of the plates that there are
                 told, names = _plated_log_density(site, count, layout)
                 self.group("log_likelihood").add(name, to_array(told), names)
-            elif site["value"].numel() and data_frame(site, layout.plate) is not None:
+            elif data_frame(site, layout.plate) is not None:
                 each[name] = to_array(site_log_density(site, count, layout))
+        if within and summed is not None and layout.plate is not None:
+            others = [name for name in within if name in layout.latent]
+            if others:
+                left = f"log_likelihood, as {others[0]} depends on sites that are summed out and is drawn by the guide"
+                self.left_out += [left] if left not in self.left_out else []
+                return
+            density = summed.summed[0].log_density().expand(count, layout.num_rows)
+            each[joined[0] if len(joined) == 1 else JOINT] = to_array(density.double().cpu())
+            if len(joined) > 1 and len(each) > 1:
+                each[JOINT] = sum(each.values())
         if not each:  # outside the data plate nothing is said of a datum
             return
         group, rows = self.group("log_likelihood"), [layout.row_plate]

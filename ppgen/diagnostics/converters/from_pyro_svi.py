@@ -47,6 +47,10 @@ def from_pyro_svi(
     not, which is what `arviz_stats.loo_approximate_posterior(tree, log_p=..., log_q=...)` needs in either
     case; and `lp`, log p(x, z) of all data together.
 
+    Discrete sites of the model that are summed out (marked `infer={"enumerate": "parallel"}`, not drawn by the guide)
+    are in `posterior` too, drawn exactly given the guide's draw and the data; `log_p`, `log_weight` and
+    `log_likelihood` are those with the sites summed out, which has less variance.
+
     The draws form one chain (`attrs["inference"]` is `"variational"`), because ArviZ's `summary`, `loo` and
     `loo_approximate_posterior` want these dimensions. They are independent; R-hat of one chain is NaN. With
     `sample_dims=["sample"]` the tree has the form of `arviz_base.from_numpyro_svi`, on which

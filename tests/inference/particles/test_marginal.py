@@ -123,9 +123,9 @@ def test_training_and_evaluation() -> None:
 
 
 def test_what_needs_draws_refuses_a_marginal() -> None:
-    """Catches a table of draws with one row for each state, and chains that move beside a site drawn at random."""
+    """Catches a table of units without one that is summed out, and chains that move beside a site drawn at random."""
     pair = Mixture(drawn="z")
     with pytest.raises(ValueError, match="'c'"):
         inference.LatentDensity(pair, X)
     with pytest.raises(ValueError, match=r"\['c'\] of the model are summed out"):
-        diagnostics.from_pyro_svi(pair, X, num_samples=2)
+        diagnostics.latent_units(pair, X, num_samples=2, num_aggregate=2)

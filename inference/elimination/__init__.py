@@ -1,0 +1,1 @@
+"""Discrete sites summed out: their potentials, variable elimination, chains by a parallel scan, their posterior."""
