@@ -84,6 +84,8 @@ def NVIL(num_particles: int = 1, hidden: int = 100, net: nn.Module | None = None
 
     .. math:: \frac{\log w - b(x) - c}{\max(1, \hat\sigma)} \nabla_\phi \log q(z \mid x)
 
+    With several layers the signals are local, as in the paper: of log w, a layer's holds what lies downstream of it.
+
     References:
         | Neural Variational Inference and Learning in Belief Networks (Mnih and Gregor, 2014),
           https://arxiv.org/abs/1402.0030

@@ -16,6 +16,7 @@ from ppgen.batch import table_of
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.inference.engine.bind_checks import check_baselines, check_counts, keeps_order, particles_at_once
+from ppgen.inference.engine.followed_runs import FollowedRuns
 from ppgen.inference.engine.late_sites import Structures
 from ppgen.inference.engine.legality import check_negative_phase
 from ppgen.inference.engine.plan import planned
@@ -79,8 +80,7 @@ class BoundInference:
         self._vectorize = particles_at_once(pair, batch, layout, inference.objective, self.plan, self._joint)
         self.keeps_order = keeps_order(pair, batch, layout, num_data)
         check_sums(pair, batch, layout, self._expected, vectorize=inference.objective.vectorize_particles)
-        objective = inference.objective
-        check_negative_phase(inference.negative_phase, layout, objective)
+        check_negative_phase(inference.negative_phase, layout, inference.objective)
         for site, law in layout.laws.items():
             if (phase := inference.negative_phase) is not None:
                 phase.check(observed_side(law) if site in layout.latent and phase.of_values else law)
@@ -93,6 +93,7 @@ class BoundInference:
         self._steps = 0  # as the state counts them: a schedule of Python numbers is read without waiting for the device
         self._states: dict[str, State] = {}  # by undirected site, or by the part of the inference that keeps it
         self._laws, self._warned = dict[str, UndirectedDistribution](), False
+        self._followed = FollowedRuns(self.structures, pair, batch)
 
     @property
     def layout(self) -> Layout:
@@ -238,10 +239,10 @@ class BoundInference:
         pairing = Pairing.of(self.plan) if training and self._paired else None
         steps = self._states.get(TEMPERATURE, {}).get("steps")
         drawn = GuideDraws(self.plan, pairing, steps, self.structures.late)
-        with no_grad, handler or contextlib.nullcontext():
+        with no_grad, handler or contextlib.nullcontext(), self._followed.run(training) as dependencies:
             with drawn if training else contextlib.nullcontext():
                 weights = self._weights(batch, self.structures.leaves if training else (), pairing)
-            weights = self.structures.meet(self.pair, batch, weights)
+            weights = replace(self.structures.meet(self.pair, batch, weights), dependencies=dependencies)
             laws = {} if handler is None else handler.end()
             self._laws = {site: law for site, (law, _) in laws.items()}
             num_data = self.num_data if self.num_data is not None else weights.num_data

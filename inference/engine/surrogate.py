@@ -10,6 +10,7 @@ from ppgen.inference.baselines.moving_average import State
 from ppgen.inference.estimators.estimator import Estimator, ScoreInputs
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.particles.log_weights import LogWeights
+from ppgen.inference.particles.signal_plates import frames_of_signal
 from ppgen.inference.structure.layout import Layout
 
 # Parts of the state; a baseline's is followed by its site.
@@ -57,7 +58,8 @@ def surrogate(
     for name in scored:
         part, chosen = f"{BASELINE}.{name}", plan[name]
         columns = objective.columns(followed, name, layout, num_data).detach()
-        inputs = ScoreInputs(objective, followed, columns, layout, plan, rows, state.get(part))
+        frames = frames_of_signal(columns, followed, name)
+        inputs = ScoreInputs(objective, followed, columns, layout, plan, rows, state.get(part), frames)
         term, left = chosen.term(name, inputs)  # type: ignore[union-attr]
         if left is not None:
             after[part] = left

@@ -11,6 +11,7 @@ from torch import Tensor
 from ppgen.inference.baselines.moving_average import State
 from ppgen.inference.estimators.antithetic_pairs import Pairing
 from ppgen.inference.estimators.estimator import Estimator, ScoreInputs
+from ppgen.inference.particles.signal_plates import at_plates, num_rows
 from ppgen.inference.structure.layout import DISCRETE, Layout
 from ppgen.inference.structure.traces import base_law
 
@@ -22,7 +23,8 @@ class DisARM(Estimator):
     .. math:: \hat g_i = \tfrac12 (f(b) - f(\tilde b)) (-1)^{\tilde b_i} 1[b_i \ne \tilde b_i] \, \sigma(|\alpha_i|),
               \qquad b_i = 1[u_i < \sigma(\alpha_i)], \quad \tilde b_i = 1[1 - u_i < \sigma(\alpha_i)]
 
-    for the logits alpha, with f the log-weight of a draw. Unbiased.
+    for the logits alpha, with f the log-weight of a draw, or the costs downstream of the site in it, as under
+    `ScoreFunction`. Unbiased.
 
     With several such sites in the guide it works site by site: a pair of one site shares all that the guide draws
     before it, is antithetic at it and independent after it. So for L sites each of the objective's `num_particles` is
@@ -86,11 +88,17 @@ class DisARM(Estimator):
         pairing: Any = Pairing.of(inputs.plan)
         log_weights, layout = inputs.columns, inputs.layout
         found: Any = inputs.weights.guide_traces[0].nodes[site]
-        fn, shape = found["fn"], [1] * -layout.particle_dim
-        shape[0] = len(log_weights)
-        if layout.data_dim is not None:
-            shape[layout.data_dim] = log_weights.shape[1]
-        signal = log_weights.detach().reshape(shape + [1] * fn.event_dim)
+        fn, ndim = found["fn"], -layout.particle_dim
+        if inputs.frames is None:
+            shape = [1] * ndim
+            shape[0] = len(log_weights)
+            if layout.data_dim is not None:
+                shape[layout.data_dim] = log_weights.shape[1]
+            signal, rows = log_weights.detach().reshape(shape), log_weights.shape[1]
+        else:
+            signal = at_plates(log_weights.detach(), inputs.frames, ndim)
+            rows = num_rows(log_weights, inputs.frames, layout.plate)
+        signal = signal.reshape(signal.shape + (1,) * fn.event_dim)
         at = pairing.sites.index(site)
         (first, second), (bits, others) = pairing.split(signal)[at], pairing.split(found["value"].detach())[at]
         logits = pairing.split(base_law(fn).logits)[at, 0]  # the same for both members, who share what it depends on
@@ -99,7 +107,7 @@ class DisARM(Estimator):
             kept = torch.as_tensor(mask, device=logits.device).bool()
             kept = kept.reshape(kept.shape + (1,) * event_dim).expand(found["value"].shape)
             coefficient = coefficient * pairing.split(kept)[at, 0]
-        return (logits * coefficient).sum() / first.numel(), None
+        return (logits * coefficient).sum() / (len(first) * rows), None
 
 
 def _masks(site: Any) -> list[tuple[Any, int]]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ppgen.inference.baselines.moving_average import State
 from ppgen.inference.particles.log_weights import LogWeights
+from ppgen.inference.particles.signal_plates import Frames, by_row, score_density
 from ppgen.inference.structure.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, Layout
 
 
@@ -18,11 +19,13 @@ class ScoreInputs:
     Attributes:
         objective: What is estimated.
         weights: Log-weights with the terms of each site.
-        columns: Log-weights that a draw at the site changes: (runs, rows), or (runs, 1) for all rows.
+        columns: Log-weights that a draw at the site changes: (runs, rows), (runs, 1) for all rows, or (runs, *plates of
+            the site) where they are the costs downstream of each of its elements.
         layout: Structure of the pair.
         plan: Estimator by site.
         rows: Gives the batch as (rows, features), for baselines.
         state: What the last step left for this site; None before the first one.
+        frames: Plates of the site that the dimensions of the columns after the first are; None where they are rows.
     """
 
     objective: Any
@@ -32,6 +35,7 @@ class ScoreInputs:
     plan: Mapping[str, "Estimator | None"]
     rows: Callable[[], Tensor]
     state: State | None
+    frames: Frames | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ class Estimator:
         return weights
 
     def centred(self, signal: Tensor, inputs: ScoreInputs) -> tuple[Tensor, State | None]:
-        """Learning signal less a control variate, (particles, rows), and the state after the step, where it has one."""
+        """Learning signal less a control variate, of the shape of the columns, and the state after the step, if any."""
         return signal, None
 
     def term(self, site: str, inputs: ScoreInputs) -> tuple[Tensor, State | None]:
@@ -135,11 +139,9 @@ class Estimator:
         Asked of estimators that score; with the state after the step, where there is one.
         """
         objective, weights = inputs.objective, inputs.weights
-        density = weights.scores[site] if site in weights.scores else weights.guide_terms[site]
         signal, after = self.centred(objective.signal(inputs.columns), inputs)
-        if signal.shape[1] == 1 and density.shape[1] != 1:
-            density = density.sum(1, keepdim=True)
-        term = (density * signal.detach()).sum(0)
+        density = score_density(weights, site, signal, inputs.frames)
+        term = by_row((density * signal.detach()).sum(0), inputs.frames, weights.plate)
         return objective.signal_weight(len(inputs.columns)) * objective.over_rows(term, weights), after
 
 

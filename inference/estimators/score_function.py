@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from ppgen.inference.baselines.moving_average import Baseline, MovingAverage, State
 from ppgen.inference.estimators.estimator import Estimator, ScoreInputs
+from ppgen.inference.particles.signal_plates import centred_by_row
 from ppgen.inference.structure.layout import DISCRETE, REPARAMETERISED
 
 _ANY = frozenset({DISCRETE, REPARAMETERISED})
@@ -19,9 +21,16 @@ class ScoreFunction(Estimator):
 
     .. math:: \nabla_\phi E_q[f(z)] = E_q[(f(z) - b) \nabla_\phi \log q(z \mid x)]
 
-    Unbiased for any baseline b that does not depend on z.
+    Unbiased for any baseline b that does not depend on z. Under a mean of log-weights (the ELBO) f holds the costs
+    downstream of the site alone: the log-densities of model and guide that were computed from its draw, each element of
+    a plate by itself, so that ten thousand draws in a datum are no noisier than one. What depends on what is followed
+    while a step runs. A plate whose elements read each other's draws is taken as a whole, and so is a datum after
+    Python has read a draw (`if z > 0`, `z.item()`).
 
     References:
+        | Gradient Estimation Using Stochastic Computation Graphs (Schulman, Heess, Weber and Abbeel, 2015),
+          https://arxiv.org/abs/1506.05254
+        | Black Box Variational Inference (Ranganath, Gerrish and Blei, 2014), https://arxiv.org/abs/1401.0118
         | Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning (Williams, 1992)
         | Neural Variational Inference and Learning in Belief Networks (Mnih and Gregor, 2014),
           https://arxiv.org/abs/1402.0030
@@ -54,7 +63,9 @@ class ScoreFunction(Estimator):
         if self.baseline is None:
             return signal, None
         table = inputs.rows()
-        return self.baseline.centred(signal, table, inputs.state or self.baseline.init(table))
+        state = inputs.state or self.baseline.init(table)
+        centre = partial(self.baseline.centred, rows=table, state=state)
+        return centred_by_row(centre, signal, inputs.frames, inputs.weights.plate)
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,8 @@ class LeaveOneOut(Estimator):
     .. math:: \sum_k (L(w_{1:K}) - L(w_{-k})) \nabla_\phi \log q(z_k \mid x)
 
     For the importance-weighted bound the weight of particle k is replaced by the geometric mean of the others (VIMCO);
-    for the ELBO the baseline is the mean log-weight of the others (RLOO). Unbiased.
+    for the ELBO the baseline is the mean log-weight of the others (RLOO); of both, the costs downstream of the site, as
+    under `ScoreFunction`. Unbiased.
 
     References:
         | Variational Inference for Monte Carlo Objectives (Mnih and Rezende, 2016), https://arxiv.org/abs/1602.06725

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.objectives.sparsity import activity_penalty, sparse_sites
+from ppgen.inference.particles.downstream import downstream_costs
 from ppgen.inference.particles.factors import Factor
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.schedules import Schedule
@@ -113,7 +114,9 @@ class ELBO(Objective):
         return 1 / num_particles
 
     def columns(self, weights: LogWeights, site: str, layout: Layout, num_data: int) -> Tensor:
-        """Log-weights of the site's own row; of all rows where they are coupled, or the site lies outside the plate."""
+        """Costs downstream of the site, by its plates; the weights of its row, or of all, where nothing is left out."""
+        if (costs := downstream_costs(weights, site, num_data, bool(layout.coupled))) is not None:
+            return costs
         local, outside = weights.counted()
         if site in weights.inside and not layout.coupled:
             return local
@@ -165,24 +168,24 @@ class ELBO(Objective):
         if isinstance(weight, Schedule):
             weight, state = weight.value(state["steps"]), {"steps": state["steps"] + 1}
         change: list[Factor] = []
-
-        def add(name: str, sign: int, columns: Tensor, inside: bool) -> None:
-            change.append(Factor.of_columns(name, sign, columns, weights.plate, inside))
-
         if self.sparsity_target is not None:
-            far = activity_penalty(weights.guide_traces, latent, self.sparsity_target)
-            add("", -1, self.sparsity_weight * far.reshape(1, 1), True)
+            far = self.sparsity_weight * activity_penalty(weights.guide_traces, latent, self.sparsity_target)
+            change.append(Factor.of_columns("", -1, far.reshape(1, 1), weights.plate, inside=True))
         for name in latent if self._weighs_terms else ():
             if name not in weights.guide_terms:  # an exact posterior that is summed out with its machine
                 continue
             term = weights.model_terms.get(name, 0.0) - weights.guide_terms[name]  # auxiliary: the guide's alone
-            target = weight * term
+            kept: Tensor | float = 1.0
             if self.free_bits:
                 free = torch.as_tensor(-self.free_bits, dtype=term.dtype, device=term.device)
-                inside = weights.expectation(term) < free  # more than the free nats are spent
-                target = target * inside.to(term.dtype)
-            add(name, 1, target, name in weights.inside)
-            add(name, -1, term, name in weights.inside)
+                kept = (weights.expectation(term) < free).to(term.dtype)  # more than the free nats are spent
+            terms = [Factor.of_columns(name, 1, term, weights.plate, name in weights.inside)]
+            if weights.dependencies is not None and name not in weights.divergences:  # by element of inner plates
+                terms = [factor for factor in weights.factors if factor.name == name]
+            for factor in terms:
+                weighted = weight * factor.value
+                change.append(replace(factor, value=weighted * kept if self.free_bits else weighted))
+                change.append(replace(factor, sign=-factor.sign))
         return [change], state
 
 

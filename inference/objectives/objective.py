@@ -54,7 +54,7 @@ class Objective(PyroLoss):
 
     num_particles: int = 1
     vectorize_particles: bool = field(default=True, kw_only=True)
-    plate: str | None = field(default=None, kw_only=True, metadata={"recorded": "where it is given"})
+    plate: str | None = field(default=None, kw_only=True, repr=False, metadata={"recorded": "where it is given"})
 
     def __post_init__(self) -> None:
         count = self.num_particles

@@ -16,6 +16,7 @@ from ppgen.inference.particles.joint_states import JointStates, check_marginal, 
 from ppgen.inference.particles.one_by_one import runs_one_by_one
 from ppgen.inference.particles.particle_runs import LastSite, ParticleRun, draw, explained
 from ppgen.inference.structure.collapse import collapsed
+from ppgen.inference.structure.dependencies import Dependencies
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.traces import Structure, data_factor, data_frame, sites, structure_of, unmasked
 
@@ -49,6 +50,7 @@ class LogWeights:
         num_states: States that the particles go through, the slowest first.
         structures: Sites of each run.
         summed: The part of the model that depends on the sites that are summed out, of each run.
+        dependencies: Which draws each tensor was computed from; None if the run was not followed.
     """
 
     factors: tuple[Factor, ...]
@@ -67,6 +69,7 @@ class LogWeights:
     num_states: int = 1
     structures: tuple[Structure, ...] = ()
     summed: tuple[Summand, ...] = field(default=(), repr=False)
+    dependencies: Dependencies | None = field(default=None, repr=False)
 
     @cached_property
     def local(self) -> Tensor:

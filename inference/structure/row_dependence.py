@@ -90,12 +90,12 @@ def _moved(trace: poutine.Trace, layout: Layout) -> Iterator[poutine.Trace]:
         for name, site in sites(trace).items():
             if data_frame(site, layout.plate) is None or site["is_observed"]:
                 continue
-            value = _next(site["fn"], site["value"]) if trial == 0 else None
+            value = next_value(site["fn"], site["value"]) if trial == 0 else None
             other.nodes[name] = {**site, "value": site["fn"].sample() if value is None else value}
         yield other
 
 
-def _next(fn: Any, value: Tensor) -> Tensor | None:
+def next_value(fn: Any, value: Tensor) -> Tensor | None:
     """The next value of finite support at every variable of a site; None at other laws."""
     element = element_law(fn)
     if isinstance(element, torch.distributions.Bernoulli):
