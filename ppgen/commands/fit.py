@@ -169,7 +169,10 @@ def _record(values: Mapping[str, Any], folder: Path) -> None:
     """Write the options into the folder, for `--config` and for `ppgen evaluate`."""
     import yaml  # type: ignore[import-untyped]
 
+    from ppgen.training.data.sources import NotGiven
+
     kept = {name: value for name, value in values.items() if name not in _NOT_RECORDED}
+    kept |= {name: int(value) for name, value in kept.items() if isinstance(value, NotGiven)}  # YAML has plain ones
     kept["folder"] = str(folder)
     for name in ("data", "data_dir"):
         if kept[name] is not None and kept[name] not in registry.names("data set"):
