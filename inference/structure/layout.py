@@ -195,12 +195,12 @@ class Layout:
 
     @property
     def marked(self) -> tuple[str, ...]:
-        """Discrete sites of the guide marked `infer={"enumerate": "parallel"}`."""
+        """Discrete sites of the guide that it marks to be enumerated, all values at once."""
         return self._names("marked")
 
     @property
     def marginalised(self) -> tuple[str, ...]:
-        """Sites of the model so marked that the guide does not draw: they are summed out."""
+        """Sites of the model so marked that the guide does not draw, which are summed out."""
         return self._names("marginalised")
 
     @property
