@@ -59,6 +59,11 @@ class Summand:
         over = [summed_over_plates(potential, self.kept) for potential in done]
         return product([Potential(each.aligned(self.kept), self.kept, each.plates) for each in over]).tensor
 
+    def columns(self, num_rows: int) -> Tensor:
+        """Log-density with the variables eliminated, as the columns of a log-weight: (particles or 1, rows)."""
+        found = self.log_density()
+        return found.unsqueeze(1) if found.dim() == 1 else found.expand(-1, num_rows)
+
     def repeated(self, plate: str, count: int) -> "Summand":
         """A summand in a plate of some entries, left of the others, which its potentials do not depend on."""
         return replace(self, sizes={plate: count, **self.sizes})

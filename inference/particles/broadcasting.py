@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ppgen.batch import split_batch
-from ppgen.inference.particles.log_prob import site_factor
-from ppgen.inference.particles.particle_runs import draw
+from ppgen.inference.particles.given_values import factors_at, with_same_rows
+from ppgen.inference.particles.particle_runs import model_run, particle_trace
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.traces import sites
 from ppgen.pair import keeping_buffers
@@ -33,7 +33,7 @@ def vectorized(pair: Any, batch: Any, layout: Layout, vectorize: bool = True) ->
         layout: Its structure.
         vectorize: Whether they are to be run at once.
     """
-    if not vectorize or layout.laws:
+    if not vectorize or layout.laws or not layout.guide_order:  # without draws there is nothing to mix up
         return vectorize
     known = pair.__dict__.get("_mixed_by")
     if known is None:
@@ -61,49 +61,36 @@ def mixing_site(pair: Any, batch: Any, layout: Layout) -> str | None:
     with torch.no_grad(), keeping_buffers(pair), pyro.validation_enabled(False), forked(device):
         try:
             with pair.running():
-                together = draw(pair, batch, _COUNT, layout, None)
-                several = [
-                    {name: site_factor(site, 1, layout).value for name, site in _counted(trace, layout).items()}
-                    for trace in (together.guide_trace, together.model_traces[0])
+                args, kwargs = split_batch(batch)
+                drawn = particle_trace(pair.guide, _COUNT, layout, args, kwargs)
+                model = poutine.replay(pair.model, trace=drawn)
+                values = with_same_rows(drawn, model_run(model, _COUNT, layout, args, kwargs)[0])
+                several = factors_at(pair, batch, values, layout, _COUNT)
+                alone = [
+                    factors_at(pair, batch, _of_particle(values, layout, particle), layout)
+                    for particle in (0, 0, _COUNT - 1)
                 ]
-                alone = [_alone(pair, batch, layout, together.guide_trace, each) for each in (0, 0, _COUNT - 1)]
         except (RuntimeError, ValueError, IndexError, NotImplementedError, KeyError):
             return None
-    for program in range(2):
-        names = [found[program].keys() for found in alone]
-        if any(each != several[program].keys() for each in names):
+    if any(each.keys() != several.keys() for each in alone):
+        return None
+    for (program, name), factor in several.items():
+        first, again, last = (found[program, name].value for found in alone)
+        if not _close(first, again):
             return None
-        for name, value in several[program].items():
-            first, again, last = (found[program][name] for found in alone)
-            if not _close(first, again):
-                return None
-            if not (_close(value[:1], first) and _close(value[-1:], last)):
-                return name
+        if not (_close(factor.value[:1], first) and _close(factor.value[-1:], last)):
+            return name
     return None
 
 
-def _alone(pair: Any, batch: Any, layout: Layout, drawn: poutine.Trace, particle: int) -> list[dict[str, Any]]:
-    """Log-densities of guide and model at the values of one particle, run alone."""
-    args, kwargs = split_batch(batch)
+def _of_particle(drawn: poutine.Trace, layout: Layout, particle: int) -> poutine.Trace:
+    """The values of one particle."""
     values = drawn.copy()
     for name, site in sites(drawn).items():
         value = site["value"]
         if isinstance(value, torch.Tensor) and value.dim() - site["fn"].event_dim == -layout.particle_dim:
             values.nodes[name] = {**site, "value": value[min(particle, len(value) - 1)]}
-    guide = poutine.trace(poutine.replay(pair.guide, trace=values)).get_trace(*args, **kwargs)
-    model = poutine.trace(poutine.replay(pair.model, trace=values)).get_trace(*args, **kwargs)
-    return [
-        {name: site_factor(site, 1, layout).value for name, site in _counted(trace, layout).items()}
-        for trace in (guide, model)
-    ]
-
-
-def _counted(trace: poutine.Trace, layout: Layout) -> dict[str, Any]:
-    return {
-        name: site
-        for name, site in sites(trace).items()
-        if not site["infer"].get("_deterministic") and name not in layout.marginalised
-    }
+    return values
 
 
 def _close(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -85,19 +85,25 @@ def draw(
         with Forced(states, layout, 1, vectorized=False):
             traces = [particle_trace(replayed, 1, layout, args, kwargs) for _ in range(states.count)]
         return ParticleRun(traces, guide_trace, drawn, ends, densities)
+    trace, summed = model_run(replayed, num_particles, layout, args, kwargs)
+    return ParticleRun([trace], guide_trace, drawn, ends, densities, summed)
+
+
+def model_run(
+    model: Any, num_particles: int, layout: Layout, args: Any, kwargs: Any
+) -> tuple[poutine.Trace, Summand | None]:
+    """Trace of a model, with all values of the sites that are summed out, and what depends on them."""
     if not layout.marginalised:
-        return ParticleRun(
-            [particle_trace(replayed, num_particles, layout, args, kwargs)], guide_trace, drawn, ends, densities
-        )
+        return particle_trace(model, num_particles, layout, args, kwargs), None
 
     def run() -> tuple[poutine.Trace, Summand]:
         with Enumerated(layout.marginalised, layout.particle_dim - 1) as enumerated:
-            trace = particle_trace(replayed, num_particles, layout, args, kwargs)
+            trace = particle_trace(model, num_particles, layout, args, kwargs)
         kept = (PARTICLES,) if layout.plate is None else (PARTICLES, layout.plate)
         return trace, summand(sites(trace), enumerated, kept)
 
-    trace, summed = shared(run, len(layout.marginalised) >= SHORTEST)
-    return ParticleRun([trace], guide_trace, drawn, ends, densities, summed)
+    found: tuple[poutine.Trace, Summand] = shared(run, len(layout.marginalised) >= SHORTEST)
+    return found
 
 
 def cut_leaves(drawn: poutine.Trace, leaves: Collection[str]) -> tuple[poutine.Trace, dict[str, Any]]:
@@ -139,8 +145,8 @@ def explained(alone: Callable[[], Any] | None, count: int, layout: Layout) -> It
             told += ", values of marked sites one to the left of that"
         raise ValueError(
             f"The program could not run {what} at once: at or after site {last.name!r}: {error}. {told}; "
-            "index the data from the right (x[..., i]), or pass vectorize_particles=False to the objective to run them "
-            "one by one."
+            "index the data from the right (x[..., i]), expand them before torch.cat with a latent "
+            "(x.expand(*z.shape[:-1], -1)), or pass vectorize_particles=False to the objective to run them one by one."
         ) from error
 
 

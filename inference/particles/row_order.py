@@ -8,7 +8,7 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen.batch import Arguments, split_batch
-from ppgen.inference.particles.log_prob import site_factor
+from ppgen.inference.particles.given_values import factors_at, with_same_rows
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.recognition import moved_parameters
 from ppgen.inference.structure.traces import data_frame, sites
@@ -30,7 +30,7 @@ def rows_by_place(pair: Any, batch: Any, layout: Layout) -> bool:
         batch: All its data.
         layout: Its structure.
     """
-    if layout.plate is None or layout.num_rows < 2 or layout.laws or layout.marginalised:
+    if layout.plate is None or layout.num_rows < 2 or layout.laws:
         return False
     device = device_of(pair, *split_batch(batch))
     with torch.no_grad(), keeping_buffers(pair), pyro.validation_enabled(False), forked(device):
@@ -39,8 +39,10 @@ def rows_by_place(pair: Any, batch: Any, layout: Layout) -> bool:
             with pair.running(), moved_parameters(pair, batch):
                 args, kwargs = split_batch(batch)
                 drawn = poutine.trace(pair.guide).get_trace(*args, **kwargs)
-                first, again = (_densities(pair, batch, drawn, layout) for _ in range(2))
-                moved = _densities(pair, _moved_batch(batch, layout), _moved_values(drawn, layout), layout)
+                stated = poutine.trace(poutine.replay(pair.model, trace=drawn)).get_trace(*args, **kwargs)
+                values = with_same_rows(drawn, stated)
+                first, again = (_densities(pair, batch, values, layout) for _ in range(2))
+                moved = _densities(pair, _moved_batch(batch, layout), _moved_values(values, layout), layout)
         except (RuntimeError, ValueError, IndexError, NotImplementedError, KeyError):
             return False
     if first.keys() != again.keys() or any(not _close(first[name], again[name]) for name in first):
@@ -50,14 +52,7 @@ def rows_by_place(pair: Any, batch: Any, layout: Layout) -> bool:
 
 def _densities(pair: Any, batch: Any, values: poutine.Trace, layout: Layout) -> dict[tuple[str, str], Tensor]:
     """Log-densities of the sites in the data plate: (1, rows) each."""
-    args, kwargs = split_batch(batch)
-    found = {}
-    for whose, program in (("guide", pair.guide), ("model", pair.model)):
-        trace = poutine.trace(poutine.replay(program, trace=values)).get_trace(*args, **kwargs)
-        for name, site in sites(trace).items():
-            if data_frame(site, layout.plate) is not None and not site["infer"].get("_deterministic"):
-                found[whose, name] = site_factor(site, 1, layout).columns
-    return found
+    return {key: factor.columns for key, factor in factors_at(pair, batch, values, layout).items() if factor.inside}
 
 
 def _moved_batch(batch: Any, layout: Layout) -> Arguments:

@@ -13,8 +13,9 @@ from ppgen.inference.elimination.enumerated import out_of_reach
 from ppgen.inference.elimination.marginal import Summand
 from ppgen.inference.elimination.potentials import Potential
 from ppgen.inference.particles.expected_sums import run_with_all_values
+from ppgen.inference.particles.factors import drawn_log_prob, summed_log_prob
+from ppgen.inference.particles.given_values import with_same_rows
 from ppgen.inference.particles.joint_states import check_marginal
-from ppgen.inference.particles.log_prob import drawn_log_prob, summed_log_prob
 from ppgen.inference.particles.particle_runs import draw, explained
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.traces import data_factor, data_frame, sites
@@ -55,8 +56,9 @@ def check_sums(
         with explained(lambda: _run_with(pair.model, {}, None, layout, args, kwargs), 1, layout):
             run = draw(pair, batch, 1, layout, None)
         summed: Any = run.summed
+        given = with_same_rows(run.guide_trace, *run.model_traces)
         for places, values in _trials(summed):
-            runs = [_run_with(pair.model, values, run.guide_trace, layout, args, kwargs) for _ in range(2)]
+            runs = [_run_with(pair.model, values, given, layout, args, kwargs) for _ in range(2)]
             _hold(summed, summed.potentials, places, *runs)
 
 
@@ -65,12 +67,12 @@ def _check_expectations(pair: Any, batch: Any, layout: Layout, names: Collection
     args, kwargs = split_batch(batch)
     device = device_of(pair, args, kwargs)
     with forked(device), torch.no_grad(), pair.running(), keeping_buffers(pair):
-        drawn, _, law, terms = run_with_all_values(pair, batch, 1, layout, names)
+        drawn, stated, law, terms = run_with_all_values(pair, batch, 1, layout, names)
         if any(site["value"].shape != site["fn"].shape() for name, site in sites(drawn).items() if name not in names):
             return  # a draw for each value of a site before it, which one value cannot be held against
         for places, values in _trials(law):
             for program, potentials in ((pair.guide, law.potentials), (pair.model, terms)):
-                given = drawn.copy()
+                given = with_same_rows(drawn, stated)
                 for name in names:
                     given.remove_node(name)
                 runs = [_run_with(program, values, given, layout, args, kwargs) for _ in range(2)]

@@ -1,6 +1,6 @@
 """Sound calls of evaluation and diagnostics, cheap ones, and what kinds of argument they take."""
 
-from fuzz.call_table import BITS, QUIET, Call, chains, comparison, estimate, rbm, vae, value
+from fuzz.call_table import BITS, QUIET, Call, chains, comparison, estimate, hierarchy, mixture, rbm, vae, value
 from ppgen import diagnostics, evaluation, inference
 
 EVALUATE = {
@@ -49,6 +49,28 @@ JUDGING = [
             "progress": "flag",
             "log_partition": "log_partition",
         },
+        value,
+    ),
+    Call(
+        "evaluation.log_evidence of a hierarchy",
+        evaluation.log_evidence,
+        lambda: {"pair": hierarchy(), "data": BITS, "method": "importance", "num_particles": 20, "progress": False},
+        {
+            "data": "arguments",
+            "method": "choice",
+            "num_particles": "+count",
+            "chunk": "count?",
+            "seed": "seed",
+            "vectorize_particles": "flag",
+            "progress": "flag",
+        },
+        value,
+    ),
+    Call(
+        "evaluation.log_evidence by annealing",
+        evaluation.log_evidence,
+        lambda: {"pair": hierarchy(), "data": BITS, "method": "ais", "num_chains": 3, "betas": 3, "progress": False},
+        {key: EVALUATE[key] for key in ("num_chains", "betas", "start", "kernel", "chunk")},
         value,
     ),
     Call(
@@ -204,6 +226,21 @@ JUDGING = [
             "seed": "seed",
         },
         lambda result: result.means["train"],
+    ),
+    Call(
+        "diagnostics.discrete_sites",
+        diagnostics.discrete_sites,
+        lambda: {"pair": mixture(), "x": BITS, "num_samples": 5},
+        {
+            "pair": "pair",
+            "x": "arguments",
+            "method": "choice",
+            "num_samples": "+count",
+            "chunk": "count",
+            "vectorize_particles": "flag",
+            "seed": "seed",
+        },
+        lambda result: result.label.values,
     ),
     Call(
         "diagnostics.from_pyro_svi",

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import pyro
+import pyro.distributions as dist
 import torch
 
+import ppgen
 from ppgen import diagnostics, evaluation, inference, models, testing
 
 BITS = torch.tensor([[1.0, 0, 1, 0], [0, 0, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 0, 1], [0, 0, 0, 1]])
@@ -46,6 +49,36 @@ def rbm() -> Any:
 
 def vae() -> Any:
     return seeded(lambda: models.VAE(features=4, latent=2, hidden=(3,)))
+
+
+def mixture() -> Any:
+    """A mixture of two classes, whose logits are common to all rows."""
+
+    def model(x: Any) -> None:
+        logit = pyro.sample("logit", dist.Normal(pyro.param("mean", torch.tensor(0.0)), 1.0))
+        with pyro.plate("data", len(x)):
+            label = pyro.sample("label", dist.Categorical(torch.ones(2)), infer={"enumerate": "parallel"})
+            law = dist.Bernoulli(logits=(logit * (2 * label - 1)).unsqueeze(-1) * torch.ones(4))
+            pyro.sample("x", law.to_event(1), obs=x)
+
+    return ppgen.Pair(model, lambda x: pyro.sample("logit", dist.Normal(0.5, 0.8)))
+
+
+def hierarchy() -> Any:
+    """Rows of bits with a logit that is common to all of them, and one of its own for each."""
+
+    def model(x: Any) -> None:
+        common = pyro.sample("common", dist.Normal(pyro.param("mean", torch.tensor(0.0)), 1.0))
+        with pyro.plate("data", len(x)):
+            own = pyro.sample("own", dist.Normal(common, 1.0))
+            pyro.sample("x", dist.Bernoulli(logits=own.unsqueeze(-1) * torch.ones(4)).to_event(1), obs=x)
+
+    def guide(x: Any) -> None:
+        pyro.sample("common", dist.Normal(0.0, 0.8))
+        with pyro.plate("data", len(x)):
+            pyro.sample("own", dist.Normal(x.mean(-1) - 0.5, 0.8))
+
+    return ppgen.Pair(model, guide)
 
 
 def dbn() -> Any:

@@ -26,7 +26,7 @@ FIT = {
     "folder": "path",
     "resume": "flag",
     "checkpoint_minutes": "weight",
-    "callbacks": "callable",
+    "callbacks": "callables",
     "progress": "flag",
 }
 

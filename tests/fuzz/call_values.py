@@ -155,12 +155,15 @@ VALUES: dict[str, list[Hostile]] = {
     "objective": [*refused("elbo", 3, Unlike(), None, torch.ones(2))],
     "kernel": [*refused("hmc", 3, Unlike(), [], torch.ones(2))],
     "callable": [*refused(3, "f", Unlike(), [], torch.ones(2))],
+    "callables": [*refused(3, "f", Unlike(), [3], torch.ones(2)), *either([], (), None)],  # a sequence of them
     "mapping": [*refused(3, "f", Unlike(), torch.ones(2))],
     "path": [*refused(3, Unlike(), [], 1.5, True)],
     "device": [*refused("no_such_device", "cpu:x", 3.5, Unlike(), [], "")],
     "data": DATA,
     # Data of any number of columns.
     "table": [each for each in DATA if each.label != "a column too many"],
+    # Data of a program, which may itself take numbers, and fewer or more columns.
+    "arguments": [each for each in DATA if each.label not in ("a column too many", "0-d tensor", "3.0")],
     # Lengths: a number, or a tensor of them.
     "lengths": refused(0, -1, 1.5, NAN, True, "3", None, [3], {}, b"3", Unlike(), 1j),
     "array": ARRAY,

@@ -37,7 +37,7 @@ def check_joint(pair: AnyPair, x: Any, *, num_particles: int, seed: int, far: fl
     Raises:
         ValueError: If log-weights are those of no law, or log Z of a site is unknown.
     """
-    found = all_data(pair, x)
+    found = all_data(pair, x, "x")
     layout = found.layout
     check_weights(found)
     subject = f"{type(pair).__name__} on {_data(found)}"

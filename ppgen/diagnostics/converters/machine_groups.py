@@ -25,7 +25,7 @@ def whole_batch(pair: AnyPair, x: Any) -> Any:
         ValueError: If the data are wrong or outside the support of their law.
     """
     if isinstance(pair, Pair) and not in_rows(x):  # a program that takes all of its arguments whole
-        return all_data(pair, x).batch
+        return all_data(pair, x, "x").batch
     rows = CheckedRows(x, pair)
     batch = rows(0, len(rows))
     check_features(batch, pair)

@@ -79,7 +79,7 @@ def discrete_sites(
     """
     import xarray
 
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
     check_switches(vectorize_particles=vectorize_particles)
     check_counts(num_samples=num_samples, chunk=chunk)

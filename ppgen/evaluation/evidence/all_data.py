@@ -62,12 +62,13 @@ class AllData:
         return None
 
 
-def all_data(pair: AnyPair, data: Any) -> AllData:
+def all_data(pair: AnyPair, data: Any, argument: str = "data") -> AllData:
     """The data as one batch, held against the laws that observe them.
 
     Args:
         pair: A pair, prepared by this.
         data: All arguments of the program: a tensor or an array, a tuple or a mapping; tensors, numbers, anything else.
+        argument: Name of the data, for messages.
 
     Raises:
         TypeError: If data are nothing that a program takes.
@@ -79,11 +80,11 @@ def all_data(pair: AnyPair, data: Any) -> AllData:
     def place(part: Any) -> Any:
         return part.to(pair.device) if isinstance(part, Tensor) else part
 
-    batch = as_batch(given, pair, "data")
+    batch = as_batch(given, pair, argument)
     watch = OwnSubsampling(pair.plate)
     with evaluating(pair):
         pair.prepare(batch)
-        batch = changed(as_batch(given, pair, "data"), place)  # parameters made just now decide the type
+        batch = changed(as_batch(given, pair, argument), place)  # parameters made just now decide the type
         with watch:
             layout = with_coupled(pair, batch, find_layout(pair, batch))
         if watch.subsamples:
@@ -101,7 +102,7 @@ def all_data(pair: AnyPair, data: Any) -> AllData:
 def in_rows(data: Any) -> bool:
     """Whether all parts of data are arrays with as many rows, which may then be taken one by one."""
     parts = parts_of(data)
-    arrays = all((is_array(part) or isinstance(part, TorchData | list | Rows)) for part in parts)
+    arrays = all(is_array(part) or isinstance(part, (TorchData, list, Rows)) for part in parts)
     return arrays and all(getattr(part, "ndim", 1) for part in parts) and len({len(part) for part in parts}) == 1
 
 

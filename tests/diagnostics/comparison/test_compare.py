@@ -273,6 +273,7 @@ def test_rows_of_a_data_set_are_test_rows(data: datasets.Dataset) -> None:
         ({"seeds": []}, "at least one seed"),
         ({"seeds": [1, 1]}, "seeds must differ"),
         ({"seeds": "3"}, "seeds must be a number"),
+        ({"seeds": b"3"}, "seeds must be a number"),
         ({"model_factory": vae()}, "must be a function"),
         ({"model_factory": {}}, "at least one model"),
         ({"model_factory": {"a": vae, "b": vae}, "inferences": {"a": ["elbo"]}}, "lacks 'b'"),
