@@ -1,6 +1,7 @@
 """Batches gathered in the step: the same rows, fresh bits, and generators that a checkpoint can go on from."""
 
 import math
+import shutil
 import warnings
 
 import pytest
@@ -80,25 +81,30 @@ def test_a_compiled_run_on_dynamic_data_resumes(tmp_path) -> None:
     """Catches keys of the bits that a resumed run draws otherwise, or that are frozen in the machine code."""
     data = datasets.load(GREY.numpy(), binarize="dynamic")
     runs = []
+
+    def keep_half(event) -> None:
+        if event.kind == "checkpoint" and event.epoch == 3 and not (tmp_path / "half").exists():
+            shutil.copytree(tmp_path / "whole", tmp_path / "half")
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler's own imports
-        for parts in ([6], [3, 6]):
+        for name, options in (("whole", {"callbacks": [keep_half]}), ("half", {"resume": True})):
             torch.manual_seed(0)
             pair = models.VAE(12, 3, (5,))
-            for number, epochs in enumerate(parts):
-                run = ppgen.fit(
-                    pair,
-                    data,
-                    "elbo",
-                    epochs=epochs,
-                    batch_size=10,
-                    compile=True,
-                    seed=1,
-                    lr_schedule="constant",
-                    folder=tmp_path / str(len(parts)),
-                    resume=number > 0,
-                    progress=False,
-                )
+            run = ppgen.fit(
+                pair,
+                data,
+                "elbo",
+                epochs=6,
+                batch_size=10,
+                compile=True,
+                seed=1,
+                lr_schedule="constant",
+                folder=tmp_path / name,
+                checkpoint_minutes=0,
+                progress=False,
+                **options,
+            )
             assert run.state["execution"]["stage"] == "compiled"
             runs.append((run.metrics, [value.clone() for value in pair.state_dict().values()]))
     for one, other in zip(runs[0][1], runs[1][1], strict=True):
