@@ -12,7 +12,7 @@ QUICK ?=
 FOREIGN ?= ppgen/diagnostics ppgen/datasets tests/diagnostics/figures/test_figures.py tests/diagnostics/figures/test_completions.py tests/diagnostics/converters/test_arviz.py \
     tests/diagnostics/converters/test_diagnostics.py tests/diagnostics/converters/test_diagnostics_mcmc.py tests/diagnostics/comparison/test_compare.py tests/contract tests/commands/test_cli.py
 
-.PHONY: help install demo test newest warnings fuzz programs names lint docs bench results lock clean
+.PHONY: help install demo test newest warnings fuzz programs names part lint docs bench results lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -51,6 +51,13 @@ programs: $(STAMP)  ## all programs of Pyro's users under all of its losses, and
 
 names: $(STAMP)  ## what follows from the names of the library: public imports, bibliography, API pages
 	$(BIN)/python -m scripts.names
+
+# The tests of a registered name, and the rules that a new one can break.
+part: names lint  ## a new part: its names and pages, style and types, its contract and its rules; NAME=EUBO
+	@test -n "$(NAME)" || { echo "make part needs the registered name: make part NAME=EUBO"; exit 2; }
+	$(BIN)/python -m pytest --quiet tests/contract tests/house/test_docs.py tests/house/test_fuzz_calls.py tests/house/test_layout.py \
+	    tests/house/test_rooms.py tests/house/test_names.py \
+	    -k "$(NAME) or (test_registered_names or test_docs or test_layout or test_rooms or test_names or every_public) and not readme"
 
 lint: $(STAMP)  ## style, format and types
 	$(BIN)/ruff check .

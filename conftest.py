@@ -52,14 +52,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def seed() -> Iterator[int]:
-    """Run each test from seed 0 in a fork of torch's random state, so that no test feels another's draws."""
+    """Run each test from seed 0 in a fork of torch's random state, so that no test feels another's draws.
+
+    Not by `torch.manual_seed`, which writes the whole stack down for every kind of device that is not here.
+    """
     devices = [torch.device("cpu"), *(torch.device("cuda", index) for index in range(torch.cuda.device_count()))]
     if hasattr(torch, "sim"):
         devices.append(torch.device("sim"))
     with ExitStack() as stack:
         for each in devices:
-            stack.enter_context(forked(each))
-        torch.manual_seed(0)
+            stack.enter_context(forked(each, seed=0))
         yield 0
 
 

@@ -6,9 +6,10 @@ if __name__ == "inference":
 from ppgen.inference.baselines.input_dependent import InputDependent
 from ppgen.inference.baselines.moving_average import MovingAverage
 from ppgen.inference.engine.algorithms import IWAE, NVIL, RLOO, RWS, STL, VIMCO, DReG
-from ppgen.inference.engine.bound_inference import BoundInference, StepResult
+from ppgen.inference.engine.bound_inference import BoundInference
 from ppgen.inference.engine.legality import Rule, legality
 from ppgen.inference.engine.specification import Inference, describe, from_config, resolve, to_config
+from ppgen.inference.engine.step_result import StepResult
 from ppgen.inference.estimators.analytic_kl import AnalyticKL
 from ppgen.inference.estimators.disarm import DisARM
 from ppgen.inference.estimators.enumerate import Enumerate

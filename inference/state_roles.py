@@ -3,15 +3,36 @@
 from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
+from torch import Tensor
+
 Role = Literal["chains", "common", "own"]
 """What processes that share each batch do with a tensor of the state.
 
 `"chains"`: each has a part of its rows, and a checkpoint holds all of them. `"common"`: it is averaged after every
 step, as gradients are, each process counting by its rows. `"own"`: it stays where it is, and a checkpoint holds that of
-process 0; so is what all processes count alike.
+each process; so is what all processes count alike.
 """
 
 Roles = Mapping[str, Role]
+
+
+CHAINS = "chains"
+"""Key of persistent chains in the state of an undirected site: their even side, (chains, even units)."""
+
+
+def persistent_chains(state: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    """Persistent chains that a training left, by undirected site: their even side at the machine.
+
+    Args:
+        state: State of an inference by names `site.key`, as `pair.inference_state` holds it.
+
+    Example:
+        >>> import torch
+        >>> list(persistent_chains({"hidden.chains": torch.zeros(5, 3), "hidden.offset": torch.zeros(3)}))
+        ['hidden']
+    """
+    keys = {name: name.rpartition(".") for name in state or {}}
+    return {site: state[name] for name, (site, _, key) in keys.items() if state and key == CHAINS}
 
 
 def check_roles(part: object, names: Iterable[str], roles: Roles) -> None:

@@ -60,6 +60,22 @@ def tensors_of(batch: Any) -> list[Tensor]:
     return [part for part in parts_of(batch) if isinstance(part, Tensor) and part.dim()]
 
 
+def all_tensors_of(batch: Any) -> list[Tensor]:
+    """All tensors of a batch, single numbers too; the other arguments are constants of the programs."""
+    return [part for part in parts_of(batch) if isinstance(part, Tensor)]
+
+
+def with_tensors(batch: Any, tensors: Sequence[Tensor]) -> Any:
+    """A batch of the same form and constants, with other tensors in the order of `all_tensors_of`.
+
+    Example:
+        >>> with_tensors((torch.zeros(2), "constant"), [torch.ones(1)])
+        (tensor([1.]), 'constant')
+    """
+    given = iter(tensors)
+    return changed(batch, lambda part: next(given) if isinstance(part, Tensor) else part)
+
+
 def rebuilt(batch: Any, parts: Sequence[Any]) -> Any:
     """A batch of the same form, with other arguments in the order of `parts_of`.
 
@@ -107,7 +123,7 @@ def table_of(batch: Any, like: Tensor, whole: bool = False) -> Tensor:
         whole: Whether all of it is one row, as without a data plate.
     """
     rows = like.shape[1]
-    tensors = [part for part in parts_of(batch) if isinstance(part, Tensor)] if whole else tensors_of(batch)
+    tensors = all_tensors_of(batch) if whole else tensors_of(batch)
     known = [value for value in tensors if whole or len(value) == rows]
     flat = [value.detach().reshape(rows, -1).to(like.dtype) for value in known]
     return torch.cat(flat, -1) if flat else like.new_zeros(rows, 1)

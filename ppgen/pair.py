@@ -19,7 +19,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 
-from ppgen.batch import parts_of, split_batch, tensors_of
+from ppgen.batch import all_tensors_of, split_batch, tensors_of
 from ppgen.checks.arrays import holds_other_dtype, in_dtype, parameter_dtype
 from ppgen.checks.dtypes import agreeing_dtypes, mixed_dtypes
 from ppgen.checks.likelihood import check_has_likelihood
@@ -326,7 +326,7 @@ class Pair(_PairMethods):
 
     def prepare(self, batch: Any) -> None:
         """Run both programs on a batch once, so that every parameter exists, on the device of the batch."""
-        first = next((value for value in parts_of(batch) if isinstance(value, Tensor)), None)
+        first = next(iter(all_tensors_of(batch)), None)
         self._capture.device = None if first is None else first.device
         super().prepare(batch)
         self.captured.warn_of_store()

@@ -5,7 +5,18 @@ from typing import Any
 import pytest
 import torch
 
-from ppgen.batch import Arguments, changed, num_rows, parts_of, rebuilt, split_batch, table_of, tensors_of
+from ppgen.batch import (
+    Arguments,
+    all_tensors_of,
+    changed,
+    num_rows,
+    parts_of,
+    rebuilt,
+    split_batch,
+    table_of,
+    tensors_of,
+    with_tensors,
+)
 
 X, Y, SCALE = torch.arange(6.0).view(3, 2), torch.arange(3), torch.tensor(2.0)
 FORMS = {
@@ -26,6 +37,9 @@ def test_forms_of_a_batch(form: str) -> None:
     assert type(again) is type(batch) and split_batch(again) == (args, kwargs)
     assert tensors_of(batch) == ([X] if form == "tensor" else [X, Y])  # what is None, a number or 0-d has no rows
     assert num_rows(batch) == 3
+    again = with_tensors(batch, [3 * tensor for tensor in all_tensors_of(batch)])
+    given = [3 * part if isinstance(part, torch.Tensor) else part for part in parts_of(batch)]
+    assert all(one is other or torch.equal(one, other) for one, other in zip(parts_of(again), given, strict=True))
     doubled: Any = changed(batch, lambda part: None if part is None else 2 * part)
     assert tensors_of(doubled)[0].equal(2 * X)
 

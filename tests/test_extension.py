@@ -156,8 +156,9 @@ def test_a_name_given_in_main_holds_in_the_processes_of_a_comparison(tmp_path: P
         "from dataclasses import dataclass\nimport torch, ppgen\nfrom ppgen import inference, models\n\n"
         '@ppgen.register("objective", "Mine")\n@dataclass(frozen=True)\nclass Mine(inference.ELBO):\n    "Mine."\n\n'
         "x = (torch.rand(40, 6) < 0.4).float()\n"
-        "table = ppgen.compare_inferences(lambda: models.VAE(6, 2, hidden=(4,)), x, ['elbo', Mine()], epochs=1,\n"
-        f"    seeds=1, folder={str(tmp_path / 'cells')!r}, processes=1, progress=False)\n"
+        "table = ppgen.compare_inferences(lambda: models.VAE(6, 2, hidden=(4,)), x, [Mine()], epochs=1, seeds=1,\n"
+        "    num_particles=5, gradient_rows=4, gradient_draws=20, compile=False, processes=1, progress=False,\n"
+        f"    folder={str(tmp_path / 'cells')!r})\n"
         "print('errors:', [each for each in table.error.values.ravel() if each])\n"
     )
     environment = {"PYTHONPATH": str(Path(ppgen.__file__).parents[1]), "PATH": "", "OMP_NUM_THREADS": "1"}

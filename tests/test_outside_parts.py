@@ -15,7 +15,16 @@ from layout import ROOT
 import ppgen
 from ppgen import extension
 
-KINDS = ("objective", "estimator", "unit", "kernel", "negative_phase", "directed_model", "undirected_model")
+KINDS = (
+    "objective",
+    "estimator",
+    "unit",
+    "kernel",
+    "negative_phase",
+    "directed_model",
+    "conditional_model",
+    "undirected_model",
+)
 
 
 def skeletons() -> dict[str, str]:
@@ -71,6 +80,12 @@ WRONG = {
     ),
     "negative_phase": ("negative_phases", "mean = -energy", "mean = energy", "gradient of log Z from exact draws"),
     "directed_model": ("directed", "encoder(x)", "encoder(x - x.mean(0))", "when another row changed"),
+    "conditional_model": (
+        "conditional",
+        "torch.cat([x, y]",
+        "torch.cat([x - x.mean(0), y]",
+        "when another row changed",
+    ),
     "undirected_model": ("undirected", "Dense(self.weight)", "Dense(self.weight.detach())", "without a gradient"),
 }
 
@@ -100,6 +115,7 @@ def test_skeletons_train_and_are_saved_by_their_names(
     for kind, part in (
         ("model", trial.TernaryRBM),
         ("model", trial.Line),
+        ("model", trial.Bent),
         ("objective", trial.Mixture),
         ("estimator", trial.PlainScore),
         ("negative phase", trial.PlainCD),
@@ -111,6 +127,7 @@ def test_skeletons_train_and_are_saved_by_their_names(
     for pair, data, chosen in (
         (trial.TernaryRBM(visible=4, hidden=2), levels, "plain-cd"),
         (trial.Line(features=3), reals, "mixture"),
+        (trial.Bent(inputs=2, outputs=3), (reals[:, :2], reals), "elbo"),
         (trial.Line(features=3), reals, "plain-score"),
     ):
         folder = tmp_path / chosen

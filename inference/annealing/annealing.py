@@ -1,6 +1,5 @@
 """Annealed importance sampling: weights whose mean is a ratio of partition functions."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -11,7 +10,7 @@ from ppgen.checks.room import check_room
 from ppgen.distributions.machines.base_rate_path import BaseRatePath
 from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.units.layer_draws import draw_layers
-from ppgen.graphs.compiler import compiled, in_a_line
+from ppgen.graphs.compiler import compiled_or_none
 from ppgen.graphs.threefry import make_key
 
 WORTH_COMPILING = 3e11  # multiply-adds of a run, some ten seconds on two cores, from which on it is compiled
@@ -234,13 +233,9 @@ def compiled_level(level: Level, values: Tensor, log_weights: Tensor) -> Callabl
     device = values.device
     key = torch.zeros(2, dtype=torch.int32, device=device)
     inputs = [values, log_weights, torch.tensor([0.0, 0.5], dtype=torch.float64, device=device), key]
-    try:
-        # The weights are constants of the graph: they do not change while it is used.
-        machine_code = compiled(level, inputs)
-        machine_code(*inputs)
-    except Exception as error:  # no compiler, or one that cannot do with this graph
-        reason = in_a_line(error)
-        warnings.warn(f"Annealing could not be compiled, so it runs uncompiled: {reason}", stacklevel=3)
+    told = "Annealing could not be compiled, so it runs uncompiled"
+    machine_code = compiled_or_none(level, inputs, told, stacklevel=3)
+    if machine_code is None:
         return level
 
     def run(values: Tensor, log_weights: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:

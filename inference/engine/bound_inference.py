@@ -4,7 +4,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from ppgen.inference.engine.legality import check_negative_phase
 from ppgen.inference.engine.plan import planned
 from ppgen.inference.engine.roles import roles_of
 from ppgen.inference.engine.specification import Inference
+from ppgen.inference.engine.step_result import Evaluation, StepResult
 from ppgen.inference.engine.surrogate import BASELINE, OBJECTIVE, TEMPERATURE, surrogate
 from ppgen.inference.engine.with_gradients import WithGradients
 from ppgen.inference.estimators.antithetic_pairs import Pairing
@@ -36,39 +37,13 @@ from ppgen.inference.particles.fantasies import check_fantasies
 from ppgen.inference.particles.joint_states import Forced
 from ppgen.inference.particles.log_weights import LogWeights, joined, log_weights
 from ppgen.inference.particles.sum_checks import check_sums
-from ppgen.inference.state_roles import Role, check_roles
+from ppgen.inference.state_roles import CHAINS, Role, check_roles, persistent_chains
 from ppgen.inference.structure.collapse import observed_side
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.plates import check_rows, plate_size
 from ppgen.inference.structure.row_dependence import with_coupled
 from ppgen.inference.structure.scales import warn_of_scales
 from ppgen.inference.structure.support import check_support
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """Result of one step.
-
-    Attributes:
-        value: Objective per datum, in nats if the inference is normalised: a detached scalar.
-        gradients: Gradient of minus the objective per datum, by name of the parameter; of an upper bound, its own.
-        moved: Whether the parameters were moved already, by an optimiser that is part of a compiled step; then there
-            are no gradients.
-    """
-
-    value: Tensor
-    gradients: dict[str, Tensor]
-    moved: bool = False
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Objective per datum of one batch, the scalar that is raised, and the undirected laws that were met."""
-
-    value: Tensor
-    num_data: int
-    surrogate: Tensor
-    laws: dict[str, tuple[UndirectedDistribution, Tensor]] = field(default_factory=dict)
 
 
 class BoundInference:
@@ -101,6 +76,7 @@ class BoundInference:
         self.structures = Structures(inference, layout, planned(inference, pair, batch, layout))
         sums = (self.plan, layout, inference.objective)
         self._joint, self._expected = enumerated_states(*sums), expected_sites(*sums)
+        self._paired = Pairing.of(self.plan) is not None  # sites planned later are in no pair
         self._vectorize = particles_at_once(pair, batch, layout, inference.objective, self.plan, self._joint)
         self.keeps_order = keeps_order(pair, batch, layout, num_data)
         check_sums(pair, batch, layout, self._expected, vectorize=inference.objective.vectorize_particles)
@@ -183,7 +159,7 @@ class BoundInference:
                     f"The state holds {sorted(held)} at site {site!r}, but {type(phase).__name__} goes on from "
                     f"{missing} too: it was left by another inference. Load the state of this one, or none."
                 )
-            chains, law = state.get(f"{site}.chains"), self.layout.laws.get(site)
+            chains, law = persistent_chains(state).get(site), self.layout.laws.get(site)
             if chains is None or law is None:
                 continue
             units = law.base_energy.size(EVEN)
@@ -256,17 +232,19 @@ class BoundInference:
             log_partitions: log Z by undirected site, without training.
             of_data: Whether terms outside the data plate, on which neither latents nor data bear, are left out.
         """
-        handler = NegativePhaseHandler(self.phases, self._states, training, log_partitions)
+        phases = self.phases
+        handler = NegativePhaseHandler(phases, self._states, training, log_partitions) if phases else None
         objective = self.inference.objective
-        no_grad, pairing = (contextlib.nullcontext(), Pairing.of(self.plan)) if training else (torch.no_grad(), None)
+        no_grad = contextlib.nullcontext() if training else torch.no_grad()
+        pairing = Pairing.of(self.plan) if training and self._paired else None
         steps = self._states.get(TEMPERATURE, {}).get("steps")
         drawn = GuideDraws(self.plan, pairing, steps, self.structures.late)
-        with no_grad, handler, self._followed.run(training) as dependencies:
+        with no_grad, handler or contextlib.nullcontext(), self._followed.run(training) as dependencies:
             with drawn if training else contextlib.nullcontext():
                 weights = self._weights(batch, self.structures.leaves if training else (), pairing)
             weights = replace(self.structures.meet(self.pair, batch, weights), dependencies=dependencies)
-            handler.end()
-            self._laws = {site: law for site, (law, _) in handler.laws.items()}
+            laws = {} if handler is None else handler.end()
+            self._laws = {site: law for site, (law, _) in laws.items()}
             num_data = self.num_data if self.num_data is not None else weights.num_data
             if self.num_data is not None:
                 check_rows(batch, weights.num_rows, self.layout.plate, num_data, self.pair.plate_argument)
@@ -274,7 +252,7 @@ class BoundInference:
                 weights = weights.of_data()
             value = objective.value(weights, num_data)
             if not training:
-                return Evaluation(value, num_data, value, handler.laws)
+                return Evaluation(value, num_data, value, laws)
             if self.scheduled:
                 taken = self._states.get(PHASE, {}).get("steps", torch.zeros((), dtype=torch.long, device=value.device))
                 self._states[PHASE] = {"steps": taken + 1}
@@ -283,7 +261,7 @@ class BoundInference:
                 self._states[TEMPERATURE] = {"steps": drawn.steps + 1}
             # The first batch was checked before; a later one can be another part of the data.
             objective.check(self.layout, weights.num_rows, num_data)
-            return Evaluation(value, num_data, self._surrogate(weights, batch, num_data), handler.laws)
+            return Evaluation(value, num_data, self._surrogate(weights, batch, num_data), laws)
 
     def _weights(self, batch: Any, leaves: Collection[str], pairing: Pairing | None) -> LogWeights:
         """Log-weights of the objective's particles; of as many for each joint state of sites that are summed over."""
@@ -338,9 +316,9 @@ class BoundInference:
         They are known after a step; with several undirected sites they are those of the first.
         """
         for site, state in self._states.items():
-            if "chains" in state and site in self._laws:
+            if CHAINS in state and site in self._laws:
                 with torch.no_grad():
-                    return self._laws[site].base_energy.free_energy(state["chains"], EVEN)
+                    return self._laws[site].base_energy.free_energy(state[CHAINS], EVEN)
         return None
 
     @torch.no_grad()

@@ -45,11 +45,11 @@ class FollowedRuns:
 
     def _useful(self) -> bool:
         """Whether draws are scored by a mean of log-weights, and there is more than one latent and what is observed."""
-        layout, objective = self._structures.layout, self._structures.inference.objective
-        if layout is self._whole or isinstance(objective, OwnGradient) or not type(objective).is_mean_log_weight():
-            return False
         scored, plan = self._scored(), self._structures.plan.values()
         if not scored or any(estimator is not None and estimator.sums for estimator in plan):
+            return False
+        layout, objective = self._structures.layout, self._structures.inference.objective
+        if layout is self._whole or isinstance(objective, OwnGradient) or not type(objective).is_mean_log_weight():
             return False
         inner = (frame.name != layout.plate for name in scored for frame in layout.sites[name].frames)
         return len(layout.sites) > 2 or any(inner)

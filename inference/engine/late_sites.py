@@ -11,9 +11,9 @@ from pyro.poutine.util import site_is_subsample
 
 from ppgen.inference.engine.plan import late_estimator
 from ppgen.inference.estimators.estimator import Estimator, check_order
-from ppgen.inference.particles.log_prob import PARTICLES
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.structure.layout import Layout, find_layout, read_layout
+from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.traces import Structure, sites
 
 _MOST = 1000  # structures remembered; of a random subsample of sites there are more than can be met

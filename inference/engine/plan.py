@@ -10,10 +10,9 @@ from pyro.distributions import Delta
 from ppgen import registry
 from ppgen.batch import split_batch
 from ppgen.inference.baselines.moving_average import MovingAverage
-from ppgen.inference.estimators.enumerate import Enumerate, enumerated_states
+from ppgen.inference.estimators.enumerate import enumerated_states
 from ppgen.inference.estimators.estimator import INSTEAD, NOT_EXACT, Estimator, check_order
 from ppgen.inference.estimators.guide_draws import GuideDraws
-from ppgen.inference.estimators.mean_field import MeanField
 from ppgen.inference.estimators.pathwise import Pathwise
 from ppgen.inference.estimators.score_function import LeaveOneOut, ScoreFunction
 from ppgen.inference.objectives.objective import Objective
@@ -216,10 +215,10 @@ def _automatic(objective: Objective, site: str, kind: str, marked: bool, num_par
     """What `"auto"` picks at a site, marked to be summed over or not, where so many particles can be compared."""
     if objective.own_gradient:
         return Detached()
-    if kind in (DISCRETE, MEAN_FIELD) and marked and sound(type(objective), Enumerate, kind):
-        return Enumerate()
-    if kind == MEAN_FIELD and sound(type(objective), MeanField, kind):
-        return MeanField()
+    for name in registry.known("estimator"):
+        estimator = registry.lookup("estimator", name)
+        if estimator.preferred(kind, marked) and sound(type(objective), estimator, kind):
+            return estimator()
     if objective.exact and not sound(type(objective), None, kind):
         raise ValueError(_why_not(objective, None, site, kind))
     picked = automatic(kind, num_particles)

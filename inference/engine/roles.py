@@ -3,9 +3,18 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from torch import Tensor
+
 from ppgen.inference.engine.surrogate import BASELINE, OBJECTIVE, TEMPERATURE
 from ppgen.inference.negative_phases.negative_phase import PHASE
 from ppgen.inference.state_roles import Role, check_roles
+
+_COUNTERS = (OBJECTIVE, TEMPERATURE, PHASE)  # parts that keep the steps taken, where a number follows a schedule
+
+
+def schedule_steps(state: Mapping[str, Tensor]) -> int:
+    """Steps that the schedules of an inference have taken, by its state; reads values of tensors."""
+    return max((int(state[name]) for part in _COUNTERS if (name := f"{part}.steps") in state), default=0)
 
 
 def roles_of(names: Iterable[str], phases: Mapping[str, Any], baselines: Mapping[str, Any]) -> dict[str, Role]:
@@ -27,7 +36,7 @@ def roles_of(names: Iterable[str], phases: Mapping[str, Any], baselines: Mapping
         if owner is not None:
             check_roles(owner, [key], owner.roles)
             found[name] = owner.roles[key]
-        elif site in (OBJECTIVE, TEMPERATURE, PHASE):
+        elif site in _COUNTERS:
             found[name] = "own"  # numbers of steps, which all processes count alike
         else:
             raise ValueError(f"The state holds {name!r}, which no part of this inference keeps.")

@@ -9,7 +9,7 @@ from pyro.distributions import Delta
 from torch.distributions import kl_divergence
 
 from ppgen.inference.estimators.estimator import Estimator
-from ppgen.inference.particles.log_prob import summed_log_prob
+from ppgen.inference.particles.factors import summed_log_prob
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.structure.layout import REPARAMETERISED, Layout
 from ppgen.inference.structure.traces import base_law

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ppgen.checks.arguments import check_count
 from ppgen.inference.estimators.estimator import Estimator
 from ppgen.inference.estimators.pathwise import Pathwise
 from ppgen.inference.particles.joint_states import MAX_STATES, JointStates, joint_states
-from ppgen.inference.structure.layout import DISCRETE, REPARAMETERISED, Layout
+from ppgen.inference.structure.layout import DISCRETE, MEAN_FIELD, REPARAMETERISED, Layout
 from ppgen.inference.structure.traces import element_law
 
 
@@ -52,13 +53,17 @@ class Enumerate(Estimator):
     max_states: int = MAX_STATES
 
     @classmethod
+    def preferred(cls, kind: str, marked: bool) -> bool:
+        """Whether the program marks a discrete site as one to be summed over."""
+        return marked and kind in (DISCRETE, MEAN_FIELD)
+
+    @classmethod
     def serves(cls, objective: type[Any]) -> bool:
         """Whether the objective is a mean of log-weights, or the log-likelihood itself."""
         return objective.exact or objective.is_mean_log_weight()
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_states, bool) or not isinstance(self.max_states, int) or self.max_states < 1:
-            raise ValueError(f"max_states must be a positive integer, got {self.max_states!r}.")
+        check_count("max_states", self.max_states, wanted="a positive integer")
 
 
 def enumerated_states(plan: Mapping[str, Any], layout: Layout, objective: Any) -> JointStates | None:

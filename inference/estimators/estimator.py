@@ -71,6 +71,16 @@ class Estimator:
         return kind == EXACT_POSTERIOR or kind in cls.kinds or (kind == MEAN_FIELD and DISCRETE in cls.kinds)
 
     @classmethod
+    def preferred(cls, kind: str, marked: bool) -> bool:
+        """Whether `"auto"` picks it, where it is sound, before what serves every site of a kind; by default not.
+
+        Args:
+            kind: Kind of the site.
+            marked: Whether the program gives the site `infer={"enumerate": "parallel"}`.
+        """
+        return False
+
+    @classmethod
     def serves(cls, objective: type[Any]) -> bool:
         """Whether it is sound for a class of objectives; by default for all that have no gradient of their own.
 

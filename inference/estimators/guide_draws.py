@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ppgen.inference.estimators.antithetic_pairs import Pairing
 from ppgen.inference.estimators.estimator import Estimator
-from ppgen.inference.particles.log_prob import PARTICLES
 from ppgen.inference.structure.layout import kind_of
+from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.traces import base_law
 
 

@@ -38,6 +38,11 @@ class MeanField(Estimator):
     needs: ClassVar[str] = 'a guide of mean-field means, marked infer={"posterior": "mean field"}'
 
     @classmethod
+    def preferred(cls, kind: str, marked: bool) -> bool:
+        """Whether the guide says that it gives mean-field means."""
+        return kind == MEAN_FIELD
+
+    @classmethod
     def serves(cls, objective: type[Any]) -> bool:
         """Whether the objective is a mean of log-weights."""
         return objective.is_mean_log_weight()

@@ -114,12 +114,33 @@ def energies(energy: LayeredEnergy, even: Tensor, odd: Tensor, inputs: Sequence[
         odd: Values of the odd side.
         inputs: Inputs that the even side gives the odd layers.
     """
-    joint = torch.zeros((), dtype=even.dtype, device=even.device)
-    for layer, value in energy.split(even, EVEN).items():
-        joint = joint + energy.units[layer].energy(value)
-    free = joint
+    own = joint = _own_energy(energy, even)
     for (layer, value), input in zip(energy.split(odd, ODD).items(), inputs, strict=True):
         units = energy.units[layer]
         joint = joint + units.energy(value) - (units.statistic(value) * input).sum(-1)
+    return joint, _summed_out(energy, own, inputs)
+
+
+def free_energy(energy: LayeredEnergy, even: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+    """F of the even side, (...,), in nats, from the inputs that it gives the odd layers: no product with the weights.
+
+    Args:
+        energy: The machine.
+        even: Values of the even side, (..., even units).
+        inputs: Inputs of each odd layer, (..., units).
+    """
+    return _summed_out(energy, _own_energy(energy, even), inputs)
+
+
+def _summed_out(energy: LayeredEnergy, own: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+    free = own
+    for units, input in zip(energy.opposite(EVEN), inputs, strict=True):
         free = free - units.log_partition(input)
-    return joint, free
+    return free
+
+
+def _own_energy(energy: LayeredEnergy, even: Tensor) -> Tensor:
+    own = torch.zeros((), dtype=even.dtype, device=even.device)
+    for layer, value in energy.split(even, EVEN).items():
+        own = own + energy.units[layer].energy(value)
+    return own

@@ -1,31 +1,27 @@
 """Steps of a kernel's chains as machine code, where the run is long enough to pay for making it."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ppgen.devices import is_accelerator
 from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.graphs.compiler import compiled, in_a_line
+from ppgen.graphs.compiler import compiled_or_none, worth_compiling
 from ppgen.inference.kernels.machine_kernel import MachineKernel
-from ppgen.undisturbed import forked
 
 # Multiply-adds of a run, couplings times chains times sweeps, from which on it is compiled. On one core a sweep of a
 # 784-500 machine takes 75 picoseconds each as a program and 50 as machine code, which takes 6 seconds to make: it pays
-# from 3e11 on, after some twenty seconds. A GPU does the work about a hundred times as fast.
-WORTH_COMPILING, WORTH_COMPILING_GPU = 3e11, 3e13
+# from 3e11 on, after some twenty seconds.
+WORTH_COMPILING = 3e11
 
 Step = Callable[[Any], tuple[Any, Any]]
 
 
-def worth_compiling(energy: LayeredEnergy, num_moves: int) -> bool:
+def worth_compiling_sweeps(energy: LayeredEnergy, num_moves: int) -> bool:
     """Whether so many sweeps of single chains make up a run that pays for compiling it."""
     multiplications = num_moves * energy.size(EVEN) * energy.size(ODD)
-    elsewhere = is_accelerator(energy.parameters()[0].device)
-    return multiplications >= (WORTH_COMPILING_GPU if elsewhere else WORTH_COMPILING)
+    return worth_compiling(multiplications, WORTH_COMPILING, energy.parameters()[0].device)
 
 
 def make_step(
@@ -63,7 +59,7 @@ def make_step(
     chains = state[0].shape[:-1].numel()  # with all their replicas
     if compile is False or not steps:
         return by_program
-    if compile == "auto" and not worth_compiling(kernel.energy, steps * kernel.sweeps * chains):
+    if compile == "auto" and not worth_compiling_sweeps(kernel.energy, steps * kernel.sweeps * chains):
         return by_program
     leaves: list[Tensor] = list(state)
     told: list[type] = []
@@ -73,13 +69,9 @@ def make_step(
         told[:] = [type(info)]
         return list(following), list(info)
 
-    try:
-        with forked(leaves[0].device):
-            machine_code = compiled(program, leaves)  # the weights are constants of the graph
-            machine_code(*leaves)
-    except Exception as error:  # no compiler, or one that cannot do with this graph
-        reason = in_a_line(error)
-        warnings.warn(f"The chains could not be compiled, so they run uncompiled: {reason}", stacklevel=3)
+    message = "The chains could not be compiled, so they run uncompiled"
+    machine_code = compiled_or_none(program, leaves, message, stacklevel=3)
+    if machine_code is None:
         return by_program
 
     def run(state: Any) -> tuple[Any, Any]:

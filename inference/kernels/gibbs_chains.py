@@ -1,6 +1,5 @@
 """Block Gibbs chains with the free energy of every sweep, two matrix products a sweep, and their compilation."""
 
-import warnings
 from collections.abc import Callable
 from typing import Literal
 
@@ -9,11 +8,11 @@ from torch import Tensor
 
 from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.units.layer_draws import draw_layers
-from ppgen.graphs.compiler import compiled, in_a_line
+from ppgen.graphs.compiler import compiled_or_none
 from ppgen.graphs.threefry import make_key
-from ppgen.inference.kernels.compiled_steps import worth_compiling
+from ppgen.inference.kernels.block_gibbs import free_energy
+from ppgen.inference.kernels.compiled_steps import worth_compiling_sweeps
 from ppgen.rhat import UnitMoments
-from ppgen.undisturbed import forked
 
 Moved = tuple[Tensor, list[Tensor], Tensor]
 
@@ -53,12 +52,7 @@ class Sweep:
         odd = draw_layers(energy.opposite(EVEN), inputs, key=key, stream=ODD)
         even = draw_layers(energy.opposite(ODD), energy.inputs(odd, ODD), key=key, stream=EVEN)
         following = energy.inputs(even, EVEN)
-        free = torch.zeros_like(even[..., 0])
-        for layer, value in energy.split(even, EVEN).items():
-            free = free + energy.units[layer].energy(value)
-        for units, input in zip(energy.opposite(EVEN), following, strict=True):
-            free = free - units.log_partition(input)
-        return even, following, free
+        return even, following, free_energy(energy, even, following)
 
 
 @torch.no_grad()
@@ -95,7 +89,9 @@ def gibbs_chains(
     """
     total = warmup_steps + draws * sweeps
     by_program = Sweep(energy)
-    compiles = compile is True or (compile == "auto" and worth_compiling(energy, total * values.shape[:-1].numel()))
+    compiles = compile is True or (
+        compile == "auto" and worth_compiling_sweeps(energy, total * values.shape[:-1].numel())
+    )
     move: Callable[[list[Tensor]], Moved] | None = None
     blocks = values.split(len(values) if chunk is None else chunk)
     found = []
@@ -128,14 +124,9 @@ def compiled_sweep(sweep: Sweep, inputs: list[Tensor]) -> Callable[[list[Tensor]
     """
     device = inputs[0].device
     key = torch.zeros(2, dtype=torch.int32, device=device)
-    try:
-        with forked(device):
-            # The weights are constants of the graph: they do not change while it is used.
-            machine_code = compiled(sweep, [inputs, key])
-            machine_code(inputs, key)
-    except Exception as error:  # no compiler, or one that cannot do with this graph
-        reason = in_a_line(error)
-        warnings.warn(f"Gibbs sampling could not be compiled, so it runs uncompiled: {reason}", stacklevel=3)
+    told = "Gibbs sampling could not be compiled, so it runs uncompiled"
+    machine_code = compiled_or_none(sweep, [inputs, key], told, stacklevel=3)
+    if machine_code is None:
         return sweep
 
     def run(inputs: list[Tensor]) -> Moved:

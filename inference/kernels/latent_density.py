@@ -16,10 +16,12 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from ppgen.batch import split_batch
+from ppgen.checks.arguments import check_count
 from ppgen.distributions.machines.undirected import UndirectedDistribution
 from ppgen.inference.particles.broadcasting import vectorized
-from ppgen.inference.particles.log_prob import PARTICLES, summed_log_prob
+from ppgen.inference.particles.factors import summed_log_prob
 from ppgen.inference.structure.layout import Layout, find_layout
+from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.row_dependence import with_coupled
 from ppgen.inference.structure.traces import data_frame, element_law, sites, undirected_law
 from ppgen.pair import GenerativeModel, keeping_buffers
@@ -95,8 +97,7 @@ class LatentDensity:
     """
 
     def __init__(self, pair: Any, batch: Any, num_chains: int = 1, *, layout: Layout | None = None) -> None:
-        if isinstance(num_chains, bool) or not isinstance(num_chains, int) or num_chains < 1:
-            raise ValueError(f"num_chains must be a positive integer, got {num_chains!r}.")
+        check_count("num_chains", num_chains, wanted="a positive integer")
         if isinstance(pair, GenerativeModel) and isinstance(batch, Tensor) and batch.dim() != 2:
             # Else the features of a single row would be broadcast as rows.
             raise ValueError(f"x must have shape (rows, features), got {tuple(batch.shape)}; one row is x[None].")

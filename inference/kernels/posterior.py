@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ppgen.batch import as_batch
+from ppgen.checks.arguments import check_count
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.seeding import check_seed
 from ppgen.inference.kernels.hmc import HMC, HMCInfo
@@ -106,8 +107,7 @@ def sample_posterior(
     pair = as_pair(pair)
     check_has_likelihood(pair, "Posteriors")
     for name, number, least in (("num_samples", num_samples, 1), ("warmup_steps", warmup_steps, 0)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {number!r}.")
+        check_count(name, number, least)
     if init not in STARTS:
         raise ValueError(f"init must be one of {', '.join(map(repr, STARTS))}, got {init!r}.")
     kernel = HMC() if kernel is None else kernel

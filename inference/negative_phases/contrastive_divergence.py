@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ppgen.checks.arguments import check_number
+from ppgen.checks.arguments import check_count, check_number
 from ppgen.checks.room import check_room
 from ppgen.checks.switches import check_switches
 from ppgen.distributions import UndirectedDistribution
@@ -38,8 +38,7 @@ class _ChainPhase(NegativePhase):
                 "stages, such as inference.Stages({0: 1, 1000: 5}): from which step on how many sweeps."
             )
         for k in [number for _, number in self.k.table] if isinstance(self.k, Stages) else [self.k]:
-            if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-                raise ValueError(f"k must be a number of Gibbs sweeps of at least 1, got {k!r}.")
+            check_count("k", k, wanted="a number of Gibbs sweeps of at least 1", room=False)
         check_number("offset_rate", self.offset_rate, "lie in (0, 1]", lambda rate: 0 < rate <= 1)
         count = self.log_partition_chains
         if not isinstance(count, int) or isinstance(count, bool) or count < 0 or count == 1:

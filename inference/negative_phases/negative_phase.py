@@ -135,15 +135,16 @@ class NegativePhaseHandler(Messenger):
         self._layers: list[tuple[LayerConditional, Tensor]] = []
         self._ended = False
 
-    def end(self) -> None:
+    def end(self) -> dict[str, tuple[UndirectedDistribution, Tensor]]:
         """Tell each negative phase what its machine's positive phase was, once the model has run.
 
         What runs afterwards is a sleep phase, in which the model draws fantasies.
+
+        Returns:
+            The undirected laws that were met, each with the values there, by site.
         """
         self._ended = True
-        if not self.training:
-            return
-        for name, (law, value) in self.laws.items():
+        for name, (law, value) in self.laws.items() if self.training else ():
             if self.phases[name].of_values:
                 continue  # nothing is observed beside the values
             energy = law.base_energy
@@ -160,7 +161,9 @@ class NegativePhaseHandler(Messenger):
                 even, odd = (other, own) if side == EVEN else (own, other)
             phase = self.phases[name]
             self.states[name] = phase.observe(law, even, odd, self.states[name])
-            check_roles(phase, self.states[name], phase.roles)
+            if unknown := self.states[name].keys() - phase.roles.keys():
+                check_roles(phase, sorted(unknown), phase.roles)
+        return self.laws
 
     def _pyro_sample(self, msg: Any) -> None:
         law = undirected_law(msg["fn"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ppgen.checks.arguments import check_number
+from ppgen.checks.arguments import check_count, check_number
 from ppgen.distributions import BaseRatePath, UndirectedDistribution
 from ppgen.distributions.machines.replicas import Replicas, accepted_swaps, exchanged
 from ppgen.inference.annealing.swap_ladder import followed
@@ -55,11 +55,7 @@ class TemperedPCD(PCD):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        count = self.num_temperatures
-        if isinstance(count, bool) or not isinstance(count, int) or self.num_temperatures < 2:
-            raise ValueError(
-                f"num_temperatures must be at least 2, beta = 0 and beta = 1, got {self.num_temperatures!r}."
-            )
+        check_count("num_temperatures", self.num_temperatures, 2, wanted="at least 2, beta = 0 and beta = 1")
         check_number("ladder_rate", self.ladder_rate, "lie in [0, 1]", lambda rate: 0 <= rate <= 1)
 
     @property

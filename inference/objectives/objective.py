@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ppgen.checks.arguments import check_count
 from ppgen.checks.room import check_room
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.pyro_loss import PyroLoss
@@ -57,8 +58,7 @@ class Objective(PyroLoss):
 
     def __post_init__(self) -> None:
         count = self.num_particles
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ValueError(f"num_particles must be an integer of at least 1, got {count!r}.")
+        check_count("num_particles", count)
         check_room("num_particles", count)
         if not isinstance(self.vectorize_particles, bool):
             raise TypeError(f"vectorize_particles must be True or False, got {self.vectorize_particles!r}.")

@@ -13,8 +13,7 @@ from ppgen.inference.elimination.marginal import Summand, summand
 from ppgen.inference.elimination.potentials import Potential, summed_over_plates
 from ppgen.inference.elimination.repeats import shared
 from ppgen.inference.elimination.site_potentials import site_potentials
-from ppgen.inference.particles.factors import Factor
-from ppgen.inference.particles.log_prob import site_factor
+from ppgen.inference.particles.factors import Factor, site_factor
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.particles.particle_runs import particle_trace
 from ppgen.inference.structure.layout import Layout

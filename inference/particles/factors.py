@@ -3,11 +3,16 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
+from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
-from ppgen.inference.structure.plates import Frame
+from ppgen.inference.structure.layout import Layout
+from ppgen.inference.structure.missing import filled
+from ppgen.inference.structure.plates import Frame, frames_of
+from ppgen.inference.structure.traces import data_factor, data_frame, unmasked
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,3 +94,47 @@ def joined_factor(runs: Collection[Factor | None]) -> Factor:
     given = iter(found)
     parts = [torch.zeros_like(found[0].value[:1]) if run is None else next(given).value for run in runs]
     return Factor(found[0].name, found[0].sign, torch.cat(parts), found[0].frames, found[0].plate)
+
+
+def site_factor(site: Any, sign: int, layout: Layout, log_prob: Tensor | None = None) -> Factor:
+    """Scaled and masked log-density of a site with the plates that it lies in.
+
+    Args:
+        site: A site of a trace.
+        sign: 1 in the model, -1 in the guide.
+        layout: Structure of the pair.
+        log_prob: What stands in the place of its log-density, (..., plates).
+
+    Raises:
+        ValueError: If the log-density has more dimensions than there are plates.
+    """
+    if log_prob is None:
+        value = filled(site) if site["is_observed"] else site["value"]
+        log_prob = site["fn"].log_prob(value, *site["args"], **site["kwargs"])
+    factor = data_factor(data_frame(site, layout.plate))
+    scale = site["scale"] if factor == 1 else site["scale"] / factor
+    log_prob = scale_and_mask(log_prob, scale, site["mask"])
+    ndim = -layout.particle_dim
+    if log_prob.dim() > ndim:
+        raise ValueError(
+            f"log_prob at site {site['name']!r} has shape {tuple(log_prob.shape)}, more dimensions than its plates; "
+            "declare event dimensions with .to_event()."
+        )
+    log_prob = log_prob.reshape((1,) * (ndim - log_prob.dim()) + log_prob.shape)
+    return Factor(site["name"], sign, log_prob, frames_of(site), layout.plate)
+
+
+def drawn_factor(site: Any, sign: int, layout: Layout) -> Factor:
+    """Log-density of a site by which its value was drawn, without scale and mask, with the plates that it lies in."""
+    factor = data_factor(data_frame(site, layout.plate))
+    return site_factor({**site, "fn": unmasked(site["fn"]), "scale": factor, "mask": None}, sign, layout)
+
+
+def summed_log_prob(site: Any, layout: Layout, log_prob: Tensor | None = None) -> Tensor:
+    """Scaled and masked log-density of a site, summed over all but particles and data: (K or 1, B or 1)."""
+    return site_factor(site, 1, layout, log_prob).columns
+
+
+def drawn_log_prob(site: Any, layout: Layout) -> Tensor:
+    """Log-density of a site by which its value was drawn, without scale and mask: (K or 1, B or 1)."""
+    return drawn_factor(site, 1, layout).columns

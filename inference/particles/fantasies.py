@@ -9,9 +9,9 @@ from pyro import poutine
 from pyro.distributions import Unit
 from torch import Tensor
 
-from ppgen.batch import changed, parts_of, split_batch
+from ppgen.batch import all_tensors_of, changed, split_batch
 from ppgen.distributions import GibbsSampler
-from ppgen.inference.particles.log_prob import summed_log_prob
+from ppgen.inference.particles.factors import summed_log_prob
 from ppgen.inference.structure.attach import attach
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.recognition import blind_sites, reads_data
@@ -101,7 +101,7 @@ _READ_OR_LEAVE = (
 
 def _differ(first: Any, second: Any) -> bool:
     """Whether two batches hold other values, which a single datum of few bits may not."""
-    parts = [[value for value in parts_of(batch) if isinstance(value, Tensor)] for batch in (first, second)]
+    parts = [all_tensors_of(batch) for batch in (first, second)]
     return any(one.shape != other.shape or not torch.equal(one, other) for one, other in zip(*parts, strict=True))
 
 
@@ -125,7 +125,7 @@ def fantasy_batch_of(trace: poutine.Trace, batch: Any, plate: str | None) -> Any
     Raises:
         ValueError: If a site in the data plate observes something else than an argument as it is, or none observes.
     """
-    given = {id(value) for value in parts_of(batch) if isinstance(value, Tensor)}
+    given = {id(value) for value in all_tensors_of(batch)}
     drawn = {
         name: site
         for name, site in sites(trace).items()

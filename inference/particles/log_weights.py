@@ -11,9 +11,8 @@ from torch import Tensor
 
 from ppgen.checks.switches import check_switches
 from ppgen.inference.elimination.marginal import Summand
-from ppgen.inference.particles.factors import Factor, joined_factor
+from ppgen.inference.particles.factors import Factor, drawn_factor, joined_factor, site_factor
 from ppgen.inference.particles.joint_states import JointStates, check_marginal, states_one_by_one
-from ppgen.inference.particles.log_prob import drawn_factor, site_factor
 from ppgen.inference.particles.one_by_one import runs_one_by_one
 from ppgen.inference.particles.particle_runs import LastSite, ParticleRun, draw, explained
 from ppgen.inference.structure.collapse import collapsed
@@ -293,7 +292,8 @@ def _weights_of(
     pair: Any, batch: Any, num_particles: int, layout: Layout, leaves: Collection[str], vectorize: bool
 ) -> LogWeights:
     """Log-weights of one run of guide and model."""
-    check_marginal(layout)
+    if layout.marginalised:
+        check_marginal(layout)
     states = None if vectorize else states_one_by_one(layout)
     several = num_particles > 1 or (vectorize and layout.marginalised)
     alone = partial(_weights_of, pair, batch, 1, layout, (), False) if several else None
@@ -307,7 +307,8 @@ def _added_up(
 ) -> LogWeights:
     """Factors of all sites of a run."""
     model_sites, guide_sites = sites(run.model_traces[0]), sites(run.guide_trace)
-    summed_out = {} if layout.marginalised else collapsed(model_sites, guide_sites)
+    exact = any(site["infer"].get("posterior") == "exact" for site in guide_sites.values())
+    summed_out = collapsed(model_sites, guide_sites) if exact and not layout.marginalised else {}
     left_out = {partner for _, partners in summed_out.values() for partner in partners}
     factors: list[Factor] = []
     drawn: dict[str, Factor] = {}

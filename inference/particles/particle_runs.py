@@ -145,8 +145,8 @@ def explained(alone: Callable[[], Any] | None, count: int, layout: Layout) -> It
             told += ", values of marked sites one to the left of that"
         raise ValueError(
             f"The program could not run {what} at once: at or after site {last.name!r}: {error}. {told}; "
-            "index the data from the right (x[..., i]), or pass vectorize_particles=False to the objective to run them "
-            "one by one."
+            "index the data from the right (x[..., i]), expand them before torch.cat with a latent "
+            "(x.expand(*z.shape[:-1], -1)), or pass vectorize_particles=False to the objective to run them one by one."
         ) from error
 
 

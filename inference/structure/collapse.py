@@ -70,8 +70,8 @@ def _partners(model_sites: dict[str, Any], energy: Any) -> dict[int, Any]:
 
 
 def _same(first: Any, second: Any) -> bool:
-    pairs = zip(first.parameters(), second.parameters(), strict=False)
-    return len(first.parameters()) == len(second.parameters()) and all(one is other for one, other in pairs)
+    own, others = first.parameters(), second.parameters()
+    return len(own) == len(others) and all(one is other for one, other in zip(own, others, strict=True))
 
 
 def _alike(first: Any, second: Any) -> bool:

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from torch import Tensor
-
-from ppgen.batch import parts_of
+from ppgen.batch import all_tensors_of
 from ppgen.inference.structure.plates import Frame, frames_of
 from ppgen.pair import Pair
 
@@ -69,7 +67,7 @@ def chosen_plate(around: list[tuple[Frame, ...]], batch: Any) -> str | None:
 
 def rows_of(batch: Any) -> int | None:
     """Rows of the data: the first dimension of all tensors of a batch; None if they have no common one."""
-    tensors = [value for value in parts_of(batch) if isinstance(value, Tensor)]
+    tensors = all_tensors_of(batch)
     sizes = {len(tensor) if tensor.dim() else None for tensor in tensors}
     return next(iter(sizes)) if len(sizes) == 1 else None
 

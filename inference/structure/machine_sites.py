@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ppgen.batch import split_batch
 from ppgen.checks.arguments import as_numbers
-from ppgen.distributions import Bernoulli, UndirectedDistribution
+from ppgen.distributions import Bernoulli, BoltzmannMarginal, LayerConditional, UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
-from ppgen.inference.structure.traces import undirected_law
+from ppgen.inference.structure.traces import base_law, undirected_law
 from ppgen.pair import AnyPair, as_pair
 from ppgen.parameters.capture import prepare_modules
 from ppgen.undisturbed import forked, keeping_modes
@@ -99,6 +99,26 @@ def undirected_sites(pair: AnyPair, batch: Any = None) -> dict[str, LayeredEnerg
                 f"few rows as x=. It raised: {error}"
             ) from error
     return collect.energies
+
+
+def visible_layer(fn: Any) -> tuple[LayeredEnergy, int] | None:
+    """The machine of which the law of a site is one layer, and the index of that layer; None for any other law.
+
+    Such a law is that of a layer given its neighbours, or that of a whole side which is this one layer.
+
+    Example:
+        >>> from ppgen import models
+        >>> rbm = models.RBM(visible=4, hidden=3)
+        >>> _, layer = visible_layer(rbm.machine().marginal("visible"))
+        >>> layer
+        0
+    """
+    law = base_law(fn)
+    if isinstance(law, LayerConditional):
+        return law.machine_energy, law.layer
+    if isinstance(law, BoltzmannMarginal) and len(law.base_energy.sides[law.side]) == 1:
+        return law.base_energy, law.base_energy.sides[law.side][0]
+    return None
 
 
 def choose_site(energies: dict[str, LayeredEnergy], site: str | None) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ppgen.conditional import ConditionalModel
 from ppgen.models.parts.arguments import positive_size, positive_sizes, sizes_or_zeros
 from ppgen.models.parts.likelihoods import likelihood_conditional
+from ppgen.models.parts.programs import joined
 from ppgen.models.parts.sigmoid_layers import SigmoidLayer
 from ppgen.nn import MLP
 
@@ -117,9 +118,3 @@ class StochasticFeedforward(ConditionalModel):
             for site, encoder in zip(self.latent_sites, encoders, strict=True):
                 given = joined([given, pyro.sample(site, encoder(given))])
         return given
-
-
-def joined(values: Sequence[Tensor]) -> Tensor:
-    """Variables side by side, (..., sum of sizes); their other dimensions are broadcast, as particles need it."""
-    batch = torch.broadcast_shapes(*(value.shape[:-1] for value in values))
-    return torch.cat([value.expand(*batch, value.shape[-1]) for value in values], -1)

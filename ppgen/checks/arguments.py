@@ -14,8 +14,18 @@ from ppgen.checks.room import check_room
 LARGEST = 2**63 - 1  # what torch can count with
 
 
-def check_count(name: str, value: Any, least: int = 1, *, optional: bool = False) -> Any:
+def check_count(
+    name: str, value: Any, least: int = 1, *, optional: bool = False, wanted: str | None = None, room: bool = True
+) -> Any:
     """The value, which must be a whole number of at least so much, or None where that may be.
+
+    Args:
+        name: Name of the argument.
+        value: What was given.
+        least: The smallest number that it may be.
+        optional: Whether it may be None.
+        wanted: What it must be, in words, where there is more to say than the smallest number.
+        room: Whether it counts what takes memory.
 
     Raises:
         ValueError: Names the argument and what was given.
@@ -27,9 +37,10 @@ def check_count(name: str, value: Any, least: int = 1, *, optional: bool = False
     if optional and value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+        raise ValueError(f"{name} must be {wanted or f'an integer of at least {least}'}, got {value!r}.")
     if value > LARGEST:
-        check_room(name, value)
+        if room:
+            check_room(name, value)
         raise ValueError(f"{name} must be below 2^63, got {value}.")
     return value
 

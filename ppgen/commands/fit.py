@@ -15,6 +15,7 @@ from ppgen.commands.models import Parts, build_model, model_options
 from ppgen.commands.options import Option, first_line, options_of
 from ppgen.commands.parser import Parser, given, read_config, split_positional, without
 from ppgen.commands.report import report
+from ppgen.training.data.sources import NotGiven
 from ppgen.training.fitting import fit
 from ppgen.training.processes.world import is_writer, launcher
 from ppgen.training.run_folder.checkpoint import replacing
@@ -170,6 +171,7 @@ def _record(values: Mapping[str, Any], folder: Path) -> None:
     import yaml  # type: ignore[import-untyped]
 
     kept = {name: value for name, value in values.items() if name not in _NOT_RECORDED}
+    kept |= {name: int(value) for name, value in kept.items() if isinstance(value, NotGiven)}
     kept["folder"] = str(folder)
     for name in ("data", "data_dir"):
         if kept[name] is not None and kept[name] not in registry.names("data set"):

@@ -11,7 +11,7 @@ from torch import Tensor
 from ppgen import inference
 from ppgen.batch import split_batch
 from ppgen.evaluation.rows import CheckedRows
-from ppgen.inference.particles.log_prob import summed_log_prob
+from ppgen.inference.particles.factors import summed_log_prob
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.traces import data_frame, sites
 from ppgen.pair import AnyPair, keeping_buffers

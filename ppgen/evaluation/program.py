@@ -10,17 +10,16 @@ from pyro import poutine
 from ppgen.batch import parts_of, split_batch
 from ppgen.checks.program_errors import OwnSubsampling
 from ppgen.devices import check_float64
-from ppgen.distributions import LayerConditional
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation.lone_rows import check_lone_rows
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.particles.sum_checks import check_sums
 from ppgen.inference.structure.layout import EXACT_POSTERIOR, Layout, find_layout
-from ppgen.inference.structure.machine_sites import CollectSites
+from ppgen.inference.structure.machine_sites import CollectSites, visible_layer
 from ppgen.inference.structure.plates import check_rows
 from ppgen.inference.structure.row_dependence import with_coupled
 from ppgen.inference.structure.support import MASKS, check_support
-from ppgen.inference.structure.traces import base_law, data_frame
+from ppgen.inference.structure.traces import data_frame
 from ppgen.pair import AnyPair
 from ppgen.undisturbed import evaluating
 
@@ -174,7 +173,7 @@ def _visible_layer(
     if len(energies) != 1 or list(layout.latent) != list(energies) or len(observed) != 1:
         return None
     (site, energy), node = *energies.items(), model.nodes[observed[0]]
-    law = base_law(node["fn"])
-    if not isinstance(law, LayerConditional) or law.machine_energy is not energy or id(node["value"]) not in given:
+    found = visible_layer(node["fn"])
+    if found is None or found[0] is not energy or id(node["value"]) not in given:
         return None
-    return VisibleLayer(site, law.layer, given[id(node["value"])])
+    return VisibleLayer(site, found[1], given[id(node["value"])])

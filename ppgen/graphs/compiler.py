@@ -1,15 +1,19 @@
 """From a program of tensors to machine code."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
-from ppgen.devices import has_inductor
+from ppgen.devices import has_inductor, is_accelerator
 from ppgen.graphs.draws import vectorised_draws
 from ppgen.graphs.passes import functional, simplify
 from ppgen.graphs.products import joined_products, products_in_bfloat16
+from ppgen.undisturbed import device_of, forked
+
+FASTER = 100  # times that a GPU does the work of a core, so that so much more of it pays for compiling
 
 
 def compiled(
@@ -54,6 +58,45 @@ def compiled(
             return list(machine_code(*tree_leaves(arguments)))
 
     return run
+
+
+def compiled_or_none(
+    program: Callable[..., Any], inputs: list[Any], told: str, *, stacklevel: int = 2
+) -> Callable[..., list[Any]] | None:
+    """The program as machine code, tried once; None, with a warning, where there is no compiler or it fails.
+
+    What the program reads beside its inputs, such as weights, becomes a constant of the code, to be thrown away before
+    that changes. The random state is left as it is.
+
+    Args:
+        program: As `compiled` takes it.
+        inputs: Tensors of the shapes to compile for, with which the machine code is tried.
+        told: What could not be compiled and is done instead, for the warning, which adds the reason.
+        stacklevel: Of the warning, counted from the caller.
+    """
+    try:
+        with forked(device_of(inputs)):
+            machine_code = compiled(program, inputs)
+            machine_code(*inputs)
+    except Exception as error:  # no compiler, or one that cannot do with this graph
+        warnings.warn(f"{told}: {in_a_line(error)}", stacklevel=stacklevel + 1)
+        return None
+    return machine_code
+
+
+def worth_compiling(work: float, least: float, device: torch.device) -> bool:
+    """Whether a run is so large, by its size and not by the clock, that compiling it pays.
+
+    Args:
+        work: What the run computes, in any unit.
+        least: From how much on it pays on one core.
+        device: Where it runs.
+
+    Example:
+        >>> worth_compiling(2e12, 1e12, torch.device("cpu")), worth_compiling(2e12, 1e12, torch.device("cuda"))
+        (True, False)
+    """
+    return work >= (FASTER * least if is_accelerator(device) else least)
 
 
 def in_a_line(error: Exception) -> str:

@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ppgen.checks.arguments import check_count
 from ppgen.nn.mlp import MLP
 
 
@@ -104,8 +105,7 @@ class CategoricalConditional(Conditional):
 
     def __init__(self, inputs: int, hidden: Sequence[int], features: int, categories: int = 256) -> None:
         super().__init__(inputs, hidden, features)
-        if isinstance(categories, bool) or not isinstance(categories, int) or categories < 2:
-            raise ValueError(f"categories must be at least 2, got {categories!r}.")
+        check_count("categories", categories, 2, wanted="at least 2")
         self.categories = categories
         self.logits = MLP((self.last, features * categories))
 

@@ -10,7 +10,7 @@ from pyro.distributions import Independent, MaskedDistribution, Normal
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from ppgen.inference.particles.log_prob import drawn_log_prob
+from ppgen.inference.particles.factors import drawn_log_prob
 from ppgen.inference.particles.log_weights import LogWeights, log_weights
 from ppgen.inference.structure.layout import Layout, find_layout
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
-from ppgen.batch import changed, parts_of
+from ppgen.batch import all_tensors_of, changed
 from ppgen.conditional import ConditionalModel
 from ppgen.inference.structure.layout import DISCRETE, MEAN_FIELD, Layout
 from ppgen.inference.structure.support import check_support
@@ -108,7 +108,7 @@ def _check_fixed_draws(pair: Any, batch: Any, num_particles: int, layout: Layout
 
 def _check_rows(pair: Any, batch: Any, num_particles: int) -> None:
     """A log-weight is that of its own row: it must not feel the others."""
-    tensors = [value for value in parts_of(batch) if isinstance(value, Tensor)]
+    tensors = all_tensors_of(batch)
     with inference.attach(log_partition=0.0), seeded(pair.device), torch.no_grad():
         weights = inference.log_weights(pair, batch, num_particles).local
     rows = weights.shape[1]

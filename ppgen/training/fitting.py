@@ -16,6 +16,7 @@ from ppgen import registry
 from ppgen.checks.arguments import check_kind
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.switches import check_switches
+from ppgen.inference.engine.roles import schedule_steps
 from ppgen.inference.schedules import warn_of_unfinished
 from ppgen.pair import as_pair
 from ppgen.training import environment
@@ -220,8 +221,7 @@ def fit(
             world=world,
             steps_per_epoch=steps_per_epoch,
         )
-        taken = [int(value) for name, value in bound.state.items() if name.endswith(".steps")]
-        warn_of_unfinished(inference, max(taken, default=0), stepper.total_steps)
+        warn_of_unfinished(inference, schedule_steps(bound.state), stepper.total_steps)
         validation = Validation(pair, bound, source, batch_size, stepper.steps_per_epoch, world)
         selection = _selection(settings, validation)
         config = _config(pair, inference, spec, settings, selection, source, first, where, kept is not None)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ppgen.checks.arguments import check_count, check_kind
 from ppgen.checks.switches import check_switches
 from ppgen.training.environment import PRECISIONS
 
@@ -34,7 +35,10 @@ class Settings:
             raise ValueError(f"Give exactly one of epochs and steps, got epochs={self.epochs}, steps={self.steps}.")
         check_switches(optional=("restore_best",), restore_best=self.restore_best, drop_last=self.drop_last)
         for name in ("epochs", "steps", "batch_size", "early_stopping"):
-            _check_count(name, getattr(self, name), optional=name != "batch_size")
+            value = getattr(self, name)
+            if value is not None or name == "batch_size":
+                check_kind(name, value, int, "an int")
+                check_count(name, value, wanted="1 or more", room=False)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise TypeError(f"seed must be an int, got {type(self.seed).__name__}.")
         if not 0 <= self.seed < 2**63:
@@ -81,17 +85,6 @@ class Settings:
         names = ("epochs", "steps", "batch_size", "seed", "matmul_precision", "clip_norm", "early_stopping")
         dropped = {"drop_last": True} if self.drop_last else {}  # as older runs have recorded it: not at all
         return {name: getattr(self, name) for name in names} | {"restore_best": self.restores_best} | dropped
-
-
-def _check_count(name: str, value: Any, optional: bool) -> None:
-    if value is None and optional:
-        return
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, got {type(value).__name__}.")
-    if value < 1:
-        raise ValueError(f"{name} must be 1 or more, got {value}.")
-    if value >= 2**63:
-        raise ValueError(f"{name} must be below 2^63, got {value}.")
 
 
 def _number(name: str, value: Any) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import ppgen
+from ppgen.cli import main
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
@@ -33,7 +34,7 @@ def line(tmp_path: Path) -> list[str]:
     ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
 def test_a_stopped_run_says_how_to_go_on_and_does(
-    number: int, code: int, word: str, line: list[str], tmp_path: Path
+    number: int, code: int, word: str, line: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     """Catches a signal that loses the run, a wrong exit code, a traceback, and a continuation that starts again."""
     folder = tmp_path / "run"
@@ -54,8 +55,7 @@ def test_a_stopped_run_says_how_to_go_on_and_does(
     assert word in err and err.count("\n") == 1 and "\x1b" not in out
     again = err.split("Go on with: ")[1].split()
     assert again[0] == "ppgen" and not ppgen.load(folder).state["finished"]
-    second = subprocess.run(command(*again[1:]), env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
-    assert second.returncode == 0 and "going on with the run" in second.stdout
+    assert main(again[1:]) == 0 and "going on with the run" in capsys.readouterr().out
     run = ppgen.load(folder)
     assert run.state["finished"] and [row["epoch"] for row in run.metrics] == list(range(1, 31))
 

@@ -24,5 +24,5 @@ def made() -> list[Any]:
 def test_kernels(name: str, make: Callable[[Any], Any], device: torch.device) -> None:
     """Catches a kernel that leaves another law invariant, or whose steps depend on more than state and generator."""
     assert type(make(testing.boltzmann_machine((3, 2)))).__name__ == name
-    chains, steps = repeated(device, 20_000, 4000), repeated(device, 60, 25)
+    chains, steps = repeated(device, 20_000, 4000), repeated(device, 60, 12)
     testing.check_kernel(make, device=device, num_chains=chains, num_steps=steps)

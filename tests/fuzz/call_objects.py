@@ -1,12 +1,13 @@
 """Sound calls of the public constructors: inferences, kernels, schedules, models, units, couplings and laws."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from fuzz.call_table import Call, machine
-from ppgen import Pair, datasets, distributions, inference, models, testing, training
+from ppgen import Pair, datasets, distributions, inference, models, registry, testing, training
 
 ZEROS = torch.zeros
 
@@ -290,3 +291,31 @@ OBJECTS = [
     built(training, "TensorBoardLog", lambda: {"folder": "never"}, folder="path"),
     built(training, "Classifier", lambda: {"sizes": (4, 3), "classes": (0, 1)}, sizes="sizes", classes="labels"),
 ]
+# What is tried of an argument that has an annotation alone, and a sound value of it.
+_ANNOTATED: dict[Any, tuple[str, Any]] = {
+    int: ("count", 3),
+    bool: ("flag", True),
+    float: ("number", 0.5),
+    str: ("choice", None),
+    torch.Tensor: ("array", ZEROS(3)),
+    Sequence[int]: ("sizes", (4, 3)),
+}
+
+
+def from_signatures(listed: list[Call]) -> list[Call]:
+    """Calls of registered names that are not listed, as far as the annotations of their arguments tell."""
+    found = []
+    for kind in registry.TABLES.keys() - {"data set"}:
+        package = {"model": models, "unit": distributions}.get(kind, inference)
+        known = {call.name.partition(".")[2] for call in listed}
+        for name in registry.TABLES[kind].keys() - known:
+            arguments = inspect.signature(registry.lookup(kind, name), eval_str=True).parameters.values()
+            told = {each.name: _ANNOTATED[each.annotation] for each in arguments if each.annotation in _ANNOTATED}
+            sound = {each.name: told.get(each.name, ("", None))[1] for each in arguments if each.default is each.empty}
+            if told and None not in sound.values():
+                kinds = {argument: tried for argument, (tried, _) in told.items()}
+                found.append(built(package, name, lambda sound=sound: dict(sound), **kinds))
+    return sorted(found, key=lambda call: call.name)
+
+
+OBJECTS += from_signatures(OBJECTS)

@@ -49,6 +49,14 @@ def tempered() -> dict[str, Tensor]:
     return rbm.state_dict() | (rbm.inference_state or {})
 
 
+def scored(folder: Path, **options: Any) -> dict[str, Tensor]:
+    """Training with a baseline that each process learns for itself: the weights."""
+    torch.manual_seed(int(os.environ.get("RANK", "0")))
+    net = models.SigmoidBeliefNet((8, 3))
+    ppgen.fit(net, ROWS, "nvil", **{"epochs": 4, "folder": folder, "lr_schedule": "constant"} | OPTIONS | options)
+    return net.state_dict()
+
+
 def variational() -> dict[str, Tensor]:
     """A VAE on bits drawn anew each time, with running means, traced as the clock says."""
     torch.manual_seed(int(os.environ.get("RANK", "0")))
@@ -147,6 +155,9 @@ def main(folder: Path) -> None:
     part, _ = persistent(folder / "part", callbacks=[stopped])
     results["stopped"] = (part.state["epoch"], part.state["stopped_by"])
     _, results["resumed"] = persistent(folder / "part", resume=True)
+    results["scored whole"] = scored(folder / "scored whole")
+    scored(folder / "scored part", callbacks=[stopped])
+    results["scored resumed"] = scored(folder / "scored part", resume=True)
     results["annealed"], results["twins"] = annealed(distributed=True), annealed(distributed=True, num_chains=2)
     results["killed"] = refused(lambda: persistent(folder / "killed", callbacks=[killed]))
     results["again"] = refused(lambda: persistent(folder / "whole"))

@@ -183,9 +183,11 @@ def registered() -> list[str]:
 @pytest.mark.parametrize("path", registered())
 def test_every_registered_object_is_documented(path: str) -> None:
     """Catches a model, inference or data set that was registered without a page or without its paper."""
-    assert path in {origin(name) for name in documented()}, f"{path} is in no page of docs/api"
+    assert path in {origin(name) for name in documented()}, f"{path} is in no page of docs/api: run `make names`"
     papers = {origin(name) for paper in bibliography() for name in paper.objects}
-    assert path in papers, f"{path} stands beside no paper in docs/bibliography.md"
+    assert path in papers, (
+        f"{path} stands beside no paper: cite one under References in its docstring, then run `make names`"
+    )
 
 
 def test_bibliography_names_papers_in_full() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from fuzz import call_table, calls
+from fuzz import call_objects, call_table, calls
 from fuzz.call_values import VALUES
 from fuzz.verdicts import Silent, Traceback
 
@@ -52,7 +52,7 @@ def test_every_public_name_is_called(module) -> None:
     """Catches a new function or class that no hostile call reaches."""
     called = {call.name.partition(".")[2].partition(" ")[0].partition(".")[0] for call in calls.CALLS}
     names = set(module.__all__) - RESULTS - KINDS - BARE - VALUES_ALONE - CHECKED_ELSEWHERE
-    assert names <= called, f"give {sorted(names - called)} a line in call_table.py or call_objects.py"
+    assert names <= called, f"give {sorted(names - called)} a line in tests/fuzz/call_objects.py or call_judging.py"
 
 
 @pytest.mark.parametrize("name", sorted({call.name for call in calls.CALLS}))
@@ -92,3 +92,14 @@ def test_faults_are_seen() -> None:
     with pytest.raises(Traceback, match="RuntimeError|memory"):
         calls.check(case(lambda rate: torch.empty(2**45), "refused", {"rate": -1.0}))
     calls.check(case(naming, "refused", {"rate": -1.0}))
+
+
+def test_a_registered_name_is_called_without_a_line() -> None:
+    """Catches a new name that must be listed by hand though its annotations say what it takes."""
+    rest = [call for call in call_objects.OBJECTS if call.name not in ("inference.CUBO", "distributions.Bernoulli")]
+    found = {call.name: call for call in call_objects.from_signatures(rest)}
+    assert found.keys() == {"inference.CUBO", "distributions.Bernoulli"}
+    assert found["inference.CUBO"].kinds == {"num_particles": "count", "vectorize_particles": "flag", "n": "number"}
+    assert found["distributions.Bernoulli"].kinds == {"bias": "array", "positions": "count"}
+    for call in found.values():
+        call.function(**call.make())

@@ -112,6 +112,7 @@ def test_a_paper_is_known_by_its_citation(checkout: Path) -> None:
     text = path.read_text(encoding="utf-8")
     old = "        | https://arxiv.org/abs/1509.00519\n"
     assert text.count(old) == 1
+    further = "Further papers" in (checkout / "docs" / "bibliography.md").read_text(encoding="utf-8")
     for line in ("A Paper that Nobody Wrote (Doe and Roe, 2031), https://arxiv.org/abs/3101.00001", "No Year (Doe)"):
         path.write_text(text.replace(old, f"{old}        | {line}\n"), encoding="utf-8")
         assert names(checkout).returncode == 0
@@ -120,7 +121,8 @@ def test_a_paper_is_known_by_its_citation(checkout: Path) -> None:
             "| Doe and Roe (2031). *A Paper that Nobody Wrote.* "
             "[arXiv:3101.00001](https://arxiv.org/abs/3101.00001) | {py:obj}`ppgen.inference.IWELBO` |"
         )
-        assert (row in page) == (line != "No Year (Doe)") == ("Further papers" in page)
+        known = line != "No Year (Doe)"
+        assert (row in page) == known and ("Further papers" in page) == (known or further)
     path.write_text(text.replace(old, f"{old}        Doe (2031), a paper in another form.\n"), encoding="utf-8")
     done = names(checkout)
     assert done.returncode != 0 and "References of ppgen.inference.objectives.iwelbo.IWELBO must read" in done.stderr

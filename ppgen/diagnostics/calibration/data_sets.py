@@ -11,7 +11,7 @@ from pyro import poutine
 from pyro.distributions import Unit
 from torch import Tensor
 
-from ppgen.batch import changed, parts_of, rebuilt, split_batch
+from ppgen.batch import all_tensors_of, changed, parts_of, rebuilt, split_batch
 from ppgen.diagnostics.calibration.draws import Drawn
 from ppgen.diagnostics.calibration.latents import Latents
 from ppgen.diagnostics.calibration.refit import Refit, check_recognition, refitted
@@ -20,7 +20,7 @@ from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, pl
 from ppgen.evaluation.evidence.all_data import AllData
 from ppgen.inference.kernels.latent_density import Given
 from ppgen.inference.particles.broadcasting import vectorized
-from ppgen.inference.particles.log_prob import PARTICLES
+from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.points import check_no_points
 from ppgen.inference.structure.traces import sites, unconditioned, unmasked
 from ppgen.pair import AnyPair
@@ -162,7 +162,7 @@ def simulated_data_sets(pair: AnyPair, found: AllData, count: int) -> tuple[list
         args, kwargs = split_batch(like)
         with pair.running():
             drawn = sites(poutine.trace(unconditioned(pair.model)).get_trace(*args, **kwargs))
-        given = [id(value) for value in parts_of(like) if isinstance(value, Tensor)]
+        given = [id(value) for value in all_tensors_of(like)]
         made: dict[int, Tensor] = {}
         for name, site in drawn.items():
             if not site["infer"].get("was_observed") or site["infer"].get("_deterministic"):

@@ -9,6 +9,7 @@ import torch
 
 from ppgen import inference
 from ppgen.batch import check_features
+from ppgen.checks.arguments import check_count
 from ppgen.checks.seeding import check_seed
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.structure.layout import find_layout
@@ -179,11 +180,8 @@ def free_energies(
     """
     seed = check_seed(seed)
     given, pair = pair, as_pair(pair)
-    for name, number, least in (("num_samples", num_samples, 0), ("max_rows", max_rows, 1)):
-        if not (name == "max_rows" and number is None) and (
-            isinstance(number, bool) or not isinstance(number, int) or number < least
-        ):
-            raise ValueError(f"{name} must be an integer of at least {least}, got {number!r}.")
+    check_count("num_samples", num_samples, 0)
+    check_count("max_rows", max_rows, optional=True)
     data = {"train": train} if valid is None else {"train": train, "valid": valid}
     found = {name: _free_energies(pair, rows, max_rows, seed) for name, rows in data.items()}
     rhat = None

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.checks.arguments import check_kind
+from ppgen.checks.arguments import check_count, check_kind
 from ppgen.checks.likelihood import check_has_likelihood
+from ppgen.checks.room import check_room
 from ppgen.checks.seeding import check_seed
 from ppgen.diagnostics.chains.free_energies import OVERFITTING, free_energies, signed
 from ppgen.diagnostics.checks.independent_features import independent_features, trivial_finding
@@ -96,10 +97,8 @@ def check(
         ("num_samples", num_samples, 2),
         ("max_rows", max_rows, 2),
     ):
-        if not (name == "max_rows" and number is None) and (
-            isinstance(number, bool) or not isinstance(number, int) or number < least
-        ):
-            raise ValueError(f"{name} must be an integer of at least {least}, got {number!r}.")
+        check_count(name, number, least, optional=name == "max_rows")
+    check_room("num_samples", num_samples)
     if log_likelihood is not None:
         check_kind("log_likelihood", log_likelihood, Estimate, "an estimate of evaluation.log_likelihood")
     if is_joint(pair, x):

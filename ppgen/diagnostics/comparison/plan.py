@@ -12,6 +12,7 @@ import torch
 
 from ppgen import inference as inference_module
 from ppgen import registry
+from ppgen.checks.arguments import check_count
 from ppgen.checks.room import check_room
 from ppgen.diagnostics.comparison.cell import Cell, Study, seeded
 from ppgen.diagnostics.comparison.folder import check_root
@@ -140,8 +141,7 @@ def check_budget(processes: Any, num_particles: Any, gradient_rows: Any, gradien
         ("gradient_rows", gradient_rows, 1),
         ("gradient_draws", gradient_draws, 20),
     ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+        check_count(name, value, least)
 
 
 def _seeds(seeds: Any) -> list[int]:

@@ -14,16 +14,17 @@ from torch import Tensor
 
 from ppgen import inference
 from ppgen.batch import split_batch, tensors_of
+from ppgen.checks.arguments import check_count
 from ppgen.checks.program_errors import WholePlates
 from ppgen.checks.room import check_room
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.diagnostics.converters.summed_sites import marginal_densities, with_draws
 from ppgen.inference.particles.broadcasting import vectorized
-from ppgen.inference.particles.log_prob import PARTICLES
 from ppgen.inference.particles.log_weights import LogWeights, one_by_one
 from ppgen.inference.particles.sum_checks import check_sums
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.missing import filled
+from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.traces import data_factor, data_frame, sites, unconditioned
 from ppgen.pair import AnyPair
 from ppgen.trees import Group, to_array
@@ -345,7 +346,6 @@ def check_counts(**counts: Any) -> None:
         ValueError: If one is not.
     """
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}.")
+        check_count(name, value, wanted="a positive integer")
         if name != "chunk":
             check_room(name, value)

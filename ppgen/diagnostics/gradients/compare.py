@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ppgen import inference as inference_module
 from ppgen.batch import check_features
+from ppgen.checks.arguments import check_count
 from ppgen.checks.seeding import check_seed
 from ppgen.diagnostics.gradients.reference import exact_gradient, reference_for
 from ppgen.diagnostics.gradients.statistics import MAX_BATCHES, GradientDraws, draw_in_batches, statistics
@@ -102,9 +103,7 @@ def compare_estimators(
         ("warmup_steps", warmup_steps, 1),
         ("num_data", num_data, 1),
     ):
-        optional = number is None and name in ("num_reference_draws", "num_data")
-        if not optional and (isinstance(number, bool) or not isinstance(number, int) or number < least):
-            raise ValueError(f"{name} must be an integer of at least {least}, got {number!r}.")
+        check_count(name, number, least, optional=name in ("num_reference_draws", "num_data"))
     if objective is not None and not isinstance(objective, Objective):
         raise TypeError(f"objective must be an objective such as inference.ELBO(), got {objective!r}.")
     pair = as_pair(pair)

@@ -14,9 +14,10 @@ from torch import Tensor
 from ppgen.batch import split_batch
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.kernels.latent_density import Given
-from ppgen.inference.particles.log_prob import PARTICLES, drawn_log_prob
+from ppgen.inference.particles.factors import drawn_log_prob
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.structure.layout import Layout
+from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.traces import sites
 from ppgen.pair import AnyPair
 

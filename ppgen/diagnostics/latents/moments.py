@@ -10,9 +10,10 @@ from torch.distributions import constraints, kl_divergence
 
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.distributions import LayerConditional
-from ppgen.inference.particles.log_prob import PARTICLES, drawn_log_prob
+from ppgen.inference.particles.factors import drawn_log_prob
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.structure.layout import Layout
+from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.traces import data_frame, element_law, sites, undirected_law, unmasked
 
 

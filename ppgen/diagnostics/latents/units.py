@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ppgen import inference
-from ppgen.checks.arguments import check_number
+from ppgen.checks.arguments import check_count, check_number
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.latents.aggregate_posterior import Decomposition, GuideSamples, decompose
@@ -99,8 +99,7 @@ def latent_units(
         ("num_aggregate", num_aggregate, 2),
         ("chunk", chunk, 1),
     ):
-        if isinstance(number, bool) or not isinstance(number, int) or number < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {number!r}.")
+        check_count(name, number, least)
     check_number("threshold", threshold, "be positive and finite", lambda number: number > 0)
     check_labels(dims=dims)
     pair = as_pair(pair)

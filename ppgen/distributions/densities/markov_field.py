@@ -60,7 +60,10 @@ class GaussianMarkovField(TorchDistribution):
         validate_args: bool | None = None,
     ) -> None:
         try:
-            self.image_shape = tuple(operator.index(size) for size in shape)
+            given = tuple(shape)
+            if any(isinstance(size, bool) for size in given):
+                raise TypeError("True and False are no sizes")
+            self.image_shape = tuple(map(operator.index, given))
         except TypeError as error:
             raise TypeError(f"shape must hold the numbers of pixels, such as (28, 28), got {shape!r}.") from error
         for name, value in (("smoothness", smoothness), ("precision", precision)):

@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from ppgen.checks.arguments import check_count
 from ppgen.distributions.couplings.dense import Coupling
 from ppgen.distributions.machines.enumeration import exact_log_partition
 from ppgen.distributions.machines.layer_conditional import LayerConditional
@@ -220,8 +221,7 @@ class BoltzmannMachine(UndirectedDistribution):
             (tensor([1., 0., 1., 1., 1., 1., 1.], dtype=torch.float64), True)
         """
         for name, number in (("num_starts", num_starts), ("max_sweeps", max_sweeps)):
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {number!r}.")
+            check_count(name, number, wanted="a whole number of at least 1")
         energy = self.base_energy
         if start is None:
             return self._event(*lowest_of_starts(energy, num_starts, max_sweeps, generator))

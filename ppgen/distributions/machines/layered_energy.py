@@ -7,12 +7,14 @@ Boltzmann machine between its two sides with a block-sparse weight matrix. Every
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import torch
 from torch import Size, Tensor
 
 from ppgen.checks.arguments import check_kind
 from ppgen.distributions.couplings.dense import Coupling
+from ppgen.distributions.units.clamped import Clamped
 from ppgen.distributions.units.layer_draws import draw_layers, join_layers
 from ppgen.distributions.units.units import Units, log2_states
 
@@ -63,10 +65,14 @@ class LayeredEnergy:
 
     def parameters(self) -> list[Tensor]:
         """Every tensor that the energy depends on."""
-        parts: list[Units | Coupling] = [*self.units, *self.couplings]
-        return [tensor for part in parts for tensor in part.parameters()]
+        return list(self._parameters)
 
-    @property
+    @cached_property
+    def _parameters(self) -> tuple[Tensor, ...]:  # asked for several times a step
+        parts: list[Units | Coupling] = [*self.units, *self.couplings]
+        return tuple(tensor for part in parts for tensor in part.parameters())
+
+    @cached_property
     def batch_shape(self) -> Size:
         """Shape of the data that the energy depends on: clamped values, lengths, missing ratings; empty for most."""
         return torch.broadcast_shapes(*(units.batch_shape for units in self.units))
@@ -81,6 +87,14 @@ class LayeredEnergy:
         alike = {name for name, units in self.layers.items() if units.batch_shape == (1,) != self.batch_shape}
         layers = {name: units if name in alike else units.rows(index) for name, units in self.layers.items()}
         return LayeredEnergy(layers, self.couplings)
+
+    def condition(self, layer: int, values: Tensor) -> "LayeredEnergy":
+        """The energy of the other layers with a whole layer held at values, (..., units), taken as they are.
+
+        `BoltzmannMachine.condition` holds some units of a layer, at values that it checks.
+        """
+        held = Clamped(self.units[layer], values.to(self.parameters()[0]))
+        return LayeredEnergy({**self.layers, self.names[layer]: held}, self.couplings)
 
     def size(self, side: int) -> int:
         """Number of units of a side."""

@@ -13,7 +13,9 @@ T = TypeVar("T", bound="Biased")
 class Biased(Units):
     """Units with an energy -b x and a bias each, which `positions` of them next to each other may share.
 
-    The law depends on the input through b + input alone, so that an inverse temperature multiplies the bias.
+    The law depends on the input through b + input alone, so that an inverse temperature multiplies the bias. Units that
+    take other arguments too write `with_bias`, which hands them on; units with an energy beside -b x write
+    `energy_terms`, `energy`, `scaled` and `interpolated`.
 
     Args:
         bias: Biases b, shape (size / positions,).
@@ -52,17 +54,21 @@ class Biased(Units):
         """-b.x: (..., size) -> (...,), nats."""
         return -(value @ self.bias)
 
+    def with_bias(self: T, bias: Tensor, positions: int = 1) -> T:
+        """Units of the same kind with other biases, (size / positions,)."""
+        return type(self)(bias, positions)
+
     def scaled(self: T, factor: float | Tensor) -> T:
         """Units with bias factor * b."""
-        return type(self)(factor * self.bias)
+        return self.with_bias(factor * self.bias)
 
     def interpolated(self: T, base: T, beta: float | Tensor) -> T:
         """Units with bias (1 - beta) b_base + beta b."""
         name = type(self).__name__
         if not isinstance(base, type(self)):
             raise TypeError(f"base must be {name} units, got {type(base).__name__}.")
-        return type(self)((1 - beta) * base.bias + beta * self.bias)
+        return self.with_bias((1 - beta) * base.bias + beta * self.bias)
 
     def to(self: T, *args: Any) -> T:
         """The units with their tensors on another device or in another dtype."""
-        return type(self)(self.shared.to(*args), self.positions)
+        return self.with_bias(self.shared.to(*args), self.positions)

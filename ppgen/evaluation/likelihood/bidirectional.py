@@ -12,6 +12,7 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen.batch import changed, parts_of, split_batch
+from ppgen.checks.arguments import check_count
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.room import check_room
 from ppgen.checks.seeding import check_seed
@@ -249,11 +250,8 @@ def _sandwich(below: list[PerDatum], above: list[PerDatum], num_chains: int, met
 
 def _check(pair: AnyPair, num_data: int | None, like: Any, chunk: Any) -> int:
     """Number of data; raises if an argument is wrong."""
-    for name, value, least in (("num_data", num_data, 2), ("chunk", chunk, 1)):
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+    check_count("num_data", num_data, 2, optional=True)
+    check_count("chunk", chunk, optional=True, room=False)
     check_room("num_data", num_data or 1)
     if like is None:
         if "num_rows" not in inspect.signature(pair.model).parameters:

@@ -11,31 +11,30 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from ppgen import inference
-from ppgen.devices import is_accelerator
-from ppgen.graphs.compiler import compiled
+from ppgen.graphs.compiler import compiled_or_none, in_a_line, worth_compiling
 from ppgen.inference.structure.layout import Layout
 from ppgen.pair import AnyPair, keeping_buffers
 from ppgen.undisturbed import forked
 
 # Log-weights times parameters of the pair, from which on a run is compiled. On one core a VAE of 425,000 parameters
 # takes 13 microseconds a log-weight as a program and 7 as machine code, which takes 9 seconds to make: it pays from
-# 6e11 on, after some twenty seconds. A GPU does the work about a hundred times as fast.
-WORTH_COMPILING, WORTH_COMPILING_GPU = 1e12, 1e14
+# 6e11 on, after some twenty seconds.
+WORTH_COMPILING = 1e12
 
 LogWeights = Callable[[Any], Tensor]
 
 
-def worth_compiling(pair: AnyPair, num_data: int, num_particles: int) -> bool:
+def worth_compiling_weights(pair: AnyPair, num_data: int, num_particles: int) -> bool:
     """Whether a run is so large, by its size and not by the clock, that compiling it pays.
 
     Example:
         >>> from ppgen import models
         >>> vae = models.VAE(features=784, latent=50)
-        >>> worth_compiling(vae, 10, 5000), worth_compiling(vae, 10_000, 5000)
+        >>> worth_compiling_weights(vae, 10, 5000), worth_compiling_weights(vae, 10_000, 5000)
         (False, True)
     """
     weights = num_data * num_particles * sum(parameter.numel() for parameter in pair.parameters())
-    return weights >= (WORTH_COMPILING_GPU if is_accelerator(pair.device) else WORTH_COMPILING)
+    return worth_compiling(weights, WORTH_COMPILING, pair.device)
 
 
 def compiled_log_weights(pair: AnyPair, batch: Any, count: int, layout: Layout) -> LogWeights | None:
@@ -59,6 +58,8 @@ def compiled_log_weights(pair: AnyPair, batch: Any, count: int, layout: Layout) 
     def program(*leaves: Tensor) -> Tensor:
         return inference.log_weights(pair, tree_unflatten(list(leaves), structure), count, layout=layout).local
 
+    # Shown at the caller of log_likelihood: four functions and a decorator above.
+    told, stacklevel = "Importance sampling could not be compiled, so it runs eagerly", 6
     try:
         with _undisturbed(pair):
             graph = traced(program, leaves)
@@ -66,28 +67,21 @@ def compiled_log_weights(pair: AnyPair, batch: Any, count: int, layout: Layout) 
             found = graph(*leaves)
         with _undisturbed(pair):
             expected = program(*leaves)
-        if not _agree(found, expected):
-            raise _DisagreementError("its graph gives other log-weights than the program")
-        with _undisturbed(pair):
-            machine_code = compiled(graph, leaves)
-            machine_code(*leaves)
-    except Exception as error:  # a program that no graph can hold, no compiler, or one that cannot do with this graph
-        reason = f"{f'{error}'.strip().partition(chr(10))[0]}"
-        reason = reason if isinstance(error, _DisagreementError) else f"{type(error).__name__}: {reason}"
-        # Shown at the caller of log_likelihood: four functions and a decorator above.
-        warnings.warn(f"Importance sampling could not be compiled, so it runs eagerly: {reason}", stacklevel=6)
+    except Exception as error:  # a program that no graph can hold
+        warnings.warn(f"{told}: {in_a_line(error)}", stacklevel=stacklevel)
         return None
-    return lambda batch: machine_code(*tree_leaves(batch))[0]
+    if not _agree(found, expected):  # such as draws of NumPy
+        warnings.warn(f"{told}: its graph gives other log-weights than the program", stacklevel=stacklevel)
+        return None
+    with _undisturbed(pair):
+        machine_code = compiled_or_none(graph, leaves, told, stacklevel=stacklevel)
+    return None if machine_code is None else lambda batch: machine_code(*tree_leaves(batch))[0]
 
 
 def traced(program: Callable[..., Tensor], leaves: list[Tensor]) -> fx.GraphModule:
     """Graph of a program of tensors; run as it is, it draws what the program draws."""
     with torch.no_grad():
         return make_fx(program, tracing_mode="fake", _allow_non_fake_inputs=True)(*leaves)
-
-
-class _DisagreementError(RuntimeError):
-    """The program does what a graph does not repeat, such as draws of NumPy."""
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ppgen.batch import parts_of
-from ppgen.distributions import BaseRatePath, Clamped
+from ppgen.distributions import BaseRatePath
 from ppgen.distributions.machines.enumeration import exact_log_partition
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation.blindness import unless_blind
@@ -25,16 +25,8 @@ _AT_ONCE = 2**20  # states times rows whose free energies are held
 def hidden_states(energy: LayeredEnergy, layer: int) -> float:
     """States to be summed over for one datum, all units of the layer being given."""
     like = energy.parameters()[0]
-    clamped = condition_layer(energy, layer, like.new_zeros(energy.units[layer].size))
+    clamped = energy.condition(layer, like.new_zeros(energy.units[layer].size))
     return clamped.num_states(clamped.smaller_side)
-
-
-def condition_layer(energy: LayeredEnergy, layer: int, values: torch.Tensor) -> LayeredEnergy:
-    """The energy with a whole layer held at values, (..., units)."""
-    layers = dict(energy.layers)
-    name = energy.names[layer]
-    layers[name] = Clamped(energy.units[layer], values.to(energy.parameters()[0]))
-    return LayeredEnergy(layers, energy.couplings)
 
 
 class HiddenEnumeration(LikelihoodMethod):
@@ -71,7 +63,7 @@ class HiddenEnumeration(LikelihoodMethod):
         for start in range(0, num_data, block):
             stop = min(start + block, num_data)
             x = parts_of(rows(start, stop))[machine.argument]
-            values[start:stop] = exact_log_partition(condition_layer(energy, layer, x)).cpu().numpy() - log_partition
+            values[start:stop] = exact_log_partition(energy.condition(layer, x)).cpu().numpy() - log_partition
             if advance is not None:
                 advance(stop)
         nothing = np.zeros(num_data)
@@ -119,7 +111,7 @@ class HiddenAnnealing(LikelihoodMethod):
         for start in range(0, num_data, block):
             stop = min(start + block, num_data)
             x = parts_of(rows(start, stop))[machine.argument]
-            path = BaseRatePath(condition_layer(energy, machine.layer, x))
+            path = BaseRatePath(energy.condition(machine.layer, x))
             # Not compiled: the values held are constants of the graph, another one for every block.
             runs = anneal(path, annealing.betas, annealing.num_chains, generator, compile=False)
             log_weights = runs.log_weights + (runs.log_base_partition - log_partition)

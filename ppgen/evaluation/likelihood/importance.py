@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ppgen import inference
 from ppgen.evaluation.effective import CONSTANT_RANGE
-from ppgen.evaluation.likelihood.compiled_weights import compiled_log_weights, worth_compiling
+from ppgen.evaluation.likelihood.compiled_weights import compiled_log_weights, worth_compiling_weights
 from ppgen.evaluation.likelihood.method import Advance, LikelihoodMethod, Sampling, Subject
 from ppgen.evaluation.per_datum import PerDatum
 from ppgen.evaluation.program import Program
@@ -116,7 +116,7 @@ def importance(subject: Subject, sampling: Sampling, *, pareto: bool = True, adv
     # The data were held against their support before; checking each particle's law again costs a tenth of
     # the time.
     with inference.attach(log_partition=subject.log_partitions), pyro.validation_enabled(False):
-        worth = sampling.compile == "auto" and worth_compiling(pair, num_data, num_particles)
+        worth = sampling.compile == "auto" and worth_compiling_weights(pair, num_data, num_particles)
         if sampling.compile is True or worth:
             # Parts of one size, so that one shape is compiled; the few draws too many are dropped.
             even = -(-num_particles // len(parts)) if sampling.vectorize else 1

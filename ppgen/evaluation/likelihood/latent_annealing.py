@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppgen.checks.arguments import check_count
 from ppgen.checks.room import check_room
 from ppgen.evaluation.likelihood.importance import summarise
 from ppgen.evaluation.likelihood.method import DOUBTFUL_LADDER, Advance, LikelihoodMethod, Subject
@@ -152,8 +153,7 @@ def check_annealing(num_chains: Any, start: Any, kernel: Any) -> HMC:
         ValueError: If there are fewer than two chains, or the start is unknown.
         TypeError: If the kernel is no HMC.
     """
-    if isinstance(num_chains, bool) or not isinstance(num_chains, int) or num_chains < 2:
-        raise ValueError(f"num_chains must be an integer of at least 2 (one run has no error bar), got {num_chains!r}.")
+    check_count("num_chains", num_chains, 2, wanted="an integer of at least 2 (one run has no error bar)")
     check_room("num_chains", num_chains)
     if start not in STARTS:
         raise ValueError(f"start must be one of {', '.join(map(repr, STARTS))}, got {start!r}.")

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ppgen.checks.arguments import check_count
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.room import check_room
 from ppgen.evaluation.likelihood.bounds import Elbo, MeanFieldBound
@@ -100,9 +101,6 @@ def check_arguments(method: str, num_particles: int, chunk: int | None, compile:
         raise ValueError(f'compile must be True, False or "auto", got {compile!r}.')
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
-    for name, value in (("num_particles", num_particles), ("chunk", chunk)):
-        if value is None and name == "chunk":
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}.")
+    check_count("num_particles", num_particles, wanted="a positive integer")
+    check_count("chunk", chunk, optional=True, wanted="a positive integer", room=False)
     check_room("num_particles", num_particles)

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ppgen.checks.arguments import check_number
+from ppgen.checks.arguments import check_count, check_number
 from ppgen.checks.room import check_room
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
@@ -337,14 +337,11 @@ def _judged(estimate: Estimate, log_weights: Tensor, path: BaseRatePath, by_turn
 
 
 def _check(method: str, num_chains: int, sweeps: int, chunk: int | None, compile: bool | str) -> None:
-    if isinstance(sweeps, bool) or not isinstance(sweeps, int) or sweeps < 0:
-        raise ValueError(f"sweeps must be a number of Gibbs sweeps, 0 or more, got {sweeps!r}.")
+    check_count("sweeps", sweeps, 0, wanted="a number of Gibbs sweeps, 0 or more", room=False)
     if compile not in (True, False, "auto"):
         raise ValueError(f'compile must be True, False or "auto", got {compile!r}.')
-    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
-        raise ValueError(f"chunk must be a positive integer, got {chunk!r}.")
+    check_count("chunk", chunk, optional=True, wanted="a positive integer", room=False)
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
-    if isinstance(num_chains, bool) or not isinstance(num_chains, int) or num_chains < 2:
-        raise ValueError(f"num_chains must be an integer of at least 2 (one run has no error bar), got {num_chains!r}.")
+    check_count("num_chains", num_chains, 2, wanted="an integer of at least 2 (one run has no error bar)")
     check_room("num_chains", num_chains, 2)

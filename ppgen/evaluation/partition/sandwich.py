@@ -11,6 +11,7 @@ from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.machines.samplers import ExactSampler, base_rate_draw, dispersed_draw
 from ppgen.evaluation.blindness import FROM_BOTH
 from ppgen.evaluation.estimate import SMALLEST_ERROR, Estimate, rounded, with_error
+from ppgen.inference.state_roles import persistent_chains
 from ppgen.undisturbed import forked
 
 FAR_APART = 1.0  # nats between the two from which log-likelihoods are doubtful in the first digit that papers print
@@ -147,5 +148,4 @@ def downwards(estimate: Estimate, log_base_partition: float, method: str) -> Est
 
 def state_chains(pair: Any, site: str) -> Tensor | None:
     """Persistent chains that training left at a site, if any."""
-    state = getattr(pair, "inference_state", None) or {}
-    return state.get(f"{site}.chains")
+    return persistent_chains(getattr(pair, "inference_state", None)).get(site)

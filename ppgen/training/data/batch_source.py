@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -83,7 +84,7 @@ class BatchSource:
         elif sum(map(num_bytes, parts_of(self.tensors))) < _room(self.device):
             self.tensors = changed(self.tensors, lambda leaf: held(leaf, self.device))
 
-    @property
+    @cached_property
     def streamed(self) -> bool:
         """Whether training rows are read ahead: they are on disk, or did not fit on the device."""
         elsewhere = is_accelerator(self.device)

@@ -1,4 +1,4 @@
-"""A batch that is not gathered yet: which rows of the tensors on the device, and how their bits are drawn."""
+"""A batch as a step takes it: its rows gathered already, or to be gathered in the step where they are used."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,8 +6,54 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.batch import Batch, all_tensors_of, with_tensors
 from ppgen.datasets.dataset import drawn
 from ppgen.graphs.threefry import make_key, uniforms
+from ppgen.undisturbed import device_of
+
+Shapes = tuple[tuple[torch.Size, torch.dtype, torch.device], ...]
+
+
+class GatheredBatch:
+    """Rows that are there.
+
+    Args:
+        batch: A tensor, or a tuple or mapping of tensors and constants.
+    """
+
+    lazy = False  # whether a compiled step gathers the rows
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return device_of(self._batch)
+
+    def batch(self) -> Batch:
+        """The batch."""
+        return self._batch
+
+    def preview(self) -> Batch:
+        """The batch."""
+        return self._batch
+
+    def gathered(self) -> "GatheredBatch":
+        """Itself."""
+        return self
+
+    def shapes(self) -> Shapes:
+        """Shape, type and device of each tensor of the batch."""
+        return tuple((part.shape, part.dtype, part.device) for part in all_tensors_of(self._batch))
+
+    def inputs(self, dry: bool = False) -> list[Tensor]:
+        """What a compiled step takes: the tensors of the batch."""
+        return all_tensors_of(self._batch)
+
+    def gather(self, inputs: list[Tensor]) -> Batch:
+        """The batch from what `inputs` gives."""
+        return with_tensors(self._batch, inputs)
 
 
 class LazyBatch:
@@ -21,6 +67,8 @@ class LazyBatch:
         place: Last touch of each tensor of the batch: its type and device.
         like: Puts the tensors of the batch together.
     """
+
+    lazy = True
 
     def __init__(
         self,
@@ -36,6 +84,15 @@ class LazyBatch:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return device_of(self.leaves)
+
+    def gathered(self) -> GatheredBatch:
+        """The batch, gathered now, as a step takes it."""
+        return GatheredBatch(self.batch())
 
     def batch(self) -> Any:
         """The batch, gathered now; bits are drawn from the generator, which moves on."""
@@ -54,7 +111,7 @@ class LazyBatch:
         finally:
             self.generator.set_state(state)
 
-    def shapes(self) -> tuple[tuple[torch.Size, torch.dtype, torch.device], ...]:
+    def shapes(self) -> Shapes:
         """Shape, type and device of each tensor of the batch."""
         none = [self.place(leaf[:0]) for leaf in self.leaves]
         return tuple((torch.Size((len(self), *each.shape[1:])), each.dtype, each.device) for each in none)
@@ -84,3 +141,11 @@ class LazyBatch:
             uniform = uniforms(inputs[-1], 0, grey.shape, grey.dtype)
             rows[0] = (uniform < grey).to(grey.dtype)
         return self.like([self.place(each) for each in rows])
+
+
+StepBatch = GatheredBatch | LazyBatch
+
+
+def step_batch(batch: Batch | StepBatch) -> StepBatch:
+    """A batch as a step takes it, made of its tensors where it is not that already."""
+    return batch if isinstance(batch, StepBatch) else GatheredBatch(batch)

@@ -188,6 +188,10 @@ class World:
             return found
         return next((each for each in messages.gather(found, self._control) if each is not None), None)
 
+    def all_of(self, value: T) -> list[T]:
+        """What each process has, in their order: whatever a message holds, tensors of any shapes too."""
+        return [value] if self.size == 1 else messages.gather(value, self._control)
+
     def _group(self, tensor: Tensor) -> Any:
         return None if is_accelerator(tensor.device) else self._control
 

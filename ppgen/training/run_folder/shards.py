@@ -1,4 +1,4 @@
-"""A checkpoint of many processes: chains joined, random states side by side, and both shared out again."""
+"""A checkpoint of many processes: chains joined, what is each one's own side by side, and both shared out again."""
 
 import warnings
 from collections.abc import Mapping
@@ -34,11 +34,15 @@ def _roles(bound: Any, tensors: Mapping[str, Tensor]) -> dict[str, Role]:
 
 
 def joined(world: World, bound: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State of all processes: chains joined, and the random states of process n under `process{n}/`.
+    """State of all processes: chains joined; random states of process n, and what is its own, under `process{n}/`.
 
     All else is that of process 0, which what is `"common"` is everywhere.
     """
     state = whole(world, bound, tensors)
+    own = {name: tensors[name].cpu() for name, role in _roles(bound, tensors).items() if role == "own"}
+    for rank, each in enumerate(world.all_of(own)):
+        if rank:
+            state |= prefixed(f"process{rank}", each)
     for name in [name for name in tensors if name.startswith("random/") and world.size > 1]:
         for rank, value in enumerate(world.gather(tensors[name][None])):
             state[name if rank == 0 else f"process{rank}/{name}"] = value
@@ -61,7 +65,7 @@ def shared(
     found = {name: value for name, value in own(world, bound, tensors).items() if not name.startswith("process")}
     if before == world.size:
         if world.rank:
-            found |= prefixed("random", section(tensors, f"process{world.rank}/random"))
+            found |= section(tensors, f"process{world.rank}")  # files of before hold its random states alone
         return found
     if world.writes:
         warnings.warn(

@@ -8,12 +8,12 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen.checks.arrays import as_tensor
-from ppgen.distributions import BoltzmannMachine, BoltzmannMarginal, Categorical, LayerConditional
+from ppgen.distributions import BoltzmannMachine, Categorical
 from ppgen.distributions.machines.layered_energy import EVEN, ODD
 from ppgen.distributions.machines.samplers import dispersed_draw
 from ppgen.inference.kernels.gibbs_chains import gibbs_chains
-from ppgen.inference.structure.machine_sites import CollectSites
-from ppgen.inference.structure.traces import base_law, data_frame, sites
+from ppgen.inference.structure.machine_sites import CollectSites, visible_layer
+from ppgen.inference.structure.traces import data_frame, sites
 from ppgen.pair import AnyPair
 from ppgen.progress import progress_bar
 from ppgen.rhat import UnitMoments, split_rhat, worst_rhat
@@ -56,12 +56,8 @@ def conditioned(pair: AnyPair, given: Tensor, filled: Tensor | None = None) -> t
         raise ValueError(f"The model cannot run on given of shape {tuple(given.shape)}. It raised: {reason}") from error
     drawn = sites(trace)
     data = [name for name, site in drawn.items() if site["value"] is filled]
-    law = base_law(drawn[data[0]]["fn"]) if len(data) == 1 else None
-    if isinstance(law, LayerConditional):
-        energy, layer = law.machine_energy, law.layer
-    elif isinstance(law, BoltzmannMarginal) and len(law.base_energy.sides[law.side]) == 1:
-        energy, layer = law.base_energy, law.base_energy.sides[law.side][0]
-    else:
+    found = visible_layer(drawn[data[0]]["fn"]) if len(data) == 1 else None
+    if found is None:
         raise ValueError(
             f"given is for Boltzmann machines, whose data are one of their layers (models.RBM, models.DBM); "
             f"{type(pair).__name__} is directed where it draws its data. Where its latents are continuous, "
@@ -69,6 +65,7 @@ def conditioned(pair: AnyPair, given: Tensor, filled: Tensor | None = None) -> t
             "(pyro.poutine.mask), and the rest from them. Where they are bits (models.DBN, models.SigmoidBeliefNet), "
             "train a models.RBM or a models.DBM of the same sizes on the same data instead."
         )
+    energy, layer = found
     priors = {name for name, site in drawn.items() if site["is_observed"] and data_frame(site, pair.plate) is None}
     if len(collect.energies) > 1 or set(drawn) - set(collect.energies) - set(data) - priors:
         raise ValueError(f"given is for models that are one Boltzmann machine; this one has the sites {list(drawn)}.")

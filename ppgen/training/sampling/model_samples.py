@@ -14,6 +14,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Size, Tensor
 
 from ppgen.batch import as_batch, split_batch, tensors_of
+from ppgen.checks.arguments import check_count
 from ppgen.checks.arrays import in_dtype, parameter_dtype
 from ppgen.checks.dtypes import agreeing_dtypes, mixed_dtypes
 from ppgen.checks.room import check_room
@@ -22,6 +23,7 @@ from ppgen.checks.switches import check_switches
 from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.machines.samplers import base_rate_draw, dispersed_draw
 from ppgen.inference.kernels.gibbs_chains import gibbs_chains
+from ppgen.inference.state_roles import persistent_chains
 from ppgen.inference.structure.traces import replace_law, undirected_law
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
@@ -31,8 +33,6 @@ from ppgen.training.sampling.completion import as_rows, complete
 from ppgen.training.sampling.given_covariates import as_covariates, check_use, draw_given
 from ppgen.training.sampling.observed_site import drawn_trace, mean_of, observed_site, returned_site
 from ppgen.undisturbed import forked, keeping_modes
-
-_CHAINS = "{site}.chains"  # name of persistent chains in the state that an inference leaves
 
 
 @dataclass(frozen=True)
@@ -140,10 +140,7 @@ def sample(
         ("chunk", chunk, 1),
     ):
         optional = name in ("num_chains", "warmup_steps", "chunk")
-        if not (optional and value is None) and (
-            isinstance(value, bool) or not isinstance(value, int) or value < least
-        ):
-            raise ValueError(f"{name} must be an int, {least} or more, got {value!r}.")
+        check_count(name, value, least, optional=optional, wanted=f"an int, {least} or more")
     if num_chains is not None and num_chains > num_samples:
         raise ValueError(f"num_chains must be at most num_samples={num_samples}, got {num_chains}.")
     if compile not in (True, False, "auto"):
@@ -172,10 +169,9 @@ def sample(
                 progress=progress,
             )
         return Samples(samples, means, rhat, chains_wanted)
-    _check_chains(pair.inference_state or {}, num_chains)
-    chains = _Chains(
-        pair.inference_state or {}, num_samples, num_chains, sweeps, warmup_steps, chunk, compile, progress
-    )
+    persistent = persistent_chains(pair.inference_state)
+    _check_chains(persistent, num_chains)
+    chains = _Chains(persistent, num_samples, num_chains, sweeps, warmup_steps, chunk, compile, progress)
     x = None if covariates is None else as_covariates(pair, covariates)
     with forked(pair.device, seed), torch.no_grad(), _evaluating(pair), pair.running(), chains:
         drawn = _draws(run, pair, num_samples, like) if x is None else draw_given(pair, x, num_samples)
@@ -248,7 +244,7 @@ class _Chains(Messenger):
             self.num_chains = energy.batch_shape.numel()
             fresh = base_rate_draw(energy, energy.batch_shape)
             return fresh, 1000 if self.warmup_steps is None else self.warmup_steps
-        known = self.persistent.get(_CHAINS.format(site=site))
+        known = self.persistent.get(site)
         limit = min(self.num_samples, 100 if known is None else len(known))
         self.num_chains = limit if self.wanted is None else self.wanted
         if known is not None and known.shape[-1] == energy.size(EVEN):
@@ -285,9 +281,9 @@ class _SiteSampler:
         return even, energy.sample_opposite(even, EVEN)
 
 
-def _check_chains(state: Mapping[str, Tensor], num_chains: int | None) -> None:
-    for name, value in state.items():
-        if name.endswith(_CHAINS.format(site="")) and num_chains is not None and num_chains > len(value):
+def _check_chains(persistent: Mapping[str, Tensor], num_chains: int | None) -> None:
+    for value in persistent.values():
+        if num_chains is not None and num_chains > len(value):
             raise ValueError(
                 f"num_chains must be at most {len(value)}, the persistent chains that training left, got {num_chains}. "
                 "Ask for fewer, or set pair.inference_state = None to start new chains."

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ppgen import datasets, seeds
 from ppgen import inference as inferences
-from ppgen.checks.arguments import check_path
+from ppgen.checks.arguments import check_count, check_path
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
 from ppgen.inference.annealing.annealing import make_betas
@@ -204,7 +204,6 @@ def _check(activities: str, num_particles: int, num_chains: int, data: Any) -> N
     if activities not in ("sample", "mean"):
         raise ValueError(f'activities must be "sample" or "mean", got {activities!r}.')
     for name, value in (("num_particles", num_particles), ("num_chains", num_chains)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 2:
-            raise ValueError(f"{name} must be a whole number of at least 2 (one has no error bar), got {value!r}.")
+        check_count(name, value, 2, wanted="a whole number of at least 2 (one has no error bar)")
     if isinstance(data, tuple):
         raise TypeError("data must be one table of bits: a data set, the name of one, or an array; got a tuple.")

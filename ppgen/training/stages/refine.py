@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ppgen.batch import as_batch
+from ppgen.checks.arguments import check_count
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.program_errors import WholePlates
 from ppgen.checks.room import check_room
@@ -245,13 +246,9 @@ def _without_gradients(pair: Any) -> Iterator[None]:
 
 def check_settings(steps: int, lr: float, family: str, num_particles: int, num_samples: int) -> None:
     """Raise a `ValueError` where a setting of `refine` is out of its range."""
-    for name, value, least in (
-        ("steps", steps, 1),
-        ("num_particles", num_particles, 1),
-        ("num_samples", num_samples, 2),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+    check_count("steps", steps, room=False)
+    check_count("num_particles", num_particles)
+    check_count("num_samples", num_samples, 2)
     check_room("num_particles", num_particles)
     check_room("num_samples", num_samples)
     if not isinstance(lr, (int, float)) or isinstance(lr, bool) or not (lr > 0 and math.isfinite(lr)):

@@ -11,7 +11,7 @@ from torch import nn
 from ppgen.batch import Batch
 from ppgen.graphs.compiler import in_a_line
 from ppgen.inference import StepResult
-from ppgen.training.data.lazy_batch import LazyBatch
+from ppgen.training.data.lazy_batch import StepBatch, step_batch
 from ppgen.training.steps.traced_step import TracedStep, UntraceableError
 from ppgen.training.steps.updates import Update
 
@@ -71,7 +71,7 @@ class Execution:
         self._declined = False  # to compile the present stage of the negative phase
         self._phases: Any = None  # of the step before, if they follow a schedule
 
-    def step(self, batch: Batch | LazyBatch, remaining: int, usual: bool = True) -> StepResult:
+    def step(self, batch: Batch | StepBatch, remaining: int, usual: bool = True) -> StepResult:
         """One step; compiled steps gather a selection themselves.
 
         Args:
@@ -79,6 +79,7 @@ class Execution:
             remaining: Steps of the run from this one on.
             usual: Whether the batch has the usual size, for which machine code is made.
         """
+        batch = step_batch(batch)
         # The first step runs eagerly: it makes the chains and offsets that the graph takes as inputs.
         if self.wanted is not None and self._taken:
             if usual:
@@ -105,7 +106,7 @@ class Execution:
             self._consider(batch, remaining)
         return result
 
-    def begin_epoch(self, batch: Batch | LazyBatch) -> None:
+    def begin_epoch(self, batch: Batch | StepBatch) -> None:
         """Compare the graph with the program, unless that was done a moment ago.
 
         Args:
@@ -114,7 +115,7 @@ class Execution:
         if self.stage == "eager" or self._unchecked < CHECK_STEPS:
             return
         self._unchecked = 0
-        difference = self.traced.check(batch.preview() if isinstance(batch, LazyBatch) else batch)
+        difference = self.traced.check(batch)
         if difference is not None:
             self._give_up(
                 f"The traced step no longer agrees with the program: {difference}. Python state that changes between "
@@ -131,19 +132,19 @@ class Execution:
         """Stage, and what was measured: seconds of a step in each way, of tracing and of compiling."""
         return {"stage": self.stage, "step_seconds": dict(self.step_seconds), **self.costs}
 
-    def _execute(self, batch: Batch | LazyBatch) -> StepResult:
-        if isinstance(batch, LazyBatch) and not (self.stage == "compiled" and self.traced.gathers(batch)):
-            batch = batch.batch()
+    def _execute(self, batch: StepBatch) -> StepResult:
         if self.stage == "eager":
-            return self.bound.step(batch)
+            return self.bound.step(batch.batch())
+        if not (self.stage == "compiled" and self.traced.gathers(batch)):
+            batch = batch.gathered()
         self._unchecked += 1
         try:
             return self.traced(batch, compiled=self.stage == "compiled")
         except UntraceableError as error:
             self._give_up(f"A batch of another shape cannot be traced, so training goes on eagerly: {error}.")
-            return self.bound.step(batch)
+            return self.bound.step(batch.batch())
 
-    def _consider(self, batch: Batch | LazyBatch, remaining: int) -> None:
+    def _consider(self, batch: StepBatch, remaining: int) -> None:
         # The first one in a new way warms up; of the others the shortest, as what else the machine does only adds.
         self.step_seconds[self.stage] = min(self._times[1:])
         self._times.clear()
@@ -157,7 +158,7 @@ class Execution:
         else:
             self.stage, self.settled = fastest, True
 
-    def _compile_stage(self, batch: Batch | LazyBatch, remaining: int) -> None:
+    def _compile_stage(self, batch: StepBatch, remaining: int) -> None:
         """Make machine code for a stage of the negative phase that has none, if the steps in it win that back."""
         if self.traced.has_code(batch):
             return
@@ -169,10 +170,10 @@ class Execution:
         if not self._declined:
             self._go("compiled", batch)
 
-    def _go(self, stage: str, batch: Batch | LazyBatch) -> None:
+    def _go(self, stage: str, batch: StepBatch) -> None:
         start = self.clock()
         try:
-            self.traced.graph(batch.preview() if isinstance(batch, LazyBatch) else batch)
+            self.traced.graph(batch)
         except UntraceableError as error:
             self._give_up(f"The step cannot be traced, so training runs eagerly: {error}.")
             return

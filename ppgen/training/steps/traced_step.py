@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -15,13 +15,13 @@ from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._pytree import tree_map
 
 from ppgen import version
-from ppgen.batch import Batch, parts_of, rebuilt
+from ppgen.batch import Batch, all_tensors_of, with_tensors
 from ppgen.graphs.compiler import compiled, in_a_line
 from ppgen.graphs.passes import functional
 from ppgen.graphs.products import products_in_bfloat16
 from ppgen.inference import StepResult
 from ppgen.pair import keeping_buffers
-from ppgen.training.data.lazy_batch import LazyBatch
+from ppgen.training.data.lazy_batch import GatheredBatch, StepBatch, step_batch
 from ppgen.training.steps.updates import Update
 from ppgen.undisturbed import device_of, forked
 
@@ -70,57 +70,59 @@ class TracedStep:
         self.graphs: dict[Key, Graph] = {}
         self.num_traces = 0
 
-    def __call__(self, batch: Batch | LazyBatch, compiled: bool = False) -> StepResult:
+    def __call__(self, batch: Batch | StepBatch, compiled: bool = False) -> StepResult:
         """Value and gradients of a batch; the state of the bound inference moves on.
 
         Args:
             batch: Rows of data; the first of a shape is traced. A selection only if `gathers` says so.
             compiled: Whether to run the compiled graph, where there is one for this shape.
         """
-        graph = self.graphs[self._key(batch)] if isinstance(batch, LazyBatch) else self.graph(batch)
+        batch = step_batch(batch)
+        graph = self.graph(batch)
         updated = False
         if compiled and graph.updates and self.update is not None and self.update.settings() != graph.settings:
             self.update = None  # a momentum that the user changes: from now on the optimiser steps beside the graph
             self.compile(batch)
-        if compiled and graph.compiled is not None and graph.gathers == isinstance(batch, LazyBatch):
+        if compiled and graph.compiled is not None and graph.gathers == batch.lazy:
             value, gradients, moved = graph.compiled(*self._inputs(graph, batch))
             updated = graph.updates
         else:
-            gathered = batch.batch() if isinstance(batch, LazyBatch) else batch
-            value, gradients, moved = self._run(graph.products, graph, gathered)
+            value, gradients, moved = self._run(graph.products, graph, batch.gathered())
         self.bound.carry(dict(zip(graph.state, moved, strict=True)), 1)
         return StepResult(value, {} if updated else dict(zip(graph.gradients, gradients, strict=True)), updated)
 
-    def graph(self, batch: Batch) -> Graph:
+    def graph(self, batch: Batch | StepBatch) -> Graph:
         """Graph for batches of this shape, traced now if there is none.
 
         Raises:
             UntraceableError: If the step cannot be traced.
             ValueError: If a tensor that wants a gradient is no parameter of the pair.
         """
+        batch = step_batch(batch)
         key = self._key(batch)
         if key not in self.graphs:
-            self.graphs[key] = self._trace(batch)
+            self.graphs[key] = self._trace(batch.preview())
             self.num_traces += 1
         return self.graphs[key]
 
-    def has_code(self, batch: Batch | LazyBatch) -> bool:
+    def has_code(self, batch: StepBatch) -> bool:
         """Whether there is machine code for batches of this shape and the present negative phases."""
         graph = self.graphs.get(self._key(batch))
         return graph is not None and graph.compiled is not None
 
-    def gathers(self, selection: LazyBatch) -> bool:
+    def gathers(self, batch: StepBatch) -> bool:
         """Whether there is a compiled graph for batches of this shape that gathers its rows itself."""
-        graph = self.graphs.get(self._key(selection))
+        graph = self.graphs.get(self._key(batch)) if batch.lazy else None
         return graph is not None and graph.compiled is not None and graph.gathers
 
-    def compile(self, batch: Batch | LazyBatch) -> None:
+    def compile(self, batch: Batch | StepBatch) -> None:
         """Let Inductor turn the graph for batches of this shape into machine code; nothing moves.
 
         From a selection, the machine code gathers rows and draws their bits itself.
         """
-        graph = self.graph(batch.preview() if isinstance(batch, LazyBatch) else batch)
-        graph.gathers = isinstance(batch, LazyBatch)
+        batch = step_batch(batch)
+        graph = self.graph(batch)
+        graph.gathers = batch.lazy
         # The optimiser makes its state in a step of its own, so a graph compiled before that leaves it out.
         graph.updates = self.update is not None and self.update.ready(graph.gradients)
         graph.settings = {} if self.update is None else self.update.settings()
@@ -134,17 +136,17 @@ class TracedStep:
             return value, rest[:num_gradients], rest[num_gradients:]
 
         with (
-            forked(_device(batch)),
+            forked(batch.device),
             self.bound.undisturbed(),
             keeping_buffers(self.bound.pair),
         ):
             values, state, leaves, slots, numbers = inputs
             # Rows of a selection are all the data, and gathered before anything is written.
-            rows = leaves if isinstance(batch, LazyBatch) else _copies(leaves)
+            rows = leaves if batch.lazy else _copies(leaves)
             run(_copies(values), _copies(state), rows, _copies(slots), numbers)
         graph.compiled = run
 
-    def _program(self, graph: Graph, batch: Batch | LazyBatch) -> Callable[..., Any]:
+    def _program(self, graph: Graph, batch: StepBatch) -> Callable[..., Any]:
         """The step, after gathering its rows and followed by the update of the parameters if those are part of it."""
         position = {name: index for index, name in enumerate(self.parameters)}
         reached = [position[name] for name in graph.gradients]
@@ -156,8 +158,7 @@ class TracedStep:
             slots: list[list[Tensor]],
             numbers: list[Tensor],
         ) -> Any:
-            if isinstance(batch, LazyBatch):
-                leaves = _tensors(batch.gather(leaves))
+            leaves = all_tensors_of(batch.gather(leaves))
             value, gradients, moved = graph.module(values, state, leaves)
             if not self.bound.normalised and not self.faithful:
                 # Reported nowhere, and half a product to compute; what is not finite is noticed in the parameters.
@@ -170,7 +171,7 @@ class TracedStep:
 
         return program
 
-    def _inputs(self, graph: Graph, batch: Batch | LazyBatch, dry: bool = False) -> list[Any]:
+    def _inputs(self, graph: Graph, batch: StepBatch, dry: bool = False) -> list[Any]:
         """Arguments of a compiled graph; counters and generators move on unless it is for a dry run."""
         state = self.bound.state
         slots: list[list[Tensor]] = []
@@ -179,28 +180,28 @@ class TracedStep:
             slots = self.update.slots(graph.gradients)
             numbers = [torch.ones(3, dtype=torch.float64) if dry else self.update.numbers(graph.gradients)]
         values = [parameter.detach() for parameter in self.parameters.values()]
-        leaves = batch.inputs(dry) if isinstance(batch, LazyBatch) else _tensors(batch)
-        return [values, [state[name] for name in graph.state], leaves, slots, numbers]
+        return [values, [state[name] for name in graph.state], batch.inputs(dry), slots, numbers]
 
-    def _run(self, run: Callable[..., Any], graph: Graph, batch: Batch) -> Any:
+    def _run(self, run: Callable[..., Any], graph: Graph, batch: StepBatch) -> Any:
         state = self.bound.state
         with torch.no_grad():
-            return run(list(self.parameters.values()), [state[name] for name in graph.state], _tensors(batch))
+            return run(list(self.parameters.values()), [state[name] for name in graph.state], batch.inputs())
 
-    def check(self, batch: Batch) -> str | None:
+    def check(self, batch: Batch | StepBatch) -> str | None:
         """Compare the traced step with the eager one on a batch; None if they agree, else what differs.
 
         Nothing moves: neither the random state nor the state of the inference.
         """
-        graph = self.graph(batch)
-        with forked(_device(batch)), keeping_buffers(self.bound.pair):
-            value, gradients, _ = self._run(graph.module, graph, batch)
+        rows = GatheredBatch(step_batch(batch).preview())
+        graph = self.graph(rows)
+        with forked(rows.device), keeping_buffers(self.bound.pair):
+            value, gradients, _ = self._run(graph.module, graph, rows)
         with (
-            forked(_device(batch)),
+            forked(rows.device),
             self.bound.undisturbed(),
             keeping_buffers(self.bound.pair),
         ):
-            eager = self.bound.step(batch)
+            eager = self.bound.step(rows.batch())
         if not _close(value, eager.value):
             return f"its value is {float(value):.6g}, that of the program {float(eager.value):.6g}"
         traced = dict(zip(graph.gradients, gradients, strict=True))
@@ -212,14 +213,10 @@ class TracedStep:
                 return f"the gradient of {name!r} differs"
         return None
 
-    def _key(self, batch: Batch | LazyBatch) -> Key:
-        if isinstance(batch, LazyBatch):
-            shapes = batch.shapes()
-        else:
-            shapes = tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in _tensors(batch))
+    def _key(self, batch: StepBatch) -> Key:
         flags = tuple(module.training for module in self.bound.pair.modules())
         phases = tuple(_hashable(phase) for phase in self.bound.phases.values())
-        return shapes, flags, _hashable(self.bound.inference), phases
+        return batch.shapes(), flags, _hashable(self.bound.inference), phases
 
     def _trace(self, batch: Batch) -> Graph:
         foreign = getattr(getattr(self.bound.pair, "captured", None), "foreign", ())
@@ -239,26 +236,26 @@ class TracedStep:
                 ),
             ):
                 self.bound.carry(dict(zip(state_names, state_values, strict=True)), 0)
-                result = self.bound.step(_with_tensors(batch, leaves))
+                result = self.bound.step(with_tensors(batch, leaves))
                 moved = self.bound.state
             found[:] = list(result.gradients)
             return result.value, list(result.gradients.values()), [moved[name] for name in state_names]
 
         try:
             with (
-                forked(_device(batch)),
+                forked(device_of(batch)),
                 self.bound.undisturbed(),
                 keeping_buffers(self.bound.pair),  # counters are moved by tracing too
                 warnings.catch_warnings(),
             ):
                 traced = make_fx(program, tracing_mode="fake", _allow_non_fake_inputs=True)
-                module = traced(list(self.parameters.values()), list(state.values()), _tensors(batch))
+                module = traced(list(self.parameters.values()), list(state.values()), all_tensors_of(batch))
         except Exception as error:  # whatever a user's program does that no graph can hold
             raise UntraceableError(_reason(error)) from error
         _check_constants(module, self.parameters)
         graph = Graph(module, list(found), state_names)
         if self.bfloat16:
-            inputs = [list(self.parameters.values()), list(state.values()), _tensors(batch)]
+            inputs = [list(self.parameters.values()), list(state.values()), all_tensors_of(batch)]
             graph.products = products_in_bfloat16(functional(module, inputs))
         return graph
 
@@ -308,17 +305,3 @@ def _close(first: Tensor, second: Tensor) -> bool:
     tolerance = 1e-3 if first.dtype in (torch.float32, torch.bfloat16) else 1e-8
     scale = second.abs().max()
     return bool((first - second).abs().max() <= tolerance * scale + 1e-12)
-
-
-def _device(batch: Batch | LazyBatch) -> torch.device:
-    return device_of(batch.leaves if isinstance(batch, LazyBatch) else batch)
-
-
-def _tensors(batch: Batch) -> list[Tensor]:
-    """Tensors of a batch; its other arguments are constants of the graph."""
-    return [part for part in parts_of(batch) if isinstance(part, Tensor)]
-
-
-def _with_tensors(batch: Batch, leaves: Sequence[Tensor]) -> Batch:
-    given = iter(leaves)
-    return rebuilt(batch, [next(given) if isinstance(part, Tensor) else part for part in parts_of(batch)])

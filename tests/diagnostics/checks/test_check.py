@@ -138,10 +138,10 @@ def test_wide_sandwich_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_overfitting_of_both_kinds_is_named() -> None:
     """Catches training data that are compared with themselves, or with the sign turned round."""
-    x = torch.bernoulli(torch.full((80, 20), 0.5), generator=torch.Generator().manual_seed(0))
-    rbm, vae = models.RBM(visible=20, hidden=60), models.VAE(features=20, latent=10, hidden=(100,))
-    ppgen.fit(rbm, x[:40], inference.PCD(), epochs=300, batch_size=20, lr=0.1, progress=False, compile=False)
-    ppgen.fit(vae, x[:40], epochs=400, batch_size=20, lr=3e-3, progress=False, compile=False)
+    x = torch.bernoulli(torch.full((80, 12), 0.5), generator=torch.Generator().manual_seed(0))
+    rbm, vae = models.RBM(visible=12, hidden=40), models.VAE(features=12, latent=10, hidden=(60,))
+    ppgen.fit(rbm, x[:40], inference.PCD(), epochs=60, batch_size=20, lr=0.3, progress=False, compile=False)
+    ppgen.fit(vae, x[:40], epochs=100, batch_size=20, lr=1e-2, progress=False, compile=False)
     for pair in (rbm, vae):
         found = diagnostics.check(pair, x[40:], train=x[:40])
         assert "by heart" in str(found["overfitting"].warning)

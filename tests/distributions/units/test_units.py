@@ -216,3 +216,19 @@ def test_contracts_see_wrong_units_and_couplings() -> None:
         testing.check_mean(torch.randn(1000) + 0.3, torch.tensor(0.0), "shifted")
     with pytest.raises(AssertionError, match="degrees of freedom"):
         testing.check_frequencies(torch.randint(4, (1000,)), torch.tensor([0.4, 0.2, 0.2, 0.2]), "uneven")
+
+
+def test_units_keep_arguments_of_their_own() -> None:
+    """Catches scaled, moved or interpolated units that fall back to what a constructor takes by default."""
+
+    class Labelled(Bernoulli):
+        def __init__(self, bias: torch.Tensor, positions: int = 1, label: str = "none") -> None:
+            super().__init__(bias, positions)
+            self.label = label
+
+        def with_bias(self, bias: torch.Tensor, positions: int = 1) -> "Labelled":
+            return Labelled(bias, positions, self.label)
+
+    units = Labelled(torch.tensor([0.5, -1.0]), positions=2, label="given")
+    for changed in (units.scaled(0.5), units.interpolated(units, 0.5), units.to(torch.float64)):
+        assert changed.label == "given" and changed.size == 4

@@ -17,6 +17,7 @@ from ppgen.evaluation.likelihood import compiled_weights as compiled_module
 from ppgen.evaluation.likelihood.compiled_weights import compiled_log_weights, traced
 from ppgen.evaluation.likelihood.importance import summarise
 from ppgen.evaluation.per_datum import PerDatum
+from ppgen.graphs import compiler
 from ppgen.graphs.draws import vectorised_draws
 from ppgen.graphs.passes import functional
 
@@ -65,7 +66,7 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> list[torch.fx.GraphModule]:
         graphs.append(graph)
         return lambda *arguments: [graph(*tree_leaves(arguments))]
 
-    monkeypatch.setattr(compiled_module, "compiled", compiled)
+    monkeypatch.setattr(compiler, "compiled", compiled)
     return graphs
 
 
@@ -208,7 +209,7 @@ def test_without_a_compiler_the_numbers_are_those_of_the_program(monkeypatch: py
         torch.rand(3)
         raise RuntimeError("no C++ compiler\nlong story")
 
-    monkeypatch.setattr(compiled_module, "compiled", broken)
+    monkeypatch.setattr(compiler, "compiled", broken)
     pair, x = Bits().pair(), bits(5)
     with pytest.warns(UserWarning, match="runs eagerly: RuntimeError: no C.. compiler$") as warned:
         found = evaluation.log_likelihood(pair, x, num_particles=20, chunk=40, compile=True)

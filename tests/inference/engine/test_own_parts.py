@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import ppgen
-from ppgen import inference
+from ppgen import extension, inference
 from ppgen.inference.engine.plan import sound
 from ppgen.inference.objectives.objective import MultiSampleObjective, average_in_log
 from ppgen.inference.structure.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED
@@ -147,3 +147,26 @@ def test_an_estimator_of_ones_own_is_asked() -> None:
     first = bound.step(X)
     assert float(bound.state["baseline.z.mean"]) == pytest.approx(float(first.value), abs=1e-6)
     assert bound.step(X).gradients
+
+
+@dataclass(frozen=True)
+class Eager(Halved):
+    """One that is to be picked at discrete sites."""
+
+    @classmethod
+    def preferred(cls, kind: str, marked: bool) -> bool:
+        """At every discrete site."""
+        return kind == DISCRETE
+
+
+def test_a_registered_estimator_says_where_auto_picks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches an "auto" that knows by name which estimators come before those that serve every site."""
+    monkeypatch.setattr(extension, "_REGISTERED", {kind: {} for kind in extension.GROUPS})
+    assert isinstance(
+        inference.Inference(inference.ELBO(2)).bind(_prepared(), X, num_data=4).plan["z"], inference.LeaveOneOut
+    )
+    ppgen.register("estimator", "Eager", Eager)
+    assert isinstance(inference.Inference(inference.ELBO(2)).bind(_prepared(), X, num_data=4).plan["z"], Eager)
+    exact = inference.Inference(inference.MaximumLikelihood()).bind
+    with pytest.raises(ValueError, match="not sound at site 'z'"):
+        exact(_prepared(), X, num_data=4)  # where it is not sound, it is not picked

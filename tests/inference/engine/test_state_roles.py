@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from ppgen import inference, models
 from ppgen.distributions import UndirectedDistribution
+from ppgen.inference.engine.roles import schedule_steps
 from ppgen.inference.negative_phases.negative_phase import State
-from ppgen.inference.state_roles import Role
+from ppgen.inference.state_roles import Role, persistent_chains
 from ppgen.training.processes.world import World
 from ppgen.training.run_folder import shards
 from ppgen.training.steps.stepper import Stepper
@@ -181,3 +182,11 @@ def test_a_module_of_the_user_is_private_whatever_its_names_end_in() -> None:
     assert World(1, 2).own(bound.state, roles).keys() == bound.state.keys()
     for name, value in World(1, 2).own(bound.state, roles).items():
         assert value is bound.state[name]
+
+
+def test_steps_and_chains_are_asked_of_the_state() -> None:
+    """Catches the steps of a baseline taken for those of a schedule, and chains of another name for persistent ones."""
+    steps, chains = torch.tensor(3), torch.zeros(5, 4)
+    state = {"objective.steps": steps, "baseline.z.steps": 90 * steps, "a.b.chains": chains, "a.b.odd_chains": chains}
+    assert schedule_steps(state) == 3 and schedule_steps({"baseline.z.steps": steps}) == 0
+    assert list(persistent_chains(state)) == ["a.b"] and not persistent_chains(None)

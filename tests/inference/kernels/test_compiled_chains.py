@@ -10,6 +10,7 @@ import torch
 
 from ppgen import inference, models
 from ppgen.distributions.machines.layered_energy import EVEN
+from ppgen.graphs import compiler
 from ppgen.inference.kernels import compiled_steps as compiled_kernel
 
 
@@ -50,7 +51,7 @@ def test_only_long_runs_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
         made.append(len(leaves))
         raise RuntimeError("no compiler here\nand more")
 
-    monkeypatch.setattr(compiled_kernel, "compiled", compiled)
+    monkeypatch.setattr(compiler, "compiled", compiled)
     kernel = inference.BlockGibbs(machine())
     inference.sample(kernel, 20, num_chains=10, warmup_steps=5)
     assert not made

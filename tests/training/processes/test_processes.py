@@ -100,11 +100,12 @@ def test_one_process_writes(folder: Path, results: Results) -> None:
         assert torch.equal(value, results[0]["whole"][key]), key
 
 
-def test_a_run_goes_on_bit_for_bit(results: Results) -> None:
-    """Catches a checkpoint without the chains or the random states of every process."""
+@pytest.mark.parametrize("what", ["", "scored "])
+def test_a_run_goes_on_bit_for_bit(what: str, results: Results) -> None:
+    """Catches a checkpoint without the chains, the baselines or the random states of every process."""
     for result in results:
-        for key, value in result["whole"].items():
-            assert torch.equal(value, result["resumed"][key]), key
+        for key, value in result[f"{what}whole"].items():
+            assert torch.equal(value, result[f"{what}resumed"][key]), key
 
 
 def test_decisions_are_taken_together(folder: Path, results: Results) -> None:

@@ -13,9 +13,9 @@ import ppgen
 from ppgen import inference, models
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
 from ppgen.distributions.machines.layered_energy import EVEN
+from ppgen.graphs import compiler
 from ppgen.graphs.threefry import make_key
 from ppgen.inference.kernels import compiled_steps as compiled_kernel
-from ppgen.inference.kernels import gibbs_chains as gibbs
 from ppgen.inference.kernels.gibbs_chains import Sweep, gibbs_chains
 from ppgen.rhat import UnitMoments, effective_sample_size, split_rhat, worst_rhat
 
@@ -87,7 +87,7 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
         return run
 
-    monkeypatch.setattr(gibbs, "compiled", compiled)
+    monkeypatch.setattr(compiler, "compiled", compiled)
     return programs
 
 
@@ -155,7 +155,7 @@ def test_sampling_without_a_compiler_warns_once(monkeypatch):
         torch.rand(3)
         raise RuntimeError("no C++ compiler\nlong story")
 
-    monkeypatch.setattr(gibbs, "compiled", broken)
+    monkeypatch.setattr(compiler, "compiled", broken)
     arguments = {"num_chains": 10, "sweeps": 2, "warmup_steps": 3}
     with pytest.warns(UserWarning, match="Gibbs sampling .* runs uncompiled: RuntimeError: no C.. compiler$") as warned:
         drawn = ppgen.sample(_rbm(), 30, compile=True, **arguments)
