@@ -71,7 +71,7 @@ class GaussianMarkovField(TorchDistribution):
                 check_tensors(**{name: value})
             else:
                 check_number(name, value, "be at least 0", lambda number: number >= 0)
-        if not self.image_shape or min(self.image_shape) < 1:
+        if not self.image_shape or min(self.image_shape) < 1 or any(isinstance(size, bool) for size in shape):
             raise ValueError(f"shape must hold the positive numbers of pixels, such as (28, 28), got {shape!r}.")
         self.smoothness, self.precision = broadcast_all(smoothness, precision)
         super().__init__(self.smoothness.shape, Size([math.prod(self.image_shape)]), validate_args=validate_args)
