@@ -10,13 +10,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ppgen.batch import split_batch
-<<<<<<< HEAD
 from ppgen.inference.particles.given_values import factors_at, with_same_rows
 from ppgen.inference.particles.particle_runs import model_run, particle_trace
-=======
-from ppgen.inference.particles.factors import site_factor
-from ppgen.inference.particles.particle_runs import draw
->>>>>>> house16
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.traces import sites
 from ppgen.pair import keeping_buffers

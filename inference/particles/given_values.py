@@ -6,8 +6,7 @@ from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 
 from ppgen.batch import split_batch
-from ppgen.inference.particles.factors import Factor
-from ppgen.inference.particles.log_prob import site_factor
+from ppgen.inference.particles.factors import Factor, site_factor
 from ppgen.inference.particles.particle_runs import model_run, particle_trace
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.traces import sites

@@ -8,11 +8,7 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen.batch import Arguments, split_batch
-<<<<<<< HEAD
 from ppgen.inference.particles.given_values import factors_at, with_same_rows
-=======
-from ppgen.inference.particles.factors import site_factor
->>>>>>> house16
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.recognition import moved_parameters
 from ppgen.inference.structure.traces import data_frame, sites

@@ -13,11 +13,8 @@ from ppgen.inference.elimination.enumerated import out_of_reach
 from ppgen.inference.elimination.marginal import Summand
 from ppgen.inference.elimination.potentials import Potential
 from ppgen.inference.particles.expected_sums import run_with_all_values
-<<<<<<< HEAD
-from ppgen.inference.particles.given_values import with_same_rows
-=======
 from ppgen.inference.particles.factors import drawn_log_prob, summed_log_prob
->>>>>>> house16
+from ppgen.inference.particles.given_values import with_same_rows
 from ppgen.inference.particles.joint_states import check_marginal
 from ppgen.inference.particles.particle_runs import draw, explained
 from ppgen.inference.structure.layout import Layout
