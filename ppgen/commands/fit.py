@@ -15,7 +15,7 @@ from ppgen.commands.models import Parts, build_model, model_options
 from ppgen.commands.options import Option, first_line, options_of
 from ppgen.commands.parser import Parser, given, read_config, split_positional, without
 from ppgen.commands.report import report
-from ppgen.training.data.sources import NotGiven
+from ppgen.training.data.sources import BATCH_SIZE
 from ppgen.training.fitting import fit
 from ppgen.training.processes.world import is_writer, launcher
 from ppgen.training.run_folder.checkpoint import replacing
@@ -100,6 +100,8 @@ def train(command: Command, line: str, show: Callable[[str], None] = print) -> t
     data = for_model(rows, model)
     inference = command.parts.build(values, model)
     settings = {option.name: values[option.name] for option in _training_options()}
+    if settings["batch_size"] == BATCH_SIZE:  # which no option says: data that are one datum have no batches
+        settings["batch_size"] = BATCH_SIZE
     if settings["epochs"] is None and settings["steps"] is None:
         settings["epochs"] = EPOCHS
     if values["overwrite"]:
@@ -171,7 +173,6 @@ def _record(values: Mapping[str, Any], folder: Path) -> None:
     import yaml  # type: ignore[import-untyped]
 
     kept = {name: value for name, value in values.items() if name not in _NOT_RECORDED}
-    kept |= {name: int(value) for name, value in kept.items() if isinstance(value, NotGiven)}
     kept["folder"] = str(folder)
     for name in ("data", "data_dir"):
         if kept[name] is not None and kept[name] not in registry.names("data set"):

@@ -67,7 +67,7 @@ def options_of(function: Callable[..., Any], *, skip: Sequence[str] = ()) -> lis
         kind = shell_type(hints.get(name, str))
         if kind is not None:
             default = parameter.default
-            found.append(Option(name, kind, _listed(default), texts.get(name, "")))
+            found.append(Option(name, kind, _plain(default), texts.get(name, "")))
     return found
 
 
@@ -122,5 +122,8 @@ def shell_type(annotation: Any) -> Any:
     return None
 
 
-def _listed(value: Any) -> Any:
-    return [_listed(item) for item in value] if isinstance(value, tuple) else value
+def _plain(value: Any) -> Any:
+    """A default as a file of options holds it: lists and plain numbers."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
