@@ -77,6 +77,8 @@ class BoundInference:
         sums = (self.plan, layout, inference.objective)
         self._joint, self._expected = enumerated_states(*sums), expected_sites(*sums)
         self._paired = Pairing.of(self.plan) is not None  # sites planned later are in no pair
+        if inference.objective.uses_fantasies:
+            check_fantasies(pair, batch, layout, getattr(inference.objective, "fantasy", None))
         self._vectorize = particles_at_once(pair, batch, layout, inference.objective, self.plan, self._joint)
         self.keeps_order = keeps_order(pair, batch, layout, num_data)
         check_sums(pair, batch, layout, self._expected, vectorize=inference.objective.vectorize_particles)
@@ -87,8 +89,6 @@ class BoundInference:
                 check_roles(phase, phase.state_names, phase.roles)
         check_support(pair, batch)
         check_baselines(self.plan, self._baselines, batch, layout)
-        if inference.objective.uses_fantasies:
-            check_fantasies(pair, batch, layout, getattr(inference.objective, "fantasy", None))
         self._phases = dict.fromkeys(self.layout.undirected, inference.negative_phase)
         self._steps = 0  # as the state counts them: a schedule of Python numbers is read without waiting for the device
         self._states: dict[str, State] = {}  # by undirected site, or by the part of the inference that keeps it
