@@ -20,6 +20,7 @@ from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 
 from ppgen.batch import all_tensors_of, split_batch, tensors_of
+from ppgen.checks.arguments import check_kind
 from ppgen.checks.arrays import holds_other_dtype, in_dtype, parameter_dtype
 from ppgen.checks.dtypes import agreeing_dtypes, mixed_dtypes
 from ppgen.checks.likelihood import check_has_likelihood
@@ -274,8 +275,10 @@ class Pair(_PairMethods):
         for name, value in (("model", model), ("guide", guide)):
             if not callable(value):
                 raise TypeError(f"{name} must be a callable with Pyro statements, got {type(value).__name__}.")
-        if plate is not None and not isinstance(plate, str):
+        if plate is not None and (not isinstance(plate, str) or not plate):
             raise TypeError(f"plate must be the name of the plate over the data, got {plate!r}.")
+        if model_kwargs is not None:
+            check_kind("model_kwargs", model_kwargs, Mapping, "a mapping from names to arguments")
         self.plate, self.plate_settled = plate or "data", plate is not None
         self.default_inference = default_inference
         self.model_args, self.model_kwargs = tuple(model_args), dict(model_kwargs or {})

@@ -226,6 +226,8 @@ def from_config(config: dict[str, Any]) -> Inference:
         True
     """
     check_kind("config", config, Mapping, "a mapping as inference.to_config gives it")
+    if config.get("objective") is None:
+        raise ValueError(f"config must name an objective, as inference.to_config does, got {dict(config)!r}.")
     parts: dict[str, Any] = {}
     for part, kind in _KINDS.items():
         value = config.get(part)

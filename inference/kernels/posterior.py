@@ -12,7 +12,7 @@ from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.seeding import check_seed
 from ppgen.inference.kernels.hmc import HMC, HMCInfo
 from ppgen.inference.kernels.latent_density import STARTS, LatentDensity, Start, frozen
-from ppgen.inference.structure.support import check_support
+from ppgen.inference.structure.support import check_support, explaining_missing
 from ppgen.pair import as_pair
 
 
@@ -114,11 +114,13 @@ def sample_posterior(
     if not isinstance(kernel, HMC):
         raise TypeError(f"kernel must be an inference.HMC, got {type(kernel).__name__}.")
     x = as_batch(x, pair)
-    pair.prepare(x)
+    with explaining_missing(x):
+        pair.prepare(x)
     x = as_batch(x, pair)  # parameters made at the first call decide the type
     with frozen(pair, seed) as generator:
-        density = LatentDensity(pair, x, num_chains)
-        check_support(pair, x)
+        with explaining_missing(x):
+            density = LatentDensity(pair, x, num_chains)
+            check_support(pair, x)
         state = kernel.init(density, density.draw(init))
         for _ in range(warmup_steps):
             state, _ = kernel.step(density, state, generator, adapt=True)

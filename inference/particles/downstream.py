@@ -1,13 +1,16 @@
 """Costs downstream of a site: what its draw can change of a log-weight, plate by plate."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from pyro.distributions import Unit
 from torch import Tensor
 
 from ppgen.inference.particles.factors import Factor
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.structure.dependencies import Dependencies
 from ppgen.inference.structure.plates import Frame
+from ppgen.inference.structure.traces import base_law
 
 
 def downstream_costs(weights: LogWeights, site: str, num_data: int, coupled: bool) -> Tensor | None:
@@ -34,6 +37,8 @@ def downstream_costs(weights: LogWeights, site: str, num_data: int, coupled: boo
     own = guide_factor(weights, site)
     if dependencies is None or own is None or weights.log_mass is not None:  # a state has draws of the others' own
         return None
+    if any(site in trace and is_factor(trace.nodes[site]) for trace in weights.guide_traces):
+        return None  # it draws nothing: it is a part of the law of other draws, and has their costs
     factors = [*weights.factors, *(factor for group in weights.added for factor in group)]
     known = [(factor, shared_plates(weights, dependencies, own, factor)) for factor in factors]
     costs = [(factor, plates) for factor, plates in known if plates is not None]
@@ -70,6 +75,11 @@ def shared_plates(
             middle = guide_factor(weights, between)
             plates = plates & (frozenset() if middle is None else middle.plates)
     return frozenset(plates)
+
+
+def is_factor(site: Any) -> bool:
+    """Whether a site is a `pyro.factor`, which draws nothing."""
+    return isinstance(base_law(site["fn"]), Unit)
 
 
 def guide_factor(weights: LogWeights, site: str) -> Factor | None:

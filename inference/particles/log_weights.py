@@ -9,6 +9,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.checks.arguments import check_count
 from ppgen.checks.switches import check_switches
 from ppgen.inference.elimination.marginal import Summand
 from ppgen.inference.particles.factors import Factor, drawn_factor, joined_factor, site_factor
@@ -231,8 +232,7 @@ def log_weights(
         torch.Size([7, 5])
     """
     check_switches(vectorize=vectorize)
-    if isinstance(num_particles, bool) or not isinstance(num_particles, int) or num_particles < 1:
-        raise ValueError(f"num_particles must be at least 1, got {num_particles!r}.")
+    check_count("num_particles", num_particles)
     layout = layout if layout is not None else find_layout(pair, batch)
     at_once = vectorize if sum_at_once is None else sum_at_once
     if vectorize and num_particles > 1 and one_by_one(pair, batch, layout):

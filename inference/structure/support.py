@@ -1,5 +1,7 @@
 """Whether data lie in the support of the sites that observe them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyro
@@ -9,7 +11,7 @@ from pyro.distributions.util import sum_rightmost
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppgen.batch import split_batch
+from ppgen.batch import split_batch, tensors_of
 from ppgen.distributions.units.supports import spins
 from ppgen.inference.structure.missing import filled, numbers_that_count
 from ppgen.inference.structure.traces import data_frame, of_data, sites, undirected_law
@@ -20,6 +22,31 @@ MASKS = (
     "Leave missing values out with a mask, with pyro.poutine.mask(mask=x.isfinite()): pyro.sample(..., obs=x), and "
     "give networks that read x numbers in their place."
 )
+
+
+@contextmanager
+def explaining_missing(batch: Any, argument: str = "x") -> Iterator[None]:
+    """Context in which a law that refuses its parameters because data are missing is told with what to do.
+
+    Args:
+        batch: The data, as tensors.
+        argument: Name of the argument, for the message.
+
+    Raises:
+        ValueError: In the place of that of the law.
+    """
+    try:
+        yield
+    except ValueError as error:
+        told = str(error).partition("\n")[0]
+        missing = not all(bool(part.isfinite().all()) for part in tensors_of(batch))
+        if not told.startswith(("Expected parameter", "Expected value")) or not missing:
+            raise
+        raise ValueError(
+            f"{argument} holds NaN or infinity, and the programs cannot run on it. {MASKS} They raised: {told}"
+        ) from error
+
+
 _ABOVE = 1e-3  # nats for each count of a value; a log-mass so far above 0 is none of rounding
 
 

@@ -38,9 +38,9 @@ def check_count(
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be {wanted or f'an integer of at least {least}'}, got {value!r}.")
+    if room:
+        check_room(name, value)
     if value > LARGEST:
-        if room:
-            check_room(name, value)
         raise ValueError(f"{name} must be below 2^63, got {value}.")
     return value
 
@@ -97,6 +97,10 @@ def as_numbers(name: str, value: Any) -> Tensor:
         >>> as_numbers("labels", [0, 1])
         tensor([0, 1])
     """
+    if np.ma.is_masked(value):
+        raise TypeError(f"{name} holds masked entries, which would count as numbers: leave them out, or fill them.")
+    if isinstance(value, Tensor) and value.is_meta:
+        raise TypeError(f"{name} is a tensor of the device meta, which holds no numbers.")
     try:
         found = value if isinstance(value, Tensor) else torch.as_tensor(np.array(value))
     except (TypeError, ValueError, RuntimeError) as error:

@@ -18,7 +18,7 @@ from ppgen.inference.structure.layout import EXACT_POSTERIOR, Layout, find_layou
 from ppgen.inference.structure.machine_sites import CollectSites, visible_layer
 from ppgen.inference.structure.plates import check_rows
 from ppgen.inference.structure.row_dependence import with_coupled
-from ppgen.inference.structure.support import MASKS, check_support
+from ppgen.inference.structure.support import check_support, explaining_missing
 from ppgen.inference.structure.traces import data_frame
 from ppgen.pair import AnyPair
 from ppgen.undisturbed import evaluating
@@ -146,20 +146,16 @@ def examine(pair: AnyPair, rows: CheckedRows, at_once: int | None = None) -> Pro
 def _explaining(rows: CheckedRows) -> Iterator[None]:
     """Context in which a law that refuses its parameters because data are missing is told with what to do."""
     try:
-        yield
+        with explaining_missing(rows.parts):
+            yield
     except ValueError as error:
-        told = str(error).partition("\n")[0]
-        if told.startswith("Expected more than 1 value per channel"):
+        if str(error).startswith("Expected more than 1 value per channel"):
             raise ValueError(
                 "Rows lean on each other: the programs put batch normalisation into training mode, in evaluation too, "
                 "so that log p(x) would depend on the rows that happen to be evaluated together. Leave the mode to the "
                 "pair: take module.train() out of the program, and training=True of functional.batch_norm."
             ) from error
-        if not told.startswith(("Expected parameter", "Expected value")) or not rows.missing:
-            raise
-        raise ValueError(
-            f"x holds NaN or infinity, and the programs cannot run on it. {MASKS} They raised: {told}"
-        ) from error
+        raise
 
 
 def _of_data(site: Any, plate: str | None) -> bool:

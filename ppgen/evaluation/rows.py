@@ -81,11 +81,6 @@ class CheckedRows:
         dtype = parameter_dtype(self.pair) if self.dtype is None and rows.is_floating_point() else rows.dtype
         return rows.to(self.device, dtype)
 
-    @property
-    def missing(self) -> bool:
-        """Whether any value is NaN or infinite."""
-        return not all(bool(part.isfinite().all()) for part in self.tensors())
-
     def tensors(self) -> list[Tensor]:
         """The parts of the data."""
         return parts_of(self.parts)

@@ -221,7 +221,7 @@ JUDGING = [
             "pair": "pair",
             "train": "data",
             "valid": "data?",
-            "num_samples": "+count",
+            "num_samples": "+whole",
             "max_rows": "count?",
             "seed": "seed",
         },

@@ -43,7 +43,7 @@ OBJECTS = [
         "ppgen.Pair",
         Pair,
         lambda: {"model": model, "guide": model},
-        {"model": "callable", "guide": "callable", "plate": "choice", "model_kwargs": "mapping?"},
+        {"model": "callable", "guide": "callable", "plate": "name", "model_kwargs": "mapping?"},
     ),
     built(inference, "ELBO", kl_weight="weight", free_bits="weight", sparsity_weight="weight", **PARTICLES),
     built(inference, "IWELBO", **PARTICLES),

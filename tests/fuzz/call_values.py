@@ -135,6 +135,11 @@ VALUES: dict[str, list[Hostile]] = {
     "weights": refused(-1.0, NAN, math.inf, "3", None, [3], {}, b"3", Unlike(), 1j),  # one, or a tensor of them
     "names": [*refused(3, NAN, Unlike(), [3], [], 1j), *either("a_name", ["chain", "draw"])],
     "choice": [*refused("", "no_such_choice", 3, [], b"x", Unlike(), NAN)],
+    # Any word.
+    "name": [*refused("", 3, [], b"x", Unlike(), NAN)],
+    # A number above 0, and at least 0, up to which something is kept: infinity keeps nothing back.
+    "bound": [*refused(-1.0, 0.0, NAN, True), *NO_NUMBERS, *either(math.inf)],
+    "limit": [*refused(-1.0, NAN), *NO_NUMBERS, *either(0, True, math.inf)],
     "log_partition": [*refused("", "auto", [], b"x", Unlike(), NAN, object), *either(3.0, None)],
     # How many, or which.
     "seeds": [*refused(0, -1, 1.5, NAN, True, "3", None, [], [1.5], [-1], ["a"], {}, b"3", Unlike()), *either([3])],

@@ -56,7 +56,7 @@ def chain_draws(chains: Any, dims: Mapping[str, Sequence[str]] | None, plate: st
     """
     if isinstance(chains, PosteriorSamples):
         return _of_posteriors(chains, dims)
-    if hasattr(chains, "children") and "posterior" in chains.children:
+    if isinstance(getattr(chains, "children", None), Mapping) and "posterior" in chains.children:
         return _of_tree(chains, dims, plate)
     raise TypeError(
         "chains must be what inference.sample_posterior or inference.sample returned, got "

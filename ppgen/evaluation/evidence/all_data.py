@@ -75,7 +75,8 @@ def all_data(pair: AnyPair, data: Any, argument: str = "data") -> AllData:
         ValueError: If the programs cannot run on them, values lie outside the support of their law, or the data plate
             subsamples or is larger than the data, so that they are not all.
     """
-    given = (data,) if isinstance(data, int | float) else data
+    of_own = not hasattr(pair, "config")  # a model of the zoo has rows
+    given = (data,) if of_own and isinstance(data, int | float) else data
 
     def place(part: Any) -> Any:
         return part.to(pair.device) if isinstance(part, Tensor) else part

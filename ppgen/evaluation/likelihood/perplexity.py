@@ -23,7 +23,7 @@ def perplexity(estimate: Estimate, x: Any) -> float:
 
     Raises:
         TypeError: If it is no estimate, or `x` holds no numbers.
-        ValueError: If the estimate is not of as many rows, or a document has no word.
+        ValueError: If the estimate is not of as many rows, a document has no word, or a count is no finite number >= 0.
 
     References:
         Salakhutdinov and Hinton (2009), Replicated softmax: an undirected topic model, NIPS.
@@ -41,6 +41,8 @@ def perplexity(estimate: Estimate, x: Any) -> float:
         )
     values = None if estimate.per_datum is None else estimate.per_datum.get("log_likelihood")
     counts = as_numbers("x", x)
+    if not bool((counts >= 0).all() and counts.isfinite().all()):
+        raise ValueError("x must hold counts, finite numbers of at least 0, and holds others.")
     lengths = np.asarray(counts.sum(-1).cpu(), dtype=np.float64)
     if values is None or lengths.shape != np.shape(values):
         rows = "no" if values is None else len(values)

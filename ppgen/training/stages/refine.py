@@ -19,7 +19,7 @@ from ppgen.inference.kernels.latent_density import LatentDensity, frozen
 from ppgen.inference.particles.log_weights import log_weights
 from ppgen.inference.structure.points import check_no_points
 from ppgen.inference.structure.recognition import reads_other_data
-from ppgen.inference.structure.support import check_support
+from ppgen.inference.structure.support import check_support, explaining_missing
 from ppgen.pair import as_pair
 
 FAMILIES = ("normal", "full-rank")
@@ -138,12 +138,13 @@ def refine(
     check_has_likelihood(pair, "Gaps of a guide")
     check_settings(steps, lr, family, num_particles, num_samples)
     x = as_batch(x, pair)
-    with WholePlates("the bounds"):
+    with WholePlates("the bounds"), explaining_missing(x):
         pair.prepare(x)
         x = as_batch(x, pair)  # parameters made at the first call decide the type
     with frozen(pair, seed), _without_gradients(pair):
-        density = LatentDensity(pair, x, num_particles)
-        check_support(pair, x)
+        with explaining_missing(x):
+            density = LatentDensity(pair, x, num_particles)
+            check_support(pair, x)
         check_no_points(density.layout.points, "its ELBO", "Give a guide that draws the site, such as from a Normal.")
         # With one particle the program may be one that cannot run several at once.
         together = density.layout.num_rows if density.joint else density.num_rows

@@ -137,7 +137,7 @@ def test_machine_code_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append(inputs[0].shape)
         return program
 
-    monkeypatch.setattr("ppgen.inference.annealing.annealing.compiled", compiler)
+    monkeypatch.setattr("ppgen.graphs.compiler.compiled", compiler)
     monkeypatch.setattr("ppgen.inference.annealing.annealing.make_key", lambda device, generator: None)
     x = bit_vectors(4)[:5].float()
     options = {"method": "raise", "num_chains": 3, "betas": 4, "chunk": 6}
