@@ -232,7 +232,7 @@ def log_weights(
         torch.Size([7, 5])
     """
     check_switches(vectorize=vectorize)
-    check_count("num_particles", num_particles)
+    check_count("num_particles", num_particles, wanted="at least 1")
     layout = layout if layout is not None else find_layout(pair, batch)
     at_once = vectorize if sum_at_once is None else sum_at_once
     if vectorize and num_particles > 1 and one_by_one(pair, batch, layout):
