@@ -37,7 +37,7 @@ test: $(STAMP)  ## the tests and the examples in docstrings
 
 # Without the second device, which is torch's alone, and torch is of one version everywhere.
 newest: $(STAMP)  ## what feels other versions of other libraries: figures, ArviZ, contracts, the command
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal -k "not sim-" $(FOREIGN)
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal -k "not sim- and not test_pyro" $(FOREIGN)
 
 warnings: $(STAMP)  ## what other libraries say will go: deprecations that the same tests meet, which fail none
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal --quiet -r N \
