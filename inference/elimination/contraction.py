@@ -84,8 +84,8 @@ class _Sums(Ring):
         return _term(Potential(term.sum(at), rest, frozenset()))
 
     def inv(self, term: Any) -> Any:
-        """The reciprocal, which only targets inside of plates need."""
-        raise NotImplementedError
+        """Refused: Pyro's base class asks for it, and only targets inside of plates, which none is here, need it."""
+        raise NotImplementedError("Potentials are summed to a target outside of all plates, which takes no reciprocal.")
 
 
 def _term(potential: Potential) -> Any:

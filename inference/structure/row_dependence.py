@@ -4,15 +4,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
 
 from ppgen.batch import split_batch
+from ppgen.inference.structure.held_draws import held_draws
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.traces import data_frame, element_law, sites, undirected_law
-from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
 _REDRAWN = 3  # trials beside the one in which every value of finite support is moved
@@ -33,17 +32,7 @@ def with_coupled(pair: Any, batch: Any, layout: Layout) -> Layout:
         return layout
     args, kwargs = split_batch(batch)
     device = device_of(pair, args, kwargs)
-    with (
-        forked(device),
-        torch.no_grad(),
-        pair.running(),
-        keeping_buffers(pair),
-        pyro.validation_enabled(False),
-    ):
-        drawn = poutine.trace(pair.guide).get_trace(*args, **kwargs)
-        stated = poutine.trace(poutine.replay(pair.model, trace=drawn)).get_trace(*args, **kwargs)
-        for name in layout.marginalised:
-            drawn.add_node(name, **stated.nodes[name])
+    with held_draws(pair, batch, layout) as (drawn, stated):
         if not _outside(drawn, layout.plate) and not _outside(stated, layout.plate):
             return layout
         found: set[str] = set()

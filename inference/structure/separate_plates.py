@@ -3,16 +3,16 @@
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.inference.structure.held_draws import held_draws
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.plates import Frame, frames_of
 from ppgen.inference.structure.row_dependence import next_value
 from ppgen.inference.structure.traces import element_law, sites
-from ppgen.pair import keeping_buffers, split_batch
+from ppgen.pair import split_batch
 from ppgen.undisturbed import device_of, forked
 
 _BIT = torch.distributions.Bernoulli
@@ -51,17 +51,7 @@ def separate_plates(pair: Any, batch: Any, layout: Layout, names: Collection[str
                     found[of_model, name] = density, frames_of(site)
         return found
 
-    with (
-        forked(device),
-        torch.no_grad(),
-        pair.running(),
-        keeping_buffers(pair),
-        pyro.validation_enabled(False),
-    ):
-        drawn = poutine.trace(pair.guide).get_trace(*args, **kwargs)
-        stated = poutine.trace(poutine.replay(pair.model, trace=drawn)).get_trace(*args, **kwargs)
-        for name in layout.marginalised:
-            drawn.add_node(name, **stated.nodes[name])
+    with held_draws(pair, batch, layout) as (drawn, _):
         before = densities(drawn)
         return frozenset(name for name, frame in frames.items() if _separate(drawn, frame, before, densities))
 

@@ -181,7 +181,7 @@ class Unreparameterised(dist.Normal):
     has_rsample = False
 
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
-        raise NotImplementedError
+        raise NotImplementedError("These draws have no gradient by design: whoever asks for one must fail the test.")
 
 
 LAWS: dict[str, Callable[[Tensor], Any]] = {
