@@ -24,10 +24,12 @@ class ClosedForm(Update):
     Args:
         forgetting_rate: :math:`\kappa`, above 1/2 and up to 1: how quickly batches of the past, with their latents of
             worse parameters, are forgotten; 1 weighs all batches alike.
+        warmup_steps: Batches whose statistics are gathered before parameters are set from them, where one batch alone
+            says too little: fewer rows than a covariance has dimensions, a component that no row is from.
 
     Raises:
-        ValueError: If the rate is out of its range.
-        TypeError: If it is no number.
+        ValueError: If the rate or the number is out of its range.
+        TypeError: If the rate is no number.
 
     Example:
         >>> from ppgen import inference
@@ -38,6 +40,7 @@ class ClosedForm(Update):
     forgetting_rate: float = 0.6
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         rate = self.forgetting_rate
         if isinstance(rate, bool) or not isinstance(rate, (int, float)):
             raise TypeError(f"forgetting_rate must be a number, got {type(rate).__name__}.")

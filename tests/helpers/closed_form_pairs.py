@@ -60,7 +60,7 @@ class FactorAnalysis(ppgen.GenerativeModel):
     def maximise(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
         loadings = torch.linalg.solve(statistics["zz"], statistics["xz"].T).T
         noise = (statistics["xx"] - (loadings * statistics["xz"]).sum(-1)) / statistics["count"]
-        return {"loadings": loadings, "log_noise": noise.log()}
+        return {"loadings": loadings, "log_noise": noise.clamp_min(1e-3).log()}
 
 
 class Dictionary(ppgen.GenerativeModel):
