@@ -48,7 +48,7 @@ class BoundUpdate:
             parts = self.averaged(weights, batch, {})
             values = self._maximised(parts[STATISTICS])
             if self._reseeds:
-                mended, altered = pair.reseed(self._sums(parts[STATISTICS]), parts[CANDIDATES])
+                mended, altered = self._reseeded(parts)
                 values = {**mended, **values}
                 _check_altered(pair, altered, parts[STATISTICS])
         _check_values(pair, values, self._parameters)
@@ -93,7 +93,7 @@ class BoundUpdate:
         self._write(self._maximised(statistics), warm)
         if not self._reseeds:
             return statistics, []
-        values, altered = self.pair.reseed(self._sums(statistics), states[CANDIDATES])
+        values, altered = self._reseeded(states)
         self._write(values, warm)
         means = {name: value / self.num_data for name, value in altered.items()}
         if warm is not None:
@@ -104,6 +104,11 @@ class BoundUpdate:
     def _maximised(self, statistics: State) -> State:
         with self.pair.running():
             return dict(self.pair.maximise(self._sums(statistics)))
+
+    def _reseeded(self, states: Mapping[str, State]) -> tuple[State, State]:
+        with self.pair.running():
+            values, altered = self.pair.reseed(self._sums(states[STATISTICS]), states[CANDIDATES])
+        return dict(values), dict(altered)
 
     def _sums(self, statistics: State) -> State:
         return {name: value * self.num_data for name, value in statistics.items()}

@@ -63,7 +63,7 @@ def test_all_rows_in_a_batch_are_em() -> None:
         torch.testing.assert_close(found, value, rtol=1e-12, atol=1e-12, msg=name)
 
 
-@pytest.mark.parametrize("rate", [0.6, 1.0])
+@pytest.mark.parametrize("rate", [0.5, 0.6, 1.0])
 def test_batches_in_turn_are_online_em(rate: float) -> None:
     """Catches another step size than t^-kappa, a first batch not taken whole, and sums that are not per datum."""
     pair, batches = mixture_pair(), [X[:20], X[20:]]
@@ -271,7 +271,7 @@ def test_it_is_told_and_recorded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "error"), [(0.5, ValueError), (1.1, ValueError), (math.nan, ValueError), ("1", TypeError)]
+    ("rate", "error"), [(0.0, ValueError), (1.1, ValueError), (math.nan, ValueError), ("1", TypeError)]
 )
 def test_the_rate_lies_in_its_range(rate: Any, error: Any) -> None:
     """Catches averages that never settle."""
