@@ -108,6 +108,7 @@ DATASETS: dict[str, str] = {
     "digits": "ppgen.datasets.digits:load_digits",
     "mnist": "ppgen.datasets.idx:load_mnist",
     "fashion_mnist": "ppgen.datasets.idx:load_fashion_mnist",
+    "photo_patches": "ppgen.datasets.photo_patches:load_photo_patches",
 }
 
 TABLES: dict[str, dict[str, str]] = {
