@@ -31,6 +31,7 @@ MODELS: dict[str, str] = {
     "StochasticFeedforward": "ppgen.models.belief_nets.stochastic_feedforward:StochasticFeedforward",
     "DiscreteVAE": "ppgen.models.variational.discrete_vae:DiscreteVAE",
     "SparseCoding": "ppgen.models.sparse_coding.sparse_coding:SparseCoding",
+    "Autoencoder": "ppgen.models.autoencoders.autoencoder:Autoencoder",
 }
 
 OBJECTIVES: dict[str, str] = {
