@@ -69,6 +69,8 @@ class SparseCoding(GenerativeModel):
         (torch.Size([5, 8]), torch.Size([5, 6]), True)
     """
 
+    default_inference = "alternating"
+
     def __init__(
         self,
         features: int,
