@@ -281,6 +281,7 @@ OBJECTS = [
         value="array",
     ),
     built(datasets, "Source", lambda: {"name": "own", "arrays": {"train": torch.ones(4, 2).numpy()}}, arrays="mapping"),
+    built(datasets, "photo_whitening", lambda: {"size": 3, "num_patches": 50}, size="count", num_patches="count"),
     Call(
         "datasets.PairedDataset by features",
         datasets.as_dataset(torch.eye(6)).split_features,
