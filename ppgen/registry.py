@@ -32,6 +32,9 @@ MODELS: dict[str, str] = {
     "DiscreteVAE": "ppgen.models.variational.discrete_vae:DiscreteVAE",
     "SparseCoding": "ppgen.models.sparse_coding.sparse_coding:SparseCoding",
     "Autoencoder": "ppgen.models.autoencoders.autoencoder:Autoencoder",
+    "DenoisingAutoencoder": "ppgen.models.autoencoders.denoising:DenoisingAutoencoder",
+    "ContractiveAutoencoder": "ppgen.models.autoencoders.contractive:ContractiveAutoencoder",
+    "ConvolutionalAutoencoder": "ppgen.models.autoencoders.convolutional:ConvolutionalAutoencoder",
 }
 
 OBJECTIVES: dict[str, str] = {
