@@ -26,6 +26,7 @@ KINDS = {
     "MachineKernel",
     "NegativePhase",
     "Objective",
+    "ParameterUpdate",
     "OwnGradient",
     "RestrictedMachine",
     "Units",
