@@ -35,10 +35,9 @@ def blocks(pair: Any, data: Any, batch_size: int) -> Iterator[tuple[Any, Layout 
         check_has_likelihood(pair, "Means of a guide")
         with evaluating(pair):
             pair.prepare(rows(0, min(2, len(rows))))
-        rows = CheckedRows(rows.parts, pair)
+            rows = CheckedRows(rows.parts, pair)  # parameters made just now decide the type
+            layout = find_layout(pair, rows(0, min(2, len(rows))))
+        _ = layout.row_dim  # raises without a data plate
     starts = range(0, len(rows), batch_size)
     with evaluating(pair), pair.running():
-        if not isinstance(pair, Coder):
-            layout = find_layout(pair, rows(0, min(2, len(rows))))
-            _ = layout.row_dim  # raises without a data plate
         yield pair, layout, (rows(start, min(start + batch_size, len(rows))) for start in starts)
