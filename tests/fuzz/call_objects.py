@@ -141,11 +141,11 @@ OBJECTS = [
     built(
         models,
         "DenoisingAutoencoder",
-        lambda: {"features": 4, "hidden": (3,)},
+        lambda: {"features": 4, "hidden": (3,), "noise": "gaussian"},
         features="+count",
         hidden="sizes",
         noise="choice",
-        level="share",
+        level="weight",
     ),
     built(
         models,
