@@ -30,6 +30,11 @@ MODELS: dict[str, str] = {
     "HelmholtzMachine": "ppgen.models.belief_nets.helmholtz:HelmholtzMachine",
     "StochasticFeedforward": "ppgen.models.belief_nets.stochastic_feedforward:StochasticFeedforward",
     "DiscreteVAE": "ppgen.models.variational.discrete_vae:DiscreteVAE",
+    "SparseCoding": "ppgen.models.sparse_coding.sparse_coding:SparseCoding",
+    "Autoencoder": "ppgen.models.autoencoders.autoencoder:Autoencoder",
+    "DenoisingAutoencoder": "ppgen.models.autoencoders.denoising:DenoisingAutoencoder",
+    "ContractiveAutoencoder": "ppgen.models.autoencoders.contractive:ContractiveAutoencoder",
+    "ConvolutionalAutoencoder": "ppgen.models.autoencoders.convolutional:ConvolutionalAutoencoder",
 }
 
 OBJECTIVES: dict[str, str] = {
@@ -113,6 +118,7 @@ DATASETS: dict[str, str] = {
     "digits": "ppgen.datasets.digits:load_digits",
     "mnist": "ppgen.datasets.idx:load_mnist",
     "fashion_mnist": "ppgen.datasets.idx:load_fashion_mnist",
+    "photo_patches": "ppgen.datasets.photo_patches:load_photo_patches",
 }
 
 TABLES: dict[str, dict[str, str]] = {
