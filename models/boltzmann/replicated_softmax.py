@@ -105,9 +105,10 @@ class ReplicatedSoftmax(RestrictedMachine):
         """Probability of each hidden unit given documents: (rows, V) -> (rows, H)."""
         return self.machine(x).conditional("hidden", given=x).mean
 
+    @torch.no_grad()
     def hidden_means(self, x: Tensor) -> Tensor:
         """P(h = 1 | v) of each hidden unit, what a layer above sees: (rows, V) -> (rows, H)."""
-        return self.topics(x)
+        return torch.sigmoid(x @ self.weight + x.sum(-1, keepdim=True) * self.hidden_bias)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
