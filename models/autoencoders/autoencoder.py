@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.models.autoencoders.point_coded import PointCoded
+from ppgen.models.autoencoders.stacking import StackedLayers
 from ppgen.models.parts.arguments import positive_size, positive_sizes
 from ppgen.models.parts.observation import Observation
 from ppgen.models.parts.programs import standard_normal
 from ppgen.nn.mirrored_layers import Layers, MirroredLayers
 
 
-class Autoencoder(PointCoded):
+class Autoencoder(StackedLayers, PointCoded):
     r"""Autoencoder of any depth with a stated law of the data.
 
     .. math:: z = f(x), \quad x \sim N(g(z), s^2 I)

@@ -10,6 +10,8 @@ from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
+from ppgen.models.autoencoders.autoencoder import Autoencoder
+from ppgen.models.belief_nets.unrolling import unrolled
 from ppgen.models.boltzmann.gaussian_rbm import GaussianRBM
 from ppgen.models.boltzmann.rbm import RBM, hidden_layer
 from ppgen.models.boltzmann.replicated_softmax import ReplicatedSoftmax
@@ -98,7 +100,7 @@ class DBN(GenerativeModel):
         if units == "multinomial":
             self.decoders[0], self.encoders[0] = WordLayer(pairs[0][1], visible), CountingLayer(*pairs[0])
         with torch.no_grad():
-            for decoder, encoder in self._directed():
+            for decoder, encoder in self.linear_maps():
                 encoder.weight.copy_(decoder.weight.mT)
         self.top_weight = nn.Parameter(torch.randn(lower, upper) / (lower + upper) ** 0.5)
         self.top_bias = nn.Parameter(torch.zeros(lower))
@@ -183,7 +185,7 @@ class DBN(GenerativeModel):
         """
         sizes = self.sizes[layer - 1], self.sizes[layer]
         if layer == 1 and self.units == "gaussian":
-            return GaussianRBM(*sizes, learn_variance=self._log_variance is not None)
+            return GaussianRBM(*sizes, learn_variance=self.log_variance is not None)
         if layer == 1 and self.units == "multinomial":
             return ReplicatedSoftmax(*sizes)
         top: Any = {"hidden_units": self.top_units} if layer == self.num_hidden_layers else {}
@@ -199,13 +201,13 @@ class DBN(GenerativeModel):
     def compose(self, rbms: Sequence[LayerRBM]) -> None:
         """Take over the weights of machines trained layer by layer, one for each hidden layer from the bottom up."""
         *directed, top = rbms
-        for rbm, (decoder, encoder) in zip(directed, self._directed(), strict=True):
+        for rbm, (decoder, encoder) in zip(directed, self.linear_maps(), strict=True):
             decoder.weight.copy_(rbm.weight)
             decoder.bias.copy_(_visible_bias(rbm))
             encoder.weight.copy_(rbm.weight.mT)
             encoder.bias.copy_(rbm.hidden_bias)
         if isinstance(rbms[0], GaussianRBM):
-            self._directed()[0][1].weight.copy_(rbms[0].recognition_layers()[0][0].mT)
+            self.linear_maps()[0][1].weight.copy_(rbms[0].recognition_layers()[0][0].mT)
         self._take_visible(rbms[0])
         self.top_weight.copy_(top.weight)
         self.top_bias.copy_(_visible_bias(top))
@@ -222,7 +224,8 @@ class DBN(GenerativeModel):
             visible.log_variance.copy_(rbm.log_variance)
 
     @property
-    def _log_variance(self) -> Tensor | None:
+    def log_variance(self) -> Tensor | None:
+        """Logarithm of the variance of each visible unit, (visible,), where they are learned."""
         return getattr(self.decoders[0], "log_variance", None)
 
     def stacked(self, rbms: Sequence[LayerRBM]) -> "LayerRBM | DBN | None":
@@ -234,7 +237,7 @@ class DBN(GenerativeModel):
             return None if self.units == "multinomial" else rbms[0]
         top: Any = self.top_units if len(rbms) == self.num_hidden_layers else "bernoulli"
         units: Any = self.units
-        part = DBN(self.sizes[0], self.sizes[1 : len(rbms) + 1], units, top, self._log_variance is not None)
+        part = DBN(self.sizes[0], self.sizes[1 : len(rbms) + 1], units, top, self.log_variance is not None)
         part.to(self.top_weight)
         part.compose(rbms)
         return part
@@ -251,10 +254,21 @@ class DBN(GenerativeModel):
             raise ValueError(
                 f"This DBN is no stack of sigmoid layers: {why}. Unroll it, training.unroll(dbn), and start from that."
             )
-        layers = [(encoder.weight.mT, encoder.bias) for _, encoder in self._directed()]
+        layers = [(encoder.weight.mT, encoder.bias) for _, encoder in self.linear_maps()]
         return [*layers, (self.top_weight, self.top_hidden_bias)]
 
-    def _directed(self) -> list[tuple[nn.Linear, nn.Linear]]:
+    def unrolled(self, likelihood: str | None = None) -> Autoencoder:
+        """The deterministic autoencoder of means: recognition up, generation down, as `training.unroll` says.
+
+        Args:
+            likelihood: Law of the data; that of the visible units by default.
+
+        Raises:
+            ValueError: If the visible units have another law.
+        """
+        return unrolled(self, likelihood)
+
+    def linear_maps(self) -> list[tuple[nn.Linear, nn.Linear]]:
         """Linear maps of each directed layer, downwards and upwards."""
         modules: Any = zip(self.decoders, self.encoders, strict=True)
         return [(decoder.linear, encoder.linear) for decoder, encoder in modules]
