@@ -250,7 +250,9 @@ class DBN(GenerativeModel):
             ValueError: If the code at the top is linear, or the biases count once for each word.
         """
         if self.top_units != "bernoulli" or self.units == "multinomial":
-            why = "its uppermost units are real" if self.units != "multinomial" else "its biases count once for each word"
+            why = (
+                "its uppermost units are real" if self.units != "multinomial" else "its biases count once for each word"
+            )
             raise ValueError(
                 f"This DBN is no stack of sigmoid layers: {why}. Unroll it, training.unroll(dbn), and start from that."
             )

@@ -96,7 +96,11 @@ class RBM(RestrictedMachine):
 
     @classmethod
     def from_arrays(
-        cls, weight: Any, visible_bias: Any, hidden_bias: Any, hidden_units: Literal["bernoulli", "gaussian"] = "bernoulli"
+        cls,
+        weight: Any,
+        visible_bias: Any,
+        hidden_bias: Any,
+        hidden_units: Literal["bernoulli", "gaussian"] = "bernoulli",
     ) -> "RBM":
         """Machine with given weights, NumPy arrays or tensors; their dtype is kept.
 

@@ -1,7 +1,7 @@
 """Training of any pair by any inference, its checkpoints, and what is done with the trained pair.
 
-`fit` trains, `pretrain` layer by layer; `unroll` makes an autoencoder of a network; `load` reads a run back, `sample` draws from the model, `refine` measures the
-amortisation gap; callbacks are functions of an `Event`.
+`fit` trains, `pretrain` layer by layer, `unroll` makes an autoencoder of a network; `load` reads a run back, `sample`
+draws from the model, `refine` measures the amortisation gap; callbacks are functions of an `Event`.
 """
 
 from ppgen.training.epochs.callbacks import CSVLog, Event, TensorBoardLog
