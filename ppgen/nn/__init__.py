@@ -1,6 +1,24 @@
-"""Networks that return distributions."""
+"""Networks that return distributions, and layers that all families share."""
 
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
+from ppgen.nn.convolution import Convolution
+from ppgen.nn.mirrored_layers import MirroredLayers
 from ppgen.nn.mlp import MLP
+from ppgen.nn.pooling import max_pool, switch_bits
+from ppgen.nn.transposed_convolution import TransposedConvolution
+from ppgen.nn.unpooling import unpool_by_repetition, unpool_by_switches
 
-__all__ = ["MLP", "BernoulliConditional", "CategoricalConditional", "Conditional", "NormalConditional"]
+__all__ = [
+    "MLP",
+    "BernoulliConditional",
+    "CategoricalConditional",
+    "Conditional",
+    "Convolution",
+    "MirroredLayers",
+    "NormalConditional",
+    "TransposedConvolution",
+    "max_pool",
+    "switch_bits",
+    "unpool_by_repetition",
+    "unpool_by_switches",
+]
