@@ -205,14 +205,18 @@ def test_what_does_not_apply_is_refused_in_words() -> None:
     """Catches kinds of units that are taken for another, and half documents."""
     counts = torch.ones(4, 3)
     for make, error, message in (
-        (lambda: models.DBN(3, (3, 2), "poisson"), ValueError, 'units must be "bernoulli", "gaussian" or "multinomial"'),
+        (lambda: models.DBN(3, (3, 2), "poisson"), ValueError, 'units must be "bernoulli", "gaussian" or "multi'),
         (lambda: models.DBN(3, (3, 2), top_units="multinomial"), ValueError, 'top_units must be "bernoulli" or "gauss'),
         (lambda: models.RBM(3, 2, hidden_units="relu"), ValueError, 'hidden_units must be "bernoulli" or "gaussian"'),
         (lambda: models.DBN(3, (3, 2), learn_variance=True), ValueError, 'learn_variance needs units="gaussian"'),
         (lambda: models.DBN(3, (3, 2), learn_variance=1), TypeError, "True or False"),
         (lambda: models.DBN(3, (3, 2), "multinomial").recognition_layers(), ValueError, "once for each word.*unroll"),
         (lambda: models.DBN(3, (3, 2), top_units="gaussian").recognition_layers(), ValueError, "uppermost units are r"),
-        (lambda: ppgen.fit(models.DBN(3, (3, 2), "multinomial"), counts / 2, epochs=1, progress=False), ValueError, "whole c"),
+        (
+            lambda: ppgen.fit(models.DBN(3, (3, 2), "multinomial"), counts / 2, epochs=1, progress=False),
+            ValueError,
+            "whole counts of words",
+        ),
         (
             lambda: training.pretrain(models.DBN(3, (3, 2), "multinomial"), counts, "pcd", epochs=1, progress=False),
             ValueError,

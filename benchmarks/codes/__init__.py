@@ -1,0 +1,1 @@
+"""How good codes and features of stacks of layers are."""
