@@ -32,10 +32,16 @@ EXPECTED = {
     LayerMachine: {"RBM", "GaussianRBM", "ReplicatedSoftmax", "ConvolutionalRBM"},
     GreedyStack: {"DBM", "DBN", "ConvolutionalDBN"},
     BoundedStack: {"DBN", "ConvolutionalDBN"},
-    GreedyCoders: {"Autoencoder"},
+    GreedyCoders: {"Autoencoder", "DenoisingAutoencoder", "ContractiveAutoencoder"},
     Unrollable: {"DBN"},
     RecognitionLayers: {"RBM", "GaussianRBM", "DBM", "DBN"},
-    RecognitionNetwork: {"ConvolutionalRBM", "ConvolutionalDBN", "Autoencoder"},
+    RecognitionNetwork: {
+        "ConvolutionalRBM",
+        "ConvolutionalDBN",
+        "Autoencoder",
+        "DenoisingAutoencoder",
+        "ContractiveAutoencoder",
+    },
     RecognitionMaps: {"ConvolutionalRBM", "ConvolutionalDBN"},
 }
 

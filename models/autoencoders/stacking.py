@@ -30,7 +30,7 @@ class StackedLayers:
 
         It is of the same kind, with the noise or the penalty of this one. Above the first it reconstructs codes: those
         of sigmoid units by their cross-entropy, others by their squared error with a standard deviation that is
-        learned.
+        learned; what the stack puts through those units' non-linearity is then affine.
 
         Raises:
             ValueError: If there is no such layer.
@@ -65,7 +65,7 @@ class StackedLayers:
 
     def recognition_network(self) -> UpwardLayers:
         """The encoder as a network of its own, with copies of its weights."""
-        return UpwardLayers(self.network.encoder_layers(), self.network.activations)
+        return UpwardLayers(self.network.encoder_layers(), self.network.activations, self.observation.counts_words)
 
 
 _NAMES: Mapping[int, str] = {id(activation): name for name, activation in ACTIVATIONS.items()}

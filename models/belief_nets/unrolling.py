@@ -7,7 +7,11 @@ import torch
 from ppgen.models.autoencoders.autoencoder import Autoencoder
 
 # Laws that an autoencoder may have about the outputs of each kind of visible units; the first is their own.
-LAWS = {"bernoulli": ("bernoulli", "continuous-bernoulli", "cross-entropy"), "gaussian": ("gaussian",)}
+LAWS = {
+    "bernoulli": ("bernoulli", "continuous-bernoulli", "cross-entropy"),
+    "gaussian": ("gaussian",),
+    "multinomial": ("multinomial",),
+}
 
 
 @torch.no_grad()

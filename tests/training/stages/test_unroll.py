@@ -75,6 +75,35 @@ def test_fine_tuning_reconstructs_better_than_the_network() -> None:
     assert not torch.equal(model.encoder_layers()[0][0].T, model.decoder_layers()[-1][0])
 
 
+def test_documents_keep_their_length(tmp_path) -> None:
+    """Catches biases that do not count once for each word, a law with a length of its own, and errors of shares."""
+    torch.manual_seed(3)
+    dbn = network("multinomial", "gaussian")
+    x = torch.randint(0, 4, (9, 6)).double() + torch.eye(6).repeat(2, 1)[:9].double()
+    model = training.unroll(dbn)
+    with torch.no_grad():
+        h = x
+        for encoder in dbn.encoders:
+            h = encoder(h).mean
+        testing.check_close(model.encode(x), h @ dbn.top_weight + dbn.top_hidden_bias, "code")
+        down = dbn.machine().conditional("lower", given=model.encode(x)).mean
+        down = dbn.decoders[1](down).mean
+        law = dbn.decoders[0](down, x)
+        testing.check_close(x.sum(-1, keepdim=True) * model.decode(model.encode(x)), law.mean, "mean counts")
+        testing.check_close(model.observation(model.network.decode(model.encode(x))).log_prob(x), law.log_prob(x), "p")
+        testing.check_close(features.reconstruct(model, x), law.mean, "reconstruction")
+        testing.check_close(model.recognition_network()(x), model.encode(x), "features of a classifier")
+    before = float(law.log_prob(x).detach().mean())
+    run = ppgen.fit(model, x, epochs=40, lr=0.02, folder=tmp_path / "run", **QUIET)
+    assert run.metrics[-1]["train_value"] > before + 1
+    assert torch.equal(ppgen.load(tmp_path / "run").pair.encode(x), model.encode(x))
+    stack = models.Autoencoder(6, (5, 2), activation="sigmoid", likelihood="multinomial").double()
+    training.pretrain(stack, x, epochs=1, **QUIET)
+    for kind in (models.ContractiveAutoencoder, lambda *_, **k: models.ConvolutionalAutoencoder((2, 2), **k)):
+        with pytest.raises(ValueError, match="multinomial.*take an Autoencoder"):
+            kind(6, (5,), likelihood="multinomial")
+
+
 def test_what_cannot_be_unrolled_is_named() -> None:
     """Catches a law that does not fit the visible units, and a pair that is no network."""
     for make, error, message in (
