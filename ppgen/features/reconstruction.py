@@ -45,5 +45,5 @@ def with_means(pair: Any, data: Any, batch_size: int) -> list[tuple[Tensor, Tens
                     mean = batch.sum(-1, keepdim=True) * mean  # of a document as long as this one
             else:
                 seen, mean = expected_data(ready, batch, layout, posterior_means(ready, batch, layout))
-            found.append((seen.flatten(1), mean.flatten(1)))
+            found.append((seen, mean))
     return found

@@ -37,7 +37,7 @@ def minimise(model: Any, loss: Any) -> None:
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_linear_one_spans_principal_components(tied: bool) -> None:
-    """Catches layers, a mean or a learned noise that keep a linear autoencoder from the optimum of its squared error."""
+    """Catches layers, a mean or a learned noise that keep a linear one from the optimum of its squared error."""
     x = correlated()
     model = models.Autoencoder(6, hidden=(2,), activation="linear", tied=tied).double()
     with model.running():
@@ -123,9 +123,8 @@ def test_layers_are_read_and_written() -> None:
     below = torch.sigmoid(code @ weights[1].T + back[0])
     assert torch.allclose(model.decode(code), below @ weights[0].T + back[1], atol=1e-6)
     tied = models.Autoencoder(5, hidden=(4, 3), tied=True)
-    assert all(
-        torch.equal(up.T, down) for (up, _), (down, _) in zip(tied.encoder_layers(), tied.decoder_layers()[::-1])
-    )
+    pairs = zip(tied.encoder_layers(), tied.decoder_layers()[::-1], strict=True)
+    assert all(torch.equal(up.T, down) for (up, _), (down, _) in pairs)
     with pytest.raises(ValueError, match="transposed"):
         tied.set_layers(model.encoder_layers(), models.Autoencoder(5, hidden=(4, 3)).decoder_layers())
     with pytest.raises(ValueError, match="encoder must hold weights"):
@@ -165,7 +164,7 @@ def test_the_target_is_clean_and_noise_shifts_no_value() -> None:
 
 
 def test_a_denoised_gaussian_gives_its_score() -> None:
-    """Catches a reconstruction that is not the posterior mean of the clean datum (Vincent, 2011; Alain, Bengio, 2014)."""
+    """Catches a reconstruction that is not the posterior mean of the clean datum (Alain and Bengio, 2014)."""
     level, scales = 0.1, torch.tensor([1.0, 0.6], dtype=torch.float64)
     model = models.DenoisingAutoencoder(
         2, (2,), "gaussian", level, activation="linear", scale=1.0, likelihood="gaussian"
