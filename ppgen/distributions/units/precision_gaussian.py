@@ -47,8 +47,8 @@ class PrecisionGaussian(Units):
     support = constraints.real
 
     def __init__(self, bias: Tensor, log_precision: Tensor | None = None, count: Tensor | None = None) -> None:
-        given = {"bias": bias, "log_precision": log_precision, "count": count}
-        check_tensors(**{name: value for name, value in given.items() if value is not None})
+        given = {"log_precision": log_precision, "count": count}
+        check_tensors(bias=bias, **{name: value for name, value in given.items() if value is not None})
         if log_precision is None:
             if bias.dim() not in (1, 2):
                 raise ValueError(f"bias must have shape (units,) or (rows, units), got {tuple(bias.shape)}.")
