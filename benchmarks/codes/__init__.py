@@ -1,1 +1,1 @@
-"""How good codes and features of stacks of layers are."""
+"""Sparse codes and autoencoders, measured."""

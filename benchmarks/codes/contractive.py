@@ -1,6 +1,6 @@
 """Features of digits from one contractive layer and from one denoising layer, for classifiers with 10,000 labels.
 
-    python -m benchmarks.codes.contractive            # writes results/contractive.json; goes on where it was
+    python -m benchmarks.codes.contractive            # writes results/codes-contractive.json; goes on where it was
     python -m benchmarks.codes.contractive --quick    # a trial on small digits, seconds
 
 MNIST: one layer of 1,000 sigmoid units with tied weights, trained on 55,000 images without labels, then a softmax on

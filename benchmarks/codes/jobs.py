@@ -83,7 +83,7 @@ def begin(module: str, description: str | None, settings: Mapping[str, Any], arg
     runs = record.ROOT / "runs" / "benchmarks"
     results = given.results or (runs if given.quick else record.RESULTS)
     label = f"{name}-quick" if given.quick else name
-    folder, path = (given.results or runs) / "codes" / label, results / f"{label}.json"
+    folder, path = (given.results or runs) / "codes" / label, results / f"codes-{label}.json"
     known = json.loads(json.dumps(settings))
     content = {"kind": "codes", "command": f"python -m benchmarks.codes.{name}", "settings": known}
     if given.again:

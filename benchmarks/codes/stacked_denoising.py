@@ -1,6 +1,6 @@
 """Classifiers of digits with layers from a stack of denoising autoencoders, and from a random start.
 
-    python -m benchmarks.codes.stacked_denoising            # writes results/stacked_denoising.json; resumes
+    python -m benchmarks.codes.stacked_denoising            # writes results/codes-stacked_denoising.json; resumes
     python -m benchmarks.codes.stacked_denoising --quick    # a trial on small digits, seconds
 
 MNIST with all 60,000 labels, 5,000 of them for validation: 784-1000-1000-500-10, sigmoid units, a fraction of the

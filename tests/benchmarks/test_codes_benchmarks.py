@@ -23,7 +23,7 @@ def test_rows_are_measured_once(tmp_path) -> None:
     again = begun({"epochs": (1, 2)})
     assert again.row("first", lambda _: {"error": 2.0})["error"] == 1.0 and len(calls) == 1
     again.keep(best=1.0)
-    held = json.loads((tmp_path / "some-quick.json").read_text())
+    held = json.loads((tmp_path / "codes-some-quick.json").read_text())
     assert list(held["rows"]) == ["first"] and held["best"] == 1.0 and held["settings"] == {"epochs": [1, 2]}
     with pytest.raises(SystemExit, match="other settings"):
         begun({"epochs": (1, 3)})
@@ -49,7 +49,7 @@ def test_a_trial_chooses_on_validation_rows(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(contractive.QUICK, "contractive", (0.1, 0.3))
     monkeypatch.setattr(contractive, "QUIET", {**contractive.QUIET, "compile": False})
     assert contractive.main(["--quick", "--results", str(tmp_path)]) == 0
-    held = json.loads((tmp_path / "contractive-quick.json").read_text())
+    held = json.loads((tmp_path / "codes-contractive-quick.json").read_text())
     rows = held["rows"]
     chosen = held["chosen"]["contractive"]
     errors = {value: rows[f"contractive {value:g}, seed 0"]["valid error %"] for value in (0.1, 0.3)}
