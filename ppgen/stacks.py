@@ -21,7 +21,7 @@ class LayerMachine(HasMachine, Protocol):
     """The machine of one layer, which sends the means of its hidden units further up."""
 
     def hidden_means(self, x: Tensor) -> Tensor:
-        """P(h = 1) of every row: (rows, visible) -> (rows, hidden)."""
+        """Mean of the hidden units of every row, P(h = 1) of bits: (rows, visible) -> (rows, hidden)."""
 
 
 @runtime_checkable
@@ -43,7 +43,32 @@ class BoundedStack(GreedyStack, Protocol):
     """A stack whose lowest layers alone are a model, so that each layer has a bound of its own."""
 
     def stacked(self, rbms: Sequence[Any]) -> Any:
-        """The model of the lowest layers: a pair with a machine at its top and `data_mean`, the mean of its data."""
+        """The model of the lowest layers: a pair with a machine at its top and `data_mean`, the mean of its data.
+
+        None where they have no one log Z, as documents of several lengths.
+        """
+
+
+@runtime_checkable
+class GreedyCoders(Protocol):
+    """A stack of autoencoders that are trained one after another: what `training.pretrain` takes too.
+
+    It also says `num_features` and `num_hidden_layers`.
+    """
+
+    def layer_autoencoder(self, layer: int) -> Any:
+        """The autoencoder of one layer that greedy training fits for hidden layer `layer`, from 1."""
+
+    def compose(self, layers: Sequence[Any]) -> None:
+        """Take over the weights of autoencoders trained layer by layer, from the bottom up."""
+
+
+@runtime_checkable
+class Unrollable(Protocol):
+    """A stack of layers that can be unrolled: its recognition upwards, then its generation downwards."""
+
+    def unrolled(self, likelihood: str | None = None) -> Any:
+        """The deterministic autoencoder of means, with weights of its own."""
 
 
 @runtime_checkable
@@ -55,11 +80,19 @@ class RecognitionLayers(Protocol):
 
 
 @runtime_checkable
-class RecognitionMaps(Protocol):
-    """Stack whose way up is a network of feature maps of images of one shape."""
+class RecognitionNetwork(Protocol):
+    """Stack whose way up is a network: the other thing that `training.finetune_classifier` starts from."""
 
     def recognition_network(self) -> nn.Module:
-        """Network from the data to the uppermost pooling units, with their number as `num_features`."""
+        """Copy of the network from the data to the uppermost units, with their number as `num_features`.
+
+        Its method `reset_parameters` starts all of it at random.
+        """
+
+
+@runtime_checkable
+class RecognitionMaps(RecognitionNetwork, Protocol):
+    """Stack whose way up is a network of feature maps of images of one shape."""
 
     def check_data(self, data: Any) -> None:
         """Raise unless a `ppgen.datasets.Dataset` holds images of the model's shape."""

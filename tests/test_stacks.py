@@ -5,7 +5,17 @@ import torch
 
 from ppgen import models, registry, training
 from ppgen.models.boltzmann.doubled_rbm import DoubledRBM
-from ppgen.stacks import BoundedStack, GreedyStack, HasMachine, LayerMachine, RecognitionLayers, RecognitionMaps
+from ppgen.stacks import (
+    BoundedStack,
+    GreedyCoders,
+    GreedyStack,
+    HasMachine,
+    LayerMachine,
+    RecognitionLayers,
+    RecognitionMaps,
+    RecognitionNetwork,
+    Unrollable,
+)
 
 EXPECTED = {
     HasMachine: {
@@ -19,10 +29,19 @@ EXPECTED = {
         "ConvolutionalDBN",
         "DiscreteVAE",
     },
-    LayerMachine: {"RBM", "ConvolutionalRBM"},
+    LayerMachine: {"RBM", "GaussianRBM", "ReplicatedSoftmax", "ConvolutionalRBM"},
     GreedyStack: {"DBM", "DBN", "ConvolutionalDBN"},
     BoundedStack: {"DBN", "ConvolutionalDBN"},
-    RecognitionLayers: {"RBM", "DBM", "DBN"},
+    GreedyCoders: {"Autoencoder", "DenoisingAutoencoder", "ContractiveAutoencoder"},
+    Unrollable: {"DBN"},
+    RecognitionLayers: {"RBM", "GaussianRBM", "DBM", "DBN"},
+    RecognitionNetwork: {
+        "ConvolutionalRBM",
+        "ConvolutionalDBN",
+        "Autoencoder",
+        "DenoisingAutoencoder",
+        "ContractiveAutoencoder",
+    },
     RecognitionMaps: {"ConvolutionalRBM", "ConvolutionalDBN"},
 }
 
@@ -38,6 +57,8 @@ def test_every_layer_of_a_stack_is_a_machine() -> None:
     """Catches a machine of a layer, as a doubled one, whose activities cannot be sent up, before it is trained."""
     stacks = [
         models.DBN(4, (3, 2)),
+        models.DBN(4, (3, 2), "gaussian"),
+        models.DBN(4, (3, 2), "multinomial", "gaussian"),
         models.DBM(4, (3, 2, 2)),
         models.ConvolutionalDBN(16, (2, 2), (2, 2), (1, 1)),
     ]
@@ -51,13 +72,13 @@ class Wrong(models.DBN):
     """A network whose layers are no machines."""
 
     def layer_rbm(self, layer: int, below: object = None) -> object:
-        return models.GaussianRBM(self.sizes[layer - 1], self.sizes[layer])
+        return models.RatingsRBM(self.sizes[layer - 1] // 2, 2, self.sizes[layer])
 
 
 def test_a_layer_without_activities_is_named_before_it_is_trained() -> None:
     """Catches a layer that is trained, and of which only then an attribute is missing."""
     steps: list[object] = []
-    with pytest.raises(TypeError, match=r"Wrong.layer_rbm must return .*hidden_means.* got GaussianRBM"):
+    with pytest.raises(TypeError, match=r"Wrong.layer_rbm must return .*hidden_means.* got RatingsRBM"):
         training.pretrain(Wrong(4, (3, 2)), torch.eye(4), epochs=1, progress=False, callbacks=[steps.append])
     assert not steps
     with pytest.raises(ValueError, match="pretrain trains a stack of layers.*got VAE"):

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.models.autoencoders.point_coded import PointCoded
+from ppgen.models.autoencoders.stacking import StackedLayers
 from ppgen.models.parts.arguments import positive_size, positive_sizes
 from ppgen.models.parts.observation import Observation
 from ppgen.models.parts.programs import standard_normal
+from ppgen.nn.counting_layers import CountingLayers
 from ppgen.nn.mirrored_layers import Layers, MirroredLayers
 
 
-class Autoencoder(PointCoded):
+class Autoencoder(StackedLayers, PointCoded):
     r"""Autoencoder of any depth with a stated law of the data.
 
     .. math:: z = f(x), \quad x \sim N(g(z), s^2 I)
@@ -50,7 +52,9 @@ class Autoencoder(PointCoded):
         code_activation: That of the code.
         likelihood: Law of the data given the code: `"gaussian"` (or `"normal"`) with one standard deviation,
             `"bernoulli"` for bits, `"continuous-bernoulli"` for numbers in [0, 1]; or `"cross-entropy"` of grey levels
-            in [0, 1], which is no law, and its values are no log-likelihood.
+            in [0, 1], which is no law, and its values are no log-likelihood; or `"multinomial"` for word counts of
+            documents, whose length D is given: the lowest units have a bias for each word, D b, and `decode` gives the
+            probabilities of a word.
         scale: Standard deviation under `"gaussian"`; None learns it.
         prior: `"flat"`, none, or `"normal"`, a standard Normal.
 
@@ -94,7 +98,8 @@ class Autoencoder(PointCoded):
                 "likelihood='cross-entropy' is no law of the data, so that a prior of the code gives no log p(x). Use "
                 "likelihood='continuous-bernoulli', or 'bernoulli' on bits."
             )
-        self.network = MirroredLayers((self.features, *layers), activation, code_activation, tied)
+        network = CountingLayers if likelihood == "multinomial" else MirroredLayers
+        self.network = network((self.features, *layers), activation, code_activation, tied)
         self.observation = Observation(likelihood, scale)
         self.code_log_scale = nn.Parameter(torch.zeros(layers[-1])) if prior == "normal" else None
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ppgen.models.autoencoders.autoencoder import Autoencoder
 from ppgen.models.parts.arguments import number_from_zero
+from ppgen.models.parts.observation import refuse_words
 from ppgen.models.parts.penalty import penalise
 
 
@@ -62,6 +63,7 @@ class ContractiveAutoencoder(Autoencoder):
         likelihood: str = "gaussian",
         scale: float | None = None,
     ) -> None:
+        refuse_words(likelihood, "contractive one")
         self_penalty = number_from_zero("penalty", penalty)
         super().__init__(features, hidden, tied, activation, code_activation, likelihood, scale)
         self.penalty = self_penalty

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ppgen.models.autoencoders.point_coded import PointCoded
 from ppgen.models.parts.arguments import check_images, positive_size, positive_sizes
-from ppgen.models.parts.observation import Observation
+from ppgen.models.parts.observation import Observation, refuse_words
 from ppgen.nn.activations import activation_named
 from ppgen.nn.convolution import Convolution
 from ppgen.nn.pooling import max_pool, switch_bits
@@ -74,6 +74,7 @@ class ConvolutionalAutoencoder(PointCoded):
         scale: float | None = None,
     ) -> None:
         super().__init__()
+        refuse_words(likelihood, "convolutional one")
         found, maps = positive_sizes("shape", shape), positive_sizes("channels", channels)
         size, block = positive_size("filter_size", filter_size), positive_size("pool", pool)
         if len(found) not in (2, 3):

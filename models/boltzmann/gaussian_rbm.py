@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense, Gaussian
+from ppgen.distributions import EVEN, Bernoulli, BoltzmannMachine, Dense, Gaussian
 from ppgen.models.boltzmann.restricted import RestrictedMachine
 from ppgen.models.parts.arguments import positive_size
 from ppgen.models.parts.fixed_variance import LOOKED_AT, warn_unless_near_one
@@ -107,6 +107,17 @@ class GaussianRBM(RestrictedMachine):
         squares = (means / scale).square().sum(-1) - (self.visible_mean / scale).square().sum()
         weights = dist.Categorical(logits=states @ self.hidden_bias + squares / 2)
         return dist.MixtureSameFamily(weights, dist.Normal(means, scale).to_event(1))
+
+    @torch.no_grad()
+    def hidden_means(self, x: Tensor) -> Tensor:
+        """P(h = 1 | v) of each hidden unit, what a layer above sees: (rows, V) -> (rows, H)."""
+        return self.machine().base_energy.mean_opposite(x, EVEN)
+
+    @torch.no_grad()
+    def recognition_layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Weights W / sigma^2, (below, above), and biases (above,) of the one sigmoid layer upwards."""
+        hears = 1.0 if self.log_variance is None else (-self.log_variance).exp().unsqueeze(-1)
+        return [(hears * self.weight, self.hidden_bias)]
 
     def look_at(self, data: Any) -> None:
         """Warn where the variances are fixed at 1 and those of the training data are far from it."""

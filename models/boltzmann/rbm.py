@@ -1,7 +1,7 @@
 """Restricted Boltzmann machine."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pyro
 import torch
@@ -9,15 +9,27 @@ from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
 from ppgen.checks.arguments import as_numbers
-from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense, GaussianMarkovField
+from ppgen.distributions import (
+    Bernoulli,
+    BoltzmannMachine,
+    Dense,
+    GaussianMarkovField,
+    PrecisionGaussian,
+    Units,
+)
 from ppgen.models.boltzmann.restricted import RestrictedMachine
-from ppgen.models.parts.arguments import check_images, number_from_zero, pixels, positive_size
+from ppgen.models.parts.arguments import check_images, number_from_zero, one_of, pixels, positive_size
 
 
 class RBM(RestrictedMachine):
-    r"""Restricted Boltzmann machine of binary units.
+    r"""Restricted Boltzmann machine of binary visible units, and of binary or real hidden ones.
 
     .. math:: p(v, h) = \frac{1}{Z} \exp(b \cdot v + c \cdot h + v^\top W h)
+
+    With `hidden_units="gaussian"` the hidden units are real numbers, and the exponent has -|h|^2 / 2 beside, so that
+    p(h | v) is normal about the linear code c + W'v with variance 1; with them summed out
+
+    .. math:: p(v) \propto \exp\big(b \cdot v + c^\top W^\top v + \tfrac{1}{2} |W^\top v|^2\big)
 
     As a program it runs forward like any other: the hidden units from their marginal, the visible ones given them. Its
     guide is the exact posterior p(h | v), so a log-weight is log p(v) for every h. Sites: `hidden` and `visible`, in
@@ -37,6 +49,7 @@ class RBM(RestrictedMachine):
     References:
         | Training Products of Experts by Minimizing Contrastive Divergence (Hinton, 2002)
         | Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient (Tieleman, 2008)
+        | Reducing the Dimensionality of Data with Neural Networks (Hinton and Salakhutdinov, 2006)
 
     Args:
         visible: Visible units V.
@@ -44,10 +57,12 @@ class RBM(RestrictedMachine):
         shape: Pixels in each dimension of the images that the visible units are, such as (28, 28); None for data
             that are no images, or for filters without a prior.
         smoothness: kappa, the prior precision of the difference between weights of neighbouring pixels.
+        hidden_units: `"bernoulli"`, or `"gaussian"` for real ones of variance 1. Their weights take small steps, a
+            hundredth of those of binary units: means have no bound.
 
     Raises:
         ValueError: If a number of units is not positive, `shape` does not have as many pixels as there are
-            visible units, or `smoothness` is negative or not finite.
+            visible units, `smoothness` is negative or not finite, or there are no such hidden units.
         TypeError: If one of them is no number, or no sequence of whole numbers.
 
     Example:
@@ -60,9 +75,17 @@ class RBM(RestrictedMachine):
     has_given_weights = False
     default_training = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.5, "lr_schedule": "linear"}  # noqa: RUF012
 
-    def __init__(self, visible: int, hidden: int, shape: Sequence[int] | None = None, smoothness: float = 25.0) -> None:
+    def __init__(
+        self,
+        visible: int,
+        hidden: int,
+        shape: Sequence[int] | None = None,
+        smoothness: float = 25.0,
+        hidden_units: Literal["bernoulli", "gaussian"] = "bernoulli",
+    ) -> None:
         super().__init__()
         visible, hidden = positive_size("visible", visible), positive_size("hidden", hidden)
+        self.hidden_units = one_of("hidden_units", hidden_units, ("bernoulli", "gaussian"))
         self.shape = None if shape is None else pixels(shape, visible)
         self.smoothness = number_from_zero("smoothness", smoothness)
         self.weight = nn.Parameter(torch.randn(visible, hidden) / (visible + hidden) ** 0.5)
@@ -72,13 +95,20 @@ class RBM(RestrictedMachine):
         self.register_buffer("data_mean", torch.full((visible,), float("nan")))
 
     @classmethod
-    def from_arrays(cls, weight: Any, visible_bias: Any, hidden_bias: Any) -> "RBM":
+    def from_arrays(
+        cls,
+        weight: Any,
+        visible_bias: Any,
+        hidden_bias: Any,
+        hidden_units: Literal["bernoulli", "gaussian"] = "bernoulli",
+    ) -> "RBM":
         """Machine with given weights, NumPy arrays or tensors; their dtype is kept.
 
         Args:
             weight: W, shape (V, H).
             visible_bias: b, shape (V,).
             hidden_bias: c, shape (H,).
+            hidden_units: `"bernoulli"` or `"gaussian"`.
 
         Raises:
             TypeError: If one holds no real numbers.
@@ -104,7 +134,8 @@ class RBM(RestrictedMachine):
                 )
             if not tensor.isfinite().all():
                 raise ValueError(f"{name} holds values that are not finite.")
-        rbm = cls(*weight.shape)
+        kind: Any = {} if hidden_units == "bernoulli" else {"hidden_units": hidden_units}
+        rbm = cls(*weight.shape, **kind)
         dtype = weight.dtype if weight.is_floating_point() else torch.get_default_dtype()
         rbm.to(dtype)
         rbm.has_given_weights = True
@@ -120,7 +151,7 @@ class RBM(RestrictedMachine):
 
     def machine(self) -> BoltzmannMachine:
         """The Boltzmann machine of the present weights."""
-        layers = {"visible": Bernoulli(self.visible_bias), "hidden": Bernoulli(self.hidden_bias)}
+        layers = {"visible": Bernoulli(self.visible_bias), "hidden": hidden_layer(self.hidden_bias, self.hidden_units)}
         return BoltzmannMachine(layers, [Dense(self.weight)])
 
     @pyro_method
@@ -139,12 +170,19 @@ class RBM(RestrictedMachine):
 
     @torch.no_grad()
     def hidden_means(self, x: Tensor) -> Tensor:
-        """P(h = 1 | v) of each hidden unit: (rows, V) -> (rows, H)."""
-        return torch.sigmoid(x @ self.weight + self.hidden_bias)
+        """Mean of each hidden unit given v, P(h = 1 | v) of binary ones: (rows, V) -> (rows, H)."""
+        heard = x @ self.weight + self.hidden_bias
+        return torch.sigmoid(heard) if self.hidden_units == "bernoulli" else heard
 
     @torch.no_grad()
     def recognition_layers(self) -> list[tuple[Tensor, Tensor]]:
-        """Weights (below, above) and biases (above,) of the one sigmoid layer upwards."""
+        """Weights (below, above) and biases (above,) of the one sigmoid layer upwards.
+
+        Raises:
+            ValueError: If the hidden units are real.
+        """
+        if self.hidden_units != "bernoulli":
+            raise ValueError("The hidden units are real, no sigmoid layer. Take an RBM of binary hidden units.")
         return [(self.weight, self.hidden_bias)]
 
     def check_data(self, data: Any) -> None:
@@ -169,3 +207,13 @@ class RBM(RestrictedMachine):
         self.data_mean.copy_(data.mean)
         if not self.has_given_weights and not self.visible_bias.any():
             self.visible_bias.copy_(torch.logit(self.data_mean.clamp(1e-4, 1 - 1e-4)))
+
+
+def hidden_layer(bias: Tensor, kind: str) -> Units:
+    """Hidden units of a machine, `"bernoulli"`, or `"gaussian"`: real ones, normal about bias and input, variance 1.
+
+    Example:
+        >>> hidden_layer(torch.zeros(3), "gaussian")
+        PrecisionGaussian(3)
+    """
+    return Bernoulli(bias) if kind == "bernoulli" else PrecisionGaussian(bias)

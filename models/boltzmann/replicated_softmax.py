@@ -5,14 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 
-from ppgen.devices import is_accelerator
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Multinomial, Replicated
 from ppgen.models.boltzmann.restricted import RestrictedMachine
 from ppgen.models.parts.arguments import positive_size
-
-_AT_ONCE = 10_000  # documents that are looked at together
+from ppgen.models.parts.documents import longest_document, words_of
 
 
 class ReplicatedSoftmax(RestrictedMachine):
@@ -80,23 +77,13 @@ class ReplicatedSoftmax(RestrictedMachine):
         if x is None:
             words = Multinomial(self.visible_bias, self.typical_length)
         else:
-            total = x.sum(-1).round().clamp(min=0).long()
-            longest = self._longest
-            if self.training and longest is not None and is_accelerator(total.device):
-                # Training on data that were looked at: the device checks them, and nobody waits for it.
-                torch._assert_async((total <= longest).all(), f"a document has more than {longest} words: use look_at")
-            elif not isinstance(total, FakeTensor):
-                longest = max(longest or 1, int(total.max()))
-            elif longest is None:  # a step that is being traced, for documents that were never looked at as a whole
-                raise RuntimeError("the length of the longest document must be known for a step to be traced")
-            words = Multinomial(self.visible_bias, total, longest=longest)
+            words = words_of(x, self.visible_bias, self._longest, self.training)
         layers = {"visible": words, "hidden": Bernoulli(self.no_bias)}
         return BoltzmannMachine(layers, [Replicated(self.weight, self.hidden_bias)])
 
     def look_at(self, data: Any) -> None:
         """Note the length of the longest training document, which a traced step cannot ask for."""
-        rows = torch.arange(data.num_train).split(_AT_ONCE)
-        self._longest = max(int(data.batch("train", index).sum(-1).max()) for index in rows)
+        self._longest = longest_document(data)
 
     def machine_of(self, x: Tensor | None) -> BoltzmannMachine:
         """The machine of the present weights for the rows of x, as `machine` makes it."""
@@ -117,6 +104,11 @@ class ReplicatedSoftmax(RestrictedMachine):
     def topics(self, x: Tensor) -> Tensor:
         """Probability of each hidden unit given documents: (rows, V) -> (rows, H)."""
         return self.machine(x).conditional("hidden", given=x).mean
+
+    @torch.no_grad()
+    def hidden_means(self, x: Tensor) -> Tensor:
+        """P(h = 1 | v) of each hidden unit, what a layer above sees: (rows, V) -> (rows, H)."""
+        return torch.sigmoid(x @ self.weight + x.sum(-1, keepdim=True) * self.hidden_bias)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:

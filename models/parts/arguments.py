@@ -131,6 +131,22 @@ def number_from_zero(name: str, value: Any) -> float:
     return float(value)
 
 
+def one_of(name: str, value: Any, known: Sequence[str]) -> str:
+    """The value as one of the known names.
+
+    Raises:
+        ValueError: If it is none of them.
+
+    Example:
+        >>> one_of("hidden_units", "gaussian", ("bernoulli", "gaussian"))
+        'gaussian'
+    """
+    if not isinstance(value, str) or value not in known:
+        *first, last = map(repr, known)
+        raise ValueError(f"{name} must be {', '.join(first)} or {last}, got {value!r}.".replace("'", '"'))
+    return value
+
+
 def _is_sequence(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str) or hasattr(value, "tolist") and value.ndim > 0
 

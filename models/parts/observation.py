@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.models.parts.cross_entropy import CrossEntropy
+from ppgen.models.parts.word_law import WordLaw
 
 LOOKED_AT = 10_000  # training rows from which the standard deviation starts
 
@@ -17,7 +18,7 @@ _LAWS: dict[str, Callable[[Tensor], Any]] = {
     "continuous-bernoulli": lambda output: dist.ContinuousBernoulli(logits=output),
     "cross-entropy": lambda output: CrossEntropy(output),
 }
-LIKELIHOODS = ("gaussian", "normal", *_LAWS)
+LIKELIHOODS = ("gaussian", "normal", *_LAWS, "multinomial")
 
 
 class Observation(nn.Module):
@@ -26,7 +27,8 @@ class Observation(nn.Module):
     Args:
         likelihood: `"gaussian"` (or `"normal"`) with one standard deviation for all variables, `"bernoulli"` for bits,
             `"continuous-bernoulli"` for numbers in [0, 1], or `"cross-entropy"`, which is no law: minus the
-            cross-entropy between grey levels in [0, 1] and the outputs.
+            cross-entropy between grey levels in [0, 1] and the outputs; `"multinomial"` for counts of the words of
+            documents whose length is given.
         scale: Standard deviation under `"gaussian"`; None learns it.
 
     Raises:
@@ -55,15 +57,24 @@ class Observation(nn.Module):
 
     def forward(self, output: Tensor) -> Any:
         """Law of (..., features) around an output of that shape."""
+        if self.counts_words:
+            return WordLaw(output)
         if self.law is not None:
             return _LAWS[self.law](output).to_event(1)
         scale = self.log_scale.exp() if self.log_scale is not None else output.new_full((), self.fixed_scale or 1.0)
         return dist.Normal(output, scale).to_event(1)
 
     def mean(self, output: Tensor) -> Tensor:
-        """Mean of the data around an output, of its shape."""
+        """Mean of the data around an output, of its shape; of documents that of one word."""
+        if self.counts_words:
+            return WordLaw(output).mean
         mean: Tensor = output if self.law is None else _LAWS[self.law](output).mean
         return mean
+
+    @property
+    def counts_words(self) -> bool:
+        """Whether the data are counts of words, of documents of any length."""
+        return self.law == "multinomial"
 
     @property
     def normalised(self) -> bool:
@@ -81,6 +92,11 @@ class Observation(nn.Module):
             mean: Mean of the training data, of its shape.
             data: A `ppgen.datasets.Dataset`.
         """
+        if self.counts_words:
+            counts = (mean * data.num_train).clamp(min=0.1)
+            if not bias.any():
+                bias.copy_((counts / counts.sum()).log())
+            return
         if not bias.any():
             bias.copy_(mean if self.law is None else torch.logit(mean.clamp(0.001, 0.999)))
         if self.log_scale is not None and not self.log_scale.any():
@@ -88,3 +104,13 @@ class Observation(nn.Module):
             variance = float((rows - rows.mean(0)).square().mean())
             if variance > 0:
                 self.log_scale.fill_(0.5 * math.log(variance))
+
+
+def refuse_words(likelihood: str, name: str) -> None:
+    """Raise where documents are given to a model that does not count words.
+
+    Raises:
+        ValueError: If the likelihood is `"multinomial"`.
+    """
+    if likelihood == "multinomial":
+        raise ValueError(f"likelihood='multinomial' is of documents, for which take an Autoencoder; not for a {name}.")

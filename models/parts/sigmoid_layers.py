@@ -32,6 +32,11 @@ class SigmoidLayer(Conditional):
         self.logits = MLP((self.last, features))
         self.weight = within_layer(features, autoregressive)
 
+    @property
+    def linear(self) -> nn.Linear:
+        """The linear map to the logits."""
+        return self.logits.output
+
     def forward(self, given: Tensor) -> dist.TorchDistribution:
         """Law of the units, event shape (features,), given (..., inputs)."""
         return sigmoid_law(self.logits(self.body(given)), self.weight)
@@ -42,6 +47,30 @@ class SigmoidLayer(Conditional):
         bias = self.logits.output.bias
         if not bias.any():
             bias.copy_(torch.logit(mean.clamp(0.001, 0.999)))
+
+
+class CountingLayer(SigmoidLayer):
+    r"""Bernoulli units above the counts of a document, with a bias for each of its D words.
+
+    .. math:: p(z = 1 \mid v) = \sigma(v^\top W + D \, c), \quad D = \sum_i v_i
+
+    Args:
+        vocabulary: Words that are counted.
+        features: Units of the layer.
+
+    Example:
+        >>> import torch
+        >>> CountingLayer(4, 3)(torch.ones(5, 4)).event_shape
+        torch.Size([3])
+    """
+
+    def __init__(self, vocabulary: int, features: int) -> None:
+        super().__init__(vocabulary, (), features)
+
+    def forward(self, given: Tensor) -> dist.TorchDistribution:
+        """Law of the units, event shape (features,), given counts (..., vocabulary)."""
+        linear = self.linear
+        return sigmoid_law(given @ linear.weight.mT + given.sum(-1, keepdim=True) * linear.bias)
 
 
 class SigmoidPrior(nn.Module):

@@ -41,6 +41,8 @@ def with_means(pair: Any, data: Any, batch_size: int) -> list[tuple[Tensor, Tens
         for batch in batches:
             if layout is None:
                 seen, mean = batch, ready.decode(ready.encode(batch))
+                if getattr(getattr(ready, "observation", None), "counts_words", False):
+                    mean = batch.sum(-1, keepdim=True) * mean  # of a document as long as this one
             else:
                 seen, mean = expected_data(ready, batch, layout, posterior_means(ready, batch, layout))
             found.append((seen, mean))

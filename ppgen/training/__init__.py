@@ -1,7 +1,7 @@
 """Training of any pair by any inference, its checkpoints, and what is done with the trained pair.
 
-`fit` trains, `pretrain` layer by layer; `load` reads a run back, `sample` draws from the model, `refine` measures the
-amortisation gap; callbacks are functions of an `Event`.
+`fit` trains, `pretrain` layer by layer, `unroll` makes an autoencoder of a network; `load` reads a run back, `sample`
+draws from the model, `refine` measures the amortisation gap; callbacks are functions of an `Event`.
 """
 
 from ppgen.training.epochs.callbacks import CSVLog, Event, TensorBoardLog
@@ -15,6 +15,7 @@ from ppgen.training.stages.classifier import Classifier, finetune_classifier
 from ppgen.training.stages.layer_bounds import LayerBound
 from ppgen.training.stages.pretrain import Pretraining, pretrain
 from ppgen.training.stages.refine import Refinement, refine
+from ppgen.training.stages.unroll import unroll
 
 __all__ = [
     "CSVLog",
@@ -34,4 +35,5 @@ __all__ = [
     "pretrain",
     "refine",
     "sample",
+    "unroll",
 ]

@@ -17,7 +17,11 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.HierarchicalVAE(5, latents=(3, 2), hidden=((4,), (3,))), bits(6, 5)),
         lambda: (models.HierarchicalVAE(4, (3, 2, 1), ((4,), (3,), (2,)), likelihood="gaussian"), reals(6, 4)),
     ],
-    "RBM": [lambda: (models.RBM(visible=5, hidden=3), bits(6, 5)), lambda: (models.RBM(3, 6), bits(6, 3))],
+    "RBM": [
+        lambda: (models.RBM(visible=5, hidden=3), bits(6, 5)),
+        lambda: (models.RBM(3, 6), bits(6, 3)),
+        lambda: (models.RBM(4, 2, hidden_units="gaussian"), bits(6, 4)),
+    ],
     "GaussianRBM": [
         lambda: (models.GaussianRBM(visible=4, hidden=3), reals(6, 4)),
         lambda: (models.GaussianRBM(3, 2, learn_variance=True), reals(6, 3)),
@@ -44,6 +48,8 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
     "DBN": [
         lambda: (models.DBN(visible=5, hidden=(3, 2)), bits(6, 5)),
         lambda: (models.DBN(4, (3, 2, 3)), bits(6, 4)),
+        lambda: (models.DBN(4, (3, 2), "gaussian", "gaussian", True), reals(6, 4)),
+        lambda: (models.DBN(4, (3, 2, 2), "multinomial", "gaussian"), counts(6, 4)),
     ],
     "ConvolutionalDBN": [
         lambda: (models.ConvolutionalDBN(9, (2, 2), (2, 1), (2, 1)), bits(6, 9)),

@@ -172,6 +172,7 @@ TRAINING = [
         lambda: {"pair": rbm(), "data": BITS, "labels": torch.tensor([0, 1, 0, 1, 0, 1]), "epochs": 1, **QUIET},
         {"pair": "pair", "data": "data", "labels": "array", "initialise": "choice", "epochs": "count", "seed": "seed"},
     ),
+    Call("training.unroll", training.unroll, lambda: {"pair": dbn()}, {"pair": "pair", "likelihood": "choice"}),
     Call(
         "datasets.load",
         datasets.load,

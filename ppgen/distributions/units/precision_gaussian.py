@@ -30,7 +30,7 @@ class PrecisionGaussian(Units):
 
     Args:
         bias: Biases b, shape (size,), or (rows, size).
-        log_precision: log lambda, shape (size,).
+        log_precision: log lambda, shape (size,); zero by default.
         count: n of each datum, (rows,), or of all, (); 0 by default.
 
     Raises:
@@ -46,9 +46,13 @@ class PrecisionGaussian(Units):
 
     support = constraints.real
 
-    def __init__(self, bias: Tensor, log_precision: Tensor, count: Tensor | None = None) -> None:
-        check_tensors(bias=bias, log_precision=log_precision, **({} if count is None else {"count": count}))
-        if log_precision.dim() != 1 or bias.shape[-1:] != log_precision.shape:
+    def __init__(self, bias: Tensor, log_precision: Tensor | None = None, count: Tensor | None = None) -> None:
+        given = {"log_precision": log_precision, "count": count}
+        check_tensors(bias=bias, **{name: value for name, value in given.items() if value is not None})
+        if log_precision is None:
+            if bias.dim() not in (1, 2):
+                raise ValueError(f"bias must have shape (units,) or (rows, units), got {tuple(bias.shape)}.")
+        elif log_precision.dim() != 1 or bias.shape[-1:] != log_precision.shape:
             raise ValueError(
                 "log_precision must have shape (units,) and bias as many entries in its last dimension, got "
                 f"{tuple(log_precision.shape)} and {tuple(bias.shape)}."
@@ -58,7 +62,7 @@ class PrecisionGaussian(Units):
     @property
     def size(self) -> int:
         """Number of units."""
-        return len(self.log_precision)
+        return self.bias.shape[-1]
 
     @property
     def batch_shape(self) -> Size:
@@ -82,13 +86,14 @@ class PrecisionGaussian(Units):
         return math.inf
 
     def parameters(self) -> list[Tensor]:
-        """Tensors that the energy depends on: the biases and log lambda."""
-        return [self.bias, self.log_precision]
+        """Tensors that the energy depends on: the biases and, if it is given, log lambda."""
+        return [self.bias] if self.log_precision is None else [self.bias, self.log_precision]
 
     @property
     def precision(self) -> Tensor:
         """Precision lambda + n of each unit: (size,), or (rows, size)."""
-        own = self.log_precision.exp()
+        log_precision = self.log_precision
+        own = self.bias.new_ones(self.size) if log_precision is None else log_precision.exp()
         return own if self.count is None else own + self.count.to(own).unsqueeze(-1)
 
     @property
@@ -139,7 +144,8 @@ class PrecisionGaussian(Units):
     def base_rate(self, mean: Tensor | None) -> "PrecisionGaussian":
         """Units whose mean at input zero is the given one, their precision kept."""
         bias = self.bias.detach() if mean is None else mean.to(self.bias) * self.precision.detach()
-        return PrecisionGaussian(bias, self.log_precision.detach(), self.count)
+        log_precision = None if self.log_precision is None else self.log_precision.detach()
+        return PrecisionGaussian(bias, log_precision, self.count)
 
     def scaled(self, factor: float | Tensor) -> "PrecisionGaussian":
         """Units with bias factor * b, their precision kept."""
@@ -152,9 +158,11 @@ class PrecisionGaussian(Units):
     def dispersed(self) -> "PrecisionGaussian":
         """Units of a wider law, where chains may start: three times the standard deviation, the mean kept."""
         count = None if self.count is None else self.count / 9
-        return PrecisionGaussian(self.bias / 9, self.log_precision - math.log(9), count)
+        log_precision = self.bias.new_zeros(self.size) if self.log_precision is None else self.log_precision
+        return PrecisionGaussian(self.bias / 9, log_precision - math.log(9), count)
 
     def to(self, *args: Any) -> "PrecisionGaussian":
         """The units with their tensors on another device or in another dtype."""
         count = None if self.count is None else self.count.to(*args)
-        return PrecisionGaussian(self.bias.to(*args), self.log_precision.to(*args), count)
+        log_precision = None if self.log_precision is None else self.log_precision.to(*args)
+        return PrecisionGaussian(self.bias.to(*args), log_precision, count)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from ppgen import datasets, seeds
 from ppgen.checks.arguments import as_numbers, check_count, check_kind
 from ppgen.checks.seeding import check_seed
+from ppgen.datasets.paired import UNLABELLED
 from ppgen.nn import MLP
 from ppgen.pair import Pair, as_pair
-from ppgen.stacks import RecognitionLayers, RecognitionMaps
+from ppgen.stacks import RecognitionLayers, RecognitionMaps, RecognitionNetwork
 from ppgen.training.fitting import fit
 from ppgen.training.run import Run
 from ppgen.undisturbed import CPU, forked
@@ -102,25 +103,32 @@ def finetune_classifier(
     A `models.RBM` gives its weights and hidden biases, a `models.DBN` its recognition network and the uppermost layer,
     a `models.DBM` the first pass of its mean field, in which a layer with another above takes its input from below
     twice. A `models.ConvolutionalRBM` or `models.ConvolutionalDBN` gives its filters upwards: the softmax sees the
-    probabilities of the uppermost pooling units. The softmax starts at random. The pair is left as it is.
+    probabilities of the uppermost pooling units. An autoencoder gives its encoder, non-linearities and all. The softmax
+    starts at random. The pair is left as it is.
 
     Args:
-        pair: An `RBM`, `DBN`, `DBM`, `ConvolutionalRBM` or `ConvolutionalDBN`, or a run that trained one.
-        data: A data set, the name of one, or an array; its training rows, as they are stored, are learnt from.
+        pair: A `GaussianRBM`, `RBM`, `DBN`, `DBM`, `ConvolutionalRBM`, `ConvolutionalDBN` or an autoencoder, or a run
+            that trained one.
+        data: A data set, the name of one, or an array; its training rows, as they are stored, are learnt from. Of pairs
+            (`data.with_labels(keep=...)`), the rows that have a label.
         labels: Class of each training row, whole numbers (rows,); by default those of the data set.
-        initialise: Where the layers start: `"recognition"`, or `"random"` to compare with.
+        initialise: Where the layers start: `"recognition"`, or `"random"` to compare with. From one seed both have the
+            same softmax and the same batches.
         epochs: Passes over the rows.
         seed: Seed of everything that is drawn.
-        **options: Other arguments of `ppgen.fit`, such as `lr`, `batch_size` and `folder`.
+        **options: Other arguments of `ppgen.fit`, such as `lr`, `batch_size` and `folder`. With `monitor`,
+            `early_stopping` or `restore_best` the validation rows that have labels are looked at after each epoch.
 
     Raises:
-        ValueError: If the pair has no recognition weights, the data are images of another shape, there are no labels or
-            not one for each row, or they are of one class only.
+        ValueError: If the pair has no recognition weights, the data are images of another shape or no rows with labels,
+            there are no labels or not one for each row, or they are of one class only.
         TypeError: If `pair` is none, or labels are no whole numbers.
 
     References:
         | Reducing the Dimensionality of Data with Neural Networks (Hinton and Salakhutdinov, 2006)
         | Deep Boltzmann Machines (Salakhutdinov and Hinton, 2009)
+        | Stacked Denoising Autoencoders: Learning Useful Representations in a Deep Network with a Local Denoising
+          Criterion (Vincent, Larochelle, Lajoie, Bengio and Manzagol, 2010)
         | Convolutional Deep Belief Networks for Scalable Unsupervised Learning of Hierarchical Representations (Lee,
           Grosse, Ranganath and Ng, 2009)
 
@@ -134,37 +142,67 @@ def finetune_classifier(
     """
     seed = check_seed(seed)
     pair = as_pair(pair)
-    of_maps = isinstance(pair, RecognitionMaps)
-    if not of_maps and not isinstance(pair, RecognitionLayers):
+    of_network = isinstance(pair, RecognitionNetwork)
+    if not of_network and not isinstance(pair, RecognitionLayers):
         raise ValueError(
             "finetune_classifier starts from a stack of layers: of feature maps, a models.ConvolutionalRBM or "
-            "models.ConvolutionalDBN, or of sigmoid units, a models.RBM, models.DBN or models.DBM; got "
+            "models.ConvolutionalDBN, an autoencoder, or of sigmoid units, a models.RBM, models.DBN or models.DBM; got "
             f"{type(pair).__name__}."
         )
     if initialise not in ("recognition", "random"):
         raise ValueError(f'initialise must be "recognition" or "random", got {initialise!r}.')
-    dataset = datasets.as_dataset(data)
+    dataset = datasets.as_dataset(_rows_of(data))
     if dataset.num_features != pair.num_features:
         raise ValueError(
             f"data must have {pair.num_features} features, as {type(pair).__name__} does; got {dataset.num_features} "
             f"({dataset.describe()})."
         )
-    if of_maps:
+    if isinstance(pair, RecognitionMaps):
         pair.check_data(dataset)
     if labels is None:
-        if dataset.labels is None or "train" not in dataset.labels:
+        held = data.labels if isinstance(data, datasets.PairedDataset) else dataset.labels
+        if held is None or "train" not in held:
             raise ValueError(f"labels are needed: the data ({dataset.describe()}) have none of their own.")
-        labels = dataset.labels["train"]
+        labels = held["train"]
     given = _labels(labels, dataset.num_train)
+    x = dataset.train[:]
+    if isinstance(data, datasets.PairedDataset):
+        x, given = x[(given != UNLABELLED).to(x.device)], given[given != UNLABELLED]
     classes, index = given.unique(return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"labels must be of two classes or more; all are {int(classes[0])}.")
+        told = f"all are {int(classes[0])}" if len(classes) else "there is none"
+        raise ValueError(f"labels must be of two classes or more; {told}.")
     with forked(CPU, seeds.derive(seed, "classifier")), torch.no_grad():
-        build = _on_maps if of_maps else _on_sigmoids
+        build = _on_network if of_network else _on_sigmoids
         classifier = build(pair, classes.tolist(), initialise == "random").to(pair.device)
-    program, x = _program(classifier), dataset.train[:].to("cpu", next(classifier.parameters()).dtype)
-    classifier.run = fit(program, (x, index), epochs=epochs, seed=seed, **options)
+    rows: Any = x.to("cpu", next(classifier.parameters()).dtype), index
+    if any(options.get(name) is not None for name in ("monitor", "early_stopping", "restore_best")):
+        rows = _with_validation(rows, dataset, classes)
+    classifier.run = fit(_program(classifier), rows, epochs=epochs, seed=seed, **options)
     return classifier
+
+
+def _rows_of(data: Any) -> Any:
+    """The rows of pairs of rows and labels; any other data as they are."""
+    if not isinstance(data, datasets.PairedDataset):
+        return data
+    if data.labels is None:
+        raise ValueError(
+            f"data must be rows with labels, data.with_labels(...); these are split features ({data.describe()})."
+        )
+    return data.rows
+
+
+def _with_validation(rows: tuple[Tensor, Tensor], dataset: Any, classes: Tensor) -> Any:
+    """Training rows with positions of their classes, and the validation rows of those classes, if there are labels."""
+    x, index = rows
+    held = {"train": x, "train_labels": index}
+    if dataset.labels is not None and "valid" in dataset.labels and len(dataset.valid):
+        labels = dataset.labels["valid"].cpu()
+        known = torch.isin(labels, classes)
+        valid = dataset.valid[:].cpu()[known]
+        held |= {"valid": valid.to(x.dtype), "valid_labels": torch.searchsorted(classes, labels[known])}
+    return datasets.load(held, valid_size=None if "valid" in held else 0, test_size=0).with_labels()
 
 
 def _on_sigmoids(pair: Any, classes: list[int], random: bool) -> Classifier:
@@ -180,13 +218,13 @@ def _on_sigmoids(pair: Any, classes: list[int], random: bool) -> Classifier:
     return classifier
 
 
-def _on_maps(pair: Any, classes: list[int], random: bool) -> Classifier:
-    """Feature maps with the filters of the pair, or with random ones."""
-    maps = pair.recognition_network()
-    classifier = Classifier((pair.num_features, maps.num_features), classes, maps)
+def _on_network(pair: Any, classes: list[int], random: bool) -> Classifier:
+    """The network upwards of the pair, or one like it at random."""
+    network = pair.recognition_network()
+    classifier = Classifier((pair.num_features, network.num_features), classes, network)
     if random:
-        maps.reset_parameters()
-    return classifier.to(next(maps.parameters()).dtype)
+        network.reset_parameters()
+    return classifier.to(next(network.parameters()).dtype)
 
 
 def _program(classifier: Classifier) -> Pair:

@@ -1,4 +1,4 @@
-"""Greedy layer-wise training of deep belief networks and deep Boltzmann machines."""
+"""Greedy layer-wise training of deep belief networks, deep Boltzmann machines and deep autoencoders."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,13 +13,14 @@ from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
 from ppgen.inference.annealing.annealing import make_betas
 from ppgen.pair import as_pair
-from ppgen.stacks import BoundedStack, GreedyStack, LayerMachine
+from ppgen.stacks import BoundedStack, GreedyCoders, GreedyStack, LayerMachine
 from ppgen.training import environment
 from ppgen.training.fitting import fit
 from ppgen.training.processes import world as processes
 from ppgen.training.run import Run
 from ppgen.training.stages.layer_bounds import LayerBound, layer_bound
 from ppgen.training.stages.layer_data import LayerData
+from ppgen.training.stages.layer_options import epochs_of_layers, options_of_layers, per_layer
 from ppgen.undisturbed import forked
 
 
@@ -29,9 +30,10 @@ class Pretraining:
 
     Attributes:
         pair: The pair, which now holds the weights of all layers.
-        runs: The run of each layer's machine, from the bottom up.
+        runs: The run of each layer's machine, or autoencoder, from the bottom up.
         bounds: Variational bound of the model that the layers so far make, after each of them; none for a deep
-            Boltzmann machine, whose layers are no model by themselves.
+            Boltzmann machine, whose layers are no model by themselves, none for autoencoders, and none of the first
+            layer of documents, each of which has a normaliser of its own.
     """
 
     pair: Any
@@ -52,7 +54,7 @@ def pretrain(
     inference: Any = None,
     *,
     epochs: int | Sequence[int] = 10,
-    activities: Literal["sample", "mean"] = "sample",
+    activities: Literal["sample", "mean"] | None = None,
     num_particles: int = 10,
     num_chains: int = 100,
     betas: Any = 1000,
@@ -62,11 +64,11 @@ def pretrain(
     progress: bool = True,
     **options: Any,
 ) -> Pretraining:
-    r"""Train the layers of a deep belief network or a deep Boltzmann machine one after another, from the bottom up.
+    r"""Train the layers of a deep belief network, a deep Boltzmann machine or a deep autoencoder from the bottom up.
 
-    Each layer is a restricted Boltzmann machine, trained by `ppgen.fit` on the hidden activities of the layer below:
-    on bits that every batch draws anew from p(h = 1 | below), those of the pooling units in a convolutional network.
-    What the pair held before is replaced.
+    Each layer of a network is a restricted Boltzmann machine, trained by `ppgen.fit` on the hidden activities of the
+    layer below: on bits that every batch draws anew from p(h = 1 | below), those of the pooling units in a
+    convolutional network. What the pair held before is replaced.
 
     In a belief network a machine starts at the transposed weights and exchanged biases of the one below it where the
     sizes allow. Adding it then leaves the model as it is, and training it raises, in expectation,
@@ -79,12 +81,19 @@ def pretrain(
     they are and halved. A layer's biases are then the sum of those of its two machines. Machines of doubled layers are
     trained on plain gradients, not on centred ones.
 
+    Each layer of an autoencoder is one of the same kind with one layer, trained on the codes of the layer below, which
+    are sent up as they are: of denoising ones only the layer in training sees noise. The first has the law of the data
+    that the pair has; layers above reconstruct codes, those of sigmoid units by their cross-entropy, others by their
+    squared error. Their decoders become those of the stack, which `ppgen.fit` then trains as a whole.
+
     Args:
-        pair: A `models.DBN`, `models.ConvolutionalDBN` or `models.DBM`.
+        pair: A `models.DBN`, `models.ConvolutionalDBN` or `models.DBM`, or an autoencoder of fully connected layers.
         data: As for `ppgen.fit`: a data set, the name of one, or an array; bits, or what the lowest layer takes.
-        inference: How each machine is trained, as for `ppgen.fit`; persistent chains by default.
+        inference: How each layer is trained, as for `ppgen.fit`, or a list of one for each; by default persistent
+            chains, of documents contrastive divergence.
         epochs: Passes over the data for each layer; one number, or one for each.
-        activities: What is sent up through a trained layer: `"sample"`, draws, or `"mean"`, probabilities.
+        activities: What is sent up through a trained machine: `"sample"`, draws, the default; or `"mean"`,
+            probabilities. Codes of autoencoders are no draws.
         num_particles: Draws of the guide for each row at which a bound is measured.
         num_chains: Annealing runs for the log Z of a bound, where the machine is too large to be enumerated.
         betas: Their ladder: a number of equal steps, increasing numbers in [0, 1], or `"salakhutdinov-2008"`.
@@ -92,15 +101,20 @@ def pretrain(
         device: As for `ppgen.fit`.
         folder: Where the runs are kept, in `layer1`, `layer2`, ...; with `resume="auto"` finished layers are read back.
         progress: Whether to show what is run, and the bounds.
-        **options: Other arguments of `ppgen.fit` for each layer, such as `batch_size` and `lr`.
+        **options: Other arguments of `ppgen.fit`, such as `batch_size` and `lr`; a list or a tuple holds one value for
+            each layer, as `lr=(0.1, 0.1, 0.001)`.
 
     Raises:
-        ValueError: If the pair is no stack of layers, or an argument is out of its range; before any layer is trained.
+        ValueError: If the pair is no stack of layers, an argument is out of its range, or a list has not one value for
+            each layer; before any layer is trained.
         TypeError: If `pair` is none, or the data are several arguments.
 
     References:
         | A Fast Learning Algorithm for Deep Belief Nets (Hinton, Osindero and Teh, 2006)
+        | Greedy Layer-Wise Training of Deep Networks (Bengio, Lamblin, Popovici and Larochelle, 2007)
         | Deep Boltzmann Machines (Salakhutdinov and Hinton, 2009)
+        | Stacked Denoising Autoencoders: Learning Useful Representations in a Deep Network with a Local Denoising
+          Criterion (Vincent, Larochelle, Lajoie, Bengio and Manzagol, 2010)
 
     Example:
         >>> from ppgen import datasets, models, training
@@ -114,8 +128,10 @@ def pretrain(
     seed = check_seed(seed)
     pair = as_pair(pair)
     _check_stack(pair)
-    lengths = _lengths(epochs, pair.num_hidden_layers)
-    _check(activities, num_particles, num_chains, data)
+    coders, num_layers = isinstance(pair, GreedyCoders), pair.num_hidden_layers
+    lengths = epochs_of_layers(epochs, num_layers)
+    inferences_of, options_of = per_layer("inference", inference, num_layers), options_of_layers(options, num_layers)
+    _check(activities, coders, num_particles, num_chains, data)
     make_betas(betas)
     if folder is not None:
         check_path("folder", folder)
@@ -129,37 +145,40 @@ def pretrain(
     pair.to(where)
     like = next(pair.parameters())
     layers = LayerData(dataset)
-    rbms: list[Any] = []
+    parts: list[Any] = []
     runs, bounds = [], []
     for layer, count in enumerate(lengths, start=1):
         own_seed = seeds.derive(seed, "layer", layer)
         with forked(where, own_seed):
-            rbm = pair.layer_rbm(layer, rbms[-1] if rbms else None).to(like)
-        if layer < len(lengths):
-            _check_machine(rbm, pair)
+            part = pair.layer_autoencoder(layer) if coders else pair.layer_rbm(layer, parts[-1] if parts else None)
+            part.to(like)
+        if layer < num_layers and not coders:
+            _check_machine(part, pair)
+        way = inferences_of[layer - 1]
         run = fit(
-            rbm,
+            part,
             layers.dataset,
-            _suited(inference, rbm),
+            way if coders else _suited(way, part),
             epochs=count,
             seed=own_seed,
             device=where,
             folder=None if folder is None else Path(folder) / f"layer{layer}",
             progress=progress,
-            **options,
+            **options_of[layer - 1],
         )
-        rbms.append(rbm)
+        parts.append(part)
         runs.append(run)
         if isinstance(pair, BoundedStack):
             budget = {"num_particles": num_particles, "num_chains": num_chains, "betas": betas}
             with forked(where, own_seed):
-                part = pair.stacked(rbms)
-            bounds.append(layer_bound(part, dataset, layer, seed=seed, **budget))
-            if progress and processes.join(where).writes:
-                print(bounds[-1], flush=True)
-        if layer < len(lengths):
-            layers = layers.above(rbm, layer, activities, seed)
-    pair.compose(rbms)
+                stack = pair.stacked(parts)
+            if stack is not None:
+                bounds.append(layer_bound(stack, dataset, layer, seed=seed, **budget))
+                if progress and processes.join(where).writes:
+                    print(bounds[-1], flush=True)
+        if layer < num_layers:
+            layers = layers.coded(part, layer) if coders else layers.above(part, layer, activities or "sample", seed)
+    pair.compose(parts)
     pair.inference_state = None  # chains of the weights that were replaced
     return Pretraining(pair, tuple(runs), tuple(bounds))
 
@@ -167,7 +186,7 @@ def pretrain(
 def _suited(inference: Any, rbm: Any) -> Any:
     """The inference, without centring where a machine's weights are not the parameters but made of them."""
     chosen = inferences.resolve(inference, rbm)
-    own = {id(parameter) for parameter in rbm.parameters()}
+    own = {id(tensor) for tensor in (*rbm.parameters(), *rbm.buffers())}
     plain = all(id(each) in own for each in rbm.machine().parameters())
     phase: Any = chosen.negative_phase
     if plain or not getattr(phase, "centred", False):
@@ -176,10 +195,10 @@ def _suited(inference: Any, rbm: Any) -> Any:
 
 
 def _check_stack(pair: Any) -> None:
-    if not isinstance(pair, GreedyStack):
+    if not isinstance(pair, (GreedyStack, GreedyCoders)):
         raise ValueError(
-            "pretrain trains a stack of layers, a models.DBN, models.ConvolutionalDBN or models.DBM, got "
-            f"{type(pair).__name__}. Use ppgen.fit, which trains any pair."
+            "pretrain trains a stack of layers: an autoencoder of fully connected layers, a models.DBN, "
+            f"models.ConvolutionalDBN or models.DBM, got {type(pair).__name__}. Use ppgen.fit, which trains any pair."
         )
 
 
@@ -191,19 +210,12 @@ def _check_machine(rbm: Any, pair: Any) -> None:
         )
 
 
-def _lengths(epochs: Any, num_layers: int) -> list[int]:
-    lengths = list(epochs) if isinstance(epochs, Sequence) and not isinstance(epochs, str) else [epochs] * num_layers
-    if len(lengths) != num_layers:
-        raise ValueError(f"epochs must be one number, or {num_layers}, one for each hidden layer; got {epochs!r}.")
-    if any(isinstance(each, bool) or not isinstance(each, int) or each < 1 for each in lengths):
-        raise ValueError(f"epochs must be whole numbers of at least 1, got {epochs!r}.")
-    return lengths
-
-
-def _check(activities: str, num_particles: int, num_chains: int, data: Any) -> None:
-    if activities not in ("sample", "mean"):
+def _check(activities: str | None, coders: bool, num_particles: int, num_chains: int, data: Any) -> None:
+    if activities not in (None, "sample", "mean"):
         raise ValueError(f'activities must be "sample" or "mean", got {activities!r}.')
+    if coders and activities == "sample":
+        raise ValueError('activities cannot be "sample" for an autoencoder, whose codes are no draws: leave it out.')
     for name, value in (("num_particles", num_particles), ("num_chains", num_chains)):
         check_count(name, value, 2, wanted="a whole number of at least 2 (one has no error bar)")
     if isinstance(data, tuple):
-        raise TypeError("data must be one table of bits: a data set, the name of one, or an array; got a tuple.")
+        raise TypeError("data must be one table: a data set, the name of one, or an array; got a tuple.")

@@ -143,7 +143,8 @@ def test_training_climbs_and_its_run_is_read_back(tmp_path) -> None:
     independent = float((mean * mean.log() + (1 - mean) * (1 - mean).log()).sum())
     assert after > independent + 0.5
     again = ppgen.load(tmp_path / "run")
-    assert again.pair.config() == dbn.config() == {"visible": 8, "hidden": [6, 4]}
+    kinds = {"units": "bernoulli", "top_units": "bernoulli", "learn_variance": False}
+    assert again.pair.config() == dbn.config() == {"visible": 8, "hidden": [6, 4], **kinds}
     assert evaluation.log_likelihood(again.pair, x, num_particles=500).value == pytest.approx(after)
 
 
