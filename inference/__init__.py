@@ -32,6 +32,8 @@ from ppgen.inference.kernels.parallel_tempering import (
     round_trips,
 )
 from ppgen.inference.kernels.posterior import PosteriorSamples, sample_posterior
+from ppgen.inference.kernels.posterior_kernel import PosteriorKernel
+from ppgen.inference.kernels.sparse_gibbs import SparseGibbs, SparseGibbsInfo, SparseGibbsState
 from ppgen.inference.kernels.trajectory_tempering import TrajectoryTempering, TrajectoryTemperingState
 from ppgen.inference.negative_phases.contrastive_divergence import CD, PCD
 from ppgen.inference.negative_phases.exact_partition import ExactPartition
@@ -96,6 +98,7 @@ __all__ = [
     "ParallelTemperingInfo",
     "ParallelTemperingState",
     "Pathwise",
+    "PosteriorKernel",
     "PosteriorSamples",
     "PseudoLikelihood",
     "Relaxed",
@@ -103,6 +106,9 @@ __all__ = [
     "ReweightedWakeSleep",
     "Rule",
     "ScoreFunction",
+    "SparseGibbs",
+    "SparseGibbsInfo",
+    "SparseGibbsState",
     "Stages",
     "StepResult",
     "StickTheLanding",

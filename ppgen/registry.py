@@ -89,6 +89,7 @@ KERNELS: dict[str, str] = {
     "ParallelTempering": "ppgen.inference.kernels.parallel_tempering:ParallelTempering",
     "TrajectoryTempering": "ppgen.inference.kernels.trajectory_tempering:TrajectoryTempering",
     "HMC": "ppgen.inference.kernels.hmc:HMC",
+    "SparseGibbs": "ppgen.inference.kernels.sparse_gibbs:SparseGibbs",
 }
 
 UNITS: dict[str, str] = {
