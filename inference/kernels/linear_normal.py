@@ -112,7 +112,8 @@ def _roles(density: LatentDensity, origin: Tensor) -> tuple[list[str], str, bool
             raise ValueError(f"SparseGibbs at site {name!r}: it carries a scale of its own (poutine.scale). {_INSTEAD}")
         if not torch.as_tensor(numbers_that_count(site)).all():
             raise ValueError(
-                f"SparseGibbs at site {name!r}: it stands under a mask, and missing values are not known to it. {_INSTEAD}"
+                f"SparseGibbs at site {name!r}: it stands under a mask, as missing values do, and no law of the rest "
+                f"alone is drawn here. {_INSTEAD}"
             )
         law = element_law(site["fn"])
         if name in latents:

@@ -81,9 +81,9 @@ def sample_posterior(
     .. math:: u_t \sim T(\cdot \mid u_{t-1}), \quad T \text{ invariant for } p(x, z(u)) |\partial z / \partial u|
 
     Chains move in the unconstrained space of all latents of a datum together; what the kernel adapts, such as a step
-    size for each chain, it adapts in the warmup, which is thrown away. Where latents are common to all data, a chain moves the latents of the whole data set
-    together, p(z | all x). The pair is run in evaluation mode; its training flags and the caller's random state are
-    left as they are.
+    size for each chain, it adapts in the warmup, which is thrown away. Where latents are common to all data, a chain
+    moves the latents of the whole data set together, p(z | all x). The pair is run in evaluation mode; its training
+    flags and the caller's random state are left as they are.
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run.
@@ -162,6 +162,6 @@ def check_posterior_kernel(kernel: Any, argument: str = "kernel") -> None:
         return
     given = f"the class {kernel.__name__}: call it" if isinstance(kernel, type) else type(kernel).__name__
     raise TypeError(
-        f"{argument} must be an inference.HMC, an inference.SparseGibbs or another inference.PosteriorKernel, an object "
-        f"with methods init, step and adapted, got {given}."
+        f"{argument} must be an inference.HMC, an inference.SparseGibbs or another inference.PosteriorKernel, an "
+        f"object with methods init, step and adapted, got {given}."
     )

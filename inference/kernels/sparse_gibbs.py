@@ -136,7 +136,9 @@ class SparseGibbs:
         """
         law, old = state.law, state.position.double()
         if law.positive:
-            position = _positive_sweep(state, old.exp(), generator).clamp(min=torch.finfo(state.position.dtype).tiny).log()
+            position = (
+                _positive_sweep(state, old.exp(), generator).clamp(min=torch.finfo(state.position.dtype).tiny).log()
+            )
         else:
             deviation = old - law.location
             variances = _variances(deviation.abs() * law.scale, law.scale, generator)

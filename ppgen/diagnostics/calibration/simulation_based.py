@@ -1,7 +1,7 @@
 """Simulation-based calibration of the posterior draws of a pair."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -181,7 +181,7 @@ def _result(
     )
 
 
-def _is_kernel(posterior: Any) -> bool:
+def _is_kernel(posterior: Any) -> TypeGuard[inference.PosteriorKernel]:
     """Whether it moves the latents of a pair, and is no class that makes kernels of machines."""
     return isinstance(posterior, inference.PosteriorKernel) and not isinstance(posterior, type)
 
