@@ -10,6 +10,7 @@ from ppgen.inference.engine.bound_inference import BoundInference
 from ppgen.inference.engine.legality import Rule, legality
 from ppgen.inference.engine.specification import Inference, describe, from_config, resolve, to_config
 from ppgen.inference.engine.step_result import StepResult
+from ppgen.inference.estimators.analytic_elbo import AnalyticELBO
 from ppgen.inference.estimators.analytic_kl import AnalyticKL
 from ppgen.inference.estimators.disarm import DisARM
 from ppgen.inference.estimators.enumerate import Enumerate
@@ -66,6 +67,7 @@ __all__ = [
     "RWS",
     "STL",
     "VIMCO",
+    "AnalyticELBO",
     "AnalyticKL",
     "BlockGibbs",
     "BlockGibbsInfo",

@@ -45,6 +45,7 @@ OBJECTIVES: dict[str, str] = {
 ESTIMATORS: dict[str, str] = {
     "Pathwise": "ppgen.inference.estimators.pathwise:Pathwise",
     "AnalyticKL": "ppgen.inference.estimators.analytic_kl:AnalyticKL",
+    "AnalyticELBO": "ppgen.inference.estimators.analytic_elbo:AnalyticELBO",
     "StickTheLanding": "ppgen.inference.estimators.stick_the_landing:StickTheLanding",
     "DoublyReparameterized": "ppgen.inference.estimators.stick_the_landing:DoublyReparameterized",
     "ScoreFunction": "ppgen.inference.estimators.score_function:ScoreFunction",

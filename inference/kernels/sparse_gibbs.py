@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ppgen.distributions.units.rectified_gaussian import RectifiedGaussian
 from ppgen.inference.kernels.latent_density import LatentDensity
-from ppgen.inference.kernels.linear_normal import LinearNormal, read_linear_normal
+from ppgen.inference.kernels.sparse_linear import SparseLinear, read_sparse_linear
 
 _BLOCK = 2**25  # numbers of the matrices that are factorised at once, which bounds the memory
 _FLAT = 1e-10  # curvature in units of the prior's scale below which the data say nothing of a positive code
@@ -27,7 +27,7 @@ class SparseGibbsState(NamedTuple):
 
     position: Tensor
     log_density: Tensor
-    law: LinearNormal
+    law: SparseLinear
     gram: Tensor | None
     image: Tensor
 
@@ -108,7 +108,7 @@ class SparseGibbs:
                 "SparseGibbs reads the program of a pair: it needs an inference.LatentDensity, as "
                 f"inference.sample_posterior makes it, got {type(density).__name__}."
             )
-        law = read_linear_normal(density, position)
+        law = read_sparse_linear(density, position)
         features, codes = law.matrix.shape[-2:]
         gram = law.matrix.mT @ law.matrix if law.positive or _by_codes(features, codes) else None
         image = (law.matrix.mT @ law.residual.unsqueeze(-1)).squeeze(-1)
@@ -152,7 +152,7 @@ class SparseGibbs:
         return state
 
 
-def _log_density(law: LinearNormal, position: Tensor) -> Tensor:
+def _log_density(law: SparseLinear, position: Tensor) -> Tensor:
     if not law.positive:
         return law.log_density(position - law.location)
     return law.log_density(position.exp()) + position.sum(-1)

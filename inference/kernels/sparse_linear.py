@@ -18,7 +18,7 @@ _INSTEAD = "Use inference.HMC(), which asks for a density alone."
 
 
 @dataclass(frozen=True)
-class LinearNormal:
+class SparseLinear:
     r"""The joint law of codes and data, with the data in units of the noise.
 
     .. math:: a_k \sim \mathrm{Laplace}(\mu_k, b_k) \text{ or } \mathrm{Exponential}(1 / b_k), \quad
@@ -60,7 +60,7 @@ class _Stated:
     x: Tensor
 
 
-def read_linear_normal(density: LatentDensity, position: Tensor) -> LinearNormal:
+def read_sparse_linear(density: LatentDensity, position: Tensor) -> SparseLinear:
     """The joint law of sparse codes and data that a program states, in float64.
 
     The matrix is the Jacobian of the observed mean. That the mean is linear, and that scales are the same everywhere,
@@ -177,13 +177,13 @@ def _by_row(table: Tensor, event_dim: int, density: LatentDensity) -> Tensor:
     return table.movedim(table.dim() - event_dim + density.layout.row_dim, 0).reshape(density.num_rows, -1)
 
 
-def _in_noise(stated: _Stated, matrix: Tensor, positive: bool) -> LinearNormal:
+def _in_noise(stated: _Stated, matrix: Tensor, positive: bool) -> SparseLinear:
     """The law in units of the noise, what is the same for all rows once."""
     location, scale, noise = (_once(table.double()) for table in (stated.location, stated.scale, stated.noise))
     matrix = matrix.double()
     shift = (matrix @ location.unsqueeze(-1)).squeeze(-1)
     residual = (stated.x.double() - stated.mean.double() - shift) / noise
-    return LinearNormal(matrix / noise.unsqueeze(-1), residual, location, scale, noise.log().sum(-1), positive)
+    return SparseLinear(matrix / noise.unsqueeze(-1), residual, location, scale, noise.log().sum(-1), positive)
 
 
 def _once(table: Tensor) -> Tensor:
