@@ -47,7 +47,7 @@ class AnalyticELBO(AnalyticKL):
     def check_plan(self, site: str, plan: Mapping[str, Estimator | None], layout: Layout, objective: Any) -> None:
         """Raise unless divergence and expected log-likelihood stand for everything that depends on the site."""
         law = base_law(layout.guide_laws[site])
-        if type(law) is not Normal and not isinstance(law, Normal):
+        if not isinstance(law, Normal):
             raise ValueError(
                 f"AnalyticELBO at site {site!r} needs independent Normal variables in the guide, got "
                 f"{type(law).__name__}. {_INSTEAD}"
@@ -67,8 +67,8 @@ class AnalyticELBO(AnalyticKL):
         later = list(layout.model_laws)[list(layout.model_laws).index(site) + 1 :] if site in layout.model_laws else []
         if later:
             raise ValueError(
-                f"AnalyticELBO at site {site!r}: the model draws the latent {later[0]!r} after it, whose law may depend "
-                f"on it. {_INSTEAD}"
+                f"AnalyticELBO at site {site!r}: the model draws the latent {later[0]!r} after it, whose law may "
+                f"depend on it. {_INSTEAD}"
             )
         super().check_plan(site, plan, layout, objective)
 
@@ -98,7 +98,7 @@ def _expected(trace: Any, name: str, drawn: Any, site: str) -> Tensor:
     if law.inputs is not trace.nodes[site]["value"]:
         raise ValueError(
             f"AnalyticELBO at site {site!r}: the inputs of the LinearNormal at site {name!r} are not the value that "
-            f"was drawn there, but made from it or another. Give pyro.sample({site!r}, ...) itself as inputs. {_INSTEAD}"
+            f"was drawn there, but another or made from it. Give it what pyro.sample({site!r}, ...) returns. {_INSTEAD}"
         )
     guide = element_law(drawn["fn"])
     shape = drawn["fn"].shape()
