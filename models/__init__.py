@@ -3,6 +3,7 @@
 if __name__ == "models":
     raise ImportError("Import this package as ppgen.models; a second copy of its classes would not be recognised.")
 
+from ppgen.models.autoencoders.autoencoder import Autoencoder
 from ppgen.models.belief_nets.convolutional_dbn import ConvolutionalDBN
 from ppgen.models.belief_nets.dbn import DBN
 from ppgen.models.belief_nets.helmholtz import HelmholtzMachine
@@ -15,6 +16,7 @@ from ppgen.models.boltzmann.ratings_rbm import RatingsRBM
 from ppgen.models.boltzmann.rbm import RBM
 from ppgen.models.boltzmann.replicated_softmax import ReplicatedSoftmax
 from ppgen.models.boltzmann.restricted import RestrictedMachine
+from ppgen.models.sparse_coding.sparse_coding import SparseCoding
 from ppgen.models.variational.discrete_vae import DiscreteVAE
 from ppgen.models.variational.hierarchical_vae import HierarchicalVAE
 from ppgen.models.variational.vae import VAE
@@ -24,6 +26,7 @@ __all__ = [
     "DBN",
     "RBM",
     "VAE",
+    "Autoencoder",
     "ConvolutionalDBN",
     "ConvolutionalRBM",
     "DiscreteVAE",
@@ -34,5 +37,6 @@ __all__ = [
     "ReplicatedSoftmax",
     "RestrictedMachine",
     "SigmoidBeliefNet",
+    "SparseCoding",
     "StochasticFeedforward",
 ]

@@ -1,10 +1,14 @@
 """Which parts of an inference are sound together, for which kind of site."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ppgen import registry
+from ppgen.closed_form import ClosedFormPair
 from ppgen.inference.engine.plan import instead, sound
 from ppgen.inference.negative_phases.negative_phase import NegativePhase
+from ppgen.inference.objectives.elbo import ELBO
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.structure.layout import (
     DISCRETE,
@@ -121,6 +125,48 @@ def check_negative_phase(phase: NegativePhase | None, layout: Layout, objective:
         )
 
 
+def check_update(inference: Any, pair: Any, layout: Layout, plan: Mapping[str, Any], num_data: int | None) -> None:
+    """Raise unless parameters in closed form raise what the inference reports, for a pair that says what they are.
+
+    Raises:
+        ValueError: Names what is in the way and says what to use.
+    """
+    name, objective, model = type(inference.update).__name__, inference.objective, type(pair).__name__
+    if num_data is None:
+        raise ValueError(
+            f"update={inference.update!r} sets parameters by itself, but a loss of pyro.infer.SVI only gives gradients "
+            "to an optimiser. Train by ppgen.fit, or leave the update out: inference.ELBO()."
+        )
+    if not isinstance(pair, ClosedFormPair):
+        missing = [each for each in ("sufficient_statistics", "maximise") if not hasattr(pair, each)]
+        raise ValueError(
+            f"{name} sets parameters in closed form, and {model} does not say what they are: it has no method "
+            f"{missing[0]!r} (ppgen.closed_form.ClosedFormPair). {_BY_GRADIENT}"
+        )
+    if layout.undirected:
+        raise ValueError(
+            f"{name} maximises a directed model, but site {layout.undirected[0]!r} is undirected: its log Z has no "
+            f"maximum in closed form. {_NEEDS_PHASE}"
+        )
+    if layout.global_latents:
+        raise ValueError(
+            f"{name} adds up statistics of rows, but the guide draws site {layout.global_latents[0]!r} once for all of "
+            f"them. {_BY_GRADIENT}"
+        )
+    if type(objective) is not ELBO or objective != ELBO(vectorize_particles=objective.vectorize_particles):
+        raise ValueError(
+            f"{name} maximises the expected log-density of the model, which raises the ELBO as it is, of one draw a "
+            f"datum; got {objective!r}. Use inference.ELBO() or leave the update out."
+        )
+    drawn = {site: each for site, each in plan.items() if each is not None and (each.sums or each.paired)}
+    for site, estimator in drawn.items():
+        raise ValueError(
+            f"{name} takes the guide's law and one draw of it at site {site!r}, where {type(estimator).__name__} makes "
+            'several. Use estimator="auto", without infer={"enumerate": "parallel"} at the site.'
+        )
+
+
+_BY_GRADIENT = "Train it by gradient: inference.ELBO()."
 _MACHINES = (UNDIRECTED, RECOGNISED)
 _GUIDE_ALONE = "Use inference.ELBO() or inference.IWELBO(), which train model and guide."
 _NO_FANTASIES = "Use an objective without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."

@@ -8,6 +8,7 @@ from torch import Tensor
 from ppgen.inference.engine.surrogate import BASELINE, OBJECTIVE, TEMPERATURE
 from ppgen.inference.negative_phases.negative_phase import PHASE
 from ppgen.inference.state_roles import Role, check_roles
+from ppgen.inference.updates.update import CANDIDATES, STATISTICS, UPDATE
 
 _COUNTERS = (OBJECTIVE, TEMPERATURE, PHASE)  # parts that keep the steps taken, where a number follows a schedule
 
@@ -36,8 +37,10 @@ def roles_of(names: Iterable[str], phases: Mapping[str, Any], baselines: Mapping
         if owner is not None:
             check_roles(owner, [key], owner.roles)
             found[name] = owner.roles[key]
-        elif site in _COUNTERS:
-            found[name] = "own"  # numbers of steps, which all processes count alike
+        elif site == STATISTICS:
+            found[name] = "common"  # per datum, each process counting by its rows
+        elif site in (*_COUNTERS, UPDATE, CANDIDATES):
+            found[name] = "own"  # numbers of steps, which all processes count alike, and rows of each process
         else:
             raise ValueError(f"The state holds {name!r}, which no part of this inference keeps.")
     return found

@@ -7,7 +7,19 @@ its rows.
 from ppgen.datasets.dataset import Dataset
 from ppgen.datasets.loading import as_dataset, available, load
 from ppgen.datasets.paired import PairedDataset
+from ppgen.datasets.photo_patches import photo_whitening
 from ppgen.datasets.rows import Rows
 from ppgen.datasets.source import Source
+from ppgen.datasets.whitening import Whitening
 
-__all__ = ["Dataset", "PairedDataset", "Rows", "Source", "as_dataset", "available", "load"]
+__all__ = [
+    "Dataset",
+    "PairedDataset",
+    "Rows",
+    "Source",
+    "Whitening",
+    "as_dataset",
+    "available",
+    "load",
+    "photo_whitening",
+]

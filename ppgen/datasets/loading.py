@@ -152,7 +152,7 @@ def available() -> dict[str, str]:
     Example:
         >>> from ppgen import datasets
         >>> sorted(datasets.available())
-        ['digits', 'fashion_mnist', 'mnist']
+        ['digits', 'fashion_mnist', 'mnist', 'photo_patches']
     """
     lines = {name: registry.lookup("data set", name).__doc__ or "" for name in registry.names("data set")}
     return {name: text.strip().partition("\n")[0] for name, text in lines.items()}

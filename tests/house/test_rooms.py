@@ -18,10 +18,10 @@ ORDER: dict[str, list[set[str]]] = {
         {"elimination"},
         {"particles", "annealing", "pyro_loss"},
         {"estimators"},
-        {"objectives", "negative_phases", "kernels"},
+        {"objectives", "negative_phases", "kernels", "updates"},
         {"engine"},
     ],
-    "models": [{"parts"}, {"boltzmann", "variational"}, {"belief_nets"}],
+    "models": [{"parts"}, {"boltzmann", "variational", "autoencoders"}, {"belief_nets"}],
     "distributions": [{"units", "couplings"}, {"machines"}, {"densities"}],
     "training": [
         {"environment"},
