@@ -23,7 +23,7 @@ class LinearNormal(Normal):
         inputs: a, the value of the latent site as it was drawn, (..., latents).
         matrix: D, (features, latents).
         scale: sigma, which broadcasts against (..., features).
-        offset: c, (features,).
+        offset: c, (features,); zero by default.
 
     Raises:
         ValueError: If the shapes of `inputs` and `matrix` do not fit.
@@ -41,7 +41,7 @@ class LinearNormal(Normal):
         inputs: Tensor,
         matrix: Tensor,
         scale: Tensor | float,
-        offset: Tensor | float = 0.0,
+        offset: Tensor | float | None = None,
         validate_args: bool | None = None,
     ) -> None:
         check_tensors(inputs=inputs, matrix=matrix)
@@ -51,7 +51,11 @@ class LinearNormal(Normal):
                 f"{tuple(matrix.shape)} and {tuple(inputs.shape)}."
             )
         self.inputs, self.matrix, self.offset = inputs, matrix, offset
-        super().__init__(inputs @ matrix.mT + offset, scale, validate_args=validate_args)
+        super().__init__(self._image(inputs), scale, validate_args=validate_args)
+
+    def _image(self, latents: Tensor) -> Tensor:
+        image = latents @ self.matrix.mT
+        return image if self.offset is None else image + self.offset
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "LinearNormal":
         """Independent variables, as many as a larger batch shape says, around the same latents."""
@@ -68,6 +72,6 @@ class LinearNormal(Normal):
             mean: Means of the latents, (..., latents).
             variance: Their variances, (..., latents).
         """
-        at_mean = Normal(mean @ self.matrix.mT + self.offset, self.scale, validate_args=False).log_prob(value)
+        at_mean = Normal(self._image(mean), self.scale, validate_args=False).log_prob(value)
         spread: Tensor = variance @ self.matrix.square().mT / (2 * self.scale.square())
         return at_mean - spread
