@@ -37,10 +37,10 @@ class SparseCoding(GenerativeModel):
 
     By default the guide is a point: the codes of the Lasso under the present dictionary, by FISTA, without a gradient
     (by the envelope theorem that of the dictionary is right). Log-weights are log p(x, a) at that point, and no bound
-    on log p(x). Training alternates between codes and dictionary, atom by atom in closed form, over batches or all data,
-    and puts badly reconstructed data in the place of atoms that nothing uses; `ppgen.fit(model, data, "elbo")` follows
-    the gradient instead. At the first `fit` the atoms start at training rows. Sites: `codes`, shape (atoms,), and `x`,
-    shape (features,), in the plate `data`.
+    on log p(x). Training alternates between codes and dictionary, atom by atom in closed form, over batches or all
+    data, and puts badly reconstructed data in the place of atoms that nothing uses; `ppgen.fit(model, data, "elbo")`
+    follows the gradient instead. At the first `fit` the atoms start at training rows. Sites: `codes`, shape (atoms,),
+    and `x`, shape (features,), in the plate `data`.
 
     With `guide="normal"` it is the independent Normal law of each datum's codes that has the highest ELBO, found by a
     solver too, so that there is a bound on log p(x), in closed form and without noise, and intervals of codes. Then
@@ -136,7 +136,9 @@ class SparseCoding(GenerativeModel):
     @property
     def penalty(self) -> float:
         """lambda = 2 noise^2 / scale."""
-        return float(2 * self.noise**2 / self.scale) if self.learn_scales else self._penalty
+        if not self.learn_scales:
+            return self._penalty
+        return 2 * float((2 * self.log_noise - self.log_scale).detach().exp())
 
     @pyro_method
     def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Tensor:

@@ -22,9 +22,9 @@ class NormalCodes:
         E|a_k| = \sigma_k \sqrt{\tfrac{2}{\pi}} \, e^{-m_k^2 / 2 \sigma_k^2}
         + m_k \, \mathrm{erf}\Big(\frac{m_k}{\sigma_k \sqrt 2}\Big)
 
-    for codes a_k ~ Laplace(0, b) and data x ~ N(D a, s^2 I), each row a problem of its own. It is smooth and concave in means and standard deviations
-    together, so that the best law is one. Laws carry no gradient: by the envelope theorem those of the ELBO with
-    respect to D, b and s are the ones at the law held fixed.
+    for codes a_k ~ Laplace(0, b) and data x ~ N(D a, s^2 I), each row a problem of its own. It is smooth and concave in
+    means and standard deviations together, so that there is one best law. Laws carry no gradient: by the envelope
+    theorem those of the ELBO with respect to D, b and s are the ones at the law held fixed.
 
     References:
         | Learning Sparse Codes with Entropy-Based ELBOs (Velychko, Damm, Fischer and Luecke, 2023),
