@@ -49,7 +49,7 @@ def exceedance(chains: Any, threshold: float, *, signed: bool = False) -> Any:
         raise TypeError(f"signed must be True or False, got {signed!r}.")
     what = "be a finite number" if signed else "be at least 0 and finite, as |z| always is (or say signed=True)"
     check_number("threshold", threshold, what, lambda number: np.isfinite(number) and (signed or number >= 0))
-    found, coords = {}, {}
+    found, coords = dict[str, Any](), dict[str, Any]()
     for name, values in _draws(chains).items():
         above = np.asarray((values if signed else np.abs(values)) > threshold, np.float64)
         found[name] = (values.dims[2:], above.mean((0, 1)))
