@@ -19,9 +19,9 @@ from ppgen.inference.engine.bind_checks import check_baselines, check_counts, ke
 from ppgen.inference.engine.bound_update import BoundUpdate
 from ppgen.inference.engine.followed_runs import FollowedRuns
 from ppgen.inference.engine.late_sites import Structures
-from ppgen.inference.engine.legality import check_negative_phase, check_update
+from ppgen.inference.engine.legality import check_negative_phase, check_single_draws, check_trains_itself, check_update
 from ppgen.inference.engine.plan import planned
-from ppgen.inference.engine.roles import roles_of
+from ppgen.inference.engine.roles import check_state, roles_of
 from ppgen.inference.engine.specification import Inference
 from ppgen.inference.engine.step_result import Evaluation, StepResult
 from ppgen.inference.engine.surrogate import BASELINE, OBJECTIVE, TEMPERATURE, surrogate
@@ -38,7 +38,7 @@ from ppgen.inference.particles.fantasies import check_fantasies
 from ppgen.inference.particles.joint_states import Forced
 from ppgen.inference.particles.log_weights import LogWeights, joined, log_weights
 from ppgen.inference.particles.sum_checks import check_sums
-from ppgen.inference.state_roles import CHAINS, Role, check_roles, persistent_chains
+from ppgen.inference.state_roles import CHAINS, Role, check_roles
 from ppgen.inference.structure.collapse import observed_side
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.plates import check_rows, plate_size
@@ -67,8 +67,11 @@ class BoundInference:
     def __init__(self, inference: Inference, pair: Any, batch: Any, num_data: int | None) -> None:
         self.inference, self.pair, self.num_data = inference, pair, num_data
         self._descended = inference.objective.descended
+        check_trains_itself(inference, num_data)
         layout = with_coupled(pair, batch, find_layout(pair, batch, allow_subsampling=num_data is None))
         num_rows = layout.num_rows
+        if inference.update is not None:
+            check_update(inference, pair, layout)
         if num_data is not None:
             check_rows(batch, num_rows, layout.plate, num_data, pair.plate_argument)
         total = num_data if num_data is not None else plate_size(layout.plate_sizes, layout.plate)
@@ -92,7 +95,7 @@ class BoundInference:
         check_support(pair, batch)
         self.update: BoundUpdate | None = None
         if inference.update is not None:
-            check_update(inference, pair, layout, self.plan, num_data)
+            check_single_draws(inference, self.plan)
             self.update = BoundUpdate(inference.update, pair, batch, layout, total)
         # Whether some parameter is moved along a gradient: without an update all are.
         self._differentiated = self.update is None or bool(self.followed_parameters())
@@ -159,23 +162,7 @@ class BoundInference:
         Raises:
             ValueError: If it belongs to other sites than this pair's undirected ones, or to another machine.
         """
-        for site, phase in self._phases.items():
-            held = {name.rpartition(".")[2] for name in state if name.rpartition(".")[0] == site}
-            missing = [name for name in phase.state_names if name not in held] if phase is not None else []
-            if held and missing:
-                raise ValueError(
-                    f"The state holds {sorted(held)} at site {site!r}, but {type(phase).__name__} goes on from "
-                    f"{missing} too: it was left by another inference. Load the state of this one, or none."
-                )
-            chains, law = persistent_chains(state).get(site), self.layout.laws.get(site)
-            if chains is None or law is None:
-                continue
-            units = law.base_energy.size(EVEN)
-            if chains.dim() < 2 or not len(chains) or chains.shape[-1] != units:
-                raise ValueError(
-                    f"The state holds chains of shape {tuple(chains.shape)} at site {site!r}, whose machine needs "
-                    f"(chains, {units}): it was left by another machine. Load the state of this one, or none."
-                )
+        check_state(state, self._phases, self.layout.laws)
         self.carry(state, 0)
         self._steps = int(self._states[PHASE]["steps"]) if self.scheduled and PHASE in self._states else 0
 
@@ -374,10 +361,10 @@ class BoundInference:
         }
 
     def _gradients(self, loss: Tensor, parameters: Sequence[Tensor], evaluation: Evaluation) -> list[Tensor | None]:
-        gradients: list[Tensor | None] = []
+        gradients: list[Tensor | None] = [None] * len(parameters)
         if parameters and loss.requires_grad:
             gradients = list(torch.autograd.grad(loss, parameters, allow_unused=True))
-        if all(gradient is None for gradient in gradients):
+        if all(gradient is None for gradient in gradients) and self.update is None:
             raise ValueError(
                 "The step found no parameter to train. Mark the methods of a PyroModule that are model and guide with "
                 "@pyro.nn.module.pyro_method, register networks with pyro.module, and check requires_grad."

@@ -1,4 +1,4 @@
-"""Contracts as functions: what pairs, objectives, estimators, negative phases, kernels, units and machines must hold.
+"""Contracts as functions: what pairs, parts of an inference, kernels, units and machines must hold.
 
 Users hold their own models to them. Each `check_...` returns None, or raises `AssertionError` with a
 sentence that says what is wrong.
@@ -16,6 +16,7 @@ from ppgen.testing.posterior_kernels import check_posterior_kernel
 from ppgen.testing.simulated_device import Count, counting, lacking, make_room, second_device
 from ppgen.testing.statistics import check_close, check_frequencies, check_mean
 from ppgen.testing.units import check_units
+from ppgen.testing.updates import check_update
 
 __all__ = [
     "Count",
@@ -34,6 +35,7 @@ __all__ = [
     "check_pair",
     "check_posterior_kernel",
     "check_units",
+    "check_update",
     "conjugate_pair",
     "counting",
     "enumerated",

@@ -13,49 +13,6 @@ import ppgen
 from ppgen.closed_form import Draw
 
 
-class Mixture(ppgen.GenerativeModel):
-    """Two Normal laws of unequal weight; the guide is the exact posterior of which one a datum is from."""
-
-    def __init__(self, features: int = 2) -> None:
-        super().__init__()
-        means = torch.linspace(-1, 1.5, 2 * features, dtype=torch.float64).reshape(2, features)
-        self.logits = nn.Parameter(torch.tensor([0.3, -0.2], dtype=torch.float64))
-        self.means = nn.Parameter(means)
-        self.log_variances = nn.Parameter(torch.tensor([0.1, 0.6], dtype=torch.float64))
-
-    @property
-    def num_features(self) -> int:
-        return self.means.shape[1]
-
-    def _laws(self) -> Any:
-        scales = (0.5 * self.log_variances).exp().unsqueeze(-1).expand_as(self.means)
-        return self.means, scales
-
-    @pyro_method
-    def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Any:
-        means, scales = self._laws()
-        with pyro.plate(self.plate, len(x) if x is not None else num_rows or 1):
-            z = pyro.sample("z", dist.Categorical(logits=self.logits))
-            return pyro.sample("x", dist.Normal(means[z], scales[z]).to_event(1), obs=x)
-
-    @pyro_method
-    def guide(self, x: Tensor, num_rows: int | None = None) -> Any:
-        means, scales = self._laws()
-        with pyro.plate(self.plate, len(x)):
-            logits = self.logits.log_softmax(-1) + dist.Normal(means, scales).to_event(1).log_prob(x.unsqueeze(-2))
-            return pyro.sample("z", dist.Categorical(logits=logits))
-
-    def sufficient_statistics(self, guide: Mapping[str, Draw], x: Tensor) -> dict[str, Tensor]:
-        weights = guide["z"].law.probs
-        return {"count": weights.sum(0), "sum": weights.T @ x, "square": weights.T @ x.square().sum(-1)}
-
-    def maximise(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        count, total, square = (statistics[name] for name in ("count", "sum", "square"))
-        means = total / count.unsqueeze(-1)
-        variances = (square / count - means.square().sum(-1)) / self.num_features
-        return {"logits": (count / count.sum()).log(), "means": means, "log_variances": variances.log()}
-
-
 class FactorAnalysis(ppgen.GenerativeModel):
     """Normal latents and a noise of its own for each variable; the guide is the exact posterior."""
 
@@ -149,11 +106,3 @@ class Dictionary(ppgen.GenerativeModel):
         dead = statistics["second"].diagonal() <= 1e-9
         worst = candidates["worst"] / candidates["worst"].norm()
         return {"dictionary": torch.where(dead, worst.unsqueeze(-1), self.dictionary)}, {}
-
-
-def data_of_two(num_rows: int = 60, features: int = 2) -> Tensor:
-    """Rows of two clusters of different size and width."""
-    generator = torch.Generator().manual_seed(1)
-    drawn = torch.randn(num_rows, features, generator=generator, dtype=torch.float64)
-    shift = torch.arange(num_rows) % 3 == 0
-    return torch.where(shift.unsqueeze(-1), 2.0 + 0.5 * drawn, -0.5 + drawn)
