@@ -106,11 +106,9 @@ class SparseCoding(GenerativeModel):
             raise TypeError(f"positive must be True or False, got {positive!r}.")
         self.positive = positive
         self.guide_law, self.learn_scales = _checked(guide, learn_scales, positive), learn_scales
-        self._scale = 2 * self._noise**2 / self._penalty
         if learn_scales:
-            self.log_noise, self.log_scale = (
-                nn.Parameter(torch.tensor(value).log()) for value in (self._noise, self._scale)
-            )
+            start = self._noise, 2 * self._noise**2 / self._penalty
+            self.log_noise, self.log_scale = (nn.Parameter(torch.tensor(value).log()) for value in start)
         self.weight = nn.Parameter(dictionaries.with_unit_norm(torch.randn(self.features, self.atoms)))
 
     @property
@@ -131,7 +129,7 @@ class SparseCoding(GenerativeModel):
     @property
     def scale(self) -> float | Tensor:
         """b, the scale of the prior of the codes: a number, or a tensor where it is learned."""
-        return self.log_scale.exp() if self.learn_scales else self._scale
+        return self.log_scale.exp() if self.learn_scales else 2 * self._noise**2 / self._penalty
 
     @property
     def penalty(self) -> float:
@@ -139,6 +137,12 @@ class SparseCoding(GenerativeModel):
         if not self.learn_scales:
             return self._penalty
         return 2 * float((2 * self.log_noise - self.log_scale).detach().exp())
+
+    @penalty.setter
+    def penalty(self, value: float) -> None:
+        if self.learn_scales:
+            raise AttributeError("penalty follows from log_noise and log_scale where they are learned.")
+        self._penalty = _positive("penalty", value)
 
     @pyro_method
     def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Tensor:
