@@ -5,8 +5,8 @@
     python -m benchmarks.codes.posterior --again    # measures everything anew
 
 Both kernels draw from the same posteriors through `inference.sample_posterior`: three codes of six features (scale of
-the prior 0.4, noise 0.5), of which quadrature knows the means, and 192 atoms of white patches. An effective draw is one of
-the code, or of its magnitude, that mixes most slowly, after the warmup; seconds are of processor, one thread, warmup
+the prior 0.4, noise 0.5), of which quadrature knows the means, and 192 atoms of white patches. An effective draw is one
+of the code, or of its magnitude, that mixes most slowly, after the warmup; seconds are of processor, one thread, warmup
 included. The bar: ten times Hamiltonian Monte Carlo's effective draws a second.
 """
 

@@ -258,8 +258,6 @@ OBJECTS = [
         distributions,
         "LinearNormal",
         lambda: {"inputs": ZEROS(5, 2), "matrix": ZEROS(3, 2), "scale": 1.0},
-        inputs="tensor",
-        matrix="tensor",
     ),
     built(distributions, "GibbsSampler", sweeps="count"),
     built(distributions, "ExactSampler", max_states="count"),
