@@ -54,6 +54,7 @@ from ppgen.inference.schedules import Linear, Stages
 from ppgen.inference.structure.attach import attach
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.updates.closed_form import ClosedForm
+from ppgen.inference.updates.update import ParameterUpdate
 
 __all__ = [
     "CD",
@@ -102,6 +103,7 @@ __all__ = [
     "ParallelTempering",
     "ParallelTemperingInfo",
     "ParallelTemperingState",
+    "ParameterUpdate",
     "Pathwise",
     "PosteriorKernel",
     "PosteriorSamples",

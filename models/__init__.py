@@ -4,6 +4,9 @@ if __name__ == "models":
     raise ImportError("Import this package as ppgen.models; a second copy of its classes would not be recognised.")
 
 from ppgen.models.autoencoders.autoencoder import Autoencoder
+from ppgen.models.autoencoders.contractive import ContractiveAutoencoder
+from ppgen.models.autoencoders.convolutional import ConvolutionalAutoencoder
+from ppgen.models.autoencoders.denoising import DenoisingAutoencoder
 from ppgen.models.belief_nets.convolutional_dbn import ConvolutionalDBN
 from ppgen.models.belief_nets.dbn import DBN
 from ppgen.models.belief_nets.helmholtz import HelmholtzMachine
@@ -27,8 +30,11 @@ __all__ = [
     "RBM",
     "VAE",
     "Autoencoder",
+    "ContractiveAutoencoder",
+    "ConvolutionalAutoencoder",
     "ConvolutionalDBN",
     "ConvolutionalRBM",
+    "DenoisingAutoencoder",
     "DiscreteVAE",
     "GaussianRBM",
     "HelmholtzMachine",

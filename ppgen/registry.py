@@ -32,6 +32,9 @@ MODELS: dict[str, str] = {
     "DiscreteVAE": "ppgen.models.variational.discrete_vae:DiscreteVAE",
     "SparseCoding": "ppgen.models.sparse_coding.sparse_coding:SparseCoding",
     "Autoencoder": "ppgen.models.autoencoders.autoencoder:Autoencoder",
+    "DenoisingAutoencoder": "ppgen.models.autoencoders.denoising:DenoisingAutoencoder",
+    "ContractiveAutoencoder": "ppgen.models.autoencoders.contractive:ContractiveAutoencoder",
+    "ConvolutionalAutoencoder": "ppgen.models.autoencoders.convolutional:ConvolutionalAutoencoder",
 }
 
 OBJECTIVES: dict[str, str] = {
@@ -140,7 +143,7 @@ BASES: dict[str, str | None] = {
     "objective": "ppgen.inference.objectives.objective:Objective",
     "estimator": "ppgen.inference.estimators.estimator:Estimator",
     "negative phase": "ppgen.inference.negative_phases.negative_phase:NegativePhase",
-    "update": "ppgen.inference.updates.update:Update",
+    "update": "ppgen.inference.updates.update:ParameterUpdate",
     "baseline": "ppgen.inference.baselines.moving_average:Baseline",
     "schedule": "ppgen.inference.schedules:Schedule",
     "algorithm": None,

@@ -12,7 +12,7 @@ from ppgen.closed_form import Draw, ReseedingPair
 from ppgen.inference.particles.log_weights import LogWeights, log_weights
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.traces import sites
-from ppgen.inference.updates.update import CANDIDATES, STATISTICS, UPDATE, Update
+from ppgen.inference.updates.update import CANDIDATES, STATISTICS, UPDATE, ParameterUpdate
 from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
@@ -37,7 +37,7 @@ class BoundUpdate:
         ValueError: If statistics or parameters are not what they must be; names them.
     """
 
-    def __init__(self, update: Update, pair: Any, batch: Any, layout: Layout, num_data: int) -> None:
+    def __init__(self, update: ParameterUpdate, pair: Any, batch: Any, layout: Layout, num_data: int) -> None:
         self.update, self.pair, self.num_data = update, pair, num_data
         self.whole = layout.num_rows == num_data
         self._parameters: dict[str, nn.Parameter] = dict(pair.named_parameters())
@@ -48,7 +48,7 @@ class BoundUpdate:
             parts = self.averaged(weights, batch, {})
             values = self._maximised(parts[STATISTICS])
             if self._reseeds:
-                mended, altered = pair.reseed(self._sums(parts[STATISTICS]), parts[CANDIDATES])
+                mended, altered = self._reseeded(parts)
                 values = {**mended, **values}
                 _check_altered(pair, altered, parts[STATISTICS])
         _check_values(pair, values, self._parameters)
@@ -87,26 +87,36 @@ class BoundUpdate:
         Args:
             states: Parts of the state after a step.
         """
-        statistics = states[STATISTICS]
-        self._write(self._maximised(statistics))
+        statistics, warm = states[STATISTICS], None
+        if self.update.warmup_steps and not self.whole:
+            warm = states[UPDATE]["steps"] > self.update.warmup_steps  # on the device, which nobody waits for
+        self._write(self._maximised(statistics), warm)
         if not self._reseeds:
             return statistics, []
-        values, altered = self.pair.reseed(self._sums(statistics), states[CANDIDATES])
-        self._write(values)
-        statistics = {**statistics, **{name: value / self.num_data for name, value in altered.items()}}
+        values, altered = self._reseeded(states)
+        self._write(values, warm)
+        means = {name: value / self.num_data for name, value in altered.items()}
+        if warm is not None:
+            means = {name: torch.where(warm, value, statistics[name]) for name, value in means.items()}
         moved: list[Tensor] = [self._parameters[name] for name in sorted(values)]
-        return statistics, [*moved, *(statistics[name] for name in sorted(altered))]
+        return {**statistics, **means}, [*moved, *(means[name] for name in sorted(means))]
 
     def _maximised(self, statistics: State) -> State:
         with self.pair.running():
             return dict(self.pair.maximise(self._sums(statistics)))
 
+    def _reseeded(self, states: Mapping[str, State]) -> tuple[State, State]:
+        with self.pair.running():
+            values, altered = self.pair.reseed(self._sums(states[STATISTICS]), states[CANDIDATES])
+        return dict(values), dict(altered)
+
     def _sums(self, statistics: State) -> State:
         return {name: value * self.num_data for name, value in statistics.items()}
 
-    def _write(self, values: Mapping[str, Tensor]) -> None:
+    def _write(self, values: Mapping[str, Tensor], warm: Tensor | None) -> None:
         for name, value in values.items():
-            self._parameters[name].copy_(value)
+            parameter = self._parameters[name]
+            parameter.copy_(value if warm is None else torch.where(warm, value, parameter))
 
 
 def _named_tensors(pair: Any, method: str, *args: Any, **kwargs: Any) -> State:

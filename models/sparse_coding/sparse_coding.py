@@ -194,10 +194,10 @@ class SparseCoding(GenerativeModel):
         """D a: (rows, atoms) -> (rows, features)."""
         return codes @ self.dictionary.mT
 
-    @torch.no_grad()
     def initialise(self, data: Any) -> None:
         """Start the atoms at training rows, chosen at random."""
-        self.weight.copy_(dictionaries.starting_atoms(data, self.atoms))
+        with torch.no_grad():
+            self.weight.copy_(dictionaries.starting_atoms(data, self.atoms))
         self._check_penalty(data)
 
     def look_at(self, data: Any) -> None:
@@ -259,7 +259,6 @@ class SparseCoding(GenerativeModel):
         law, value = guide["codes"]
         return value if self.guide_law == "point" else law.mean
 
-    @torch.no_grad()
     def _check_penalty(self, data: Any) -> None:
         x = data.batch("train", torch.arange(min(data.num_train, LOOKED_AT)))
         largest = float(self.lasso(x.to(self.weight)).largest_penalty().max())

@@ -6,7 +6,7 @@ from fuzz import call_objects, call_table, calls
 from fuzz.call_values import VALUES
 from fuzz.verdicts import Silent, Traceback
 
-from ppgen import datasets, diagnostics, distributions, evaluation, inference, models, training
+from ppgen import datasets, diagnostics, distributions, evaluation, features, inference, models, training
 
 PREFIX = 250
 
@@ -18,7 +18,7 @@ RESULTS = {
     "LatentUnits", "LayerBound", "LayerConditional", "Layout", "LogWeights", "ParallelTemperingInfo",
     "ParallelTemperingState", "PartitionSandwich", "PosteriorSamples", "Pretraining", "Refinement", "Rows", "Rule",
     "Run", "Samples", "Sandwich", "SparseGibbsInfo", "SparseGibbsState", "StepResult", "TrajectoryTemperingState",
-    "UndirectedDistribution",
+    "UndirectedDistribution", "Whitening",
 }  # fmt: skip
 KINDS = {
     "Biased",
@@ -27,6 +27,7 @@ KINDS = {
     "MachineKernel",
     "NegativePhase",
     "Objective",
+    "ParameterUpdate",
     "OwnGradient",
     "PosteriorKernel",
     "RestrictedMachine",
@@ -48,7 +49,9 @@ def test_calls() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [datasets, diagnostics, distributions, evaluation, inference, models, training], ids=lambda m: m.__name__
+    "module",
+    [datasets, diagnostics, distributions, evaluation, features, inference, models, training],
+    ids=lambda m: m.__name__,
 )
 def test_every_public_name_is_called(module) -> None:
     """Catches a new function or class that no hostile call reaches."""
