@@ -89,8 +89,8 @@ class SparseGibbs:
         >>> draws = inference.sample_posterior(
         ...     pair, x, num_samples=500, warmup_steps=100, num_chains=4, kernel=inference.SparseGibbs()
         ... )
-        >>> draws.draws["codes"].shape, [round(float(mean), 1) for mean in draws.draws["codes"].mean((0, 1, 2))]
-        (torch.Size([4, 500, 1, 2]), [1.0, -0.0])
+        >>> draws.draws["codes"].shape, (draws.draws["codes"].mean((0, 1, 2)) - x[0]).abs().max() < 0.1
+        (torch.Size([4, 500, 1, 2]), tensor(True))
     """
 
     def init(self, density: LatentDensity, position: Tensor, /) -> SparseGibbsState:

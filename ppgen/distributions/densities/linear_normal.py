@@ -29,6 +29,7 @@ class LinearNormal(Normal):
         ValueError: If the shapes of `inputs` and `matrix` do not fit.
 
     Example:
+        >>> import torch
         >>> law = LinearNormal(torch.tensor([1.0, 2.0]), torch.tensor([[1.0, 1.0], [0.0, 3.0], [1.0, 0.0]]), 0.5)
         >>> law.mean
         tensor([3., 6., 1.])
