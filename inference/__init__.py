@@ -10,6 +10,7 @@ from ppgen.inference.engine.bound_inference import BoundInference
 from ppgen.inference.engine.legality import Rule, legality
 from ppgen.inference.engine.specification import Inference, describe, from_config, resolve, to_config
 from ppgen.inference.engine.step_result import StepResult
+from ppgen.inference.estimators.analytic_elbo import AnalyticELBO
 from ppgen.inference.estimators.analytic_kl import AnalyticKL
 from ppgen.inference.estimators.disarm import DisARM
 from ppgen.inference.estimators.enumerate import Enumerate
@@ -32,6 +33,8 @@ from ppgen.inference.kernels.parallel_tempering import (
     round_trips,
 )
 from ppgen.inference.kernels.posterior import PosteriorSamples, sample_posterior
+from ppgen.inference.kernels.posterior_kernel import PosteriorKernel
+from ppgen.inference.kernels.sparse_gibbs import SparseGibbs, SparseGibbsInfo, SparseGibbsState
 from ppgen.inference.kernels.trajectory_tempering import TrajectoryTempering, TrajectoryTemperingState
 from ppgen.inference.negative_phases.contrastive_divergence import CD, PCD
 from ppgen.inference.negative_phases.exact_partition import ExactPartition
@@ -67,6 +70,7 @@ __all__ = [
     "STL",
     "VIMCO",
     "Alternating",
+    "AnalyticELBO",
     "AnalyticKL",
     "BlockGibbs",
     "BlockGibbsInfo",
@@ -101,6 +105,7 @@ __all__ = [
     "ParallelTemperingState",
     "ParameterUpdate",
     "Pathwise",
+    "PosteriorKernel",
     "PosteriorSamples",
     "PseudoLikelihood",
     "Relaxed",
@@ -108,6 +113,9 @@ __all__ = [
     "ReweightedWakeSleep",
     "Rule",
     "ScoreFunction",
+    "SparseGibbs",
+    "SparseGibbsInfo",
+    "SparseGibbsState",
     "Stages",
     "StepResult",
     "StickTheLanding",

@@ -50,6 +50,7 @@ OBJECTIVES: dict[str, str] = {
 ESTIMATORS: dict[str, str] = {
     "Pathwise": "ppgen.inference.estimators.pathwise:Pathwise",
     "AnalyticKL": "ppgen.inference.estimators.analytic_kl:AnalyticKL",
+    "AnalyticELBO": "ppgen.inference.estimators.analytic_elbo:AnalyticELBO",
     "StickTheLanding": "ppgen.inference.estimators.stick_the_landing:StickTheLanding",
     "DoublyReparameterized": "ppgen.inference.estimators.stick_the_landing:DoublyReparameterized",
     "ScoreFunction": "ppgen.inference.estimators.score_function:ScoreFunction",
@@ -99,6 +100,7 @@ KERNELS: dict[str, str] = {
     "ParallelTempering": "ppgen.inference.kernels.parallel_tempering:ParallelTempering",
     "TrajectoryTempering": "ppgen.inference.kernels.trajectory_tempering:TrajectoryTempering",
     "HMC": "ppgen.inference.kernels.hmc:HMC",
+    "SparseGibbs": "ppgen.inference.kernels.sparse_gibbs:SparseGibbs",
 }
 
 UNITS: dict[str, str] = {

@@ -11,6 +11,7 @@ from ppgen import registry
 from ppgen.checks.arguments import check_kind
 from ppgen.inference.baselines.recorded_modules import MODULE, module_config, recorded_module
 from ppgen.inference.estimators.estimator import BySite, Estimator
+from ppgen.inference.kernels.posterior_kernel import PosteriorKernel
 from ppgen.inference.negative_phases.negative_phase import NegativePhase
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.pyro_loss import PyroLoss, engine
@@ -120,6 +121,12 @@ def _value(inference: Any) -> Any:
         return _with_objective(inference)
     if isinstance(inference, (Inference, Objective, NegativePhase, ParameterUpdate)):
         return inference
+    if isinstance(inference, PosteriorKernel):
+        raise TypeError(
+            f"inference: {inference!r} draws from posteriors and trains nothing. Give an objective or the name of one "
+            "here, and the kernel to inference.sample_posterior(pair, x, kernel=...) or to "
+            "diagnostics.simulation_based_calibration(pair, posterior=...)."
+        )
     raise TypeError(
         "inference must be an Inference, an objective, an estimator, a negative phase, an update or the name of one, "
         f"got {type(inference).__name__}."

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import pyro
-import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
@@ -18,18 +17,18 @@ from torch.distributions import biject_to
 from ppgen.batch import split_batch
 from ppgen.checks.arguments import check_count
 from ppgen.distributions.machines.undirected import UndirectedDistribution
+from ppgen.inference.kernels.continuous_latents import check_continuous
 from ppgen.inference.particles.broadcasting import vectorized
 from ppgen.inference.particles.factors import summed_log_prob
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.row_dependence import with_coupled
-from ppgen.inference.structure.traces import data_frame, element_law, sites, undirected_law
+from ppgen.inference.structure.traces import data_frame, element_law, sites
 from ppgen.pair import GenerativeModel, keeping_buffers
 from ppgen.undisturbed import evaluating, forked
 
 Start = Literal["guide", "prior"]
 STARTS = ("guide", "prior")
-CIRCULAR = (torch.distributions.VonMises, dist.SineBivariateVonMises)
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ class LatentDensity:
 
     def _terms(self, position: Tensor) -> tuple[LatentTerms, dict[str, Tensor]]:
         """The parts of the log-density, and the latents."""
-        handler = _Unconstrained(self._pieces(position))
+        handler = _Unconstrained(self.pieces(position))
         trace: Any = self._trace(self.pair.model, handler)
         prior, likelihood = self._zeros(position), self._zeros(position)
         for name, site in sites(trace).items():
@@ -193,13 +192,28 @@ class LatentDensity:
     def draw(self, start: Start = "guide") -> Tensor:
         """Independent positions from q(z | x) or p(z), by torch's global random state: (num_chains, rows, dim).
 
+        A point of the guide (Delta) may lie on the border of the support, as a positive code that is zero does; there
+        the density of unconstrained values is degenerate, and a draw of the prior stands for that number.
+
         Raises:
             ValueError: If `start` is neither, or a draw of the guide lies outside the support that the model states.
         """
         if start not in STARTS:
             raise ValueError(f"The start of chains must be one of {', '.join(map(repr, STARTS))}, got {start!r}.")
         trace: Any = self._trace(self.pair.guide if start == "guide" else self.pair.model)
-        return self.position({site.name: trace.nodes[site.name]["value"] for site in self.sites})
+        values = {site.name: trace.nodes[site.name]["value"] for site in self.sites}
+        return self.position(self._inside(values) if start == "guide" and self.layout.points else values)
+
+    def _inside(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Values of the guide, with draws of the prior for numbers of its points that lie on the border."""
+        trace: Any = self.given(values)
+        for name in self.layout.points:
+            law, value = trace.nodes[name]["fn"], values[name]
+            border, inside = ~biject_to(law.support).inv(value).isfinite(), element_law(law).support.check(value)
+            if border.shape == value.shape == inside.shape and bool((border & inside).any()):
+                drawn = law.expand(value.shape[: value.dim() - law.event_dim])()
+                values = {**values, name: torch.where(border, drawn, value)}
+        return values
 
     @torch.no_grad()
     def position(self, values: Mapping[str, Tensor]) -> Tensor:
@@ -210,8 +224,8 @@ class LatentDensity:
         Raises:
             ValueError: If a value lies outside the support that the model states.
         """
-        trace: Any = self._trace(self.pair.model, Given(values))
-        pieces = []
+        trace: Any = self.given(values)
+        pieces = {}
         for site in self.sites:
             node = trace.nodes[site.name]
             piece = biject_to(node["fn"].support).inv(node["value"])
@@ -220,9 +234,20 @@ class LatentDensity:
                     f"Values at the latent site {site.name!r} lie outside or on the border of its support, "
                     f"{node['fn'].support}: the guide must draw inside the support that the model states."
                 )
-            piece = self._rows_first(piece.expand(site.batch_shape + site.event_shape), site)
-            pieces.append(piece.reshape(self.num_chains, self.num_rows, site.size))
-        return torch.cat(pieces, -1)
+            pieces[site.name] = piece
+        return self.flat(pieces)
+
+    def flat(self, pieces: Mapping[str, Tensor]) -> Tensor:
+        """One table (num_chains, rows, dim) of tensors by site, of the shape of unconstrained values there or fewer."""
+        found = []
+        for site in self.sites:
+            piece = self._rows_first(pieces[site.name].expand(site.batch_shape + site.event_shape), site)
+            found.append(piece.reshape(self.num_chains, self.num_rows, site.size))
+        return torch.cat(found, -1)
+
+    def given(self, values: Mapping[str, Tensor]) -> poutine.Trace:
+        """Trace of the model with its latents held at values by site, shaped as the model draws them."""
+        return self._trace(self.pair.model, Given(values))
 
     @torch.no_grad()
     def values(self, position: Tensor) -> dict[str, Tensor]:
@@ -247,7 +272,7 @@ class LatentDensity:
         for name, node in sites(self._trace(replayed)).items():
             if node["is_observed"] or node["infer"].get("_deterministic"):
                 continue
-            _check_continuous(name, node["fn"])
+            check_continuous(name, node["fn"])
             shape = node["value"].shape  # the law itself is not expanded where a value is given
             batch = shape[: len(shape) - node["fn"].event_dim]
             event = biject_to(node["fn"].support).inverse_shape(shape)[len(batch) :]
@@ -284,8 +309,8 @@ class LatentDensity:
             return value
         return value.movedim(len(site.batch_shape) + (self.num_chains == 1) + self.layout.row_dim, 1)
 
-    def _pieces(self, position: Tensor) -> dict[str, Tensor]:
-        """Unconstrained values by site, in the shapes of their plates."""
+    def pieces(self, position: Tensor) -> dict[str, Tensor]:
+        """Unconstrained values by site, in the shapes of their plates, of a table (num_chains, rows, dim)."""
         pieces = {}
         for site in self.sites:
             plates = (1, *site.batch_shape) if self.num_chains == 1 else tuple(site.batch_shape)
@@ -371,30 +396,3 @@ def _check(layout: Layout) -> None:
             raise ValueError(
                 f"log Z at site {name!r} is not known; attach it: with inference.attach(log_partition=...)."
             )
-
-
-def _check_continuous(name: str, fn: Any) -> None:
-    law = undirected_law(fn)
-    if law is None and not fn.support.is_discrete:
-        _check_unfolds(name, fn)
-        return
-    kind = "a Boltzmann machine's" if law is not None else type(element_law(fn)).__name__
-    raise ValueError(
-        f"The latent site {name!r} is discrete ({kind}), and Hamiltonian Monte Carlo moves continuous latents only. "
-        'Use evaluation.log_likelihood(method="importance") for log p(x), or sum the site out of the model.'
-    )
-
-
-def _check_unfolds(name: str, fn: Any) -> None:
-    """Raise where no smooth map takes the real numbers onto the support once."""
-    circular = isinstance(element_law(fn), CIRCULAR)  # the density repeats itself along the real line
-    try:
-        biject_to(fn.support)
-    except NotImplementedError:
-        circular = True
-    if circular:
-        raise ValueError(
-            f"The latent site {name!r} ({type(element_law(fn)).__name__}) lies on a circle, a sphere or another "
-            "support onto which the real numbers have no map, and Hamiltonian Monte Carlo moves along those. Use "
-            'evaluation.log_likelihood(method="importance") for log p(x).'
-        )

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pyro
 import pyro.distributions as dist
@@ -11,12 +11,15 @@ from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
 from ppgen.closed_form import Draw
+from ppgen.distributions import LinearNormal
 from ppgen.models.parts.arguments import number_from_zero, positive_size
 from ppgen.models.parts.programs import rows
 from ppgen.models.sparse_coding import dictionary as dictionaries
-from ppgen.nn import Lasso
+from ppgen.nn import Lasso, NormalCodes
+from ppgen.nn.normal_codes import expected_magnitude
 from ppgen.pair import GenerativeModel
 
+GuideLaw = Literal["point", "normal"]
 CANDIDATES = 16  # rows of a batch that may stand in for dead atoms
 LOOKED_AT = 10_000  # training rows at which the penalty is tried
 
@@ -32,18 +35,25 @@ class SparseCoding(GenerativeModel):
     says how certain codes are and moves neither them nor the dictionary; b follows from both. Atoms have norm 1,
     D = V / |V|, without which large atoms and small codes would cheat the penalty.
 
-    The guide is a point: the codes of the Lasso under the present dictionary, by FISTA, without a gradient (by the
-    envelope theorem that of the dictionary is right). Log-weights are log p(x, a) at that point, and no bound on
-    log p(x). Training alternates between codes and dictionary, atom by atom in closed form, over batches or all data,
-    and puts badly reconstructed data in the place of atoms that nothing uses; `ppgen.fit(model, data, "elbo")` follows
-    the gradient instead. At the first `fit` the atoms start at training rows. Sites: `codes`, shape (atoms,), and `x`,
-    shape (features,), in the plate `data`.
+    By default the guide is a point: the codes of the Lasso under the present dictionary, by FISTA, without a gradient
+    (by the envelope theorem that of the dictionary is right). Log-weights are log p(x, a) at that point, and no bound
+    on log p(x). Training alternates between codes and dictionary, atom by atom in closed form, over batches or all
+    data, and puts badly reconstructed data in the place of atoms that nothing uses; `ppgen.fit(model, data, "elbo")`
+    follows the gradient instead. At the first `fit` the atoms start at training rows. Sites: `codes`, shape (atoms,),
+    and `x`, shape (features,), in the plate `data`.
+
+    With `guide="normal"` it is the independent Normal law of each datum's codes that has the highest ELBO, found by a
+    solver too, so that there is a bound on log p(x), in closed form and without noise, and intervals of codes. Then
+    noise and scale can be learned, which under a point guide would send the density to infinity. By gradient:
+    `ppgen.fit(model, data, inference.AnalyticELBO())`.
 
     References:
         | Emergence of Simple-Cell Receptive Field Properties by Learning a Sparse Code for Natural Images (Olshausen
           and Field, 1996)
         | Online Learning for Matrix Factorization and Sparse Coding (Mairal, Bach, Ponce and Sapiro, 2010)
         | https://arxiv.org/abs/0908.0050
+        | Learning Sparse Codes with Entropy-Based ELBOs (Velychko, Damm, Fischer and Luecke, 2023)
+        | https://arxiv.org/abs/2311.01888
 
     Args:
         features: Observed variables.
@@ -53,9 +63,15 @@ class SparseCoding(GenerativeModel):
         noise: Standard deviation s of the data around D a.
         sweeps: Steps of FISTA in the guide. They suffice where atoms are not much alike; `encode` goes on until the
             duality gap is small.
+        guide: `"point"`, the Lasso's codes; or `"normal"`, the best Normal law, of which `encode` gives the means, none
+            of them zero.
+        learn_scales: Whether noise s and scale b are learned too, from where `noise` and `penalty` put them; with
+            `guide="normal"`.
 
     Raises:
-        ValueError: If a number is not positive. At the first fit, if there are more atoms than different training rows.
+        ValueError: If a number is not positive; if codes are positive under a Normal guide, which is none of theirs; if
+            scales are to be learned under a point guide. At the first fit, if there are more atoms than different
+            training rows.
         TypeError: If an argument is of another type.
 
     Warns:
@@ -79,14 +95,20 @@ class SparseCoding(GenerativeModel):
         positive: bool = False,
         noise: float = 0.5,
         sweeps: int = 20,
+        guide: GuideLaw = "point",
+        learn_scales: bool = False,
     ) -> None:
         super().__init__()
         self.features, self.atoms = positive_size("features", features), positive_size("atoms", atoms)
-        self.penalty, self.noise = _positive("penalty", penalty), _positive("noise", noise)
+        self._penalty, self._noise = _positive("penalty", penalty), _positive("noise", noise)
         self.sweeps = positive_size("sweeps", sweeps)
         if not isinstance(positive, bool):
             raise TypeError(f"positive must be True or False, got {positive!r}.")
         self.positive = positive
+        self.guide_law, self.learn_scales = _checked(guide, learn_scales, positive), learn_scales
+        if learn_scales:
+            start = self._noise, 2 * self._noise**2 / self._penalty
+            self.log_noise, self.log_scale = (nn.Parameter(torch.tensor(value).log()) for value in start)
         self.weight = nn.Parameter(dictionaries.with_unit_norm(torch.randn(self.features, self.atoms)))
 
     @property
@@ -100,9 +122,27 @@ class SparseCoding(GenerativeModel):
         return dictionaries.with_unit_norm(self.weight)
 
     @property
-    def scale(self) -> float:
-        """b, the scale of the prior of the codes: 2 noise^2 / penalty."""
-        return 2 * self.noise**2 / self.penalty
+    def noise(self) -> float | Tensor:
+        """s, the standard deviation of the data around D a: a number, or a tensor where it is learned."""
+        return self.log_noise.exp() if self.learn_scales else self._noise
+
+    @property
+    def scale(self) -> float | Tensor:
+        """b, the scale of the prior of the codes: a number, or a tensor where it is learned."""
+        return self.log_scale.exp() if self.learn_scales else 2 * self._noise**2 / self._penalty
+
+    @property
+    def penalty(self) -> float:
+        """lambda = 2 noise^2 / scale."""
+        if not self.learn_scales:
+            return self._penalty
+        return 2 * float((2 * self.log_noise - self.log_scale).detach().exp())
+
+    @penalty.setter
+    def penalty(self, value: float) -> None:
+        if self.learn_scales:
+            raise AttributeError("penalty follows from log_noise and log_scale where they are learned.")
+        self._penalty = _positive("penalty", value)
 
     @pyro_method
     def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Tensor:
@@ -113,27 +153,42 @@ class SparseCoding(GenerativeModel):
             num_rows: Rows to draw when there are no data; 1 by default.
         """
         dictionary = self.dictionary
-        scale = dictionary.new_full((self.atoms,), self.scale)
+        scale = self._filled(self.atoms, self.scale)
         prior = dist.Exponential(1 / scale) if self.positive else dist.Laplace(torch.zeros_like(scale), scale)
         with pyro.plate(self.plate, rows(x, num_rows)):
             codes = pyro.sample("codes", prior.to_event(1))
-            noise = dictionary.new_full((self.features,), self.noise)
-            return pyro.sample("x", dist.Normal(codes @ dictionary.mT, noise).to_event(1), obs=x)
+            law = LinearNormal(codes, dictionary, self._filled(self.features, self.noise))
+            return pyro.sample("x", law.to_event(1), obs=x)
 
     @pyro_method
     def guide(self, x: Tensor) -> Tensor:
-        """The codes of the Lasso of data of shape (rows, features), a point."""
-        problem = self.lasso(x)
+        """Codes of data of shape (rows, features): those of the Lasso, a point, or the best Normal law."""
+        law: Any
+        if self.guide_law == "normal":
+            law = dist.Normal(*self.normal_codes(x).solve(self.sweeps)).to_event(1)
+        else:
+            law = dist.Delta(self.lasso(x).fista(self.sweeps), event_dim=1)
         with pyro.plate(self.plate, len(x)):
-            return pyro.sample("codes", dist.Delta(problem.fista(self.sweeps), event_dim=1))
+            return pyro.sample("codes", law)
+
+    def normal_codes(self, x: Tensor) -> NormalCodes:
+        """The problem of which the best Normal law of the codes of data (rows, features) is the solution."""
+        scale, noise = (each.detach() if isinstance(each, Tensor) else each for each in (self.scale, self.noise))
+        return NormalCodes(x, self.dictionary.detach(), scale, noise)
+
+    def _filled(self, size: int, value: float | Tensor) -> Tensor:
+        return value.expand(size) if isinstance(value, Tensor) else self.weight.new_full((size,), value)
 
     def lasso(self, x: Tensor) -> Lasso:
         """The problem of which the codes of data (rows, features) are the solution."""
         return Lasso(x, self.dictionary.detach(), self.penalty, self.positive)
 
     def encode(self, x: Tensor) -> Tensor:
-        """Codes of data to a duality gap of 1e-5 of its squares: (rows, features) -> (rows, atoms)."""
-        return self.lasso(x).solve()
+        """Codes of data: (rows, features) -> (rows, atoms).
+
+        Those of the Lasso to a duality gap of 1e-5 of its squares; under a Normal guide the means of its law.
+        """
+        return self.lasso(x).solve() if self.guide_law == "point" else self.normal_codes(x).solve()[0]
 
     def decode(self, codes: Tensor) -> Tensor:
         """D a: (rows, atoms) -> (rows, features)."""
@@ -151,22 +206,41 @@ class SparseCoding(GenerativeModel):
             self._check_penalty(data)
 
     def sufficient_statistics(self, guide: Mapping[str, Draw], x: Tensor) -> dict[str, Tensor]:
-        """Sums over rows of the products of codes, of data and codes, and of how often each atom is used."""
-        codes = guide["codes"].value
-        return {
-            "products": codes.mT @ codes,
-            "images": x.mT @ codes,
-            "use": (codes != 0).to(codes.dtype).sum(0),
-            "rows": codes.new_tensor(float(len(codes))),
-        }
+        """Sums over rows of the products of codes, of data and codes, and of how often each atom is used.
+
+        Of codes with a law it is their means that count: atoms of norm 1 have no part in what their variances cost. An
+        atom is used where its code is not zero, or further from it than its standard deviation. Where scales are
+        learned, also the expected squares of data and codes and the magnitudes of codes.
+        """
+        codes = self._codes(guide)
+        found = {"products": codes.mT @ codes, "images": x.mT @ codes, "rows": codes.new_tensor(float(len(codes)))}
+        if self.guide_law == "point":
+            return found | {"use": (codes != 0).to(codes.dtype).sum(0)}
+        deviation = guide["codes"].law.stddev
+        found["use"] = (codes.abs() > deviation).to(codes.dtype).sum(0)
+        if self.learn_scales:
+            found["squares"] = x.square().sum() + deviation.square().sum()
+            found["magnitudes"] = expected_magnitude(codes, deviation).sum()
+        return found
 
     def maximise(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The dictionary after one sweep over its atoms, each the best of unit norm given the others."""
-        return {"weight": dictionaries.best_atoms(self.dictionary, statistics["products"], statistics["images"])}
+        """The dictionary after one sweep over its atoms, each the best of unit norm given the others, then the scales.
+
+        The best noise given the dictionary is s^2 = E||x - D a||^2 / features, and the best scale b = E|a|.
+        """
+        dictionary = dictionaries.best_atoms(self.dictionary, statistics["products"], statistics["images"])
+        if not self.learn_scales:
+            return {"weight": dictionary}
+        products, images = statistics["products"], statistics["images"]
+        along = (dictionary * images).sum()
+        squares = statistics["squares"] - 2 * along + ((dictionary.mT @ dictionary) * products).sum()
+        variance = (squares / (statistics["rows"] * self.features)).clamp(min=torch.finfo(along.dtype).tiny)
+        magnitude = statistics["magnitudes"] / (statistics["rows"] * self.atoms)
+        return {"weight": dictionary, "log_noise": variance.log() / 2, "log_scale": magnitude.log()}
 
     def candidates(self, guide: Mapping[str, Draw], x: Tensor) -> dict[str, Tensor]:
         """The rows that are reconstructed worst, which stand in for dead atoms."""
-        return {"worst": dictionaries.worst_rows(x, x - self.decode(guide["codes"].value), CANDIDATES)}
+        return {"worst": dictionaries.worst_rows(x, x - self.decode(self._codes(guide)), CANDIDATES)}
 
     def reseed(
         self, statistics: Mapping[str, Tensor], candidates: Mapping[str, Tensor]
@@ -180,6 +254,11 @@ class SparseCoding(GenerativeModel):
             "use": torch.where(new, count, statistics["use"]),
         }
 
+    def _codes(self, guide: Mapping[str, Draw]) -> Tensor:
+        """The codes of a point guide, or the means of a law."""
+        law, value = guide["codes"]
+        return value if self.guide_law == "point" else law.mean
+
     def _check_penalty(self, data: Any) -> None:
         x = data.batch("train", torch.arange(min(data.num_train, LOOKED_AT)))
         largest = float(self.lasso(x.to(self.weight)).largest_penalty().max())
@@ -189,6 +268,24 @@ class SparseCoding(GenerativeModel):
                 f"the present dictionary it must be below {largest:.3g}, the largest 2 |D_k'x| of the data.",
                 stacklevel=2,
             )
+
+
+def _checked(guide: Any, learn_scales: Any, positive: bool) -> str:
+    if guide not in get_args(GuideLaw):
+        raise ValueError(f"guide must be one of {', '.join(map(repr, get_args(GuideLaw)))}, got {guide!r}.")
+    if not isinstance(learn_scales, bool):
+        raise TypeError(f"learn_scales must be True or False, got {learn_scales!r}.")
+    if guide == "normal" and positive:
+        raise ValueError(
+            'guide="normal" is a law of codes of both signs, and positive=True leaves one. Use guide="point", and '
+            "inference.sample_posterior(..., kernel=inference.SparseGibbs()) for how certain positive codes are."
+        )
+    if learn_scales and guide == "point":
+        raise ValueError(
+            'learn_scales=True needs guide="normal": with a point for codes the density grows without end as the scale '
+            "goes to zero."
+        )
+    return str(guide)
 
 
 def _positive(name: str, value: Any) -> float:

@@ -18,6 +18,7 @@ from ppgen.diagnostics.gradients.compare import compare_estimators, gradient_tab
 from ppgen.diagnostics.guides.approximation_gap import ApproximationGap, approximation_gap
 from ppgen.diagnostics.guides.importance_weights import ImportanceWeights, importance_weights
 from ppgen.diagnostics.latents.discrete_sites import discrete_sites
+from ppgen.diagnostics.latents.exceedance import exceedance
 from ppgen.diagnostics.latents.report import LatentUnits
 from ppgen.diagnostics.latents.units import latent_units
 
@@ -40,6 +41,7 @@ __all__ = [
     "compare_inferences",
     "convergence",
     "discrete_sites",
+    "exceedance",
     "figures",
     "free_energies",
     "from_chains",

@@ -4,6 +4,7 @@ from ppgen.distributions.couplings.convolutional import Convolutional
 from ppgen.distributions.couplings.dense import Coupling, Dense, Replicated
 from ppgen.distributions.couplings.ordinal import Ordinal
 from ppgen.distributions.densities.autoregressive import AutoregressiveBernoulli
+from ppgen.distributions.densities.linear_normal import LinearNormal
 from ppgen.distributions.densities.markov_field import GaussianMarkovField
 from ppgen.distributions.machines.base_rate_path import BaseRatePath
 from ppgen.distributions.machines.boltzmann import BoltzmannMachine, BoltzmannMarginal
@@ -44,6 +45,7 @@ __all__ = [
     "GaussianMarkovField",
     "GibbsSampler",
     "LayerConditional",
+    "LinearNormal",
     "MaxPooled",
     "Multinomial",
     "Ordinal",

@@ -1,10 +1,11 @@
-"""Networks that return distributions, layers that all families share, and the solver of sparse codes."""
+"""Networks that return distributions, layers that all families share, and the solvers of sparse codes."""
 
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
 from ppgen.nn.convolution import Convolution
 from ppgen.nn.fista import Lasso
 from ppgen.nn.mirrored_layers import MirroredLayers
 from ppgen.nn.mlp import MLP
+from ppgen.nn.normal_codes import NormalCodes
 from ppgen.nn.pooling import max_pool, switch_bits
 from ppgen.nn.transposed_convolution import TransposedConvolution
 from ppgen.nn.unpooling import unpool_by_repetition, unpool_by_switches
@@ -17,6 +18,7 @@ __all__ = [
     "Convolution",
     "Lasso",
     "MirroredLayers",
+    "NormalCodes",
     "NormalConditional",
     "TransposedConvolution",
     "max_pool",

@@ -12,6 +12,7 @@ from ppgen.testing.machines import check_coupling, check_machine
 from ppgen.testing.negative_phases import check_negative_phase
 from ppgen.testing.objectives import check_objective
 from ppgen.testing.pairs import check_gradient, check_pair
+from ppgen.testing.posterior_kernels import check_posterior_kernel
 from ppgen.testing.simulated_device import Count, counting, lacking, make_room, second_device
 from ppgen.testing.statistics import check_close, check_frequencies, check_mean
 from ppgen.testing.units import check_units
@@ -32,6 +33,7 @@ __all__ = [
     "check_negative_phase",
     "check_objective",
     "check_pair",
+    "check_posterior_kernel",
     "check_units",
     "check_update",
     "conjugate_pair",

@@ -15,5 +15,5 @@ ESTIMATORS: dict[str, list[inference.Estimator]] = {
 BIASED = ("Relaxed", "StraightThrough")
 """Those whose mean is not the gradient of the objective, as their papers say."""
 
-ELSEWHERE = ("MeanField",)
-"""Those that are sound at other sites than drawn ones, and are tested there."""
+ELSEWHERE = ("MeanField", "AnalyticELBO")
+"""Those that ask more of a program than the pairs of the contract have, and are tested where they have it."""

@@ -22,5 +22,11 @@ KERNELS: dict[str, list[Callable[[Any], Any]]] = {
     "BlockGibbs": [inference.BlockGibbs, lambda machine: inference.BlockGibbs(machine, sweeps=2)],
     "ParallelTempering": [lambda machine: inference.ParallelTempering(machine, betas=(0.0, 0.5, 1.0))],
     "TrajectoryTempering": [lambda machine: inference.TrajectoryTempering([earlier(machine), machine])],
-    "HMC": [],  # it moves latents of a pair, not states of a machine: tests/inference/kernels/test_hmc.py
+    "HMC": [],  # these move latents of a pair, not states of a machine
+    "SparseGibbs": [],
+}
+
+POSTERIOR_KERNELS: dict[str, list[Callable[[], Any]]] = {
+    "HMC": [lambda: inference.HMC(num_steps=2, step_size=0.5, share="datum")],
+    "SparseGibbs": [inference.SparseGibbs],
 }

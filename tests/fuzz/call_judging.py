@@ -275,6 +275,12 @@ JUDGING = [
         {"chains": "pair", "pair": "pair?", "x": "data?", "prior": "flag", "coords": "mapping", "seed": "seed"},
     ),
     Call(
+        "diagnostics.exceedance",
+        diagnostics.exceedance,
+        lambda: {"chains": inference.sample_posterior(vae(), BITS, num_samples=3, warmup_steps=1), "threshold": 0.1},
+        {"chains": "pair", "threshold": "weight", "signed": "flag"},
+    ),
+    Call(
         "diagnostics.importance_weights",
         diagnostics.importance_weights,
         lambda: {"pair": vae(), "x": BITS, "num_particles": 100},

@@ -313,6 +313,11 @@ OBJECTS = [
         smoothness="weights",
         precision="weights",
     ),
+    built(
+        distributions,
+        "LinearNormal",
+        lambda: {"inputs": ZEROS(5, 2), "matrix": ZEROS(3, 2), "scale": 1.0},
+    ),
     built(distributions, "GibbsSampler", sweeps="count"),
     built(distributions, "ExactSampler", max_states="count"),
     built(

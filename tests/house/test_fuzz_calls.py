@@ -17,7 +17,8 @@ RESULTS = {
     "FolderInUseError", "FreeEnergies", "HMCInfo", "HMCState", "ImportanceWeights", "LatentDensity", "LatentTerms",
     "LatentUnits", "LayerBound", "LayerConditional", "Layout", "LogWeights", "ParallelTemperingInfo",
     "ParallelTemperingState", "PartitionSandwich", "PosteriorSamples", "Pretraining", "Refinement", "Rows", "Rule",
-    "Run", "Samples", "Sandwich", "StepResult", "TrajectoryTemperingState", "UndirectedDistribution", "Whitening",
+    "Run", "Samples", "Sandwich", "SparseGibbsInfo", "SparseGibbsState", "StepResult", "TrajectoryTemperingState",
+    "UndirectedDistribution", "Whitening",
 }  # fmt: skip
 KINDS = {
     "Biased",
@@ -28,12 +29,13 @@ KINDS = {
     "Objective",
     "ParameterUpdate",
     "OwnGradient",
+    "PosteriorKernel",
     "RestrictedMachine",
     "Units",
 }
 BARE = {
-    "AnalyticKL", "DisARM", "DoublyReparameterized", "LeaveOneOut", "MeanField", "Pathwise", "PseudoLikelihood",
-    "StickTheLanding", "available", "figures", "legality",
+    "AnalyticELBO", "AnalyticKL", "DisARM", "DoublyReparameterized", "LeaveOneOut", "MeanField", "Pathwise",
+    "PseudoLikelihood", "SparseGibbs", "StickTheLanding", "available", "figures", "legality",
 }  # fmt: skip
 VALUES_ALONE = {"EVEN", "ODD"}
 CHECKED_ELSEWHERE = {"find_layout", "from_pyro"}  # they take programs and chains of Pyro, not values

@@ -44,11 +44,11 @@ def drawn_by_pair(
     x: Any,
     truth: Mapping[str, Tensor],
     rows: int,
-    kernel: inference.HMC | None,
+    kernel: inference.PosteriorKernel | None,
     settings: Mapping[str, Any],
     vectorize: bool,
 ) -> Drawn:
-    """Independent draws of the guide, or thinned ones of Hamiltonian Monte Carlo chains of all data at once.
+    """Independent draws of the guide, or thinned ones of chains of all data at once.
 
     Args:
         pair: A pair.
@@ -70,7 +70,8 @@ def drawn_by_pair(
         check_no_points(
             found.layout.points,
             "ranks among its draws, which are all the same,",
-            "Rank chains, posterior=ppgen.inference.HMC(), or give a guide that draws the site.",
+            "Rank chains, posterior=ppgen.inference.HMC() or another kernel of posteriors, or give a guide that draws "
+            "the site.",
         )
         count = settings["num_samples"]
 
@@ -79,7 +80,8 @@ def drawn_by_pair(
 
         return Drawn(latents, dims, "the guide", count, by_guide, densities)
     chains = inference.sample_posterior(pair, x, kernel=kernel, **settings).draws
-    return drawn_by_chains(latents, dims, "Hamiltonian Monte Carlo", chains, densities)
+    method = "Hamiltonian Monte Carlo" if isinstance(kernel, inference.HMC) else type(kernel).__name__
+    return drawn_by_chains(latents, dims, method, chains, densities)
 
 
 def guide_draws(found: Sites, batch: Any, rows: int, count: int) -> Latents:

@@ -1,7 +1,7 @@
 """Simulation-based calibration of the posterior draws of a pair."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ def simulation_based_calibration(
     *,
     num_simulations: int = 500,
     num_samples: int | None = None,
-    posterior: str | inference.HMC | MakeKernel = "guide",
+    posterior: str | inference.PosteriorKernel | MakeKernel = "guide",
     x: Any = None,
     quantities: Mapping[str, Quantity] | None = None,
     sampler: Any = None,
@@ -70,8 +70,9 @@ def simulation_based_calibration(
         num_simulations: Number of simulations.
         num_samples: Draws of each: 99 of the guide by default; of chains 500 steps of each, which are thinned by their
             longest autocorrelation time, so that the result tells how many were ranked.
-        posterior: Whence draws come: `"guide"`; an `inference.HMC(...)`; or for Boltzmann machines `"gibbs"`, or what
-            makes a kernel of the machine conditioned on the data, such as `inference.ParallelTempering` or
+        posterior: Whence draws come: `"guide"`; a kernel of posteriors as `inference.sample_posterior` takes it, such
+            as `inference.HMC()` or `inference.SparseGibbs()`; or for Boltzmann machines `"gibbs"`, or what makes a
+            kernel of the machine conditioned on the data, such as `inference.ParallelTempering` or
             `lambda machine: inference.BlockGibbs(machine, sweeps=5)`.
         x: For a `Pair` of your own, or a model of y given x: data, of which shapes are taken and arguments that are
             not observed; rows are used in turn. Not needed with a run whose batches are observed.
@@ -146,7 +147,8 @@ def simulation_based_calibration(
             Sites(pair, like)
         batch, truth = simulated(pair, like, num_simulations, sampler, replaced=x is None)
         pair.prepare(batch)
-        if callable(posterior) or posterior == "gibbs":
+        kernel = posterior if _is_kernel(posterior) else None
+        if kernel is None and posterior != "guide":
             make_kernel: Any = inference.BlockGibbs if posterior == "gibbs" else posterior
             drawn = drawn_by_gibbs(pair, batch, truth, make_kernel, {**settings, "progress": progress})
         elif refit is not None:
@@ -156,7 +158,6 @@ def simulation_based_calibration(
                 with evaluating(pair):
                     other = simulated(pair, like, num_simulations, sampler, replaced=x is None)[0]
                     check_recognition(pair, batch, other)
-            kernel = posterior if isinstance(posterior, inference.HMC) else None
             drawn = drawn_by_pair(pair, batch, truth, num_simulations, kernel, settings, vectorize_particles)
         ranks = _ranks(drawn, CheckedRows(batch, pair), quantities or {}, chunk, generator, progress)
     return _result(pair, drawn, ranks, batch, level, generator)
@@ -178,6 +179,11 @@ def _result(
         x=x,
         autocorrelation_time=drawn.autocorrelation_time,
     )
+
+
+def _is_kernel(posterior: Any) -> TypeGuard[inference.PosteriorKernel]:
+    """Whether it moves the latents of a pair, and is no class that makes kernels of machines."""
+    return isinstance(posterior, inference.PosteriorKernel) and not isinstance(posterior, type)
 
 
 def _check_refit(refit: Any, posterior: Any) -> None:
@@ -246,13 +252,14 @@ def _check(
             f"posterior must make kernels of the machine conditioned on data: give {type(posterior).__name__} itself, "
             f"or lambda machine: inference.{type(posterior).__name__}(machine, ...)."
         )
-    if not (posterior in ("guide", "gibbs") if isinstance(posterior, str) else callable(posterior)) and not isinstance(
-        posterior, inference.HMC
-    ):
+    known = posterior in ("guide", "gibbs") if isinstance(posterior, str) else callable(posterior)
+    if not (known or _is_kernel(posterior)):
         raise TypeError(
-            f'posterior must be "guide", an inference.HMC(...), "gibbs", or what makes a kernel of a Boltzmann '
-            f"machine, got {posterior!r}."
+            f'posterior must be "guide", an inference.HMC(...) or another inference.PosteriorKernel, "gibbs", or what '
+            f"makes a kernel of a Boltzmann machine, got {posterior!r}."
         )
+    if isinstance(posterior, type) and issubclass(posterior, inference.PosteriorKernel):
+        raise TypeError(f"posterior must be a kernel, got the class {posterior.__name__}: call it.")
     independent = isinstance(posterior, str) and posterior == "guide"
     count = num_samples if num_samples is not None else GUIDE_SAMPLES if independent else CHAIN_SAMPLES
     for name, value, least in (

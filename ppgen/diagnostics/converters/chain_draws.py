@@ -79,7 +79,7 @@ def _of_posteriors(chains: PosteriorSamples, dims: Mapping[str, Sequence[str]] |
     for name, value in {"lp": chains.log_density, **chains.info._asdict()}.items():
         stats.add(name, to_array(stacked(value)), plate)
     num_chains, num_draws = chains.log_density.shape[:2]
-    return ChainDraws("HMC", num_chains, num_draws, values, posterior, stats, by_site=True, conditioned=True)
+    return ChainDraws(chains.kernel, num_chains, num_draws, values, posterior, stats, by_site=True, conditioned=True)
 
 
 def _of_tree(tree: Any, dims: Mapping[str, Sequence[str]] | None, plate: str) -> ChainDraws:

@@ -1,1 +1,1 @@
-"""Which latent units are used, and how; what discrete sites that are summed out are given the data."""
+"""Which latent units are used, and how; how likely they are to be large; discrete sites that are summed out."""
