@@ -27,6 +27,7 @@ from ppgen.inference.structure.traces import (
     enumerable,
     foreign_scale,
     hand_scale,
+    samples_asked,
     sites,
     structure_of,
     undirected_law,
@@ -65,6 +66,7 @@ class Site:
         scaled: Whether it has a scale beside that of the data plate.
         by_hand: Of that, what no plate makes (`poutine.scale`), where it is one number and not 1.
         marked: Whether the guide marks it `infer={"enumerate": "parallel"}`, and its values are finitely many.
+        samples: How often the guide's mark asks to draw it at once (`num_samples`); 0 where it asks for no draws.
         marginalised: Whether the model so marks it and the guide does not draw it: it is summed out.
         point: Whether the guide has a point and no law at this continuous latent, so that a log-weight is no bound.
     """
@@ -82,6 +84,7 @@ class Site:
     scaled: bool = False
     by_hand: float | None = None
     marked: bool = False
+    samples: int = 0
     marginalised: bool = False
     point: bool = False
 
@@ -197,6 +200,11 @@ class Layout:
     def marked(self) -> tuple[str, ...]:
         """Discrete sites of the guide that it marks to be enumerated, all values at once."""
         return self._names("marked")
+
+    @property
+    def sampled(self) -> tuple[str, ...]:
+        """Sites of the guide that it marks to be drawn several times, each draw beside all of the others."""
+        return self._names("samples")
 
     @property
     def marginalised(self) -> tuple[str, ...]:
@@ -341,6 +349,7 @@ def _record(name: str, stated: Any | None, drawn: Any | None, plate: str | None)
             masked=drawn["mask"] is not None or unmasked(drawn["fn"]) is not drawn["fn"],
             mismatched=stated is not None and _mismatched(stated, drawn, plate),
             marked=enumerable(drawn),
+            samples=samples_asked(drawn),
         )
     return record
 

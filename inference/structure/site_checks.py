@@ -27,14 +27,21 @@ def check_marginalised(marginalised: tuple[str, ...], model_sites: dict[str, Any
 
 
 def check_marks(model_sites: dict[str, Any], guide_sites: dict[str, Any]) -> None:
-    """Raise where a latent site is marked to be drawn several times instead of summed out, as only Pyro does."""
+    """Raise where a mark asks for draws of a site that the guide does not draw, or for a number that is none."""
     for name, site in {**model_sites, **guide_sites}.items():
         count = site["infer"].get("num_samples")
-        if count is not None and not site["is_observed"] and site["infer"].get("enumerate") is not None:
+        if count is None or site["is_observed"] or site["infer"].get("enumerate") is None:
+            continue
+        if name not in guide_sites:
             raise ValueError(
-                f"Site {name!r} is marked to be drawn num_samples={count} times (config_enumerate(num_samples=...)), "
-                f"which is not done here: several draws are particles, inference.ELBO(num_particles={count}). Leave "
-                "num_samples out to sum over all values of the site."
+                f"Site {name!r} of the model is marked to be drawn num_samples={count} times, and the guide does not "
+                "draw it: a sum over some draws of the model is no sum over its values. Leave num_samples out to sum "
+                "over all values of the site, or draw it in the guide, where the mark asks for local draws."
+            )
+        if isinstance(count, bool) or not isinstance(count, int) or count < 2:
+            raise ValueError(
+                f"Site {name!r} is marked to be drawn num_samples={count!r} times: a number of local draws is an "
+                "integer of at least 2. Take the mark away for a single draw."
             )
 
 

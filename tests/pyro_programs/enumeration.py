@@ -107,7 +107,7 @@ def depths(mark: str | None, expand: bool, num_samples: int | None) -> Program:
         program(constant),
         guide,
         losses=SUMMED,
-        like_pyro=None if mark and not num_samples else False,
+        like_pyro=None if mark else False,
     )
 
 
