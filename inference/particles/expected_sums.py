@@ -145,7 +145,7 @@ def _expectations(law: Summand, terms: Sequence[Potential], *, normalised: bool 
         normalised: Whether the law's sum is 1 at all parameters; else it is 1 here, and its gradient counts.
     """
     training = torch.is_grad_enabled()
-    rows = law.sizes | {at: n for each in terms for at, n in zip(each.dims, each.tensor.shape, strict=True)}
+    rows = dict(law.sizes) | {at: n for each in terms for at, n in zip(each.dims, each.tensor.shape, strict=True)}
     with torch.enable_grad():
         nothing = []
         for term in terms:

@@ -251,7 +251,7 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
         ValueError: If there is no data plate of the name that was given, if it subsamples by itself though batches are
             given, if the guide misses a latent site that is not marked to be enumerated, or if it has one that the
             model has not; if the two have different shapes or one stands in the data plate alone; if a marked one lies
-            outside the data plate or under a scale.
+            outside the data plate that was named.
     """
     pair.check_batch(batch)
     check_has_likelihood(pair, "Log-weights, and all that is made of them,")

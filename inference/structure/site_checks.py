@@ -5,7 +5,7 @@ from typing import Any
 import pyro
 from pyro.util import check_site_shape
 
-from ppgen.inference.structure.traces import data_frame, foreign_scale, of_data, undirected_law
+from ppgen.inference.structure.traces import data_frame, of_data, undirected_law
 
 _ANY_DEPTH = 100  # plates; more than tensors have dimensions
 
@@ -15,15 +15,11 @@ def check_marginalised(marginalised: tuple[str, ...], model_sites: dict[str, Any
     for name in marginalised:
         if not of_data(model_sites[name], plate):
             raise ValueError(
-                f"Site {name!r} of the model, marked to be enumerated, lies outside plate {plate!r}: its sum would "
-                "join all rows. Draw it in the guide."
+                f"Site {name!r} of the model, marked to be enumerated, lies outside plate {plate!r}: its sum joins all "
+                "rows, so that no datum has a term of its own. Leave the plate to be found and give all rows at once "
+                "(no plate=, no batch_size, no subsample): the program then has one joint weight. Or draw the site in "
+                "the guide."
             )
-    scaled = [name for name, site in model_sites.items() if foreign_scale(site, plate)]
-    if marginalised and scaled:
-        raise ValueError(
-            f"Site {scaled[0]!r} carries a scale of its own, and {marginalised[0]!r} is marked to be enumerated: under "
-            f"a scale the sum gives no marginal. Take the scale away, or draw {marginalised[0]!r} in the guide."
-        )
 
 
 def check_marks(model_sites: dict[str, Any], guide_sites: dict[str, Any]) -> None:

@@ -23,7 +23,6 @@ REFUSED: dict[tuple[str, str], str] = {
         for mark in ("sequential", "parallel")
         for apart in ("False, checks True", "True, checks False")
     },
-    ("a scale around all", "TraceEnum"): "a scale of a site that is summed out is no part of its sum",
     ("a grid", "TraceEnum"): "sites beyond the last step of pyro.markov(keep=True) are out of reach, which is said",
     ("a branch, summed True", "TraceEnum"): "a site that only some of the summed values have",
 }
