@@ -3,14 +3,16 @@
 from typing import Any
 
 import torch
+from pyro.distributions import ImproperUniform
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
+from torch.distributions import transform_to
 
 from ppgen.batch import split_batch
 from ppgen.checks.arguments import as_numbers
 from ppgen.distributions import Bernoulli, BoltzmannMarginal, LayerConditional, UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
-from ppgen.inference.structure.traces import base_law, undirected_law
+from ppgen.inference.structure.traces import base_law, element_law, undirected_law
 from ppgen.pair import AnyPair, as_pair
 from ppgen.parameters.capture import prepare_modules
 from ppgen.undisturbed import forked, keeping_modes
@@ -67,6 +69,15 @@ class CollectSites(Messenger):
                 weight = law.base_energy.parameters()[0]
                 msg["value"] = torch.zeros(msg["fn"].shape(), dtype=weight.dtype, device=weight.device)
                 msg["done"] = True
+        elif msg["value"] is None and isinstance(element_law(msg["fn"]), ImproperUniform):
+            msg["value"], msg["done"] = _point(msg["fn"]), True  # nothing can be drawn of it
+
+
+def _point(fn: Any) -> Tensor:
+    """A point in the support of a law, of the shape of its draws."""
+    transform = transform_to(fn.support)
+    point: Tensor = transform(torch.zeros(transform.inverse_shape(fn.shape())))
+    return point
 
 
 def undirected_sites(pair: AnyPair, batch: Any = None) -> dict[str, LayeredEnergy]:
