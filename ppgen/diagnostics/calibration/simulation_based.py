@@ -98,8 +98,8 @@ def simulation_based_calibration(
 
     Raises:
         ValueError: If an argument is wrong, data cannot be simulated from the model, a prior is improper, latents of
-            each datum are summed out, chains mix too slowly for a rank, or the guide draws the same whatever the data are and is
-            neither the prior nor fitted to each simulation.
+            each datum are summed out, chains mix too slowly for a rank, or the guide draws the same whatever the data
+            are and is neither the prior nor fitted to each simulation.
         TypeError: If `pair` is none, or `posterior` is nothing that draws.
 
     References:
