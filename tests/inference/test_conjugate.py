@@ -96,6 +96,7 @@ OBJECTIVES = {"elbo": inference.ELBO(20), "iwae": inference.IWELBO(2), "renyi": 
         pytest.param(case, name, marks=() if name == "elbo" and case in QUICK else pytest.mark.pyro_programs)
         for case in CASES
         for name in OBJECTIVES
+        if name != "iwae" or case in ("normal", "beta-bernoulli")  # its bound is flat about the posterior of the others
     ],
 )
 def test_the_posterior_is_found(case, objective):
