@@ -10,8 +10,10 @@ from torch import Tensor
 
 LogDensity = Callable[[Tensor], Tensor]
 
-# Constants of dual averaging in the notation of Hoffman and Gelman.
-_GAMMA, _T0, _KAPPA = 0.05, 10.0, 0.75
+# Constants of dual averaging in the notation of Hoffman and Gelman; their gamma is 0.05. A chain that adapts alone then
+# moves its log step size by about 0.5 either way after 100 steps, so that the acceptance is 0.8 on the average of these
+# sizes and 0.94 at their mean, which is what is kept.
+_GAMMA, _T0, _KAPPA = 0.2, 10.0, 0.75
 _DIVERGENCE = 1000.0  # nats of energy error
 
 

@@ -383,3 +383,16 @@ def test_wrong_densities_are_refused():
         inference.HMC().init(lambda z: -z.square().sum(), torch.zeros(3, 2))
     with pytest.raises(ValueError, match="not finite at the start of 3 of 3"):
         inference.HMC().init(lambda z: z.sum(-1).log(), torch.zeros(3, 2))
+
+
+def test_a_short_warmup_of_a_lone_chain_comes_near_its_target():
+    """Catches adaptation so jumpy that the step size kept is far below the one asked for: 0.94 for 0.8."""
+    scale = torch.logspace(-1, 1, 6, dtype=torch.float64)
+    log_density = lambda z: -(z / scale).square().sum(-1) / 2
+    kernel, generator = inference.HMC(), torch.Generator().manual_seed(0)
+    state = kernel.init(log_density, torch.randn(60, 6, dtype=torch.float64, generator=generator) * scale)
+    for _ in range(100):
+        state, _ = kernel.step(log_density, state, generator, adapt=True)
+    state = kernel.adapted(state)
+    rates = [kernel.step(log_density, state, generator)[1].acceptance_rate for _ in range(30)]
+    assert abs(float(torch.stack(rates).mean()) - 0.8) < 0.07
