@@ -3,6 +3,7 @@
 if __name__ == "models":
     raise ImportError("Import this package as ppgen.models; a second copy of its classes would not be recognised.")
 
+from ppgen.models.autoencoders.autoencoder import Autoencoder
 from ppgen.models.belief_nets.convolutional_dbn import ConvolutionalDBN
 from ppgen.models.belief_nets.dbn import DBN
 from ppgen.models.belief_nets.helmholtz import HelmholtzMachine
@@ -24,6 +25,7 @@ __all__ = [
     "DBN",
     "RBM",
     "VAE",
+    "Autoencoder",
     "ConvolutionalDBN",
     "ConvolutionalRBM",
     "DiscreteVAE",

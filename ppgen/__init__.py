@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ppgen.version import __version__
 
 if TYPE_CHECKING:
-    from ppgen import datasets, diagnostics, distributions, evaluation, inference, models, nn, training
+    from ppgen import datasets, diagnostics, distributions, evaluation, features, inference, models, nn, training
     from ppgen.conditional import ConditionalModel
     from ppgen.diagnostics import compare_inferences
     from ppgen.pair import GenerativeModel, Pair
@@ -21,6 +21,7 @@ _SUBPACKAGES = (
     "diagnostics",
     "distributions",
     "evaluation",
+    "features",
     "inference",
     "models",
     "nn",
@@ -49,6 +50,7 @@ __all__ = [
     "diagnostics",
     "distributions",
     "evaluation",
+    "features",
     "fit",
     "inference",
     "load",

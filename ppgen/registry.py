@@ -30,6 +30,7 @@ MODELS: dict[str, str] = {
     "HelmholtzMachine": "ppgen.models.belief_nets.helmholtz:HelmholtzMachine",
     "StochasticFeedforward": "ppgen.models.belief_nets.stochastic_feedforward:StochasticFeedforward",
     "DiscreteVAE": "ppgen.models.variational.discrete_vae:DiscreteVAE",
+    "Autoencoder": "ppgen.models.autoencoders.autoencoder:Autoencoder",
 }
 
 OBJECTIVES: dict[str, str] = {

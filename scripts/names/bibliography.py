@@ -99,7 +99,7 @@ def _row(paper: dict[str, Any], names: list[str], public: dict[str, str]) -> str
     return f"| {said} | {', '.join(objects)} |"
 
 
-_PACKAGES = ("models", "inference", "distributions", "training", "evaluation", "diagnostics")
+_PACKAGES = ("models", "inference", "distributions", "training", "evaluation", "features", "diagnostics")
 
 
 def _by_package(name: str) -> tuple[int, str]:

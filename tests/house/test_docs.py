@@ -235,7 +235,7 @@ def test_tutorials_are_jupytext_notebooks(path: Path) -> None:
     assert f"tutorials/{path.stem}" in (DOCS / "index.md").read_text(encoding="utf-8")
 
 
-PACKAGE = "ppgen|models|inference|evaluation|diagnostics|training|distributions|datasets|testing"
+PACKAGE = "ppgen|models|inference|evaluation|features|diagnostics|training|distributions|datasets|testing"
 REFERENCE = re.compile(rf"`((?:{PACKAGE})\.[A-Za-z_][\w.]*)(?=[`(])")
 
 

@@ -21,7 +21,7 @@ ORDER: dict[str, list[set[str]]] = {
         {"objectives", "negative_phases", "kernels"},
         {"engine"},
     ],
-    "models": [{"parts"}, {"boltzmann", "variational"}, {"belief_nets"}],
+    "models": [{"parts"}, {"boltzmann", "variational", "autoencoders"}, {"belief_nets"}],
     "distributions": [{"units", "couplings"}, {"machines"}, {"densities"}],
     "training": [
         {"environment"},

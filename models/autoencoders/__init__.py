@@ -1,0 +1,1 @@
+"""Autoencoders: any depth, denoising, contractive, convolutional."""

@@ -1,0 +1,48 @@
+"""The prior of codes that have none."""
+
+from typing import Any
+
+import torch
+from pyro.distributions import ImproperUniform, constraints
+from torch import Size, Tensor
+
+
+class Flat(ImproperUniform):
+    """Density 1 at every vector of `size` real numbers: no law, so that nothing can be drawn and no integral exists.
+
+    A model with such a code states p(x | code) alone. What is made of log-weights refuses it (Pyro's `ImproperUniform`
+    likewise), as it would depend on the scale of the code, which is arbitrary.
+
+    Args:
+        size: Numbers of a code.
+
+    Example:
+        >>> Flat(3).log_prob(torch.zeros(2, 3))
+        tensor([0., 0.])
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(constraints.real_vector, Size(), Size((size,)))
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "Flat":
+        """The same for a batch."""
+        new: Flat = self._get_checked_instance(Flat, _instance)
+        new._support = self._support
+        super(ImproperUniform, new).__init__(Size(batch_shape), self.event_shape)
+        return new
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Zero for each vector: (..., size) -> (...)."""
+        return value.new_zeros(torch.broadcast_shapes(self.batch_shape, value.shape[:-1]))
+
+    def sample(self, sample_shape: Any = None) -> Tensor:
+        """Refuses.
+
+        Raises:
+            ValueError: Always; it says what to do instead.
+        """
+        raise ValueError(
+            "The code of this model has no law (a flat prior), so that neither codes nor data can be drawn from it. "
+            "Decode codes of your own (model.decode(codes)), or take a model with a prior: "
+            "models.Autoencoder(..., prior='normal') or models.VAE."
+        )

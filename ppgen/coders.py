@@ -1,0 +1,22 @@
+"""What a model offers that gives each datum one code and each code one datum."""
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class Coder(Protocol):
+    """A model with a deterministic code, as autoencoders and sparse coding have: what `ppgen.features` asks for.
+
+    Example:
+        >>> from ppgen import models
+        >>> isinstance(models.Autoencoder(4, hidden=(2,)), Coder), isinstance(models.VAE(4, latent=2), Coder)
+        (True, False)
+    """
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Code of every row: (rows, features) -> (rows, codes)."""
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Mean of the data given their codes: (rows, codes) -> (rows, features)."""

@@ -1,0 +1,8 @@
+"""What a trained pair makes of data: codes, reconstructions and their errors, subspaces."""
+
+from ppgen.features.encoding import encode
+from ppgen.features.reconstruction import reconstruct
+from ppgen.features.squared_error import reconstruction_error
+from ppgen.features.subspaces import principal_angle
+
+__all__ = ["encode", "principal_angle", "reconstruct", "reconstruction_error"]

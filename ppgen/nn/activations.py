@@ -1,0 +1,52 @@
+"""Non-linearities by name, with their slopes as functions of what they give out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A non-linearity of units.
+
+    Attributes:
+        apply: Output of each unit given its input.
+        slope: Derivative of each unit, as a function of its output.
+        gain: What Glorot's weights are multiplied by, so that signals keep their size through many layers.
+    """
+
+    apply: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
+    gain: float = 1.0
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "linear": Activation(lambda input: input, torch.ones_like),
+    "sigmoid": Activation(torch.sigmoid, lambda output: output * (1 - output), 4.0),
+    "tanh": Activation(torch.tanh, lambda output: 1 - output.square()),
+    "relu": Activation(torch.relu, lambda output: (output > 0).to(output.dtype), 2**0.5),
+    "softplus": Activation(softplus, lambda output: -torch.expm1(-output), 2**0.5),
+}
+"""The known ones: for a sigmoid the gain is 4, as its slope at 0 is a quarter (Glorot and Bengio, 2010)."""
+
+
+def activation_named(name: str, argument: str = "activation") -> Activation:
+    """The non-linearity of that name.
+
+    Args:
+        name: A key of `ACTIVATIONS`.
+        argument: What the caller calls it, for the message.
+
+    Raises:
+        ValueError: If there is none; the message lists the known ones.
+
+    Example:
+        >>> activation_named("tanh").slope(torch.zeros(2))
+        tensor([1., 1.])
+    """
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise ValueError(f"{argument} must be one of {', '.join(map(repr, ACTIVATIONS))}, got {name!r}.")
+    return ACTIVATIONS[name]
