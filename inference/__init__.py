@@ -5,7 +5,7 @@ if __name__ == "inference":
 
 from ppgen.inference.baselines.input_dependent import InputDependent
 from ppgen.inference.baselines.moving_average import MovingAverage
-from ppgen.inference.engine.algorithms import IWAE, NVIL, RLOO, RWS, STL, VIMCO, DReG
+from ppgen.inference.engine.algorithms import IWAE, NVIL, RLOO, RWS, STL, VIMCO, Alternating, DReG
 from ppgen.inference.engine.bound_inference import BoundInference
 from ppgen.inference.engine.legality import Rule, legality
 from ppgen.inference.engine.specification import Inference, describe, from_config, resolve, to_config
@@ -50,6 +50,7 @@ from ppgen.inference.particles.log_weights import LogWeights, log_weights
 from ppgen.inference.schedules import Linear, Stages
 from ppgen.inference.structure.attach import attach
 from ppgen.inference.structure.layout import Layout, find_layout
+from ppgen.inference.updates.closed_form import ClosedForm
 
 __all__ = [
     "CD",
@@ -64,11 +65,13 @@ __all__ = [
     "RWS",
     "STL",
     "VIMCO",
+    "Alternating",
     "AnalyticKL",
     "BlockGibbs",
     "BlockGibbsInfo",
     "BlockGibbsState",
     "BoundInference",
+    "ClosedForm",
     "DReG",
     "DisARM",
     "DoublyReparameterized",

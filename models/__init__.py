@@ -16,6 +16,7 @@ from ppgen.models.boltzmann.ratings_rbm import RatingsRBM
 from ppgen.models.boltzmann.rbm import RBM
 from ppgen.models.boltzmann.replicated_softmax import ReplicatedSoftmax
 from ppgen.models.boltzmann.restricted import RestrictedMachine
+from ppgen.models.sparse_coding.sparse_coding import SparseCoding
 from ppgen.models.variational.discrete_vae import DiscreteVAE
 from ppgen.models.variational.hierarchical_vae import HierarchicalVAE
 from ppgen.models.variational.vae import VAE
@@ -36,5 +37,6 @@ __all__ = [
     "ReplicatedSoftmax",
     "RestrictedMachine",
     "SigmoidBeliefNet",
+    "SparseCoding",
     "StochasticFeedforward",
 ]

@@ -9,6 +9,7 @@ GROUPS: dict[str, str] = {
     "objective": "ppgen.objectives",
     "estimator": "ppgen.estimators",
     "negative phase": "ppgen.negative_phases",
+    "update": "ppgen.updates",
     "baseline": "ppgen.baselines",
     "schedule": "ppgen.schedules",
     "algorithm": "ppgen.algorithms",

@@ -30,6 +30,7 @@ MODELS: dict[str, str] = {
     "HelmholtzMachine": "ppgen.models.belief_nets.helmholtz:HelmholtzMachine",
     "StochasticFeedforward": "ppgen.models.belief_nets.stochastic_feedforward:StochasticFeedforward",
     "DiscreteVAE": "ppgen.models.variational.discrete_vae:DiscreteVAE",
+    "SparseCoding": "ppgen.models.sparse_coding.sparse_coding:SparseCoding",
     "Autoencoder": "ppgen.models.autoencoders.autoencoder:Autoencoder",
 }
 
@@ -75,6 +76,10 @@ NEGATIVE_PHASES: dict[str, str] = {
     "PseudoLikelihood": "ppgen.inference.negative_phases.pseudo_likelihood:PseudoLikelihood",
 }
 
+UPDATES: dict[str, str] = {
+    "ClosedForm": "ppgen.inference.updates.closed_form:ClosedForm",
+}
+
 ALGORITHMS: dict[str, str] = {
     "IWAE": "ppgen.inference.engine.algorithms:IWAE",
     "DReG": "ppgen.inference.engine.algorithms:DReG",
@@ -83,6 +88,7 @@ ALGORITHMS: dict[str, str] = {
     "VIMCO": "ppgen.inference.engine.algorithms:VIMCO",
     "RLOO": "ppgen.inference.engine.algorithms:RLOO",
     "RWS": "ppgen.inference.engine.algorithms:RWS",
+    "Alternating": "ppgen.inference.engine.algorithms:Alternating",
 }
 
 KERNELS: dict[str, str] = {
@@ -117,6 +123,7 @@ TABLES: dict[str, dict[str, str]] = {
     "objective": OBJECTIVES,
     "estimator": ESTIMATORS,
     "negative phase": NEGATIVE_PHASES,
+    "update": UPDATES,
     "baseline": BASELINES,
     "schedule": SCHEDULES,
     "algorithm": ALGORITHMS,
@@ -131,6 +138,7 @@ BASES: dict[str, str | None] = {
     "objective": "ppgen.inference.objectives.objective:Objective",
     "estimator": "ppgen.inference.estimators.estimator:Estimator",
     "negative phase": "ppgen.inference.negative_phases.negative_phase:NegativePhase",
+    "update": "ppgen.inference.updates.update:Update",
     "baseline": "ppgen.inference.baselines.moving_average:Baseline",
     "schedule": "ppgen.inference.schedules:Schedule",
     "algorithm": None,
@@ -139,7 +147,7 @@ BASES: dict[str, str | None] = {
     "data set": None,
 }
 
-INFERENCES = ("algorithm", "objective", "negative phase", "estimator")
+INFERENCES = ("algorithm", "objective", "negative phase", "estimator", "update")
 """Kinds of which a name alone says how a pair is trained."""
 
 
@@ -243,9 +251,9 @@ def register(kind: str, name: str, cls: Any = None) -> Any:
         MyModel = "my_package.models:MyModel"
 
     Args:
-        kind: `"model"`, `"objective"`, `"estimator"`, `"negative phase"`, `"baseline"`, `"schedule"`, `"kernel"` or
-            `"unit"`, which are classes; `"algorithm"`, a function that returns an `Inference`; or `"data set"`, a
-            function from a folder, and from options if it has any, to a `ppgen.datasets.Source`.
+        kind: `"model"`, `"objective"`, `"estimator"`, `"negative phase"`, `"update"`, `"baseline"`, `"schedule"`,
+            `"kernel"` or `"unit"`, which are classes; `"algorithm"`, a function that returns an `Inference`; or
+            `"data set"`, a function from a folder, and from options if it has any, to a `ppgen.datasets.Source`.
         name: The name: letters, digits and underscores.
         cls: The class or function. Without it the call is a decorator.
 

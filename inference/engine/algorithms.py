@@ -10,6 +10,7 @@ from ppgen.inference.estimators.stick_the_landing import DoublyReparameterized, 
 from ppgen.inference.objectives.elbo import ELBO
 from ppgen.inference.objectives.iwelbo import IWELBO
 from ppgen.inference.objectives.wake_sleep import ReweightedWakeSleep
+from ppgen.inference.updates.closed_form import ClosedForm
 
 
 def IWAE(num_particles: int = 50) -> Inference:  # noqa: N802 - named as the paper does
@@ -172,6 +173,32 @@ def RWS(num_particles: int = 10) -> Inference:  # noqa: N802 - named as the pape
         5
     """
     return Inference(ReweightedWakeSleep(num_particles))
+
+
+def Alternating(forgetting_rate: float = ClosedForm.forgetting_rate) -> Inference:  # noqa: N802 - as its siblings are
+    r"""Latents from the guide and parameters in closed form, in turn: EM, online EM, dictionary learning.
+
+    .. math:: \theta_t = \bar\theta(\hat s_t), \qquad
+              \hat s_t = (1 - t^{-\kappa}) \, \hat s_{t-1} + t^{-\kappa} \, \mathbb{E}_q[s(x_t, z)]
+
+    Where all rows are one batch it is exact alternation. For pairs that say how their parameters follow from sums of
+    statistics (`ppgen.closed_form.ClosedFormPair`); what of them it leaves is trained by gradient beside it.
+
+    References:
+        | Online EM Algorithm for Latent Data Models (Cappé and Moulines, 2009), https://arxiv.org/abs/0712.4273
+
+    Args:
+        forgetting_rate: :math:`\kappa`, above 1/2 and up to 1: how quickly batches of the past are forgotten.
+
+    Raises:
+        ValueError: If the rate is out of its range.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.describe(inference.Alternating())
+        'ELBO(num_particles=1), estimator auto, update ClosedForm()'
+    """
+    return Inference(ELBO(), update=ClosedForm(forgetting_rate))
 
 
 def _leave_one_out(num_particles: int) -> LeaveOneOut:

@@ -16,11 +16,12 @@ from ppgen.batch import table_of
 from ppgen.distributions import UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.inference.engine.bind_checks import check_baselines, check_counts, keeps_order, particles_at_once
+from ppgen.inference.engine.bound_update import BoundUpdate
 from ppgen.inference.engine.followed_runs import FollowedRuns
 from ppgen.inference.engine.late_sites import Structures
-from ppgen.inference.engine.legality import check_negative_phase
+from ppgen.inference.engine.legality import check_negative_phase, check_single_draws, check_trains_itself, check_update
 from ppgen.inference.engine.plan import planned
-from ppgen.inference.engine.roles import roles_of
+from ppgen.inference.engine.roles import check_state, roles_of
 from ppgen.inference.engine.specification import Inference
 from ppgen.inference.engine.step_result import Evaluation, StepResult
 from ppgen.inference.engine.surrogate import BASELINE, OBJECTIVE, TEMPERATURE, surrogate
@@ -37,13 +38,14 @@ from ppgen.inference.particles.fantasies import check_fantasies
 from ppgen.inference.particles.joint_states import Forced
 from ppgen.inference.particles.log_weights import LogWeights, joined, log_weights
 from ppgen.inference.particles.sum_checks import check_sums
-from ppgen.inference.state_roles import CHAINS, Role, check_roles, persistent_chains
+from ppgen.inference.state_roles import CHAINS, Role, check_roles
 from ppgen.inference.structure.collapse import observed_side
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.plates import check_rows, plate_size
 from ppgen.inference.structure.row_dependence import with_coupled
 from ppgen.inference.structure.scales import warn_of_scales
 from ppgen.inference.structure.support import check_support
+from ppgen.inference.updates.update import CANDIDATES, STATISTICS, UPDATE
 
 
 class BoundInference:
@@ -65,8 +67,11 @@ class BoundInference:
     def __init__(self, inference: Inference, pair: Any, batch: Any, num_data: int | None) -> None:
         self.inference, self.pair, self.num_data = inference, pair, num_data
         self._descended = inference.objective.descended
+        check_trains_itself(inference, num_data)
         layout = with_coupled(pair, batch, find_layout(pair, batch, allow_subsampling=num_data is None))
         num_rows = layout.num_rows
+        if inference.update is not None:
+            check_update(inference, pair, layout)
         if num_data is not None:
             check_rows(batch, num_rows, layout.plate, num_data, pair.plate_argument)
         total = num_data if num_data is not None else plate_size(layout.plate_sizes, layout.plate)
@@ -88,6 +93,12 @@ class BoundInference:
                 phase.check(observed_side(law) if site in layout.latent and phase.of_values else law)
                 check_roles(phase, phase.state_names, phase.roles)
         check_support(pair, batch)
+        self.update: BoundUpdate | None = None
+        if inference.update is not None:
+            check_single_draws(inference, self.plan)
+            self.update = BoundUpdate(inference.update, pair, batch, layout, total)
+        # Whether some parameter is moved along a gradient: without an update all are.
+        self._differentiated = self.update is None or bool(self.followed_parameters())
         check_baselines(self.plan, self._baselines, batch, layout)
         self._phases = dict.fromkeys(self.layout.undirected, inference.negative_phase)
         self._steps = 0  # as the state counts them: a schedule of Python numbers is read without waiting for the device
@@ -151,23 +162,7 @@ class BoundInference:
         Raises:
             ValueError: If it belongs to other sites than this pair's undirected ones, or to another machine.
         """
-        for site, phase in self._phases.items():
-            held = {name.rpartition(".")[2] for name in state if name.rpartition(".")[0] == site}
-            missing = [name for name in phase.state_names if name not in held] if phase is not None else []
-            if held and missing:
-                raise ValueError(
-                    f"The state holds {sorted(held)} at site {site!r}, but {type(phase).__name__} goes on from "
-                    f"{missing} too: it was left by another inference. Load the state of this one, or none."
-                )
-            chains, law = persistent_chains(state).get(site), self.layout.laws.get(site)
-            if chains is None or law is None:
-                continue
-            units = law.base_energy.size(EVEN)
-            if chains.dim() < 2 or not len(chains) or chains.shape[-1] != units:
-                raise ValueError(
-                    f"The state holds chains of shape {tuple(chains.shape)} at site {site!r}, whose machine needs "
-                    f"(chains, {units}): it was left by another machine. Load the state of this one, or none."
-                )
+        check_state(state, self._phases, self.layout.laws)
         self.carry(state, 0)
         self._steps = int(self._states[PHASE]["steps"]) if self.scheduled and PHASE in self._states else 0
 
@@ -178,6 +173,7 @@ class BoundInference:
         for name, value in state.items():
             site, _, key = name.rpartition(".")
             own = site in (OBJECTIVE, TEMPERATURE, PHASE) or site.partition(".")[0] == BASELINE
+            own = own or (self.update is not None and site in (UPDATE, STATISTICS, CANDIDATES))
             if site not in self._phases and not own:
                 raise ValueError(f"The state holds {name!r}, but the undirected sites are {list(self._phases)}.")
             states.setdefault(site, {})[key] = value
@@ -196,15 +192,34 @@ class BoundInference:
         finally:
             self._states, self._laws, self._steps = states, laws, steps
 
+    def followed_parameters(self) -> dict[str, Tensor]:
+        """Parameters that move along a gradient, by name: those that want one and that no update sets."""
+        left_out = frozenset() if self.update is None else self.update.sets
+        named = self.pair.named_parameters()
+        return {name: tensor for name, tensor in named if tensor.requires_grad and name not in left_out}
+
+    def maximise(self) -> list[Tensor]:
+        """Set the parameters that an update sets, from the statistics of the last steps.
+
+        Returns:
+            Tensors that may differ by now between processes that share a batch: those of process 0 count.
+        """
+        if self.update is None:
+            return []
+        self._states[STATISTICS], own = self.update.maximise(self._states)
+        return own
+
     def step(self, batch: Any) -> StepResult:
-        """Value and gradients of one batch; chains move.
+        """Value and gradients of one batch; chains move, and the statistics of an update.
 
         Raises:
             ValueError: If the pair has no parameter that wants a gradient, or none is reached.
         """
-        named = {name: tensor for name, tensor in self.pair.named_parameters() if tensor.requires_grad}
+        named = self.followed_parameters()
         with pyro.validation_enabled(False):
             evaluation = self.evaluate(batch, training=True)
+        if not self._differentiated:
+            return StepResult(evaluation.value.detach(), {})
         gradients = self._gradients(-evaluation.surrogate, list(named.values()), evaluation)
         found = {name: gradient for name, gradient in zip(named, gradients, strict=True) if gradient is not None}
         return StepResult(evaluation.value.detach(), found)
@@ -235,13 +250,14 @@ class BoundInference:
         phases = self.phases
         handler = NegativePhaseHandler(phases, self._states, training, log_partitions) if phases else None
         objective = self.inference.objective
-        no_grad = contextlib.nullcontext() if training else torch.no_grad()
+        differentiated = training and self._differentiated
+        no_grad = contextlib.nullcontext() if differentiated else torch.no_grad()
         pairing = Pairing.of(self.plan) if training and self._paired else None
         steps = self._states.get(TEMPERATURE, {}).get("steps")
         drawn = GuideDraws(self.plan, pairing, steps, self.structures.late)
-        with no_grad, handler or contextlib.nullcontext(), self._followed.run(training) as dependencies:
+        with no_grad, handler or contextlib.nullcontext(), self._followed.run(differentiated) as dependencies:
             with drawn if training else contextlib.nullcontext():
-                weights = self._weights(batch, self.structures.leaves if training else (), pairing)
+                weights = self._weights(batch, self.structures.leaves if differentiated else (), pairing)
             weights = replace(self.structures.meet(self.pair, batch, weights), dependencies=dependencies)
             laws = {} if handler is None else handler.end()
             self._laws = {site: law for site, (law, _) in laws.items()}
@@ -261,6 +277,10 @@ class BoundInference:
                 self._states[TEMPERATURE] = {"steps": drawn.steps + 1}
             # The first batch was checked before; a later one can be another part of the data.
             objective.check(self.layout, weights.num_rows, num_data)
+            if self.update is not None:
+                self._states |= self.update.averaged(weights, batch, self._states)
+            if not differentiated:
+                return Evaluation(value, num_data, value, laws)
             return Evaluation(value, num_data, self._surrogate(weights, batch, num_data), laws)
 
     def _weights(self, batch: Any, leaves: Collection[str], pairing: Pairing | None) -> LogWeights:
@@ -341,10 +361,10 @@ class BoundInference:
         }
 
     def _gradients(self, loss: Tensor, parameters: Sequence[Tensor], evaluation: Evaluation) -> list[Tensor | None]:
-        gradients: list[Tensor | None] = []
+        gradients: list[Tensor | None] = [None] * len(parameters)
         if parameters and loss.requires_grad:
             gradients = list(torch.autograd.grad(loss, parameters, allow_unused=True))
-        if all(gradient is None for gradient in gradients):
+        if all(gradient is None for gradient in gradients) and self.update is None:
             raise ValueError(
                 "The step found no parameter to train. Mark the methods of a PyroModule that are model and guide with "
                 "@pyro.nn.module.pyro_method, register networks with pyro.module, and check requires_grad."

@@ -1,10 +1,14 @@
 """Which parts of an inference are sound together, for which kind of site."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ppgen import registry
+from ppgen.closed_form import ClosedFormPair
 from ppgen.inference.engine.plan import instead, sound
 from ppgen.inference.negative_phases.negative_phase import NegativePhase
+from ppgen.inference.objectives.elbo import ELBO
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.structure.layout import (
     DISCRETE,
@@ -23,7 +27,8 @@ class Rule:
 
     Attributes:
         objective: Registered name of the objective.
-        part: Registered name of the estimator or the negative phase; "auto", or "none" for no negative phase.
+        part: Registered name of the estimator, the negative phase or the update; "auto", or "none" for no negative
+            phase.
         site: Kind of the site: reparameterised, not reparameterised, mean field or exact posterior (drawn by the
             guide), undirected (of unknown log Z), or undirected and recognised (drawn by the guide from a law of its
             own).
@@ -39,7 +44,7 @@ class Rule:
 
 
 def legality() -> list[Rule]:
-    """The legality table: every registered objective with every estimator and negative phase at every kind of site.
+    """The legality table: every registered objective with every estimator, negative phase and update, by kind of site.
 
     Example:
         >>> from ppgen import inference
@@ -68,7 +73,21 @@ def legality() -> list[Rule]:
             alone = latent.legal and registry.lookup("negative phase", phase).of_values
             advice = _NOT_DATA if alone else latent.instead
             rules.append(Rule(objective, phase, RECOGNISED, not advice, advice))
-    return rules
+    return [*rules, *_rules_of_updates()]
+
+
+def _rules_of_updates() -> list[Rule]:
+    """Updates in closed form raise the ELBO, whatever the law of a latent; machines have no maximum of that kind."""
+    found = []
+    for objective in registry.known("objective"):
+        for update in registry.known("update"):
+            advice = "" if registry.lookup("objective", objective) is ELBO else _PLAIN_ELBO
+            found += [
+                Rule(objective, update, kind, not advice, advice)
+                for kind in (REPARAMETERISED, DISCRETE, EXACT_POSTERIOR)
+            ]
+            found += [Rule(objective, update, kind, False, _NO_MAXIMUM) for kind in (MEAN_FIELD, *_MACHINES)]
+    return found
 
 
 def _rule(objective: str, estimator: str, kind: str) -> Rule:
@@ -121,6 +140,65 @@ def check_negative_phase(phase: NegativePhase | None, layout: Layout, objective:
         )
 
 
+def check_trains_itself(inference: Any, num_data: int | None) -> None:
+    """Raise where an update is given to what moves parameters by itself: `pyro.infer.SVI`, which says no `num_data`."""
+    if inference.update is not None and num_data is None:
+        raise ValueError(
+            f"update={inference.update!r} sets parameters by itself, but a loss of pyro.infer.SVI only gives gradients "
+            "to an optimiser. Train by ppgen.fit, or leave the update out: inference.ELBO()."
+        )
+
+
+def check_update(inference: Any, pair: Any, layout: Layout) -> None:
+    """Raise unless parameters in closed form raise what the inference reports, for a pair that says what they are.
+
+    Raises:
+        ValueError: Names what is in the way and says what to use.
+    """
+    update, objective, model = type(inference.update).__name__, inference.objective, type(pair).__name__
+    if layout.undirected:
+        raise ValueError(
+            f"{update} maximises a density, and undirected site {layout.undirected[0]!r} has no maximum in closed form. "
+            f"{_NO_MAXIMUM}"
+        )
+    if type(objective) is not ELBO or objective != ELBO(vectorize_particles=objective.vectorize_particles):
+        site = next(iter(layout.latent), None)
+        where = "" if site is None else f" at site {site!r}"
+        raise ValueError(
+            f"{update} under {objective!r} is not sound{where}: it raises the mean log-density of the model under the "
+            f"guide. {_PLAIN_ELBO}"
+        )
+    if not isinstance(pair, ClosedFormPair):
+        missing = next(each for each in ("sufficient_statistics", "maximise") if not hasattr(pair, each))
+        raise ValueError(
+            f"{update} sets parameters in closed form, and {model} does not say what they are: it has no method "
+            f"{missing!r} (ppgen.closed_form.ClosedFormPair). {_BY_GRADIENT}"
+        )
+    if layout.global_latents:
+        raise ValueError(
+            f"{update} adds up statistics of rows, but the guide draws site {layout.global_latents[0]!r} once for all "
+            f"of them. {_BY_GRADIENT}"
+        )
+
+
+def check_single_draws(inference: Any, plan: Mapping[str, Any]) -> None:
+    """Raise where an update would meet several values at a site, which statistics of one draw a datum do not count.
+
+    Raises:
+        ValueError: Names the site and says what to use.
+    """
+    for site, estimator in plan.items():
+        if inference.update is not None and estimator is not None and (estimator.sums or estimator.paired):
+            raise ValueError(
+                f"{type(inference.update).__name__} takes the guide's law and one draw of it at site {site!r}, where "
+                f'{type(estimator).__name__} makes several. Use estimator="auto", and no '
+                'infer={"enumerate": "parallel"} at the site.'
+            )
+
+
+_BY_GRADIENT = "Use a gradient: leave the update out, inference.ELBO()."
+_PLAIN_ELBO = "Use inference.ELBO() of one particle and without weights of its terms, or leave the update out."
+_NO_MAXIMUM = "Use a gradient: leave the update out, and give a negative phase, such as inference.PCD()."
 _MACHINES = (UNDIRECTED, RECOGNISED)
 _GUIDE_ALONE = "Use inference.ELBO() or inference.IWELBO(), which train model and guide."
 _NO_FANTASIES = "Use an objective without a sleep phase: inference.ELBO() or inference.ReweightedWakeSleep()."

@@ -1,4 +1,4 @@
-"""An inference as one value: objective, estimator and negative phase."""
+"""An inference as one value: objective, estimator, negative phase and update."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from ppgen.inference.estimators.estimator import BySite, Estimator
 from ppgen.inference.negative_phases.negative_phase import NegativePhase
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.pyro_loss import PyroLoss, engine
+from ppgen.inference.updates.update import Update
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Inference(PyroLoss):
             sites, or a mapping from site names to estimators.
         negative_phase: How the gradient of log Z is supplied at undirected sites: `PCD()`, `CD()`, `ExactPartition()`;
             None if there are no such sites.
+        update: What sets parameters in closed form, in the place of optimiser and gradient: `ClosedForm()`, for pairs
+            that say how (`ppgen.closed_form.ClosedFormPair`); None moves all along their gradient.
 
     Raises:
         TypeError: If a part is of the wrong kind; the message names it.
@@ -42,6 +45,7 @@ class Inference(PyroLoss):
     objective: Objective
     estimator: Estimator | str | Mapping[str, Estimator] = "auto"
     negative_phase: NegativePhase | None = None
+    update: Update | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.objective, Objective):
@@ -59,6 +63,8 @@ class Inference(PyroLoss):
             raise TypeError(
                 f"negative_phase must be a negative phase such as inference.PCD(), got {self.negative_phase!r}."
             )
+        if self.update is not None and not isinstance(self.update, Update):
+            raise TypeError(f"update must be an update such as inference.ClosedForm(), got {self.update!r}.")
 
     def bind(self, pair: Any, batch: Any, num_data: int) -> Any:
         """This inference with the state that it needs for one pair.
@@ -79,8 +85,8 @@ def resolve(inference: Any, pair: Any) -> Inference:
     """The whole inference that a value or a name stands for, completed from the pair's default.
 
     Args:
-        inference: An `Inference`, a bare objective, estimator or negative phase, a registered name, or None for the
-            default.
+        inference: An `Inference`, a bare objective, estimator, negative phase or update, a registered name, or None
+            for the default.
         pair: A pair, whose `default_inference` fills in what is missing.
 
     Raises:
@@ -98,6 +104,8 @@ def resolve(inference: Any, pair: Any) -> Inference:
         if given.negative_phase is None and isinstance(default, NegativePhase):
             return dataclasses.replace(given, negative_phase=default)
         return given
+    if isinstance(given, Update):
+        return Inference(_value("elbo"), update=given)
     if isinstance(given, NegativePhase):
         objective = default if isinstance(default, Objective) else getattr(default, "objective", None)
         return Inference(objective or _value("elbo"), "auto", given)
@@ -110,10 +118,10 @@ def _value(inference: Any) -> Any:
         inference = registry.lookup_inference(inference)[1]()
     if isinstance(inference, Estimator):
         return _with_objective(inference)
-    if isinstance(inference, (Inference, Objective, NegativePhase)):
+    if isinstance(inference, (Inference, Objective, NegativePhase, Update)):
         return inference
     raise TypeError(
-        "inference must be an Inference, an objective, an estimator, a negative phase or the name of one, "
+        "inference must be an Inference, an objective, an estimator, a negative phase, an update or the name of one, "
         f"got {type(inference).__name__}."
     )
 
@@ -145,6 +153,8 @@ def describe(inference: Inference) -> str:
     parts = [_short(inference.objective), f"estimator {estimator}"]
     if inference.negative_phase is not None:
         parts.append(f"negative phase {_short(inference.negative_phase)}")
+    if inference.update is not None:
+        parts.append(f"update {_short(inference.update)}")
     return ", ".join(parts)
 
 
@@ -158,7 +168,8 @@ def _short(part: Any) -> str:
     return f"{type(part).__name__}({', '.join(f'{name}={shown[name]}' for name in shown if name in told)})"
 
 
-_KINDS = {"objective": "objective", "estimator": "estimator", "negative_phase": "negative phase"}
+_KINDS = {"objective": "objective", "estimator": "estimator", "negative_phase": "negative phase", "update": "update"}
+_NEWER = ("update",)  # parts that are written down only where they are, as older runs have none
 _BY_SITE = "sites"  # key of a mapping from sites to estimators
 
 
@@ -172,6 +183,8 @@ def to_config(inference: Inference) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for part, kind in _KINDS.items():
         value = getattr(inference, part)
+        if value is None and part in _NEWER:
+            continue
         if isinstance(value, Mapping):
             config[part] = {_BY_SITE: {site: _part_config(each, kind) for site, each in value.items()}}
         else:

@@ -13,7 +13,17 @@ _USAGE = """usage: ppgen list [models|datasets|inference]
 List the models, data sets and inferences, each in one line; `ppgen list inference` adds the table of what goes together
 for which kind of site."""
 
-_INFERENCE = ("algorithm", "objective", "estimator", "baseline", "schedule", "negative phase", "kernel", "unit")
+_INFERENCE = (
+    "algorithm",
+    "objective",
+    "estimator",
+    "baseline",
+    "schedule",
+    "negative phase",
+    "update",
+    "kernel",
+    "unit",
+)
 
 
 def main(arguments: Sequence[str]) -> int:

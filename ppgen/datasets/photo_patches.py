@@ -98,7 +98,7 @@ def _tiles() -> dict[str, np.ndarray]:
 
 
 def _patches(tiles: np.ndarray, size: int, count: int, split: str) -> np.ndarray:
-    """As many patches of some tiles, at places chosen at random without repetition, less their means: (count, pixels)."""
+    """Patches of some tiles at different places, chosen at random, less their means: (count, pixels)."""
     windows = np.lib.stride_tricks.sliding_window_view(tiles, (size, size), axis=(1, 2))
     places = int(np.prod(windows.shape[:3]))
     if count > places:

@@ -1,4 +1,4 @@
-"""Sparse codes of many rows at once: the Lasso by accelerated proximal gradients, and how far from its optimum it is."""
+"""Sparse codes of many rows at once: the Lasso by accelerated proximal gradients, and how far off they are."""
 
 import math
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ State = tuple[Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Lasso:
-    r"""The sparse codes of rows of data under a dictionary, each row a problem of its own:
+    r"""The sparse codes of rows of data under a dictionary, each row a problem of its own.
 
     .. math:: \min_a \; \|x - D a\|^2 + \lambda \|a\|_1 \; \big(+ \|a - t\|^2\big)
 
@@ -182,15 +182,16 @@ def eigenvalue_bound(gram: Tensor) -> Tensor:
 
     .. math:: \lambda_1 \le \big(\mathrm{tr}\, G^{2^{m + 1}}\big)^{1 / 2^{m + 1}} = \|G^{2^m}\|_F^{1 / 2^m}
 
-    with m = 5 at most (rows)^(1/64) times as large, and much closer where few eigenvalues are near the largest. Products of matrices alone: nothing waits for the device, as an
-    eigenvalue solver does, and unlike the power method it never errs downwards, where gradient steps would diverge.
+    with m = 5 at most (rows)^(1/64) times as large, and much closer where few eigenvalues are near the largest. These
+    are products of matrices alone: nothing waits for the device, as an eigenvalue solver does, and unlike the power
+    method it never errs downwards, where gradient steps would diverge.
 
     Args:
         gram: (rows, rows).
 
     Example:
         >>> eigenvalue_bound(torch.diag(torch.tensor([3.0, 1.0, 0.0])))
-        tensor(3.0000)
+        tensor(3.)
     """
     log_bound = gram.new_zeros(())
     for power in range(SQUARINGS + 1):

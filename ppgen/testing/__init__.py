@@ -1,4 +1,4 @@
-"""Contracts as functions: what pairs, objectives, estimators, negative phases, kernels, units and machines must hold.
+"""Contracts as functions: what pairs, parts of an inference, kernels, units and machines must hold.
 
 Users hold their own models to them. Each `check_...` returns None, or raises `AssertionError` with a
 sentence that says what is wrong.
@@ -15,6 +15,7 @@ from ppgen.testing.pairs import check_gradient, check_pair
 from ppgen.testing.simulated_device import Count, counting, lacking, make_room, second_device
 from ppgen.testing.statistics import check_close, check_frequencies, check_mean
 from ppgen.testing.units import check_units
+from ppgen.testing.updates import check_update
 
 __all__ = [
     "Count",
@@ -32,6 +33,7 @@ __all__ = [
     "check_objective",
     "check_pair",
     "check_units",
+    "check_update",
     "conjugate_pair",
     "counting",
     "enumerated",

@@ -72,6 +72,8 @@ def bind_pair(pair: Any, source: BatchSource, inference: Any, batch_size: int, w
     world.broadcast([*pair.parameters(), *pair.buffers()])
     own = source.batch("train", world.share(index), seeds.generator(0, "first batch"))
     bound = inference.bind(pair, own, source.num_train)
+    if bound.update is not None:
+        bound.update.whole = batch_size >= source.num_train  # of which this process has a share
     _check_support(pair, source, batch_size)
     _go_on_from(pair.inference_state or {}, bound, own, source.device, world)
     return bound, first

@@ -35,7 +35,7 @@ from ppgen.training.run_folder import checkpoint
 from ppgen.training.run_folder.contents import METRICS, TENSORBOARD
 from ppgen.training.run_folder.folder import RunFolder
 from ppgen.training.settings import Settings
-from ppgen.training.steps.optimizers import OptimizerSpec, resolve_optimizer
+from ppgen.training.steps.optimizers import NO_OPTIMIZER, OptimizerSpec, resolve_optimizer
 from ppgen.training.steps.stepper import Stepper
 from ppgen.undisturbed import forked, keeping_modes
 
@@ -206,6 +206,9 @@ def fit(
             _check_one_process(pair, world)
         batch_size, steps_per_epoch = settings.batch_size, settings.steps_per_epoch(source.num_train)
         bound, first = bind_pair(pair, source, own_inference, batch_size, world)
+        if not bound.followed_parameters():
+            _check_no_optimizer(bound, optimizer=optimizer, lr=lr, lr_schedule=lr_schedule, clip_norm=clip_norm)
+            spec = NO_OPTIMIZER
         if not drop_last and settings.total_steps(steps_per_epoch) >= steps_per_epoch:
             check_last_batch(pair, source, batch_size)
         stepper = Stepper(
@@ -316,6 +319,16 @@ def _check_one_process(pair: Any, world: processes.World) -> None:
             f"The program has no data plate, so that its one datum cannot be shared out among {world.size} processes: "
             f"train it in one, or name the plate that goes over the rows: {pair.plate_argument}."
         )
+
+
+def _check_no_optimizer(bound: Any, **given: Any) -> None:
+    """Raise if an optimiser is described where it has nothing to move."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"{name}={value!r} is of an optimiser, and {type(bound.update.update).__name__} sets all parameters of "
+                f"{type(bound.pair).__name__} in closed form. Leave it out, or train by gradient: inference.ELBO()."
+            )
 
 
 def _check_plate(objective: Any) -> None:

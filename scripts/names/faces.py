@@ -11,7 +11,16 @@ from scripts.names.sources import definitions, file_of, named, parsed
 
 KINDS = {
     "ppgen.models": ("model",),
-    "ppgen.inference": ("objective", "estimator", "negative phase", "baseline", "schedule", "algorithm", "kernel"),
+    "ppgen.inference": (
+        "objective",
+        "estimator",
+        "negative phase",
+        "update",
+        "baseline",
+        "schedule",
+        "algorithm",
+        "kernel",
+    ),
     "ppgen.distributions": ("unit",),
 }
 _WIDTH = 120

@@ -64,4 +64,8 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.DiscreteVAE(5, latent=3, hidden=(4,), prior_hidden=2), bits(6, 5)),
         lambda: (models.DiscreteVAE(4, latent=2, hidden=()), bits(6, 4)),
     ],
+    "SparseCoding": [
+        lambda: (models.SparseCoding(4, atoms=3, penalty=0.3, sweeps=25), reals(6, 4)),
+        lambda: (models.SparseCoding(3, 2, penalty=0.2, positive=True, noise=0.8, sweeps=25), reals(6, 3)),
+    ],
 }

@@ -18,7 +18,7 @@ ORDER: dict[str, list[set[str]]] = {
         {"elimination"},
         {"particles", "annealing", "pyro_loss"},
         {"estimators"},
-        {"objectives", "negative_phases", "kernels"},
+        {"objectives", "negative_phases", "kernels", "updates"},
         {"engine"},
     ],
     "models": [{"parts"}, {"boltzmann", "variational", "autoencoders"}, {"belief_nets"}],

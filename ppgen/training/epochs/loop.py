@@ -113,7 +113,8 @@ class Loop:
         stepper = self.stepper
         self._check()
         averages, lr = stepper.averages(), stepper.lr
-        metrics = {"epoch": stepper.epoch + 1, "step": stepper.step, "seconds": self._seconds(), "lr": lr}
+        metrics = {"epoch": stepper.epoch + 1, "step": stepper.step, "seconds": self._seconds()}
+        metrics |= {} if lr is None else {"lr": lr}
         stepper.share_buffers()
         metrics |= averages | self.validation.metrics()
         metrics, errors = self.world.first(lambda: (metrics, self.validation.errors))
@@ -182,8 +183,12 @@ class Loop:
         raise DivergenceError(
             f"Training met a number that is not finite {reason}. "
             f"The pair holds the weights from before that step.{kept} "
-            f"Lower lr (it was {self.stepper.lr:g}), set clip_norm, or look at the scales in the model."
+            f"{self._advice()} look at the scales in the model."
         ) from None
+
+    def _advice(self) -> str:
+        lr = self.stepper.lr
+        return "Take larger batches, or" if lr is None else f"Lower lr (it was {lr:g}), set clip_norm, or"
 
     def _save(self) -> None:
         assert self.folder is not None  # noqa: S101 - narrows the type only

@@ -36,12 +36,14 @@ class OptimizerSpec:
     factory: Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = field(default=None, repr=False)
 
     def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimiser over `parameters`; fused where PyTorch has a fused kernel for it.
+        """The optimiser over `parameters`; fused where PyTorch has a fused kernel for it. Over none, one that rests.
 
         Raises:
             TypeError: If the user's function does not return a `torch.optim.Optimizer`, or one that steps by a closure.
             ValueError: If an option is not one of the optimiser's.
         """
+        if not parameters:
+            return torch.optim.SGD([{"params": []}], lr=0.0)
         if self.factory is not None:
             optimizer = self.factory(list(parameters))
             if not isinstance(optimizer, torch.optim.Optimizer):
@@ -81,10 +83,16 @@ class OptimizerSpec:
 
     def describe(self) -> str:
         """One phrase, such as `"sgd (momentum 0.5), lr 0.05, linear"`."""
+        if self is NO_OPTIMIZER:
+            return "no optimizer"
         options = ", ".join(f"{name} {value}" for name, value in self.options.items())
         lr = "" if self.lr is None else f", lr {self.lr:g}"
         schedule = "" if self.schedule_name == "constant" else f", {self.schedule_name}"
         return f"{self.name}{f' ({options})' if options else ''}{lr}{schedule}"
+
+
+NO_OPTIMIZER = OptimizerSpec("none", None, {}, *resolve("constant"))
+"""In the place of an optimiser where an update sets all parameters."""
 
 
 def resolve_optimizer(optimizer: Any, lr: Any, lr_schedule: Any, defaults: Mapping[str, Any]) -> OptimizerSpec:

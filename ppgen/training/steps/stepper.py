@@ -70,10 +70,13 @@ class Stepper:
             name: parameter for name, parameter in pair.named_parameters() if parameter.requires_grad
         }
         self._values = list(self.parameters.values())
-        self._names = {parameter: name for name, parameter in self.parameters.items()}
-        self.optimizer = spec.build(self._values)
+        # What an update sets in closed form has no gradient, and the optimiser does not know it.
+        self._followed = {name: self.parameters[name] for name in bound.followed_parameters()}
+        self._names = {parameter: name for name, parameter in self._followed.items()}
+        self.optimizer = spec.build(list(self._followed.values()))
         # Between processes gradients are averaged before the optimiser's step, which then stands beside the graph.
-        update = make_update(self.optimizer, self.parameters, clip_norm) if self.world.size == 1 else None
+        alone = self.world.size == 1 and self._followed
+        update = make_update(self.optimizer, self.parameters, clip_norm) if alone else None
         bfloat16 = torch.get_float32_matmul_precision() == "medium"
         self.execution = Execution(bound, self.parameters, compile, update, bfloat16)
         self._base_lrs = [group["lr"] for group in self.optimizer.param_groups]
@@ -105,8 +108,10 @@ class Stepper:
         return self.position >= self.steps_per_epoch or self.step >= self.total_steps
 
     @property
-    def lr(self) -> float:
-        """Step size of the last step, of the optimiser's first group."""
+    def lr(self) -> float | None:
+        """Step size of the last step, of the optimiser's first group; None if all parameters are in closed form."""
+        if not self._followed:
+            return None
         return float(self._base_lrs[0]) * self.schedule(max(0, self.step - 1) / self.total_steps)
 
     def _index(self) -> Tensor:
@@ -133,7 +138,11 @@ class Stepper:
         self.apply(self.execution.step(batch, self.total_steps - self.step, usual))
 
     def apply(self, result: StepResult) -> None:
-        """Move the parameters along the gradients of one batch, unless the step has moved them."""
+        """Move the parameters along the gradients of one batch, unless the step has moved them; then set what is set.
+
+        What an update sets in closed form stands beside the graph too: it needs the statistics of all processes, and
+        loops over blocks that would make a graph of thousands of operations.
+        """
         num_rows = len(self._index())
         if not result.moved:
             result = self._averaged(result, num_rows)
@@ -143,6 +152,7 @@ class Stepper:
                 torch.nn.utils.clip_grad_norm_(self._values, self.clip_norm)
             self._set_lr()
             self.optimizer.step()
+        self.world.broadcast(self.bound.maximise())
         # Fused optimisers do not count their writes, by which an attached log Z notices that it is stale.
         torch.autograd.graph.increment_version(self._values)
         self.total.add_(result.value.detach(), alpha=num_rows)
@@ -165,12 +175,12 @@ class Stepper:
         if self.world.size == 1:
             return result
         gradients = {
-            name: result.gradients.get(name, torch.zeros_like(value)) for name, value in self.parameters.items()
+            name: result.gradients.get(name, torch.zeros_like(value)) for name, value in self._followed.items()
         }
         state = self.bound.state
         roles = self.bound.roles(state)
         shared = {name: value for name, value in state.items() if roles[name] == "common"}
-        dtype = next(iter(gradients.values())).dtype
+        dtype = self._values[0].dtype
         tensors = [result.value.to(dtype), *gradients.values(), *shared.values()]
         value, *rest = self.world.average(tensors, self.world.weight(num_rows))
         self.bound.carry(state | dict(zip(shared, rest[len(gradients) :], strict=True)), 0)

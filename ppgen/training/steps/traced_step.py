@@ -124,7 +124,7 @@ class TracedStep:
         graph = self.graph(batch)
         graph.gathers = batch.lazy
         # The optimiser makes its state in a step of its own, so a graph compiled before that leaves it out.
-        graph.updates = self.update is not None and self.update.ready(graph.gradients)
+        graph.updates = self.update is not None and bool(graph.gradients) and self.update.ready(graph.gradients)
         graph.settings = {} if self.update is None else self.update.settings()
         inputs = self._inputs(graph, batch, dry=True)
         with keeping_buffers(self.bound.pair):
@@ -195,13 +195,14 @@ class TracedStep:
         rows = GatheredBatch(step_batch(batch).preview())
         graph = self.graph(rows)
         with forked(rows.device), keeping_buffers(self.bound.pair):
-            value, gradients, _ = self._run(graph.module, graph, rows)
+            value, gradients, moved = self._run(graph.module, graph, rows)
         with (
             forked(rows.device),
             self.bound.undisturbed(),
             keeping_buffers(self.bound.pair),
         ):
             eager = self.bound.step(rows.batch())
+            after = self.bound.state
         if not _close(value, eager.value):
             return f"its value is {float(value):.6g}, that of the program {float(eager.value):.6g}"
         traced = dict(zip(graph.gradients, gradients, strict=True))
@@ -211,6 +212,10 @@ class TracedStep:
         for name, gradient in eager.gradients.items():
             if not _close(traced[name], gradient):
                 return f"the gradient of {name!r} differs"
+        if self.bound.update is not None:  # whose statistics are what a gradient is elsewhere
+            for name, value in zip(graph.state, moved, strict=True):
+                if not _close(value.to(eager.value), after[name].to(eager.value)):
+                    return f"the state {name!r} differs"
         return None
 
     def _key(self, batch: StepBatch) -> Key:

@@ -52,9 +52,47 @@ def identity(rule: inference.Rule) -> str:
     return f"{rule.objective}, {rule.part}, {rule.site}"
 
 
+class OneNumber(Pair):
+    """The pair with one latent site, whose parameter of the model is the mean of some statistic."""
+
+    def sufficient_statistics(self, guide: Any, x: Tensor) -> dict[str, Tensor]:
+        return {"count": x.new_tensor(float(len(x))), "sum": guide["z"].value.sum()}
+
+    def maximise(self, statistics: Any) -> dict[str, Tensor]:
+        return {"captured.p": statistics["sum"] / statistics["count"]}
+
+
+def of_an_update(rule: inference.Rule) -> None:
+    """A row of the table that is of an update: at a directed site, or at a machine."""
+    machines = {UNDIRECTED: lambda: models.RBM(4, 2), RECOGNISED: lambda: models.DBN(4, (3, 2))}
+    machines[MEAN_FIELD] = lambda: models.DBM(4, (2, 2))
+    objective, update = registry.lookup("objective", rule.objective)(), registry.lookup("update", rule.part)()
+    if rule.site in machines:
+        pair, x = machines[rule.site](), X.reshape(1, 4)
+        chosen = inference.Inference(objective, negative_phase=inference.ExactPartition(), update=update)
+    else:
+        pair, x = OneNumber(*directed(rule.site).programs), X
+        chosen = inference.Inference(objective, update=update)
+        pair.prepare(x)
+    if rule.legal:
+        bound = chosen.bind(pair, x, num_data=len(x))
+        assert bound.step(x).value.isfinite()
+        before = pair.captured.p.detach().clone()
+        bound.maximise()
+        assert not torch.equal(pair.captured.p, before)
+        return
+    with pytest.raises(ValueError) as caught:
+        chosen.bind(pair, x, num_data=len(x))
+    site = {UNDIRECTED: "hidden", MEAN_FIELD: "hidden", RECOGNISED: "z1"}.get(rule.site, "z")
+    assert repr(site) in str(caught.value) and rule.instead in str(caught.value) and rule.instead.startswith("Use")
+
+
 @pytest.mark.parametrize("rule", inference.legality(), ids=identity)
 def test_rule(rule: inference.Rule) -> None:
     """Catches a table that says one thing and a check that does another; and a refusal that names no way out."""
+    if rule.part in registry.UPDATES:
+        of_an_update(rule)
+        return
     objective = registry.lookup("objective", rule.objective)(num_particles=2)
     if rule.site in (UNDIRECTED, RECOGNISED):
         pair, x = models.RBM(4, 2) if rule.site == UNDIRECTED else models.DBN(4, (3, 2)), X.reshape(1, 4)
@@ -90,6 +128,7 @@ def test_table_is_complete() -> None:
         for parts, kinds in (
             (("auto", *registry.ESTIMATORS), (REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR)),
             (("none", *registry.NEGATIVE_PHASES), (UNDIRECTED, RECOGNISED)),
+            (registry.UPDATES, (REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR, UNDIRECTED, RECOGNISED)),
         )
         for part in parts
         for site in kinds

@@ -1,0 +1,51 @@
+"""Parameters in closed form from statistics that are averaged over batches: EM, online EM, dictionary learning."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ppgen.inference.updates.update import Update
+
+
+@dataclass(frozen=True)
+class ClosedForm(Update):
+    r"""Parameters set to their best values given statistics of the data, by stochastic approximation over batches.
+
+    .. math:: \hat s_t = (1 - \gamma_t) \, \hat s_{t-1} + \gamma_t \, s_t, \qquad \gamma_t = t^{-\kappa}
+
+    Where all rows are one batch, :math:`\gamma_t = 1`: then it is EM if the guide is the exact posterior, and block
+    coordinate ascent if it is the best of its kind.
+
+    References:
+        | Online EM Algorithm for Latent Data Models (Cappé and Moulines, 2009), https://arxiv.org/abs/0712.4273
+        | Online Learning for Matrix Factorization and Sparse Coding (Mairal et al., 2010),
+          https://arxiv.org/abs/0908.0050
+
+    Args:
+        forgetting_rate: :math:`\kappa`, above 1/2 and up to 1: how quickly batches of the past, with their latents of
+            worse parameters, are forgotten; 1 weighs all batches alike.
+
+    Raises:
+        ValueError: If the rate is out of its range.
+        TypeError: If it is no number.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.Inference(inference.ELBO(), update=inference.ClosedForm()).update.forgetting_rate
+        0.6
+    """
+
+    forgetting_rate: float = 0.6
+
+    def __post_init__(self) -> None:
+        rate = self.forgetting_rate
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)):
+            raise TypeError(f"forgetting_rate must be a number, got {type(rate).__name__}.")
+        if not 0.5 < rate <= 1:
+            raise ValueError(
+                f"forgetting_rate must lie above 0.5, where averages settle, and be at most 1, which forgets nothing; "
+                f"got {rate!r}."
+            )
+
+    def step_size(self, step: Tensor) -> Tensor:
+        return step.pow(-float(self.forgetting_rate))

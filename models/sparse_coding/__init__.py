@@ -1,0 +1,1 @@
+"""Dictionaries of sparse codes."""

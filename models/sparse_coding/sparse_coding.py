@@ -1,0 +1,199 @@
+"""Sparse coding: data as sums of few atoms of a dictionary."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.nn.module import pyro_method
+from torch import Tensor, nn
+
+from ppgen.closed_form import Draw
+from ppgen.models.parts.arguments import number_from_zero, positive_size
+from ppgen.models.parts.programs import rows
+from ppgen.models.sparse_coding import dictionary as dictionaries
+from ppgen.nn import Lasso
+from ppgen.pair import GenerativeModel
+
+CANDIDATES = 16  # rows of a batch that may stand in for dead atoms
+LOOKED_AT = 10_000  # training rows at which the penalty is tried
+
+
+class SparseCoding(GenerativeModel):
+    r"""Sparse coding: each datum is a sum of few atoms of a dictionary, and noise.
+
+    .. math:: a_k \sim \mathrm{Laplace}(0, b), \quad x \sim N(D a, s^2 I), \qquad
+              -2 s^2 \log p(x, a) = \|x - D a\|^2 + \lambda \|a\|_1 + \mathrm{const}, \quad \lambda = 2 s^2 / b
+
+    The penalty lambda is that of the sum of squares, not of its mean: scikit-learn's `sparse_encode` and
+    `DictionaryLearning` have `alpha = penalty / 2`, its `Lasso` has `alpha = penalty / (2 * features)`. The noise s
+    says how certain codes are and moves neither them nor the dictionary; b follows from both. Atoms have norm 1,
+    D = V / |V|, without which large atoms and small codes would cheat the penalty.
+
+    The guide is a point: the codes of the Lasso under the present dictionary, by FISTA, without a gradient (by the
+    envelope theorem that of the dictionary is right). Log-weights are log p(x, a) at that point, and no bound on
+    log p(x). Training alternates between codes and dictionary, atom by atom in closed form, over batches or all data,
+    and puts badly reconstructed data in the place of atoms that nothing uses; `ppgen.fit(model, data, "elbo")` follows
+    the gradient instead. At the first `fit` the atoms start at training rows. Sites: `codes`, shape (atoms,), and `x`,
+    shape (features,), in the plate `data`.
+
+    References:
+        | Emergence of Simple-Cell Receptive Field Properties by Learning a Sparse Code for Natural Images (Olshausen
+          and Field, 1996)
+        | Online Learning for Matrix Factorization and Sparse Coding (Mairal, Bach, Ponce and Sapiro, 2010)
+        | https://arxiv.org/abs/0908.0050
+
+    Args:
+        features: Observed variables.
+        atoms: Atoms of the dictionary.
+        penalty: lambda; larger ones leave fewer codes that are not zero.
+        positive: Whether codes are positive, with an Exponential prior of the same scale b.
+        noise: Standard deviation s of the data around D a.
+        sweeps: Steps of FISTA in the guide. They suffice where atoms are not much alike; `encode` goes on until the
+            duality gap is small.
+
+    Raises:
+        ValueError: If a number is not positive. At the first fit, if there are more atoms than different training rows.
+        TypeError: If an argument is of another type.
+
+    Warns:
+        UserWarning: By `fit`, if the penalty is so large that all codes are zero.
+
+    Example:
+        >>> from ppgen import models
+        >>> coder = models.SparseCoding(features=6, atoms=8, penalty=0.2)
+        >>> codes = coder.encode(torch.randn(5, 6))
+        >>> codes.shape, coder.decode(codes).shape, coder.dictionary.norm(dim=0).allclose(torch.ones(8))
+        (torch.Size([5, 8]), torch.Size([5, 6]), True)
+    """
+
+    default_inference = "alternating"
+
+    def __init__(
+        self,
+        features: int,
+        atoms: int,
+        penalty: float = 2.0,
+        positive: bool = False,
+        noise: float = 0.5,
+        sweeps: int = 20,
+    ) -> None:
+        super().__init__()
+        self.features, self.atoms = positive_size("features", features), positive_size("atoms", atoms)
+        self.penalty, self.noise = _positive("penalty", penalty), _positive("noise", noise)
+        self.sweeps = positive_size("sweeps", sweeps)
+        if not isinstance(positive, bool):
+            raise TypeError(f"positive must be True or False, got {positive!r}.")
+        self.positive = positive
+        self.weight = nn.Parameter(dictionaries.with_unit_norm(torch.randn(self.features, self.atoms)))
+
+    @property
+    def num_features(self) -> int:
+        """Number of observed variables: the features of a datum."""
+        return self.features
+
+    @property
+    def dictionary(self) -> Tensor:
+        """D, (features, atoms): the weights divided by the norms of their columns."""
+        return dictionaries.with_unit_norm(self.weight)
+
+    @property
+    def scale(self) -> float:
+        """b, the scale of the prior of the codes: 2 noise^2 / penalty."""
+        return 2 * self.noise**2 / self.penalty
+
+    @pyro_method
+    def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Tensor:
+        """Joint density of codes and data.
+
+        Args:
+            x: Data, shape (rows, features); None draws it.
+            num_rows: Rows to draw when there are no data; 1 by default.
+        """
+        dictionary = self.dictionary
+        scale = dictionary.new_full((self.atoms,), self.scale)
+        prior = dist.Exponential(1 / scale) if self.positive else dist.Laplace(torch.zeros_like(scale), scale)
+        with pyro.plate(self.plate, rows(x, num_rows)):
+            codes = pyro.sample("codes", prior.to_event(1))
+            noise = dictionary.new_full((self.features,), self.noise)
+            return pyro.sample("x", dist.Normal(codes @ dictionary.mT, noise).to_event(1), obs=x)
+
+    @pyro_method
+    def guide(self, x: Tensor) -> Tensor:
+        """The codes of the Lasso of data of shape (rows, features), a point."""
+        problem = self.lasso(x)
+        with pyro.plate(self.plate, len(x)):
+            return pyro.sample("codes", dist.Delta(problem.fista(self.sweeps), event_dim=1))
+
+    def lasso(self, x: Tensor) -> Lasso:
+        """The problem of which the codes of data (rows, features) are the solution."""
+        return Lasso(x, self.dictionary.detach(), self.penalty, self.positive)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes of data to a duality gap of 1e-5 of its squares: (rows, features) -> (rows, atoms)."""
+        return self.lasso(x).solve()
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """D a: (rows, atoms) -> (rows, features)."""
+        return codes @ self.dictionary.mT
+
+    @torch.no_grad()
+    def initialise(self, data: Any) -> None:
+        """Start the atoms at training rows, chosen at random."""
+        self.weight.copy_(dictionaries.starting_atoms(data, self.atoms))
+        self._check_penalty(data)
+
+    def look_at(self, data: Any) -> None:
+        """Warn where the penalty leaves no code."""
+        if self.initialised:
+            self._check_penalty(data)
+
+    def sufficient_statistics(self, guide: Mapping[str, Draw], x: Tensor) -> dict[str, Tensor]:
+        """Sums over rows of the products of codes, of data and codes, and of how often each atom is used."""
+        codes = guide["codes"].value
+        return {
+            "products": codes.mT @ codes,
+            "images": x.mT @ codes,
+            "use": (codes != 0).to(codes.dtype).sum(0),
+            "rows": codes.new_tensor(float(len(codes))),
+        }
+
+    def maximise(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The dictionary after one sweep over its atoms, each the best of unit norm given the others."""
+        return {"weight": dictionaries.best_atoms(self.dictionary, statistics["products"], statistics["images"])}
+
+    def candidates(self, guide: Mapping[str, Draw], x: Tensor) -> dict[str, Tensor]:
+        """The rows that are reconstructed worst, which stand in for dead atoms."""
+        return {"worst": dictionaries.worst_rows(x, x - self.decode(guide["codes"].value), CANDIDATES)}
+
+    def reseed(
+        self, statistics: Mapping[str, Tensor], candidates: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Dead atoms at badly reconstructed data, with no past: their statistics are cleared."""
+        count = statistics["rows"]
+        weight, new = dictionaries.revived(self.dictionary, statistics["use"] / count, candidates["worst"])
+        return {"weight": weight}, {
+            "products": statistics["products"].masked_fill(new | new.unsqueeze(-1), 0.0),
+            "images": statistics["images"].masked_fill(new, 0.0),
+            "use": torch.where(new, count, statistics["use"]),
+        }
+
+    @torch.no_grad()
+    def _check_penalty(self, data: Any) -> None:
+        x = data.batch("train", torch.arange(min(data.num_train, LOOKED_AT)))
+        largest = float(self.lasso(x.to(self.weight)).largest_penalty().max())
+        if self.penalty >= largest:
+            warnings.warn(
+                f"penalty={self.penalty:g} makes all codes of the training data zero, so that nothing is learned: with "
+                f"the present dictionary it must be below {largest:.3g}, the largest 2 |D_k'x| of the data.",
+                stacklevel=2,
+            )
+
+
+def _positive(name: str, value: Any) -> float:
+    found = number_from_zero(name, value)
+    if found == 0:
+        raise ValueError(f"{name} must be positive, got {value!r}.")
+    return found
