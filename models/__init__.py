@@ -4,6 +4,9 @@ if __name__ == "models":
     raise ImportError("Import this package as ppgen.models; a second copy of its classes would not be recognised.")
 
 from ppgen.models.autoencoders.autoencoder import Autoencoder
+from ppgen.models.autoencoders.contractive import ContractiveAutoencoder
+from ppgen.models.autoencoders.convolutional import ConvolutionalAutoencoder
+from ppgen.models.autoencoders.denoising import DenoisingAutoencoder
 from ppgen.models.belief_nets.convolutional_dbn import ConvolutionalDBN
 from ppgen.models.belief_nets.dbn import DBN
 from ppgen.models.belief_nets.helmholtz import HelmholtzMachine
@@ -16,6 +19,7 @@ from ppgen.models.boltzmann.ratings_rbm import RatingsRBM
 from ppgen.models.boltzmann.rbm import RBM
 from ppgen.models.boltzmann.replicated_softmax import ReplicatedSoftmax
 from ppgen.models.boltzmann.restricted import RestrictedMachine
+from ppgen.models.sparse_coding.predictive import PredictiveSparseDecomposition
 from ppgen.models.sparse_coding.sparse_coding import SparseCoding
 from ppgen.models.variational.discrete_vae import DiscreteVAE
 from ppgen.models.variational.hierarchical_vae import HierarchicalVAE
@@ -27,12 +31,16 @@ __all__ = [
     "RBM",
     "VAE",
     "Autoencoder",
+    "ContractiveAutoencoder",
+    "ConvolutionalAutoencoder",
     "ConvolutionalDBN",
     "ConvolutionalRBM",
+    "DenoisingAutoencoder",
     "DiscreteVAE",
     "GaussianRBM",
     "HelmholtzMachine",
     "HierarchicalVAE",
+    "PredictiveSparseDecomposition",
     "RatingsRBM",
     "ReplicatedSoftmax",
     "RestrictedMachine",

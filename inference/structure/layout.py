@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from pyro import poutine
+from pyro.distributions import ImproperUniform
 
 from ppgen.batch import split_batch
 from ppgen.checks.likelihood import check_has_likelihood
@@ -24,6 +25,7 @@ from ppgen.inference.structure.traces import (
     Structure,
     data_factor,
     data_frame,
+    element_law,
     enumerable,
     foreign_scale,
     hand_scale,
@@ -207,6 +209,11 @@ class Layout:
     def points(self) -> tuple[str, ...]:
         """Continuous latents at which the guide has a point and no law, so that a log-weight is no bound."""
         return tuple(name for name in self.guide_order if self.sites[name].point)
+
+    @property
+    def improper(self) -> tuple[str, ...]:
+        """Latents whose prior is flat over all that it allows, so that it has no mass of one."""
+        return tuple(name for name, law in self.model_laws.items() if isinstance(element_law(law), ImproperUniform))
 
     @property
     def undirected(self) -> tuple[str, ...]:

@@ -29,9 +29,10 @@ def point_sites(
     """Continuous latents at which the guide has a Delta that is no image of an auxiliary draw, by name.
 
     A Delta is such an image, as at each site of Pyro's `AutoMultivariateNormal`, if its value moves with continuous
-    auxiliary draws, and all images together hold no more numbers than those. The guide runs twice more, from one random
-    state, and only if it has a Delta at a continuous latent. At discrete latents a point is a law: log q = 0 there is
-    its probability, and the bound holds. So it does where the model itself states a Delta.
+    auxiliary draws, and all images together hold no more numbers than those. Draws whose density does not count (noise
+    under `mask(False)`) are none of these, unless the Delta carries a density itself. The guide runs twice more, from
+    one random state, and only if it has a Delta at a continuous latent. At discrete latents a point is a law: log q = 0
+    there is its probability, and the bound holds. So it does where the model itself states a Delta.
 
     Args:
         guide: The guide, run with its pair's parameters and where its random state may be used.
@@ -50,7 +51,9 @@ def point_sites(
         other: Any = poutine.trace(_Redrawn(device)(guide)).get_trace(*args, **kwargs)
     still = {name for name in fixed if torch.equal(first.nodes[name]["value"], other.nodes[name]["value"])}
     images = [name for name in fixed if name not in still]
-    drawn = sum(site["value"].numel() for site in guide_sites.values() if _auxiliary(site))
+    weighted = any(_weighted(guide_sites[name]["fn"]) for name in images)
+    counted = [site for site in guide_sites.values() if _auxiliary(site) and (weighted or not _silent(site))]
+    drawn = sum(site["value"].numel() for site in counted)
     if sum(_numbers(model_sites[name]["fn"], guide_sites[name]["value"]) for name in images) > drawn:
         return tuple(fixed)
     return tuple(name for name in fixed if name in still)
@@ -95,8 +98,17 @@ def _fixed(drawn: Any, stated: Any) -> bool:
     if stated["is_observed"] or not isinstance(_innermost(drawn["fn"]), Delta):
         return False
     law = _innermost(stated["fn"])
-    silent = stated["mask"] is False or getattr(stated["fn"], "_mask", None) is False
-    return not (isinstance(law, (Delta, UndirectedDistribution)) or silent or _discrete(stated["fn"]))
+    return not (isinstance(law, (Delta, UndirectedDistribution)) or _silent(stated) or _discrete(stated["fn"]))
+
+
+def _silent(site: Any) -> bool:
+    """Whether the density of a site does not count."""
+    return site["mask"] is False or getattr(site["fn"], "_mask", None) is False
+
+
+def _weighted(fn: Any) -> bool:
+    """Whether a Delta carries a density, as that of an image does."""
+    return bool((torch.as_tensor(_innermost(fn).log_density) != 0).any())
 
 
 def _auxiliary(site: Any) -> bool:

@@ -1,7 +1,29 @@
-"""Networks that return distributions, and the solver of sparse codes."""
+"""Networks that return distributions, layers that all families share, and the solver of sparse codes."""
 
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
+from ppgen.nn.convolution import Convolution
 from ppgen.nn.fista import Lasso
+from ppgen.nn.mirrored_layers import MirroredLayers
 from ppgen.nn.mlp import MLP
+from ppgen.nn.pooling import max_pool, switch_bits
+from ppgen.nn.sparse_encoders import LearnedISTA, SaturatingEncoder
+from ppgen.nn.transposed_convolution import TransposedConvolution
+from ppgen.nn.unpooling import unpool_by_repetition, unpool_by_switches
 
-__all__ = ["MLP", "BernoulliConditional", "CategoricalConditional", "Conditional", "Lasso", "NormalConditional"]
+__all__ = [
+    "MLP",
+    "BernoulliConditional",
+    "CategoricalConditional",
+    "Conditional",
+    "Convolution",
+    "Lasso",
+    "LearnedISTA",
+    "MirroredLayers",
+    "NormalConditional",
+    "SaturatingEncoder",
+    "TransposedConvolution",
+    "max_pool",
+    "switch_bits",
+    "unpool_by_repetition",
+    "unpool_by_switches",
+]

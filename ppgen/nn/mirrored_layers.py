@@ -17,7 +17,8 @@ class MirroredLayers(nn.Module):
               \text{ if tied}
 
     with f of the code as `code_activation` says and the lowest output affine. Weights start at Glorot's uniform law
-    times the gain of the non-linearity, which lets deep stacks train without pretraining; biases at zero.
+    times the gain of the non-linearity, which lets deep stacks train without pretraining (tied ones serve both ways and
+    have gain 1); biases at zero.
 
     Args:
         sizes: Units of the input, of each hidden layer and of the code.
@@ -45,7 +46,7 @@ class MirroredLayers(nn.Module):
         inner = activation_named(activation)
         self.activations = [*(inner for _ in sizes[2:]), activation_named(code_activation, "code_activation")]
         pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
-        gains = [each.gain for each in self.activations]
+        gains = [1.0 if tied else each.gain for each in self.activations]  # tied ones serve both ways
         self.up = nn.ParameterList(
             _glorot(below, above, gain) for (below, above), gain in zip(pairs, gains, strict=True)
         )

@@ -109,6 +109,7 @@ class Run:
 def told_of_run(run: Run) -> list[str]:
     """What the values of a run mean, where they are no lower bound of log p(x), or none of each datum."""
     told = told_of_points(run.points) if run.points else told_of_values(run.inference.objective)
+    told = getattr(run.pair, "told_of_values", "") or told
     return [each for each in (told_of_plate(run.pair), told) if each]
 
 

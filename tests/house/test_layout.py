@@ -34,7 +34,7 @@ ALLOWED = {
     "training": {"inference", "distributions", "datasets", "nn"},
     "evaluation": {"inference", "distributions", "datasets"},
     "features": {"inference", "distributions", "datasets", "evaluation"},
-    "diagnostics": {"inference", "distributions", "datasets", "evaluation", "training"},
+    "diagnostics": {"inference", "distributions", "datasets", "evaluation", "features", "training"},
     "testing": LIBRARY,
     "cli": LIBRARY | {"testing"},
 }

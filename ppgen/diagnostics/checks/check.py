@@ -10,6 +10,7 @@ from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.room import check_room
 from ppgen.checks.seeding import check_seed
 from ppgen.diagnostics.chains.free_energies import OVERFITTING, free_energies, signed
+from ppgen.diagnostics.checks.coded import check_coded
 from ppgen.diagnostics.checks.independent_features import independent_features, trivial_finding
 from ppgen.diagnostics.checks.joint import check_joint
 from ppgen.diagnostics.checks.report import Check, Finding
@@ -33,6 +34,7 @@ _LADDER: dict[str, Any] = {"num_chains": 100, "betas": 1000}
 _ELBO_PARTICLES = 10
 _POINTS: dict[str, Any] = {"num_chains": 16, "betas": 200}  # annealing of each datum, where the guide gives no weights
 _SWEEPS = 20
+_NO_PRIOR = "here a latent has a flat prior, so that they have none"
 
 
 def check(
@@ -59,7 +61,9 @@ def check(
 
     Where latents are common to all data, single data have no likelihood: the findings are the log-evidence of all of
     them, the gap of the guide, Pareto k and the effective number of the joint weights, and in words what is not defined
-    (`evaluation.log_evidence`). All rows of `x` are looked at then.
+    (`evaluation.log_evidence`). All rows of `x` are looked at then. Where a latent has a flat prior, as the code of an
+    autoencoder, there is no log-likelihood: the findings are the squared error of the reconstructions beside the
+    variance of the data, and in words what is not defined.
 
     Each warning says what it means. A closer look: `evaluation.bdmc`, `diagnostics.simulation_based_calibration`,
     `diagnostics.approximation_gap`, `diagnostics.importance_weights`, `diagnostics.convergence`.
@@ -105,6 +109,9 @@ def check(
         _check_none(train=train, log_likelihood=log_likelihood, partitions=partitions)
         return check_joint(pair, x, num_particles=num_particles, seed=seed, far=FAR, least_gap=LEAST_GAP)
     program = examine(pair, CheckedRows(x, pair))
+    if program.layout.improper:
+        _check_none(train=train, log_likelihood=log_likelihood, partitions=partitions, why=_NO_PRIOR)
+        return check_coded(pair, x, program.layout)
     every = CheckedRows(x, pair)
     rows, some = _part(every, max_rows, seed)
     findings, details = [], dict[str, Any]()
@@ -157,13 +164,10 @@ def check(
     return Check(subject, tuple(findings), estimate, details)
 
 
-def _check_none(**given: Any) -> None:
+def _check_none(why: str = "here latents are common to all of them", **given: Any) -> None:
     for name, value in given.items():
         if value is not None:
-            raise ValueError(
-                f"{name} is of data that have likelihoods of their own, and here latents are common to all of them. "
-                "Leave it out."
-            )
+            raise ValueError(f"{name} is of data that have likelihoods of their own, and {why}. Leave it out.")
 
 
 def _part(rows: CheckedRows, most: int | None, seed: int) -> tuple[Any, bool]:

@@ -83,6 +83,7 @@ def choose(method: str, program: Program, num_data: int, log_partition: Any = No
     Raises:
         ValueError: If the method does not apply to the pair; it says what to use.
     """
+    check_proper(program)
     points = program.layout.points
     able = [each for each in CLASSES if each.applies(program, method, num_data) and not (points and each.needs_law)]
     if not able:
@@ -93,6 +94,22 @@ def choose(method: str, program: Program, num_data: int, log_partition: Any = No
         )
     able[0].check(program, method, log_partition)
     return able[0]
+
+
+def check_proper(program: Program) -> None:
+    """Raise where a latent has an improper prior, so that log p(x) is not defined.
+
+    Raises:
+        ValueError: Names the site and says what to do.
+    """
+    if program.layout.improper:
+        site = program.layout.improper[0]
+        raise ValueError(
+            f"log p(x) is not defined: the latent site {site!r} has an improper prior (ImproperUniform), over which no "
+            "mean can be taken. Give the site a law of its own, such as a Normal; of an autoencoder, "
+            "models.Autoencoder(..., prior='normal'). How well data are reconstructed: "
+            "features.reconstruction_error(pair, x)."
+        )
 
 
 def check_arguments(method: str, num_particles: int, chunk: int | None, compile: bool | str) -> None:
