@@ -9,6 +9,7 @@ from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
 from ppgen.models.parts.arguments import number_from_zero, positive_size
+from ppgen.models.parts.penalty import penalise
 from ppgen.models.sparse_coding.sparse_coding import SparseCoding
 from ppgen.nn import Lasso, LearnedISTA, SaturatingEncoder
 
@@ -100,6 +101,7 @@ class PredictiveSparseDecomposition(SparseCoding):
             raise ValueError(f"weight must be positive, got {weight!r}; without a prediction use models.SparseCoding.")
         layers = positive_size("layers", layers)
         self.encoder: Any = _encoder(encoder, self.features, self.atoms, layers, positive)
+        self.encoder.start_from(self.dictionary.detach(), self.penalty)
 
     @property
     def told_of_values(self) -> str:
@@ -120,9 +122,8 @@ class PredictiveSparseDecomposition(SparseCoding):
         else:
             cost = self.lasso(x).objective(predicted)
         with pyro.plate(self.plate, len(x)):
-            # A factor of log q, which is taken off.
-            pyro.factor("prediction", self.prediction_weight / (2 * self.noise**2) * cost, has_rsample=True)
-            return pyro.sample("codes", dist.Delta(codes, event_dim=1))
+            penalise("prediction", self.prediction_weight / (2 * self.noise**2) * cost)
+            return pyro.sample("codes", dist.Delta(codes, codes.new_zeros(len(x)), event_dim=1))
 
     def encode(self, x: Tensor) -> Tensor:
         """The predicted codes, F(x): (rows, features) -> (rows, atoms)."""

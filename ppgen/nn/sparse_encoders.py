@@ -97,8 +97,8 @@ class LearnedISTA(nn.Module):
         self.positive = positive
         scale = features**-0.5
         self.inputs = nn.ParameterList([scale * torch.randn(features, codes) for _ in range(layers)])
-        self.recurrent = nn.ParameterList([torch.zeros(codes, codes) for _ in range(layers - 1)])
-        self.log_thresholds = nn.ParameterList([torch.full((codes,), -1.0) for _ in range(layers)])
+        self.recurrent = nn.ParameterList([0.1 * codes**-0.5 * torch.randn(codes, codes) for _ in range(layers - 1)])
+        self.log_thresholds = nn.ParameterList([torch.full((codes,), -2.0) for _ in range(layers)])
 
     def forward(self, x: Tensor) -> Tensor:
         """Codes of data: (..., features) -> (..., codes)."""

@@ -1,0 +1,30 @@
+"""A penalty on the parameters of a guide, given each datum."""
+
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+
+def penalise(name: str, amount: Tensor) -> None:
+    """Add a penalty to log q of a guide, which is taken off the objective: `pyro.factor(..., has_rsample=True)`.
+
+    Pyro's factor carries its tensor to torch's default device, this one leaves it where it is.
+
+    Args:
+        name: Of the site.
+        amount: Penalty of each datum, (..., rows), with its gradient.
+    """
+    law = _Factor(amount)
+    pyro.sample(name, law, obs=amount.new_empty(law.shape()), infer={"is_auxiliary": True})
+
+
+class _Factor(dist.Unit):
+    def __init__(self, log_factor: Tensor) -> None:
+        self.log_factor, self.has_rsample = log_factor, True
+        super(dist.Unit, self).__init__(log_factor.shape, torch.Size((0,)), validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "_Factor":
+        return _Factor(self.log_factor.expand(torch.Size(batch_shape)))
