@@ -29,6 +29,9 @@ def load_photo_patches(root: str | PathLike | None = None, size: int = 12, num_p
     The photographs come with scikit-learn, under the Creative Commons licence CC BY 2.0: china.jpg by danielbuechele,
     flower.jpg by vultilion (Flickr). A figure that shows them names their authors.
 
+    References:
+        | The "Independent Components" of Natural Scenes are Edge Filters (Bell and Sejnowski, 1997)
+
     Args:
         root: Not used: the data need no file of the user's.
         size: Rows and columns of a patch, 2 to 32.

@@ -193,9 +193,11 @@ def eigenvalue_bound(gram: Tensor) -> Tensor:
         >>> eigenvalue_bound(torch.diag(torch.tensor([3.0, 1.0, 0.0])))
         tensor(3.)
     """
-    log_bound = gram.new_zeros(())
+    tiny = torch.finfo(gram.dtype).tiny
+    largest = gram.diagonal().amax().clamp(min=tiny)  # entry of all; squares of others leave the range of the type
+    gram, log_bound = gram / largest, largest.log()
     for power in range(SQUARINGS + 1):
         gram = gram @ gram if power else gram
-        norm = torch.linalg.matrix_norm(gram).clamp(min=torch.finfo(gram.dtype).tiny)
+        norm = torch.linalg.matrix_norm(gram).clamp(min=tiny)
         gram, log_bound = gram / norm, log_bound + norm.log() / 2**power
     return log_bound.exp()

@@ -1,0 +1,1 @@
+"""Sparse codes and the codes of autoencoders beside what their users have instead."""
