@@ -1,4 +1,4 @@
-"""Predictive sparse decomposition: codes and gradients of its objective, and an encoder that comes close to the Lasso."""
+"""Predictive sparse decomposition: codes and gradients of its objective, an encoder that comes close to the Lasso."""
 
 from typing import Any
 
