@@ -51,6 +51,7 @@ from ppgen.inference.schedules import Linear, Stages
 from ppgen.inference.structure.attach import attach
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.updates.closed_form import ClosedForm
+from ppgen.inference.updates.update import Update
 
 __all__ = [
     "CD",
@@ -113,6 +114,7 @@ __all__ = [
     "TemperedPCD",
     "TrajectoryTempering",
     "TrajectoryTemperingState",
+    "Update",
     "WakeSleep",
     "attach",
     "describe",

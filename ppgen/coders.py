@@ -20,3 +20,11 @@ class Coder(Protocol):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Mean of the data given their codes: (rows, codes) -> (rows, features)."""
+
+
+@runtime_checkable
+class HasEncoderLayers(Protocol):
+    """A model whose code is computed by fully connected layers."""
+
+    def encoder_layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Weight (below, above) and bias (above,) of each layer, from the data up to the code."""

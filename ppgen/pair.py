@@ -43,6 +43,7 @@ class _PairMethods(nn.Module):
     default_training: Mapping[str, Any] = {}
     has_likelihood: bool = True  # whether the model states a density of the data, or is implicit and draws them only
     inference_state: dict[str, Tensor] | None = None
+    draws_data: bool = True  # whether the model's law of the data can be drawn from, or is only a score
     takes_integers: bool = False  # whether whole numbers stay whole numbers where the model is one of the zoo
     initialised: bool = False  # whether `initialise` was called, or the weights were given
 

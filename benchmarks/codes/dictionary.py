@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     if {key: found.get(key) for key in shared} != json.loads(json.dumps(shared)):
         found = {**shared, "chosen": None, "rows": []}
     torch.set_num_threads(1)
-    ours(np.eye(32, dtype=np.float32), {"forgetting_rate": 0.6, "sweeps": 2}, {**shared, "atoms": 8}, 1)  # imports
+    ours(4 * np.eye(32, dtype=np.float32), {"forgetting_rate": 0.6, "sweeps": 2}, {**shared, "atoms": 8}, 1)  # imports
     for data in names(given.quick):
         rows = cut(data, given.quick)
         if found["chosen"] is None:

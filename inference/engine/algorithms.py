@@ -175,7 +175,7 @@ def RWS(num_particles: int = 10) -> Inference:  # noqa: N802 - named as the pape
     return Inference(ReweightedWakeSleep(num_particles))
 
 
-def Alternating(forgetting_rate: float = ClosedForm.forgetting_rate) -> Inference:  # noqa: N802 - as its siblings are
+def Alternating(forgetting_rate: float = 0.5, warmup_steps: int = 0) -> Inference:  # noqa: N802 - as its siblings are
     r"""Latents from the guide and parameters in closed form, in turn: EM, online EM, dictionary learning.
 
     .. math:: \theta_t = \bar\theta(\hat s_t), \qquad
@@ -188,17 +188,18 @@ def Alternating(forgetting_rate: float = ClosedForm.forgetting_rate) -> Inferenc
         | Online EM Algorithm for Latent Data Models (Cappé and Moulines, 2009), https://arxiv.org/abs/0712.4273
 
     Args:
-        forgetting_rate: :math:`\kappa`, above 1/2 and up to 1: how quickly batches of the past are forgotten.
+        forgetting_rate: :math:`\kappa`, above 0 and up to 1: how quickly batches of the past are forgotten.
+        warmup_steps: Batches whose statistics are gathered before parameters are set from them.
 
     Raises:
-        ValueError: If the rate is out of its range.
+        ValueError: If the rate or the number is out of its range.
 
     Example:
         >>> from ppgen import inference
         >>> inference.describe(inference.Alternating())
         'ELBO(num_particles=1), estimator auto, update ClosedForm()'
     """
-    return Inference(ELBO(), update=ClosedForm(forgetting_rate))
+    return Inference(ELBO(), update=ClosedForm(forgetting_rate, warmup_steps=warmup_steps))
 
 
 def _leave_one_out(num_particles: int) -> LeaveOneOut:

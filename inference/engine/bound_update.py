@@ -48,7 +48,7 @@ class BoundUpdate:
             parts = self.averaged(weights, batch, {})
             values = self._maximised(parts[STATISTICS])
             if self._reseeds:
-                mended, altered = pair.reseed(self._sums(parts[STATISTICS]), parts[CANDIDATES])
+                mended, altered = self._reseeded(parts)
                 values = {**mended, **values}
                 _check_altered(pair, altered, parts[STATISTICS])
         _check_values(pair, values, self._parameters)
@@ -87,26 +87,36 @@ class BoundUpdate:
         Args:
             states: Parts of the state after a step.
         """
-        statistics = states[STATISTICS]
-        self._write(self._maximised(statistics))
+        statistics, warm = states[STATISTICS], None
+        if self.update.warmup_steps and not self.whole:
+            warm = states[UPDATE]["steps"] > self.update.warmup_steps  # on the device, which nobody waits for
+        self._write(self._maximised(statistics), warm)
         if not self._reseeds:
             return statistics, []
-        values, altered = self.pair.reseed(self._sums(statistics), states[CANDIDATES])
-        self._write(values)
-        statistics = {**statistics, **{name: value / self.num_data for name, value in altered.items()}}
+        values, altered = self._reseeded(states)
+        self._write(values, warm)
+        means = {name: value / self.num_data for name, value in altered.items()}
+        if warm is not None:
+            means = {name: torch.where(warm, value, statistics[name]) for name, value in means.items()}
         moved: list[Tensor] = [self._parameters[name] for name in sorted(values)]
-        return statistics, [*moved, *(statistics[name] for name in sorted(altered))]
+        return {**statistics, **means}, [*moved, *(means[name] for name in sorted(means))]
 
     def _maximised(self, statistics: State) -> State:
         with self.pair.running():
             return dict(self.pair.maximise(self._sums(statistics)))
 
+    def _reseeded(self, states: Mapping[str, State]) -> tuple[State, State]:
+        with self.pair.running():
+            values, altered = self.pair.reseed(self._sums(states[STATISTICS]), states[CANDIDATES])
+        return dict(values), dict(altered)
+
     def _sums(self, statistics: State) -> State:
         return {name: value * self.num_data for name, value in statistics.items()}
 
-    def _write(self, values: Mapping[str, Tensor]) -> None:
+    def _write(self, values: Mapping[str, Tensor], warm: Tensor | None) -> None:
         for name, value in values.items():
-            self._parameters[name].copy_(value)
+            parameter = self._parameters[name]
+            parameter.copy_(value if warm is None else torch.where(warm, value, parameter))
 
 
 def _named_tensors(pair: Any, method: str, *args: Any, **kwargs: Any) -> State:

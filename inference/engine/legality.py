@@ -158,8 +158,8 @@ def check_update(inference: Any, pair: Any, layout: Layout) -> None:
     update, objective, model = type(inference.update).__name__, inference.objective, type(pair).__name__
     if layout.undirected:
         raise ValueError(
-            f"{update} maximises a density, and undirected site {layout.undirected[0]!r} has no maximum in closed form. "
-            f"{_NO_MAXIMUM}"
+            f"{update} maximises a density, and the undirected site {layout.undirected[0]!r} has no maximum in closed "
+            f"form. {_NO_MAXIMUM}"
         )
     if type(objective) is not ELBO or objective != ELBO(vectorize_particles=objective.vectorize_particles):
         site = next(iter(layout.latent), None)

@@ -3,17 +3,20 @@
 from typing import Any
 
 import torch
+from pyro.distributions import ImproperUniform
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
+from torch.distributions import biject_to
 
 from ppgen.batch import split_batch
 from ppgen.checks.arguments import as_numbers
+from ppgen.checks.arrays import parameter_dtype
 from ppgen.distributions import Bernoulli, BoltzmannMarginal, LayerConditional, UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
-from ppgen.inference.structure.traces import base_law, undirected_law
+from ppgen.inference.structure.traces import base_law, element_law, undirected_law
 from ppgen.pair import AnyPair, as_pair
 from ppgen.parameters.capture import prepare_modules
-from ppgen.undisturbed import forked, keeping_modes
+from ppgen.undisturbed import CPU, forked, keeping_modes
 
 
 def energy_of(target: Any, site: str | None = None) -> LayeredEnergy:
@@ -53,13 +56,26 @@ def energy_of(target: Any, site: str | None = None) -> LayeredEnergy:
 
 
 class CollectSites(Messenger):
-    """Notes the energy of each undirected site and puts zeros there, so that no sampler is needed."""
+    """Notes the energy of each undirected site and puts zeros there, so that no sampler is needed.
 
-    def __init__(self) -> None:
+    An improper prior, from which nothing can be drawn, gets some point of its support.
+
+    Args:
+        dtype: Of such points; None for torch's default.
+        device: Where they are.
+    """
+
+    def __init__(self, dtype: torch.dtype | None = None, device: torch.device = CPU) -> None:
         super().__init__()
         self.energies: dict[str, LayeredEnergy] = {}
+        self.like = torch.zeros((), dtype=dtype, device=device)
 
     def _pyro_sample(self, msg: Any) -> None:
+        if msg["value"] is None and isinstance(element_law(msg["fn"]), ImproperUniform):
+            to_support = biject_to(msg["fn"].support)
+            msg["value"] = to_support(self.like.new_zeros(to_support.inverse_shape(msg["fn"].shape())))
+            msg["done"] = True
+            return
         law = undirected_law(msg["fn"])
         if law is not None:
             self.energies[msg["name"]] = law.base_energy
@@ -84,7 +100,7 @@ def undirected_sites(pair: AnyPair, batch: Any = None) -> dict[str, LayeredEnerg
         >>> list(undirected_sites(models.RBM(visible=4, hidden=3)))
         ['hidden']
     """
-    collect = CollectSites()
+    collect = CollectSites(parameter_dtype(pair), pair.device)
     args, kwargs = ((), {}) if batch is None else split_batch(batch)
     prepare_modules(pair)
     with forked(pair.device), torch.no_grad(), keeping_modes(pair), pair.running(), collect:

@@ -108,7 +108,7 @@ def _silent(site: Any) -> bool:
 
 def _weighted(fn: Any) -> bool:
     """Whether a Delta carries a density, as that of an image does."""
-    return bool((torch.as_tensor(_innermost(fn).log_density) != 0).any())
+    return bool((_innermost(fn).log_density != 0).any())
 
 
 def _auxiliary(site: Any) -> bool:

@@ -22,29 +22,33 @@ class ClosedForm(Update):
           https://arxiv.org/abs/0908.0050
 
     Args:
-        forgetting_rate: :math:`\kappa`, above 1/2 and up to 1: how quickly batches of the past, with their latents of
-            worse parameters, are forgotten; 1 weighs all batches alike.
+        forgetting_rate: :math:`\kappa`, above 0 and up to 1: how quickly batches of the past, with their latents of
+            worse parameters, are forgotten; 1 weighs all batches alike. Short runs do best below 0.6; that the averages
+            of endless ones settle for sure is known above 1/2.
+        warmup_steps: Batches whose statistics are gathered before parameters are set from them, where one batch alone
+            says too little: fewer rows than a covariance has dimensions, a component that no row is from.
 
     Raises:
-        ValueError: If the rate is out of its range.
-        TypeError: If it is no number.
+        ValueError: If the rate or the number is out of its range.
+        TypeError: If the rate is no number.
 
     Example:
         >>> from ppgen import inference
         >>> inference.Inference(inference.ELBO(), update=inference.ClosedForm()).update.forgetting_rate
-        0.6
+        0.5
     """
 
-    forgetting_rate: float = 0.6
+    forgetting_rate: float = 0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         rate = self.forgetting_rate
         if isinstance(rate, bool) or not isinstance(rate, (int, float)):
             raise TypeError(f"forgetting_rate must be a number, got {type(rate).__name__}.")
-        if not 0.5 < rate <= 1:
+        if not 0 < rate <= 1:
             raise ValueError(
-                f"forgetting_rate must lie above 0.5, where averages settle, and be at most 1, which forgets nothing; "
-                f"got {rate!r}."
+                f"forgetting_rate must lie above 0, which keeps the last batch alone, and be at most 1, which forgets "
+                f"nothing; got {rate!r}."
             )
 
     def step_size(self, step: Tensor) -> Tensor:

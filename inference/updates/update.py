@@ -1,9 +1,11 @@
 """Updates that are no gradient: how the statistics of batches are put together, from which parameters are set."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
+
+from ppgen.checks.arguments import check_count
 
 UPDATE, STATISTICS, CANDIDATES = "update", "statistics", "candidates"  # parts of the state of an inference
 
@@ -18,7 +20,19 @@ class Update:
 
     The first batch has :math:`\gamma_1 = 1`. A batch that is the whole data set has 1 always: then it is the EM
     algorithm, or exact alternation.
+
+    Args:
+        warmup_steps: Batches whose statistics are gathered before parameters are set from them, where one batch alone
+            says too little: fewer rows than a covariance has dimensions, a component that no row is from.
+
+    Raises:
+        ValueError: If there are fewer than 0 of them.
     """
+
+    warmup_steps: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_count("warmup_steps", self.warmup_steps, 0, room=False)
 
     @abstractmethod
     def step_size(self, step: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ppgen.models.autoencoders.autoencoder import Autoencoder
 from ppgen.models.parts.arguments import number_from_zero
+from ppgen.models.parts.penalty import penalise
 
 
 class ContractiveAutoencoder(Autoencoder):
@@ -84,7 +85,7 @@ class ContractiveAutoencoder(Autoencoder):
                 probe = pyro.sample("probe", law.mask(False), infer={"is_auxiliary": True})
                 code, moved = network.pushed(x, probe)
                 norm = moved.square().sum(-1)
-            pyro.factor("contraction", self.penalty * norm, has_rsample=True)  # log q, which is taken off
+            penalise("contraction", self.penalty * norm)
             return pyro.sample("code", self._code_law(code))
 
     def contraction(self, x: Tensor) -> Tensor:

@@ -109,6 +109,17 @@ class ConvolutionalAutoencoder(PointCoded):
         """Bits that the switches carry beside the numbers of the code, at most; 0 where they are not passed on."""
         return self.network.switch_bits
 
+    def filters(self, layer: int = 1) -> Tensor:
+        """Filters of the first layer, (filters, channels, rows, columns).
+
+        Raises:
+            ValueError: If another layer is asked for, whose filters are no pictures of the data.
+        """
+        if layer != 1:
+            raise ValueError(f"layer must be 1, whose filters lie on the image; got {layer!r}.")
+        weight: Tensor = self.network.up[0].weight
+        return weight.detach()
+
     def initialise(self, data: Any) -> None:
         """Start the output's bias at the training mean of each channel, and the standard deviation at that of the data.
 

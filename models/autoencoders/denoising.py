@@ -28,8 +28,8 @@ class DenoisingAutoencoder(Autoencoder):
     data (`score`; Vincent, 2011; Alain and Bengio, 2014).
 
     References:
-        | Extracting and Composing Robust Features with Denoising Autoencoders (Vincent, Larochelle, Bengio and Manzagol,
-          2008)
+        | Extracting and Composing Robust Features with Denoising Autoencoders (Vincent, Larochelle, Bengio and
+          Manzagol, 2008)
         | https://doi.org/10.1145/1390156.1390294
         | A Connection Between Score Matching and Denoising Autoencoders (Vincent, 2011)
         | https://doi.org/10.1162/NECO_a_00142

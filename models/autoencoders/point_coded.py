@@ -21,8 +21,8 @@ class PointCoded(GenerativeModel):
     .. math:: x \sim p_\theta(x \mid g(z)), \qquad z = f(x)
 
     The code has a flat prior, which is no law: the program states p(x | z) and nothing of x alone, the guide is a
-    point, and training climbs log p(x | f(x)). So values are no bound of log p(x), and evaluations of it refuse. Sites: `code`
-    and `x`, in the plate `data`.
+    point, and training climbs log p(x | f(x)). So values are no bound of log p(x), and evaluations of it refuse. Sites:
+    `code` and `x`, in the plate `data`.
     """
 
     network: Any  # encode(x) and decode(code), whose outputs are not yet those of the law
@@ -32,6 +32,11 @@ class PointCoded(GenerativeModel):
     @abstractmethod
     def num_codes(self) -> int:
         """Numbers of a code."""
+
+    @property
+    def draws_data(self) -> bool:  # type: ignore[override]
+        """Whether data given a code have a law: not under the cross-entropy of grey levels."""
+        return self.observation.normalised
 
     @property
     def told_of_values(self) -> str:
@@ -73,7 +78,7 @@ class PointCoded(GenerativeModel):
         return Flat(self.num_codes)
 
     def _code_law(self, code: Tensor) -> Any:
-        return dist.Delta(code, event_dim=1)
+        return dist.Delta(code, code.new_zeros(code.shape[:-1]), event_dim=1)  # on the device of the code
 
     def initialise(self, data: Any) -> None:
         """Start the output's bias at the training mean (its logit), and the standard deviation at that of the data."""

@@ -139,10 +139,10 @@ class SparseCoding(GenerativeModel):
         """D a: (rows, atoms) -> (rows, features)."""
         return codes @ self.dictionary.mT
 
-    @torch.no_grad()
     def initialise(self, data: Any) -> None:
         """Start the atoms at training rows, chosen at random."""
-        self.weight.copy_(dictionaries.starting_atoms(data, self.atoms))
+        with torch.no_grad():
+            self.weight.copy_(dictionaries.starting_atoms(data, self.atoms))
         self._check_penalty(data)
 
     def look_at(self, data: Any) -> None:
@@ -180,7 +180,6 @@ class SparseCoding(GenerativeModel):
             "use": torch.where(new, count, statistics["use"]),
         }
 
-    @torch.no_grad()
     def _check_penalty(self, data: Any) -> None:
         x = data.batch("train", torch.arange(min(data.num_train, LOOKED_AT)))
         largest = float(self.lasso(x.to(self.weight)).largest_penalty().max())

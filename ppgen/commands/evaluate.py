@@ -90,7 +90,7 @@ def _method_of_partition(method: str, energy: Any, both_sides: bool) -> str | No
 
 def show(estimates: Mapping[str, Estimate]) -> None:
     """Print estimates, one a line."""
-    width = max(map(len, estimates))
+    width = max(map(len, estimates), default=0)
     for name, estimate in estimates.items():
         print(f"{name:<{width}}  {estimate}", flush=True)
 

@@ -10,6 +10,7 @@ from ppgen.commands import evaluate
 from ppgen.commands.data import Data, first_rows, rows_of
 from ppgen.commands.folders import FIGURES, POSTERIOR, watched
 from ppgen.evaluation import Estimate, PartitionSandwich
+from ppgen.inference.structure.layout import find_layout
 
 BUDGET = 1_000_000  # log-weights: a few seconds for a small model, some minutes for a large one on CPU
 MOST_PARTICLES, FEWEST_PARTICLES = 1000, 50
@@ -35,9 +36,11 @@ def report(
     if num_particles is None:
         num_particles = max(FEWEST_PARTICLES, min(MOST_PARTICLES, BUDGET // num_rows(rows)))
     print(f"evaluating the {split} rows of {data.describe()}", flush=True)
-    estimates = evaluate.evaluate(
-        run.pair, rows, num_particles=num_particles, progress=watched(quiet), both_sides=True, **options
-    )
+    estimates: Mapping[str, Estimate] = {}
+    if not find_layout(run.pair, first_rows(rows, 2)).improper:  # where a prior is flat there is no likelihood
+        estimates = evaluate.evaluate(
+            run.pair, rows, num_particles=num_particles, progress=watched(quiet), both_sides=True, **options
+        )
     evaluate.show(estimates)
     folder = Path(run.folder)
     checked = _check(run, data, rows, split, estimates, num_particles, options.get("seed", 0))
@@ -63,6 +66,8 @@ def _check(
     """How far the fit can be believed, with the estimates that are there already."""
     from ppgen import diagnostics
 
+    if not estimates:
+        return diagnostics.check(run, rows)
     log_z = estimates.get("log Z")
     known = log_z is not None and (log_z.kind == "exact" or isinstance(log_z, PartitionSandwich))
     return diagnostics.check(
@@ -83,7 +88,8 @@ def write_posterior(run: Any, rows: Any, path: Path) -> None:
 
     fewest, most = POSTERIOR_SAMPLES
     num_samples = max(fewest, min(most, POSTERIOR_VALUES // sum(part.numel() for part in parts_of(rows))))
-    tree = diagnostics.from_pyro_svi(run.pair, rows, num_samples=num_samples)
+    drawn = run.pair.draws_data
+    tree = diagnostics.from_pyro_svi(run.pair, rows, num_samples=num_samples, posterior_predictive=drawn)
     content = io.BytesIO()  # not the file itself: on a full disk HDF5 breaks off the whole process
     tree.to_netcdf(content, engine="h5netcdf")
     with replacing(path) as temporary:

@@ -142,7 +142,8 @@ class Lasso:
         return replace(self, x=self.x[chosen], target=None if self.target is None else self.target[chosen])
 
     def _start(self, start: Tensor | None) -> State:
-        codes = torch.zeros_like(self.x @ self.dictionary) if start is None else start.clone()
+        shape = (*self.x.shape[:-1], self.dictionary.shape[-1])
+        codes = self.x.new_zeros(shape) if start is None else start.clone()
         if self.target is not None:
             codes = codes.expand(torch.broadcast_shapes(codes.shape, self.target.shape))
         return codes, codes, codes.new_ones(*codes.shape[:-1], 1)
@@ -165,7 +166,7 @@ class Lasso:
         shrunk = 1 - step if self.target is not None else 1.0
         for _ in range(sweeps):
             if matrix is not None:
-                moved = shift + point @ matrix
+                moved = torch.addmm(shift, point, matrix) if point.dim() == 2 else shift + point @ matrix
             else:
                 moved = shift + shrunk * point - step * ((point @ self.dictionary.mT) @ self.dictionary)
             new = (moved - threshold).clamp(min=0) if self.positive else moved - moved.clamp(-threshold, threshold)
@@ -173,7 +174,7 @@ class Lasso:
             uphill = ((point - new) * change).sum(-1, keepdim=True) > 0
             following = (1 + (1 + 4 * t * t).sqrt()) / 2
             momentum = torch.where(uphill, 0.0, (t - 1) / following)
-            codes, point, t = new, new + momentum * change, torch.where(uphill, 1.0, following)
+            codes, point, t = new, torch.addcmul(new, momentum, change), torch.where(uphill, 1.0, following)
         return codes, point, t
 
 

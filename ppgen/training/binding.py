@@ -20,8 +20,10 @@ from ppgen.training.processes.world import World
 from ppgen.undisturbed import forked, keeping_modes
 
 
-def check_fit(pair: Any, source: BatchSource, inference: Any, batch_size: int = 128) -> None:
+def check_fit(pair: Any, source: BatchSource, inference: Any, batch_size: int = 128) -> Any:
     """Raise what `fit` would raise before its first step; trains nothing, but prepares and initialises the pair.
+
+    Returns the inference bound to the pair.
 
     Args:
         pair: A pair that is made for this.
@@ -35,7 +37,7 @@ def check_fit(pair: Any, source: BatchSource, inference: Any, batch_size: int = 
     check_features(pair, source)
     with forked(source.device, 0), keeping_modes(pair):
         pair.train()
-        bind_pair(pair, source, inference, batch_size, World())
+        return bind_pair(pair, source, inference, batch_size, World())[0]
 
 
 def prepare_pair(pair: Any, source: BatchSource, batch_size: int) -> Any:

@@ -76,4 +76,25 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         ),
         lambda: (models.PredictiveSparseDecomposition(3, 2, 0.2, "tanh"), reals(6, 3)),
     ],
+    "Autoencoder": [
+        lambda: (models.Autoencoder(5, hidden=(4, 2)), reals(6, 5)),
+        lambda: (models.Autoencoder(4, (3, 2), True, "sigmoid", "sigmoid", "bernoulli"), bits(6, 4)),
+        lambda: (models.Autoencoder(4, (2,), likelihood="cross-entropy"), reals(6, 4).sigmoid()),
+        lambda: (models.Autoencoder(4, (3,), False, "tanh", "softplus", "continuous-bernoulli"), reals(6, 4).sigmoid()),
+        lambda: (models.Autoencoder(4, (2,), activation="linear", scale=0.5, prior="normal"), reals(6, 4)),
+    ],
+    "DenoisingAutoencoder": [
+        lambda: (models.DenoisingAutoencoder(5, (4, 2), "masking", 0.3), bits(6, 5)),
+        lambda: (models.DenoisingAutoencoder(4, (3,), "gaussian", 0.5, True, "sigmoid"), reals(6, 4)),
+        lambda: (models.DenoisingAutoencoder(4, (3,), "salt-and-pepper", likelihood="bernoulli"), bits(6, 4)),
+    ],
+    "ContractiveAutoencoder": [
+        lambda: (models.ContractiveAutoencoder(5, (3,), 0.3), reals(6, 5)),
+        lambda: (models.ContractiveAutoencoder(4, (3, 2), 0.2, False, "tanh", "linear"), reals(6, 4)),
+    ],
+    "ConvolutionalAutoencoder": [
+        lambda: (models.ConvolutionalAutoencoder((4, 4), (2,)), reals(6, 16)),
+        lambda: (models.ConvolutionalAutoencoder((2, 4, 4), (2, 3), 2, 2, "repetition", "tanh"), reals(6, 32)),
+        lambda: (models.ConvolutionalAutoencoder((2, 4), (2,), 2, 2, "transposed", "sigmoid", "bernoulli"), bits(6, 8)),
+    ],
 }

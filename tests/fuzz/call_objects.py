@@ -72,7 +72,10 @@ OBJECTS = [
         objective="objective",
         estimator="choice",
         negative_phase="kernel",
+        update="kernel",
     ),
+    built(inference, "ClosedForm", forgetting_rate="rate", warmup_steps="whole"),
+    built(inference, "Alternating", forgetting_rate="rate", warmup_steps="whole"),
     built(inference, "attach", dict, sampler="choice", log_partition="log_partition"),
     *(built(inference, name, num_particles="count") for name in ("IWAE", "DReG", "RLOO", "RWS", "STL", "VIMCO")),
     built(inference, "NVIL", num_particles="count", hidden="count", net="callable"),
@@ -281,6 +284,7 @@ OBJECTS = [
         value="array",
     ),
     built(datasets, "Source", lambda: {"name": "own", "arrays": {"train": torch.ones(4, 2).numpy()}}, arrays="mapping"),
+    built(datasets, "photo_whitening", lambda: {"size": 3, "num_patches": 50}, size="count", num_patches="count"),
     Call(
         "datasets.PairedDataset by features",
         datasets.as_dataset(torch.eye(6)).split_features,

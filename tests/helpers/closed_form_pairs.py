@@ -14,14 +14,19 @@ from ppgen.closed_form import Draw
 
 
 class FactorAnalysis(ppgen.GenerativeModel):
-    """Normal latents and a noise of its own for each variable; the guide is the exact posterior."""
+    """Normal latents, a noise of its own for each variable; the guide is the exact posterior, or a linear encoder."""
 
     def __init__(self, features: int = 4, latent: int = 2, encoder: bool = False) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(3)
         self.loadings = nn.Parameter(torch.randn(features, latent, generator=generator, dtype=torch.float64))
         self.log_noise = nn.Parameter(torch.zeros(features, dtype=torch.float64))
-        self.encoder = nn.Linear(features, latent).double() if encoder else None
+        self.encoder, self.log_width = None, None
+        if encoder:
+            self.encoder = nn.Linear(features, latent).double()
+            self.encoder.weight.data = 0.1 * torch.randn(latent, features, generator=generator, dtype=torch.float64)
+            self.encoder.bias.data.zero_()
+            self.log_width = nn.Parameter(torch.zeros(latent, dtype=torch.float64))
 
     @property
     def num_features(self) -> int:
@@ -36,23 +41,26 @@ class FactorAnalysis(ppgen.GenerativeModel):
 
     @pyro_method
     def guide(self, x: Tensor, num_rows: int | None = None) -> Any:
-        loadings, precision = self.loadings, (-self.log_noise).exp()
-        full = torch.eye(loadings.shape[1]).to(loadings) + loadings.T @ (precision.unsqueeze(-1) * loadings)
-        mean = torch.linalg.solve(full, loadings.T @ (precision * x).T).T
-        if self.encoder is not None:
-            mean = self.encoder(x)
+        if self.encoder is not None and self.log_width is not None:
+            law = dist.Normal(self.encoder(x), self.log_width.exp()).to_event(1)
+        else:
+            loadings, precision = self.loadings, (-self.log_noise).exp()
+            full = torch.eye(loadings.shape[1]).to(loadings) + loadings.T @ (precision.unsqueeze(-1) * loadings)
+            mean = torch.linalg.solve(full, loadings.T @ (precision * x).T).T
+            law = dist.MultivariateNormal(mean, precision_matrix=full)
         with pyro.plate(self.plate, len(x)):
-            return pyro.sample("z", dist.MultivariateNormal(mean, precision_matrix=full))
+            return pyro.sample("z", law)
 
     def sufficient_statistics(self, guide: Mapping[str, Draw], x: Tensor) -> dict[str, Tensor]:
         law = guide["z"].law
-        second = law.covariance_matrix.expand(len(x), -1, -1).sum(0) + law.mean.T @ law.mean
+        spread = torch.diag_embed(law.variance) if self.encoder is not None else law.covariance_matrix
+        second = spread.expand(len(x), -1, -1).sum(0) + law.mean.T @ law.mean
         return {"count": x.new_tensor(float(len(x))), "zz": second, "xz": x.T @ law.mean, "xx": x.square().sum(0)}
 
     def maximise(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
         loadings = torch.linalg.solve(statistics["zz"], statistics["xz"].T).T
         noise = (statistics["xx"] - (loadings * statistics["xz"]).sum(-1)) / statistics["count"]
-        return {"loadings": loadings, "log_noise": noise.log()}
+        return {"loadings": loadings, "log_noise": noise.clamp_min(1e-3).log()}
 
 
 class Dictionary(ppgen.GenerativeModel):

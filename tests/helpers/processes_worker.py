@@ -10,6 +10,7 @@ from typing import Any
 import pyro
 import pyro.distributions as dist
 import torch
+from closed_form_pairs import Dictionary, FactorAnalysis
 from torch import Tensor
 
 import ppgen
@@ -55,6 +56,22 @@ def scored(folder: Path, **options: Any) -> dict[str, Tensor]:
     net = models.SigmoidBeliefNet((8, 3))
     ppgen.fit(net, ROWS, "nvil", **{"epochs": 4, "folder": folder, "lr_schedule": "constant"} | OPTIONS | options)
     return net.state_dict()
+
+
+def in_closed_form(batch_size: int) -> dict[str, Tensor]:
+    """EM in which nothing is random but the order of the rows, from statistics of all processes."""
+    pair = FactorAnalysis(8, 2)
+    options = {name: value for name, value in OPTIONS.items() if name != "lr"} | {"batch_size": batch_size}
+    run = ppgen.fit(pair, ROWS + 0.3 * ROWS.T.reshape(41, 8), "alternating", epochs=3, **options)
+    return pair.state_dict() | (pair.inference_state or {}) | {"train_value": torch.tensor(run.curve("train_value"))}
+
+
+def reseeded(folder: Path | None, **options: Any) -> dict[str, Tensor]:
+    """A dictionary whose dead atoms are revived from rows that each process has of its own."""
+    pair = Dictionary(8, 5)
+    own = {name: value for name, value in OPTIONS.items() if name != "lr"} | options
+    ppgen.fit(pair, ROWS[:40], "alternating", epochs=4, folder=folder, **own)
+    return pair.state_dict() | (pair.inference_state or {})
 
 
 def variational() -> dict[str, Tensor]:
@@ -141,6 +158,10 @@ def main(folder: Path) -> None:
     """Everything that two processes are needed for."""
     results: dict[str, Any] = {"exact": exact(), "vae": variational(), "diverging": diverging()}
     results["tempered"] = tempered()
+    results |= {"whole EM": in_closed_form(41), "online EM": in_closed_form(5)}
+    results["reseeded"] = reseeded(folder / "reseeded whole")
+    reseeded(folder / "reseeded part", callbacks=[stopped])
+    results["reseeded resumed"] = reseeded(folder / "reseeded part", resume=True)
     results["summed"] = {name: summed(Path(path)) for name, path in (("memory", "/dev/shm"), ("sockets", "/nowhere"))}
     results["left"] = [path.name for path in Path("/dev/shm").glob("ppgen-*")]
     replaced, replace = [], os.replace

@@ -17,7 +17,7 @@ RESULTS = {
     "FolderInUseError", "FreeEnergies", "HMCInfo", "HMCState", "ImportanceWeights", "LatentDensity", "LatentTerms",
     "LatentUnits", "LayerBound", "LayerConditional", "Layout", "LogWeights", "ParallelTemperingInfo",
     "ParallelTemperingState", "PartitionSandwich", "PosteriorSamples", "Pretraining", "Refinement", "Rows", "Rule",
-    "Run", "Samples", "Sandwich", "StepResult", "TrajectoryTemperingState", "UndirectedDistribution",
+    "Run", "Samples", "Sandwich", "StepResult", "TrajectoryTemperingState", "UndirectedDistribution", "Whitening",
 }  # fmt: skip
 KINDS = {
     "Biased",

@@ -11,7 +11,8 @@ from batches import moved
 from examples.models import MODELS
 
 import ppgen
-from ppgen import evaluation, testing
+from ppgen import evaluation, features, testing
+from ppgen.coders import Coder
 from ppgen.datasets import as_dataset
 from ppgen.training.environment import describe_environment, resolve_device
 from ppgen.training.steps.stepper import Stepper
@@ -47,6 +48,8 @@ def figures(pair: Any, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
     like = {"like": data} if isinstance(data, tuple) else {}
     with warnings.catch_warnings():  # so few particles and sweeps that diagnostics may well complain
         warnings.simplefilter("ignore")
+        if isinstance(pair, Coder):  # a flat prior: no likelihood and no draws
+            return features.encode(pair, data).cpu(), features.reconstruct(pair, data).cpu()
         found = evaluation.log_likelihood(pair, data, num_particles=30, chunk=60, num_chains=8, betas=10)
         draws = ppgen.sample(pair, 6 if like else 4, sweeps=2, warmup_steps=2, seed=3, **like)
     return torch.as_tensor(found.per_datum["log_likelihood"]), draws.samples.cpu()

@@ -22,8 +22,8 @@ def check_coded(pair: AnyPair, x: Any, layout: Layout) -> Check:
     findings = [
         Finding(
             "log-likelihood",
-            f"not defined: site {site!r} has a flat prior; what training reports is the log-density of the data given "
-            "their codes, or what the model's docstring says",
+            f"not defined: site {site!r} has a flat prior; of training, "
+            + (getattr(pair, "told_of_values", "") or "values are the log-density of the data given their codes"),
         )
     ]
     if layout.points:

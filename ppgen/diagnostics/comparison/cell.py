@@ -15,6 +15,8 @@ from ppgen.training.run_folder import checkpoint
 from ppgen.training.run_folder.folder import compare
 from ppgen.undisturbed import CPU, forked
 
+OF_OPTIMIZERS = ("optimizer", "lr", "lr_schedule", "clip_norm")
+
 
 @dataclass(frozen=True)
 class Study:
@@ -49,6 +51,7 @@ class Cell:
         value: The inference, as `ppgen.fit` takes it.
         config: All that the result depends on, as JSON can hold it.
         folder: Where the cell is kept, or None.
+        rests: Whether there is no optimiser, because an update sets all parameters: its arguments are for other cells.
     """
 
     model: str
@@ -58,6 +61,7 @@ class Cell:
     value: Any
     config: Mapping[str, Any]
     folder: Path | None
+    rests: bool = False
 
     @property
     def name(self) -> str:
@@ -135,6 +139,7 @@ def _measured(cell: Cell, study: Study) -> dict[str, Any]:
 
     pair = seeded(cell.factory, cell.seed)
     folder = cell.folder
+    left_out = OF_OPTIMIZERS if cell.rests else ()
     run = fit(
         pair,
         study.data,
@@ -143,7 +148,7 @@ def _measured(cell: Cell, study: Study) -> dict[str, Any]:
         folder=folder,
         resume=False if folder is None else "auto",
         progress=False,
-        **study.training,
+        **{name: value for name, value in study.training.items() if name not in left_out},
     )
     estimate = evaluated(run.pair, study.test, **study.evaluation)
     notes = [text for text in (estimate.warning, estimate.note) if text]

@@ -18,7 +18,7 @@ from ppgen.diagnostics.comparison.cell import Cell, Study, seeded
 from ppgen.diagnostics.comparison.folder import check_root
 from ppgen.diagnostics.comparison.rows import check_evaluation, check_new, rows_of
 from ppgen.evaluation.likelihood.methods import METHODS
-from ppgen.inference import Estimator, Inference, NegativePhase, Objective
+from ppgen.inference import Estimator, Inference, NegativePhase, Objective, Update
 from ppgen.pair import as_pair
 from ppgen.training.binding import check_fit
 from ppgen.training.data.batch_source import checksum_of
@@ -26,12 +26,12 @@ from ppgen.training.data.sources import source_for
 from ppgen.training.environment import resolve_device
 from ppgen.training.fitting import fit
 from ppgen.training.settings import Settings
-from ppgen.training.steps.optimizers import resolve_optimizer
+from ppgen.training.steps.optimizers import NO_OPTIMIZER, resolve_optimizer
 
 FORMAT = 1
 _OWN = ("pair", "data", "inference", "epochs", "steps", "seed", "folder", "resume", "callbacks", "progress")
 _OPTIMIZER = ("optimizer", "lr", "lr_schedule")
-_PARTS = (str, Inference, Objective, NegativePhase, Estimator)
+_PARTS = (str, Inference, Objective, NegativePhase, Estimator, Update)
 
 
 def plan(
@@ -79,7 +79,7 @@ def plan(
                 rows, what = rows_of(source, test)
             resolved = inference_module.resolve(value, pair)
             try:
-                check_fit(pair, source, resolved, settings.batch_size)
+                bound = check_fit(pair, source, resolved, settings.batch_size)
             except ValueError as error:
                 raise ValueError(f"inferences: {label!r} cannot train {model!r}: {error}") from error
             if model not in checked:  # rows that it can evaluate, by the method that is asked for
@@ -88,6 +88,8 @@ def plan(
                 check_evaluation(pair, rows, what, model, evaluation)
             optimizer, lr, lr_schedule = (training.get(name) for name in _OPTIMIZER)
             spec = resolve_optimizer(optimizer, lr, lr_schedule, pair.default_training)
+            rests = not bound.followed_parameters()  # in closed form, beside others that the optimiser trains
+            spec = NO_OPTIMIZER if rests else spec
             config: dict[str, Any] = {
                 "comparison_format": FORMAT,
                 "model": _described(model, pair),
@@ -101,7 +103,7 @@ def plan(
             for seed in numbers:
                 mine = {**config, "training": {**config["training"], "seed": seed}}
                 place = None if root is None else cell_folder(root, model, label, seed)
-                cells.append(Cell(model, label, seed, factory, value, json.loads(json.dumps(mine)), place))
+                cells.append(Cell(model, label, seed, factory, value, json.loads(json.dumps(mine)), place, rests))
     _check_folders(cells)
     if root is not None:
         check_root(root, [cell.folder for cell in cells if cell.folder is not None])

@@ -82,6 +82,8 @@ def add_prior(
             f"prior and prior_predictive, as the Boltzmann machine at {', '.join(energies)} is too large to "
             'be sampled exactly; give a sampler, such as sampler="gibbs"'
         ]
+    if collector.layout is not None and collector.layout.improper:
+        return [f"prior and prior_predictive, as {', '.join(collector.layout.improper)} has an improper prior"]
     attached: AbstractContextManager[Any] = nullcontext()
     if energies:
         attached = inference.attach(sampler="exact" if sampler is None else sampler)

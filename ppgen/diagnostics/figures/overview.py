@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ppgen.batch import parts_of, split_batch
 from ppgen.checks.seeding import check_seed
+from ppgen.coders import HasEncoderLayers
 from ppgen.diagnostics.figures.curves import curve
 from ppgen.diagnostics.mosaic import DPI, as_images, columns_for, draw_rows, limits_of, within_unit
 from ppgen.evaluation.rows import CheckedRows
@@ -303,6 +304,8 @@ def _weights(pair: Any, num_features: int | None) -> tuple[np.ndarray, str]:
         weight = getattr(energy.couplings[0], "weight", None)
         if weight is not None and num_features in (None, weight.shape[0]):
             return _rows(weight.T), f"weights of the {energy.names[0]} units to"
+    if isinstance(pair, HasEncoderLayers):
+        return _rows(pair.encoder_layers()[0][0].T), "weights of the data to"
     linear = {name: module for name, module in pair.named_modules() if isinstance(module, nn.Linear)}
     outputs = [
         module

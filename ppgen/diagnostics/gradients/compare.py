@@ -221,6 +221,7 @@ def _labelled(inferences: Any, pair: AnyPair) -> dict[str, Inference]:
     labelled: dict[str, Inference] = {}
     for label, each in given:
         resolved = inference_module.resolve(each, pair)
+        check_gradient_alone("inferences", resolved)
         name = label or (each if isinstance(each, str) else inference_module.describe(resolved))
         if name in labelled:
             raise ValueError(f"inferences holds {name!r} twice: give a mapping from labels to inferences.")
@@ -281,3 +282,20 @@ def _told(reference: Inference, held: GradientDraws) -> str:
     if held.num_draws == 0:
         return f"{inference_module.describe(reference).partition(', estimator')[0]}, enumerated"
     return f"{inference_module.describe(reference)}, {held.num_draws} draws"
+
+
+def check_gradient_alone(name: str, inference: Inference) -> None:
+    """Raise where parameters are set in closed form, so that there is no gradient to look at.
+
+    Args:
+        name: Of the argument, for the message.
+        inference: The whole inference.
+
+    Raises:
+        ValueError: Says what to give instead.
+    """
+    if inference.update is not None:
+        raise ValueError(
+            f"{name}: {type(inference.update).__name__} sets parameters in closed form, without a gradient to measure. "
+            "Leave the update out: inference.ELBO()."
+        )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ppgen.diagnostics.gradients.compare import drawing, step_mode
+from ppgen.diagnostics.gradients.compare import check_gradient_alone, drawing, step_mode
 from ppgen.diagnostics.gradients.statistics import MAX_BATCHES, draw_in_batches, statistics
 from ppgen.inference import Inference
 from ppgen.pair import AnyPair
@@ -30,6 +30,9 @@ def gradient_noise(
     Returns:
         `variance` in nats^2 per datum^2, `variance_se` and `snr`.
 
+    Raises:
+        ValueError: If the inference has an update, which sets parameters without a gradient.
+
     Example:
         >>> import torch
         >>> from ppgen import inference, models
@@ -39,6 +42,7 @@ def gradient_noise(
         >>> gradient_noise(rbm, torch.ones(5, 4), exact, **budget)["variance"] < 1e-9
         True
     """
+    check_gradient_alone("inference", inference)
     blocks = {"all": [name for name, parameter in pair.named_parameters() if parameter.requires_grad]}
     bound = inference.bind(pair, batch, num_data)
     with step_mode(pair, seed, 0):

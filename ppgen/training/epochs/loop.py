@@ -188,7 +188,11 @@ class Loop:
 
     def _advice(self) -> str:
         lr = self.stepper.lr
-        return "Take larger batches, or" if lr is None else f"Lower lr (it was {lr:g}), set clip_norm, or"
+        return (
+            "Take larger batches, give the update warmup_steps, or"
+            if lr is None
+            else f"Lower lr (it was {lr:g}), set clip_norm, or"
+        )
 
     def _save(self) -> None:
         assert self.folder is not None  # noqa: S101 - narrows the type only

@@ -63,7 +63,7 @@ def test_all_rows_in_a_batch_are_em() -> None:
         torch.testing.assert_close(found, value, rtol=1e-12, atol=1e-12, msg=name)
 
 
-@pytest.mark.parametrize("rate", [0.6, 1.0])
+@pytest.mark.parametrize("rate", [0.5, 0.6, 1.0])
 def test_batches_in_turn_are_online_em(rate: float) -> None:
     """Catches another step size than t^-kappa, a first batch not taken whole, and sums that are not per datum."""
     pair, batches = mixture_pair(), [X[:20], X[20:]]
@@ -76,6 +76,25 @@ def test_batches_in_turn_are_online_em(rate: float) -> None:
     assert values == pytest.approx(expected_values, abs=1e-12)
     for name, value in expected.items():
         torch.testing.assert_close(pair.get_parameter(name).detach(), value, rtol=1e-12, atol=1e-12, msg=name)
+
+
+def test_parameters_are_held_while_statistics_are_gathered() -> None:
+    """Catches a first batch of two rows that sets a variance to that between them, and a warm-up of all rows."""
+    pair, start = mixture_pair(), mixture_pair()
+    bound = inference.Alternating(1.0, warmup_steps=2).bind(pair, X[:20], 60)
+    for step in range(3):
+        bound.step(X[20 * step : 20 * step + 20])
+        bound.maximise()
+        same = [torch.equal(one, other) for one, other in zip(pair.parameters(), start.parameters(), strict=True)]
+        assert all(same) if step < 2 else not any(same)
+    _, expected = by_hand(1, [X], 1.0)  # of the same parameters, so that the three are all rows
+    torch.testing.assert_close(pair.means.detach(), expected["means"], rtol=1e-12, atol=1e-12)
+    at_once = inference.Alternating(warmup_steps=2).bind(start, X, 60)
+    at_once.step(X)
+    at_once.maximise()
+    torch.testing.assert_close(start.means, pair.means, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match="warmup_steps must be an integer of at least 0"):
+        inference.Alternating(warmup_steps=-1)
 
 
 def test_factor_analysis_finds_the_likelihood_of_the_sample_covariance() -> None:
@@ -240,7 +259,7 @@ def test_it_is_told_and_recorded() -> None:
     chosen = inference.Alternating(0.8)
     assert inference.describe(chosen).endswith("update ClosedForm(forgetting_rate=0.8)")
     config = inference.to_config(chosen)
-    assert config["update"] == {"name": "ClosedForm", "forgetting_rate": 0.8}
+    assert config["update"] == {"name": "ClosedForm", "forgetting_rate": 0.8, "warmup_steps": 0}
     assert inference.from_config(config) == chosen
     assert "update" not in inference.to_config(inference.Inference(inference.ELBO()))
     assert inference.from_config({name: config[name] for name in config if name != "update"}).update is None
@@ -252,7 +271,7 @@ def test_it_is_told_and_recorded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "error"), [(0.5, ValueError), (1.1, ValueError), (math.nan, ValueError), ("1", TypeError)]
+    ("rate", "error"), [(0.0, ValueError), (1.1, ValueError), (math.nan, ValueError), ("1", TypeError)]
 )
 def test_the_rate_lies_in_its_range(rate: Any, error: Any) -> None:
     """Catches averages that never settle."""

@@ -43,7 +43,7 @@ def results(folder: Path) -> Results:
     return [torch.load(folder / f"results-{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
-@pytest.mark.parametrize("name", ["exact", "vae", "whole", "resumed", "tempered"])
+@pytest.mark.parametrize("name", ["exact", "vae", "whole", "resumed", "tempered", "whole EM", "online EM"])
 def test_processes_keep_equal_parameters(name: str, results: Results) -> None:
     """Catches gradients, offsets or buffers that are not shared, and weights that differ from the start."""
     first, second = (result[name] for result in results)
@@ -72,6 +72,26 @@ def test_two_processes_train_as_one_does(results: Results) -> None:
     alone = worker.exact()
     for key, value in alone.items():
         torch.testing.assert_close(results[0]["exact"][key], value, rtol=1e-4, atol=1e-6, msg=key)
+
+
+@pytest.mark.parametrize(("name", "batch_size"), [("whole EM", 41), ("online EM", 5)])
+def test_two_processes_alternate_as_one_does(name: str, batch_size: int, results: Results) -> None:
+    """Catches parameters set from a part of the batch's statistics, and a whole data set that looks like a part."""
+    alone = worker.in_closed_form(batch_size)
+    assert set(alone) == set(results[0][name])
+    for key, value in alone.items():
+        torch.testing.assert_close(results[0][name][key], value, rtol=1e-9, atol=1e-9, msg=key)
+
+
+def test_processes_revive_the_same_atoms(results: Results) -> None:
+    """Catches dead atoms that each process replaces by rows of its own, and rows that a checkpoint forgets."""
+    for name in ("reseeded", "reseeded resumed"):
+        first, second = (result[name] for result in results)
+        assert torch.equal(first["dictionary"], second["dictionary"])
+        assert first["dictionary"][:, -1].norm() > 0.5
+        assert not torch.equal(first["candidates.worst"], second["candidates.worst"])
+        for key, value in first.items():
+            assert torch.equal(value, results[0]["reseeded"][key]), key
 
 
 def test_chains_are_divided_and_draw_from_streams_of_their_own(results: Results) -> None:
