@@ -6,7 +6,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro.nn.module import pyro_method
-from torch import Tensor, nn
+from torch import Tensor
 
 from ppgen.models.parts.arguments import number_from_zero, positive_size
 from ppgen.models.parts.penalty import penalise
@@ -72,6 +72,7 @@ class PredictiveSparseDecomposition(SparseCoding):
         (torch.Size([5, 8]), torch.Size([5, 8]), torch.Size([5, 6]))
     """
 
+    encoder: Any
     default_inference = "elbo"
     # A closed form would move the dictionary and leave the encoder as it is.
     sufficient_statistics = maximise = candidates = reseed = None  # type: ignore[assignment]
@@ -100,7 +101,7 @@ class PredictiveSparseDecomposition(SparseCoding):
         if self.prediction_weight == 0:
             raise ValueError(f"weight must be positive, got {weight!r}; without a prediction use models.SparseCoding.")
         layers = positive_size("layers", layers)
-        self.encoder: Any = _encoder(encoder, self.features, self.atoms, layers, positive)
+        self.encoder = _encoder(encoder, self.features, self.atoms, layers, positive)
         self.encoder.start_from(self.dictionary.detach(), self.penalty)
 
     @property
@@ -172,7 +173,7 @@ class PredictiveSparseDecomposition(SparseCoding):
         return problem.fista(self.sweeps, start=root * predicted) / root
 
 
-def _encoder(name: str, features: int, atoms: int, layers: int, positive: bool) -> nn.Module:
+def _encoder(name: str, features: int, atoms: int, layers: int, positive: bool) -> Any:
     if name in ("tanh", "sigmoid"):
         return SaturatingEncoder(features, atoms, name, free=name == "tanh")
     return LearnedISTA(features, atoms, layers if name == "lista" else 1, positive)
