@@ -117,8 +117,9 @@ def trained(
     """An encoder trained with the dictionary held fixed: its gaps and its speed."""
     start, processor = time.perf_counter(), time.process_time()
     torch.manual_seed(0)
+    options: dict[str, Any] = {"match": match, "sweeps": SWEEPS[match], "learn_dictionary": False}
     model = models.PredictiveSparseDecomposition(
-        *dictionary.shape, shared["penalty"], encoder, shared["layers"], match=match, sweeps=SWEEPS[match]
+        *dictionary.shape, shared["penalty"], encoder, shared["layers"], **options
     )
     model.use_dictionary(dictionary)
     started = features.encoder_gap(model, rows.valid).overall

@@ -34,8 +34,9 @@ class PredictiveSparseDecomposition(SparseCoding):
     `features.encoder_gap` how far the first lie above the second.
 
     With `match="objective"` the last term is w times the objective at the prediction, ||x - D F(x)||^2 + lambda
-    |F(x)|_1 with D held fixed, and z is the exact code: what the gap measures is what the encoder is trained on. A
-    dictionary that is given by `use_dictionary` is not trained any more.
+    |F(x)|_1 with D held fixed, and z is the exact code: what the gap measures is what the encoder is trained on.
+    `use_dictionary` gives atoms to start from; with `learn_dictionary=False` they stay, and the encoder alone is
+    trained.
 
     References:
         | Fast Inference in Sparse Coding Algorithms with Applications to Object Recognition (Kavukcuoglu, Ranzato and
@@ -52,6 +53,7 @@ class PredictiveSparseDecomposition(SparseCoding):
         layers: Layers of `"lista"`.
         weight: w, how much the prediction counts.
         match: What the prediction is trained to match: the `"codes"`, or the least `"objective"`.
+        learn_dictionary: Whether the atoms are trained, or stay where they start.
         positive: Whether codes are positive, with an Exponential prior; not with `"tanh"`.
         noise: Standard deviation s of the data around D z.
         sweeps: Steps of FISTA in the guide.
@@ -86,6 +88,7 @@ class PredictiveSparseDecomposition(SparseCoding):
         layers: int = 3,
         weight: float = 1.0,
         match: str = "codes",
+        learn_dictionary: bool = True,
         positive: bool = False,
         noise: float = 0.5,
         sweeps: int = 20,
@@ -95,12 +98,15 @@ class PredictiveSparseDecomposition(SparseCoding):
             raise ValueError(f"encoder must be one of {', '.join(map(repr, ENCODERS))}, got {encoder!r}.")
         if match not in MATCHED:
             raise ValueError(f"match must be 'codes' or 'objective', got {match!r}.")
+        if not isinstance(learn_dictionary, bool):
+            raise TypeError(f"learn_dictionary must be True or False, got {learn_dictionary!r}.")
         if positive and encoder == "tanh":
             raise ValueError("encoder='tanh' gives negative codes: with positive=True take 'sigmoid' or 'lista'.")
         self.prediction_weight, self.match = number_from_zero("weight", weight), match
         if self.prediction_weight == 0:
             raise ValueError(f"weight must be positive, got {weight!r}; without a prediction use models.SparseCoding.")
         layers = positive_size("layers", layers)
+        self.weight.requires_grad_(learn_dictionary)
         self.encoder = _encoder(encoder, self.features, self.atoms, layers, positive)
         self.encoder.start_from(self.dictionary.detach(), self.penalty)
 
@@ -143,13 +149,14 @@ class PredictiveSparseDecomposition(SparseCoding):
 
     @torch.no_grad()
     def use_dictionary(self, dictionary: Tensor) -> None:
-        """Take a dictionary, such as that of a trained `SparseCoding`, and train the encoder alone, from its atoms.
+        """Start from a dictionary, such as that of a trained `SparseCoding`, and the encoder from its atoms.
 
         Args:
             dictionary: (features, atoms); columns are divided by their norms.
 
         Raises:
             ValueError: If the shape is another, or there is an atom without a norm.
+            TypeError: If it is no tensor.
         """
         if not isinstance(dictionary, Tensor):
             raise TypeError(f"dictionary must be a tensor (features, atoms), got {type(dictionary).__name__}.")
@@ -159,7 +166,6 @@ class PredictiveSparseDecomposition(SparseCoding):
                 f"{tuple(dictionary.shape)}."
             )
         self.weight.copy_(dictionary)
-        self.weight.requires_grad_(False)
         self.encoder.start_from(self.dictionary, self.penalty)
         self.initialised = True
 

@@ -1,5 +1,6 @@
 """Predictive sparse decomposition: codes and gradients of its objective, an encoder that comes close to the Lasso."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,14 +82,19 @@ def test_gradients_are_those_of_the_minimum_over_codes(match: str) -> None:
 
 
 @pytest.mark.parametrize("encoder", ["soft threshold", "lista"])
-def test_an_encoder_comes_close_to_the_lasso_with_its_dictionary_held(encoder: str) -> None:
-    """Catches a dictionary that moves though it was given, and training that leaves the encoder where it was."""
+def test_an_encoder_comes_close_to_the_lasso_with_its_dictionary_held(encoder: str, tmp_path: Path) -> None:
+    """Catches a dictionary that moves though it was to stay, also in a run that goes on, and an encoder that stays."""
     torch.manual_seed(0)
     dictionary, x = torch.nn.functional.normalize(torch.randn(6, 9), dim=0), torch.randn(300, 6)
-    model = models.PredictiveSparseDecomposition(6, 9, 0.8, encoder, match="objective")
+    options: dict[str, Any] = {"match": "objective", "learn_dictionary": False}
+    model = models.PredictiveSparseDecomposition(6, 9, 0.8, encoder, **options)
     model.use_dictionary(3 * dictionary)
     before = features.encoder_gap(model, x).overall
-    ppgen.fit(model, x, epochs=20, batch_size=50, lr=0.01, seed=0, compile=False, progress=False)
+    fitted: dict[str, Any] = {"batch_size": 50, "lr": 0.01, "seed": 0, "compile": False, "progress": False}
+    ppgen.fit(model, x, epochs=20, folder=tmp_path / "run", **fitted)
+    loaded = ppgen.training.load(tmp_path / "run").pair
+    ppgen.fit(loaded, x, epochs=1, **fitted)
+    torch.testing.assert_close(loaded.dictionary, dictionary)
     after = features.encoder_gap(model, x).overall
     torch.testing.assert_close(model.dictionary, dictionary)
     assert 0 < after < 0.6 * before
@@ -126,6 +132,8 @@ def test_bad_arguments_are_refused() -> None:
         make(4, 5, weight=0)
     with pytest.raises(ValueError, match="layers must be at least 1"):
         make(4, 5, layers=0)
+    with pytest.raises(TypeError, match="learn_dictionary must be True or False"):
+        make(4, 5, learn_dictionary="no")
     with pytest.raises(ValueError, match=r"shape \(4, 5\)"):
         make(4, 5).use_dictionary(torch.randn(5, 4))
     with pytest.raises(TypeError, match="must be a tensor"):
