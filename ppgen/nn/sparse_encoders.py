@@ -86,7 +86,7 @@ class LearnedISTA(nn.Module):
     Example:
         >>> encoder = LearnedISTA(3, 3, layers=2)
         >>> encoder.start_from(torch.eye(3), penalty=2.0)
-        >>> [round(code, 4) for code in encoder(torch.tensor([2.0, -0.5, -3.0])).tolist()]
+        >>> [round(code, 2) for code in encoder(torch.tensor([2.0, -0.5, -3.0])).tolist()]
         [1.0, 0.0, -2.0]
     """
 
