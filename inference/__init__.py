@@ -51,7 +51,7 @@ from ppgen.inference.schedules import Linear, Stages
 from ppgen.inference.structure.attach import attach
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.updates.closed_form import ClosedForm
-from ppgen.inference.updates.update import Update
+from ppgen.inference.updates.update import ParameterUpdate
 
 __all__ = [
     "CD",
@@ -99,6 +99,7 @@ __all__ = [
     "ParallelTempering",
     "ParallelTemperingInfo",
     "ParallelTemperingState",
+    "ParameterUpdate",
     "Pathwise",
     "PosteriorSamples",
     "PseudoLikelihood",
@@ -114,7 +115,6 @@ __all__ = [
     "TemperedPCD",
     "TrajectoryTempering",
     "TrajectoryTemperingState",
-    "Update",
     "WakeSleep",
     "attach",
     "describe",

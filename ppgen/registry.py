@@ -142,7 +142,7 @@ BASES: dict[str, str | None] = {
     "objective": "ppgen.inference.objectives.objective:Objective",
     "estimator": "ppgen.inference.estimators.estimator:Estimator",
     "negative phase": "ppgen.inference.negative_phases.negative_phase:NegativePhase",
-    "update": "ppgen.inference.updates.update:Update",
+    "update": "ppgen.inference.updates.update:ParameterUpdate",
     "baseline": "ppgen.inference.baselines.moving_average:Baseline",
     "schedule": "ppgen.inference.schedules:Schedule",
     "algorithm": None,

@@ -12,7 +12,7 @@ from ppgen.closed_form import Draw, ReseedingPair
 from ppgen.inference.particles.log_weights import LogWeights, log_weights
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.traces import sites
-from ppgen.inference.updates.update import CANDIDATES, STATISTICS, UPDATE, Update
+from ppgen.inference.updates.update import CANDIDATES, STATISTICS, UPDATE, ParameterUpdate
 from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
@@ -37,7 +37,7 @@ class BoundUpdate:
         ValueError: If statistics or parameters are not what they must be; names them.
     """
 
-    def __init__(self, update: Update, pair: Any, batch: Any, layout: Layout, num_data: int) -> None:
+    def __init__(self, update: ParameterUpdate, pair: Any, batch: Any, layout: Layout, num_data: int) -> None:
         self.update, self.pair, self.num_data = update, pair, num_data
         self.whole = layout.num_rows == num_data
         self._parameters: dict[str, nn.Parameter] = dict(pair.named_parameters())

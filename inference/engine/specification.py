@@ -14,7 +14,7 @@ from ppgen.inference.estimators.estimator import BySite, Estimator
 from ppgen.inference.negative_phases.negative_phase import NegativePhase
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.pyro_loss import PyroLoss, engine
-from ppgen.inference.updates.update import Update
+from ppgen.inference.updates.update import ParameterUpdate
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Inference(PyroLoss):
     objective: Objective
     estimator: Estimator | str | Mapping[str, Estimator] = "auto"
     negative_phase: NegativePhase | None = None
-    update: Update | None = None
+    update: ParameterUpdate | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.objective, Objective):
@@ -63,7 +63,7 @@ class Inference(PyroLoss):
             raise TypeError(
                 f"negative_phase must be a negative phase such as inference.PCD(), got {self.negative_phase!r}."
             )
-        if self.update is not None and not isinstance(self.update, Update):
+        if self.update is not None and not isinstance(self.update, ParameterUpdate):
             raise TypeError(f"update must be an update such as inference.ClosedForm(), got {self.update!r}.")
 
     def bind(self, pair: Any, batch: Any, num_data: int) -> Any:
@@ -104,7 +104,7 @@ def resolve(inference: Any, pair: Any) -> Inference:
         if given.negative_phase is None and isinstance(default, NegativePhase):
             return dataclasses.replace(given, negative_phase=default)
         return given
-    if isinstance(given, Update):
+    if isinstance(given, ParameterUpdate):
         return Inference(_value("elbo"), update=given)
     if isinstance(given, NegativePhase):
         objective = default if isinstance(default, Objective) else getattr(default, "objective", None)
@@ -118,7 +118,7 @@ def _value(inference: Any) -> Any:
         inference = registry.lookup_inference(inference)[1]()
     if isinstance(inference, Estimator):
         return _with_objective(inference)
-    if isinstance(inference, (Inference, Objective, NegativePhase, Update)):
+    if isinstance(inference, (Inference, Objective, NegativePhase, ParameterUpdate)):
         return inference
     raise TypeError(
         "inference must be an Inference, an objective, an estimator, a negative phase, an update or the name of one, "

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ppgen.inference.updates.update import Update
+from ppgen.inference.updates.update import ParameterUpdate
 
 
 @dataclass(frozen=True)
-class ClosedForm(Update):
+class ClosedForm(ParameterUpdate):
     r"""Parameters set to their best values given statistics of the data, by stochastic approximation over batches.
 
     .. math:: \hat s_t = (1 - \gamma_t) \, \hat s_{t-1} + \gamma_t \, s_t, \qquad \gamma_t = t^{-\kappa}
@@ -18,7 +18,7 @@ class ClosedForm(Update):
 
     References:
         | Online EM Algorithm for Latent Data Models (Cappé and Moulines, 2009), https://arxiv.org/abs/0712.4273
-        | Online Learning for Matrix Factorization and Sparse Coding (Mairal et al., 2010),
+        | Online Learning for Matrix Factorization and Sparse Coding (Mairal, Bach, Ponce and Sapiro, 2010),
           https://arxiv.org/abs/0908.0050
 
     Args:

@@ -11,7 +11,7 @@ UPDATE, STATISTICS, CANDIDATES = "update", "statistics", "candidates"  # parts o
 
 
 @dataclass(frozen=True)
-class Update:
+class ParameterUpdate:
     r"""How statistics of batches are averaged, from which a pair's parameters are set in closed form.
 
     A value without state; the averages are made when it is bound to a pair (a `ppgen.closed_form.ClosedFormPair`).

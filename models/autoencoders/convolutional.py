@@ -117,7 +117,7 @@ class ConvolutionalAutoencoder(PointCoded):
         """
         if layer != 1:
             raise ValueError(f"layer must be 1, whose filters lie on the image; got {layer!r}.")
-        weight: Tensor = self.network.up[0].weight
+        weight: Tensor = self.network.up[0].get_parameter("weight")
         return weight.detach()
 
     def initialise(self, data: Any) -> None:
@@ -167,8 +167,7 @@ class PooledNetwork(nn.Module):
     @property
     def output_bias(self) -> Tensor:
         """Bias of the image, (channels,)."""
-        bias: Tensor = self.down[0].bias
-        return bias
+        return self.down[0].get_parameter("bias")
 
     def encode(self, x: Tensor) -> Tensor:
         """Code: (..., pixels) -> (..., codes); the numbers, then the switches of each layer from the image up."""

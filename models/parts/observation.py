@@ -57,7 +57,7 @@ class Observation(nn.Module):
         """Law of (..., features) around an output of that shape."""
         if self.law is not None:
             return _LAWS[self.law](output).to_event(1)
-        scale = output.new_full((), self.fixed_scale) if self.log_scale is None else self.log_scale.exp()
+        scale = self.log_scale.exp() if self.log_scale is not None else output.new_full((), self.fixed_scale or 1.0)
         return dist.Normal(output, scale).to_event(1)
 
     def mean(self, output: Tensor) -> Tensor:

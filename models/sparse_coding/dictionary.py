@@ -11,7 +11,7 @@ LEAST_USE = 1e-4  # an atom is dead that is used by a smaller share of the data
 
 
 def with_unit_norm(matrix: Tensor) -> Tensor:
-    """Its columns divided by their norms: (features, atoms). Columns of zeros stay.
+    """The matrix (features, atoms) with each column divided by its norm; columns of zeros stay.
 
     Example:
         >>> with_unit_norm(torch.tensor([[3.0, 0.0], [4.0, 0.0]]))
@@ -22,7 +22,7 @@ def with_unit_norm(matrix: Tensor) -> Tensor:
 
 
 def starting_atoms(data: Any, atoms: int) -> Tensor:
-    """As many training rows, chosen at random, as there are atoms: (features, atoms), with unit norm.
+    """Training rows chosen at random, as the first atoms of a dictionary: (features, atoms), with unit norm.
 
     Rows that are zero or stand there twice are passed over, since two equal atoms would stay equal.
 

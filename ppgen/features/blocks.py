@@ -9,7 +9,7 @@ from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.coders import Coder
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.structure.layout import Layout, find_layout
-from ppgen.pair import as_pair
+from ppgen.pair import GenerativeModel, as_pair
 from ppgen.undisturbed import evaluating
 
 ROWS_AT_ONCE = 1000
@@ -31,14 +31,23 @@ def blocks(pair: Any, data: Any, batch_size: int) -> Iterator[tuple[Any, Layout 
     check_count("batch_size", batch_size, wanted="a positive integer", room=False)
     pair = as_pair(pair)
     rows, layout = CheckedRows(data, pair), None
+    _check_width(pair, rows)
     if not isinstance(pair, Coder):
         check_has_likelihood(pair, "Means of a guide")
         with evaluating(pair):
             pair.prepare(rows(0, min(2, len(rows))))
-        rows = CheckedRows(rows.parts, pair)
+            rows = CheckedRows(rows.parts, pair)  # parameters made just now decide the type
+            layout = find_layout(pair, rows(0, min(2, len(rows))))
+        _ = layout.row_dim  # raises without a data plate
     starts = range(0, len(rows), batch_size)
     with evaluating(pair), pair.running():
-        if not isinstance(pair, Coder):
-            layout = find_layout(pair, rows(0, min(2, len(rows))))
-            _ = layout.row_dim  # raises without a data plate
         yield pair, layout, (rows(start, min(start + batch_size, len(rows))) for start in starts)
+
+
+def _check_width(pair: Any, rows: CheckedRows) -> None:
+    """Raise where one table of data has another number of features than a model of the zoo."""
+    wanted, parts = getattr(pair, "num_features", None), rows.tensors()
+    if isinstance(pair, GenerativeModel) and isinstance(wanted, int) and len(parts) == 1:
+        found = parts[0][:1].numel()
+        if found != wanted:
+            raise ValueError(f"data must have the {wanted} features of {type(pair).__name__}, got {found}.")

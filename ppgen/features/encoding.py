@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ppgen.features.blocks import ROWS_AT_ONCE, blocks
-from ppgen.features.posterior_means import posterior_means
+from ppgen.features.posterior_means import by_row, posterior_means
 
 
 def encode(pair: Any, data: Any, *, site: str | None = None, batch_size: int = ROWS_AT_ONCE) -> Tensor:
@@ -44,7 +44,9 @@ def encode(pair: Any, data: Any, *, site: str | None = None, batch_size: int = R
             found = [ready.encode(batch) for batch in batches]
         else:
             site = _site(site, [name for name in layout.latent if name in layout.model_laws])
-            found = [posterior_means(ready, batch, layout)[site].flatten(1) for batch in batches]
+            event_dim = layout.guide_laws[site].event_dim
+            means = (posterior_means(ready, batch, layout)[site] for batch in batches)
+            found = [by_row(mean, event_dim, layout) for mean in means]
     return torch.cat(found)
 
 

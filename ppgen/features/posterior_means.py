@@ -54,7 +54,7 @@ def posterior_means(pair: Any, batch: Any, layout: Layout) -> dict[str, Tensor]:
 
 
 def expected_data(pair: Any, batch: Any, layout: Layout, means: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """What the model observes, and its mean given the latents.
+    """What the model observes, and its mean given the latents, (rows, numbers) each.
 
     Raises:
         ValueError: If the model observes several sites, or a law without a mean.
@@ -66,7 +66,14 @@ def expected_data(pair: Any, batch: Any, layout: Layout, means: Mapping[str, Ten
     with _Held(means):
         trace: Any = poutine.trace(pair.model).get_trace(*args, **kwargs)
     site = trace.nodes[observed[0]]
-    return site["value"], _mean(observed[0], site["fn"])
+    law = site["fn"]
+    return by_row(site["value"], law.event_dim, layout), by_row(_mean(observed[0], law), law.event_dim, layout)
+
+
+def by_row(value: Tensor, event_dim: int, layout: Layout) -> Tensor:
+    """A value with plates and event dimensions as one row for each datum: (rows, numbers)."""
+    rows = value.movedim(value.dim() - event_dim + layout.row_dim, 0)
+    return rows.reshape(len(rows), -1)
 
 
 def _mean(name: str, law: Any) -> Tensor:

@@ -43,5 +43,5 @@ def with_means(pair: Any, data: Any, batch_size: int) -> list[tuple[Tensor, Tens
                 seen, mean = batch, ready.decode(ready.encode(batch))
             else:
                 seen, mean = expected_data(ready, batch, layout, posterior_means(ready, batch, layout))
-            found.append((seen.flatten(1), mean.flatten(1)))
+            found.append((seen, mean))
     return found

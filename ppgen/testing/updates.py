@@ -12,14 +12,14 @@ from ppgen.batch import Batch, all_tensors_of, split_batch, with_tensors
 from ppgen.closed_form import Draw
 from ppgen.inference import ELBO, BoundInference, Inference, from_config, to_config
 from ppgen.inference.structure.traces import sites
-from ppgen.inference.updates.update import Update
+from ppgen.inference.updates.update import ParameterUpdate
 from ppgen.testing.mixtures import mixture_pair, two_clusters
 from ppgen.testing.pairs import seeded
 from ppgen.testing.statistics import check_close, fail
 
 
 def check_update(
-    update: Update,
+    update: ParameterUpdate,
     pair: Any = None,
     data: Batch | None = None,
     *,
@@ -68,7 +68,7 @@ def check_update(
         fail(f"{type(update).__name__} is not the same after to_config and from_config.")
 
 
-def _check_step_sizes(update: Update) -> None:
+def _check_step_sizes(update: ParameterUpdate) -> None:
     for step in (2.0, 3.0, 1e6):
         size = update.step_size(torch.tensor(step))
         if size.dim() != 0 or not 0 < float(size) <= 1:

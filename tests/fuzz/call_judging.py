@@ -1,5 +1,7 @@
 """Sound calls of evaluation and diagnostics, cheap ones, and what kinds of argument they take."""
 
+import torch
+
 from fuzz.call_table import BITS, QUIET, Call, chains, comparison, estimate, hierarchy, mixture, rbm, seeded, vae, value
 from ppgen import diagnostics, evaluation, features, inference, models
 
@@ -334,5 +336,21 @@ JUDGING = [
         diagnostics.gradient_table,
         lambda: {"comparison": comparison()},
         {"comparison": "pair"},
+    ),
+    *(
+        Call(
+            f"features.{function.__name__}",
+            function,
+            lambda: {"pair": vae(), "data": BITS, "batch_size": 4},
+            {"pair": "pair", "data": "data", "batch_size": "count"},
+            lambda result: float(torch.as_tensor(result).sum()),
+        )
+        for function in (features.encode, features.reconstruct, features.reconstruction_error)
+    ),
+    Call(
+        "features.principal_angle",
+        features.principal_angle,
+        lambda: {"pair_or_matrix": torch.eye(4)[:, :2], "data_or_matrix": BITS},
+        {"pair_or_matrix": "array", "data_or_matrix": "array"},
     ),
 ]

@@ -6,7 +6,7 @@ from fuzz import call_objects, call_table, calls
 from fuzz.call_values import VALUES
 from fuzz.verdicts import Silent, Traceback
 
-from ppgen import datasets, diagnostics, distributions, evaluation, inference, models, training
+from ppgen import datasets, diagnostics, distributions, evaluation, features, inference, models, training
 
 PREFIX = 250
 
@@ -26,6 +26,7 @@ KINDS = {
     "MachineKernel",
     "NegativePhase",
     "Objective",
+    "ParameterUpdate",
     "OwnGradient",
     "RestrictedMachine",
     "Units",
@@ -46,7 +47,9 @@ def test_calls() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [datasets, diagnostics, distributions, evaluation, inference, models, training], ids=lambda m: m.__name__
+    "module",
+    [datasets, diagnostics, distributions, evaluation, features, inference, models, training],
+    ids=lambda m: m.__name__,
 )
 def test_every_public_name_is_called(module) -> None:
     """Catches a new function or class that no hostile call reaches."""

@@ -21,7 +21,7 @@ ORDER: dict[str, list[set[str]]] = {
         {"objectives", "negative_phases", "kernels", "updates"},
         {"engine"},
     ],
-    "models": [{"parts"}, {"boltzmann", "variational", "autoencoders"}, {"belief_nets"}],
+    "models": [{"parts"}, {"boltzmann", "variational", "autoencoders", "sparse_coding"}, {"belief_nets"}],
     "distributions": [{"units", "couplings"}, {"machines"}, {"densities"}],
     "training": [
         {"environment"},

@@ -18,7 +18,7 @@ from ppgen.diagnostics.comparison.cell import Cell, Study, seeded
 from ppgen.diagnostics.comparison.folder import check_root
 from ppgen.diagnostics.comparison.rows import check_evaluation, check_new, rows_of
 from ppgen.evaluation.likelihood.methods import METHODS
-from ppgen.inference import Estimator, Inference, NegativePhase, Objective, Update
+from ppgen.inference import Estimator, Inference, NegativePhase, Objective, ParameterUpdate
 from ppgen.pair import as_pair
 from ppgen.training.binding import check_fit
 from ppgen.training.data.batch_source import checksum_of
@@ -31,7 +31,7 @@ from ppgen.training.steps.optimizers import NO_OPTIMIZER, resolve_optimizer
 FORMAT = 1
 _OWN = ("pair", "data", "inference", "epochs", "steps", "seed", "folder", "resume", "callbacks", "progress")
 _OPTIMIZER = ("optimizer", "lr", "lr_schedule")
-_PARTS = (str, Inference, Objective, NegativePhase, Estimator, Update)
+_PARTS = (str, Inference, Objective, NegativePhase, Estimator, ParameterUpdate)
 
 
 def plan(

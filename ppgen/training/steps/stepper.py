@@ -174,13 +174,16 @@ class Stepper:
         """
         if self.world.size == 1:
             return result
+        followed = self.bound.followed_parameters()
         gradients = {
-            name: result.gradients.get(name, torch.zeros_like(value)) for name, value in self._followed.items()
+            name: result.gradients.get(name, torch.zeros_like(value))
+            for name, value in self.parameters.items()
+            if name in followed
         }
         state = self.bound.state
         roles = self.bound.roles(state)
         shared = {name: value for name, value in state.items() if roles[name] == "common"}
-        dtype = self._values[0].dtype
+        dtype = next(iter(self.parameters.values())).dtype
         tensors = [result.value.to(dtype), *gradients.values(), *shared.values()]
         value, *rest = self.world.average(tensors, self.world.weight(num_rows))
         self.bound.carry(state | dict(zip(shared, rest[len(gradients) :], strict=True)), 0)
