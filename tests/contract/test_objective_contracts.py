@@ -29,6 +29,9 @@ def test_algorithms(name: str, algorithm: inference.Inference, device: torch.dev
     """Catches an algorithm whose parts are no legal inference or do not survive a checkpoint."""
     assert inference.from_config(inference.to_config(algorithm)) == algorithm
     testing.check_objective(algorithm.objective, device=device, num_draws=50)
+    if algorithm.update is not None:  # for pairs that say what is in closed form
+        testing.check_update(algorithm.update, device=device)
+        return
     x = reals(4).to(device)
     result = algorithm.bind(testing.conjugate_pair(device=device), x, num_data=4).step(x)
     assert len(result.gradients) == 6

@@ -64,7 +64,8 @@ def losses() -> list[Any]:
         found.append((name, inference.Inference(objective, estimator), name in DISCRETE, False))
     for name in registry.known("algorithm"):
         made = ALGORITHMS.get(name, [registry.lookup("algorithm", name)()])[0]
-        found.append((name, made, name in DISCRETE_ALGORITHMS, False))
+        if made.update is None:  # which is refused as a loss
+            found.append((name, made, name in DISCRETE_ALGORITHMS, False))
     return [pytest.param(*each[1:], id=each[0]) for each in found]
 
 
