@@ -38,7 +38,7 @@ class CrossEntropy(TorchDistribution):
         super().__init__(logits.shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "CrossEntropy":
-        """The same for a batch."""
+        """Scores with logits of a larger batch shape."""
         new: CrossEntropy = self._get_checked_instance(CrossEntropy, _instance)
         new.logits = self.logits.expand(batch_shape)
         super(CrossEntropy, new).__init__(torch.Size(batch_shape), validate_args=False)

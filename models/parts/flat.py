@@ -25,7 +25,7 @@ class Flat(ImproperUniform):
         super().__init__(constraints.real_vector, Size(), Size((size,)))
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "Flat":
-        """The same for a batch."""
+        """Flat prior of a batch of codes."""
         new: Flat = self._get_checked_instance(Flat, _instance)
         new._support = self._support
         super(ImproperUniform, new).__init__(Size(batch_shape), self.event_shape)

@@ -14,10 +14,6 @@ class TransposedConvolution(nn.Module):
     Without its bias it is the transpose of the linear map of `Convolution` with the same filters, of which every s-th
     row and column is kept. Filters start at Glorot's uniform law times the gain, biases at zero.
 
-    References:
-        | Deconvolutional Networks (Zeiler, Krishnan, Taylor and Fergus, 2010)
-        | https://doi.org/10.1109/CVPR.2010.5539957
-
     Args:
         filters: Maps above.
         channels: Channels of the image below.

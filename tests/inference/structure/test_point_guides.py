@@ -182,3 +182,44 @@ def test_a_curve_through_the_latents_is_no_law() -> None:
 
     with pytest.raises(ValueError, match="'z' a point and no law"):
         evaluation.log_likelihood(ppgen.Pair(plane, line), X, method="importance")
+
+
+def seen_with_noise(x: Tensor) -> None:
+    """A point that is computed from noisy data, as denoising does; the density of the noise does not count."""
+    slope = pyro.param("slope", torch.ones((), dtype=torch.float64))
+    with pyro.plate("data", len(x)):
+        law = dist.Normal(torch.zeros_like(x), 1.0).to_event(1)
+        noise = pyro.sample("noise", law.mask(False), infer={"is_auxiliary": True})
+        pyro.sample("a", dist.Delta(slope * (x + noise) @ LOADING))
+
+
+def test_noise_that_does_not_count_makes_no_law_of_a_point() -> None:
+    """Catches a denoising guide whose log joint is printed as a bound, because its point moves with auxiliary draws."""
+    denoising = ppgen.Pair(model, seen_with_noise)
+    denoising.prepare(X)
+    assert inference.find_layout(denoising, X).points == ("a",)
+    with pytest.raises(ValueError, match="a point and no law"):
+        evaluation.log_likelihood(denoising, X, method="importance")
+
+
+def test_an_improper_prior_has_no_likelihood() -> None:
+    """Catches a mean over a prior without mass printed as log p(x), and a search for machines that draws from it."""
+
+    def flat(x: Tensor) -> None:
+        slope = pyro.param("scale", torch.ones((), dtype=torch.float64))
+        with pyro.plate("data", len(x)):
+            a = pyro.sample("a", dist.ImproperUniform(dist.constraints.positive, (), ()))
+            pyro.sample("x", dist.Normal(a.unsqueeze(-1) * LOADING * slope, NOISE).to_event(1), obs=x)
+
+    def law(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("a", dist.LogNormal(x[:, 0], 1.0))
+
+    improper = ppgen.Pair(flat, law)
+    improper.prepare(X)
+    for method in ("auto", "importance", "ais", "elbo"):
+        with pytest.raises(ValueError, match="not defined: the latent site 'a' has an improper prior"):
+            evaluation.log_likelihood(improper, X, method=method)
+    tree = diagnostics.from_pyro_svi(improper, X, num_samples=5)
+    assert "prior and prior_predictive, as a has an improper prior" in tree.attrs["left_out"]
+    assert "not defined" in diagnostics.check(improper, X)["log-likelihood"].text
