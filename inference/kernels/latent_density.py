@@ -20,6 +20,7 @@ from ppgen.checks.arguments import check_count
 from ppgen.distributions.machines.undirected import UndirectedDistribution
 from ppgen.inference.particles.broadcasting import vectorized
 from ppgen.inference.particles.factors import summed_log_prob
+from ppgen.inference.structure.given_values import GivenValues
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.row_dependence import with_coupled
@@ -170,7 +171,7 @@ class LatentDensity:
 
     def _log_guide(self, position: Tensor, values: Mapping[str, Tensor]) -> Tensor:
         total = self._zeros(position)
-        for site in sites(self._trace(self.pair.guide, Given(values))).values():
+        for site in sites(self._trace(self.pair.guide, GivenValues(values))).values():
             if site["infer"].get("is_auxiliary"):
                 raise ValueError(
                     f"The guide draws the auxiliary site {site['name']!r}, so that its density of the latents alone is "
@@ -210,7 +211,7 @@ class LatentDensity:
         Raises:
             ValueError: If a value lies outside the support that the model states.
         """
-        trace: Any = self._trace(self.pair.model, Given(values))
+        trace: Any = self._trace(self.pair.model, GivenValues(values))
         pieces = []
         for site in self.sites:
             node = trace.nodes[site.name]
@@ -337,18 +338,6 @@ class _Unconstrained(Messenger):
             transform = biject_to(msg["fn"].support)
             msg["value"], msg["done"] = transform(piece), True
             self.log_det[msg["name"]] = transform.log_abs_det_jacobian(piece, msg["value"])
-
-
-class Given(Messenger):
-    """Puts values at latent sites."""
-
-    def __init__(self, values: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.values = values
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if msg["name"] in self.values:
-            msg["value"], msg["done"] = self.values[msg["name"]], True
 
 
 @contextmanager

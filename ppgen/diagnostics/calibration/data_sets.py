@@ -18,8 +18,8 @@ from ppgen.diagnostics.calibration.refit import Refit, check_recognition, refitt
 from ppgen.diagnostics.converters.collector import site_log_density
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.evaluation.evidence.all_data import AllData
-from ppgen.inference.kernels.latent_density import Given
 from ppgen.inference.particles.broadcasting import vectorized
+from ppgen.inference.structure.given_values import GivenValues
 from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.points import check_no_points
 from ppgen.inference.structure.traces import sites, unconditioned, unmasked
@@ -140,7 +140,7 @@ class JointSites:
             if replayed:
                 program = poutine.replay(program, trace=poutine.trace(self.pair.guide).get_trace(*args, **kwargs))
             plate: Any = pyro.plate(PARTICLES, draws, dim=self.layout.particle_dim) if draws > 1 else nullcontext()
-            with Given(values or {}), plate:
+            with GivenValues(values or {}), plate:
                 return poutine.trace(program).get_trace(*args, **kwargs)
 
 
