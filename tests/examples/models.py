@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from batches import bits, counts, ratings, reals
-from examples import own_examples
 
+from examples import own_examples
 from ppgen import models
 
 _SETTINGS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from examples import own_examples
 from torch import Tensor
 
+from examples import own_examples
 from ppgen import distributions
 
 
