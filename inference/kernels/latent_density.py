@@ -20,7 +20,7 @@ from ppgen.checks.arguments import check_count
 from ppgen.distributions.machines.undirected import UndirectedDistribution
 from ppgen.inference.particles.broadcasting import vectorized
 from ppgen.inference.particles.factors import summed_log_prob
-from ppgen.inference.structure.given_values import GivenValues
+from ppgen.inference.structure.given_latents import GivenValues
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.row_dependence import with_coupled

@@ -19,7 +19,7 @@ from ppgen.diagnostics.converters.collector import site_log_density
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.evaluation.evidence.all_data import AllData
 from ppgen.inference.particles.broadcasting import vectorized
-from ppgen.inference.structure.given_values import GivenValues
+from ppgen.inference.structure.given_latents import GivenValues
 from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.points import check_no_points
 from ppgen.inference.structure.traces import sites, unconditioned, unmasked

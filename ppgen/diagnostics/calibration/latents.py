@@ -15,7 +15,7 @@ from ppgen import inference
 from ppgen.batch import split_batch
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.inference.particles.factors import summed_log_prob
-from ppgen.inference.structure.given_values import GivenValues
+from ppgen.inference.structure.given_latents import GivenValues
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.traces import data_frame, sites, unmasked

@@ -14,7 +14,7 @@ from ppgen.diagnostics.converters.collector import JOINT
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.inference.kernels.draws_of_chains import batch_dims
 from ppgen.inference.kernels.pyro_kernel import PyroKernel
-from ppgen.inference.structure.given_values import GivenValues
+from ppgen.inference.structure.given_latents import GivenValues
 from ppgen.inference.structure.traces import sites
 from ppgen.trees import Group, check_labels, make_tree, to_array
 from ppgen.undisturbed import device_of, forked

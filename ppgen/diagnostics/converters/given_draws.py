@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ppgen.diagnostics.converters.collector import Collector, latents, log_density
 from ppgen.distributions import UndirectedDistribution
-from ppgen.inference.structure.given_values import GivenValues
+from ppgen.inference.structure.given_latents import GivenValues
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.traces import data_frame, sites, unconditioned, undirected_law
 from ppgen.trees import to_array

@@ -15,7 +15,7 @@ from ppgen.batch import split_batch
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.particles.factors import drawn_log_prob
 from ppgen.inference.particles.log_weights import LogWeights
-from ppgen.inference.structure.given_values import GivenValues
+from ppgen.inference.structure.given_latents import GivenValues
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.traces import sites
