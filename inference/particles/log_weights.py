@@ -235,6 +235,19 @@ def log_weights(
     check_switches(vectorize=vectorize)
     check_count("num_particles", num_particles, wanted="at least 1")
     layout = layout if layout is not None else find_layout(pair, batch)
+    return particle_weights(pair, batch, num_particles, layout, vectorize, leaves, sum_at_once)
+
+
+def particle_weights(
+    pair: Any,
+    batch: Any,
+    num_particles: int,
+    layout: Layout,
+    vectorize: bool = True,
+    leaves: Collection[str] = (),
+    sum_at_once: bool | None = None,
+) -> LogWeights:
+    """What `log_weights` gives, for arguments that were checked before, as those of a training step are."""
     at_once = vectorize if sum_at_once is None else sum_at_once
     if vectorize and num_particles > 1 and one_by_one(pair, batch, layout):
         vectorize = False

@@ -20,9 +20,9 @@ from ppgen.diagnostics.converters.collector import site_log_density
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.evaluation.evidence.all_data import AllData
 from ppgen.inference.elimination.marginal import Summand
-from ppgen.inference.kernels.latent_density import Given
 from ppgen.inference.particles.broadcasting import vectorized
 from ppgen.inference.particles.particle_runs import model_run
+from ppgen.inference.structure.given_latents import GivenValues
 from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.points import check_no_points
 from ppgen.inference.structure.traces import sites, unconditioned, unmasked
@@ -130,7 +130,7 @@ class JointSites:
     def _stated(self, batch: Any, draws: int, values: Mapping[str, Tensor]) -> tuple[poutine.Trace, Summand | None]:
         """The model at values of its latents, and its sum over the sites that are summed out."""
         args, kwargs = split_batch(batch)
-        with pyro.validation_enabled(False), self.pair.running(), Given(values):
+        with pyro.validation_enabled(False), self.pair.running(), GivenValues(values):
             return model_run(self.pair.model, draws, self.layout, args, kwargs)
 
     def _place(self, site: Any) -> _Place:
@@ -152,7 +152,7 @@ class JointSites:
             if replayed:
                 program = poutine.replay(program, trace=poutine.trace(self.pair.guide).get_trace(*args, **kwargs))
             plate: Any = pyro.plate(PARTICLES, draws, dim=self.layout.particle_dim) if draws > 1 else nullcontext()
-            with Given(values or {}), plate:
+            with GivenValues(values or {}), plate:
                 return poutine.trace(program).get_trace(*args, **kwargs)
 
 
