@@ -24,6 +24,7 @@ from ppgen.checks.arguments import check_kind
 from ppgen.checks.arrays import holds_other_dtype, in_dtype, parameter_dtype
 from ppgen.checks.dtypes import agreeing_dtypes, mixed_dtypes
 from ppgen.checks.likelihood import check_has_likelihood
+from ppgen.checks.old_names import honour_old_name
 from ppgen.checks.program_errors import explained
 from ppgen.checks.room import CheckedAllocations
 from ppgen.parameters.capture import Capture, CapturedParameters, attribute_name, prepare_modules
@@ -48,10 +49,14 @@ class _PairMethods(nn.Module):
     takes_integers: bool = False  # whether whole numbers stay whole numbers where the model is one of the zoo
     initialised: bool = False  # whether `initialise` was called, or the weights were given
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        honour_old_name(cls, "look_at", "inspect_data")
+
     def initialise(self, data: Any) -> None:
         """Set parameters from a `ppgen.datasets.Dataset` before the first training step; nothing by default."""
 
-    def look_at(self, data: Any) -> None:
+    def inspect_data(self, data: Any) -> None:
         """Note what of a `ppgen.datasets.Dataset` programs must know while they are traced; called by every fit."""
 
     def check_batch(self, batch: Any) -> None:

@@ -155,11 +155,11 @@ class DBN(GenerativeModel):
                 z = pyro.sample(site, encoder(z))
         return z
 
-    def look_at(self, data: Any) -> None:
+    def inspect_data(self, data: Any) -> None:
         """Note the length of the longest document, or warn of real values far from the variance of the model."""
         if self.units != "bernoulli":
             visible: Any = self.decoders[0]
-            visible.look_at(data, type(self).__name__)
+            visible.inspect_data(data, type(self).__name__)
 
     @torch.no_grad()
     def initialise(self, data: Any) -> None:

@@ -151,7 +151,7 @@ class ConvolutionalRBM(RestrictedMachine):
         filters, rows, columns = self.map_shape
         return in_maps(hidden.unflatten(-1, (filters, rows * columns)), (rows, columns), self.pool)
 
-    def look_at(self, data: Any) -> None:
+    def inspect_data(self, data: Any) -> None:
         """Warn where the variances are fixed at 1 and those of the training data are far from it."""
         if self.units == "gaussian" and self.log_variance is None:
             warn_unless_near_one(data, type(self).__name__, "take learn_variance=True")

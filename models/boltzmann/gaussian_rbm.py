@@ -119,7 +119,7 @@ class GaussianRBM(RestrictedMachine):
         hears = 1.0 if self.log_variance is None else (-self.log_variance).exp().unsqueeze(-1)
         return [(hears * self.weight, self.hidden_bias)]
 
-    def look_at(self, data: Any) -> None:
+    def inspect_data(self, data: Any) -> None:
         """Warn where the variances are fixed at 1 and those of the training data are far from it."""
         if self.log_variance is None:
             warn_unless_near_one(data, type(self).__name__, "take learn_variance=True")

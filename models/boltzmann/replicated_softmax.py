@@ -81,7 +81,7 @@ class ReplicatedSoftmax(RestrictedMachine):
         layers = {"visible": words, "hidden": Bernoulli(self.no_bias)}
         return BoltzmannMachine(layers, [Replicated(self.weight, self.hidden_bias)])
 
-    def look_at(self, data: Any) -> None:
+    def inspect_data(self, data: Any) -> None:
         """Note the length of the longest training document, which a traced step cannot ask for."""
         self._longest = longest_document(data)
 

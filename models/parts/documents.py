@@ -29,7 +29,7 @@ def words_of(x: Tensor, bias: Tensor, longest: int | None, training: bool) -> Mu
     total = x.sum(-1).round().clamp(min=0).long()
     if training and longest is not None and is_accelerator(total.device):
         # Training on data that were looked at: the device checks them, and nobody waits for it.
-        torch._assert_async((total <= longest).all(), f"a document has more than {longest} words: use look_at")
+        torch._assert_async((total <= longest).all(), f"a document has more than {longest} words: use inspect_data")
     elif not isinstance(total, FakeTensor):
         longest = max(longest or 1, int(total.max()))
     elif longest is None:  # a step that is being traced, for documents that were never looked at as a whole

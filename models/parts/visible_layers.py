@@ -43,7 +43,7 @@ class NormalLayer(nn.Module):
         scale = torch.ones_like(loc) if self.log_variance is None else (self.log_variance / 2).exp().expand_as(loc)
         return dist.Normal(loc, scale).to_event(1)
 
-    def look_at(self, data: Any, name: str) -> None:
+    def inspect_data(self, data: Any, name: str) -> None:
         """Warn where the variances are fixed at 1 and those of the training data are far from it."""
         if self.log_variance is None:
             warn_unless_near_one(data, name, "take learn_variance=True")
@@ -92,6 +92,6 @@ class WordLayer(nn.Module):
             x[:, 0] = self.typical_length
         return UnitsLaw(words_of(x, bias, self._longest, self.training), given @ weight.mT)
 
-    def look_at(self, data: Any, name: str) -> None:
+    def inspect_data(self, data: Any, name: str) -> None:
         """Note the length of the longest training document, which a traced step cannot ask for."""
         self._longest = longest_document(data)

@@ -200,7 +200,7 @@ class SparseCoding(GenerativeModel):
             self.weight.copy_(dictionaries.starting_atoms(data, self.atoms))
         self._check_penalty(data)
 
-    def look_at(self, data: Any) -> None:
+    def inspect_data(self, data: Any) -> None:
         """Warn where the penalty leaves no code."""
         if self.initialised:
             self._check_penalty(data)

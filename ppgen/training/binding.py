@@ -46,7 +46,7 @@ def prepare_pair(pair: Any, source: BatchSource, batch_size: int) -> Any:
     source.take_dtype(pair)
     if source.dataset is not None:
         pair.takes_integers = type(pair).takes_integers or source.dataset.integers is not None
-        pair.look_at(source.dataset)
+        pair.inspect_data(source.dataset)
         if not pair.initialised:
             pair.initialise(source.dataset)
     index = torch.arange(min(batch_size, source.num_train))

@@ -27,7 +27,7 @@ def made(name: str, initialised: bool = True) -> tuple[Any, Any]:
         pair, data = MODELS[name][0]()
         data = moved(data, torch.float32)
         if not isinstance(data, tuple) and initialised:  # which may draw on the CPU, whose stream is that of one device
-            pair.look_at(as_dataset(data))
+            pair.inspect_data(as_dataset(data))
             pair.initialise(as_dataset(data))
             pair.initialised = True
     return pair, data

@@ -238,7 +238,7 @@ def test_the_step_can_be_traced() -> None:
     bound.step(x[:20])
     with pytest.raises(RuntimeError, match="longest document must be known"):
         TracedStep(bound, dict(model.named_parameters())).check(x[:20])
-    model.look_at(datasets.as_dataset(x))
+    model.inspect_data(datasets.as_dataset(x))
     traced = TracedStep(bound, dict(model.named_parameters()))
     assert int(x[:20].sum(1).max()) < int(x.sum(1).max())
     assert traced.check(x[:20]) is None
