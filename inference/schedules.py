@@ -48,6 +48,7 @@ class Linear(Schedule):
 
     Example:
         >>> import torch
+        >>> from ppgen.inference import Linear
         >>> Linear(steps=4).value(torch.tensor([0.0, 1.0, 9.0]))
         tensor([0.0000, 0.2500, 1.0000])
     """
@@ -88,6 +89,7 @@ class Stages(Schedule):
         ValueError: If the table does not begin with step 0, a step is no whole number or a number is negative.
 
     Example:
+        >>> from ppgen.inference import Stages
         >>> Stages({0: 1, 1000: 5}).at(999), Stages({0: 1, 1000: 5}).at(1000)
         (1, 5)
     """

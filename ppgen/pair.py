@@ -262,6 +262,7 @@ class Pair(_PairMethods):
 
     Example:
         >>> import pyro, pyro.distributions as dist, torch
+        >>> from ppgen import Pair
         >>> def model(x):
         ...     loc = pyro.param("loc", torch.tensor(0.0))
         ...     with pyro.plate("data", len(x)):

@@ -53,7 +53,9 @@ class InputDependent(Baseline):
             the module does not map each row to one number.
 
     Example:
+        >>> import torch
         >>> from torch import nn
+        >>> from ppgen.inference import InputDependent
         >>> InputDependent(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)), lr=0.01)
         InputDependent(net=Sequential, lr=0.01, decay=0.9, normalise=True)
         >>> sorted(InputDependent(hidden=4).init(torch.zeros(2, 3)))[:3]

@@ -65,6 +65,8 @@ class MovingAverage(Baseline):
         ValueError: If the decay is outside.
 
     Example:
+        >>> from ppgen.inference import MovingAverage
+        >>> import torch
         >>> state = MovingAverage().init(torch.zeros(2, 3))
         >>> MovingAverage().centred(torch.ones(1, 2), torch.zeros(2, 3), state)[0]
         tensor([[1., 1.]])

@@ -148,6 +148,7 @@ def describe(inference: Inference) -> str:
 
     Example:
         >>> from ppgen import inference
+        >>> from ppgen.inference import describe
         >>> describe(inference.IWAE(num_particles=10))
         'IWELBO(num_particles=10), estimator Pathwise()'
     """
@@ -242,6 +243,7 @@ def from_config(config: dict[str, Any]) -> Inference:
 
     Example:
         >>> from ppgen import inference
+        >>> from ppgen.inference import from_config, to_config
         >>> from_config(to_config(inference.IWAE())) == inference.IWAE()
         True
     """

@@ -59,6 +59,7 @@ class BlockGibbs(MachineKernel[BlockGibbsState]):
         ValueError: If the pair has no undirected site, or `sweeps` is not positive.
 
     Example:
+        >>> import torch
         >>> from ppgen import inference, models
         >>> kernel = inference.BlockGibbs(models.DBM(visible=6, hidden=(4, 3)))
         >>> generator = torch.Generator().manual_seed(0)

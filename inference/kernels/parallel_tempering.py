@@ -85,6 +85,7 @@ class ParallelTempering(ReplicaKernel[ParallelTemperingState]):
         ValueError: If the pair has no undirected site, a number is out of its range, or a mean does not fit.
 
     Example:
+        >>> import torch
         >>> from ppgen import inference, models
         >>> kernel = inference.ParallelTempering(models.RBM(visible=6, hidden=4), num_temperatures=5)
         >>> generator = torch.Generator().manual_seed(0)
@@ -187,6 +188,8 @@ def round_trips(replica: Any) -> Tensor:
         Round trips of all replicas of a chain together: (chain, ...).
 
     Example:
+        >>> from ppgen.inference import round_trips
+        >>> import torch
         >>> there_and_back = torch.tensor([[[0, 1], [1, 0], [0, 1]]])  # replica 1 starts at the machine
         >>> round_trips(there_and_back)
         tensor([1])

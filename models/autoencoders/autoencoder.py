@@ -22,7 +22,7 @@ class Autoencoder(StackedLayers, PointCoded):
     .. math:: z = f(x), \quad x \sim N(g(z), s^2 I)
 
     where f and g are layers of the same sizes in reverse. The code has a flat prior and the guide is a point: training
-    climbs log p(x | f(x)), which with a fixed s is minus the squared error, and is no bound of log p(x), so that
+    raises log p(x | f(x)), which with a fixed s is minus the squared error, and is no bound of log p(x), so that
     `evaluation.log_likelihood` refuses. With `activation="linear"` the decoder spans the subspace of principal
     component analysis at the optimum (`features.principal_angle`). A learned s falls to 0 where the code is wide enough
     to copy the data: give `scale` then.

@@ -114,6 +114,8 @@ class DenoisingAutoencoder(Autoencoder):
             ValueError: If the noise is not Gaussian or has no variance.
 
         Example:
+            >>> from ppgen.models import DenoisingAutoencoder
+            >>> import torch
             >>> DenoisingAutoencoder(3, (2,), noise="gaussian", level=0.1).score(torch.zeros(5, 3)).shape
             torch.Size([5, 3])
         """

@@ -21,7 +21,7 @@ class PointCoded(GenerativeModel):
     .. math:: x \sim p_\theta(x \mid g(z)), \qquad z = f(x)
 
     The code has a flat prior, which is no law: the program states p(x | z) and nothing of x alone, the guide is a
-    point, and training climbs log p(x | f(x)). So values are no bound of log p(x), and evaluations of it refuse. Sites:
+    point, and training raises log p(x | f(x)). So values are no bound of log p(x), and evaluations of it refuse. Sites:
     `code` and `x`, in the plate `data`.
     """
 

@@ -65,6 +65,7 @@ class RatingsRBM(RestrictedMachine):
         ValueError: If a number is not positive, the scale has one value, or a kind of units or weights is unknown.
 
     Example:
+        >>> import torch
         >>> from ppgen import models
         >>> model = models.RatingsRBM(items=3, ratings=5, hidden=2, hidden_units="gaussian", weights="ordinal")
         >>> x = model.encode(torch.tensor([[5, 0, 1], [0, 2, 0]]))

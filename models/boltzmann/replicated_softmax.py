@@ -37,6 +37,7 @@ class ReplicatedSoftmax(RestrictedMachine):
         ValueError: If a number is not positive.
 
     Example:
+        >>> import torch
         >>> from ppgen import evaluation, models
         >>> model = models.ReplicatedSoftmax(vocabulary=20, hidden=3)
         >>> counts = torch.tensor([[2.0] * 20, [1.0, 0.0] * 10])
@@ -117,6 +118,7 @@ class ReplicatedSoftmax(RestrictedMachine):
         What a query is about: words that it does not hold are likely if documents with its words hold them.
 
         Example:
+            >>> import torch
             >>> from ppgen import models
             >>> models.ReplicatedSoftmax(vocabulary=20, hidden=3).reconstruct(torch.ones(2, 20)).shape
             torch.Size([2, 20])

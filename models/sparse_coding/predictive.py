@@ -67,6 +67,7 @@ class PredictiveSparseDecomposition(SparseCoding):
         UserWarning: By `fit`, if the penalty is so large that all codes are zero.
 
     Example:
+        >>> import torch
         >>> from ppgen import models
         >>> coder = models.PredictiveSparseDecomposition(features=6, atoms=8, penalty=0.2, encoder="soft threshold")
         >>> x = torch.randn(5, 6)
@@ -112,7 +113,7 @@ class PredictiveSparseDecomposition(SparseCoding):
 
     @property
     def told_of_values(self) -> str:
-        """What the values of training are."""
+        """What the values that training reports are, in words: no bound of log p(x)."""
         term = "squared error of the predicted codes" if self.match == "codes" else "objective at the predicted codes"
         return (
             "values are log p(x, z) at the codes, no bound of log p(x); less "

@@ -78,6 +78,7 @@ class SparseCoding(GenerativeModel):
         UserWarning: By `fit`, if the penalty is so large that all codes are zero.
 
     Example:
+        >>> import torch
         >>> from ppgen import models
         >>> coder = models.SparseCoding(features=6, atoms=8, penalty=0.2)
         >>> codes = coder.encode(torch.randn(5, 6))

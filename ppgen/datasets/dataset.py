@@ -116,6 +116,7 @@ class Dataset:
             (B, F) float32, or int64.
 
         Example:
+            >>> import torch
             >>> from ppgen import datasets
             >>> digits = datasets.load("digits", binarize="dynamic")
             >>> digits.batch("train", torch.arange(5), torch.Generator().manual_seed(0)).shape
@@ -144,6 +145,7 @@ class Dataset:
             TypeError: If `keep` is no whole number.
 
         Example:
+            >>> import torch
             >>> from ppgen import datasets
             >>> few = datasets.load("digits").with_labels(keep=50)
             >>> x, y = few.train

@@ -47,6 +47,8 @@ class Rows:
         integers: Whether values stay whole numbers, int64, as stored and not scaled.
 
     Example:
+        >>> from ppgen.datasets import Rows
+        >>> import numpy as np
         >>> rows = Rows(np.array([[0, 128], [255, 0]], dtype=np.uint8), np.array([1, 0]), scale=255.0)
         >>> rows[:1]
         tensor([[1., 0.]])

@@ -24,6 +24,8 @@ class Whitening:
             atoms of a dictionary of white patches as pictures.
 
     Example:
+        >>> from ppgen.datasets import Whitening
+        >>> import numpy as np
         >>> rows = np.random.default_rng(0).normal(size=(1000, 3)) @ np.array([[2.0, 1, 0], [0, 1, 1], [0, 0, 3]])
         >>> whitening = Whitening.fitted(rows)
         >>> white = (rows - whitening.mean) @ whitening.matrix

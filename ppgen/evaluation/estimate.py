@@ -47,6 +47,7 @@ class Estimate:
         ValueError: If `kind` is none of the four.
 
     Example:
+        >>> from ppgen.evaluation import Estimate
         >>> Estimate(-19.8342, 0.012, "lower bound", "importance (K=1000)", num_data=360, data_se=0.213)
         -19.834 ± 0.012 nats per datum, lower bound, importance (K=1000), 360 rows; spread over data ±0.21
         >>> float(Estimate(31.5, 0.0, "exact", "enumeration (2^16 states)", unit="nats"))
@@ -108,6 +109,7 @@ class Estimate:
         """All fields but the arrays over the data, as JSON can hold them (NaN becomes None).
 
         Example:
+            >>> from ppgen.evaluation import Estimate
             >>> Estimate(-1.5, 0.1, "estimate", "AIS (10 chains x 100 betas)").to_dict()["unit"]
             'nats per datum'
         """

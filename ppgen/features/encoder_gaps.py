@@ -59,6 +59,7 @@ def encoder_gap(pair: Any, data: Any, *, batch_size: int = ROWS_AT_ONCE) -> Enco
         ValueError: If an argument is wrong.
 
     Example:
+        >>> import torch
         >>> from ppgen import features, models
         >>> coder = models.PredictiveSparseDecomposition(3, atoms=3, penalty=0.2)
         >>> coder.use_dictionary(torch.eye(3))  # for which one shrinkage is exact

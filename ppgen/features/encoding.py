@@ -32,6 +32,7 @@ def encode(pair: Any, data: Any, *, site: str | None = None, batch_size: int = R
         TypeError: If `pair` or `data` is none.
 
     Example:
+        >>> import torch
         >>> from ppgen import features, models
         >>> features.encode(models.Autoencoder(4, hidden=(3, 2)), torch.eye(4)).shape
         torch.Size([4, 2])

@@ -27,6 +27,7 @@ def reconstruct(pair: Any, data: Any, *, batch_size: int = ROWS_AT_ONCE) -> Tens
         TypeError: If `pair` or `data` is none.
 
     Example:
+        >>> import torch
         >>> from ppgen import features, models
         >>> features.reconstruct(models.VAE(features=4, latent=2, hidden=(3,)), torch.eye(4)).shape
         torch.Size([4, 4])

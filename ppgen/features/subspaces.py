@@ -38,6 +38,7 @@ def principal_angle(pair_or_matrix: Any, data_or_matrix: Any) -> float:
         | https://doi.org/10.1016/0893-6080(89)90014-2
 
     Example:
+        >>> import torch
         >>> import math
         >>> from ppgen import features
         >>> plane = torch.eye(3, dtype=torch.float64)[:, :2]

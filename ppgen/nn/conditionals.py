@@ -45,6 +45,7 @@ class BernoulliConditional(Conditional):
 
     Example:
         >>> import torch
+        >>> from ppgen.nn import BernoulliConditional
         >>> BernoulliConditional(2, (4,), 3)(torch.zeros(5, 2)).event_shape
         torch.Size([3])
     """
@@ -68,6 +69,7 @@ class NormalConditional(Conditional):
 
     Example:
         >>> import torch
+        >>> from ppgen.nn import NormalConditional
         >>> NormalConditional(2, (4,), 3)(torch.zeros(5, 2)).batch_shape
         torch.Size([5])
     """
@@ -99,6 +101,7 @@ class CategoricalConditional(Conditional):
 
     Example:
         >>> import torch
+        >>> from ppgen.nn import CategoricalConditional
         >>> CategoricalConditional(2, (4,), 3, categories=7)(torch.zeros(5, 2)).event_shape
         torch.Size([3])
     """

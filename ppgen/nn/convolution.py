@@ -20,6 +20,8 @@ class Convolution(nn.Module):
         gain: That of the non-linearity behind it.
 
     Example:
+        >>> from ppgen.nn import Convolution
+        >>> import torch
         >>> Convolution(1, 4, size=3)(torch.zeros(5, 1, 8, 8)).shape
         torch.Size([5, 4, 8, 8])
     """

@@ -37,6 +37,8 @@ class Lasso:
         target: t, (..., atoms), what codes are drawn to, such as the output of an encoder; nothing without it.
 
     Example:
+        >>> from ppgen.nn import Lasso
+        >>> import torch
         >>> problem = Lasso(torch.tensor([[2.0, -0.5, -3.0]]), torch.eye(3), penalty=2.0)
         >>> problem.fista()
         tensor([[ 1.,  0., -2.]])

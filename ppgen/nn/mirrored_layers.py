@@ -30,6 +30,8 @@ class MirroredLayers(nn.Module):
         ValueError: If a non-linearity is unknown or there is no layer.
 
     Example:
+        >>> from ppgen.nn import MirroredLayers
+        >>> import torch
         >>> layers = MirroredLayers((6, 4, 2))
         >>> code = layers.encode(torch.zeros(3, 6))
         >>> code.shape, layers.decode(code).shape

@@ -21,6 +21,7 @@ class MLP(nn.Sequential):
 
     Example:
         >>> import torch
+        >>> from ppgen.nn import MLP
         >>> MLP((4, 8, 2))(torch.zeros(3, 4)).shape
         torch.Size([3, 2])
     """

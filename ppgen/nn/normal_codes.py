@@ -40,6 +40,8 @@ class NormalCodes:
         ValueError: If the shapes of data and dictionary do not fit.
 
     Example:
+        >>> from ppgen.nn import NormalCodes
+        >>> import torch
         >>> problem = NormalCodes(torch.tensor([[2.0, 0.0]]), torch.eye(2), scale=0.5, noise=0.5)
         >>> mean, deviation = problem.solve()
         >>> mean, deviation, problem.elbo(mean, deviation)

@@ -20,6 +20,7 @@ def max_pool(maps: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
     Example:
         >>> import torch
+        >>> from ppgen.nn import max_pool
         >>> values, switches = max_pool(torch.tensor([[0.0, 2.0, 5.0, 1.0], [1.0, 0.0, 3.0, 0.0]]), 2)
         >>> values.tolist(), switches.tolist()
         ([[2.0, 5.0]], [[1, 0]])
@@ -50,6 +51,7 @@ def switch_bits(shape: Sequence[int], size: int) -> float:
         size: Rows and columns of a block.
 
     Example:
+        >>> from ppgen.nn import switch_bits
         >>> switch_bits((8, 8, 8), 2)
         256.0
     """

@@ -30,6 +30,8 @@ class SaturatingEncoder(nn.Module):
         ValueError: If the activation is unknown.
 
     Example:
+        >>> from ppgen.nn import SaturatingEncoder
+        >>> import torch
         >>> SaturatingEncoder(6, 8)(torch.zeros(5, 6)).shape
         torch.Size([5, 8])
     """
@@ -84,6 +86,8 @@ class LearnedISTA(nn.Module):
         ValueError: If there is no layer.
 
     Example:
+        >>> from ppgen.nn import LearnedISTA
+        >>> import torch
         >>> encoder = LearnedISTA(3, 3, layers=2)
         >>> encoder.start_from(torch.eye(3), penalty=2.0)
         >>> [round(code, 2) for code in encoder(torch.tensor([2.0, -0.5, -3.0])).tolist()]

@@ -25,6 +25,8 @@ class TransposedConvolution(nn.Module):
         ValueError: If a filter is smaller than the stride.
 
     Example:
+        >>> from ppgen.nn import TransposedConvolution
+        >>> import torch
         >>> TransposedConvolution(4, 1, size=3)(torch.zeros(5, 4, 8, 8)).shape
         torch.Size([5, 1, 8, 8])
         >>> TransposedConvolution(4, 1, size=3, stride=2)(torch.zeros(5, 4, 8, 8)).shape

@@ -25,6 +25,8 @@ def unpool_by_switches(values: Tensor, switches: Tensor, size: int) -> Tensor:
         | https://doi.org/10.1109/ICCV.2011.6126474
 
     Example:
+        >>> from ppgen.nn import unpool_by_switches
+        >>> import torch
         >>> unpool_by_switches(torch.tensor([[2.0, 5.0]]), torch.tensor([[1, 0]]), 2).tolist()
         [[0.0, 2.0, 5.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
     """
@@ -37,6 +39,8 @@ def unpool_by_repetition(values: Tensor, size: int) -> Tensor:
     """Each number at all places of its block: (..., rows, columns) -> (..., size x rows, size x columns).
 
     Example:
+        >>> from ppgen.nn import unpool_by_repetition
+        >>> import torch
         >>> unpool_by_repetition(torch.tensor([[2.0, 5.0]]), 2).tolist()
         [[2.0, 2.0, 5.0, 5.0], [2.0, 2.0, 5.0, 5.0]]
     """

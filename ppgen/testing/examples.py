@@ -23,6 +23,7 @@ def boltzmann_machine(
     """Machine with layers `layer0`, `layer1`, ... whose weights all differ: no symmetry hides a bug.
 
     Example:
+        >>> from ppgen.testing import boltzmann_machine
         >>> boltzmann_machine((3, 2))
         BoltzmannMachine(layer0=3, layer1=2)
     """
@@ -177,6 +178,8 @@ def conjugate_pair(
         device: Of the parameters.
 
     Example:
+        >>> from ppgen.testing import conjugate_pair
+        >>> import torch
         >>> pair = conjugate_pair()
         >>> known, x = pair.model_module, torch.ones(2)
         >>> bool((known.elbo(x) < known.log_evidence(x)).all())

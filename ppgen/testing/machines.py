@@ -22,7 +22,9 @@ def check_coupling(coupling: Coupling, lower_size: int, upper_size: int) -> None
     """Raise unless `forward` is linear and `backward` is its adjoint: forward(x).y = x.backward(y).
 
     Example:
+        >>> import torch
         >>> from ppgen.distributions import Dense
+        >>> from ppgen.testing import check_coupling
         >>> check_coupling(Dense(torch.randn(3, 2, dtype=torch.float64)), 3, 2)
     """
     like = coupling.parameters()[0].detach()

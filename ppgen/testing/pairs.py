@@ -47,6 +47,7 @@ def check_pair(pair: Any, batch: Any, *, num_particles: int = 3) -> None:
         ValueError: If the pair is not legal; the message names the site.
 
     Example:
+        >>> import torch
         >>> from ppgen import testing
         >>> testing.check_pair(testing.conjugate_pair(), torch.tensor([0.4, -1.0, 2.0], dtype=torch.float64))
     """

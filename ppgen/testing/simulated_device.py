@@ -71,6 +71,8 @@ def second_device() -> torch.device:
         RuntimeError: If this process has another device of PrivateUse1, or took gradients before.
 
     Example:
+        >>> from ppgen.testing import second_device
+        >>> import torch
         >>> device = second_device()
         >>> x = torch.ones(2, device=device)
         >>> x
@@ -121,6 +123,8 @@ def lacking(dtype: torch.dtype) -> Iterator[None]:
     """Context in which the second device has no tensors of a type, as MPS has none of float64.
 
     Example:
+        >>> from ppgen.testing import lacking, second_device
+        >>> import torch
         >>> device = second_device()
         >>> with lacking(torch.float64):
         ...     torch.zeros(2, device=device).double()
@@ -149,6 +153,8 @@ def counting() -> Iterator[Count]:
     """Context that counts what runs on the second device, in all threads; gives the `Count`.
 
     Example:
+        >>> from ppgen.testing import counting, second_device
+        >>> import torch
         >>> x = torch.arange(3, device=second_device())
         >>> with counting() as count:
         ...     positive = bool((x > 0).any())

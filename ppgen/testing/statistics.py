@@ -15,6 +15,8 @@ def check_close(found: Tensor, expected: Tensor, what: str, *, atol: float = 1e-
     """Raise unless two tensors have one shape and agree number by number.
 
     Example:
+        >>> from ppgen.testing import check_close
+        >>> import torch
         >>> check_close(torch.ones(2), torch.ones(2), "the numbers")
     """
     if found.shape != expected.shape:
@@ -36,6 +38,8 @@ def check_mean(draws: Tensor, expected: Tensor, what: str, *, sigmas: float = 4.
         atol: Absolute deviation allowed besides, for quantities without noise.
 
     Example:
+        >>> from ppgen.testing import check_mean
+        >>> import torch
         >>> _ = torch.manual_seed(0)
         >>> check_mean(torch.randn(1000), torch.tensor(0.0), "mean of N(0, 1)")
     """
@@ -64,6 +68,8 @@ def check_frequencies(
         min_expected: Expected count under which states are pooled.
 
     Example:
+        >>> from ppgen.testing import check_frequencies
+        >>> import torch
         >>> _ = torch.manual_seed(0)
         >>> check_frequencies(torch.randint(4, (1000,)), torch.full((4,), 0.25), "four equal states")
     """

@@ -27,7 +27,9 @@ def check_units(units: Units, *, max_states: int = 2**12) -> None:
         ValueError: If there are more states.
 
     Example:
+        >>> import torch
         >>> from ppgen.distributions import Bernoulli
+        >>> from ppgen.testing import check_units
         >>> check_units(Bernoulli(torch.tensor([0.5, -1.0], dtype=torch.float64)))
     """
     like = units.parameters()[0]

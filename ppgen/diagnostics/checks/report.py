@@ -38,6 +38,7 @@ class Check:
         details: Results of the single diagnostics by the names of their functions, for a closer look.
 
     Example:
+        >>> from ppgen.diagnostics import Check, Finding
         >>> found = Check("VAE on 10 rows", (Finding("units", "2 of 4 inactive"),), None)
         >>> print(found)
         Check of VAE on 10 rows

@@ -86,6 +86,7 @@ def latent_units(
         | ELBO Surgery: yet Another Way to Carve up the Variational Evidence Lower Bound (Hoffman and Johnson, 2016)
 
     Example:
+        >>> import torch
         >>> from ppgen import diagnostics, models
         >>> vae = models.VAE(features=6, latent=2, hidden=(4,))
         >>> found = diagnostics.latent_units(vae, torch.eye(6))

@@ -35,6 +35,7 @@ class Convolutional:
 
     Example:
         >>> import torch
+        >>> from ppgen.distributions import Convolutional
         >>> coupling = Convolutional(torch.ones(2, 1, 2, 2), (5, 5), pool=2)
         >>> coupling.map_shape, coupling.forward(torch.ones(25)).unique()
         ((2, 4, 4), tensor([4.]))

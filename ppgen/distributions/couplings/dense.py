@@ -58,6 +58,7 @@ class Dense:
 
     Example:
         >>> import torch
+        >>> from ppgen.distributions import Dense
         >>> Dense(torch.zeros(3, 2)).forward(torch.ones(5, 3)).shape
         torch.Size([5, 2])
     """
@@ -119,6 +120,7 @@ class Replicated:
 
     Example:
         >>> import torch
+        >>> from ppgen.distributions import Replicated
         >>> Replicated(torch.zeros(3, 2), torch.tensor([0.5, -1.0])).forward(torch.tensor([1.0, 0.0, 3.0]))
         tensor([ 2., -4.])
     """

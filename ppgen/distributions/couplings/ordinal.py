@@ -25,6 +25,7 @@ class Ordinal:
 
     Example:
         >>> import torch
+        >>> from ppgen.distributions import Ordinal
         >>> coupling = Ordinal(torch.tensor([[-1.0, 0.0, 1.0]]), torch.tensor([[2.0]]), torch.tensor([[0.5]]))
         >>> coupling.forward(torch.eye(3)).flatten()
         tensor([-1.5000,  0.5000,  2.5000])

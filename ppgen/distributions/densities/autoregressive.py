@@ -67,6 +67,7 @@ class AutoregressiveBernoulli(TorchDistribution):
 
     Example:
         >>> import torch
+        >>> from ppgen.distributions import AutoregressiveBernoulli
         >>> law = AutoregressiveBernoulli(torch.zeros(4, 3), torch.ones(3, 3))
         >>> law.sample().shape, law.log_prob(torch.zeros(3))
         (torch.Size([4, 3]), tensor([-2.0794, -2.0794, -2.0794, -2.0794]))

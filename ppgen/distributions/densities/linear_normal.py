@@ -30,6 +30,7 @@ class LinearNormal(Normal):
 
     Example:
         >>> import torch
+        >>> from ppgen.distributions import LinearNormal
         >>> law = LinearNormal(torch.tensor([1.0, 2.0]), torch.tensor([[1.0, 1.0], [0.0, 3.0], [1.0, 0.0]]), 0.5)
         >>> law.mean
         tensor([3., 6., 1.])

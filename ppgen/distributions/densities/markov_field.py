@@ -39,6 +39,8 @@ class GaussianMarkovField(TorchDistribution):
         TypeError: If `shape` does not hold whole numbers.
 
     Example:
+        >>> from ppgen.distributions import GaussianMarkovField
+        >>> import torch
         >>> field = GaussianMarkovField((2, 2), smoothness=3.0)
         >>> flat, rough = torch.ones(4), torch.tensor([1.0, -1.0, -1.0, 1.0])
         >>> field.log_prob(flat) - field.log_prob(rough)  # four edges with a difference of 2

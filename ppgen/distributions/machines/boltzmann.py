@@ -170,6 +170,7 @@ class BoltzmannMachine(UndirectedDistribution):
             ValueError: If no layer is given, or one is unknown.
 
         Example:
+            >>> import torch
             >>> from ppgen import testing
             >>> machine = testing.boltzmann_machine((3, 2, 2))
             >>> machine.mean_field({"layer0": torch.ones(5, 3, dtype=torch.float64)})["layer2"].shape
@@ -214,6 +215,7 @@ class BoltzmannMachine(UndirectedDistribution):
             ValueError: If a shape, a value of `start` or a number does not fit, or the energy has no minimum.
 
         Example:
+            >>> import torch
             >>> from ppgen import testing
             >>> machine = testing.boltzmann_machine((3, 2, 2))
             >>> found = machine.find_mode()
@@ -272,6 +274,7 @@ class BoltzmannMachine(UndirectedDistribution):
                 of units that are one variable is held in part.
 
         Example:
+            >>> import torch
             >>> from ppgen import testing
             >>> machine = testing.boltzmann_machine((3, 2))
             >>> half = machine.condition({"layer0": torch.tensor([1.0, float("nan"), 0.0], dtype=torch.float64)})

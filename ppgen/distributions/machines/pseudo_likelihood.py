@@ -44,7 +44,9 @@ def pseudo_log_likelihood(law: UndirectedDistribution, value: Tensor) -> Tensor:
         ValueError: If the units of the event are of a kind whose conditional law is not known, or values do not fit.
 
     Example:
+        >>> import torch
         >>> from ppgen import testing
+        >>> from ppgen.distributions import pseudo_log_likelihood
         >>> law = testing.boltzmann_machine((3, 2)).marginal("layer0")
         >>> pseudo_log_likelihood(law, torch.ones(5, 3, dtype=torch.float64)).shape
         torch.Size([5])

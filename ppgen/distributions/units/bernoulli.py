@@ -37,6 +37,7 @@ class Bernoulli(TwoValued):
 
     Example:
         >>> import torch
+        >>> from ppgen.distributions import Bernoulli
         >>> units = Bernoulli(torch.zeros(2))
         >>> units.mean(torch.zeros(3, 2)).shape
         torch.Size([3, 2])

@@ -32,6 +32,7 @@ class Categorical(Units):
 
     Example:
         >>> import torch
+        >>> from ppgen.distributions import Categorical
         >>> units = Categorical(torch.zeros(2, 4), present=torch.tensor([True, False]))
         >>> units.mean(torch.zeros(8)).reshape(2, 4).sum(-1)
         tensor([1., 0.])

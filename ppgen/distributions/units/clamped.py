@@ -36,6 +36,7 @@ class Clamped(Units):
     Example:
         >>> import torch
         >>> from ppgen.distributions import Bernoulli
+        >>> from ppgen.distributions import Clamped
         >>> units = Clamped(Bernoulli(torch.zeros(3)), torch.ones(3), torch.tensor([True, False, False]))
         >>> units.mean(torch.zeros(3)), units.num_states
         (tensor([1.0000, 0.5000, 0.5000]), 4)

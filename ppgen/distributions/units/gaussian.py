@@ -37,6 +37,7 @@ class Gaussian(Units):
 
     Example:
         >>> import torch
+        >>> from ppgen.distributions import Gaussian
         >>> Gaussian(torch.tensor([1.0, 2.0])).mean(torch.tensor([0.5, 0.0]))
         tensor([1.5000, 2.0000])
     """

@@ -35,6 +35,7 @@ class MaxPooled(Units):
 
     Example:
         >>> import torch
+        >>> from ppgen.distributions import MaxPooled
         >>> units = MaxPooled(torch.zeros(3), block=4, positions=2)
         >>> units.size, units.num_states, units.pooled(units.mean(torch.zeros(24)))
         (24, 15625, tensor([0.8000, 0.8000, 0.8000, 0.8000, 0.8000, 0.8000]))

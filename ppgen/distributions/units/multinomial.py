@@ -33,6 +33,7 @@ class Multinomial(Units):
 
     Example:
         >>> import torch
+        >>> from ppgen.distributions import Multinomial
         >>> units = Multinomial(torch.zeros(3), total=torch.tensor([2, 5]))
         >>> units.sample(torch.zeros(2, 3), torch.rand(2, units.num_uniforms)).sum(-1)
         tensor([2., 5.])

@@ -38,6 +38,7 @@ class PrecisionGaussian(Units):
 
     Example:
         >>> import torch
+        >>> from ppgen.distributions import PrecisionGaussian
         >>> units = PrecisionGaussian(torch.zeros(2), torch.zeros(2), count=torch.tensor([0.0, 3.0]))
         >>> units.mean(torch.ones(2, 2))
         tensor([[1.0000, 1.0000],

@@ -36,6 +36,8 @@ class RectifiedGaussian(Units):
         ValueError: If the shapes are not one and the same, of one dimension.
 
     Example:
+        >>> from ppgen.distributions import RectifiedGaussian
+        >>> import torch
         >>> units = RectifiedGaussian(torch.tensor([0.0, 5.0]))
         >>> units.mean(torch.zeros(2))
         tensor([0.7979, 5.0000])

@@ -31,6 +31,7 @@ class Spin(TwoValued):
     Example:
         >>> import torch
         >>> from ppgen.distributions import BoltzmannMachine, Dense
+        >>> from ppgen.distributions import Spin
         >>> layers = {"left": Spin(torch.zeros(2)), "right": Spin(torch.zeros(2))}
         >>> ising = BoltzmannMachine(layers, [Dense(torch.ones(2, 2))])
         >>> round(float(ising.exact_log_partition()), 4)  # log(2 e^4 + 12 + 2 e^-4)

@@ -32,6 +32,8 @@ class TruncatedExponential(Biased):
         ValueError: If the bias is not one-dimensional.
 
     Example:
+        >>> from ppgen.distributions import TruncatedExponential
+        >>> import torch
         >>> units = TruncatedExponential(torch.tensor([0.0, 2.0]))
         >>> units.mean(torch.zeros(2))
         tensor([0.5000, 0.6565])

@@ -92,6 +92,7 @@ def log_evidence(
 
     Example:
         >>> import ppgen, pyro, pyro.distributions as dist, torch
+        >>> from ppgen.evaluation import log_evidence
         >>> def model(x):
         ...     mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
         ...     with pyro.plate("data", len(x)):

@@ -31,6 +31,7 @@ def perplexity(estimate: Estimate, x: Any) -> float:
     Example:
         >>> import torch
         >>> from ppgen import evaluation, models
+        >>> from ppgen.evaluation import perplexity
         >>> model, counts = models.ReplicatedSoftmax(vocabulary=20, hidden=2), torch.ones(3, 20)
         >>> round(perplexity(evaluation.log_likelihood(model, counts), counts))
         20

@@ -120,6 +120,7 @@ def log_partition(
         annealing, arXiv:1412.8566.
 
     Example:
+        >>> import torch
         >>> import numpy as np
         >>> from ppgen import evaluation, models
         >>> rbm = models.RBM.from_arrays(np.ones((3, 2)), np.zeros(3), np.zeros(2))

@@ -118,6 +118,7 @@ def sample(
             to one that takes none, or are missing.
 
     Example:
+        >>> import torch
         >>> import ppgen
         >>> from ppgen import models
         >>> ppgen.sample(models.VAE(features=64, latent=8, hidden=(64,)), 5)

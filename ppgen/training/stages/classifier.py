@@ -42,6 +42,7 @@ class Classifier(nn.Module):
 
     Example:
         >>> import torch
+        >>> from ppgen.training import Classifier
         >>> Classifier((4, 3), [2, 7]).predict_proba(torch.zeros(5, 4)).shape
         torch.Size([5, 2])
     """
