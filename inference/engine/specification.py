@@ -186,6 +186,11 @@ def to_config(inference: Inference) -> dict[str, Any]:
 
     Raises:
         ValueError: If a part is not registered, or holds a function.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.to_config(inference.IWAE(num_particles=5))["estimator"]
+        {'name': 'Pathwise'}
     """
     check_kind("inference", inference, Inference, _EXPECTED)
     config: dict[str, Any] = {}
@@ -240,6 +245,10 @@ def from_config(config: dict[str, Any]) -> Inference:
     """The inference that `to_config` described; names are looked up in the registry only.
 
     In the place of a module of the user's own stands its description, which cannot be trained.
+
+    Raises:
+        TypeError: If `config` is no mapping.
+        ValueError: If a name in it is not registered.
 
     Example:
         >>> from ppgen import inference

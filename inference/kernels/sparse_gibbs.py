@@ -148,7 +148,7 @@ class SparseGibbs:
         return following, SparseGibbsInfo(torch.ones_like(log_density))
 
     def adapted(self, state: SparseGibbsState, /) -> SparseGibbsState:
-        """The state as it is."""
+        """The state as it is, as nothing adapts."""
         return state
 
 

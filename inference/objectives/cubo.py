@@ -73,7 +73,7 @@ class CUBO(OwnGradient, MultiSampleObjective):
 
     @property
     def power(self) -> float:
-        """n."""
+        """Exponent of the weights in the average, n."""
         return self.n
 
     def average(self, log_weights: Tensor) -> Tensor:

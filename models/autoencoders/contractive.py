@@ -70,7 +70,7 @@ class ContractiveAutoencoder(Autoencoder):
 
     @property
     def told_of_values(self) -> str:
-        """What the values of training are."""
+        """What the values that training reports are, in words: no bound of log p(x)."""
         told = super().told_of_values or "values are log p(x | code), no bound of log p(x)"
         return f"{told}; less {self.penalty:g} times the squared norm of the code's derivative"
 

@@ -18,6 +18,8 @@ class RestrictedMachine(GenerativeModel):
 
     The hidden units come from their marginal, the visible ones given them; the guide is the exact posterior, so that a
     log-weight is log p(v) for every h. Sites: `hidden` and `visible`, in the plate `data`.
+
+    Subclasses write `machine()`, the machine of their present weights, and `num_features`, as `models.RBM` does.
     """
 
     @abstractmethod

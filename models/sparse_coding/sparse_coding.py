@@ -134,7 +134,7 @@ class SparseCoding(GenerativeModel):
 
     @property
     def penalty(self) -> float:
-        """lambda = 2 noise^2 / scale."""
+        """lambda, how much the magnitudes of codes cost: 2 noise^2 / scale."""
         if not self.learn_scales:
             return self._penalty
         return 2 * float((2 * self.log_noise - self.log_scale).detach().exp())
@@ -240,13 +240,13 @@ class SparseCoding(GenerativeModel):
         return {"weight": dictionary, "log_noise": variance.log() / 2, "log_scale": magnitude.log()}
 
     def candidates(self, guide: Mapping[str, Draw], x: Tensor) -> dict[str, Tensor]:
-        """The rows that are reconstructed worst, which stand in for dead atoms."""
+        """The rows that are reconstructed worst, (rows, features), which take the place of atoms that nothing uses."""
         return {"worst": dictionaries.worst_rows(x, x - self.decode(self._codes(guide)), CANDIDATES)}
 
     def reseed(
         self, statistics: Mapping[str, Tensor], candidates: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Dead atoms at badly reconstructed data, with no past: their statistics are cleared."""
+        """Put badly reconstructed data in the place of atoms that nothing uses, and clear the statistics of these."""
         count = statistics["rows"]
         weight, new = dictionaries.revived(self.dictionary, statistics["use"] / count, candidates["worst"])
         return {"weight": weight}, {

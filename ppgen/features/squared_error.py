@@ -21,8 +21,8 @@ def reconstruction_error(pair: Any, data: Any, *, batch_size: int = ROWS_AT_ONCE
         batch_size: Rows at once.
 
     Raises:
-        ValueError: As `reconstruct`.
-        TypeError: Likewise.
+        ValueError: If arguments or data are wrong, the model observes several sites, or a law has no mean.
+        TypeError: If `pair` or `data` is none.
 
     References:
         | Reducing the Dimensionality of Data with Neural Networks (Hinton and Salakhutdinov, 2006)

@@ -43,6 +43,14 @@ class Conditional(nn.Module):
 class BernoulliConditional(Conditional):
     """Independent Bernoulli variables; `initialise` sets the bias to the logit of the mean within [.001, .999].
 
+    Args:
+        inputs: Variables conditioned on.
+        hidden: Units of each hidden layer, which are tanh units; may be empty.
+        features: Variables of the distribution.
+
+    Raises:
+        ValueError: If a number of variables or units is not positive.
+
     Example:
         >>> import torch
         >>> from ppgen.nn import BernoulliConditional
@@ -66,6 +74,14 @@ class BernoulliConditional(Conditional):
 
 class NormalConditional(Conditional):
     """Independent Normal variables whose mean and log standard deviation are both computed from the input.
+
+    Args:
+        inputs: Variables conditioned on.
+        hidden: Units of each hidden layer, which are tanh units; may be empty.
+        features: Variables of the distribution.
+
+    Raises:
+        ValueError: If a number of variables or units is not positive.
 
     Example:
         >>> import torch

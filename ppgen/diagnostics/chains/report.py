@@ -19,10 +19,10 @@ class Convergence:
     Attributes:
         rhat: Rank-normalised split R-hat of each variable, elementwise: an `xarray.Dataset`; NaN where all draws of
             an element are equal.
-        ess_bulk: Effective number of draws in the bulk, likewise.
+        ess_bulk: Effective number of draws in the bulk of each variable, elementwise.
         ess_tail: Effective number of draws in the tails (the smaller of those of the 5 % and the 95 % quantile).
         nested_rhat: Nested R-hat of chains in groups that each started from one point, or None where there are none.
-        nested_limit: What each nested R-hat may be where the groups agree, likewise.
+        nested_limit: What each nested R-hat may be where the groups agree, or None where there are none.
         num_chains: Chains.
         num_draws: Draws of each.
         num_constant: Elements of which all draws are equal: nothing can be said of them.

@@ -29,6 +29,12 @@ class ExactSampler:
 
     Raises:
         ValueError: If it is no whole number of at least 1; when called on a machine whose smaller side has more states.
+
+    Example:
+        >>> from ppgen import testing
+        >>> from ppgen.distributions import ExactSampler
+        >>> testing.boltzmann_machine((3, 2)).with_sampler(ExactSampler()).sample((4,)).shape
+        torch.Size([4, 5])
     """
 
     max_states: int = 2**20
@@ -62,6 +68,16 @@ class GibbsSampler:
 
     Args:
         sweeps: Full sweeps (even, odd, even) of each chain.
+
+    Raises:
+        ValueError: If it is no whole number of at least 1.
+
+    Example:
+        >>> from ppgen import testing
+        >>> from ppgen.distributions import GibbsSampler
+        >>> machine = testing.boltzmann_machine((3, 2))
+        >>> machine.with_sampler(GibbsSampler(sweeps=20)).sample((4,)).shape
+        torch.Size([4, 5])
     """
 
     sweeps: int = 1000

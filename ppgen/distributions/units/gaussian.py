@@ -110,7 +110,7 @@ class Gaussian(Units):
         return self.bias + input
 
     def mode(self, input: Tensor) -> Tensor:
-        """The mean: (..., size)."""
+        """Most probable value given the input, which is the mean: (..., size)."""
         return self.mean(input)
 
     def variance(self, input: Tensor) -> Tensor:

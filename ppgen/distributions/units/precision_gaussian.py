@@ -116,7 +116,7 @@ class PrecisionGaussian(Units):
         return (self.bias + input) / self.precision
 
     def mode(self, input: Tensor) -> Tensor:
-        """The mean: (..., size)."""
+        """Most probable value given the input, which is the mean: (..., size)."""
         return self.mean(input)
 
     def variance(self, input: Tensor) -> Tensor:

@@ -18,8 +18,9 @@ class TruncatedExponential(Biased):
     .. math:: E(x) = -b \cdot x, \quad p(x_i \mid \text{input}) = \frac{a_i e^{a_i x_i}}{e^{a_i} - 1}, \quad
               a_i = b_i + \text{input}_i
 
-    At a = 0 the law is uniform. An input of 0 to 1 data that are intensities, not probabilities of bits, has a density
-    here, and so a likelihood; the law of one unit has a single slope, so values in the middle are never its mode.
+    At a = 0 the law is uniform. Data in [0, 1] that are intensities, and not probabilities of bits, have a
+    density here, and so a likelihood. The law of one unit has a single slope, so values in the middle are never its
+    mode.
 
     References:
         | Greedy Layer-Wise Training of Deep Networks (Bengio, Lamblin, Popovici and Larochelle, 2007)

@@ -60,6 +60,18 @@ class CSVLog:
 
     Args:
         path: File to write; it is replaced at the start by the rows that the run already has.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import ppgen
+        >>> from ppgen import datasets, models, training
+        >>> digits = datasets.load("digits", binarize="threshold")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     log = training.CSVLog(Path(folder) / "metrics.csv")
+        ...     run = ppgen.fit(models.RBM(visible=64, hidden=4), digits, epochs=2, callbacks=[log], progress=False)
+        ...     len((Path(folder) / "metrics.csv").read_text().splitlines())
+        3
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -93,6 +105,15 @@ class TensorBoardLog:
 
     Args:
         folder: Where the event files go.
+
+    Example:
+        >>> import tempfile
+        >>> import ppgen
+        >>> from ppgen import datasets, models, training
+        >>> digits = datasets.load("digits", binarize="threshold")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     log = training.TensorBoardLog(folder)
+        ...     run = ppgen.fit(models.RBM(visible=64, hidden=4), digits, epochs=1, callbacks=[log], progress=False)
     """
 
     def __init__(self, folder: str | Path) -> None:
