@@ -40,7 +40,7 @@ class ClosedFormPair(Protocol):
         Args:
             guide: Sites of the guide's run.
             *args: The batch, as model and guide take it.
-            **kwargs: Likewise.
+            **kwargs: The batch, where its arguments have names.
         """
 
     def maximise(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -64,7 +64,7 @@ class ReseedingPair(ClosedFormPair, Protocol):
         Args:
             guide: Sites of the guide's run.
             *args: The batch, as model and guide take it.
-            **kwargs: Likewise.
+            **kwargs: The batch, where its arguments have names.
         """
 
     def reseed(

@@ -1,6 +1,8 @@
 """Docstrings that stand alone, and no words that only this project uses."""
 
 import ast
+import builtins
+import doctest
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("inference", "models", "ppgen")
 # First words that point at something above or beside the docstring.
 LEANING = re.compile(r"(The same( |,|\.)|As (for|many|in|of)\b|That of|Those |Likewise|Its |Their |They |It |And )")
-WORDS = {"dreams", "dream", "dreamt", "climb", "climbed", "joining", "uneven"}
+WORDS = {"dreams", "dream", "dreamt", "climb", "climbs", "climbed", "joining", "uneven", "look_at"}
 
 
 def sources() -> Iterator[Path]:
@@ -43,7 +45,43 @@ def test_docstrings_stand_alone(folder: str) -> None:
                 first = text.partition("\n")[0]
                 if LEANING.match(first) or re.search(r"\n +\w+: The same (of|as|in|for|with|after|shape)\b", text):
                     found.append(f"{name}:{node.lineno} {node.name}: {first}")
-    assert not found, "say of what: " + "\n".join(found)
+                found += [
+                    f"{name}:{node.lineno} {node.name}: {word}"
+                    for word in WORDS
+                    if re.search(rf"\b{word}\b", text.partition("Example:")[0])
+                ]
+    assert not found, "say of what, in the field's words: " + "\n".join(found)
+
+
+def unbound(source: str) -> set[str]:
+    """Names that a program reads and never makes."""
+    made, read = {*dir(builtins), "_"}, set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.alias):
+            made.add(node.asname or node.name.partition(".")[0])
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            made.add(node.name)
+        elif isinstance(node, ast.arg):
+            made.add(node.arg)
+        elif isinstance(node, ast.Name):
+            (read if isinstance(node.ctx, ast.Load) else made).add(node.id)
+    return read - made
+
+
+def test_examples_bring_along_what_they_use() -> None:
+    """Catches an example that runs in its own module alone: pasted from the API page it ends in a NameError."""
+    pages = "".join(page.read_text("utf-8") for page in (ROOT / "docs" / "api").rglob("*.md"))
+    documented = set(re.findall(r"auto(?:class|function):: ppgen\S*\.(\w+)", pages))
+    parser, found = doctest.DocTestParser(), []
+    for path in sources():
+        for outer in public(ast.parse(path.read_text("utf-8"))):
+            for node in (outer, *public(outer)) if outer.name in documented else ():
+                examples = parser.get_examples(ast.get_docstring(node) or "")
+                missing = unbound("".join(each.source for each in examples))
+                if missing:
+                    where = f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+                    found.append(f"{where}: {', '.join(sorted(missing))}")
+    assert not found, "import it in the example: " + "\n".join(found)
 
 
 def test_names_are_words_of_the_field() -> None:

@@ -66,6 +66,8 @@ def difference(
         The difference; None if they have no seed in common.
 
     Example:
+        >>> import numpy as np
+        >>> from ppgen.diagnostics.comparison.differences import difference
         >>> zero = np.zeros(3)
         >>> difference(np.array([1.0, 1.1, 0.9]), np.array([0.1, 0.0, -0.1]), zero, zero, None).within_noise
         False

@@ -29,6 +29,7 @@ def resolve(schedule: Any) -> tuple[str, Schedule]:
         TypeError: If it is neither a name nor callable, or a scheduler of PyTorch.
 
     Example:
+        >>> from ppgen.training.steps.lr_schedules import resolve
         >>> resolve("linear")[1](0.25)
         0.75
     """
