@@ -14,8 +14,8 @@ class Biased(Units):
     """Units with an energy -b x and a bias each, which `positions` of them next to each other may share.
 
     The law depends on the input through b + input alone, so that an inverse temperature multiplies the bias. Units that
-    take other arguments too write `with_bias`, which hands them on; units with an energy beside -b x write
-    `energy_terms`, `energy`, `scaled` and `interpolated`.
+    take other arguments too write `with_bias(bias, positions=1)`, which hands them on; units with an energy beside -b x
+    write `energy_terms`, `energy`, `scaled` and `interpolated`.
 
     Args:
         bias: Biases b, shape (size / positions,).
@@ -55,7 +55,7 @@ class Biased(Units):
         return -(value @ self.bias)
 
     def with_bias(self: T, bias: Tensor, positions: int = 1) -> T:
-        """Units of the same kind with other biases, (size / positions,)."""
+        """Units of the same kind with other biases, (size / positions,): one for each unit unless positions share them."""
         return type(self)(bias, positions)
 
     def scaled(self: T, factor: float | Tensor) -> T:
