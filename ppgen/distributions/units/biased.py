@@ -55,7 +55,7 @@ class Biased(Units):
         return -(value @ self.bias)
 
     def with_bias(self: T, bias: Tensor, positions: int = 1) -> T:
-        """Units of the same kind with other biases, (size / positions,): one for each unit unless positions share them."""
+        """Units of the same kind with other biases, (size / positions,); by default one a unit."""
         return type(self)(bias, positions)
 
     def scaled(self: T, factor: float | Tensor) -> T:
