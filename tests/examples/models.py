@@ -74,6 +74,14 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.SparseCoding(4, atoms=3, penalty=0.3, sweeps=25), reals(6, 4)),
         lambda: (models.SparseCoding(3, 2, penalty=0.2, positive=True, noise=0.8, sweeps=25), reals(6, 3)),
     ],
+    "PredictiveSparseDecomposition": [
+        lambda: (models.PredictiveSparseDecomposition(4, 3, 0.3, "lista", 2, 0.7, noise=0.8, sweeps=25), reals(6, 4)),
+        lambda: (
+            models.PredictiveSparseDecomposition(3, 2, 0.2, "soft threshold", match="objective", positive=True),
+            reals(6, 3),
+        ),
+        lambda: (models.PredictiveSparseDecomposition(3, 2, 0.2, "tanh"), reals(6, 3)),
+    ],
     "Autoencoder": [
         lambda: (models.Autoencoder(5, hidden=(4, 2)), reals(6, 5)),
         lambda: (models.Autoencoder(4, (3, 2), True, "sigmoid", "sigmoid", "bernoulli"), bits(6, 4)),
