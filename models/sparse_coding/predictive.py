@@ -123,7 +123,7 @@ class PredictiveSparseDecomposition(SparseCoding):
     def guide(self, x: Tensor) -> Tensor:
         """The codes of data of shape (rows, features), a point, and the cost of their prediction."""
         predicted = self.encoder(x)
-        codes = self._codes(x, predicted.detach())
+        codes = self._free_codes(x, predicted.detach())
         if self.match == "codes":
             cost = (predicted - codes).square().sum(-1)
         else:
@@ -169,7 +169,7 @@ class PredictiveSparseDecomposition(SparseCoding):
         self.encoder.start_from(self.dictionary, self.penalty)
         self.initialised = True
 
-    def _codes(self, x: Tensor, predicted: Tensor) -> Tensor:
+    def _free_codes(self, x: Tensor, predicted: Tensor) -> Tensor:
         """What minimises the sum over z."""
         if self.match == "objective":
             return self.lasso(x).fista(self.sweeps, start=predicted)
