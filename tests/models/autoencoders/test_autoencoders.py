@@ -9,7 +9,7 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor
 
 import ppgen
-from ppgen import datasets, evaluation, features, inference, models
+from ppgen import datasets, evaluation, features, inference, models, training
 
 
 def correlated(rows: int = 60) -> Tensor:
