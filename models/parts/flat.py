@@ -7,6 +7,13 @@ from pyro.distributions import ImproperUniform, constraints
 from torch import Size, Tensor
 
 
+class NoLawError(ValueError):
+    """Nothing can be drawn from a flat prior; in one line, without the shapes of the trace that Pyro appends."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.partition("\n")[0])
+
+
 class Flat(ImproperUniform):
     """Density 1 at every vector of `size` real numbers: no law, so that nothing can be drawn and no integral exists.
 
@@ -41,7 +48,7 @@ class Flat(ImproperUniform):
         Raises:
             ValueError: Always; it says what to do instead.
         """
-        raise ValueError(
+        raise NoLawError(
             "The code of this model has no law (a flat prior), so that neither codes nor data can be drawn from it. "
             "Decode codes of your own (model.decode(codes)), or take a model with a prior: "
             "models.Autoencoder(..., prior='normal') or models.VAE."

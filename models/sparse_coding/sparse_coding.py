@@ -1,7 +1,9 @@
 """Sparse coding: data as sums of few atoms of a dictionary."""
 
+import math
 import warnings
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import pyro
@@ -290,7 +292,6 @@ def _checked(guide: Any, learn_scales: Any, positive: bool) -> str:
 
 
 def _positive(name: str, value: Any) -> float:
-    found = number_from_zero(name, value)
-    if found == 0:
-        raise ValueError(f"{name} must be positive, got {value!r}.")
-    return found
+    if isinstance(value, Real) and not 0 < float(value) < math.inf:  # True is refused below
+        raise ValueError(f"{name} must be positive and finite, got {value!r}.")
+    return number_from_zero(name, value)

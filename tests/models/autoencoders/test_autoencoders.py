@@ -9,7 +9,7 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor
 
 import ppgen
-from ppgen import datasets, evaluation, features, inference, models
+from ppgen import datasets, evaluation, features, inference, models, training
 
 
 def correlated(rows: int = 60) -> Tensor:
@@ -269,3 +269,11 @@ def test_what_is_wrong_is_named(make: Any, told: str) -> None:
     """Catches a level, a size or a name out of range that is found after hours, or by somebody else's error."""
     with pytest.raises(ValueError, match=told):
         make()
+
+
+def test_what_a_flat_prior_refuses_is_one_line() -> None:
+    """Catches the shapes of the whole trace, which Pyro appends, in what a user is told of a code without a law."""
+    model = models.Autoencoder(4, hidden=(2,))
+    with pytest.raises(ValueError, match="has no law") as told:
+        training.sample(model, 3)
+    assert "\n" not in str(told.value)

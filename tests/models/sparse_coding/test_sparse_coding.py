@@ -218,10 +218,10 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Any) -> None:
     ("arguments", "error", "message"),
     [
         ({"penalty": 0.0}, ValueError, "penalty must be positive"),
-        ({"penalty": -1}, ValueError, "penalty must be at least 0"),
+        ({"penalty": -1}, ValueError, "penalty must be positive"),
         ({"penalty": "2"}, TypeError, "penalty must be a number"),
         ({"noise": 0}, ValueError, "noise must be positive"),
-        ({"noise": float("inf")}, ValueError, "noise must be at least 0 and finite"),
+        ({"noise": float("inf")}, ValueError, "noise must be positive and finite"),
         ({"atoms": 0}, ValueError, "atoms must be at least 1"),
         ({"positive": 1}, TypeError, "positive must be True or False"),
         ({"sweeps": 0}, ValueError, "sweeps must be at least 1"),
