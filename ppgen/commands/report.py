@@ -40,8 +40,8 @@ def report(
     layout = find_layout(run.pair, first_rows(rows, 2))
     folder = Path(run.folder)
     estimates: Mapping[str, Estimate] = {}
+    judged = rows
     if not layout.improper:  # where a prior is flat there is no likelihood
-        judged = rows
         if layout.points and num_rows(rows) > ANNEALED_ROWS:
             judged, few = first_rows(rows, ANNEALED_ROWS), {"num_chains": ANNEALED_CHAINS, "betas": ANNEALED_BETAS}
             options = few | options
@@ -54,7 +54,8 @@ def report(
             run.pair, judged, num_particles=num_particles, progress=watched(quiet), both_sides=True, **options
         )
     evaluate.show(estimates)
-    checked = _check(run, data, rows, split, estimates, num_particles, options.get("seed", 0))
+    train = None if split == "train" or judged is not rows else first_rows(data.train, CHECKED_ROWS)
+    checked = _check(run, judged, train, estimates, num_particles, options.get("seed", 0))
     print(checked, flush=True)
     evaluate.write(run, data, split, estimates, checked)
     write_posterior(run, first_rows(rows, POSTERIOR_ROWS), folder / POSTERIOR)
@@ -67,9 +68,8 @@ def report(
 
 def _check(
     run: Any,
-    data: Data,
     rows: Any,
-    split: str,
+    train: Any,
     estimates: Mapping[str, Estimate],
     num_particles: int,
     seed: int,
@@ -84,7 +84,7 @@ def _check(
     return diagnostics.check(
         run,
         rows,
-        train=None if split == "train" else first_rows(data.train, CHECKED_ROWS),
+        train=train,
         log_likelihood=estimates["log-likelihood"],
         partitions=log_z if known else None,  # else from both sides
         num_particles=num_particles,
