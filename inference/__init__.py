@@ -33,7 +33,7 @@ from ppgen.inference.kernels.parallel_tempering import (
     round_trips,
 )
 from ppgen.inference.kernels.posterior import PosteriorSamples, sample_posterior
-from ppgen.inference.kernels.posterior_kernel import PosteriorKernel
+from ppgen.inference.kernels.posterior_kernel import PosteriorKernel, TemperableKernel
 from ppgen.inference.kernels.sparse_gibbs import SparseGibbs, SparseGibbsInfo, SparseGibbsState
 from ppgen.inference.kernels.trajectory_tempering import TrajectoryTempering, TrajectoryTemperingState
 from ppgen.inference.negative_phases.contrastive_divergence import CD, PCD
@@ -120,6 +120,7 @@ __all__ = [
     "StepResult",
     "StickTheLanding",
     "StraightThrough",
+    "TemperableKernel",
     "TemperedPCD",
     "TrajectoryTempering",
     "TrajectoryTemperingState",

@@ -64,3 +64,31 @@ class PosteriorKernel(Protocol):
 
     def adapted(self, state: Any, /) -> Any:
         """The state with which draws begin, once adaptation ends; the same one where nothing adapts."""
+
+
+@runtime_checkable
+class TemperableKernel(PosteriorKernel, Protocol):
+    r"""A kernel of posteriors that can also draw where the data count for a part only, as annealing needs it.
+
+    .. math:: f_\beta(z) = p(z) \, p(x \mid z)^\beta, \qquad 0 < \beta \le 1
+
+    `evaluation.log_likelihood(pair, x, method="ais", kernel=...)` moves its runs by one, as does `evaluation.bdmc`.
+
+    Example:
+        >>> from ppgen import inference
+        >>> isinstance(inference.SparseGibbs(), inference.TemperableKernel)
+        True
+        >>> isinstance(inference.HMC(), inference.TemperableKernel)  # annealing gives it tempered densities instead
+        False
+    """
+
+    def tempered(self, state: Any, position: Tensor, beta: float, /, *, backwards: bool = False) -> Any:
+        """State of chains at a position whose steps leave p(z) p(x | z)^beta as it is; nothing adapts in them.
+
+        Args:
+            state: A state of chains of the same target, as `init` gives it. It is not written to.
+            position: Where the chains are, (num_chains, rows, dim).
+            beta: Inverse temperature of the likelihood.
+            backwards: Whether the steps are those of the chain run backwards in time, with f(z) T(z' | z) =
+                f(z') T'(z | z'). Reversible steps, as those by Metropolis' rule are, are their own way back.
+        """

@@ -23,6 +23,7 @@ class SparseGibbsState(NamedTuple):
         law: The law of codes and data, which the steps leave as it is.
         gram: Phi' Phi, (rows or 1, codes, codes); None where matrices of the size of the data are factorised.
         image: Phi' r, (rows, codes).
+        backwards: Whether positive codes are drawn from the last to the first.
     """
 
     position: Tensor
@@ -30,6 +31,7 @@ class SparseGibbsState(NamedTuple):
     law: SparseLinear
     gram: Tensor | None
     image: Tensor
+    backwards: bool = False
 
 
 class SparseGibbsInfo(NamedTuple):
@@ -151,6 +153,28 @@ class SparseGibbs:
         """The state as it is, as nothing adapts."""
         return state
 
+    def tempered(
+        self, state: SparseGibbsState, position: Tensor, beta: float, /, *, backwards: bool = False
+    ) -> SparseGibbsState:
+        r"""State of chains at a position under p(a) p(x | a)^beta, which is a noise of sigma / sqrt(beta).
+
+        Args:
+            state: A state of chains of the same data, as `init` gives it.
+            position: Where the chains are, (num_chains, rows, codes).
+            beta: Inverse temperature of the likelihood.
+            backwards: Whether positive codes are drawn in the order that undoes a sweep; a draw of all codes at once is
+                reversible.
+        """
+        law, position = state.law.tempered(beta), position.detach()
+        return SparseGibbsState(
+            position,
+            _log_density(law, position.double()).to(position.dtype),
+            law,
+            None if state.gram is None else beta * state.gram,
+            beta * state.image,
+            backwards,
+        )
+
 
 def _log_density(law: SparseLinear, position: Tensor) -> Tensor:
     if not law.positive:
@@ -234,7 +258,8 @@ def _positive_sweep(state: SparseGibbsState, codes: Tensor, generator: torch.Gen
     uniform = torch.empty_like(codes).uniform_(generator=generator)
     unit = RectifiedGaussian(codes.new_zeros(1))
     codes = codes.clone()
-    for index in range(codes.shape[-1]):
+    order = range(codes.shape[-1])
+    for index in reversed(order) if state.backwards else order:
         others = (gram[..., index, :] * codes).sum(-1) - gram[..., index, index] * codes[..., index]
         root = curvature[..., index].sqrt()
         standard = (state.image[..., index] - others - 1 / law.scale[..., index]) / root

@@ -1,7 +1,7 @@
 """What a Pyro program states, read from it: sparse latents, and data that are Normal around a linear image of them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,7 +30,8 @@ class SparseLinear:
         residual: r: (rows, features).
         location: mu, zero of positive codes: (rows or 1, codes).
         scale: b: (rows or 1, codes).
-        log_noise: Sum of log sigma over the features: (rows or 1,).
+        log_noise: Sum of log sigma over the features: (rows or 1,); of a tempered law, that which makes `log_density`
+            log p(a) + beta log p(x | a).
         positive: Whether the codes are positive.
     """
 
@@ -47,6 +48,12 @@ class SparseLinear:
         height = self.scale.log().sum(-1) + (0.0 if self.positive else _LOG_2 * self.scale.shape[-1])
         normal = -error.square().sum(-1) / 2 - self.log_noise - _LOG_2PI / 2 * error.shape[-1]
         return normal - (deviation.abs() / self.scale).sum(-1) - height
+
+    def tempered(self, beta: float) -> "SparseLinear":
+        """The law with the likelihood to the power of beta: data under the noise sigma / sqrt(beta), up to a height."""
+        root, features = beta**0.5, self.residual.shape[-1]
+        log_noise = beta * self.log_noise + (beta - 1) * features * _LOG_2PI / 2
+        return replace(self, matrix=root * self.matrix, residual=root * self.residual, log_noise=log_noise)
 
 
 @dataclass(frozen=True)

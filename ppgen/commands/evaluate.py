@@ -65,7 +65,7 @@ def evaluate(
         raise UsageError(f"--method must be one of {', '.join(METHODS)}, got {method!r}")
     # Annealing down from the data needs no log Z.
     sites = {} if method == "raise" else undirected_sites(pair, first_rows(rows, 1))
-    annealing = {name: options[name] for name in _ANNEALING if name in options}
+    annealing = {name: options[name] for name in _ANNEALING if options.get(name) is not None}
     partitions = {}
     for site, energy in sites.items():
         x = first_rows(rows, None if energy.batch_shape else 1)  # each row may have a log Z of its own

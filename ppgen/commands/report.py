@@ -15,6 +15,7 @@ from ppgen.inference.structure.layout import find_layout
 BUDGET = 1_000_000  # log-weights: a few seconds for a small model, some minutes for a large one on CPU
 MOST_PARTICLES, FEWEST_PARTICLES = 1000, 50
 CHECKED_ROWS = 5_000  # of the training data, of which a check draws some
+ANNEALED_ROWS, ANNEALED_CHAINS, ANNEALED_BETAS = 20, 16, 100  # seconds for 192 codes of 144 features
 POSTERIOR_ROWS = 50
 POSTERIOR_SAMPLES = (100, 500)
 POSTERIOR_VALUES = 4_000_000  # of the data, drawn again: some tens of megabytes
@@ -36,14 +37,25 @@ def report(
     if num_particles is None:
         num_particles = max(FEWEST_PARTICLES, min(MOST_PARTICLES, BUDGET // num_rows(rows)))
     print(f"evaluating the {split} rows of {data.describe()}", flush=True)
+    layout = find_layout(run.pair, first_rows(rows, 2))
+    folder = Path(run.folder)
     estimates: Mapping[str, Estimate] = {}
-    if not find_layout(run.pair, first_rows(rows, 2)).improper:  # where a prior is flat there is no likelihood
+    judged = rows
+    if not layout.improper:  # where a prior is flat there is no likelihood
+        if layout.points and num_rows(rows) > ANNEALED_ROWS:
+            judged, few = first_rows(rows, ANNEALED_ROWS), {"num_chains": ANNEALED_CHAINS, "betas": ANNEALED_BETAS}
+            options = few | options
+            print(
+                f"log p(x) of the first {ANNEALED_ROWS} of them: the guide has points, which give no bound, and "
+                f"annealing takes long; of all of them: ppgen evaluate {folder}",
+                flush=True,
+            )
         estimates = evaluate.evaluate(
-            run.pair, rows, num_particles=num_particles, progress=watched(quiet), both_sides=True, **options
+            run.pair, judged, num_particles=num_particles, progress=watched(quiet), both_sides=True, **options
         )
     evaluate.show(estimates)
-    folder = Path(run.folder)
-    checked = _check(run, data, rows, split, estimates, num_particles, options.get("seed", 0))
+    train = None if split == "train" or judged is not rows else first_rows(data.train, CHECKED_ROWS)
+    checked = _check(run, judged, train, estimates, num_particles, options.get("seed", 0))
     print(checked, flush=True)
     evaluate.write(run, data, split, estimates, checked)
     write_posterior(run, first_rows(rows, POSTERIOR_ROWS), folder / POSTERIOR)
@@ -56,9 +68,8 @@ def report(
 
 def _check(
     run: Any,
-    data: Data,
     rows: Any,
-    split: str,
+    train: Any,
     estimates: Mapping[str, Estimate],
     num_particles: int,
     seed: int,
@@ -73,7 +84,7 @@ def _check(
     return diagnostics.check(
         run,
         rows,
-        train=None if split == "train" else first_rows(data.train, CHECKED_ROWS),
+        train=train,
         log_likelihood=estimates["log-likelihood"],
         partitions=log_z if known else None,  # else from both sides
         num_particles=num_particles,

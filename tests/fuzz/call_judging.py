@@ -21,6 +21,8 @@ EVALUATE = {
     "progress": "flag",
     "log_partition": "log_partition",
 }
+OPTIONAL = {"num_chains": "+count?", "betas": "ladder?"}  # None is what the kernel makes good
+MACHINE = ("x", "method", "num_chains", "betas", "seed", "chunk", "log_partition")
 OF_ANNEALING = ("num_chains", "betas", "start", "kernel", "log_partition")
 JUDGING = [
     Call(
@@ -41,7 +43,7 @@ JUDGING = [
         "evaluation.log_likelihood of a machine",
         evaluation.log_likelihood,
         lambda: {"pair": rbm(), "x": BITS, "method": "ais", "num_chains": 5, "betas": 4, **QUIET},
-        {key: EVALUATE[key] for key in ("x", "method", "num_chains", "betas", "seed", "chunk", "log_partition")},
+        {key: OPTIONAL.get(key, EVALUATE[key]) for key in MACHINE},
         value,
     ),
     Call(

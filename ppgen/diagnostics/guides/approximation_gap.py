@@ -20,6 +20,7 @@ from ppgen.evaluation.evidence.evidence import check_evidence
 from ppgen.evaluation.program import Program, examine
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.kernels.hmc import HMC
+from ppgen.inference.kernels.posterior_kernel import TemperableKernel
 from ppgen.inference.structure.points import check_no_points
 from ppgen.inference.structure.traces import element_law
 from ppgen.pair import as_pair
@@ -129,7 +130,7 @@ def approximation_gap(
     num_chains: int = 100,
     betas: int | str | Sequence[float] | Tensor = 500,
     start: str = "prior",
-    kernel: HMC | None = None,
+    kernel: HMC | TemperableKernel | None = None,
     num_particles: int = 5000,
     steps: int = 500,
     lr: float = 0.05,
@@ -161,7 +162,8 @@ def approximation_gap(
         num_chains: Annealing runs of each datum.
         betas: Their ladder.
         start: Where annealing begins: `"prior"` or `"guide"`.
-        kernel: What moves the latents, one trajectory a level; `inference.HMC()` by default.
+        kernel: What moves the latents, one step a level: an `inference.HMC`, by default `HMC()`; or, from the prior, an
+            `inference.SparseGibbs` or another `inference.TemperableKernel`.
         num_particles: Particles of each datum for `"importance"`.
         steps: Steps of Adam of the fit.
         lr: Its learning rate at the first step.

@@ -8,16 +8,10 @@ from ppgen.evaluation.effective import CONSTANT_RANGE
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.evidence.all_data import AllData
 from ppgen.evaluation.evidence.joint_weights import JointWeights, summary
-from ppgen.evaluation.likelihood.latent_annealing import (
-    PILOT_CHAINS,
-    DecoderPath,
-    check_start,
-    find_step_sizes,
-    forward,
-)
+from ppgen.evaluation.likelihood.latent_annealing import PILOT_CHAINS, check_start, forward
+from ppgen.evaluation.likelihood.latent_paths import LatentPath, Mover, latent_path
 from ppgen.evaluation.likelihood.method import Advance
 from ppgen.inference.annealing.effective_runs import few_runs
-from ppgen.inference.kernels.hmc import HMC
 from ppgen.inference.kernels.latent_density import LatentDensity, Start
 from ppgen.pair import AnyPair
 
@@ -48,7 +42,7 @@ def annealed_weights(
     chunk: int,
     *,
     start: Start,
-    kernel: HMC,
+    kernel: Mover,
     seed: int,
     advance: Advance = None,
 ) -> JointWeights:
@@ -61,7 +55,7 @@ def annealed_weights(
         num_chains: Runs.
         chunk: Runs times rows that move at once, at least one run.
         start: Where runs begin.
-        kernel: What moves the latents, one trajectory a level.
+        kernel: What moves the latents, one step a level.
         seed: Seed of the momenta; starts are drawn by torch's global random state.
         advance: Called with the number of runs done.
     """
@@ -69,10 +63,10 @@ def annealed_weights(
     generator = torch.Generator(device=pair.device).manual_seed(seed)
     most = max(1, min(chunk // found.num_rows, num_chains))
 
-    def path(count: int) -> DecoderPath:
-        return DecoderPath(LatentDensity(pair, found.batch, count, layout=found.layout), start, kernel)
+    def path(count: int) -> LatentPath:
+        return latent_path(LatentDensity(pair, found.batch, count, layout=found.layout), start, kernel)
 
-    step_sizes = find_step_sizes(path(min(PILOT_CHAINS, num_chains)), betas, generator)
+    step_sizes = path(min(PILOT_CHAINS, num_chains)).step_sizes(betas, generator)
     kept = []
     for first in range(0, num_chains, most):
         count = min(most, num_chains - first)

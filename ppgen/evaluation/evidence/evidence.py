@@ -19,6 +19,7 @@ from ppgen.evaluation.likelihood.likelihood import CHUNK_CPU, CHUNK_GPU, log_lik
 from ppgen.evaluation.likelihood.methods import check_arguments
 from ppgen.inference.annealing.annealing import make_betas
 from ppgen.inference.kernels.hmc import HMC
+from ppgen.inference.kernels.posterior_kernel import TemperableKernel
 from ppgen.inference.structure.points import check_no_points
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
@@ -37,7 +38,7 @@ def log_evidence(
     num_chains: int = 100,
     betas: int | str | Sequence[float] | Tensor = 1000,
     start: str = "prior",
-    kernel: HMC | None = None,
+    kernel: HMC | TemperableKernel | None = None,
     log_partition: Any = None,
     vectorize_particles: bool = True,
     seed: int = 0,
@@ -71,7 +72,8 @@ def log_evidence(
         num_chains: Annealing runs.
         betas: Their ladder: a number of equal steps, or increasing numbers up to 1.
         start: Where annealing begins: `"prior"` or `"guide"`.
-        kernel: What moves the latents, one trajectory a level; `inference.HMC()` by default.
+        kernel: What moves the latents, one step a level: an `inference.HMC`, by default `HMC()`; or, from the prior, an
+            `inference.SparseGibbs` or another `inference.TemperableKernel`.
         log_partition: log Z of undirected sites, as `evaluation.log_likelihood` takes it; where rows are independent.
         vectorize_particles: False for programs that cannot broadcast over particles.
         seed: Seed of all draws; the caller's random state is as before.

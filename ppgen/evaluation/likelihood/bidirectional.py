@@ -28,6 +28,7 @@ from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.annealing.annealing import make_betas
 from ppgen.inference.kernels.hmc import HMC
 from ppgen.inference.kernels.latent_density import LatentDensity, Start
+from ppgen.inference.kernels.posterior_kernel import TemperableKernel
 from ppgen.inference.structure.layout import find_layout
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.inference.structure.traces import data_frame, sites, unconditioned
@@ -87,7 +88,7 @@ def bdmc(
     num_chains: int = 16,
     betas: int | str | Sequence[float] | Tensor = 1000,
     start: Start = "prior",
-    kernel: HMC | None = None,
+    kernel: HMC | TemperableKernel | None = None,
     chunk: int | None = None,
     seed: int = 0,
     progress: bool = False,
@@ -99,9 +100,9 @@ def bdmc(
         E \log \frac{1}{K} \sum_k w_k \le \log p(x) \le - E \log \frac{1}{K} \sum_k \frac{1}{w'_k}
 
     The weights w are those of runs from the start to p(z | x), the w' those of runs back from z, which is an exact draw
-    of p(z | x) because x was simulated from it; both move by the same Hamiltonian Monte Carlo trajectories at the same
-    levels. The gap measures the annealing on data of the model itself: it is evidence, not proof, that
-    `log_likelihood(method="ais")` with the same ladder is as close on real data.
+    of p(z | x) because x was simulated from it; both move by the same kernel at the same levels. The gap measures the
+    annealing on data of the model itself: it is evidence, not proof, that `log_likelihood(method="ais")` with the same
+    ladder and kernel is as close on real data.
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run, with continuous latents.
@@ -112,7 +113,8 @@ def bdmc(
         num_chains: Annealing runs of each datum, in each direction.
         betas: Ladder, as for `log_likelihood`.
         start: Where paths begin: `"prior"` or `"guide"`.
-        kernel: What moves the chains, one trajectory a level; `inference.HMC()` by default.
+        kernel: What moves the chains, one step a level: an `inference.HMC`, by default `HMC()`; or, from the prior, an
+            `inference.SparseGibbs` or another `inference.TemperableKernel`.
         chunk: Chains moved at once; by default 2,000 on CPU and 100,000 on a GPU.
         seed: Seed of all randomness.
         progress: Whether to show a progress bar.
@@ -141,7 +143,7 @@ def bdmc(
     check_has_likelihood(pair, "Log-likelihoods")
     num_data = _check(pair, num_data, like, chunk)
     ladder = make_betas(betas)
-    kernel = check_annealing(num_chains, start, kernel)
+    mover = check_annealing(num_chains, start, kernel)
     chunk = chunk or (CHUNK_GPU if is_accelerator(pair.device) else CHUNK_CPU)
     generator = torch.Generator(device=pair.device).manual_seed(seed)
     with evaluating(pair, seed), progress_bar("bidirectional Monte Carlo", num_data, progress) as advance:
@@ -171,7 +173,7 @@ def bdmc(
                 generator,
                 num_chains=num_chains,
                 start=start,
-                kernel=kernel,
+                kernel=mover,
                 layout=layout,
             )
             below.append(summarise(forward(path, ladder, step_sizes, generator), pareto=False))
@@ -179,7 +181,8 @@ def bdmc(
             above.append(summarise(-reverse(path, ladder, step_sizes, position, generator), pareto=False))
             if advance is not None:
                 advance(last)
-    method = f"BDMC from the {start} ({num_chains} chains x {len(ladder) - 1} betas)"
+    by = "" if isinstance(mover, HMC) else f" by {type(mover).__name__}"
+    method = f"BDMC from the {start}{by} ({num_chains} chains x {len(ladder) - 1} betas)"
     return _sandwich(below, above, num_chains, method, x)
 
 

@@ -13,13 +13,14 @@ from ppgen.devices import is_accelerator
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.likelihood.estimates import below_one, estimate_of
 from ppgen.evaluation.likelihood.given_partitions import partitions_of
-from ppgen.evaluation.likelihood.latent_annealing import check_annealing
+from ppgen.evaluation.likelihood.latent_annealing import LatentAnnealing, budget, check_annealing, mover_of
 from ppgen.evaluation.likelihood.method import Annealing, Sampling, Subject
 from ppgen.evaluation.likelihood.methods import check_arguments, choose
-from ppgen.evaluation.program import examine
+from ppgen.evaluation.program import ROWS_AT_ONCE, examine
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.annealing.annealing import make_betas
 from ppgen.inference.kernels.hmc import HMC
+from ppgen.inference.kernels.posterior_kernel import TemperableKernel
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.pair import as_pair
 from ppgen.progress import progress_bar
@@ -37,10 +38,10 @@ def log_likelihood(
     num_particles: int = 5000,
     chunk: int | None = None,
     log_partition: Any = None,
-    num_chains: int = 100,
-    betas: int | str | Sequence[float] | Tensor = 1000,
+    num_chains: int | None = None,
+    betas: int | str | Sequence[float] | Tensor | None = None,
     start: str = "prior",
-    kernel: HMC | None = None,
+    kernel: HMC | TemperableKernel | None = None,
     seed: int = 0,
     vectorize_particles: bool = True,
     compile: bool | Literal["auto"] = "auto",
@@ -56,8 +57,9 @@ def log_likelihood(
     posterior (an RBM). Under a Boltzmann machine an estimate of log Z enters every datum alike; its error is
     part of `se` and is given by itself as `log_partition_se`. With `"ais"` a directed pair's weights are those of
     annealing runs from the prior, along p(z) p(x | z)^beta, or from the guide, along q(z | x)^(1 - beta) p(x, z)^beta,
-    moved by Hamiltonian Monte Carlo; they too have the mean p(x) for any ladder. A pilot run finds the step sizes. A
-    level costs a trajectory of `num_chains` chains a datum, so that a few hundred rows are what one asks for. The pair
+    moved by Hamiltonian Monte Carlo, whose step sizes a pilot run finds, or by a kernel that can be tempered, such as
+    `inference.SparseGibbs` for sparse codes; they too have the mean p(x) for any ladder. A level costs a step of
+    `num_chains` chains a datum, so that a few hundred rows are what one asks for. The pair
     is run in evaluation mode; its training flags and the caller's random state are left as they are. Before that, every
     value is held against the law of the site that observes it, unless it is missing under a mask, and a few rows in a
     batch against the same alone, as a datum whose density depends on others has no likelihood of its own.
@@ -78,18 +80,19 @@ def log_likelihood(
               at which annealing upwards ends, not the machine's: it errs low for data like the machine's own draws and
               high for data that the base rates explain better, both the less the longer the ladder;
             - `"auto"`: `"exact"` where that is cheap, else log Z by annealing from both sides, else `"importance"`, or
-              `"ais"` where a guide has points and no law (MAP estimates of continuous latents), which give no bound;
-              the estimate says which.
+              `"ais"` where a guide has points and no law (MAP estimates of continuous latents), which give no bound,
+              by `SparseGibbs` if the program is one that it reads; the estimate says which.
         num_particles: Particles K a datum for importance sampling.
         chunk: Log-weights (particle or chain x row) evaluated at once, which bounds the memory: an activation of n
             units takes 4 n bytes for each. By default 2,000 on CPU (what caches hold) and 100,000 on a GPU.
         log_partition: log Z if it is known: an estimate, a number, or a mapping from undirected sites to those. A bare
             number is an estimate of unknown error; without one log Z is enumerated or, where that is too much and
             `method` is not `"ais"`, annealed from both sides, at twice the cost of one at most.
-        num_chains: Annealing runs: of log Z, or of each datum.
-        betas: Their ladder, as for `log_partition`.
+        num_chains: Annealing runs: of log Z, or of each datum; 100 by default, and 16 by a tempered kernel.
+        betas: Their ladder, as for `log_partition`; 1000 equal steps by default, and 200 by a tempered kernel.
         start: Where annealing of latents begins: `"prior"` or `"guide"`.
-        kernel: What moves the latents, one trajectory a level; `inference.HMC()` by default.
+        kernel: What moves the latents, one step a level: an `inference.HMC`, by default `HMC()`; or, from the prior, an
+            `inference.SparseGibbs` or another `inference.TemperableKernel`.
         seed: Seed of all randomness.
         vectorize_particles: False for programs that cannot broadcast over particles.
         compile: Whether importance sampling runs as machine code: the pair is traced once and compiled, within the same
@@ -130,6 +133,11 @@ def log_likelihood(
     program = examine(pair, rows, chunk)
     rows = CheckedRows(x, pair) if rows.dtype is None else rows  # parameters made at the first run decide the dtype
     chosen = choose(method, program, len(rows), log_partition)
+    if kernel is None and method == "auto" and chosen is LatentAnnealing and start == "prior":
+        with evaluating(pair, seed):
+            kernel = mover_of(pair, rows, program.layout, chunk or ROWS_AT_ONCE)
+    mover = check_annealing(2 if num_chains is None or not chosen.anneals else num_chains, start, kernel)
+    num_chains, betas = budget(num_chains, betas, mover if chosen is LatentAnnealing else None)
     options = {"num_chains": num_chains, "betas": betas, "seed": seed, "progress": progress, "x": rows(0, 1)}
     energies = program.energies
     if any(energy.batch_shape for energy in energies.values()):  # each row has a log Z of its own
@@ -137,7 +145,6 @@ def log_likelihood(
         energies = undirected_sites(pair, options["x"])
     partitions = partitions_of(pair, energies if chosen.normalised else {}, log_partition, method, options)
     ladder = make_betas(betas) if chosen.anneals else []
-    mover = check_annealing(num_chains if chosen.anneals else 2, start, kernel)
     chunk = chunk or (CHUNK_GPU if is_accelerator(pair.device) else CHUNK_CPU)
     sampling = Sampling(num_particles, chunk, vectorize_particles, compile)
     annealing = Annealing(ladder, num_chains, chunk, compile)

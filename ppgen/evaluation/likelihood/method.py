@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.likelihood.given_partitions import own_partitions
+from ppgen.evaluation.likelihood.latent_paths import Mover
 from ppgen.evaluation.per_datum import PerDatum
 from ppgen.evaluation.program import Program
 from ppgen.evaluation.rows import CheckedRows
-from ppgen.inference.kernels.hmc import HMC
 from ppgen.inference.kernels.latent_density import Start
 from ppgen.pair import AnyPair
 
@@ -123,7 +123,7 @@ class LikelihoodMethod:
     sampling: Sampling
     annealing: Annealing
     start: Start
-    kernel: HMC
+    kernel: Mover
     seed: int
 
     @property

@@ -12,7 +12,7 @@ from ppgen.evaluation.likelihood.bounds import Elbo, MeanFieldBound
 from ppgen.evaluation.likelihood.exact import Exact
 from ppgen.evaluation.likelihood.hidden_layers import HiddenAnnealing, HiddenEnumeration
 from ppgen.evaluation.likelihood.importance import ImportanceSampling
-from ppgen.evaluation.likelihood.latent_annealing import LatentAnnealing, check_annealing, movable
+from ppgen.evaluation.likelihood.latent_annealing import LatentAnnealing, budget, check_annealing, movable
 from ppgen.evaluation.likelihood.method import LikelihoodMethod
 from ppgen.evaluation.likelihood.reverse_annealing import ReverseAnnealing
 from ppgen.evaluation.partition.partition import ADAPTIVE
@@ -42,8 +42,8 @@ def check_likelihood(
     *,
     method: str = "auto",
     num_particles: int = 5000,
-    num_chains: int = 100,
-    betas: int | str | Sequence[float] | Tensor = 1000,
+    num_chains: int | None = None,
+    betas: int | str | Sequence[float] | Tensor | None = None,
 ) -> None:
     """Raise what `log_likelihood` would raise of these arguments; nothing is drawn but one row.
 
@@ -62,6 +62,7 @@ def check_likelihood(
     pair = as_pair(pair)
     check_has_likelihood(pair, "Log-likelihoods")
     check_arguments(method, num_particles, None, "auto")
+    num_chains, betas = budget(num_chains, betas)
     check_annealing(num_chains, "prior", None)
     rows = CheckedRows(x, pair)
     program = examine(pair, rows)
