@@ -49,7 +49,7 @@ def test_densities_of_a_mixture():
 
 def test_a_mixture_with_a_common_latent():
     """Catches mixtures refused, and a narrow guide of their common latents that passes."""
-    options = {"x": X, "num_simulations": 150, "level": 1e-4}
+    options = {"x": X, "num_simulations": 80, "level": 1e-4}
     found = diagnostics.simulation_based_calibration(ppgen.Pair(mixture, guide_of(1.0)), **options)
     assert found.calibrated and found.sites == ("mean",)
     assert not diagnostics.simulation_based_calibration(ppgen.Pair(mixture, guide_of(0.4)), **options).calibrated

@@ -221,5 +221,5 @@ def test_an_improper_prior_has_no_likelihood() -> None:
         with pytest.raises(ValueError, match="not defined: the latent site 'a' has an improper prior"):
             evaluation.log_likelihood(improper, X, method=method)
     tree = diagnostics.from_pyro_svi(improper, X, num_samples=5)
-    assert "prior and prior_predictive, as a has an improper prior" in tree.attrs["left_out"]
+    assert "prior and prior_predictive, as site 'a' has an improper prior (ImproperUniform)" in tree.attrs["left_out"]
     assert "not defined" in diagnostics.check(improper, X)["log-likelihood"].text
