@@ -154,7 +154,7 @@ class Lasso:
         within = self.dictionary.mT @ self.dictionary
         smaller = within if atoms <= features else self.dictionary @ self.dictionary.mT
         more = 0.0 if self.target is None else 1.0
-        step = 1 / (eigenvalue_bound(smaller) + more)
+        step = 1 / (eigenvalue_bound(smaller) + more).clamp(min=torch.finfo(within.dtype).tiny)  # atoms may be zero
         if atoms > 2 * features:
             return step, None
         return step, torch.eye(atoms, dtype=within.dtype, device=within.device) * (1 - more * step) - step * within

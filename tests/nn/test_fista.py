@@ -179,3 +179,9 @@ def test_rows_of_zeros_and_no_rows() -> None:
         warnings.simplefilter("error")
         assert given.solve().abs().sum() == 0 and given.gap(given.solve()).sum() == 0
         assert Lasso(torch.zeros(0, 3), torch.eye(3), 1.0).solve().shape == (0, 3)
+
+
+def test_atoms_that_are_zero_have_codes_of_zero():
+    """Catches a step without end where a dictionary, or that of a part of the data, is empty: codes that are NaN."""
+    problem = Lasso(torch.ones(2, 4), torch.zeros(4, 3), penalty=1.0)
+    assert torch.equal(problem.solve(), torch.zeros(2, 3)) and torch.equal(problem.gap(problem.solve()), torch.zeros(2))
