@@ -120,9 +120,7 @@ def from_pyro_svi(
     collector = Collector(pair, num_samples, chunk, vectorize_particles, dims)
     lawful = pair.draws_data  # else what stands in the place of log p(x | z) is a score
     with evaluating(pair, seed), inference.attach(log_partition=known):
-        collector.posterior(
-            batch, predictive=posterior_predictive and lawful, log_likelihood=log_likelihood and lawful
-        )
+        collector.posterior(batch, predictive=posterior_predictive and lawful, log_likelihood=log_likelihood and lawful)
     if not lawful:
         collector.groups.pop("sample_stats", None)
         collector.left_out.append(_NO_LAW)
