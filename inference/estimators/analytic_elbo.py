@@ -77,7 +77,7 @@ class AnalyticELBO(AnalyticKL):
         super().check_plan(site, plan, layout, objective)
 
     def check_program(self, site: str, pair: Any, batch: Any, layout: Layout) -> None:
-        """Raise if matrix, offset or noise of the data move with the site: they would have expectations of their own."""
+        """Raise if matrix, offset or noise of the data move with the site, and so have expectations of their own."""
         args, kwargs = split_batch(batch)
         with forked(device_of(pair, args, kwargs)), pair.running(), keeping_buffers(pair), torch.no_grad():
             drawn: Any = poutine.trace(pair.guide).get_trace(*args, **kwargs)

@@ -14,7 +14,6 @@ from ppgen.pair import as_pair
 from ppgen.trees import check_labels, check_sample_dims, make_tree
 from ppgen.undisturbed import evaluating
 
-
 _NO_LAW = (
     "log_likelihood, posterior_predictive and sample_stats, as the cross-entropy of grey levels is no law of the data"
 )

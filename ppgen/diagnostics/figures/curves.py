@@ -17,8 +17,8 @@ def curve(run: Any) -> Any:
     """Return the figure of a run's metrics over its epochs.
 
     With a normalised inference: the objective of training and validation data in nats per datum, or the score that
-    stands in its place where a model has no law of the data. Under a negative phase, where log Z is not known: pseudo-log-likelihood, free-energy gap and R-hat of the chains,
-    as far as there are any.
+    stands in its place where a model has no law of the data. Under a negative phase, where log Z is not known:
+    pseudo-log-likelihood, free-energy gap and R-hat of the chains, as far as there are any.
 
     Args:
         run: A run of `ppgen.fit`.
