@@ -81,15 +81,17 @@ class AnalyticELBO(AnalyticKL):
         args, kwargs = split_batch(batch)
         with forked(device_of(pair, args, kwargs)), pair.running(), keeping_buffers(pair), torch.no_grad():
             drawn: Any = poutine.trace(pair.guide).get_trace(*args, **kwargs)
-            found = []
+            found: list[Any] = []
+            if site not in drawn.nodes:  # at this call
+                return
             for shift in (0.0, 1.0):
                 drawn.nodes[site]["value"] = drawn.nodes[site]["value"] + shift
                 found.append(poutine.trace(poutine.replay(pair.model, trace=drawn)).get_trace(*args, **kwargs))
         for name in layout.observed_laws:
-            first, second = (element_law(trace.nodes[name]["fn"]) for trace in found if name in trace.nodes)
+            laws = [element_law(trace.nodes[name]["fn"]) for trace in found if name in trace.nodes]
             for part in ("matrix", "offset", "scale"):
-                before, after = getattr(first, part), getattr(second, part)
-                if before is not None and not torch.equal(torch.as_tensor(before), torch.as_tensor(after)):
+                values = [torch.as_tensor(value) for law in laws if (value := getattr(law, part)) is not None]
+                if any(not torch.equal(value, values[0]) for value in values[1:]):
                     raise ValueError(
                         f"AnalyticELBO at site {site!r}: the {part} of the LinearNormal at site {name!r} depends on "
                         f"what is drawn there, so that its expectation is not known. {_INSTEAD}"
