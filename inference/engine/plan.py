@@ -68,6 +68,7 @@ def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, 
     for site, estimator in plan.items():
         if estimator is not None:
             estimator.check_plan(site, plan, layout, inference.objective)
+            estimator.check_program(site, pair, batch, layout)
     return plan
 
 

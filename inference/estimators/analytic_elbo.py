@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
+from pyro import poutine
 from pyro.distributions import MaskedDistribution
 from pyro.distributions.util import sum_rightmost
 from torch import Tensor
 from torch.distributions import Normal
 
+from ppgen.batch import split_batch
 from ppgen.distributions import LinearNormal
 from ppgen.inference.estimators.analytic_kl import AnalyticKL
 from ppgen.inference.estimators.estimator import Estimator
@@ -17,6 +19,8 @@ from ppgen.inference.particles.factors import Factor, summed_log_prob
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.traces import base_law, element_law
+from ppgen.pair import keeping_buffers
+from ppgen.undisturbed import device_of, forked
 
 _INSTEAD = "Use inference.AnalyticKL() or inference.Pathwise() there."
 
@@ -71,6 +75,27 @@ class AnalyticELBO(AnalyticKL):
                 f"depend on it. {_INSTEAD}"
             )
         super().check_plan(site, plan, layout, objective)
+
+    def check_program(self, site: str, pair: Any, batch: Any, layout: Layout) -> None:
+        """Raise if matrix, offset or noise of the data move with the site, and so have expectations of their own."""
+        args, kwargs = split_batch(batch)
+        with forked(device_of(pair, args, kwargs)), pair.running(), keeping_buffers(pair), torch.no_grad():
+            drawn: Any = poutine.trace(pair.guide).get_trace(*args, **kwargs)
+            found: list[Any] = []
+            if site not in drawn.nodes:  # at this call
+                return
+            for shift in (0.0, 1.0):
+                drawn.nodes[site]["value"] = drawn.nodes[site]["value"] + shift
+                found.append(poutine.trace(poutine.replay(pair.model, trace=drawn)).get_trace(*args, **kwargs))
+        for name in layout.observed_laws:
+            laws = [element_law(trace.nodes[name]["fn"]) for trace in found if name in trace.nodes]
+            for part in ("matrix", "offset", "scale"):
+                values = [torch.as_tensor(value) for law in laws if (value := getattr(law, part)) is not None]
+                if any(not torch.equal(value, values[0]) for value in values[1:]):
+                    raise ValueError(
+                        f"AnalyticELBO at site {site!r}: the {part} of the LinearNormal at site {name!r} depends on "
+                        f"what is drawn there, so that its expectation is not known. {_INSTEAD}"
+                    )
 
     def log_weights(self, site: str, weights: LogWeights, layout: Layout) -> LogWeights:
         """Log-weights with the terms of the site and of the data given it replaced by their expectations."""

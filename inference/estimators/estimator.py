@@ -120,6 +120,9 @@ class Estimator:
             objective: What is estimated.
         """
 
+    def check_program(self, site: str, pair: Any, batch: Any, layout: Layout) -> None:
+        """Raise ValueError, before the first step, if the programs, run on a batch, are not what it has a form of."""
+
     def check_rows(self, site: str, rows: Callable[[], Tensor]) -> None:
         """Raise ValueError, before the first step, if it cannot look at a batch, which `rows` gives as a table."""
 

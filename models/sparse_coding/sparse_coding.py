@@ -146,6 +146,8 @@ class SparseCoding(GenerativeModel):
         if self.learn_scales:
             raise AttributeError("penalty follows from log_noise and log_scale where they are learned.")
         self._penalty = _positive("penalty", value)
+        if "penalty" in self._config:  # with which a saved model is made again
+            self._config["penalty"] = self._penalty
 
     @pyro_method
     def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ppgen.batch import parts_of
 from ppgen.checks.arguments import check_count
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.coders import Coder
@@ -30,7 +31,7 @@ def blocks(pair: Any, data: Any, batch_size: int) -> Iterator[tuple[Any, Layout 
     """
     check_count("batch_size", batch_size, wanted="a positive integer", room=False)
     pair = as_pair(pair)
-    rows, layout = CheckedRows(data, pair), None
+    rows, layout = CheckedRows(_table(data, pair) if isinstance(pair, Coder) else data, pair), None
     _check_width(pair, rows)
     if not isinstance(pair, Coder):
         check_has_likelihood(pair, "Means of a guide")
@@ -42,6 +43,14 @@ def blocks(pair: Any, data: Any, batch_size: int) -> Iterator[tuple[Any, Layout 
     starts = range(0, len(rows), batch_size)
     with evaluating(pair), pair.running():
         yield pair, layout, (rows(start, min(start + batch_size, len(rows))) for start in starts)
+
+
+def _table(data: Any, pair: Any) -> Any:
+    """The one argument that data for a model with a code hold, also in a tuple or a mapping of one."""
+    parts = parts_of(data)
+    if len(parts) != 1:
+        raise ValueError(f"data must be one table (rows, features) for {type(pair).__name__}, got {len(parts)}.")
+    return parts[0]
 
 
 def _check_width(pair: Any, rows: CheckedRows) -> None:

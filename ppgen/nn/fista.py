@@ -83,7 +83,7 @@ class Lasso:
 
     @torch.no_grad()
     def solve(self, tolerance: float = 1e-5, max_sweeps: int = 5000, start: Tensor | None = None) -> Tensor:
-        """Codes to a tolerance, (rows, atoms): a row goes on until its duality gap is small.
+        """Codes to a tolerance, (..., atoms): a row goes on until its duality gap is small.
 
         Rows that are done leave the batch, so that the codes of one do not depend on the others. It waits for the
         device at every look, and so is for use after training.
@@ -94,6 +94,9 @@ class Lasso:
             start: As in `fista`.
         """
         codes, point, t = self._start(start)
+        if codes.dim() != 2 or self.x.dim() != 2 or (self.target is not None and self.target.shape != codes.shape):
+            table, rows = self._as_table(codes.shape), codes.reshape(-1, codes.shape[-1])
+            return table.solve(tolerance, max_sweeps, rows).reshape(codes.shape)
         least = tolerance * self.objective(torch.zeros_like(codes))
         left = torch.arange(len(codes), device=codes.device)
         step, part, state = self._step(), self, (codes, point, t)
@@ -140,6 +143,12 @@ class Lasso:
         inner = inner if self.target is None else inner + self.target
         return 2 * (inner if self.positive else inner.abs()).amax(-1).clamp(min=0)
 
+    def _as_table(self, shape: torch.Size) -> "Lasso":
+        """The same problems as rows of tables, for codes of a shape."""
+        size = (*shape[:-1], self.x.shape[-1])
+        target = None if self.target is None else self.target.expand(shape).reshape(-1, shape[-1])
+        return replace(self, x=self.x.expand(size).reshape(-1, size[-1]), target=target)
+
     def _rows(self, chosen: Tensor) -> "Lasso":
         return replace(self, x=self.x[chosen], target=None if self.target is None else self.target[chosen])
 
@@ -156,7 +165,7 @@ class Lasso:
         within = self.dictionary.mT @ self.dictionary
         smaller = within if atoms <= features else self.dictionary @ self.dictionary.mT
         more = 0.0 if self.target is None else 1.0
-        step = 1 / (eigenvalue_bound(smaller) + more)
+        step = 1 / (eigenvalue_bound(smaller) + more).clamp(min=torch.finfo(within.dtype).tiny)  # atoms may be zero
         if atoms > 2 * features:
             return step, None
         return step, torch.eye(atoms, dtype=within.dtype, device=within.device) * (1 - more * step) - step * within

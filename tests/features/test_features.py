@@ -112,3 +112,15 @@ def test_angles_are_of_linear_decoders() -> None:
         features.principal_angle(linear, x[:2])
     with pytest.raises(TypeError, match="pair_or_matrix must be a matrix or a model"):
         features.principal_angle("linear", x)
+
+
+def test_one_table_in_a_tuple_is_that_table() -> None:
+    """Catches a model with a code that is handed the tuple, and missing values that a tuple lets through."""
+    model, x = models.Autoencoder(5, hidden=(2,)), torch.rand(4, 5)
+    for data in ((x,), {"x": x}):
+        assert torch.equal(features.encode(model, data), features.encode(model, x))
+        assert features.reconstruction_error(model, data) == features.reconstruction_error(model, x)
+    with pytest.raises(ValueError, match="data must be one table"):
+        features.encode(model, (x, x))
+    with pytest.raises(ValueError, match="finite"):
+        features.encode(model, (x / 0,))

@@ -179,3 +179,20 @@ def test_rows_of_zeros_and_no_rows() -> None:
         warnings.simplefilter("error")
         assert given.solve().abs().sum() == 0 and given.gap(given.solve()).sum() == 0
         assert Lasso(torch.zeros(0, 3), torch.eye(3), 1.0).solve().shape == (0, 3)
+
+
+def test_atoms_that_are_zero_have_codes_of_zero():
+    """Catches a step without end where a dictionary, or that of a part of the data, is empty: codes that are NaN."""
+    problem = Lasso(torch.ones(2, 4), torch.zeros(4, 3), penalty=1.0)
+    assert torch.equal(problem.solve(), torch.zeros(2, 3)) and torch.equal(problem.gap(problem.solve()), torch.zeros(2))
+
+
+def test_rows_of_any_shape_and_a_shared_target_are_solved():
+    """Catches rows that are told apart by the first dimension alone, and a target that is cut as if it had rows."""
+    generator = torch.Generator().manual_seed(0)
+    x, dictionary, target = (torch.randn(shape, generator=generator) for shape in ((2, 3, 4), (4, 5), (5,)))
+    for each in (x, x[0, 0], x[0]):
+        problem = Lasso(each, dictionary, 0.5, target=target)
+        codes = problem.solve(1e-4)
+        assert codes.shape == (*each.shape[:-1], 5)
+        assert bool((problem.gap(codes) <= 2e-4 * problem.objective(torch.zeros_like(codes))).all())

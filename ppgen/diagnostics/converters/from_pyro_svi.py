@@ -14,6 +14,10 @@ from ppgen.pair import as_pair
 from ppgen.trees import check_labels, check_sample_dims, make_tree
 from ppgen.undisturbed import evaluating
 
+_NO_LAW = (
+    "log_likelihood, posterior_predictive and sample_stats, as the cross-entropy of grey levels is no law of the data"
+)
+
 
 def from_pyro_svi(
     pair: Any,
@@ -40,7 +44,8 @@ def from_pyro_svi(
     `arviz_stats.loo(tree, var_name="joint")`), `sample_stats`, `prior` and `prior_predictive`, `predictions`,
     `observed_data`.
     Dimensions are those of the draws, then the plates by name, then `<site>_dim_0`, ... for event dimensions.
-    Bits are stored as int8.
+    Bits are stored as int8. Of a model under the cross-entropy of grey levels, which is no law, there are `posterior`
+    and `observed_data` alone.
 
     `sample_stats` holds, in nats, `log_p` = log p(x, z), `log_q` = log q(z | x) and `log_weight`, their
     difference: for each datum where all latents lie in the data plate, and summed over the data where some do
@@ -112,8 +117,12 @@ def from_pyro_svi(
     energies = undirected_sites(pair, batch)
     known, unknown = partitions(pair, energies, batch, log_partition)
     collector = Collector(pair, num_samples, chunk, vectorize_particles, dims)
+    lawful = pair.draws_data  # else what stands in the place of log p(x | z) is a score
     with evaluating(pair, seed), inference.attach(log_partition=known):
-        collector.posterior(batch, predictive=posterior_predictive, log_likelihood=log_likelihood)
+        collector.posterior(batch, predictive=posterior_predictive and lawful, log_likelihood=log_likelihood and lawful)
+    if not lawful:
+        collector.groups.pop("sample_stats", None)
+        collector.left_out.append(_NO_LAW)
     if predictions is not None:
         with evaluating(pair, seed + 1), inference.attach(log_partition=known):
             collector.predictions(whole_batch(pair, _without_none(predictions)))

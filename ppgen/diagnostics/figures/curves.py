@@ -16,9 +16,9 @@ TRAIN, VALID, LEVEL = "#1f4e79", "#c8552b", "#777777"
 def curve(run: Any) -> Any:
     """Return the figure of a run's metrics over its epochs.
 
-    With a normalised inference: the objective of training and validation data in nats per datum. Under a
-    negative phase, where log Z is not known: pseudo-log-likelihood, free-energy gap and R-hat of the chains,
-    as far as there are any.
+    With a normalised inference: the objective of training and validation data in nats per datum, or the score that
+    stands in its place where a model has no law of the data. Under a negative phase, where log Z is not known:
+    pseudo-log-likelihood, free-energy gap and R-hat of the chains, as far as there are any.
 
     Args:
         run: A run of `ppgen.fit`.
@@ -50,7 +50,8 @@ def curve(run: Any) -> Any:
         _line(axes, epochs, run.curve("train_value"), TRAIN, "training, mean over the epoch")
         if "valid_value" in known:
             _line(axes, epochs, run.curve("valid_value"), VALID, "validation, after the epoch")
-        _frame(axes, f"objective: {type(run.inference.objective).__name__}", "nats per datum")
+        unit = "nats per datum" if run.pair.draws_data else "minus the cross-entropy per datum"
+        _frame(axes, f"objective: {type(run.inference.objective).__name__}", unit)
         _best(axes, run)
         axes.legend(frameon=False, loc="lower right")
     else:

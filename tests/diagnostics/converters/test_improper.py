@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import ppgen
-from ppgen import diagnostics
+from ppgen import diagnostics, models
 
 X = torch.tensor([0.5, 1.5, 1.0])
 FLAT = {
@@ -35,3 +35,11 @@ def test_no_prior_group(which):
     assert "posterior" in tree.children and not {"prior", "prior_predictive"} & set(tree.children)
     assert tree.attrs["left_out"].count("'mean' has a") + tree.attrs["left_out"].count("'mean' has an") >= 1
     assert "nothing can be drawn" in tree.attrs["left_out"]
+
+
+def test_a_cross_entropy_is_no_log_likelihood():
+    """Catches scores of grey levels that ArviZ would take for nats, and a converter that fails where none are drawn."""
+    model = models.Autoencoder(4, hidden=(2,), likelihood="cross-entropy")
+    tree = diagnostics.from_pyro_svi(model, torch.rand(3, 4), num_samples=2)
+    assert set(tree.children) == {"posterior", "observed_data"}
+    assert "log_likelihood, posterior_predictive and sample_stats, as the cross-entropy" in tree.attrs["left_out"]

@@ -65,6 +65,13 @@ def test_curve_shows_the_metrics_with_units(vae_run, rbm_run):
     assert not any("ELBO" in title for title in titles)
 
 
+def test_curve_of_a_score_has_no_nats():
+    """Catches the cross-entropy of grey levels, which is no likelihood, on an axis of nats."""
+    model = models.Autoencoder(4, hidden=(2,), likelihood="cross-entropy")
+    run = ppgen.fit(model, torch.rand(20, 4), epochs=1, progress=False, compile=False)
+    assert figures.curve(run).axes[0].get_ylabel() == "minus the cross-entropy per datum"
+
+
 def test_samples_tell_r_hat_of_chains_only(vae_run, rbm_run):
     """Catches chains shown without their convergence, and an R-hat for independent draws."""
     options = {"num_samples": 20, "sweeps": 2}

@@ -40,7 +40,7 @@ class Coder(PyroModule):
             if "later" in self.changes:
                 pyro.sample("later", dist.Normal(codes.sum(-1), 1.0))
             inputs = self.changes["inputs"](codes)
-            noise = self.log_noise.exp().expand(4)
+            noise = self.changes.get("noise", lambda noise, codes: noise)(self.log_noise.exp().expand(4), codes)
             args = (inputs, self.matrix) if self.changes["law"] is LinearNormal else (inputs @ self.matrix.mT,)
             law = self.changes["law"](*args, noise)
             law = law.mask(x > -5) if "mask" in self.changes else law
@@ -123,6 +123,13 @@ def test_inputs_that_are_not_the_draw_are_refused():
     pair, _ = pair_of(inputs=torch.tanh)
     with pytest.raises(ValueError, match="inputs of the LinearNormal at site 'x' are not the value that was drawn"):
         inference.Inference(inference.ELBO(), inference.AnalyticELBO()).bind(pair, X, num_data=3).step(X)
+
+
+def test_noise_that_moves_with_the_codes_is_refused():
+    """Catches the expected likelihood at one draw's noise: a gradient that is wrong without a word."""
+    pair, _ = pair_of(noise=lambda noise, codes: noise * (1 + codes.square().sum(-1, keepdim=True)))
+    with pytest.raises(ValueError, match="the scale of the LinearNormal at site 'x' depends on what is drawn"):
+        inference.Inference(inference.ELBO(), inference.AnalyticELBO()).bind(pair, X, num_data=3)
 
 
 def test_other_objectives_are_refused():

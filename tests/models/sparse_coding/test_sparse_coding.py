@@ -239,3 +239,11 @@ def test_a_point_is_no_bound() -> None:
     coder = models.SparseCoding(5, 6)
     layout = inference.find_layout(coder, x)
     assert layout.points == ("codes",)
+
+
+def test_a_penalty_that_was_set_is_that_of_the_saved_model():
+    """Catches a run that is loaded with the penalty of the constructor: other codes, without a word."""
+    coder = models.SparseCoding(4, atoms=3, penalty=0.5)
+    coder.penalty = 2.0
+    again = models.SparseCoding(**coder.config())
+    assert (again.penalty, again.scale) == (coder.penalty, coder.scale) == (2.0, 0.25)
