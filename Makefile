@@ -3,6 +3,8 @@ PYTHON ?= $(or $(shell command -v python3.11),python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+INSTALL ?= $(BIN)/python -m pip install --quiet
+PROCESSES ?= logical
 BENCHMARK ?= all
 MINUTES ?= 30
 PEERS ?= .venv-peers
@@ -25,29 +27,29 @@ $(BIN)/python:
 
 # The stamp says what was installed; a changed lock or pyproject.toml installs again.
 $(STAMP): requirements.lock pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(INSTALL) --requirement requirements.lock
+	$(INSTALL) --no-deps --editable .
 	@touch $@
 
 demo: $(STAMP)  ## three models of the embedded digits under eight inferences, compared and drawn
 	$(BIN)/python -P -m ppgen demo
 
 test: $(STAMP)  ## the tests and the examples in docstrings
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --maxprocesses 4 --dist worksteal
 
 # Without the second device, which is torch's alone, and torch is of one version everywhere.
 newest: $(STAMP)  ## what feels other versions of other libraries: figures, ArviZ, contracts, the command
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal -k "not sim- and not test_pyro" $(FOREIGN)
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --maxprocesses 4 --dist worksteal -k "not sim- and not test_pyro" $(FOREIGN)
 
 warnings: $(STAMP)  ## what other libraries say will go: deprecations that the same tests meet, which fail none
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal --quiet -r N \
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --maxprocesses 4 --dist worksteal --quiet -r N \
 	    -W always::DeprecationWarning -W always::PendingDeprecationWarning $(FOREIGN)
 
 fuzz: $(STAMP)  ## the long corpora of random calls, programs, command lines, folders and kills, counted in a table
 	PYTHONPATH=tests $(BIN)/python -m fuzz
 
 programs: $(STAMP)  ## all programs of Pyro's users under all of its losses, and expectations of those that draw
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal -m pyro_programs tests/contract
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --maxprocesses 4 --dist worksteal -m pyro_programs tests/contract
 
 names: $(STAMP)  ## what follows from the names of the library: public imports, bibliography, API pages
 	$(BIN)/python -m scripts.names

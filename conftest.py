@@ -1,6 +1,7 @@
 """What every test and docstring example starts from: seed 0, one thread, no screen, an empty Pyro store."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -27,7 +28,8 @@ collect_ignore = ["models", "inference"]
 
 # What runs on the simulated device in every run of the tests; the others with the fixture `device` only under
 # `pytest -m second_device`.
-ON_EVERY_DEVICE = {"test_second_device.py", "test_undisturbed.py"}  # and every contract
+ON_EVERY_DEVICE = {"test_second_device.py", "test_undisturbed.py"}  # and the contract of each name's first example
+OTHER_EXAMPLE = re.compile(r"-[1-9]\d*\]$")  # how ids of further examples end
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -43,11 +45,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         or item.get_closest_marker("second_device")
         and "second_device" not in asked
         and item.path.name not in ON_EVERY_DEVICE
-        and item.path.parent.name != "contract"
+        and (item.path.parent.name != "contract" or OTHER_EXAMPLE.search(item.name))
     ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
 
 
 @pytest.fixture(autouse=True)

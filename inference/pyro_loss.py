@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ppgen.batch import Arguments
 from ppgen.inference.structure.recognition import parameters_of
 from ppgen.pair import GenerativeModel, Pair
+from ppgen.undisturbed import held_constant
 
 
 def engine() -> tuple[Any, Any]:
@@ -148,16 +149,9 @@ class Programs:
         found: list[Tensor] = [each for owner in owners if isinstance(owner, nn.Module) for each in owner.parameters()]
         store = pyro.get_param_store()
         found += [_leaf(store[name]) for name in store]
-        trained = [each for each in found if each.is_leaf and each.requires_grad]
-        with _ConstantParams(), warnings.catch_warnings():
+        with _ConstantParams(), held_constant(each for each in found if each.is_leaf), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".* was not registered in the param store")
-            try:
-                for each in trained:
-                    each.requires_grad_(False)
-                yield
-            finally:
-                for each in trained:
-                    each.requires_grad_(True)
+            yield
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:

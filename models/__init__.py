@@ -19,6 +19,7 @@ from ppgen.models.boltzmann.ratings_rbm import RatingsRBM
 from ppgen.models.boltzmann.rbm import RBM
 from ppgen.models.boltzmann.replicated_softmax import ReplicatedSoftmax
 from ppgen.models.boltzmann.restricted import RestrictedMachine
+from ppgen.models.sparse_coding.predictive import PredictiveSparseDecomposition
 from ppgen.models.sparse_coding.sparse_coding import SparseCoding
 from ppgen.models.variational.discrete_vae import DiscreteVAE
 from ppgen.models.variational.hierarchical_vae import HierarchicalVAE
@@ -39,6 +40,7 @@ __all__ = [
     "GaussianRBM",
     "HelmholtzMachine",
     "HierarchicalVAE",
+    "PredictiveSparseDecomposition",
     "RatingsRBM",
     "ReplicatedSoftmax",
     "RestrictedMachine",

@@ -29,6 +29,7 @@ from ppgen.checks.room import CheckedAllocations
 from ppgen.parameters.capture import Capture, CapturedParameters, attribute_name, prepare_modules
 from ppgen.parameters.given_params import given_values
 from ppgen.parameters.references import referenced_modules
+from ppgen.parameters.values import parameter_values
 from ppgen.undisturbed import device_of, forked, keeping_buffers
 
 
@@ -95,6 +96,15 @@ class _PairMethods(nn.Module):
             with agreeing_dtypes(self):
                 self._run_once(in_dtype(batch, parameter_dtype(self)))
         prepare_modules(self)  # an AutoGuide makes its modules at the first call
+
+    def params(self) -> dict[str, Tensor]:
+        """Copies of all parameters as the programs see them, under their constraints, by name.
+
+        Those of `pyro.param("T", ...)` statements have the names that stand there, so that `pair.params()["T"]` has
+        rows on the simplex where `pair.captured.T` is the unconstrained tensor that is trained. They begin to exist
+        with the first run (`fit`, `prepare`).
+        """
+        return parameter_values(self)
 
     def settle_plate(self, plate: str | None) -> None:
         """Keep the data plate that was found, or that there is none."""

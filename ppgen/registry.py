@@ -31,6 +31,7 @@ MODELS: dict[str, str] = {
     "StochasticFeedforward": "ppgen.models.belief_nets.stochastic_feedforward:StochasticFeedforward",
     "DiscreteVAE": "ppgen.models.variational.discrete_vae:DiscreteVAE",
     "SparseCoding": "ppgen.models.sparse_coding.sparse_coding:SparseCoding",
+    "PredictiveSparseDecomposition": "ppgen.models.sparse_coding.predictive:PredictiveSparseDecomposition",
     "Autoencoder": "ppgen.models.autoencoders.autoencoder:Autoencoder",
     "DenoisingAutoencoder": "ppgen.models.autoencoders.denoising:DenoisingAutoencoder",
     "ContractiveAutoencoder": "ppgen.models.autoencoders.contractive:ContractiveAutoencoder",

@@ -1,6 +1,6 @@
 """Contexts that leave a pair and the caller as they were: random state, training flags, buffers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -124,6 +124,31 @@ def keeping_buffers(pair: Any) -> Iterator[None]:
             for buffer, before in kept.values():
                 buffer.copy_(before)
         kept.clear()
+
+
+@contextmanager
+def held_constant(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Context in which none of some leaf tensors wants a gradient; those that did want one again afterwards.
+
+    Args:
+        tensors: Leaves, such as parameters.
+
+    Example:
+        >>> net = nn.Linear(2, 1)
+        >>> with held_constant(net.parameters()):
+        ...     net.weight.requires_grad
+        False
+        >>> net.weight.requires_grad
+        True
+    """
+    wanted = [each for each in tensors if each.requires_grad]
+    try:
+        for each in wanted:
+            each.requires_grad_(False)
+        yield
+    finally:
+        for each in wanted:
+            each.requires_grad_(True)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Codes of 30 numbers: a network trained layer by layer and unrolled, beside principal components.
 
-    python -m benchmarks.codes.deep_autoencoder            # writes results/codes-deep_autoencoder.json; goes on where it was
+    python -m benchmarks.codes.deep_autoencoder            # writes results/codes-deep_autoencoder.json; resumes
     python -m benchmarks.codes.deep_autoencoder --quick    # a trial on small digits, seconds
 
 MNIST, 784-1000-500-250-30 with a linear code: the layers by contrastive divergence on bits drawn from the grey levels,

@@ -37,7 +37,9 @@ class Job:
 
     def images(self, **options: Any) -> datasets.Dataset:
         """MNIST, or in a trial small digits."""
-        return datasets.load("digits", **options) if self.quick else datasets.load("mnist", self.data_dir, **options)
+        return (
+            datasets.load("digits", **options) if self.quick else datasets.load("mnist", root=self.data_dir, **options)
+        )
 
     def row(self, name: str, measure: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
         """Figures of a row: from the record, or measured now and kept there.

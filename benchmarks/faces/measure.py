@@ -8,8 +8,6 @@
 learnt from, without labels; on the other 20, and on what are no faces, it is measured where the units answer.
 """
 
-import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -19,7 +17,7 @@ import numpy as np
 import torch
 
 import ppgen
-from benchmarks import record
+from benchmarks import command, record
 from benchmarks.faces import features, page
 from benchmarks.faces.images import load
 from benchmarks.undirected.measure import data_file
@@ -39,25 +37,20 @@ TRAINING: dict[str, Any] = {"batch_size": 20, "optimizer": "adam", "lr_schedule"
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.make_parser(__doc__)
     parser.add_argument("--data-dir", help=f"folder that holds {DATA}")
     parser.add_argument("--epochs", type=int, help="epochs of each layer; fewer than the settings write no page")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything that is drawn (default: 0)")
-    parser.add_argument("--check", action="store_true", help="train nothing; exit code 1 if the page is out of date")
-    parser.add_argument("--render", action="store_true", help="train nothing; write the page from the record")
-    parser.add_argument("--results", type=Path, help="where record and figure are written")
+    command.add_page(parser)
     given = parser.parse_args(arguments)
     if given.epochs is not None and given.epochs < 1:
         parser.error(f"--epochs must be at least 1, got {given.epochs}.")
     if given.check or given.render:
-        found = json.loads((record.RESULTS / f"{NAME}.json").read_text(encoding="utf-8"))
-        return page.write(found, check=given.check)
+        return page.write(command.read(f"{NAME}.json"), check=given.check)
     trial = given.epochs is not None or given.seed != 0
-    folder = given.results or (record.ROOT / "runs" / "benchmarks" if trial else record.RESULTS)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = command.folder(given.results, trial)
     found = measure(data_file(DATA, given.data_dir), given.epochs, given.seed, folder / f"{NAME}.png")
-    text = json.dumps(found, indent=1, ensure_ascii=False)
-    (folder / f"{NAME}.json").write_text(text + "\n", encoding="utf-8")
+    command.write(folder / f"{NAME}.json", found)
     return 0 if trial or given.results else page.write(found, check=False)
 
 

@@ -8,7 +8,6 @@ Bias, variance and signal-to-noise ratio by block of parameters go to benchmarks
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 
 import ppgen
-from benchmarks import record
+from benchmarks import command, record
 from benchmarks.likelihoods.jobs import JOBS
 from benchmarks.likelihoods.run import load_data
 from ppgen import datasets, diagnostics, inference, models
@@ -74,7 +73,7 @@ EPOCHS, DRAWS, ROWS = 5, 200, 100
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.make_parser(__doc__)
     parser.add_argument("cases", nargs="*", help=f"what to measure, of {', '.join(CASES)}; all by default")
     parser.add_argument("--data-dir", help="folder with the data sets")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="epochs of training before (default: 5)")
@@ -84,14 +83,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="digits, one epoch, few draws; writes to runs/benchmarks")
     parser.add_argument("--results", type=Path, help="where record and figure are written")
     given = parser.parse_args(arguments)
-    unknown = sorted(set(given.cases) - set(CASES))
-    if unknown:
-        parser.error(f"cases must be among {', '.join(CASES)}; got {', '.join(unknown)}.")
+    cases = command.chosen(parser, "cases", given.cases, CASES)
     if given.quick:
         given.epochs, given.draws, given.rows = 1, 20, 20
-    folder = given.results or (record.ROOT / "runs" / "benchmarks" if given.quick else record.RESULTS)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in given.cases or CASES:
+    folder = command.folder(given.results, given.quick)
+    for name in cases:
         _measure(name, CASES[name], given, folder)
     return 0
 
@@ -132,7 +128,7 @@ def _measure(name: str, case: Case, given: argparse.Namespace, folder: Path) -> 
         "commit": record.commit(),
     }
     path = folder / f"gradients-{name}.json"
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    command.write(path, content)
     diagnostics.figures.estimators(found).savefig(path.with_suffix(".png"), dpi=150)
     print(f"{name}: written to {path} and {path.with_suffix('.png').name}")
 

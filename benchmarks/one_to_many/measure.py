@@ -11,7 +11,6 @@ seed, and the mixture's hidden layers are as wide as it takes to have no fewer p
 and its guide together. A seed makes data, weights and order anew.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -22,7 +21,7 @@ from typing import Any
 import torch
 
 import ppgen
-from benchmarks import record
+from benchmarks import command, record
 from benchmarks.one_to_many import page
 from benchmarks.one_to_many.problems import PROBLEMS, Problem, Rows, num_parameters, rival
 from ppgen import evaluation, inference, models
@@ -35,30 +34,23 @@ TRAINED, JUDGED = 20, 500  # particles in training, and of the estimate of log p
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.make_parser(__doc__)
     parser.add_argument("problems", nargs="*", help=f"of {', '.join(PROBLEMS)}; all by default")
     parser.add_argument("--steps", type=int, default=1500, help="optimiser steps of each network (default: 1500)")
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... (default: 3)")
-    parser.add_argument("--quick", action="store_true", help="10 steps, one seed; writes no page")
-    parser.add_argument("--check", action="store_true", help="measure nothing; exit code 1 if the page is out of date")
-    parser.add_argument("--render", action="store_true", help="measure nothing; write the page from the record")
-    parser.add_argument("--results", type=Path, help="where the record is written")
+    command.add_page(parser, "10 steps, one seed; writes no page")
     given = parser.parse_args(arguments)
-    unknown = sorted(set(given.problems) - set(PROBLEMS))
-    if unknown:
-        parser.error(f"problems must be among {', '.join(PROBLEMS)}; got {', '.join(unknown)}.")
+    problems = command.chosen(parser, "problems", given.problems, PROBLEMS)
     if given.check or given.render:
-        found = json.loads((record.RESULTS / NAME).read_text(encoding="utf-8"))
-        return page.write(found, check=given.check)
+        return page.write(command.read(NAME), check=given.check)
     if given.quick:
         given.steps, given.seeds = 10, 1
-    folder = given.results or (record.ROOT / "runs" / "benchmarks" if given.quick else record.RESULTS)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in given.problems or PROBLEMS:
+    folder = command.folder(given.results, given.quick)
+    for name in problems:
         content = updated(
             folder / NAME, settings(given.steps, given.seeds), name, measure(name, given.steps, given.seeds)
         )
-        (folder / NAME).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        command.write(folder / NAME, content)
     return 0 if given.quick or given.results else page.write(content, check=False)
 
 

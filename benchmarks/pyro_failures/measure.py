@@ -8,7 +8,6 @@ Both take single steps on the same data, as many as `--draws`. A z-score is the 
 number in standard errors of the mean.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -20,7 +19,7 @@ import pyro
 import torch
 from torch import Tensor
 
-from benchmarks import record
+from benchmarks import command, record
 from benchmarks.pyro_failures import behaviours, page
 from benchmarks.pyro_failures.programs import BATCH, CASES, Case, exact
 
@@ -30,22 +29,18 @@ Draws = dict[str, list[float]]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.make_parser(__doc__)
     parser.add_argument("--draws", type=int, default=10_000, help="steps of each objective (default: 10000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all of it (default: 0)")
-    parser.add_argument("--quick", action="store_true", help="200 draws; writes no page")
-    parser.add_argument("--check", action="store_true", help="measure nothing; exit code 1 if the page is out of date")
-    parser.add_argument("--render", action="store_true", help="measure nothing; write the page from the record")
-    parser.add_argument("--results", type=Path, help="where the record is written")
+    command.add_page(parser, "200 draws; writes no page")
     given = parser.parse_args(arguments)
     if given.check or given.render:
         return page.write(read(record.RESULTS), check=given.check)
     if given.quick:
         given.draws = 200
-    folder = given.results or (record.ROOT / "runs" / "benchmarks" if given.quick else record.RESULTS)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = command.folder(given.results, given.quick)
     content = measure(given.draws, given.seed)
-    (folder / NAME).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    command.write(folder / NAME, content)
     print(page.page(content))
     return 0 if given.quick or given.results else page.write(content, check=False)
 

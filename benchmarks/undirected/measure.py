@@ -9,7 +9,6 @@ Each part says in its module what was held out. Whatever is tuned, ours or a riv
 are in neither the training nor the test data; the candidates and their validation figures are in the record.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -21,7 +20,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import record
+from benchmarks import command, record
 from benchmarks.undirected import page, patches, ratings, words
 from ppgen.datasets.fetch import search_folders
 
@@ -47,26 +46,19 @@ PARTS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.make_parser(__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--data-dir", help="folder that holds wiki250.txt, ml-100k and faces25.npy")
-    parser.add_argument("--quick", action="store_true", help="little of everything; writes no page")
-    parser.add_argument("--check", action="store_true", help="measure nothing; exit code 1 if the page is out of date")
-    parser.add_argument("--render", action="store_true", help="measure nothing; write the page from the record")
-    parser.add_argument("--results", type=Path, help="where the record is written")
+    command.add_page(parser, "little of everything; writes no page")
     given = parser.parse_args(arguments)
-    unknown = sorted(set(given.parts) - set(PARTS))
-    if unknown:
-        parser.error(f"parts must be among {', '.join(PARTS)}; got {', '.join(unknown)}.")
+    parts = command.chosen(parser, "parts", given.parts, PARTS)
     if given.check or given.render:
-        found = json.loads((record.RESULTS / NAME).read_text(encoding="utf-8"))
-        return page.write(found, check=given.check)
-    folder = given.results or (record.ROOT / "runs" / "benchmarks" if given.quick else record.RESULTS)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in given.parts or PARTS:
+        return page.write(command.read(NAME), check=given.check)
+    folder = command.folder(given.results, given.quick)
+    for name in parts:
         found = measure(name, data_file(PARTS[name].file, given.data_dir), given.quick)
         content = updated(folder / NAME, name, found)
-        (folder / NAME).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        command.write(folder / NAME, content)
     return 0 if given.quick or given.results else page.write(content, check=False)
 
 
@@ -97,8 +89,8 @@ def updated(path: Path, name: str, found: dict[str, Any]) -> dict[str, Any]:
     """The record with one part measured anew."""
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"parts": {}}
     known = {**old["parts"], name: found}
-    command = "python -m benchmarks.undirected.measure"
-    return {"kind": KIND, "command": command, "parts": {each: known[each] for each in PARTS if each in known}}
+    parts = {each: known[each] for each in PARTS if each in known}
+    return {"kind": KIND, "command": "python -m benchmarks.undirected.measure", "parts": parts}
 
 
 if __name__ == "__main__":

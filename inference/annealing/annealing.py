@@ -9,7 +9,7 @@ from torch import Tensor
 from ppgen.checks.room import check_room
 from ppgen.distributions.machines.base_rate_path import BaseRatePath
 from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.units.layer_draws import draw_layers
+from ppgen.distributions.units.units import draw_layers
 from ppgen.graphs.compiler import compiled_or_none
 from ppgen.graphs.threefry import make_key
 

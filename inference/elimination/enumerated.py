@@ -9,9 +9,10 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from ppgen.inference.structure.traces import element_law
+from ppgen.inference.structure.traces import element_law, samples_asked
 
 MAX_VALUES = 1024  # of one site: of its variables together
+MAX_DRAWS = 1_000_000  # numbers that one site holds whose draws are combined with those of sites before it
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,16 @@ class Variable:
     Attributes:
         name: Name of the site.
         dim: Dimension of the log-densities along which its values lie (negative); 0 if it has but one value.
-        support: Its values: (values, *event shape).
+        support: Its values: (values, *event shape); of drawn ones, as they lie in the program: (draws, ...).
+        drawn: Whether its values are draws, each of which counts alike, and not all that there are.
+        has_path: Whether drawn values have a gradient of their own.
     """
 
     name: str
     dim: int
     support: Tensor
+    drawn: bool = False
+    has_path: bool = False
 
     @property
     def size(self) -> int:
@@ -69,7 +74,8 @@ class Enumerated(Messenger):
             reach[known.dim] = name
         if name not in self.names or msg["is_observed"] or msg["value"] is not None:
             return
-        if self._is_constant(msg["fn"]):
+        count = samples_asked(msg)
+        if not count and self._is_constant(msg["fn"]):
             support = site_values(name, msg["fn"])
             self.variables[name] = Variable(name, 0, support)
             msg["value"], msg["done"] = support[0], True
@@ -79,8 +85,8 @@ class Enumerated(Messenger):
         if scope is not None:
             dim = next(free for free in range(self.first_dim, dim - 1, -1) if free not in reach)
         self._check_free(msg, dim)
-        support, value = self._value(name, msg["fn"], dim)
-        self.variables[name] = Variable(name, dim, support)
+        support, value = _draws(msg, count, dim) if count else self._value(name, msg["fn"], dim)
+        self.variables[name] = Variable(name, dim, support, count > 0, msg["fn"].has_rsample)
         reach[dim] = name
         if scope is None:
             self._lasting[dim] = name
@@ -119,6 +125,25 @@ class Enumerated(Messenger):
         shape = msg["fn"].batch_shape
         if len(shape) >= -dim and shape[dim] > 1:
             raise ValueError(out_of_reach(msg["name"], tuple(shape)))
+
+
+def _draws(msg: Any, count: int, dim: int) -> tuple[Tensor, Tensor]:
+    """Draws of a site for each value of the sites that its law depends on, and the same along a dimension."""
+    fn = msg["fn"]
+    size = count * math.prod(fn.shape())
+    if size > MAX_DRAWS:
+        raise ValueError(
+            f"Site {msg['name']!r} is marked to be drawn num_samples={count} times for each of the draws that its law "
+            f"depends on, {size:,} numbers in all, more than {MAX_DRAWS:,}: draws of sites after each other multiply. "
+            f"Take the marks away and inference.ELBO(num_particles={count}) instead, or mark fewer sites."
+        )
+    draws: Tensor = fn(*msg["args"], sample_shape=torch.Size([count]), **msg["kwargs"])
+    batch, event = tuple(fn.batch_shape), tuple(fn.event_shape)
+    if len(batch) >= -dim:  # there is one entry where they shall lie
+        value = draws.transpose(0, 1 + len(batch) + dim).squeeze(0)
+    else:
+        value = draws.reshape(count, *(1,) * (-dim - 1 - len(batch)), *batch, *event)
+    return draws, value
 
 
 def out_of_reach(name: str, shape: tuple[int, ...]) -> str:

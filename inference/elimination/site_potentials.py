@@ -40,7 +40,8 @@ def site_potentials(found: Mapping[str, Any], enumerated: Enumerated, kept: Coll
         alike = [found[name] for name in names]
         if names[0] in enumerated.variables:
             dim = enumerated.variables[names[0]].dim
-            rows = _own_log_prob(alike[0], dim, kept).unsqueeze(0)
+            drawn = enumerated.variables[names[0]].drawn
+            rows = (_log_prob(alike[0]) if drawn else _own_log_prob(alike[0], dim, kept)).unsqueeze(0)
         elif all(site["value"] is alike[0]["value"] and site["mask"] is alike[0]["mask"] for site in alike):
             rows = _log_prob(alike[0]).unsqueeze(0)
         else:
@@ -133,7 +134,8 @@ def _kind(site: Any, enumerated: Enumerated) -> Any:
         return name
     plates = tuple((frame.name, frame.dim, frame.size) for frame in plates_around(site))
     if name in enumerated.variables:
-        return law, plates, enumerated.variables[name].dim
+        variable = enumerated.variables[name]
+        return name if variable.drawn else (law, plates, variable.dim)
     if not isinstance(value, Tensor) or not (mask is None or isinstance(mask, Tensor)):
         return name
     return law, plates, value.shape, value.dtype, None if mask is None else mask.shape, site["is_observed"]

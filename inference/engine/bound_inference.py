@@ -36,7 +36,7 @@ from ppgen.inference.objectives.own_gradient import OwnGradient
 from ppgen.inference.particles.expected_sums import expected_log_weights
 from ppgen.inference.particles.fantasies import check_fantasies
 from ppgen.inference.particles.joint_states import Forced
-from ppgen.inference.particles.log_weights import LogWeights, joined, log_weights
+from ppgen.inference.particles.log_weights import LogWeights, joined, particle_weights
 from ppgen.inference.particles.sum_checks import check_sums
 from ppgen.inference.state_roles import CHAINS, Role, check_roles
 from ppgen.inference.structure.collapse import observed_side
@@ -255,7 +255,8 @@ class BoundInference:
         pairing = Pairing.of(self.plan) if training and self._paired else None
         steps = self._states.get(TEMPERATURE, {}).get("steps")
         drawn = GuideDraws(self.plan, pairing, steps, self.structures.late)
-        with no_grad, handler or contextlib.nullcontext(), self._followed.run(differentiated) as dependencies:
+        followed = self._followed.run() if differentiated and self.structures.scored else contextlib.nullcontext()
+        with no_grad, handler or contextlib.nullcontext(), followed as dependencies:
             with drawn if training else contextlib.nullcontext():
                 weights = self._weights(batch, self.structures.leaves if differentiated else (), pairing)
             weights = replace(self.structures.meet(self.pair, batch, weights), dependencies=dependencies)
@@ -291,14 +292,14 @@ class BoundInference:
         if self._expected:
             runs = [count] if vectorize else [1] * count
             return joined([expected_log_weights(self.pair, batch, each, self.layout, self._expected) for each in runs])
-        options: Any = {"vectorize": vectorize, "layout": self.layout, "leaves": leaves}
+        options: Any = {"layout": self.layout, "vectorize": vectorize, "leaves": leaves}
         options["sum_at_once"] = objective.vectorize_particles
         if states is None:
-            return log_weights(self.pair, batch, count, **options)
+            return particle_weights(self.pair, batch, count, **options)
         total = states.count * count
         shared = shared_sites(self.plan, self.layout)
         with Forced(states, self.layout, count, shared, vectorize and total > 1):
-            weights = log_weights(self.pair, batch, total, **options)
+            weights = particle_weights(self.pair, batch, total, **options)
         absent = [name for name in states.sizes if name not in weights.guide_terms]
         if absent:
             raise ValueError(

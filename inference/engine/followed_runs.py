@@ -29,12 +29,12 @@ class FollowedRuns:
         self._whole: Layout | None = None  # the structure in which nothing is left out
         self._separate: frozenset[str] = frozenset()
         if self._useful():
-            self._separate = separate_plates(pair, batch, structures.layout, self._scored())
+            self._separate = separate_plates(pair, batch, structures.layout, structures.scored)
 
     @contextlib.contextmanager
-    def run(self, training: bool) -> Iterator[Dependencies | None]:
-        """Context of one step, with what is found out in it; None where it is not followed."""
-        if not training or not self._useful():
+    def run(self) -> Iterator[Dependencies | None]:
+        """Context of one step of training, with what is found out in it; None where it is not followed."""
+        if not self._useful():
             yield None
             return
         dependencies, layout = Dependencies(self._separate), self._structures.layout
@@ -45,7 +45,7 @@ class FollowedRuns:
 
     def _useful(self) -> bool:
         """Whether draws are scored by a mean of log-weights, and there is more than one latent and what is observed."""
-        scored, plan = self._scored(), self._structures.plan.values()
+        scored, plan = self._structures.scored, self._structures.plan.values()
         if not scored or any(estimator is not None and estimator.sums for estimator in plan):
             return False
         layout, objective = self._structures.layout, self._structures.inference.objective
@@ -53,7 +53,3 @@ class FollowedRuns:
             return False
         inner = (frame.name != layout.plate for name in scored for frame in layout.sites[name].frames)
         return len(layout.sites) > 2 or any(inner)
-
-    def _scored(self) -> list[str]:
-        plan = self._structures.plan
-        return [name for name, estimator in plan.items() if estimator is not None and estimator.scores]

@@ -39,6 +39,11 @@ class Structures:
         self._met: set[Structure] = set()
 
     @property
+    def scored(self) -> list[str]:
+        """Sites whose draws carry no gradient and are scored."""
+        return [name for name, estimator in self.plan.items() if estimator is not None and estimator.scores]
+
+    @property
     def leaves(self) -> Collection[str]:
         """Sites whose values become leaves of the log-densities, also those planned later."""
         return _Leaves(self.plan)

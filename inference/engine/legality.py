@@ -169,7 +169,9 @@ def check_update(inference: Any, pair: Any, layout: Layout) -> None:
             f"guide. {_PLAIN_ELBO}"
         )
     if not isinstance(pair, ClosedFormPair):
-        missing = next(each for each in ("sufficient_statistics", "maximise") if not hasattr(pair, each))
+        missing = next(
+            each for each in ("sufficient_statistics", "maximise") if not callable(getattr(pair, each, None))
+        )
         raise ValueError(
             f"{update} sets parameters in closed form, and {model} does not say what they are: it has no method "
             f"{missing!r} (ppgen.closed_form.ClosedFormPair). {_BY_GRADIENT}"

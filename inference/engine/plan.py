@@ -133,7 +133,7 @@ def make_plan(objective: Objective, choice: Choice, layout: Layout) -> dict[str,
     for site, kind in layout.latent.items():
         given = choice.get(site, "auto") if isinstance(choice, Mapping) else choice
         if not isinstance(given, Estimator):
-            plan[site] = _automatic(objective, site, kind, site in layout.marked, comparable)
+            plan[site] = _automatic(objective, site, kind, site in (*layout.marked, *layout.sampled), comparable)
             continue
         if not sound(type(objective), type(given), kind):
             raise ValueError(_why_not(objective, given, site, kind))

@@ -29,6 +29,10 @@ class Enumerate(Estimator):
 
     .. math:: \log \sum_c p(c) \, p(x, z \mid c) - \log q(z \mid x)
 
+    Sites of the guide that are marked `infer={"enumerate": "parallel", "num_samples": n}`, of whatever law, have n
+    local draws under the ELBO for each draw of the sites that their law depends on; means are over all combinations.
+    Elsewhere, as in an evaluation, the mark asks for nothing, and a particle is one draw.
+
     References:
         | Tensor Variable Elimination for Plated Factor Graphs (Obermeyer et al., 2019),
           https://arxiv.org/abs/1902.03210
@@ -106,6 +110,9 @@ def expected_sites(plan: Mapping[str, Any], layout: Layout, objective: Any) -> t
     sites must have a gradient along their path, as no score of theirs is known.
     """
     chosen = {site: estimator for site, estimator in plan.items() if isinstance(estimator, Enumerate)}
+    if layout.sampled:
+        _check_local_draws(plan, layout, objective)
+        return tuple(site for site in plan if site in chosen or site in layout.sampled)
     if objective.exact or not objective.vectorize_particles:
         return ()
     if not chosen or layout.marginalised or layout.coupled or any(layout.sites[site].masked for site in chosen):
@@ -121,6 +128,36 @@ def expected_sites(plan: Mapping[str, Any], layout: Layout, objective: Any) -> t
     others = [each for site, each in plan.items() if site not in chosen and not isinstance(each, Pathwise | None)]
     kinds = [layout.latent[site] for site in layout.latent if site not in chosen]
     return tuple(chosen) if not others and all(kind == REPARAMETERISED for kind in kinds) else ()
+
+
+def _check_local_draws(plan: Mapping[str, Any], layout: Layout, objective: Any) -> None:
+    """Raise where sites that are marked to be drawn several times stand beside what their means cannot hold."""
+    site, count = layout.sampled[0], layout.sites[layout.sampled[0]].samples
+    told = f"Site {site!r} is marked to be drawn num_samples={count} times"
+    instead = f"take the marks away and num_particles={count} instead"
+    if objective.exact or not objective.is_mean_log_weight():
+        raise ValueError(
+            f"{told}, each draw beside those of other sites, and {type(objective).__name__} is no mean of log-weights: "
+            f"take the marks away, or inference.ELBO()."
+        )
+    if layout.marginalised or layout.coupled:
+        other = (*layout.marginalised, *layout.coupled)[0]
+        what = "is summed out in the model" if layout.marginalised else "joins the rows of the data plate"
+        raise ValueError(f"{told}, and site {other!r} {what}, which local draws cannot stand beside: {instead}.")
+    for name, estimator in plan.items():
+        own = name in layout.sampled
+        if layout.sites[name].masked and (own or isinstance(estimator, Enumerate)):
+            raise ValueError(f"{told}, and site {name!r} of the guide stands under a mask: {instead}.")
+        if estimator is None or isinstance(estimator, Enumerate) or type(estimator) is Pathwise:
+            continue
+        if own:
+            raise ValueError(f'{told}, and has {type(estimator).__name__}: leave it to "auto", or {instead}.')
+        raise ValueError(
+            f"{told}, and site {name!r} has {type(estimator).__name__}, whose score feels each combination of draws by "
+            f"itself: mark {name!r} too, draw it from a reparameterised law, or {instead}."
+        )
+    if plan[site] is None:
+        raise ValueError(f"{told}, and from the exact posterior, for which one draw is as good: take the mark away.")
 
 
 def _in_event(law: Any) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ppgen.checks.arguments import check_count
 from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.machines.samplers import dispersed_draw
-from ppgen.distributions.units.layer_draws import draw_layers
+from ppgen.distributions.units.units import draw_layers
 from ppgen.inference.kernels.machine_kernel import MachineKernel
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.units.layer_draws import draw_layers
+from ppgen.distributions.units.units import draw_layers
 from ppgen.graphs.compiler import compiled_or_none
 from ppgen.graphs.threefry import make_key
 from ppgen.inference.kernels.block_gibbs import free_energy

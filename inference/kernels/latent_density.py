@@ -20,6 +20,7 @@ from ppgen.distributions.machines.undirected import UndirectedDistribution
 from ppgen.inference.kernels.continuous_latents import check_continuous
 from ppgen.inference.particles.broadcasting import vectorized
 from ppgen.inference.particles.factors import summed_log_prob
+from ppgen.inference.structure.given_latents import GivenValues
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.row_dependence import with_coupled
@@ -169,7 +170,7 @@ class LatentDensity:
 
     def _log_guide(self, position: Tensor, values: Mapping[str, Tensor]) -> Tensor:
         total = self._zeros(position)
-        for site in sites(self._trace(self.pair.guide, Given(values))).values():
+        for site in sites(self._trace(self.pair.guide, GivenValues(values))).values():
             if site["infer"].get("is_auxiliary"):
                 raise ValueError(
                     f"The guide draws the auxiliary site {site['name']!r}, so that its density of the latents alone is "
@@ -247,7 +248,7 @@ class LatentDensity:
 
     def given(self, values: Mapping[str, Tensor]) -> poutine.Trace:
         """Trace of the model with its latents held at values by site, shaped as the model draws them."""
-        return self._trace(self.pair.model, Given(values))
+        return self._trace(self.pair.model, GivenValues(values))
 
     @torch.no_grad()
     def values(self, position: Tensor) -> dict[str, Tensor]:
@@ -362,18 +363,6 @@ class _Unconstrained(Messenger):
             transform = biject_to(msg["fn"].support)
             msg["value"], msg["done"] = transform(piece), True
             self.log_det[msg["name"]] = transform.log_abs_det_jacobian(piece, msg["value"])
-
-
-class Given(Messenger):
-    """Puts values at latent sites."""
-
-    def __init__(self, values: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.values = values
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if msg["name"] in self.values:
-            msg["value"], msg["done"] = self.values[msg["name"]], True
 
 
 @contextmanager

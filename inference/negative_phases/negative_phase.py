@@ -15,7 +15,7 @@ from ppgen.distributions import LayerConditional, UndirectedDistribution
 from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
 from ppgen.distributions.machines.samplers import Sampler
 from ppgen.distributions.machines.undirected import Surrogate
-from ppgen.distributions.units.layer_draws import join_layers
+from ppgen.distributions.units.units import join_layers
 from ppgen.inference.pyro_loss import PyroLoss
 from ppgen.inference.state_roles import Roles, check_roles
 from ppgen.inference.structure.traces import replace_law, undirected_law

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ppgen.distributions import BaseRatePath
 from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.units.layer_draws import draw_layers
+from ppgen.distributions.units.units import draw_layers
 
 VALUES, LOG_WEIGHTS = "weighted_chains", "log_weights_of_chains"
 ENERGIES, VARIANCES = "energies_of_chains", "variances_of_chains"

@@ -1,6 +1,8 @@
 """Expected log-weights under a guide whose discrete sites have more joint values than can be listed."""
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,7 +10,7 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen.batch import split_batch
-from ppgen.inference.elimination.enumerated import Enumerated
+from ppgen.inference.elimination.enumerated import Enumerated, Variable
 from ppgen.inference.elimination.marginal import Summand, summand
 from ppgen.inference.elimination.potentials import Potential, summed_over_plates
 from ppgen.inference.elimination.repeats import shared
@@ -30,7 +32,12 @@ def expected_log_weights(
         = \sum_i \langle q(d_i \mid x), \log p_i(d_i) \rangle - \sum_j \langle q(d_j \mid x), \log q_j(d_j) \rangle
 
     Each term needs the probabilities of the sites in it alone. Those are the gradient of the logarithm of the guide's
-    sum over all sites, which is 0, in the term.
+    sum over all sites, which is 0, in the term. A site that is marked to be drawn n times has its draws for values, of
+    weight 1 / n each; where they carry no gradient, that of the weight is the score's.
+
+    References:
+        | DiCE: The Infinitely Differentiable Monte Carlo Estimator (Foerster et al., 2018),
+          https://arxiv.org/abs/1802.05098
 
     Args:
         pair: A pair.
@@ -43,7 +50,8 @@ def expected_log_weights(
         drawn, stated, law, terms = run_with_all_values(pair, batch, num_particles, layout, names)
         found = {1: (sites(stated), terms), -1: (sites(drawn), dict(law.potentials))}
         keys = [(sign, name) for sign, (_, terms) in found.items() for name in terms]
-        columns = dict(zip(keys, _expectations(law, [found[sign][1][name] for sign, name in keys]), strict=True))
+        expectations = _mean_over_draws if layout.sampled else _expectations
+        columns = dict(zip(keys, expectations(law, [found[sign][1][name] for sign, name in keys]), strict=True))
         factors: list[Factor] = []
         num_data = num_rows = 0 if layout.plate is not None else 1
         for sign, (each, _) in found.items():
@@ -54,9 +62,10 @@ def expected_log_weights(
                 if frame is not None:
                     num_data, num_rows = int(frame.full_size), int(frame.size)
                 if (sign, name) in columns:
+                    inside = layout.inside(name)
                     value = columns[sign, name] if layout.plate is not None else columns[sign, name].unsqueeze(1)
-                    value = _scale(name, site, frame) * value
-                    factors.append(Factor.of_columns(name, sign, value, layout.plate, inside=True))
+                    value = _scale(name, site, frame) * (value if inside else value[:, :1])
+                    factors.append(Factor.of_columns(name, sign, value, layout.plate, inside))
                 else:
                     factors.append(site_factor(site, sign, layout))
     return LogWeights(
@@ -102,17 +111,51 @@ def run_with_all_values(
     return found
 
 
-def _expectations(law: Summand, terms: Sequence[Potential]) -> list[Tensor]:
-    """Expectation of each term under a normalised law: a dimension for each plate that is kept."""
+def _mean_over_draws(law: Summand, terms: Sequence[Potential]) -> list[Tensor]:
+    """Mean of each term over draws, plate by plate: it feels the scores in the plates around it alone."""
+    weighed = {name: _weight(law.variables, name, each) for name, each in law.potentials.items()}
+    found: dict[int, Tensor] = {}
+    for plates in {term.plates for term in terms}:
+        outer = tuple(name for name in law.kept if name == PARTICLES or name in plates)
+        inner = tuple(name for name in law.sizes if name in plates and name not in outer)
+        upstream = {name: each for name, each in weighed.items() if each.plates <= {*outer, *inner}}
+        own = [at for at, term in enumerate(terms) if term.plates == plates]
+        part = replace(law, potentials=upstream, kept=(*outer, *inner))
+        for at, mean in zip(own, _expectations(part, [terms[at] for at in own], normalised=False), strict=True):
+            summed = mean.flatten(len(outer)).sum(-1) if inner else mean
+            found[at] = summed.reshape(*summed.shape, *(1,) * (len(law.kept) - len(outer)))
+    return [found[at] for at in range(len(terms))]
+
+
+def _weight(variables: Mapping[str, Variable], name: str, own: Potential) -> Potential:
+    """The weight of each value of a site: its probability; of each of n draws 1 / n, with the gradient of its score."""
+    variable = variables[name]
+    if not variable.drawn:
+        return own
+    score = torch.zeros_like(own.tensor) if variable.has_path else own.tensor - own.tensor.detach()
+    return Potential(score - math.log(variable.size), own.dims, own.plates)
+
+
+def _expectations(law: Summand, terms: Sequence[Potential], *, normalised: bool = True) -> list[Tensor]:
+    """Expectation of each term under a law: a dimension for each plate that is kept.
+
+    Args:
+        law: The law.
+        terms: The terms.
+        normalised: Whether the law's sum is 1 at all parameters; else it is 1 here, and its gradient counts.
+    """
     training = torch.is_grad_enabled()
+    rows = dict(law.sizes) | {at: n for each in terms for at, n in zip(each.dims, each.tensor.shape, strict=True)}
     with torch.enable_grad():
         nothing = []
         for term in terms:
             sizes = dict(zip(term.dims, term.tensor.shape, strict=True))
-            sizes |= {plate: law.sizes[plate] for plate in law.kept if law.sizes.get(plate, 1) > 1}
+            # Every term has all rows, or the sum over the rows of one would count another several times.
+            sizes |= {plate: rows[plate] for plate in law.kept if rows.get(plate, 1) > 1}
             zeros = term.tensor.new_zeros(list(sizes.values()), requires_grad=True)
             nothing.append(Potential(zeros, tuple(sizes), term.plates | set(law.kept)))
-        total = law.log_density(more=nothing).sum()
+        log_sum = law.log_density(more=nothing)
+        total = (log_sum if normalised else log_sum.exp()).sum()
         shares = torch.autograd.grad(total, [each.tensor for each in nothing], create_graph=training)
     found = []
     for term, share, zero in zip(terms, shares, nothing, strict=True):

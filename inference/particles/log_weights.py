@@ -16,6 +16,7 @@ from ppgen.inference.particles.factors import Factor, drawn_factor, joined_facto
 from ppgen.inference.particles.joint_states import JointStates, check_marginal, states_one_by_one
 from ppgen.inference.particles.one_by_one import runs_one_by_one
 from ppgen.inference.particles.particle_runs import LastSite, ParticleRun, draw, explained
+from ppgen.inference.particles.sum_scales import check_one_by_one, scaled_sum
 from ppgen.inference.structure.collapse import collapsed
 from ppgen.inference.structure.dependencies import Dependencies
 from ppgen.inference.structure.layout import Layout, find_layout
@@ -234,6 +235,19 @@ def log_weights(
     check_switches(vectorize=vectorize)
     check_count("num_particles", num_particles, wanted="at least 1")
     layout = layout if layout is not None else find_layout(pair, batch)
+    return particle_weights(pair, batch, num_particles, layout, vectorize, leaves, sum_at_once)
+
+
+def particle_weights(
+    pair: Any,
+    batch: Any,
+    num_particles: int,
+    layout: Layout,
+    vectorize: bool = True,
+    leaves: Collection[str] = (),
+    sum_at_once: bool | None = None,
+) -> LogWeights:
+    """What `log_weights` gives, for arguments that were checked before, as those of a training step are."""
     at_once = vectorize if sum_at_once is None else sum_at_once
     if vectorize and num_particles > 1 and one_by_one(pair, batch, layout):
         vectorize = False
@@ -295,6 +309,8 @@ def _weights_of(
     if layout.marginalised:
         check_marginal(layout)
     states = None if vectorize else states_one_by_one(layout)
+    if states is not None:
+        check_one_by_one(layout)
     several = num_particles > 1 or (vectorize and layout.marginalised)
     alone = partial(_weights_of, pair, batch, 1, layout, (), False) if several else None
     with explained(alone, num_particles, layout) as last, pair.running():
@@ -339,7 +355,7 @@ def _added_up(
         factors = _marginal(factors, states, num_particles, num_rows)
     if run.summed is not None and run.summed.potentials:
         last.name = run.summed.names[-1]
-        columns = run.summed.columns(num_rows)
+        columns = scaled_sum(run.summed, model_sites, num_rows, layout)
         factors.insert(0, Factor.of_columns(SUMMED_OUT, 1, columns, layout.plate, inside=True))
     if run.leaves:
         drawn = {name: drawn_factor(site, -1, layout) for name, site in sites(run.drawn).items()}

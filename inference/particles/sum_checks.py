@@ -17,6 +17,7 @@ from ppgen.inference.particles.factors import drawn_log_prob, summed_log_prob
 from ppgen.inference.particles.given_values import with_same_rows
 from ppgen.inference.particles.joint_states import check_marginal
 from ppgen.inference.particles.particle_runs import draw, explained
+from ppgen.inference.particles.sum_scales import check_one_by_one, common_scale
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.traces import data_factor, data_frame, sites
 from ppgen.pair import keeping_buffers
@@ -46,8 +47,10 @@ def check_sums(
         ValueError: Names the site, and says what to do.
     """
     check_marginal(layout)
-    if expected:
+    if expected and not layout.sampled:  # draws are other ones at each run
         _check_expectations(pair, batch, layout, expected)
+    if layout.marginalised and not vectorize:
+        check_one_by_one(layout)
     if not layout.marginalised or not vectorize:
         return
     args, kwargs = split_batch(batch)
@@ -56,6 +59,7 @@ def check_sums(
         with explained(lambda: _run_with(pair.model, {}, None, layout, args, kwargs), 1, layout):
             run = draw(pair, batch, 1, layout, None)
         summed: Any = run.summed
+        common_scale(summed, sites(run.model_traces[0]), layout, read=True)
         given = with_same_rows(run.guide_trace, *run.model_traces)
         for places, values in _trials(summed):
             runs = [_run_with(pair.model, values, given, layout, args, kwargs) for _ in range(2)]

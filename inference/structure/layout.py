@@ -29,6 +29,7 @@ from ppgen.inference.structure.traces import (
     enumerable,
     foreign_scale,
     hand_scale,
+    samples_asked,
     sites,
     structure_of,
     undirected_law,
@@ -67,6 +68,7 @@ class Site:
         scaled: Whether it has a scale beside that of the data plate.
         by_hand: Of that, what no plate makes (`poutine.scale`), where it is one number and not 1.
         marked: Whether the guide marks it `infer={"enumerate": "parallel"}`, and its values are finitely many.
+        samples: How often the guide's mark asks to draw it at once (`num_samples`); 0 where it asks for no draws.
         marginalised: Whether the model so marks it and the guide does not draw it: it is summed out.
         point: Whether the guide has a point and no law at this continuous latent, so that a log-weight is no bound.
     """
@@ -84,6 +86,7 @@ class Site:
     scaled: bool = False
     by_hand: float | None = None
     marked: bool = False
+    samples: int = 0
     marginalised: bool = False
     point: bool = False
 
@@ -201,6 +204,11 @@ class Layout:
         return self._names("marked")
 
     @property
+    def sampled(self) -> tuple[str, ...]:
+        """Sites of the guide that it marks to be drawn several times, each draw beside all of the others."""
+        return self._names("samples")
+
+    @property
     def marginalised(self) -> tuple[str, ...]:
         """Sites of the model so marked that the guide does not draw, which are summed out."""
         return self._names("marginalised")
@@ -250,7 +258,7 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
         ValueError: If there is no data plate of the name that was given, if it subsamples by itself though batches are
             given, if the guide misses a latent site that is not marked to be enumerated, or if it has one that the
             model has not; if the two have different shapes or one stands in the data plate alone; if a marked one lies
-            outside the data plate or under a scale.
+            outside the data plate that was named.
     """
     pair.check_batch(batch)
     check_has_likelihood(pair, "Log-weights, and all that is made of them,")
@@ -348,6 +356,7 @@ def _record(name: str, stated: Any | None, drawn: Any | None, plate: str | None)
             masked=drawn["mask"] is not None or unmasked(drawn["fn"]) is not drawn["fn"],
             mismatched=stated is not None and _mismatched(stated, drawn, plate),
             marked=enumerable(drawn),
+            samples=samples_asked(drawn),
         )
     return record
 

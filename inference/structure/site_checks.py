@@ -5,7 +5,7 @@ from typing import Any
 import pyro
 from pyro.util import check_site_shape
 
-from ppgen.inference.structure.traces import data_frame, foreign_scale, of_data, undirected_law
+from ppgen.inference.structure.traces import data_frame, of_data, undirected_law
 
 _ANY_DEPTH = 100  # plates; more than tensors have dimensions
 
@@ -15,26 +15,29 @@ def check_marginalised(marginalised: tuple[str, ...], model_sites: dict[str, Any
     for name in marginalised:
         if not of_data(model_sites[name], plate):
             raise ValueError(
-                f"Site {name!r} of the model, marked to be enumerated, lies outside plate {plate!r}: its sum would "
-                "join all rows. Draw it in the guide."
+                f"Site {name!r} of the model, marked to be enumerated, lies outside plate {plate!r}: its sum joins all "
+                "rows, so that no datum has a term of its own. Leave the plate to be found and give all rows at once "
+                "(no plate=, no batch_size, no subsample): the program then has one joint weight. Or draw the site in "
+                "the guide."
             )
-    scaled = [name for name, site in model_sites.items() if foreign_scale(site, plate)]
-    if marginalised and scaled:
-        raise ValueError(
-            f"Site {scaled[0]!r} carries a scale of its own, and {marginalised[0]!r} is marked to be enumerated: under "
-            f"a scale the sum gives no marginal. Take the scale away, or draw {marginalised[0]!r} in the guide."
-        )
 
 
 def check_marks(model_sites: dict[str, Any], guide_sites: dict[str, Any]) -> None:
-    """Raise where a latent site is marked to be drawn several times instead of summed out, as only Pyro does."""
+    """Raise where a mark asks for draws of a site that the guide does not draw, or for a number that is none."""
     for name, site in {**model_sites, **guide_sites}.items():
         count = site["infer"].get("num_samples")
-        if count is not None and not site["is_observed"] and site["infer"].get("enumerate") is not None:
+        if count is None or site["is_observed"] or site["infer"].get("enumerate") is None:
+            continue
+        if name not in guide_sites:
             raise ValueError(
-                f"Site {name!r} is marked to be drawn num_samples={count} times (config_enumerate(num_samples=...)), "
-                f"which is not done here: several draws are particles, inference.ELBO(num_particles={count}). Leave "
-                "num_samples out to sum over all values of the site."
+                f"Site {name!r} of the model is marked to be drawn num_samples={count} times, and the guide does not "
+                "draw it: a sum over some draws of the model is no sum over its values. Leave num_samples out to sum "
+                "over all values of the site, or draw it in the guide, where the mark asks for local draws."
+            )
+        if isinstance(count, bool) or not isinstance(count, int) or count < 2:
+            raise ValueError(
+                f"Site {name!r} is marked to be drawn num_samples={count!r} times: a number of local draws is an "
+                "integer of at least 2. Take the mark away for a single draw."
             )
 
 

@@ -112,6 +112,12 @@ def enumerable(site: Any) -> bool:
     return marked and not site["is_observed"] and getattr(element_law(site["fn"]), "has_enumerate_support", False)
 
 
+def samples_asked(site: Any) -> int:
+    """How often a latent site is marked to be drawn at once, as Pyro marks it (`num_samples`); 0 where it is not."""
+    marked = site["infer"].get("enumerate") is not None and not site["is_observed"]
+    return int(site["infer"].get("num_samples") or 0) if marked else 0
+
+
 def foreign_scale(site: Any, plate: str | None) -> bool:
     """Whether a site has a scale beside that of the data plate."""
     scale = site["scale"] / data_factor(data_frame(site, plate))

@@ -88,6 +88,11 @@ class StochasticFeedforward(ConditionalModel):
         self.decoder = likelihood_conditional(likelihood, below[-1], (), self.outputs)
         self.latent_sites = tuple(f"z{layer}" for layer in range(1, len(self.encoders) + 1))
 
+    @classmethod
+    def example(cls) -> tuple["StochasticFeedforward", tuple[Tensor, Tensor]]:
+        """A small instance with six rows of x and y, to try things on."""
+        return cls(inputs=2, outputs=3, hidden=(4, 3), stochastic=(2, 1)), (torch.randn(6, 2), torch.randn(6, 3))
+
     @pyro_method
     def model(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Joint density of hidden units and y given x.

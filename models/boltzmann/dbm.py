@@ -15,6 +15,7 @@ from ppgen.distributions.units.bernoulli import ThresholdBernoulli
 from ppgen.models.boltzmann.doubled_rbm import DoubledRBM
 from ppgen.models.boltzmann.rbm import RBM
 from ppgen.models.parts.arguments import positive_size, positive_sizes
+from ppgen.models.parts.programs import rows
 from ppgen.pair import GenerativeModel
 
 
@@ -92,7 +93,7 @@ class DBM(GenerativeModel):
         """
         machine = self.machine()
         energy = machine.base_energy
-        with pyro.plate(self.plate, len(x) if x is not None else num_rows or 1):
+        with pyro.plate(self.plate, rows(x, num_rows)):
             hidden = pyro.sample("hidden", machine.marginal(machine.names[ODD::2]))
             below = energy.split(hidden, ODD)[ODD]
             return pyro.sample("visible", machine.conditional("visible", given=below), obs=x)

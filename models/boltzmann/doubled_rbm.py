@@ -10,6 +10,7 @@ from torch import Tensor
 from ppgen.distributions import Bernoulli, BoltzmannMachine, Dense
 from ppgen.models.boltzmann.rbm import RBM
 from ppgen.models.parts.arguments import positive_size
+from ppgen.models.parts.programs import rows
 
 
 class DoubledRBM(RBM):
@@ -66,7 +67,7 @@ class DoubledRBM(RBM):
         """
         machine = self.machine()
         everywhere = None if x is None else x.repeat(1, self.copies[0])
-        with pyro.plate(self.plate, len(x) if x is not None else num_rows or 1):
+        with pyro.plate(self.plate, rows(x, num_rows)):
             hidden = pyro.sample("hidden", machine.marginal("hidden"))
             drawn = pyro.sample("visible", machine.conditional("visible", given=hidden), obs=everywhere)
         return drawn[..., : len(self.visible_bias)]

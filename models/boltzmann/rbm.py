@@ -144,6 +144,11 @@ class RBM(RestrictedMachine):
                 getattr(rbm, name).copy_(tensor)
         return rbm
 
+    @classmethod
+    def example(cls) -> tuple["RBM", Tensor]:
+        """A small instance with six bit vectors, to try things on."""
+        return cls(visible=5, hidden=3), torch.rand(6, 5).lt(0.4).float()
+
     @property
     def num_features(self) -> int:
         """Number of observed variables: the visible units."""

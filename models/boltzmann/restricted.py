@@ -7,6 +7,7 @@ from pyro.nn.module import pyro_method
 from torch import Tensor
 
 from ppgen.distributions import BoltzmannMachine
+from ppgen.models.parts.programs import rows
 from ppgen.pair import GenerativeModel
 
 
@@ -36,7 +37,7 @@ class RestrictedMachine(GenerativeModel):
             num_rows: Rows to draw when there are no data; 1 by default.
         """
         machine = self.machine_of(x)
-        with pyro.plate(self.plate, len(x) if x is not None else num_rows or 1):
+        with pyro.plate(self.plate, rows(x, num_rows)):
             hidden = pyro.sample("hidden", machine.marginal("hidden"))
             return pyro.sample("visible", machine.conditional("visible", given=hidden), obs=x)
 

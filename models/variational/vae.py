@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyro
+import torch
 from pyro.nn.module import pyro_method
 from torch import Tensor
 
@@ -57,6 +58,11 @@ class VAE(GenerativeModel):
         layers = positive_sizes("hidden", hidden)
         self.encoder = NormalConditional(self.features, layers, self.latent)
         self.decoder = likelihood_conditional(likelihood, self.latent, layers[::-1], self.features, categories)
+
+    @classmethod
+    def example(cls) -> tuple["VAE", Tensor]:
+        """A small instance with six bit vectors, to try things on."""
+        return cls(features=5, latent=2, hidden=(4,)), torch.rand(6, 5).lt(0.4).float()
 
     @property
     def num_features(self) -> int:

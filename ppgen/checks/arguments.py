@@ -12,6 +12,7 @@ from torch import Tensor
 from ppgen.checks.room import check_room
 
 LARGEST = 2**63 - 1  # what torch can count with
+SMALL = 2**20  # what any machine has room for
 
 
 def check_count(
@@ -38,7 +39,7 @@ def check_count(
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be {wanted or f'an integer of at least {least}'}, got {value!r}.")
-    if room:
+    if room and value > SMALL:
         check_room(name, value)
     if value > LARGEST:
         raise ValueError(f"{name} must be below 2^63, got {value}.")

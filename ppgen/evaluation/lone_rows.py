@@ -83,8 +83,8 @@ def _told(in_batch: Terms, alone: Terms, row: int, number: int) -> str:
     )
     values = (float(each.get((whose, name), nothing)) for each in (in_batch, alone))
     return (
-        f"Rows lean on each other: site {name!r} of the {whose} gives row {row} {next(values):.6g} nats in a batch of "
-        f"{number} rows and {next(values):.6g} alone, so that log p(x) would depend on the rows that happen to be "
+        f"Rows depend on each other: site {name!r} of the {whose} gives row {row} {next(values):.6g} nats in a batch "
+        f"of {number} rows and {next(values):.6g} alone, so that log p(x) would depend on the rows that happen to be "
         "evaluated together. Compute each row from itself (no mean or sum over rows; batch normalisation in evaluation "
         "mode), and observe every row at its own place, obs=x with a row for each of the plate."
     )

@@ -151,8 +151,8 @@ def _explaining(rows: CheckedRows) -> Iterator[None]:
     except ValueError as error:
         if str(error).startswith("Expected more than 1 value per channel"):
             raise ValueError(
-                "Rows lean on each other: the programs put batch normalisation into training mode, in evaluation too, "
-                "so that log p(x) would depend on the rows that happen to be evaluated together. Leave the mode to the "
+                "Rows depend on each other: the programs put batch normalisation into training mode, in evaluation "
+                "too, so that log p(x) would depend on the rows that are evaluated together. Leave the mode to the "
                 "pair: take module.train() out of the program, and training=True of functional.batch_norm."
             ) from error
         raise

@@ -41,8 +41,8 @@ def principal_angle(pair_or_matrix: Any, data_or_matrix: Any) -> float:
         >>> import math
         >>> from ppgen import features
         >>> plane = torch.eye(3, dtype=torch.float64)[:, :2]
-        >>> tilted = plane @ torch.ones(2, 1, dtype=torch.float64) + torch.tensor([[0.0], [0.0], [2.0**0.5]])
-        >>> math.isclose(features.principal_angle(plane, tilted), math.pi / 4)
+        >>> tilted = plane @ torch.ones(2, 1, dtype=torch.float64) + torch.tensor([[0.0], [0.0], [2**0.5]]).double()
+        >>> math.isclose(features.principal_angle(plane, tilted), math.pi / 4, rel_tol=1e-6)
         True
     """
     spanned = _spanned(pair_or_matrix)

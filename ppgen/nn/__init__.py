@@ -7,6 +7,7 @@ from ppgen.nn.mirrored_layers import MirroredLayers
 from ppgen.nn.mlp import MLP
 from ppgen.nn.normal_codes import NormalCodes
 from ppgen.nn.pooling import max_pool, switch_bits
+from ppgen.nn.sparse_encoders import LearnedISTA, SaturatingEncoder
 from ppgen.nn.transposed_convolution import TransposedConvolution
 from ppgen.nn.unpooling import unpool_by_repetition, unpool_by_switches
 
@@ -17,9 +18,11 @@ __all__ = [
     "Conditional",
     "Convolution",
     "Lasso",
+    "LearnedISTA",
     "MirroredLayers",
     "NormalCodes",
     "NormalConditional",
+    "SaturatingEncoder",
     "TransposedConvolution",
     "max_pool",
     "switch_bits",

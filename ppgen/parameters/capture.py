@@ -59,8 +59,13 @@ class CapturedParameters(nn.Module):
         if key not in self._parameters:
             self._create(key, name, init, constraint, device)
         unconstrained = cast(Tensor, self._parameters[key])  # a traced step puts plain tensors in their place
-        value = transform_to(self._constraints.get(key, constraint))(unconstrained)
+        value: Any = self.value(key, constraint)
         value.unconstrained = weakref.ref(unconstrained)  # what Pyro's handlers expect of a param site
+        return cast(Tensor, value)
+
+    def value(self, key: str, constraint: constraints.Constraint = constraints.real) -> Tensor:
+        """Constrained value of a parameter that is there, by its attribute."""
+        value: Tensor = transform_to(self._constraints.get(key, constraint))(cast(Tensor, self._parameters[key]))
         return value
 
     def adopt(self, name: str, parameter: Tensor, device: torch.device | None) -> bool:

@@ -61,7 +61,7 @@ def check_objective(objective: Objective, *, device: torch.device | str = "cpu",
         found = _values(objective, conjugate_pair(full_size=30, device=device), x, 1)
     check_close(found, expected, f"{name} with a data plate of size N")
     bound = Inference(objective).bind(pair, x, num_data=3)
-    if objective.own_gradient:  # it climbs something else than its value
+    if objective.own_gradient:  # its gradient is another than its value's
         trained = set(bound.step(x).gradients)
         wanted = {each for each, _ in pair.named_parameters() if objective.trains_model or each.endswith(_OF_GUIDE)}
         if trained != wanted:
@@ -92,7 +92,7 @@ def _check_side(objective: Objective, draws: Tensor, evidence: Tensor, what: str
 def _check_direction(objective: Objective, x: Tensor) -> None:
     """Some steps bring the guide nearer to the posterior, whatever the number of particles.
 
-    Climbing the logarithm of the mean of w^2 takes it away with three particles or more, and keeps below log p(x) so
+    Ascending the logarithm of the mean of w^2 takes it away with three particles or more, and keeps below log p(x) so
     long as they are few; with many particles an importance-weighted bound comes nearer slowly.
     """
     pair, rows = conjugate_pair(device=x.device), x.repeat(_COPIES)
@@ -113,7 +113,7 @@ def _check_direction(objective: Objective, x: Tensor) -> None:
     if not near < _NEARER * far:
         fail(
             f"{_STEPS} steps of {type(objective).__name__} took the guide from {far:.3g} to {near:.3g} nats away from "
-            f"the posterior. Its sense is {objective.sense!r}: training climbs what it is not an upper bound, and "
+            f"the posterior. Its sense is {objective.sense!r}: training ascends what is no upper bound, and "
             "descends upper ones."
         )
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from examples import own_examples
 
 import ppgen
 from ppgen import registry
@@ -16,6 +17,7 @@ from ppgen.commands import demo
 from ppgen.commands.models import model_options, takes_inputs
 from ppgen.commands.options import REQUIRED
 
+EXAMPLES = own_examples("model")
 TINY = ["--epochs", "1", "--batch-size", "16", "--compile", "false", "--quiet"]
 
 
@@ -38,17 +40,28 @@ def rbm(bits: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> str:
 
 
 def needed(model: str) -> list[str]:
-    """Values for the arguments of a model that have no default."""
+    """Values for the arguments of a model that have no default: those of its example, if it has one."""
+    options = model_options(registry.lookup("model", model))
+    if model in EXAMPLES:
+        given = EXAMPLES[model]()[0].config()
+        words = {each.name: given[each.name] for each in options if each.default is REQUIRED}
+        return [
+            word
+            for name, value in words.items()
+            for word in (f"--{name}", ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))
+        ]
     if model == "ConvolutionalDBN":
         return ["--filters", "2,2", "--filter-sizes", "2,1", "--pools", "2,1"]
     if model == "ConvolutionalAutoencoder":
         return ["--shape", "3,3", "--pool", "3"]
-    options = model_options(registry.lookup("model", model))
     return [word for each in options if each.default is REQUIRED for word in (f"--{each.name}", "3")]
 
 
 def rows_for(model: str, bits: str, tmp_path: Path) -> str:
-    """File of rows that the model is one of: bits will do, but not as documents or ratings."""
+    """File of rows that the model is one of: bits will do, but not as documents or ratings; or those of its example."""
+    if model in EXAMPLES:
+        np.save(tmp_path / "rows.npy", EXAMPLES[model]()[1].repeat(10, 1).numpy())
+        return str(tmp_path / "rows.npy")
     if model not in ("ReplicatedSoftmax", "RatingsRBM"):
         return bits
     random = np.random.default_rng(0)

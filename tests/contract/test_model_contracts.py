@@ -18,7 +18,7 @@ def test_pairs(name: str, make: Callable[[], tuple[Any, Any]], device: torch.dev
     """Catches a model with a parameter that never moves, a wrong gradient, coupled rows, a bad save."""
     pair, x = make()
     assert registry.name_of("model", type(pair)) == name
-    testing.check_pair(pair.to(device, torch.float64), moved(x, device))
+    testing.check_pair(pair.to(device, torch.float64), moved(x, device, torch.float64))
 
 
 @pytest.mark.parametrize(("name", "make"), instances("model", MODELS, default=False))

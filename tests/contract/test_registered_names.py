@@ -16,7 +16,7 @@ def test_every_registered_name_is_covered(kind: str) -> None:
     """Catches a new model or unit that no contract test runs over, and a name that is not its object's."""
     if kind in EXAMPLES:
         examples, names = set(EXAMPLES[kind]), set(registry.TABLES[kind])
-        assert names <= examples, f"give {sorted(names - examples)} an example in tests/examples/{kind}s.py"
+        assert names <= examples, f"give {sorted(names - examples)} a class method example()"
         assert examples <= names, f"{sorted(examples - names)} in tests/examples/{kind}s.py are not registered"
         assert all(EXAMPLES[kind].values())
     for name in registry.TABLES[kind]:

@@ -107,9 +107,9 @@ def test_batch_normalisation_of_a_pair_that_was_never_fitted() -> None:
 
 
 def test_batch_normalisation_that_stays_in_training_mode() -> None:
-    """Catches torch's words about values per channel where rows lean on each other."""
+    """Catches torch's words about values per channel where rows depend on each other."""
     norm = nn.BatchNorm1d(3)
-    with pytest.raises(ValueError, match=r"Rows lean on each other: .*training mode.*take module.train\(\) out"):
+    with pytest.raises(ValueError, match=r"Rows depend on each other: .*training mode.*take module.train\(\) out"):
         evaluation.log_likelihood(normalising(lambda x: norm.train()(x).sum(-1)), X, num_particles=20)
 
 

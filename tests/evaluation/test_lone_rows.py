@@ -85,7 +85,7 @@ def test_the_first_bad_row_is_that_of_all_data() -> None:
 )
 def test_rows_that_lean_on_each_other(leaning: ppgen.Pair, call: Callable[[Any], Any]) -> None:
     """Catches a value that depends on the chunk, -2.90 or -6.53, and data observed at the place of other data."""
-    with pytest.raises(ValueError, match="Rows lean on each other: site 'x' of the model.*alone"):
+    with pytest.raises(ValueError, match="Rows depend on each other: site 'x' of the model.*alone"):
         call(leaning)
 
 

@@ -1,15 +1,15 @@
-"""Models with a batch of their data; every registered name needs one."""
+"""Models with a batch of their data: their own examples first, then other settings."""
 
 from collections.abc import Callable
 from typing import Any
 
 from batches import bits, counts, ratings, reals
 
+from examples import own_examples
 from ppgen import models
 
-MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
+_SETTINGS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
     "VAE": [
-        lambda: (models.VAE(5, latent=2, hidden=(4,)), bits(6, 5)),
         lambda: (models.VAE(5, latent=2, hidden=(4, 3), likelihood="gaussian"), reals(6, 5)),
         lambda: (models.VAE(3, latent=2, hidden=(), likelihood="categorical", categories=4), bits(6, 3) * 3),
     ],
@@ -18,7 +18,6 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.HierarchicalVAE(4, (3, 2, 1), ((4,), (3,), (2,)), likelihood="gaussian"), reals(6, 4)),
     ],
     "RBM": [
-        lambda: (models.RBM(visible=5, hidden=3), bits(6, 5)),
         lambda: (models.RBM(3, 6), bits(6, 3)),
         lambda: (models.RBM(4, 2, hidden_units="gaussian"), bits(6, 4)),
     ],
@@ -63,7 +62,6 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
     ],
     "HelmholtzMachine": [lambda: (models.HelmholtzMachine((5, 4, 3)), bits(6, 5))],
     "StochasticFeedforward": [
-        lambda: (models.StochasticFeedforward(2, 3, (4, 3), (2, 1)), (reals(6, 2), reals(6, 3))),
         lambda: (models.StochasticFeedforward(2, 3, (4,), (2,), likelihood="bernoulli"), (reals(6, 2), bits(6, 3))),
     ],
     "DiscreteVAE": [
@@ -73,6 +71,14 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
     "SparseCoding": [
         lambda: (models.SparseCoding(4, atoms=3, penalty=0.3, sweeps=25), reals(6, 4)),
         lambda: (models.SparseCoding(3, 2, penalty=0.2, positive=True, noise=0.8, sweeps=25), reals(6, 3)),
+    ],
+    "PredictiveSparseDecomposition": [
+        lambda: (models.PredictiveSparseDecomposition(4, 3, 0.3, "lista", 2, 0.7, noise=0.8, sweeps=25), reals(6, 4)),
+        lambda: (
+            models.PredictiveSparseDecomposition(3, 2, 0.2, "soft threshold", match="objective", positive=True),
+            reals(6, 3),
+        ),
+        lambda: (models.PredictiveSparseDecomposition(3, 2, 0.2, "tanh"), reals(6, 3)),
     ],
     "Autoencoder": [
         lambda: (models.Autoencoder(5, hidden=(4, 2)), reals(6, 5)),
@@ -96,3 +102,5 @@ MODELS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.ConvolutionalAutoencoder((2, 4), (2,), 2, 2, "transposed", "sigmoid", "bernoulli"), bits(6, 8)),
     ],
 }
+_OWN = own_examples("model")
+MODELS = {name: [*([_OWN[name]] if name in _OWN else []), *_SETTINGS.get(name, [])] for name in {**_OWN, **_SETTINGS}}

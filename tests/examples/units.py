@@ -1,8 +1,12 @@
 """An instance of every unit and coupling, in float64 on a device, with leaves that want a gradient."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from examples import own_examples
 from ppgen import distributions
 
 
@@ -10,14 +14,19 @@ def parameter(*shape: int, device: torch.device) -> Tensor:
     return torch.randn(shape, dtype=torch.float64).to(device).requires_grad_()
 
 
+def _on_device(example: Callable[[], Any]) -> Callable[[torch.device], Any]:
+    return lambda device: example().to(device, torch.float64)
+
+
+_OWN = {name: _on_device(example) for name, example in own_examples("unit").items()}
 UNITS = {
+    **_OWN,
     "Bernoulli": lambda device: distributions.Bernoulli(parameter(4, device=device)),
     "Spin": lambda device: distributions.Spin(parameter(4, device=device)),
     "Gaussian": lambda device: distributions.Gaussian(parameter(3, device=device), parameter(3, device=device)),
     "PrecisionGaussian": lambda device: distributions.PrecisionGaussian(
         parameter(3, device=device), parameter(3, device=device), torch.tensor(2, device=device)
     ),
-    "TruncatedExponential": lambda device: distributions.TruncatedExponential(parameter(4, device=device)),
     "RectifiedGaussian": lambda device: distributions.RectifiedGaussian(
         parameter(3, device=device), parameter(3, device=device)
     ),
@@ -47,11 +56,11 @@ PARTLY = {
 }
 # A visible layer of every type, as the even side of a small machine.
 VISIBLE = {
+    **_OWN,
     "Gaussian": lambda device: distributions.Gaussian(parameter(2, device=device)),
     "Gaussian of learned variance": lambda device: distributions.Gaussian(
         parameter(2, device=device), torch.tensor([-0.9, 0.5], dtype=torch.float64, device=device).requires_grad_()
     ),
-    "TruncatedExponential": lambda device: distributions.TruncatedExponential(parameter(2, device=device)),
     "RectifiedGaussian": lambda device: distributions.RectifiedGaussian(
         parameter(2, device=device), torch.tensor([-0.9, 0.5], dtype=torch.float64, device=device).requires_grad_()
     ),

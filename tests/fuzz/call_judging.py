@@ -2,8 +2,8 @@
 
 import torch
 
-from fuzz.call_table import BITS, QUIET, Call, chains, comparison, estimate, hierarchy, mixture, rbm, vae, value
-from ppgen import diagnostics, evaluation, features, inference
+from fuzz.call_table import BITS, QUIET, Call, chains, comparison, estimate, hierarchy, mixture, rbm, seeded, vae, value
+from ppgen import diagnostics, evaluation, features, inference, models
 
 EVALUATE = {
     "pair": "pair",
@@ -23,6 +23,13 @@ EVALUATE = {
 }
 OF_ANNEALING = ("num_chains", "betas", "start", "kernel", "log_partition")
 JUDGING = [
+    Call(
+        "features.encoder_gap",
+        features.encoder_gap,
+        lambda: {"pair": seeded(lambda: models.PredictiveSparseDecomposition(4, 3, 0.2)), "data": BITS},
+        {"pair": "pair", "data": "data", "batch_size": "count"},
+        lambda gap: gap.percent,
+    ),
     Call(
         "evaluation.log_likelihood",
         evaluation.log_likelihood,

@@ -62,7 +62,15 @@ OBJECTS = [
     built(inference, "ScoreFunction", baseline="kernel"),
     built(inference, "Relaxed", temperature="rate"),
     built(inference, "StraightThrough", temperature="rate"),
-    built(inference, "HMC", num_steps="count", step_size="rate", target_accept="share", jitter="decay", share="choice"),
+    built(
+        inference,
+        "HMC",
+        num_steps="count",
+        step_size="rate",
+        target_accept="share",
+        jitter="decay",
+        step_size_per="choice",
+    ),
     built(inference, "Linear", lambda: {"steps": 10}, steps="count", start="weight", end="weight"),
     built(inference, "Stages", lambda: {"table": {0: 1}}, table="mapping"),
     built(

@@ -1,6 +1,7 @@
 """The documentation: examples that run, pages that name every public object, papers that match docstrings."""
 
 import ast
+import functools
 import importlib.util
 import re
 import shlex
@@ -57,6 +58,7 @@ def references_in(docstring: str) -> str:
     return found[1] if found else ""
 
 
+@functools.cache
 def cited() -> dict[str, str]:
     """References section by the full name of the module, class or function in whose docstring it stands."""
     found = {}

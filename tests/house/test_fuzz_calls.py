@@ -13,7 +13,7 @@ PREFIX = 250
 # What is made by the library and handed out, what only says what a class must answer, and what takes no arguments.
 RESULTS = {
     "ApproximationGap", "BlockGibbsInfo", "BlockGibbsState", "BoltzmannMarginal", "BoundInference", "Calibration",
-    "Check", "Comparison", "Convergence", "Dataset", "DivergenceError", "Estimate", "Event", "Finding",
+    "Check", "Comparison", "Convergence", "Dataset", "DivergenceError", "EncoderGap", "Estimate", "Event", "Finding",
     "FolderInUseError", "FreeEnergies", "HMCInfo", "HMCState", "ImportanceWeights", "LatentDensity", "LatentTerms",
     "LatentUnits", "LayerBound", "LayerConditional", "Layout", "LogWeights", "ParallelTemperingInfo",
     "ParallelTemperingState", "PartitionSandwich", "PosteriorSamples", "Pretraining", "Refinement", "Rows", "Rule",

@@ -3,7 +3,6 @@
 _NO_PARAMETER = "there is nothing to train, which is said"
 _CLOSED_FORM = "AnalyticKL says where no closed form is known; Pyro's takes the draw"
 _SCALE = "a scale inside of a logarithm gives no bound"
-_SAMPLES = "several draws of a site (num_samples) are particles here, which the message says"
 _STATES = "sites that are drawn beside too many joint states of those that are summed"
 _TOGETHER = "a mean over a plate takes states that are run at once together: told, and they are run one by one"
 
@@ -19,18 +18,11 @@ REFUSED: dict[tuple[str, str], str] = {
         (f"observations of a plate under scale {scale}", "Renyi"): _SCALE
         for scale in ("0.1", "tensor(0.5000)", "tensor([0.1000, 0.9000])")
     },
-    ("sites at three depths, parallel, expand True, samples 3", "TraceEnum"): _SAMPLES,
-    **{
-        ("continuous beside discrete, parallel, expand True, samples 3", loss): _SAMPLES
-        for loss in ("TraceEnum", "TraceEnum, 10 at once")
-    },
-    ("tensor Monte Carlo", "TraceTMC"): _SAMPLES,
     **{
         (f"a plate in a loop, {mark}, then another loop {apart}", "TraceEnum"): _STATES
         for mark in ("sequential", "parallel")
         for apart in ("False, checks True", "True, checks False")
     },
-    ("a scale around all", "TraceEnum"): "a scale of a site that is summed out is no part of its sum",
     ("a grid", "TraceEnum"): "sites beyond the last step of pyro.markov(keep=True) are out of reach, which is said",
     ("a branch, summed True", "TraceEnum"): "a site that only some of the summed values have",
 }

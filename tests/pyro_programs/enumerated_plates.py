@@ -112,7 +112,7 @@ def with_continuous(mark: str | None, expand: bool, num_samples: int | None, los
 
     guide = config_enumerate(program(False), mark, expand, num_samples)
     name = f"continuous beside discrete, {mark}, expand {expand}, samples {num_samples}"
-    return Program(name, program(True), guide, losses=(loss,), like_pyro=False)
+    return Program(name, program(True), guide, losses=(loss,), like_pyro=None if num_samples else False)
 
 
 def tensor_monte_carlo() -> Program:
@@ -131,6 +131,25 @@ def tensor_monte_carlo() -> Program:
     return Program("tensor Monte Carlo", model, guide, losses=("TraceTMC",), like_pyro=False)
 
 
+def many_beside_rows(subsample: int | None) -> Program:
+    """Summed sites of the guide outside of a plate, of more joint values than can be listed, beside rows."""
+    x = torch.tensor([0.5, -1.0, 2.0, 0.1])
+
+    def model() -> None:
+        a = 0.0
+        for t in range(12):
+            a = pyro.sample(f"a{t}", dist.Bernoulli(0.3 + 0.2 * a))
+        with pyro.plate("data", 4, subsample) as rows:
+            pyro.sample("x", dist.Normal(a, 1.0), obs=x[rows])
+
+    @config_enumerate
+    def guide() -> None:
+        for t in range(12):
+            pyro.sample(f"a{t}", dist.Bernoulli(probability(at=0.6)))
+
+    return Program(f"many summed sites beside rows, subsample {subsample}", model, guide, losses=SUMMED)
+
+
 PROGRAMS: list[Program] = [
     *(later_dependence(mark, validated) for mark in MARKS for validated in (True, False)),
     *(
@@ -142,4 +161,5 @@ PROGRAMS: list[Program] = [
     *(drawn_then_summed(mark) for mark in MARKS),
     *(with_continuous(*choice, loss) for choice in CHOICES for loss in ("TraceEnum", "TraceEnum, 10 at once")),
     tensor_monte_carlo(),
+    *(many_beside_rows(size) for size in (None, 2)),
 ]

@@ -107,7 +107,7 @@ def depths(mark: str | None, expand: bool, num_samples: int | None) -> Program:
         program(constant),
         guide,
         losses=SUMMED,
-        like_pyro=None if mark and not num_samples else False,
+        like_pyro=None if mark else False,
     )
 
 
@@ -309,6 +309,38 @@ def scales(which: str) -> Program:
     return Program(f"a scale around {which}", model, nothing, losses=SUMMED, pyro=said)
 
 
+def scaled_rows(inner: int | None) -> Program:
+    """A scale around summed sites of rows, or a plate in the rows that takes some of its own."""
+    x = torch.tensor([[0.5, -1.0, 2.0], [0.1, 0.2, 1.5]])
+
+    def model() -> None:
+        weights, locs = simplex("weights", 2), pyro.param("locs", torch.tensor([-1.0, 1.0]))
+        with poutine.scale(scale=1.0 if inner else 2.5), pyro.plate("data", 2, dim=-2):
+            with pyro.plate("inner", 3, inner, dim=-1) as at:
+                k = pyro.sample("k", dist.Categorical(weights), infer=PARALLEL)
+                pyro.sample("x", dist.Normal(locs[k], 1.0), obs=x[:, at])
+
+    return Program(f"scaled rows, subsample {inner}", model, nothing, losses=SUMMED)
+
+
+def outside_and_inside(which: str) -> Program:
+    """A summed site outside of the plate of the rows beside one inside of it; the rows depend on it or not."""
+    x = torch.tensor([0.5, -1.0, 2.0])
+
+    def model() -> None:
+        weights, locs = simplex("weights", 2), pyro.param("locs", torch.tensor([-1.0, 1.0]))
+        with poutine.scale(scale=0.5 if which == "scaled" else 1.0):
+            g = pyro.sample("g", dist.Categorical(weights), infer=PARALLEL)
+            pyro.sample("o", dist.Normal(locs[g], 1.0), obs=torch.tensor(0.3))
+            with pyro.plate("data", 3, 2 if which == "subsampled" else None) as at:
+                k = pyro.sample("k", dist.Categorical(simplex("inner", 2)), infer=PARALLEL)
+                shift = 0.0 if which == "apart" else 0.5 * locs[g]
+                pyro.sample("x", dist.Normal(locs[k] + shift, 1.0), obs=x[at])
+
+    said = REFUSES if which == "subsampled" else RUNS
+    return Program(f"a summed site outside beside one inside, {which}", model, nothing, losses=SUMMED, pyro=said)
+
+
 def sequential_in_the_model() -> Program:
     """A mark in the model that Pyro knows in guides alone."""
 
@@ -360,6 +392,8 @@ PROGRAMS: list[Program] = [
     unrolled_words(),
     diamond(),
     *(scales(which) for which in ("all", "the observation")),
+    *(scaled_rows(inner) for inner in (None, 2)),
+    *(outside_and_inside(which) for which in ("joined", "apart", "scaled", "subsampled")),
     sequential_in_the_model(),
     unplated_batch(),
 ]

@@ -11,15 +11,18 @@ from pyro import poutine
 from pyro.distributions import Unit
 from torch import Tensor
 
+from ppgen import inference
 from ppgen.batch import all_tensors_of, changed, parts_of, rebuilt, split_batch
-from ppgen.diagnostics.calibration.draws import Drawn
+from ppgen.diagnostics.calibration.draws import Drawn, drawn_by_chains
 from ppgen.diagnostics.calibration.latents import Latents
 from ppgen.diagnostics.calibration.refit import Refit, check_recognition, refitted
 from ppgen.diagnostics.converters.collector import site_log_density
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.evaluation.evidence.all_data import AllData
-from ppgen.inference.kernels.latent_density import Given
+from ppgen.inference.elimination.marginal import Summand
 from ppgen.inference.particles.broadcasting import vectorized
+from ppgen.inference.particles.particle_runs import model_run
+from ppgen.inference.structure.given_latents import GivenValues
 from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.points import check_no_points
 from ppgen.inference.structure.traces import sites, unconditioned, unmasked
@@ -78,7 +81,7 @@ class JointSites:
 
     Raises:
         ValueError: If draws of the model have not the posterior as their law given the data: under improper priors,
-            scales and factors; if a latent is summed out, or the guide gives it a point.
+            scales and factors; if all latents are summed out, or the guide gives one a point.
     """
 
     def __init__(self, pair: AnyPair, found: AllData, vectorize: bool = True) -> None:
@@ -113,13 +116,22 @@ class JointSites:
             draws = len(next(iter(chosen.values())))
             values = {name: self.places[name].as_drawn(value, self.plain[name]) for name, value in chosen.items()}
             totals: list[Tensor] = [torch.zeros(draws, dtype=torch.float64) for _ in both]
-            for name, site in sites(self._run(self.pair.model, batch, draws, values)).items():
-                if not site["infer"].get("_deterministic"):
+            trace, summed = self._stated(batch, draws, values)
+            if summed is not None and summed.potentials:
+                totals[1] += summed.columns(max(1, self.layout.num_rows)).sum(1).double()
+            for name, site in sites(trace).items():
+                if not site["infer"].get("_deterministic") and (summed is None or name not in summed.potentials):
                     term = site_log_density(site, draws, self.layout)
                     totals[name not in latents] += term.reshape(len(term), -1).sum(1)
             for kept, total in zip(both, totals, strict=True):
                 kept.append(total)
         return torch.cat(both[0]), torch.cat(both[1])
+
+    def _stated(self, batch: Any, draws: int, values: Mapping[str, Tensor]) -> tuple[poutine.Trace, Summand | None]:
+        """The model at values of its latents, and its sum over the sites that are summed out."""
+        args, kwargs = split_batch(batch)
+        with pyro.validation_enabled(False), self.pair.running(), GivenValues(values):
+            return model_run(self.pair.model, draws, self.layout, args, kwargs)
 
     def _place(self, site: Any) -> _Place:
         value, event_dim, left = site["value"], site["fn"].event_dim, -self.layout.particle_dim - 1
@@ -140,7 +152,7 @@ class JointSites:
             if replayed:
                 program = poutine.replay(program, trace=poutine.trace(self.pair.guide).get_trace(*args, **kwargs))
             plate: Any = pyro.plate(PARTICLES, draws, dim=self.layout.particle_dim) if draws > 1 else nullcontext()
-            with Given(values or {}), plate:
+            with GivenValues(values or {}), plate:
                 return poutine.trace(program).get_trace(*args, **kwargs)
 
 
@@ -192,6 +204,7 @@ def drawn_of_data_sets(
     refit: Refit | str | None,
     vectorize: bool,
     progress: bool,
+    chains: Mapping[str, Any] | None = None,
 ) -> tuple[Drawn, DataSets]:
     """Simulated data sets, and draws of the guide for each of them, fitted to it if that is asked for.
 
@@ -203,15 +216,29 @@ def drawn_of_data_sets(
         refit: As `simulation_based_calibration` takes it.
         vectorize: False for programs that cannot broadcast over draws.
         progress: Whether to show a progress bar.
+        chains: Arguments of `inference.sample_posterior`, by whose chains posteriors are drawn instead of the guide.
 
     Raises:
         ValueError: As `JointSites`; if the guide reads no data and is not fitted to each simulation.
     """
     held = JointSites(pair, found, vectorize)
     batches, latents = simulated_data_sets(pair, found, num_simulations)
+    truth = [held.truth(each) for each in latents]
+    together = {name: torch.stack([each[name] for each in truth]) for name in held.places}
+    dims = {name: place.dims for name, place in held.places.items()}
+
+    def densities(first: int, last: int, part: Any, values: Latents) -> tuple[Tensor, Tensor]:
+        each = [
+            held.densities(batches[index], {name: value[:, index - first] for name, value in values.items()})
+            for index in range(first, last)
+        ]
+        return torch.stack([prior for prior, _ in each], 1), torch.stack([likelihood for _, likelihood in each], 1)
+
+    if chains is not None:
+        moved = _chains_of(pair, batches, held, chains, num_samples, progress)
+        return drawn_by_chains(together, dims, "Hamiltonian Monte Carlo", moved, densities), DataSets(batches)
     if refit is None:
         check_recognition(pair, batches[0], batches[1])
-    truth = [held.truth(each) for each in latents]
     kept: dict[str, list[Tensor]] = {name: [] for name in held.places}
 
     def draw(batch: Any) -> None:
@@ -233,17 +260,30 @@ def drawn_of_data_sets(
     def some(first: int, last: int, part: Any) -> Latents:
         return {name: value[:, first:last] for name, value in draws.items()}
 
-    def densities(first: int, last: int, part: Any, values: Latents) -> tuple[Tensor, Tensor]:
-        each = [
-            held.densities(batches[index], {name: value[:, index - first] for name, value in values.items()})
-            for index in range(first, last)
-        ]
-        return torch.stack([prior for prior, _ in each], 1), torch.stack([likelihood for _, likelihood in each], 1)
-
-    together = {name: torch.stack([each[name] for each in truth]) for name in held.places}
-    dims = {name: place.dims for name, place in held.places.items()}
     method = "the guide" if refit is None else "the guide fitted to each simulated data set"
     return Drawn(together, dims, method, num_samples, some, densities), DataSets(batches)
+
+
+def _chains_of(
+    pair: AnyPair, batches: Sequence[Any], held: JointSites, options: Mapping[str, Any], count: int, progress: bool
+) -> Latents:
+    """Chains of the latents of each data set, (chains, steps, simulations, ...) by site."""
+    kept: dict[str, list[Tensor]] = {name: [] for name in held.places}
+    with progress_bar("chains of data sets", len(batches), progress) as advance:
+        for number, batch in enumerate(batches):
+            seed = int(options["seed"]) + number
+            found = inference.sample_posterior(pair, batch, num_samples=count, **{**options, "seed": seed})
+            for name, place in held.places.items():
+                names = [each for each in found.dims[name] if each in place.dims]
+                if names != [each for each in place.dims if each in names]:
+                    raise ValueError(
+                        f"Site {name!r} has its plates in another order in chains, {names}, than among its draws: put "
+                        f"plate {names[0]!r} left of the others, by a smaller dim."
+                    )
+                kept[name].append(found.draws[name])
+            if advance is not None:
+                advance(number + 1)
+    return {name: torch.stack(values, 2) for name, values in kept.items()}
 
 
 def _check(found: AllData, stated: Mapping[str, Any]) -> None:
@@ -253,10 +293,10 @@ def _check(found: AllData, stated: Mapping[str, Any]) -> None:
             f"Simulation-based calibration is not defined: {found.improper}, from which no data can be simulated. "
             "Give it a proper prior."
         )
-    if layout.marginalised:
+    if not layout.latent:
         raise ValueError(
-            f"The sites {list(layout.marginalised)} of the model are summed out (marked to be enumerated), so they "
-            "have no draws to rank. Draw them in the guide."
+            f"The sites {list(layout.marginalised)} of the model are summed out, and no latent is drawn by the guide, "
+            "so there are no draws to rank."
         )
     if layout.scaled:
         raise ValueError(

@@ -1,6 +1,7 @@
 """Latents of many simulations in one form, and the densities of the model at them."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,8 @@ from torch import Tensor
 from ppgen import inference
 from ppgen.batch import split_batch
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
-from ppgen.inference.kernels.latent_density import Given
 from ppgen.inference.particles.factors import summed_log_prob
+from ppgen.inference.structure.given_latents import GivenValues
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.traces import data_frame, sites, unmasked
@@ -109,10 +110,9 @@ class Sites:
             drawn = poutine.trace(self.pair.guide)
             with self.pair.running():
                 program = poutine.replay(program, trace=drawn.get_trace(*args, **kwargs))
-        with pyro.validation_enabled(False), self.pair.running(), Given(values), inference.attach(log_partition=0.0):
-            if draws == 1:
-                return poutine.trace(program).get_trace(*args, **kwargs)
-            with pyro.plate(PARTICLES, draws, dim=self.layout.particle_dim):
+        plate: Any = pyro.plate(PARTICLES, draws, dim=self.layout.particle_dim) if draws > 1 else nullcontext()
+        with pyro.validation_enabled(False), self.pair.running(), inference.attach(log_partition=0.0):
+            with GivenValues(values), plate:
                 return poutine.trace(program).get_trace(*args, **kwargs)
 
 

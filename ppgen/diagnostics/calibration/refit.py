@@ -18,6 +18,7 @@ from ppgen.inference.structure.recognition import reads_data
 from ppgen.inference.structure.traces import sites
 from ppgen.pair import AnyPair, keeping_buffers
 from ppgen.progress import progress_bar
+from ppgen.undisturbed import held_constant
 
 Refit = Callable[[AnyPair, Any], Any]
 STEPS, LR, PARTICLES = 500, 0.05, 10
@@ -119,11 +120,12 @@ def refitted(pair: AnyPair, batches: Sequence[Any], refit: Refit | str, num_data
     Raises:
         ValueError: If the guide has no parameters of its own.
     """
-    own = guide_parameters(pair, batches[0])
+    own = {id(each) for each in guide_parameters(pair, batches[0])}
+    others = [each for each in pair.parameters() if id(each) not in own]  # the model is what data were simulated from
     with _restored(pair) as restore:
         for batch in batches:
             restore()
-            with _trained_alone(pair, own), torch.enable_grad():
+            with held_constant(others), torch.enable_grad():
                 if callable(refit):
                     refit(pair, batch)
                 else:
@@ -195,16 +197,3 @@ def _restored(pair: AnyPair) -> Iterator[Callable[[], None]]:
         yield restore
     finally:
         restore()
-
-
-@contextmanager
-def _trained_alone(pair: AnyPair, own: list[nn.Parameter]) -> Iterator[None]:
-    """Context in which no other parameters want a gradient: the model is the one that data were simulated from."""
-    others = [value for value in pair.parameters() if value.requires_grad and all(value is not each for each in own)]
-    for value in others:
-        value.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for value in others:
-            value.requires_grad_()

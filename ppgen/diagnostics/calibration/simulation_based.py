@@ -66,7 +66,8 @@ def simulation_based_calibration(
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run. Where latents are common to all data, each simulation is a
-            whole data set, of the size of `x`.
+            whole data set, of the size of `x`; discrete sites that are summed out have no ranks, and count in the
+            densities.
         num_simulations: Number of simulations.
         num_samples: Draws of each: 99 of the guide by default; of chains 500 steps of each, which are thinned by their
             longest autocorrelation time, so that the result tells how many were ranked.
@@ -97,9 +98,9 @@ def simulation_based_calibration(
         Ranks, tests of their uniformity and what they say; its `to_datatree()` is for `arviz_plots.plot_ecdf_pit`.
 
     Raises:
-        ValueError: If an argument is wrong, data cannot be simulated from the model, a prior is improper, a latent is
-            summed out, chains mix too slowly for a rank, or the guide draws the same whatever the data are and is
-            neither the prior nor fitted to each simulation.
+        ValueError: If an argument is wrong, data cannot be simulated from the model, a prior is improper, latents of
+            each datum are summed out, chains mix too slowly for a rank, or the guide draws the same whatever the data
+            are and is neither the prior nor fitted to each simulation.
         TypeError: If `pair` is none, or `posterior` is nothing that draws.
 
     References:
@@ -121,16 +122,20 @@ def simulation_based_calibration(
     _check_refit(refit, posterior)
     count = _check(posterior, num_simulations, num_samples, num_chains, warmup_steps, level, chunk, quantities)
     if x is not None and is_joint(pair, x):
-        if not (isinstance(posterior, str) and posterior == "guide"):
+        if posterior != "guide" and not isinstance(posterior, inference.HMC):
             raise ValueError(
-                f"posterior={posterior!r} draws for each datum, and here latents are common to all data. Leave it out: "
-                "the guide is calibrated on whole data sets."
+                f"posterior={posterior!r} draws for each datum, and here latents are common to all data. Leave it out, "
+                "or give posterior=ppgen.inference.HMC(): guide and chains are calibrated on whole data sets."
             )
         generator = np.random.default_rng(seed)
         found = all_data(pair, x)
+        chains: dict[str, Any] | None = None
+        if isinstance(posterior, inference.HMC):
+            own = int(generator.integers(2**31))
+            chains = {"kernel": posterior, "num_chains": num_chains, "warmup_steps": warmup_steps, "seed": own}
         with evaluating(pair, seed):
             drawn, data_sets = drawn_of_data_sets(
-                pair, found, num_simulations, count, refit, vectorize_particles, progress
+                pair, found, num_simulations, count, refit, vectorize_particles, progress, chains
             )
             ranks = _ranks(drawn, data_sets, quantities or {}, chunk, generator, progress)
         return _result(pair, drawn, ranks, data_sets(0, num_simulations), level, generator)

@@ -14,6 +14,8 @@ from ppgen.evaluation.evidence.evidence import check_evidence, check_method
 from ppgen.evaluation.likelihood.methods import check_likelihood
 from ppgen.training.data.batch_source import BatchSource
 
+LOG_EVIDENCE = "log-evidence"  # how the method is called where one weight covers all data
+
 
 def rows_of(source: BatchSource, test: Any) -> tuple[Any, str]:
     """Rows to evaluate, and which they are."""
@@ -85,12 +87,14 @@ def evaluated(pair: Any, rows: Any, **options: Any) -> Estimate:
     if not is_joint(pair, rows):
         return log_likelihood(pair, rows, **options)
     found = log_evidence(pair, rows, **options)
-    count = found.num_data or 1
+    count = found.num_data
+    if count is None:  # no data plate: all data are one datum
+        return replace(found, method=f"{LOG_EVIDENCE}, {found.method}", bias=None)
     return replace(
         found,
         value=found.value / count,
         se=found.se / count,
         unit="nats per datum",
-        method=f"log-evidence over {count} rows, {found.method}",
+        method=f"{LOG_EVIDENCE} over {count} rows, {found.method}",
         bias=None,
     )

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 
 from ppgen.diagnostics.comparison.differences import MANY, seed_means, shown
+from ppgen.diagnostics.comparison.rows import LOG_EVIDENCE
+from ppgen.training.data.whole_data import ONE_DATUM
 
 _HEADS = ("log p(x) ± se", "kind", "gradient variance", "k-hat > 0.7", "R-hat", "seconds", "peak MiB", "seeds")
 
@@ -16,12 +18,7 @@ def table(found: Any) -> str:
         found: A `Comparison` with all its variables.
     """
     several = found.sizes["model"] > 1
-    keys = [
-        (str(model), str(inference))
-        for model in found.model.values
-        for inference in found.inference.values
-        if bool(found.planned.sel(model=model, inference=inference).any())
-    ]
+    keys = _planned(found)
     means = {key: float(seed_means(_of(found, key)["log_likelihood"].values)) for key in keys}
     keys.sort(key=lambda key: (np.isnan(means[key]), -means[key] if not np.isnan(means[key]) else 0.0))
     chains = bool(np.isfinite(found["rhat"].values).any())
@@ -34,7 +31,8 @@ def table(found: Any) -> str:
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     rule = "-" * max(map(len, text))
     count = found.sizes["seed"]
-    facts = [found.attrs.get(name) for name in ("data", "rows", "budget")]
+    whole = str(found.attrs.get("data", "")).endswith(ONE_DATUM)
+    facts = [found.attrs.get(name) for name in ("data", "rows", "budget") if not (whole and name == "rows")]
     models = ", ".join(map(str, found.model.values))
     head = "; ".join([models, *(fact for fact in facts if fact), f"{count} seed{'' if count == 1 else 's'}"])
     return "\n".join([head, text[0], rule, *text[1:], "", *sentences(found)])
@@ -49,9 +47,10 @@ def sentences(found: Any) -> list[str]:
             "inferences. Pass seeds=3 or more."
         )
     else:
+        paired = "seeds" if all(_joint(_of(found, key)) for key in _planned(found)) else "seeds and rows"
         said.append(
             "± se is the standard error over seeds; intervals of differences are of 95 % for all pairs of a model "
-            "together,\npaired over seeds and rows."
+            f"together,\npaired over {paired}."
         )
     kinds = sorted({str(kind) for kind in found["kind"].values.ravel() if str(kind)})
     if len(kinds) > 1:
@@ -59,23 +58,20 @@ def sentences(found: Any) -> list[str]:
             f"The values are of several kinds ({', '.join(kinds)}): a lower bound errs low, and what it is behind an "
             "exact value by may be its own error."
         )
-    doubtful = [
-        f"{model}, {inference}"
-        for model in found.model.values
-        for inference in found.inference.values
-        if _share(found.sel(model=model, inference=inference)) > MANY
-    ]
-    if doubtful:
+    doubtful = [key for key in _planned(found) if _share(_of(found, key)) > MANY]
+    rows = [", ".join(key) for key in doubtful if not _joint(_of(found, key))]
+    if rows:
         said.append(
-            f"k-hat exceeds 0.7 in more than {MANY:.0%} of the rows of {'; '.join(doubtful)}: those values err low by "
+            f"k-hat exceeds 0.7 in more than {MANY:.0%} of the rows of {'; '.join(rows)}: those values err low by "
             "more than their errors say, and more particles help little. See diagnostics.importance_weights."
         )
-    lone = [
-        f"{model}, {inference}"
-        for model in found.model.values
-        for inference in found.inference.values
-        if _unknown(found.sel(model=model, inference=inference))
-    ]
+    whole = [", ".join(key) for key in doubtful if _joint(_of(found, key))]
+    if whole:
+        said.append(
+            f"k-hat of the joint weight of all data exceeds 0.7 in fits of {'; '.join(whole)}: those log-evidences err "
+            "low by more than their errors say, and more particles help little. See run.check(data)."
+        )
+    lone = [", ".join(key) for key in _planned(found) if _unknown(_of(found, key))]
     if lone:
         said.append(
             f"The Monte Carlo error of {'; '.join(lone)} is unknown, as one draw carries the estimate of many rows: "
@@ -90,7 +86,8 @@ def _of_model(found: Any, model: str) -> list[str]:
     if best is None:
         return []
     top = _of(found, (model, best))["log_likelihood"].values
-    first = f"{model}: {best} is best, {shown(top)} nats per datum."
+    unit = "nats of all data" if str(found.attrs.get("data", "")).endswith(ONE_DATUM) else "nats per datum"
+    first = f"{model}: {best} is best, {shown(top)} {unit}."
     same: list[str] = []
     worse: list[str] = []
     means = seed_means(found["log_likelihood"].sel(model=model).values)
@@ -141,7 +138,7 @@ def _cells(cell: Any) -> dict[str, str]:
         "log p(x) ± se": shown(values),
         "kind": ", ".join(kinds) or "-",
         "gradient variance": _plain(cell["gradient_variance"].values, ".2g"),
-        "k-hat > 0.7": ("unknown" if _unknown(cell) else "-") if np.isnan(share) else f"{share:.0%}",
+        "k-hat > 0.7": ("unknown" if _unknown(cell) else "-") if np.isnan(share) else _bad(cell, share),
         "R-hat": "-" if np.isnan(rhat) else f"{rhat:.3f}",
         "seconds": _plain(cell["seconds"].values, ".1f"),
         "peak MiB": _plain(cell["peak_memory"].values, ".0f"),
@@ -156,6 +153,25 @@ def _plain(values: np.ndarray, form: str) -> str:
 
 def _share(cell: Any) -> float:
     return float(seed_means(cell["bad_pareto_k"].values))
+
+
+def _bad(cell: Any, share: float) -> str:
+    """Share of the rows, or where one weight covers all of them how many fits it is of."""
+    if not _joint(cell):
+        return f"{share:.0%}"
+    known = cell["bad_pareto_k"].values[np.isfinite(cell["bad_pareto_k"].values)]
+    return f"{int(known.sum())} of {len(known)} fit{'' if len(known) == 1 else 's'}"
+
+
+def _joint(cell: Any) -> bool:
+    """Whether one weight covers all data, so that there is no value of a row by itself."""
+    return any(str(method).startswith(LOG_EVIDENCE) for method in cell["method"].values.ravel())
+
+
+def _planned(found: Any) -> list[tuple[str, str]]:
+    """Models and inferences of the table, in their order."""
+    every = [(str(model), str(inference)) for model in found.model.values for inference in found.inference.values]
+    return [key for key in every if bool(_of(found, key).planned.any())]
 
 
 def _unknown(cell: Any) -> bool:

@@ -12,9 +12,9 @@ from torch import Tensor
 from ppgen.checks.switches import check_switches
 from ppgen.diagnostics.converters.collector import JOINT
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
-from ppgen.diagnostics.converters.given_draws import Substitute
 from ppgen.inference.kernels.draws_of_chains import batch_dims
 from ppgen.inference.kernels.pyro_kernel import PyroKernel
+from ppgen.inference.structure.given_latents import GivenValues
 from ppgen.inference.structure.traces import sites
 from ppgen.trees import Group, check_labels, make_tree, to_array
 from ppgen.undisturbed import device_of, forked
@@ -123,7 +123,7 @@ def from_pyro(
 
 def _conditioned(model: Any, values: Mapping[str, Tensor], args: Any, kwargs: Any) -> poutine.Trace:
     with torch.no_grad():
-        return poutine.trace(Substitute(values)(model)).get_trace(*args, **kwargs)
+        return poutine.trace(GivenValues(values)(model)).get_trace(*args, **kwargs)
 
 
 def _sites(trace: poutine.Trace) -> dict[str, Any]:

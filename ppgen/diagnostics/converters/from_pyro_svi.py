@@ -63,7 +63,8 @@ def from_pyro_svi(
         predictions: Other data, of which to draw the observed sites anew: q(z | predictions), then p(x | z). Of
             `model(x, y=None)` inputs alone will do, `(x_new,)` or `(x_new, None)` beside data `(x, y)`, if the guide
             takes them too.
-        prior: Whether to draw from the model without data, into `prior` and `prior_predictive`.
+        prior: Whether to draw from the model without data, into `prior` and `prior_predictive`; where a prior is
+            improper (`ImproperUniform`, `.mask(False)`) there is nothing to draw from, and they are left out.
         posterior_predictive: Whether to draw the observed sites anew.
         log_likelihood: Whether to keep the log-likelihood of the observed sites.
         coords: Coordinates by dimension, such as `{"data": labels}`.

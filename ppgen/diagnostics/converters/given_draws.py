@@ -5,26 +5,14 @@ from typing import Any
 
 import torch
 from pyro import poutine
-from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppgen.diagnostics.converters.collector import Collector, latents, log_density
 from ppgen.distributions import UndirectedDistribution
+from ppgen.inference.structure.given_latents import GivenValues
 from ppgen.inference.structure.layout import Layout, find_layout
 from ppgen.inference.structure.traces import data_frame, sites, unconditioned, undirected_law
 from ppgen.trees import to_array
-
-
-class Substitute(Messenger):
-    """Handler that puts given values at latent sites and leaves them latent."""
-
-    def __init__(self, values: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.values = values
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if msg["name"] in self.values and not msg["is_observed"]:
-            msg["value"], msg["done"] = self.values[msg["name"]], True
 
 
 class GivenDraws(Collector):
@@ -106,7 +94,7 @@ class GivenDraws(Collector):
                     name: _placed(draws[name][first : first + count], site, layout) for name, site in reference.items()
                 }
                 first += count
-                with Substitute(part):
+                with GivenValues(part):
                     trace = self._run(program, batch, count, layout)
                 yield count, trace
 

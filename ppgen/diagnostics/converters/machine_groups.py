@@ -9,8 +9,9 @@ from ppgen.batch import check_features
 from ppgen.diagnostics.converters.collector import Collector
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.evaluation import log_partition as estimate_log_partition
-from ppgen.evaluation.evidence.all_data import all_data, in_rows
+from ppgen.evaluation.evidence.all_data import all_data, flat_prior, in_rows
 from ppgen.evaluation.rows import CheckedRows
+from ppgen.inference.structure.layout import find_layout
 from ppgen.inference.structure.support import check_support
 from ppgen.pair import AnyPair, Pair
 from ppgen.undisturbed import evaluating
@@ -82,8 +83,9 @@ def add_prior(
             f"prior and prior_predictive, as the Boltzmann machine at {', '.join(energies)} is too large to "
             'be sampled exactly; give a sampler, such as sampler="gibbs"'
         ]
-    if collector.layout is not None and collector.layout.improper:
-        return [f"prior and prior_predictive, as {', '.join(collector.layout.improper)} has an improper prior"]
+    flat = flat_prior(find_layout(collector.pair, batch))
+    if flat is not None:
+        return [f"prior and prior_predictive, as {flat}, from which nothing can be drawn"]
     attached: AbstractContextManager[Any] = nullcontext()
     if energies:
         attached = inference.attach(sampler="exact" if sampler is None else sampler)

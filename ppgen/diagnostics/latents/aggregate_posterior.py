@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ppgen.batch import split_batch
 from ppgen.evaluation.rows import CheckedRows
-from ppgen.inference.kernels.latent_density import Given
 from ppgen.inference.particles.factors import drawn_log_prob
 from ppgen.inference.particles.log_weights import LogWeights
+from ppgen.inference.structure.given_latents import GivenValues
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.plates import PARTICLES
 from ppgen.inference.structure.traces import sites
@@ -169,7 +169,7 @@ def _log_guide(pair: AnyPair, batch: Any, num_rows: int, values: Mapping[str, Te
         placed[name] = value.squeeze(0) if count == 1 else value
     args, kwargs = split_batch(batch)
     plate: Any = pyro.plate(PARTICLES, count, dim=layout.particle_dim) if count > 1 else nullcontext()
-    with pyro.validation_enabled(False), pair.running(), Given(placed), plate:
+    with pyro.validation_enabled(False), pair.running(), GivenValues(placed), plate:
         trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
     found = [drawn_log_prob(sites(trace)[name], layout) for name in values]
     return sum(found[1:], found[0]).expand(count, num_rows)

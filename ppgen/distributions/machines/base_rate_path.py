@@ -7,8 +7,7 @@ from torch import Tensor
 
 from ppgen.checks.arguments import check_kind, check_tensors
 from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.units.layer_draws import draw_layers
-from ppgen.distributions.units.units import Units
+from ppgen.distributions.units.units import Units, draw_layers
 
 
 class BaseRatePath:

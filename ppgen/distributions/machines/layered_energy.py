@@ -15,8 +15,7 @@ from torch import Size, Tensor
 from ppgen.checks.arguments import check_kind
 from ppgen.distributions.couplings.dense import Coupling
 from ppgen.distributions.units.clamped import Clamped
-from ppgen.distributions.units.layer_draws import draw_layers, join_layers
-from ppgen.distributions.units.units import Units, log2_states
+from ppgen.distributions.units.units import Units, draw_layers, join_layers, log2_states
 
 EVEN = 0
 """Side of the layers of even number, counted from 0 at the bottom: independent of each other given the odd side."""

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from ppgen.distributions.machines.base_rate_path import BaseRatePath
 from ppgen.distributions.machines.layered_energy import EVEN, ODD
-from ppgen.distributions.units.layer_draws import join_layers
-from ppgen.distributions.units.units import Units
+from ppgen.distributions.units.units import Units, join_layers
 
 
 class Replicas:

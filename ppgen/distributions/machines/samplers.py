@@ -9,7 +9,7 @@ from torch import Size, Tensor
 from ppgen.checks.arguments import check_count
 from ppgen.distributions.machines.enumeration import exact_probabilities, smaller_side_states
 from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
-from ppgen.distributions.units.layer_draws import draw_layers
+from ppgen.distributions.units.units import draw_layers
 
 
 class Sampler(Protocol):

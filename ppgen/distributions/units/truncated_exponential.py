@@ -39,6 +39,11 @@ class TruncatedExponential(Biased):
 
     support = constraints.unit_interval
 
+    @classmethod
+    def example(cls) -> "TruncatedExponential":
+        """Two units that rise and fall, to try things on."""
+        return cls(torch.tensor([0.8, -1.5]))
+
     @property
     def num_states(self) -> float:
         """Number of joint states of the layer: infinite, as the units are continuous."""

@@ -52,14 +52,22 @@ class AllData:
     @property
     def improper(self) -> str | None:
         """What has no prior of mass one, in words, so that p(all data) is not defined; None where all have."""
-        for name, law in self.layout.model_laws.items():
-            if isinstance(element_law(law), dist.ImproperUniform):
-                return f"site {name!r} has an improper prior (ImproperUniform)"
-            if name in self.layout.mismatched and unmasked(law) is not law:
-                return f"site {name!r} has a masked prior, which is flat and improper"
+        if (flat := flat_prior(self.layout)) is not None:
+            return flat
+        for name in self.layout.model_laws:
             if name in self.layout.mismatched and name not in self.layout.scaled:
                 return f"site {name!r} is masked in one of model and guide alone, so that it has no prior of mass one"
         return None
+
+
+def flat_prior(layout: Layout) -> str | None:
+    """Which latent has a prior that nothing can be drawn from, in words; None where there is none."""
+    for name, law in layout.model_laws.items():
+        if isinstance(element_law(law), dist.ImproperUniform):
+            return f"site {name!r} has an improper prior (ImproperUniform)"
+        if name in layout.mismatched and unmasked(law) is not law:
+            return f"site {name!r} has a masked prior, which is flat and improper"
+    return None
 
 
 def all_data(pair: AnyPair, data: Any, argument: str = "data") -> AllData:

@@ -86,15 +86,5 @@ def annealed_estimate(weights: JointWeights, found: AllData, start: str, num_bet
     """The estimate that annealing runs give."""
     count = len(weights.log_weights)
     few = bool(few_runs(weights.ess, count)) and not weights.se <= CONSTANT_RANGE
-    return Estimate(
-        weights.log_evidence,
-        weights.se,
-        "lower bound",
-        f"AIS from the {start} ({count} chains x {num_betas} betas)",
-        unit="nats",
-        ess=weights.ess,
-        num_draws=count,
-        num_data=found.num_data,
-        bias=-(weights.se**2) / 2,
-        warning=DOUBTFUL if few else None,
-    )
+    method = f"AIS from the {start} ({count} chains x {num_betas} betas)"
+    return weights.estimate(method, found.num_data, DOUBTFUL if few else None)

@@ -198,20 +198,8 @@ def check_weights(found: AllData) -> None:
 
 def evidence_of(weights: JointWeights, found: AllData) -> Estimate:
     """The estimate that joint weights give."""
-    count = len(weights.log_weights)
-    return Estimate(
-        weights.log_evidence,
-        weights.se,
-        "lower bound",
-        f"importance (K={count})",
-        unit="nats",
-        ess=weights.ess,
-        num_draws=count,
-        num_data=found.num_data,
-        bias=-(weights.se**2) / 2,
-        joint_pareto_k=weights.pareto_k,
-        warning=weights.warning,
-    )
+    method = f"importance (K={len(weights.log_weights)})"
+    return weights.estimate(method, found.num_data, weights.warning, weights.pareto_k)
 
 
 def _sum_over_rows(mean: Estimate) -> Estimate:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ppgen import inference
 from ppgen.evaluation.effective import CONSTANT_RANGE, FEW, LONE, MANY_PARTICLES
-from ppgen.evaluation.estimate import PARETO_K_LIMIT
+from ppgen.evaluation.estimate import PARETO_K_LIMIT, Estimate
 from ppgen.evaluation.evidence.all_data import AllData
 from ppgen.evaluation.likelihood.importance import summarise
 from ppgen.evaluation.likelihood.method import Advance
@@ -63,6 +63,31 @@ class JointWeights(NamedTuple):
                 )
             )
         return "; ".join(told) or None
+
+    def estimate(
+        self, method: str, num_data: int | None, warning: str | None, pareto_k: float | None = None
+    ) -> Estimate:
+        """The log-evidence in nats, a lower bound for few particles, with its error and what is doubtful about it.
+
+        Args:
+            method: How the weights were made, in words.
+            num_data: Rows of the data set.
+            warning: What is doubtful, or None.
+            pareto_k: Shape of the weights' tail, where it says something.
+        """
+        return Estimate(
+            self.log_evidence,
+            self.se,
+            "lower bound",
+            method,
+            unit="nats",
+            ess=self.ess,
+            num_draws=len(self.log_weights),
+            num_data=num_data,
+            bias=-(self.se**2) / 2,
+            joint_pareto_k=pareto_k,
+            warning=warning,
+        )
 
 
 @torch.no_grad()

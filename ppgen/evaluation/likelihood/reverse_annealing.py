@@ -11,7 +11,7 @@ from ppgen.batch import parts_of
 from ppgen.distributions import BaseRatePath
 from ppgen.distributions.machines.layered_energy import EVEN, LayeredEnergy
 from ppgen.distributions.machines.mean_field import mean_field_inputs
-from ppgen.distributions.units.layer_draws import join_layers
+from ppgen.distributions.units.units import join_layers
 from ppgen.evaluation.blindness import unless_blind
 from ppgen.evaluation.likelihood.importance import summarise
 from ppgen.evaluation.likelihood.method import DOUBTFUL_LADDER, Advance, Annealing, LikelihoodMethod, Subject

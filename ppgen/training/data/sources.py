@@ -10,7 +10,7 @@ from pyro import poutine
 from ppgen.batch import split_batch
 from ppgen.checks.arrays import in_dtype
 from ppgen.datasets import Dataset, PairedDataset
-from ppgen.inference.structure.data_plate import USUAL, data_plate
+from ppgen.inference.structure.data_plate import USUAL, data_plate, summed_outside
 from ppgen.inference.structure.traces import sites
 from ppgen.pair import Pair
 from ppgen.training.data.batch_source import Batch, BatchSource
@@ -86,12 +86,17 @@ def _on_trial(pair: Pair, source: BatchSource, batch_size: int = 1) -> str | Non
     source.take_dtype(pair)
     index = torch.arange(min(batch_size, source.num_train))
     batch = source.batch("train", index, torch.Generator().manual_seed(0))
-    found = _model_sites(pair, batch)
-    return UNKNOWN if found is None else data_plate(pair, found, {}, batch)
+    found = _sites_of(pair, pair.model, batch)
+    if found is None:
+        return UNKNOWN
+    plate = data_plate(pair, found, None, batch)
+    if summed_outside(list(found.values()), (), plate):  # unless the guide draws them
+        return data_plate(pair, found, _sites_of(pair, pair.guide, batch), batch)
+    return plate
 
 
-def _model_sites(pair: Pair, batch: Batch) -> dict[str, Any] | None:
-    """Sites of a run of the model alone; None if it cannot run. It leaves parameters and random state as they are."""
+def _sites_of(pair: Pair, program: Any, batch: Batch) -> dict[str, Any] | None:
+    """Sites of a run of one program alone; None if it cannot run. It leaves parameters and random state as they are."""
     for each in (batch, in_dtype(batch, torch.get_default_dtype())):
         args, kwargs = split_batch(each)
         try:
@@ -103,7 +108,7 @@ def _model_sites(pair: Pair, batch: Batch) -> dict[str, Any] | None:
                 pyro.get_param_store().scope(),
                 pyro.settings.context(module_local_params=False),
             ):
-                return sites(poutine.trace(pair.model).get_trace(*args, **kwargs))
+                return sites(poutine.trace(program).get_trace(*args, **kwargs))
         except Exception:  # whatever a user's program does; it is told when it is trained
             continue
     return None

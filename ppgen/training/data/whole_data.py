@@ -8,6 +8,8 @@ from torch import Tensor
 from ppgen.batch import Batch, changed, parts_of
 from ppgen.training.data.batch_source import BatchSource, array_leaf, checksum_of
 
+ONE_DATUM = "as one datum"  # how the description of such data ends
+
 
 class WholeSource(BatchSource):
     """All arguments of a program as one datum: an epoch is a step.
@@ -51,10 +53,10 @@ class WholeSource(BatchSource):
         """The data in a few words."""
         leaves = parts_of(self.tensors)
         if len(leaves) > 1:
-            return f"{len(leaves)} arguments as one datum"
+            return f"{len(leaves)} arguments {ONE_DATUM}"
         if isinstance(leaves[0], Tensor):
-            return f"tensor of shape {tuple(leaves[0].shape)} as one datum"
-        return f"{type(leaves[0]).__name__} as one datum"
+            return f"tensor of shape {tuple(leaves[0].shape)} {ONE_DATUM}"
+        return f"{type(leaves[0]).__name__} {ONE_DATUM}"
 
     def to_config(self) -> dict[str, Any]:
         """What a checkpoint records, so that other data are noticed."""

@@ -1,8 +1,6 @@
 """A free guide for every datum, fitted from the amortised one, and the gap between the two."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,6 +19,7 @@ from ppgen.inference.structure.points import check_no_points
 from ppgen.inference.structure.recognition import reads_other_data
 from ppgen.inference.structure.support import check_support, explaining_missing
 from ppgen.pair import as_pair
+from ppgen.undisturbed import held_constant
 
 FAMILIES = ("normal", "full-rank")
 _MOMENTS = 500  # draws of the amortised guide from which its moments are taken
@@ -141,7 +140,7 @@ def refine(
     with WholePlates("the bounds"), explaining_missing(x):
         pair.prepare(x)
         x = as_batch(x, pair)  # parameters made at the first call decide the type
-    with frozen(pair, seed), _without_gradients(pair):
+    with frozen(pair, seed), held_constant(pair.parameters()):
         with explaining_missing(x):
             density = LatentDensity(pair, x, num_particles)
             check_support(pair, x)
@@ -230,19 +229,6 @@ def _fit(guide: _Normals, density: LatentDensity, steps: int, lr: float) -> Tens
         schedule.step()
         history.append(elbo.detach().mean())
     return torch.stack(history)
-
-
-@contextmanager
-def _without_gradients(pair: Any) -> Iterator[None]:
-    """Context in which no parameter of the pair asks for a gradient, so that none is computed."""
-    wanted = [parameter for parameter in pair.parameters() if parameter.requires_grad]
-    try:
-        for parameter in wanted:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in wanted:
-            parameter.requires_grad_(True)
 
 
 def check_settings(steps: int, lr: float, family: str, num_particles: int, num_samples: int) -> None:

@@ -126,7 +126,8 @@ class Stepper:
 
     def _selection(self) -> LazyBatch | None:
         """This process's rows of the next batch, to be gathered in the step; None if they are read from elsewhere."""
-        return self.source.selection(self.world.share(self._index()), self.generator)
+        index = self._index() if self.world.size == 1 else self.world.share(self._index())
+        return self.source.selection(index, self.generator)
 
     def advance(self) -> None:
         """Take one step."""

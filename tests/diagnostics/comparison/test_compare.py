@@ -244,6 +244,24 @@ def test_kinds_and_doubts_are_said() -> None:
     assert "R-hat" in text and "1.020" in text
 
 
+def test_doubts_of_a_joint_weight_are_said_of_fits() -> None:
+    """Catches a k-hat of all data told as a share of rows, and a pointer to what refuses such programs."""
+    from ppgen.diagnostics.comparison.table import assemble
+
+    method = "log-evidence, importance (K=1000)"
+    cells = [
+        (
+            ("A", "elbo", seed),
+            {"numbers": {"log_likelihood": -2.0, "log_likelihood_mcse": 0.01, "bad_pareto_k": bad}, "method": method},
+        )
+        for seed, bad in enumerate((1.0, 0.0, 1.0))
+    ]
+    text = repr(assemble(cells, {"data": "tensor of shape () as one datum", "rows": "1 training rows"}))
+    assert "2 of 3 fits" in text and "k-hat of the joint weight of all data exceeds 0.7 in fits of A, elbo" in text
+    assert "run.check(data)" in text and "nats of all data" in text
+    assert not any(word in text for word in ("rows", "importance_weights", "per datum"))
+
+
 def test_cells_without_a_finite_value_are_told() -> None:
     """Catches a seed that gave data a probability of 0, and is left out of the mean without a word."""
     text = repr(synthetic({"a": [-1.0, -1.1, -np.inf], "b": [-2.0, -2.1, -2.2]}))

@@ -12,7 +12,7 @@ import ppgen
 from ppgen import inference
 
 
-def bits(size: int, rows_outside: bool = False, infer: dict | None = None) -> ppgen.Pair:
+def bits(size: int, rows_outside: bool = False, infer: dict | None = None, plate: str | None = None) -> ppgen.Pair:
     """A pair with a vector of bits, which the guide does not draw if it is marked."""
 
     def model(x: Tensor) -> None:
@@ -30,7 +30,7 @@ def bits(size: int, rows_outside: bool = False, infer: dict | None = None) -> pp
             with pyro.plate("data", len(x)):
                 pyro.sample("b", law)
 
-    pair = ppgen.Pair(model, guide)
+    pair = ppgen.Pair(model, guide) if plate is None else ppgen.Pair(model, guide, plate=plate)
     pair.prepare(torch.zeros(2))
     return pair
 
@@ -51,11 +51,17 @@ def poisson() -> ppgen.Pair:
 
 
 def scaled() -> ppgen.Pair:
-    pair = bits(2, infer=MARK)
-    model, guide = pair.programs
-    other = ppgen.Pair(poutine.scale(model, scale=0.5), guide)
-    other.prepare(torch.zeros(2))
-    return other
+    """A scale around the rows alone, not around what they are summed over."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            b = pyro.sample("b", dist.Bernoulli(pyro.param("p", torch.tensor(0.4))), infer=MARK)
+            with poutine.scale(scale=0.5):
+                pyro.sample("x", dist.Normal(b, 1.0), obs=x)
+
+    pair = ppgen.Pair(model, lambda x: None)
+    pair.prepare(torch.zeros(2))
+    return pair
 
 
 ELBO, SUM = inference.ELBO(), inference.Enumerate()
@@ -69,8 +75,14 @@ PAIRS = {"top": SUM, "low": inference.DisARM()}
         (lambda: bits(60), ELBO, SUM, r"about 10\^18 joint states"),
         (lambda: bits(3), ELBO, inference.Enumerate(max_states=7), "has 8 joint states.*max_states=7"),
         (lambda: bits(20, infer=MARK), ELBO, "auto", "1048576 joint states.*Draw them in the guide"),
-        (lambda: bits(2, rows_outside=True, infer=MARK), ELBO, "auto", "'b'.*outside plate 'data'.*in the guide"),
-        (scaled, ELBO, "auto", "scale of its own, and 'b' is marked"),
+        (
+            lambda: bits(2, True, MARK, "data"),
+            ELBO,
+            "auto",
+            "'b'.*outside plate 'data'.*one joint weight.*in the guide",
+        ),
+        (scaled, ELBO, "auto", "'x' is scaled by 0.5 and site 'b' by 1, and both are parts of a sum"),
+        (scaled, inference.ELBO(vectorize_particles=False), "auto", "'x' carries a scale.*one by one"),
         (lambda: bits(2, infer={"enumerate": None}), ELBO, "auto", r"guide misses the latent sites \['b'\]"),
         (poisson, ELBO, SUM, "'n' cannot be summed over: Poisson has no finite set"),
         (lambda: bits(3), inference.IWELBO(2), SUM, "Enumerate under IWELBO is not sound at site 'b'"),

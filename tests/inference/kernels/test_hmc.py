@@ -85,14 +85,14 @@ def test_moments_of_every_posterior():
     torch.testing.assert_close(found.log_density, expected)
 
 
-@pytest.mark.parametrize(("share", "tolerance"), [("datum", 0.03), ("chain", 0.1)])
+@pytest.mark.parametrize(("per", "tolerance"), [("datum", 0.03), ("chain", 0.1)])
 @pytest.mark.parametrize("target", [0.75, 0.9])
-def test_acceptance_comes_near_its_target(share, tolerance, target):
+def test_acceptance_comes_near_its_target(per, tolerance, target):
     """Catches adaptation of the wrong sign, and one step size for data whose posteriors have other widths. A chain that
     adapts by itself settles a little above its target, as acceptance is a concave function of the step size."""
     scale = torch.tensor([0.05, 1.0, 30.0], dtype=torch.float64)
     log_density = lambda z: -(z / scale[:, None]).square().sum(-1) / 2
-    kernel = inference.HMC(target_accept=target, num_steps=5, share=share)
+    kernel = inference.HMC(target_accept=target, num_steps=5, step_size_per=per)
     generator = torch.Generator().manual_seed(0)
     state = kernel.init(log_density, torch.randn(200, 3, 4, dtype=torch.float64) * scale[:, None])
     for _ in range(600):
@@ -110,7 +110,7 @@ def test_acceptance_comes_near_its_target(share, tolerance, target):
 
 def test_shared_step_sizes_are_common_to_the_chains_of_a_datum():
     """Catches pooling over data instead of over chains."""
-    kernel = inference.HMC(share="datum")
+    kernel = inference.HMC(step_size_per="datum")
     density = inference.LatentDensity(lg.pair(), lg.data(3), num_chains=5)
     state = kernel.init(density, density.draw())
     state, _ = kernel.step(density, state, adapt=True)
@@ -358,7 +358,7 @@ def test_bad_arguments_are_refused(options, message):
         {"target_accept": 1.0},
         {"target_accept": None},
         {"jitter": 1.0},
-        {"share": "all"},
+        {"step_size_per": "all"},
     ],
 )
 def test_bad_kernels_are_refused(options):
@@ -383,3 +383,16 @@ def test_wrong_densities_are_refused():
         inference.HMC().init(lambda z: -z.square().sum(), torch.zeros(3, 2))
     with pytest.raises(ValueError, match="not finite at the start of 3 of 3"):
         inference.HMC().init(lambda z: z.sum(-1).log(), torch.zeros(3, 2))
+
+
+def test_a_short_warmup_of_a_lone_chain_comes_near_its_target():
+    """Catches adaptation so jumpy that the step size kept is far below the one asked for: 0.94 for 0.8."""
+    scale = torch.logspace(-1, 1, 6, dtype=torch.float64)
+    log_density = lambda z: -(z / scale).square().sum(-1) / 2
+    kernel, generator = inference.HMC(), torch.Generator().manual_seed(0)
+    state = kernel.init(log_density, torch.randn(60, 6, dtype=torch.float64, generator=generator) * scale)
+    for _ in range(100):
+        state, _ = kernel.step(log_density, state, generator, adapt=True)
+    state = kernel.adapted(state)
+    rates = [kernel.step(log_density, state, generator)[1].acceptance_rate for _ in range(30)]
+    assert abs(float(torch.stack(rates).mean()) - 0.8) < 0.07
