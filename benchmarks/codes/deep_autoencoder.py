@@ -161,14 +161,16 @@ def of_pictures(pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return pictures[:70], pictures[70:80], pictures[80:]
 
 
-def of_faces(pictures: Tensor, settings: Mapping[str, Any], folder: Path) -> models.DenoisingAutoencoder:
+def of_faces(
+    pictures: Tensor, settings: Mapping[str, Any], folder: Path, **options: Any
+) -> models.DenoisingAutoencoder:
     """An autoencoder of faces, mirrored and moved, (pictures, pixels); its checkpoints lie in a folder."""
     torch.manual_seed(settings["seed"])
     given, (train, valid, _) = settings["faces"], of_pictures(pictures)
     data = datasets.load({"train": moved(train, given["shift"]), "valid": valid}, test_size=0)
     kinds: dict[str, Any] = {"activation": "tanh", "likelihood": "gaussian", "noise": "gaussian"}
     model = models.DenoisingAutoencoder(SIDE**2, given["hidden"], level=given["level"], **kinds)
-    options = {"epochs": given["epochs"], "lr": given["lr"], "lr_schedule": "linear", "batch_size": 50}
+    options |= {"epochs": given["epochs"], "lr": given["lr"], "lr_schedule": "linear", "batch_size": 50}
     ppgen.fit(model, data, restore_best=True, seed=settings["seed"], folder=folder, **options, **QUIET)
     return model
 

@@ -33,10 +33,11 @@ Found = tuple[dict[str, np.ndarray], dict[str, Any]]
 TERMS, LINES = 3, 3  # atoms of a sum, and patches that are shown as sums
 LEVELS = (0.0, 0.25, 0.5)
 SHOWN = 49  # filters of each level
-UNITS, FILTER_EPOCHS, ROWS = 256, 40, 10_000
-DEEP: dict[str, Any] = {"hidden": (256, 64, 2), "activation": "relu", "likelihood": "cross-entropy"}
-CODE_EPOCHS, POINTS = 60, 2_000
-QUIET: dict[str, Any] = {"progress": False, "batch_size": 100, "lr_schedule": "linear", "seed": 0}
+UNITS, FILTER_EPOCHS, FILTER_LR, ROWS = 100, 15, 5e-3, 10_000
+DEEP: dict[str, Any] = {"hidden": (128, 32, 2), "activation": "relu", "likelihood": "cross-entropy"}
+CODE_EPOCHS, CODE_LR, POINTS = 30, 2e-3, 2_000
+FACE_EPOCHS = 40  # fewer than those of the job, for a picture
+QUIET: dict[str, Any] = {"progress": False, "compile": False, "batch_size": 100, "lr_schedule": "linear", "seed": 0}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -160,9 +161,11 @@ def _apart(rows: np.ndarray, count: int) -> list[int]:
 def faces(quick: bool, data_dir: str | None) -> Found:
     """Held-out faces, and what an autoencoder and principal components make of them."""
     settings = {**deep_autoencoder.SETTINGS, **deep_autoencoder.QUICK} if quick else deep_autoencoder.SETTINGS
+    if not quick:
+        settings = {**settings, "faces": {**settings["faces"], "epochs": FACE_EPOCHS}}
     pictures = deep_autoencoder.pictures(quick, data_dir)
     with tempfile.TemporaryDirectory() as folder:
-        model = deep_autoencoder.of_faces(pictures, settings, Path(folder))
+        model = deep_autoencoder.of_faces(pictures, settings, Path(folder), compile=False)
     train, valid, test = deep_autoencoder.of_pictures(pictures)
     seen = torch.cat([train, valid])
     codes = settings["faces"]["hidden"][-1]
@@ -210,7 +213,7 @@ def filters(quick: bool, data_dir: str | None) -> Found:
             code_activation="sigmoid",
             likelihood="cross-entropy",
         )
-        ppgen.fit(model, train, epochs=1 if quick else FILTER_EPOCHS, lr=2e-3, **QUIET)
+        ppgen.fit(model, train, epochs=1 if quick else FILTER_EPOCHS, lr=FILTER_LR, **QUIET)
         weights = model.encoder_layers()[0][0].detach().T.numpy()
         if weights.shape[1] != data.num_features:
             weights = weights.T
@@ -222,7 +225,7 @@ def filters(quick: bool, data_dir: str | None) -> Found:
             "oriented": float(np.median(orientation(weights.reshape(-1, side, side)))),
             "pixels": float(np.median(extent(weights))),
         }
-    settings = {"units": UNITS, "epochs": FILTER_EPOCHS, "lr": 2e-3, "train": len(train), "side": side}
+    settings = {"units": UNITS, "epochs": FILTER_EPOCHS, "lr": FILTER_LR, "train": len(train), "side": side}
     return arrays, {**settings, "levels": about}
 
 
@@ -238,7 +241,7 @@ def codes(quick: bool, data_dir: str | None) -> Found:
     torch.manual_seed(0)
     model = models.Autoencoder(data.num_features, **DEEP)
     train = data.train[: 500 if quick else ROWS]
-    ppgen.fit(model, train, epochs=1 if quick else CODE_EPOCHS, lr=1e-3, **QUIET)
+    ppgen.fit(model, train, epochs=1 if quick else CODE_EPOCHS, lr=CODE_LR, **QUIET)
     test, labels = data.test[:], np.asarray(data.labels["test"])
     mean = train.double().mean(0)
     vectors = torch.linalg.eigh((train.double() - mean).mT @ (train.double() - mean))[1][:, -2:].flip(1)
@@ -253,7 +256,7 @@ def codes(quick: bool, data_dir: str | None) -> Found:
     about = {name: {"error": errors[name], "same": same_class(each, labels)} for name, each in found.items()}
     arrays = {name: each[:POINTS].astype(np.float32) for name, each in found.items()}
     arrays["labels"] = labels[:POINTS].astype(np.uint8)
-    settings = {**DEEP, "epochs": CODE_EPOCHS, "train": len(train), "test": len(test)}
+    settings = {**DEEP, "epochs": CODE_EPOCHS, "lr": CODE_LR, "train": len(train), "test": len(test)}
     return arrays, {**settings, "codes": about}
 
 
