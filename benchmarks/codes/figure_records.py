@@ -178,6 +178,9 @@ def faces(quick: bool, data_dir: str | None) -> Found:
     errors = {
         "autoencoder": features.reconstruction_error(model, test),
         "components": deep_autoencoder.components(seen, test, codes),
+        "components, moved": deep_autoencoder.components(
+            deep_autoencoder.moved(seen, settings["faces"]["shift"]), test, codes
+        ),
     }
     return {key: value.astype(np.float16) for key, value in arrays.items()}, {
         **settings["faces"],
