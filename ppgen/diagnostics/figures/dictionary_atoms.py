@@ -100,11 +100,12 @@ def unwhitened(rows: np.ndarray, whitening: Any) -> np.ndarray:
     """Rows of white numbers as differences of pixels; as they are without a whitening."""
     if whitening is None:
         return rows
-    inverse = np.asarray(getattr(whitening, "inverse", None), dtype=np.float64)
-    if inverse.shape != (rows.shape[1],) * 2:
+    inverse = getattr(whitening, "inverse", None)
+    if not isinstance(inverse, np.ndarray) or inverse.shape != (rows.shape[1],) * 2:
+        given = inverse.shape if isinstance(inverse, np.ndarray) else type(whitening).__name__
         raise ValueError(
             f"whitening must be a datasets.Whitening of {rows.shape[1]} pixels, as datasets.photo_whitening gives it; "
-            f"its matrix has shape {inverse.shape}."
+            f"got {given}."
         )
     return rows @ inverse
 
