@@ -71,7 +71,7 @@ def test_codes_are_coloured_by_class() -> None:
 
 
 def test_reconstructions_stand_beside_those_of_others() -> None:
-    """Catches a code that is drawn and not encoded, and others' rows of another shape or in the place of the model's."""
+    """Catches a code that is drawn and not encoded, and others' rows of another shape or in the model's place."""
     coder = _coder()
     figure = figures.reconstructions(coder, ROWS[:6], (3, 3), beside={"zeros": torch.zeros(6, 9), "same": coder})
     data, own, zeros, same = (axes.images[0].get_array() for axes in figure.axes[:4])
