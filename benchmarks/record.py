@@ -106,6 +106,7 @@ def commit() -> str | None:
         "docs/pyro_failures.md",
         "docs/one_to_many.md",
         "docs/faces.md",
+        "docs/codes.md",
         "README.md",
     )
     changed = [line for line in found[1].splitlines() if not line[3:].startswith(tables)]

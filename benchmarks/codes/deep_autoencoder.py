@@ -128,34 +128,51 @@ def components(train: Tensor, test: Tensor, count: int) -> float:
 
 def faces(job: Job, settings: Mapping[str, Any]) -> None:
     """Held-out faces: principal components of the same faces, and an autoencoder of more of them."""
-    if job.quick:
-        pictures = torch.rand(FACES, SIDE**2)
-    else:
-        pictures = torch.from_numpy(np.load(data_file("faces25.npy", job.data_dir))[:FACES]).float().flatten(1)
-    given, shift = settings["faces"], settings["faces"]["shift"]
-    train, valid, test = pictures[:70], pictures[70:80], pictures[80:]
-    codes = given["hidden"][-1]
+    rows = pictures(job.quick, job.data_dir)
+    shift, (_, valid, test) = settings["faces"]["shift"], of_pictures(rows)
+    codes = settings["faces"]["hidden"][-1]
     job.row(
         "faces, principal components",
         lambda _: {
-            "test error": components(pictures[:80], test, codes),
-            "test error, with mirrored and moved faces": components(moved(pictures[:80], shift), test, codes),
+            "test error": components(rows[:80], test, codes),
+            "test error, with mirrored and moved faces": components(moved(rows[:80], shift), test, codes),
         },
     )
 
     def measure(folder: Path) -> dict[str, Any]:
-        torch.manual_seed(settings["seed"])
-        data = datasets.load({"train": moved(train, shift), "valid": valid}, test_size=0)
-        kinds = {"activation": "tanh", "likelihood": "gaussian", "noise": "gaussian", "level": given["level"]}
-        model = models.DenoisingAutoencoder(SIDE**2, given["hidden"], **kinds)
-        options = {"epochs": given["epochs"], "lr": given["lr"], "lr_schedule": "linear", "batch_size": 50}
-        ppgen.fit(model, data, restore_best=True, seed=settings["seed"], folder=folder, **options, **QUIET)
+        model = of_faces(rows, settings, folder)
         return {
             "valid error": features.reconstruction_error(model, valid),
             "test error": features.reconstruction_error(model, test),
         }
 
     job.row("faces, autoencoder", measure)
+
+
+def pictures(quick: bool, data_dir: str | None) -> Tensor:
+    """Faces as rows of pixels, (faces, pixels); in a trial random ones."""
+    if quick:
+        return torch.rand(FACES, SIDE**2)
+    return torch.from_numpy(np.load(data_file("faces25.npy", data_dir))[:FACES]).float().flatten(1)
+
+
+def of_pictures(pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Faces to learn from, to choose the epoch by, and held out."""
+    return pictures[:70], pictures[70:80], pictures[80:]
+
+
+def of_faces(
+    pictures: Tensor, settings: Mapping[str, Any], folder: Path, **options: Any
+) -> models.DenoisingAutoencoder:
+    """An autoencoder of faces, mirrored and moved, (pictures, pixels); its checkpoints lie in a folder."""
+    torch.manual_seed(settings["seed"])
+    given, (train, valid, _) = settings["faces"], of_pictures(pictures)
+    data = datasets.load({"train": moved(train, given["shift"]), "valid": valid}, test_size=0)
+    kinds: dict[str, Any] = {"activation": "tanh", "likelihood": "gaussian", "noise": "gaussian"}
+    model = models.DenoisingAutoencoder(SIDE**2, given["hidden"], level=given["level"], **kinds)
+    options |= {"epochs": given["epochs"], "lr": given["lr"], "lr_schedule": "linear", "batch_size": 50}
+    ppgen.fit(model, data, restore_best=True, seed=settings["seed"], folder=folder, **options, **QUIET)
+    return model
 
 
 def moved(pictures: Tensor, shift: int) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ppgen.checks.arrays import as_tensor, is_array
 from ppgen.coders import Coder
-from ppgen.undisturbed import evaluating
+from ppgen.features.linear_decoder import decoder_columns
 
 
 def principal_angle(pair_or_matrix: Any, data_or_matrix: Any) -> float:
@@ -71,20 +71,13 @@ def _spanned(candidate: Any) -> Tensor:
 
 def _decoded(pair: Any) -> Tensor:
     """Columns to which a linear decoder sends unit codes: (features, codes)."""
-    like = next(pair.parameters())
-    with evaluating(pair):
-        codes = pair.encode(like.new_zeros(1, pair.num_features)).shape[1]
-        units = torch.eye(codes, dtype=like.dtype, device=like.device)
-        origin = pair.decode(torch.zeros_like(units[:1]))
-        columns, mirrored, doubled = (pair.decode(each) - origin for each in (units, -units, 2 * units))
-    tolerance = 1e-3 if like.dtype != torch.float64 else 1e-9
-    scale = columns.abs().max()
-    if not bool(torch.maximum((columns + mirrored).abs(), (doubled - 2 * columns).abs()).max() <= tolerance * scale):
+    columns = decoder_columns(pair)
+    if columns is None:
         raise ValueError(
             f"{type(pair).__name__} has a decoder that is not linear, so that it spans no subspace. Angles are of "
             'models such as Autoencoder(features, hidden=(10,), activation="linear").'
         )
-    return columns.double().T
+    return columns
 
 
 def _matrix(name: str, value: Any, device: torch.device | None = None) -> Tensor:

@@ -1,7 +1,7 @@
 """Figures of a trained pair: its course of training, samples, completions, reconstructions and filters."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,16 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from ppgen.batch import parts_of, split_batch
+from ppgen.checks.arrays import is_array
 from ppgen.checks.seeding import check_seed
-from ppgen.coders import HasEncoderLayers
+from ppgen.coders import Coder, HasEncoderLayers
 from ppgen.diagnostics.figures.curves import curve
-from ppgen.diagnostics.mosaic import DPI, as_images, columns_for, draw_rows, limits_of, within_unit
+from ppgen.diagnostics.figures.panels import panels_of, side_by_side
+from ppgen.diagnostics.mosaic import DPI, as_images, columns_for, draw_rows
 from ppgen.evaluation.rows import CheckedRows
+from ppgen.features import reconstruct
+from ppgen.features.blocks import ROWS_AT_ONCE
+from ppgen.features.reconstruction import with_means
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.inference.structure.traces import sites, unconditioned
 from ppgen.pair import as_pair
@@ -63,7 +68,7 @@ def samples(
     note = "" if rows is None else f", one line for each of {rows} rows"
     if drawn.rhat is not None:
         note += f"\nblock Gibbs, {drawn.num_chains} chains, R-hat of their free energies and units {drawn.rhat:.3f}"
-    return _panels(
+    return panels_of(
         panels,
         image_shape,
         f"{num_samples} samples of {type(as_pair(pair)).__name__}{note}",
@@ -79,10 +84,14 @@ def reconstructions(
     *,
     num_samples: int = 50,
     seed: int = 0,
+    beside: Mapping[str, Any] | None = None,
+    colours: str = "gray_r",
 ) -> Any:
     r"""Return a figure of data above their reconstructions, the mean of the posterior predictive law.
 
     .. math:: \hat x = \frac{1}{S} \sum_s E[x \mid z_s], \qquad z_s \sim q(z \mid x)
+
+    Models with a code of their own, such as autoencoders, are shown at that code, decode(encode(x)), without draws.
 
     Args:
         pair: A pair or a run.
@@ -90,9 +99,12 @@ def reconstructions(
         image_shape: Shape of a row as an image; without it each row is a strip.
         num_samples: Draws S of the guide.
         seed: Seed of the draws.
+        beside: Reconstructions of the same rows by others, such as principal components: (rows, features) or a model
+            each, by the name that stands above them.
+        colours: Name of a matplotlib colour map; `"gray"` for photographs, whose large values are light.
 
     Raises:
-        ValueError: If the model observes nothing.
+        ValueError: If the model observes nothing, or what is to stand beside has other shapes.
 
     Example:
         >>> import torch
@@ -101,18 +113,30 @@ def reconstructions(
         >>> vae = models.VAE(features=16, latent=2, hidden=(4,))
         >>> [axes.get_title() for axes in figures.reconstructions(vae, torch.ones(8, 16), (4, 4)).axes]
         ['data', 'mean of the reconstructions over 50 draws of the guide']
+        >>> small = models.Autoencoder(16, hidden=(2,))
+        >>> figure = figures.reconstructions(small, torch.ones(8, 16), (4, 4), beside={"zeros": torch.zeros(8, 16)})
+        >>> [axes.get_title() for axes in figure.axes][:3]
+        ['data', 'Autoencoder', 'zeros']
     """
     seed = check_seed(seed)
     pair = as_pair(pair)
-    data, mean = _reconstruct(pair, x, num_samples, seed)
-    title = f"mean of the reconstructions over {num_samples} draws of the guide"
-    columns = min(len(data), 2 * COLUMNS)
-    return _panels(
-        {"data": _rows(data), title: _rows(mean)},
+    name = type(pair).__name__
+    if isinstance(pair, Coder):
+        blocks = with_means(pair, x, ROWS_AT_ONCE)
+        data, mean = (torch.cat(each) for each in zip(*blocks, strict=True))
+        title = name
+    else:
+        data, mean = _reconstruct(pair, x, num_samples, seed)
+        title = f"mean of the reconstructions over {num_samples} draws of the guide"
+    others = {key: value if is_array(value) else reconstruct(value, x) for key, value in (beside or {}).items()}
+    taken = sorted({"data", title} & set(others))
+    if taken:
+        raise ValueError(f"beside: {taken[0]!r} already names a row of the figure; give it another name.")
+    return side_by_side(
+        {"data": _rows(data), title: _rows(mean), **others},
         image_shape,
-        f"{type(pair).__name__}: {len(data)} rows of data and their reconstructions",
-        columns=columns,
-        stacked=True,
+        title=f"{name}: {len(data)} rows of data and their reconstructions",
+        colours=colours,
     )
 
 
@@ -213,38 +237,6 @@ def write_all(run: Any, dataset: Any, folder: Any) -> list[Path]:
         with replacing(paths[-1]) as temporary:
             figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight", pad_inches=0.1)
     return paths
-
-
-def _panels(
-    panels: dict[str, np.ndarray],
-    image_shape: Sequence[int] | None,
-    title: str,
-    *,
-    columns: int,
-    stacked: bool,
-) -> Any:
-    """A figure with one mosaic a panel, all with the same colours."""
-    from matplotlib.figure import Figure
-
-    limits = limits_of(*panels.values())
-    rows = next(iter(panels.values()))
-    images = as_images(rows, image_shape)
-    lines = -(-len(rows) // columns)
-    shape = images.shape[1:3] if images is not None else (3, 4)
-    height = (lines * shape[0]) / (columns * shape[1]) if images is not None else (0.4 if stacked else 0.9)
-    width = 7.6 if stacked else 4.0
-    grid = (len(panels), 1) if stacked else (1, len(panels))
-    tall = grid[0] * (width * height + 0.35) + 0.6
-    figure = Figure(figsize=(grid[1] * width, min(tall, 10.0)), layout="constrained")
-    drawn: Any = None
-    for index, (name, values) in enumerate(panels.items(), start=1):
-        axes = figure.add_subplot(*grid, index)
-        drawn = draw_rows(axes, values, image_shape, columns=columns, limits=limits)
-        axes.set_title(name, fontsize="medium")
-    if images is None or (images.ndim == 3 and not within_unit(limits)):
-        figure.colorbar(drawn, ax=figure.axes, shrink=0.8, label="value")
-    figure.suptitle(title, fontsize="medium")
-    return figure
 
 
 def _reconstruct(pair: Any, x: Any, num_samples: int, seed: int) -> tuple[Tensor, Tensor]:
