@@ -72,8 +72,12 @@ class CollectSites(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         if msg["value"] is None and isinstance(element_law(msg["fn"]), ImproperUniform):
-            to_support = biject_to(msg["fn"].support)
-            msg["value"] = to_support(self.like.new_zeros(to_support.inverse_shape(msg["fn"].shape())))
+            support, shape = msg["fn"].support, msg["fn"].shape()
+            if support.is_discrete:  # 0 is a count, and every vector of numbers may hold it
+                msg["value"] = self.like.new_zeros(shape)
+            else:
+                to_support = biject_to(support)
+                msg["value"] = to_support(self.like.new_zeros(to_support.inverse_shape(shape)))
             msg["done"] = True
             return
         law = undirected_law(msg["fn"])

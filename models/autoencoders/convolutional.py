@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ppgen.models.autoencoders.point_coded import PointCoded
 from ppgen.models.parts.arguments import check_images, positive_size, positive_sizes
+from ppgen.models.parts.flat import Flat
 from ppgen.models.parts.observation import Observation, refuse_words
 from ppgen.nn.activations import activation_named
 from ppgen.nn.convolution import Convolution
@@ -105,6 +106,9 @@ class ConvolutionalAutoencoder(PointCoded):
         """Numbers of a code, switches among them."""
         return self.network.num_codes
 
+    def _prior(self) -> Any:
+        return Flat(self.num_codes, self.network.num_switches)
+
     @property
     def switch_bits(self) -> float:
         """Bits that the switches carry beside the numbers of the code, at most; 0 where they are not passed on."""
@@ -162,8 +166,8 @@ class PooledNetwork(nn.Module):
         self.shapes = [(number, rows // pool**layer, columns // pool**layer) for layer, number in enumerate(maps)]
         self.pooled = [(number, high // pool, wide // pool) for number, high, wide in self.shapes]
         self.num_values = math.prod(self.pooled[-1])
-        self.num_codes = self.num_values + self._num_switches()
-        self.switch_bits = sum(switch_bits(each, pool) for each in self.shapes) if self._num_switches() else 0.0
+        self.num_codes = self.num_values + self.num_switches
+        self.switch_bits = sum(switch_bits(each, pool) for each in self.shapes) if self.num_switches else 0.0
 
     @property
     def output_bias(self) -> Tensor:
@@ -177,11 +181,11 @@ class PooledNetwork(nn.Module):
             maps, places = max_pool(self.activation.apply(layer(maps)), self.pool)
             switches.append(places.flatten(-3).to(x.dtype))
         values = maps.flatten(-3)
-        return torch.cat([values, *switches], -1) if self._num_switches() else values
+        return torch.cat([values, *switches], -1) if self.num_switches else values
 
     def decode(self, code: Tensor) -> Tensor:
         """Image: (..., codes) -> (..., pixels)."""
-        sizes = [math.prod(shape) for shape in self.pooled] if self._num_switches() else []
+        sizes = [math.prod(shape) for shape in self.pooled] if self.num_switches else []
         values, *switches = code.split([self.num_values, *sizes], -1)
         maps = values.unflatten(-1, self.pooled[-1])
         for layer in reversed(range(len(self.down))):
@@ -195,5 +199,7 @@ class PooledNetwork(nn.Module):
                 maps = self.activation.apply(maps)
         return maps.flatten(-3)
 
-    def _num_switches(self) -> int:
+    @property
+    def num_switches(self) -> int:
+        """Whole numbers at the end of a code that say where the maxima lay; 0 where they are not passed on."""
         return sum(math.prod(shape) for shape in self.pooled) if self.unpooling == "switches" else 0

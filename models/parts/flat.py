@@ -22,14 +22,19 @@ class Flat(ImproperUniform):
 
     Args:
         size: Numbers of a code.
+        num_whole: How many of them, the last ones, are whole numbers from 0 on, along which no chain can move.
 
     Example:
         >>> Flat(3).log_prob(torch.zeros(2, 3))
         tensor([0., 0.])
     """
 
-    def __init__(self, size: int) -> None:
-        super().__init__(constraints.real_vector, Size(), Size((size,)))
+    def __init__(self, size: int, num_whole: int = 0) -> None:
+        support = constraints.real_vector
+        if num_whole:
+            parts = [constraints.real, constraints.nonnegative_integer]
+            support = constraints.independent(constraints.cat(parts, -1, [size - num_whole, num_whole]), 1)
+        super().__init__(support, Size(), Size((size,)))
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "Flat":
         """Flat prior of a batch of codes."""

@@ -277,3 +277,10 @@ def test_what_a_flat_prior_refuses_is_one_line() -> None:
     with pytest.raises(ValueError, match="has no law") as told:
         training.sample(model, 3)
     assert "\n" not in str(told.value)
+
+
+def test_switches_are_no_numbers_that_chains_move() -> None:
+    """Catches Hamiltonian chains that walk over the switches of a code, which are whole numbers, as over real ones."""
+    model = models.ConvolutionalAutoencoder((4, 4), (2,))
+    with pytest.raises(ValueError, match="'code' is discrete"):
+        inference.sample_posterior(model, torch.rand(3, 16), num_samples=2, warmup_steps=2)
