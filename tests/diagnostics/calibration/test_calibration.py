@@ -280,16 +280,6 @@ def test_seeds_and_modes_are_the_callers():
     assert results[0].pit.equals(results[1].pit) and not results[0].pit.equals(results[2].pit)
 
 
-def shared_model(x):
-    loc = pyro.sample("loc", dist.Normal(0.0, 1.0))
-    with pyro.plate("data", len(x)):
-        pyro.sample("x", dist.Normal(loc, 1.0), obs=x)
-
-
-def shared_guide(x):
-    pyro.sample("loc", dist.Normal(0.0, 1.0))
-
-
 def weighed_model(x):
     with pyro.plate("data", len(x)):
         z = pyro.sample("z", dist.Normal(0.0, 1.0))
@@ -312,11 +302,6 @@ def scalar_guide(x):
     ("make", "arguments", "message"),
     [
         (lg.pair, {}, "x is needed to simulate data of a Pair"),
-        (
-            lambda: ppgen.Pair(shared_model, shared_guide),
-            {"x": torch.zeros(3), "posterior": inference.HMC()},
-            "common to all data",
-        ),
         (lambda: ppgen.Pair(weighed_model, scalar_guide), {"x": torch.zeros(3)}, "pyro.factor 'weight' weighs"),
         (lambda: ppgen.Pair(scaled_model, scalar_guide), {"x": torch.zeros(3)}, "have a scale of their own"),
         (lambda: models.RBM(64, 64), {}, "too large to be sampled exactly. Give a sampler"),
