@@ -15,6 +15,10 @@ class Coder(Protocol):
         (True, False)
     """
 
+    @property
+    def num_codes(self) -> int:
+        """Numbers of a code."""
+
     def encode(self, x: Tensor) -> Tensor:
         """Code of every row: (rows, features) -> (rows, codes)."""
 

@@ -188,6 +188,11 @@ class SparseCoding(GenerativeModel):
         """The problem of which the codes of data (rows, features) are the solution."""
         return Lasso(x, self.dictionary.detach(), self.penalty, self.positive)
 
+    @property
+    def num_codes(self) -> int:
+        """Numbers of a code: the atoms."""
+        return self.atoms
+
     def encode(self, x: Tensor) -> Tensor:
         """Codes of data: (rows, features) -> (rows, atoms).
 
@@ -218,7 +223,7 @@ class SparseCoding(GenerativeModel):
         learned, also the expected squares of data and codes and the magnitudes of codes.
         """
         codes = self._codes(guide)
-        found = {"products": codes.mT @ codes, "images": x.mT @ codes, "rows": codes.new_tensor(float(len(codes)))}
+        found = {"products": codes.mT @ codes, "images": x.mT @ codes, "rows": codes.new_full((), len(codes))}
         if self.guide_law == "point":
             return found | {"use": (codes != 0).to(codes.dtype).sum(0)}
         deviation = guide["codes"].law.stddev

@@ -104,7 +104,7 @@ def docstring_line(path: str) -> str:
 
     Example:
         >>> docstring_line("ppgen.models.boltzmann.rbm:RBM")
-        'Restricted Boltzmann machine of binary units.'
+        'Restricted Boltzmann machine of binary visible units, and of binary or real hidden ones.'
     """
     module, _, attribute = path.partition(":")
     # Of the packages above a module only the two uppermost are asked, whose import brings nothing with it.

@@ -150,13 +150,11 @@ def bits_guide(x: Tensor) -> None:
         pyro.sample("z", dist.Bernoulli(logits=pyro.param("slope", torch.tensor(0.5)) * x))
 
 
-@pytest.mark.parametrize("model_too", [False, True])
-def test_draws_in_the_place_of_sums_are_refused(model_too: bool) -> None:
-    """Catches config_enumerate(num_samples=...), ignored in silence."""
-    marked = config_enumerate(bits_model if model_too else bits_guide, "parallel", num_samples=5)
-    programs = (marked, lambda x: pyro.param("other", torch.tensor(0.5))) if model_too else (bits_model, marked)
-    with pytest.raises(ValueError, match=r"'z' is marked to be drawn num_samples=5 times.*ELBO\(num_particles=5\)"):
-        fit(*programs)
+def test_draws_of_the_model_in_the_place_of_sums_are_refused() -> None:
+    """Catches config_enumerate(num_samples=...) of a model, ignored in silence."""
+    marked = config_enumerate(bits_model, "parallel", num_samples=5)
+    with pytest.raises(ValueError, match="'z' of the model is marked to be drawn num_samples=5 times"):
+        fit(marked, lambda x: pyro.param("other", torch.tensor(0.5)))
 
 
 @dataclass(frozen=True)

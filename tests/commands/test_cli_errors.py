@@ -190,7 +190,7 @@ def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_our_own_raise_statements_are_explained() -> None:
     """Catches errors of other libraries, and of our own faulty calls, taken for bad input."""
     assert explained(UsageError("a\n  b")) == ("a b", 2)
-    for call in (lambda: np.zeros(3).reshape(2, 2), lambda: registry.canonical("model"), lambda: show({})):
+    for call in (lambda: np.zeros(3).reshape(2, 2), lambda: registry.canonical("model"), lambda: show(None)):
         with pytest.raises(Exception) as caught:  # noqa: PT011 - of three types
             call()
         assert explained(caught.value) is None

@@ -15,4 +15,4 @@ from ppgen import testing
 def test_negative_phases(name: str, phase: Any, device: torch.device) -> None:
     """Catches a phase that is not stationary at the model, writes into its state, or loses it on loading."""
     assert type(phase).__name__ == name
-    testing.check_negative_phase(phase, device=device, num_draws=2 if phase.normalised else repeated(device, 60, 20))
+    testing.check_negative_phase(phase, device=device, num_draws=2 if phase.normalised else repeated(device, 60, 30))

@@ -27,6 +27,6 @@ KERNELS: dict[str, list[Callable[[Any], Any]]] = {
 }
 
 POSTERIOR_KERNELS: dict[str, list[Callable[[], Any]]] = {
-    "HMC": [lambda: inference.HMC(num_steps=2, step_size=0.5, share="datum")],
+    "HMC": [lambda: inference.HMC(num_steps=2, step_size=0.5, step_size_per="datum")],
     "SparseGibbs": [inference.SparseGibbs],
 }
