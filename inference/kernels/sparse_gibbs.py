@@ -188,12 +188,12 @@ def _by_codes(features: int, codes: int) -> bool:
 
 
 def _variances(product: Tensor, scale: Tensor, generator: torch.Generator | None) -> Tensor:
-    r"""Variances given the codes, by the product g = b |a|: finite and positive also where a code is zero.
+    r"""Variances given the codes, by the product `g = b |a|`: finite and positive also where a code is zero.
 
     .. math:: h = b^2 y / 2, \; y \sim \chi^2_1; \quad t = g + h + \sqrt{h (h + 2 g)}; \quad
               \tau^2 = t \text{ with probability } t / (t + g), \text{ else } g^2 / t
 
-    This is Michael, Schucany and Haas' draw of an inverse Gaussian 1 / tau^2, with no quotient by |a| in it.
+    This is Michael, Schucany and Haas' draw of an inverse Gaussian 1 / tau^2, with no quotient by `|a|` in it.
     """
     half = (scale * torch.empty_like(product).normal_(generator=generator)).square() / 2
     large = (product + half + (half * (half + 2 * product)).sqrt()).clamp(min=torch.finfo(product.dtype).tiny)

@@ -19,8 +19,8 @@ class ContractiveAutoencoder(Autoencoder):
     .. math:: \max_\theta \; \log p_\theta(x \mid f(x)) - \lambda \Big\| \frac{\partial f(x)}{\partial x} \Big\|_F^2
 
     The norm sums over units of the code and over data dimensions. Of one layer it is in closed form, for sigmoid units
-    sum_j (h_j (1 - h_j))^2 ||W_j||^2. Of deeper ones it is estimated without bias by one random direction a datum,
-    ||J v||^2 with v ~ N(0, I) (Hutchinson, 1989): the auxiliary site `probe` of the guide, whose density does not
+    `sum_j (h_j (1 - h_j))^2 ||W_j||^2`. Of deeper ones it is estimated without bias by one random direction a datum,
+    `||J v||^2` with v ~ N(0, I) (Hutchinson, 1989): the auxiliary site `probe` of the guide, whose density does not
     count. The penalty is a factor `contraction` of the guide. As of every autoencoder the code has a flat prior; with
     the penalty values are not even log p(x | f(x)).
 

@@ -38,7 +38,7 @@ class DBN(GenerativeModel):
     `inference.WakeSleep` with `inference.CD` up and down. With two hidden layers, the weights of the machine those of
     the layer below transposed and its biases exchanged, p(x) is that of one restricted Boltzmann machine.
 
-    With `top_units="gaussian"` h is real, a linear code of unit variance: the exponent has -|h|^2 / 2 beside, and the
+    With `top_units="gaussian"` h is real, a linear code of unit variance: the exponent has `-|h|^2 / 2` beside, and the
     integral over h is taken. The data are of other kinds with `units`: `"gaussian"`, real values normal about W_1 z_1 +
     b_1, as in a `GaussianRBM`; or `"multinomial"`, word counts of documents whose length D is given,
 

@@ -26,7 +26,7 @@ class RBM(RestrictedMachine):
 
     .. math:: p(v, h) = \frac{1}{Z} \exp(b \cdot v + c \cdot h + v^\top W h)
 
-    With `hidden_units="gaussian"` the hidden units are real numbers, and the exponent has -|h|^2 / 2 beside, so that
+    With `hidden_units="gaussian"` the hidden units are real numbers, and the exponent has `-|h|^2 / 2` beside, so that
     p(h | v) is normal about the linear code c + W'v with variance 1; with them summed out
 
     .. math:: p(v) \propto \exp\big(b \cdot v + c^\top W^\top v + \tfrac{1}{2} |W^\top v|^2\big)

@@ -33,10 +33,10 @@ class PredictiveSparseDecomposition(SparseCoding):
     start at training rows. `encode` is the prediction, `infer_codes` the exact codes of the Lasso, and
     `features.encoder_gap` how far the first lie above the second.
 
-    With `match="objective"` the last term is w times the objective at the prediction, ||x - D F(x)||^2 + lambda
-    |F(x)|_1 with D held fixed, and z is the exact code: what the gap measures is what the encoder is trained on.
-    `use_dictionary` gives atoms to start from; with `learn_dictionary=False` they stay, and the encoder alone is
-    trained.
+    With `match="objective"` the last term is w times the objective at the prediction,
+    `||x - D F(x)||^2 + lambda |F(x)|_1` with D held fixed, and z is the exact code: what the gap measures is what the
+    encoder is trained on. `use_dictionary` gives atoms to start from; with `learn_dictionary=False` they stay, and the
+    encoder alone is trained.
 
     References:
         | Fast Inference in Sparse Coding Algorithms with Applications to Object Recognition (Kavukcuoglu, Ranzato and

@@ -35,7 +35,7 @@ class SparseCoding(GenerativeModel):
     The penalty lambda is that of the sum of squares, not of its mean: scikit-learn's `sparse_encode` and
     `DictionaryLearning` have `alpha = penalty / 2`, its `Lasso` has `alpha = penalty / (2 * features)`. The noise s
     says how certain codes are and moves neither them nor the dictionary; b follows from both. Atoms have norm 1,
-    D = V / |V|, without which large atoms and small codes would cheat the penalty.
+    `D = V / |V|`, without which large atoms and small codes would cheat the penalty.
 
     By default the guide is a point: the codes of the Lasso under the present dictionary, by FISTA, without a gradient
     (by the envelope theorem that of the dictionary is right). Log-weights are log p(x, a) at that point, and no bound
@@ -236,7 +236,7 @@ class SparseCoding(GenerativeModel):
     def maximise(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The dictionary after one sweep over its atoms, each the best of unit norm given the others, then the scales.
 
-        The best noise given the dictionary is s^2 = E||x - D a||^2 / features, and the best scale b = E|a|.
+        The best noise given the dictionary is `s^2 = E||x - D a||^2 / features`, and the best scale `b = E|a|`.
         """
         dictionary = dictionaries.best_atoms(self.dictionary, statistics["products"], statistics["images"])
         if not self.learn_scales:

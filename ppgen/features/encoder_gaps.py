@@ -14,7 +14,7 @@ class EncoderGap:
     """Objective of the Lasso at the codes of an encoder, and at its optimum.
 
     Attributes:
-        objective: ||x - D F(x)||^2 + lambda |F(x)|_1 of each datum: (rows,).
+        objective: `||x - D F(x)||^2 + lambda |F(x)|_1` of each datum: (rows,).
         optimum: The least value over codes: (rows,).
     """
 

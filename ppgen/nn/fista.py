@@ -120,8 +120,8 @@ class Lasso:
 
         .. math:: \|r\|^2 + \lambda \|a\|_1 - \big(2 s \, r \cdot x - s^2 \|r\|^2\big), \quad r = x - D a
 
-        The second part is the dual objective at s r, with the best s that has no |2 s D'r| above lambda; the target
-        counts as more rows of x and D. It is added up as (1 - s)^2 ||r||^2 + sum_k (lambda |a_k| - 2 s a_k D_k'r), of
+        The second part is the dual objective at s r, with the best s that has no `|2 s D'r|` above lambda; the target
+        counts as more rows of x and D. It is added up as `(1 - s)^2 ||r||^2 + sum_k (lambda |a_k| - 2 s a_k D_k'r)`, of
         which no term is negative, so that little is lost to rounding.
         """
         residual = self.x - codes @ self.dictionary.mT
@@ -138,7 +138,7 @@ class Lasso:
         return (1 - s).square() * squares + terms.clamp(min=0).sum(-1)
 
     def largest_penalty(self) -> Tensor:
-        r"""The penalty from which on the codes of each row are all zero, (...,): the largest 2 |D_k'x|."""
+        r"""The penalty from which on the codes of each row are all zero, (...,): the largest `2 |D_k'x|`."""
         inner = self.x @ self.dictionary
         inner = inner if self.target is None else inner + self.target
         return 2 * (inner if self.positive else inner.abs()).amax(-1).clamp(min=0)

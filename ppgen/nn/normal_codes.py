@@ -103,7 +103,7 @@ class NormalCodes:
 
 
 def expected_magnitude(mean: Tensor, deviation: Tensor) -> Tensor:
-    r"""E|a| of Normal variables: deviation sqrt(2 / pi) exp(-mean^2 / (2 deviation^2)) + mean erf(mean / ...).
+    r"""`E|a|` of Normal variables: deviation sqrt(2 / pi) exp(-mean^2 / (2 deviation^2)) + mean erf(mean / ...).
 
     Example:
         >>> expected_magnitude(torch.tensor([0.0, 3.0]), torch.tensor([1.0, 0.1]))

@@ -100,3 +100,20 @@ def test_names_are_words_of_the_field() -> None:
             if name.strip("_") in WORDS:
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno} {name}")
     assert not found, "name it by the field's term: " + "\n".join(found)
+
+
+BARS = re.compile(
+    r"(?<![\w|])\|[^\s|]|[^\s|]\|(?![\w|])"
+)  # of a magnitude, not the one of "x given y" or of a citation
+
+
+def test_magnitudes_in_docstrings_are_literals() -> None:
+    """Catches the bars of a magnitude outside of backticks, which the pages take for a substitution."""
+    found = []
+    for path in sources():
+        for node in public(ast.parse(path.read_text("utf-8"))):
+            text = re.sub(r"``?[^`]*``?", "", (ast.get_docstring(node) or "").partition("Example:")[0])
+            text = re.sub(r"\.\. math::.*?(?=\n\s*\n|\Z)", "", text, flags=re.DOTALL)
+            lines = (line for line in text.splitlines() if not line.lstrip().startswith("| "))
+            found += [f"{path.name} {node.name}: {line.strip()}" for line in lines if BARS.search(line)]
+    assert not found, "put them into backticks: " + "\n".join(found)

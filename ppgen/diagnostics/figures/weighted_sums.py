@@ -28,7 +28,7 @@ def decomposition(
     .. math:: x \approx \sum_{k \in \text{largest}} a_k D_k
 
     Each line is a row of data: on the left the datum, then the atoms with their weights, and on the right their sum and
-    the sum over all codes, with the shares of the datum's square that they explain, 1 - |x - D a|^2 / |x|^2.
+    the sum over all codes, with the shares of the datum's square that they explain, `1 - |x - D a|^2 / |x|^2`.
 
     Args:
         pair_or_matrix: A model with a linear decoder, such as `models.SparseCoding`, or the run that trained it; or the

@@ -25,7 +25,7 @@ def exceedance(chains: Any, threshold: float, *, signed: bool = False) -> Any:
         chains: What `inference.sample_posterior` returned, or a tree with a `posterior`, as `from_chains`, `from_pyro`
             and `from_pyro_svi` make it.
         threshold: t, in units of the latents; at least 0 unless `signed`.
-        signed: Whether z itself is held against t, and not |z|.
+        signed: Whether z itself is held against t, and not its magnitude.
 
     Returns:
         By site its probabilities, and as `<site>_mcse` their Monte Carlo errors, without the dimensions of the draws.
