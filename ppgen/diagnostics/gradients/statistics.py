@@ -71,8 +71,8 @@ def statistics(means: Tensor, variances: Tensor, reference: Tensor) -> dict[str,
               \text{snr} = \frac{|E[g]|}{\sqrt{E|g - E[g]|^2}}
 
     Squared lengths are estimated without the bias that the noise of a mean would give them, by products of different
-    batches. The p-value is that of the hypothesis that there is no bias: `|mean|^2` is held against the law c chi^2 with
-    its mean and variance under it.
+    batches. The p-value is that of the hypothesis that there is no bias: `|mean|^2` is held against the law c chi^2
+    with its mean and variance under it.
 
     Args:
         means: Means of the batches, (batches, elements).
