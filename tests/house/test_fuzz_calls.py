@@ -30,6 +30,7 @@ KINDS = {
     "ParameterUpdate",
     "OwnGradient",
     "PosteriorKernel",
+    "TemperableKernel",
     "RestrictedMachine",
     "Units",
 }
