@@ -132,6 +132,5 @@ EXPECTED = [
 def test_expectations(program: Program, loss: str) -> None:
     """Catches a score function, a partial sum or a scale whose mean is not that of Pyro's value and gradient."""
     theirs, found = (numbers(program, make()) for make in LOSSES[loss])
-    testing.check_mean(
-        found - theirs, torch.zeros(found.shape[1], dtype=found.dtype), "value and gradients less Pyro's"
-    )
+    less = torch.where(torch.isclose(found, theirs, rtol=1e-6, atol=1e-6), 0.0, found - theirs)  # rounding has a mean
+    testing.check_mean(less, torch.zeros(found.shape[1], dtype=found.dtype), "value and gradients less Pyro's")
