@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,20 @@ def folder(results: Path | None, trial: bool) -> Path:
     found = results or (record.ROOT / "runs" / "benchmarks" if trial else record.RESULTS)
     found.mkdir(parents=True, exist_ok=True)
     return found
+
+
+def resumed(path: Path, settings: Mapping[str, Any], again: bool, **fresh: Any) -> dict[str, Any]:
+    """The record of an earlier call with the same settings, or a new one.
+
+    Args:
+        path: The record.
+        settings: What both must have.
+        again: Whether to begin anew.
+        **fresh: What a new record has beside the settings.
+    """
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() and not again else {}
+    same = {key: found.get(key) for key in settings} == json.loads(json.dumps(settings))
+    return found if same else {**settings, **fresh}
 
 
 def read(name: str) -> Any:

@@ -14,7 +14,6 @@ The bars: 81.26, SPAMS on one such draw, on which scikit-learn had 81.60. The dr
 differ by more than that, so it is the difference of 0.34 to scikit-learn on the same patches that is to be reached.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -27,7 +26,7 @@ import torch
 from sklearn.decomposition import MiniBatchDictionaryLearning
 
 import ppgen
-from benchmarks import record
+from benchmarks import command, record
 from benchmarks.codes import patches
 from benchmarks.faces.features import orientation
 from ppgen import inference, models
@@ -44,18 +43,15 @@ SCIKIT, OURS, SHORT = "scikit-learn", "ppgen", "ppgen, half of the steps"
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.make_parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="500 patches, 12 atoms, one draw")
     parser.add_argument("--again", action="store_true", help="measure what the record already has, too")
     parser.add_argument("--results", type=Path, help="where the record is written")
     given = parser.parse_args(arguments)
-    folder = given.results or (record.ROOT / "runs" / "benchmarks" if given.quick else record.RESULTS)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = command.folder(given.results, given.quick)
     path = folder / NAME
     shared = settings(given.quick)
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() and not given.again else {}
-    if {key: found.get(key) for key in shared} != json.loads(json.dumps(shared)):
-        found = {**shared, "chosen": None, "rows": []}
+    found = command.resumed(path, shared, given.again, chosen=None, rows=[])
     torch.set_num_threads(1)
     ours(4 * np.eye(32, dtype=np.float32), {"forgetting_rate": 0.6, "sweeps": 2}, {**shared, "atoms": 8}, 1)  # imports
     for data in names(given.quick):

@@ -11,7 +11,6 @@ chosen by its errors on 2,000 validation rows, in the same way for all features;
 is chosen on those rows by the first draw. Errors are of the 10,000 test digits.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import record
+from benchmarks import command, record
 from benchmarks.codes.digit_features import PatchFeatures, principal_components
 from ppgen import datasets
 
@@ -50,7 +49,7 @@ BARS = {SPARSE: 5.0, "sparse codes and logistic regression": 7.2, "PCA and logis
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.make_parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="two draws of 200 labels, 300 test digits")
     parser.add_argument("--again", action="store_true", help="measure what the record already has, too")
     parser.add_argument("--data-dir", help="folder that holds MNIST/raw (default: PPGEN_DATA)")

@@ -8,7 +8,6 @@ Each file, `figure-NAME.npz`, holds numpy arrays and, as text, a JSON object of 
 `python -m benchmarks.codes.figures` draws from them and trains nothing.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor
 
 import ppgen
-from benchmarks import record
+from benchmarks import command, record
 from benchmarks.codes import deep_autoencoder, dictionary, patches
 from benchmarks.faces.features import orientation
 from ppgen import datasets, features, models
@@ -42,20 +41,18 @@ QUIET: dict[str, Any] = {"progress": False, "compile": False, "batch_size": 100,
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.make_parser(__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RECORDS)} (default: all)")
     parser.add_argument("--data-dir", help="folder of the data, as PPGEN_DATA names it")
     parser.add_argument("--quick", action="store_true", help="little of everything, on data that need no file")
     parser.add_argument("--again", action="store_true", help="train again what there is already")
     parser.add_argument("--results", type=Path, help="where the records are written")
     given = parser.parse_args(arguments)
-    unknown = sorted(set(given.names) - set(RECORDS))
-    if unknown:
-        parser.error(f"{', '.join(unknown)}: the records are {', '.join(RECORDS)}.")
+    names = command.chosen(parser, "NAME", given.names, RECORDS)
     folder = given.results or folder_of(given.quick)
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    for name in given.names or RECORDS:
+    for name in names:
         path = path_of(folder, name)
         if path.exists() and not given.again:
             continue

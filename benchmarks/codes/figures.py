@@ -8,7 +8,6 @@ Each figure is a function of one record of `benchmarks/codes/figure_records.py`,
 `codes-NAME.png`.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import command
 from benchmarks.codes import figure_records
 from benchmarks.codes.deep_autoencoder import SIDE
 from benchmarks.codes.patches import SIZE
@@ -95,16 +95,14 @@ FIGURES: Mapping[str, Figure] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.make_parser(__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(FIGURES)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="draw the trial records")
     parser.add_argument("--results", type=Path, help="where the records are, and the figures are written")
     given = parser.parse_args(arguments)
-    unknown = sorted(set(given.names) - set(FIGURES))
-    if unknown:
-        parser.error(f"{', '.join(unknown)}: the figures are {', '.join(FIGURES)}.")
+    names = command.chosen(parser, "NAME", given.names, FIGURES)
     folder, failed = given.results or figure_records.folder_of(given.quick), False
-    for name in given.names or FIGURES:
+    for name in names:
         try:
             found = figure_records.read(folder, FIGURES[name].record)
         except FileNotFoundError as error:

@@ -8,7 +8,6 @@ either way has an effective number of runs worth the name; seconds are of proces
 The bar: the two agree within half a nat on every datum.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -17,7 +16,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import record
+from benchmarks import command, record
 from benchmarks.codes.posterior import LARGE, SMALL, posed
 from ppgen import evaluation, inference
 
@@ -28,12 +27,11 @@ BETAS, CHAINS, ROWS = {"Gibbs": 200, "HMC": 500}, 16, 2
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.make_parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="three atoms in the place of 192")
     parser.add_argument("--results", type=Path, help="where the record is written")
     given = parser.parse_args(arguments)
-    folder = given.results or (record.ROOT / "runs" / "benchmarks" if given.quick else record.RESULTS)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = command.folder(given.results, given.quick)
     torch.set_num_threads(1)
     problem = SMALL if given.quick else LARGE
     measured(SMALL, "Gibbs", 2)  # imports

@@ -10,7 +10,6 @@ of the code, or of its magnitude, that mixes most slowly, after the warmup; seco
 included. The bar: ten times Hamiltonian Monte Carlo's effective draws a second.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks import record
+from benchmarks import command, record
 from benchmarks.codes import patches
 from ppgen import inference, models
 from ppgen.rhat import effective_sample_size
@@ -39,13 +38,12 @@ STEPS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.make_parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the draws, of three codes alone")
     parser.add_argument("--again", action="store_true", help="measure what the record already has, too")
     parser.add_argument("--results", type=Path, help="where the record is written")
     given = parser.parse_args(arguments)
-    folder = given.results or (record.ROOT / "runs" / "benchmarks" if given.quick else record.RESULTS)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = command.folder(given.results, given.quick)
     path = folder / NAME
     shared = {
         "kind": KIND,
@@ -53,9 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         "bar": BAR,
         "quick": given.quick,
     }
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() and not given.again else {}
-    if {key: found.get(key) for key in shared} != shared:
-        found = {**shared, "rows": []}
+    found = command.resumed(path, shared, given.again, rows=[])
     torch.set_num_threads(1)
     measured(SMALL, "Gibbs", 2, 10)  # imports
     for problem in (SMALL,) if given.quick else (SMALL, LARGE):

@@ -13,7 +13,6 @@ the medians of pairs of calls that take turns on the same patches, predicted cod
 float64, where it is faster.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -25,7 +24,7 @@ import torch
 from sklearn.decomposition import sparse_encode
 
 import ppgen
-from benchmarks import record
+from benchmarks import command, record
 from benchmarks.codes import patches
 from ppgen import features, models
 from ppgen.training import Run
@@ -49,13 +48,12 @@ BARS = {"soft threshold": {"gap": 5.0, "speed": 50.0}, "lista": {"gap": 1.0}, "t
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.make_parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="500 patches, 24 atoms, one epoch")
     parser.add_argument("--again", action="store_true", help="measure what the record already has, too")
     parser.add_argument("--results", type=Path, help="where the record is written")
     given = parser.parse_args(arguments)
-    folder = given.results or (record.ROOT / "runs" / "benchmarks" if given.quick else record.RESULTS)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = command.folder(given.results, given.quick)
     path = folder / NAME
     shared = {
         "kind": KIND,
@@ -64,9 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         **(QUICK if given.quick else {}),
         "bars": BARS,
     }
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() and not given.again else {}
-    if {key: found.get(key) for key in shared} != json.loads(json.dumps(shared)):
-        found = {**shared, "rows": []}
+    found = command.resumed(path, shared, given.again, rows=[])
     torch.set_num_threads(1)
     cut = patches.split()
     rows = patches.Patches(cut.train[:500], cut.valid[:100], cut.test[:100]) if given.quick else cut

@@ -8,6 +8,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppgen.batch import split_batch
+from ppgen.inference.structure.given_latents import GivenValues
 from ppgen.inference.structure.layout import Layout
 
 
@@ -21,18 +22,6 @@ class _AtMeans(Messenger):
     def _pyro_sample(self, msg: Any) -> None:
         if msg["name"] in self.names and not msg["is_observed"]:
             msg["value"], msg["done"] = _mean(msg["name"], msg["fn"]), True
-
-
-class _Held(Messenger):
-    """Holds latents at given values."""
-
-    def __init__(self, values: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.values = values
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if msg["name"] in self.values and not msg["is_observed"]:
-            msg["value"], msg["done"] = self.values[msg["name"]], True
 
 
 def posterior_means(pair: Any, batch: Any, layout: Layout) -> dict[str, Tensor]:
@@ -63,7 +52,7 @@ def expected_data(pair: Any, batch: Any, layout: Layout, means: Mapping[str, Ten
     if len(observed) != 1:
         raise ValueError(f"The model observes the sites {list(observed)}: there must be one whose mean is the result.")
     args, kwargs = split_batch(batch)
-    with _Held(means):
+    with GivenValues(means):
         trace: Any = poutine.trace(pair.model).get_trace(*args, **kwargs)
     site = trace.nodes[observed[0]]
     law = site["fn"]
