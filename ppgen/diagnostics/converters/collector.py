@@ -141,7 +141,9 @@ class Collector:
         for count in self._counts(batch):
             if layout.marginalised:
                 for part in self._parts(count, batch, layout):
-                    weights = inference.log_weights(self.pair, batch, part, vectorize=self.vectorize, layout=layout)
+                    weights = inference.log_weights(
+                        self.pair, batch, part, vectorize=self.vectorize, layout=layout, sum_at_once=True
+                    )
                     drawn = with_draws(weights, part, layout)
                     model = self._run(poutine.replay(self.pair.model, trace=drawn), batch, part, layout)
                     yield part, drawn, model, weights
