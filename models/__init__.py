@@ -7,6 +7,7 @@ from ppgen.models.autoencoders.autoencoder import Autoencoder
 from ppgen.models.autoencoders.contractive import ContractiveAutoencoder
 from ppgen.models.autoencoders.convolutional import ConvolutionalAutoencoder
 from ppgen.models.autoencoders.denoising import DenoisingAutoencoder
+from ppgen.models.autoregressive.fully_visible import FullyVisibleBeliefNet
 from ppgen.models.belief_nets.convolutional_dbn import ConvolutionalDBN
 from ppgen.models.belief_nets.dbn import DBN
 from ppgen.models.belief_nets.helmholtz import HelmholtzMachine
@@ -37,6 +38,7 @@ __all__ = [
     "ConvolutionalRBM",
     "DenoisingAutoencoder",
     "DiscreteVAE",
+    "FullyVisibleBeliefNet",
     "GaussianRBM",
     "HelmholtzMachine",
     "HierarchicalVAE",

@@ -36,6 +36,7 @@ MODELS: dict[str, str] = {
     "DenoisingAutoencoder": "ppgen.models.autoencoders.denoising:DenoisingAutoencoder",
     "ContractiveAutoencoder": "ppgen.models.autoencoders.contractive:ContractiveAutoencoder",
     "ConvolutionalAutoencoder": "ppgen.models.autoencoders.convolutional:ConvolutionalAutoencoder",
+    "FullyVisibleBeliefNet": "ppgen.models.autoregressive.fully_visible:FullyVisibleBeliefNet",
 }
 
 OBJECTIVES: dict[str, str] = {

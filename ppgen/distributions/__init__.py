@@ -1,5 +1,8 @@
 """Distributions that Pyro does not have: Boltzmann machines of layered units, autoregressive bits, smooth images."""
 
+from ppgen.distributions.autoregressive.autoregressive import Autoregressive
+from ppgen.distributions.autoregressive.bernoulli_output import BernoulliOutput
+from ppgen.distributions.autoregressive.output_law import OutputLaw
 from ppgen.distributions.couplings.convolutional import Convolutional
 from ppgen.distributions.couplings.dense import Coupling, Dense, Replicated
 from ppgen.distributions.couplings.ordinal import Ordinal
@@ -29,9 +32,11 @@ from ppgen.distributions.units.units import Units
 __all__ = [
     "EVEN",
     "ODD",
+    "Autoregressive",
     "AutoregressiveBernoulli",
     "BaseRatePath",
     "Bernoulli",
+    "BernoulliOutput",
     "Biased",
     "BoltzmannMachine",
     "BoltzmannMarginal",
@@ -49,6 +54,7 @@ __all__ = [
     "MaxPooled",
     "Multinomial",
     "Ordinal",
+    "OutputLaw",
     "PrecisionGaussian",
     "RectifiedGaussian",
     "Replicated",

@@ -1,5 +1,7 @@
 """Networks that return distributions, layers that all families share, and the solvers of sparse codes."""
 
+from ppgen.nn.autoregressive.causal import Causal
+from ppgen.nn.autoregressive.causal_linear import CausalLinear
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
 from ppgen.nn.convolution import Convolution
 from ppgen.nn.fista import Lasso
@@ -15,6 +17,8 @@ __all__ = [
     "MLP",
     "BernoulliConditional",
     "CategoricalConditional",
+    "Causal",
+    "CausalLinear",
     "Conditional",
     "Convolution",
     "Lasso",

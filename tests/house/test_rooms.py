@@ -21,8 +21,12 @@ ORDER: dict[str, list[set[str]]] = {
         {"objectives", "negative_phases", "kernels", "updates"},
         {"engine"},
     ],
-    "models": [{"parts"}, {"boltzmann", "variational", "autoencoders", "sparse_coding"}, {"belief_nets"}],
-    "distributions": [{"units", "couplings"}, {"machines"}, {"densities"}],
+    "models": [
+        {"parts"},
+        {"boltzmann", "variational", "autoencoders", "sparse_coding", "autoregressive"},
+        {"belief_nets"},
+    ],
+    "distributions": [{"units", "couplings"}, {"machines"}, {"densities", "autoregressive"}],
     "training": [
         {"environment"},
         {"settings", "processes"},

@@ -1,0 +1,1 @@
+"""Fully observed models: each variable given those before it, with an exact likelihood."""
