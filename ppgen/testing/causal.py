@@ -181,9 +181,28 @@ def _check_enumerated(law: Autoregressive, values: Tensor) -> None:
     drawn = law.sample((_DRAWS,))
     radix = len(values) ** torch.arange(size - 1, -1, -1, device=like.device)
     where = (drawn.unsqueeze(-1) == values.to(like.device)).long().argmax(-1) @ radix
+    _check_conditioned(law, states, log_probs, name)
     log_probs, where = log_probs.reshape(len(states), -1), where.reshape(_DRAWS, -1)
     for row in range(log_probs.shape[1]):
         check_frequencies(where[:, row], log_probs[:, row].exp(), f"{name}: draws")
+
+
+def _check_conditioned(law: Autoregressive, states: Tensor, log_probs: Tensor, name: str) -> None:
+    """The law given the first half of the entries, of one state, against the law of all."""
+    size, batch = law.event_shape[0], law.batch_shape
+    first = torch.arange(size // 2, device=states.device) if law.order is None else law.order[: size // 2]
+    value = torch.full_like(states[0], torch.nan)
+    value[first] = states[len(states) // 3][first]
+    conditioned = law.condition(value)
+    agree = (states[:, first] == value[first]).all(-1).reshape(len(states), *(1 for _ in batch))
+    among = torch.where(agree, log_probs, -torch.inf)
+    found = conditioned.log_prob(states.reshape(len(states), *(1 for _ in batch), size)).detach()
+    what = f"{name}: law given the first entries"
+    check_close(found.exp(), (among - among.logsumexp(0)).exp(), what)
+    drawn = conditioned.sample((100,))
+    if not bool((drawn[..., first] == value[first]).all()):
+        fail(f"{what}: draws change known entries.")
+    check_mean(drawn, (found.exp().unsqueeze(-1) * states.reshape(len(states), *(1 for _ in batch), size)).sum(0), what)
 
 
 def _check_scores(law: Autoregressive) -> None:
