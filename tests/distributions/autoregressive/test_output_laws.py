@@ -62,7 +62,7 @@ def test_logistic_probabilities_are_differences_of_cumulative_ones() -> None:
     law = LogisticMixtureOutput(1, levels=5)
     location, scale = 0.2, 0.3
     raw = math.log(scale - math.exp(-7))
-    found = law.log_prob(torch.tensor([0.0, location, raw]).double(), law.values.double()).exp()
+    found = law.log_prob(torch.tensor([0.0, location, raw], dtype=torch.float64), law.values.double()).exp()
     edges = torch.tensor([-math.inf, -0.75, -0.25, 0.25, 0.75, math.inf]).double()
     testing.check_close(found, torch.sigmoid((edges - location) / scale).diff(), "probabilities of five levels")
 
@@ -106,10 +106,10 @@ def test_repeated_values_have_a_bounded_density(law: type) -> None:
 
 def test_scaled_gradient_is_that_of_rnade() -> None:
     """Catches a factor on the wrong parameter, and one that changes the value."""
-    parameters = torch.tensor([0.0, 0.3, -1.0]).double().requires_grad_()
+    parameters = torch.tensor([0.0, 0.3, -1.0], dtype=torch.float64).requires_grad_()
     value = torch.tensor(1.0).double()
     plain, scaled = (NormalMixtureOutput(1, scaled_gradient=flag).log_prob(parameters, value) for flag in (False, True))
     testing.check_close(scaled, plain, "log-density")
     (first,), (second,) = (torch.autograd.grad(each, parameters) for each in (plain, scaled))
     scale = math.exp(-1) + 1e-3
-    testing.check_close(second, first * torch.tensor([1.0, scale, 1.0]).double(), "gradient")
+    testing.check_close(second, first * torch.tensor([1.0, scale, 1.0], dtype=torch.float64), "gradient")
