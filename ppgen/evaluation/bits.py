@@ -16,9 +16,9 @@ def bits_per_dimension(log_likelihood: Any, dimensions: int, *, scale: float = 1
     .. math:: b = -\frac{\log p(x)}{D \ln 2} + \log_2 s
 
     Of a discrete law, a probability of levels, it is as it stands, s = 1. A density changes with the scale of the data:
-    that of x / 256 counts with s = 256 (8 bits more), of x / 255 with 255, of x brought from 0, ..., 255 to [-1, 1] with
-    127.5, and is then one of levels of width 1. With uniform noise added to the levels its bits are an upper bound on
-    those of a discrete law (Theis, van den Oord and Bethge, 2016); without noise they bound nothing.
+    that of x / 256 counts with s = 256 (8 bits more), of x / 255 with 255, of x brought from 0, ..., 255 to [-1, 1]
+    with 127.5, and is then one of levels of width 1. With uniform noise added to the levels its bits are an upper bound
+    on those of a discrete law (Theis, van den Oord and Bethge, 2016); without noise they bound nothing.
 
     Args:
         log_likelihood: As `log_likelihood` gives it, in nats per datum.
