@@ -33,7 +33,8 @@ def bits_per_dimension(log_likelihood: Any, dimensions: int, *, scale: float = 1
         ValueError: If it is not in nats per datum, or a number is not positive.
 
     References:
-        A note on the evaluation of generative models (Theis, van den Oord and Bethge, 2016), arXiv:1511.01844.
+        | A Note on the Evaluation of Generative Models (Theis, van den Oord and Bethge, 2016)
+        | https://arxiv.org/abs/1511.01844
 
     Example:
         >>> import torch
