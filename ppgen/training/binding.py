@@ -75,7 +75,7 @@ def bind_pair(pair: Any, source: BatchSource, inference: Any, batch_size: int, w
     own = source.batch("train", world.share(index), seeds.generator(0, "first batch"))
     bound = inference.bind(pair, own, source.num_train)
     if bound.update is not None:
-        bound.update.whole = batch_size >= source.num_train  # of which this process has a share
+        bound.update.batch_size = min(batch_size, source.num_train)  # of which this process has a share
     _check_support(pair, source, batch_size)
     go_on_from(pair.inference_state or {}, bound, own, source, world)
     return bound, first
