@@ -113,8 +113,9 @@ def finetune_classifier(
     A `models.RBM` gives its weights and hidden biases, a `models.DBN` its recognition network and the uppermost layer,
     a `models.DBM` the first pass of its mean field, in which a layer with another above takes its input from below
     twice. A `models.ConvolutionalRBM` or `models.ConvolutionalDBN` gives its filters upwards: the softmax sees the
-    probabilities of the uppermost pooling units. An autoencoder gives its encoder, non-linearities and all. The softmax
-    starts at random. The pair is left as it is.
+    probabilities of the uppermost pooling units. An autoencoder gives its encoder, non-linearities and all; of a
+    convolutional one the softmax sees the pooled maps, and no switches. The softmax starts at random. The pair is left
+    as it is.
 
     Args:
         pair: A `GaussianRBM`, `RBM`, `DBN`, `DBM`, `ConvolutionalRBM`, `ConvolutionalDBN` or an autoencoder, or a run
