@@ -204,7 +204,7 @@ def test_no_atom_is_dead_for_what_few_rows_leave_unused() -> None:
     torch.testing.assert_close(coder.dictionary.detach()[:, idle], before[:, idle])
 
 
-@pytest.mark.parametrize(("rows", "told"), [(90.0, False), (500.0, True), (599.0, True), (600.0, True)])
+@pytest.mark.parametrize(("rows", "told"), [(40.0, False), (90.0, True), (599.0, True), (600.0, True)])
 @pytest.mark.parametrize("use", [0.08, 1e-3])
 def test_atoms_are_dead_of_enough_rows(rows: float, told: bool, use: float) -> None:
     """Catches a verdict by rows alone, whatever share of them uses an atom, and one that never comes."""
