@@ -8,7 +8,7 @@ from torch import Tensor
 
 LOOKED_AT = 10_000  # training rows among which the first atoms are sought
 LEAST_USE = 1e-4  # an atom is dead that is used by a smaller share of the data
-EXPECTED_USES = 5  # that is only told by rows that use an atom of average use so often; tried 1, 5, 20 on validation rows
+EXPECTED_USES = 5  # that is only told by rows that use an atom of average use so often; of 1, 5, 20 by validation rows
 
 
 def with_unit_norm(matrix: Tensor) -> Tensor:
