@@ -31,7 +31,7 @@ ORDER: dict[str, list[set[str]]] = {
         {"environment"},
         {"settings", "processes"},
         {"data", "run_folder"},
-        {"steps", "run"},
+        {"steps", "run", "left_state"},
         {"binding", "epochs", "sampling", "loading"},
         {"fitting"},
         {"stages"},
