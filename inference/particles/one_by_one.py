@@ -44,8 +44,8 @@ def runs_one_by_one(pair: Any, batch: Any, layout: Layout, trial: Callable[[int]
     if key not in _alone and shared:
         _alone[key] = True
         warnings.warn(
-            f"pyro.factor {shared[0]!r} (has_rsample=False) is the log-density of draws that no pyro.sample of the guide "
-            "makes, so that particles that are run at once would share them: they are run one by one. "
+            f"pyro.factor {shared[0]!r} (has_rsample=False) is the log-density of draws that no pyro.sample makes, so "
+            "that particles that are run at once would share them: they are run one by one. "
             "vectorize_particles=False says so without a warning.",
             stacklevel=2,
         )
