@@ -2,6 +2,9 @@
 
 from ppgen.nn.autoregressive.causal import Causal
 from ppgen.nn.autoregressive.causal_linear import CausalLinear
+from ppgen.nn.autoregressive.made import MADE
+from ppgen.nn.autoregressive.made_in_order import MADEInOrder
+from ppgen.nn.autoregressive.nade import NADE
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
 from ppgen.nn.convolution import Convolution
 from ppgen.nn.fista import Lasso
@@ -14,7 +17,9 @@ from ppgen.nn.transposed_convolution import TransposedConvolution
 from ppgen.nn.unpooling import unpool_by_repetition, unpool_by_switches
 
 __all__ = [
+    "MADE",
     "MLP",
+    "NADE",
     "BernoulliConditional",
     "CategoricalConditional",
     "Causal",
@@ -23,6 +28,7 @@ __all__ = [
     "Convolution",
     "Lasso",
     "LearnedISTA",
+    "MADEInOrder",
     "MirroredLayers",
     "NormalCodes",
     "NormalConditional",
