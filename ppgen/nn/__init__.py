@@ -5,6 +5,7 @@ from ppgen.nn.autoregressive.causal_linear import CausalLinear
 from ppgen.nn.autoregressive.made import MADE
 from ppgen.nn.autoregressive.made_in_order import MADEInOrder
 from ppgen.nn.autoregressive.nade import NADE
+from ppgen.nn.autoregressive.orderless_nade import OrderlessNADE, OrderlessNADEInOrder
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
 from ppgen.nn.convolution import Convolution
 from ppgen.nn.fista import Lasso
@@ -32,6 +33,8 @@ __all__ = [
     "MirroredLayers",
     "NormalCodes",
     "NormalConditional",
+    "OrderlessNADE",
+    "OrderlessNADEInOrder",
     "SaturatingEncoder",
     "TransposedConvolution",
     "max_pool",
