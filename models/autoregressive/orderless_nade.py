@@ -17,7 +17,8 @@ class OrderlessNADE(AutoregressiveModel):
     r"""Neural autoregressive distribution estimator of every order, one network that is told what it sees.
 
     .. math:: \log p_o(x) = \sum_i \log p(x_{o_i} \mid x_{o_1}, \dots, x_{o_{i-1}}), \qquad
-        \mathbb E_o[\log p_o(x)] = \mathbb E_{o, d}\Big[\frac{D}{D - d} \sum_{i > d} \log p(x_{o_i} \mid x_{o_{\le d}})\Big]
+        \mathbb E_o[\log p_o(x)] =
+        \mathbb E_{o, d}\Big[\frac{D}{D - d} \sum_{i > d} \log p(x_{o_i} \mid x_{o_1}, \dots, x_{o_d})\Big]
 
     Training ascends one term of the right side for each row, from an order and a number d = 0, ..., D - 1 of known
     variables that are drawn: an unbiased estimate of the mean log p over all orders, which is a lower bound on the log

@@ -86,7 +86,7 @@ class RNADE(AutoregressiveModel):
     @classmethod
     def example(cls) -> tuple["RNADE", Tensor]:
         """A small instance with six vectors, to try things on."""
-        return cls(features=4, hidden=3, components=2), torch.randn(6, 4)
+        return cls(features=4, hidden=3, components=2, scaled_gradient=False), torch.randn(6, 4)
 
     def law(self) -> Any:
         """Law of a datum, with events of shape (features,)."""
@@ -99,9 +99,8 @@ class RNADE(AutoregressiveModel):
         if bool((mean == 0).all()) and bool((scale == 1).all()):
             return "features are not standardised yet"
         return (
-            f"features standardised: means from {float(mean.min()):.4g} to {float(mean.max()):.4g}, standard deviations "
-            f"from {float(scale.min()):.4g} to {float(scale.max()):.4g}; smallest scale of a component "
-            f"{self.network.minimum_scale:g} of them; log p in nats of the data as given"
+            f"features standardised: means {_range(mean)}, standard deviations {_range(scale)}; smallest scale of a "
+            f"component {self.network.minimum_scale:g} of them; log p in nats of the data as given"
         )
 
     def extra_repr(self) -> str:
@@ -133,10 +132,14 @@ def _tell_repeated(rows: Tensor, constant: Tensor) -> None:
     else:
         return
     warnings.warn(
-        f"Features {told}. They have no density, so that log p tells of `minimum_scale` and not of the data: leave them "
-        "out, add noise, or model whole numbers by models.MADE(..., levels=...).",
+        f"Features {told}. They have no density, so that log p tells of `minimum_scale` and not of the data: leave "
+        "them out, add noise, or model whole numbers by models.MADE(..., levels=...).",
         stacklevel=4,
     )
+
+
+def _range(values: Tensor) -> str:
+    return f"from {float(values.min()):.4g} to {float(values.max()):.4g}"
 
 
 def _named(which: Tensor) -> str:

@@ -6,6 +6,7 @@ from ppgen.nn.autoregressive.made import MADE
 from ppgen.nn.autoregressive.made_in_order import MADEInOrder
 from ppgen.nn.autoregressive.nade import NADE
 from ppgen.nn.autoregressive.orderless_nade import OrderlessNADE, OrderlessNADEInOrder
+from ppgen.nn.autoregressive.standardised_mixture import StandardisedMixture
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
 from ppgen.nn.convolution import Convolution
 from ppgen.nn.fista import Lasso
@@ -36,6 +37,7 @@ __all__ = [
     "OrderlessNADE",
     "OrderlessNADEInOrder",
     "SaturatingEncoder",
+    "StandardisedMixture",
     "TransposedConvolution",
     "max_pool",
     "switch_bits",

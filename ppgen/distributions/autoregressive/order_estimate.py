@@ -36,9 +36,7 @@ class OrderEstimate(TorchDistribution):
     arg_constraints = {}  # noqa: RUF012 - torch reads it as a class attribute
     has_rsample = False
 
-    def __init__(
-        self, law: Any, estimate: Callable[[Tensor], Tensor], *, validate_args: bool | None = None
-    ) -> None:
+    def __init__(self, law: Any, estimate: Callable[[Tensor], Tensor], *, validate_args: bool | None = None) -> None:
         self.law, self.estimate = law, estimate
         super().__init__(law.batch_shape, law.event_shape, validate_args=validate_args)
 

@@ -79,9 +79,8 @@ class MADE(Causal):
             self.register_buffer(f"degrees_{layer}", degrees)
         sizes = (positions, *self.hidden)
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes[:-1], sizes[1:], strict=True))
-        for each in self.layers:
+        for each in self.layers:  # whose biases are not 0, at which rectified units have no derivative
             nn.init.kaiming_uniform_(each.weight, nonlinearity="relu")
-            nn.init.zeros_(each.bias)
         readout = torch.empty(positions, outputs, sizes[-1]).uniform_(-1, 1) / math.sqrt(sizes[-1])
         self.readout = nn.Parameter(readout) if self.hidden else None
         self.direct = nn.Parameter(torch.zeros(positions, outputs, positions)) if direct else None

@@ -58,7 +58,8 @@ class NADE(Causal):
             raise ValueError(f"activation must be one of {', '.join(map(repr, ACTIVATIONS))}, got {activation!r}.")
         self.hidden, self.activation = hidden, activation
         self.weight = nn.Parameter(_uniform((positions, hidden), positions))
-        self.hidden_bias = nn.Parameter(torch.zeros(hidden))
+        # Not 0, at which rectified units have no derivative.
+        self.hidden_bias = nn.Parameter(_uniform((hidden,), hidden))
         self.readout = nn.Parameter(_uniform((positions, outputs, hidden), hidden))
         self.bias = nn.Parameter(torch.zeros(positions, outputs))
         self.log_scale = nn.Parameter(torch.zeros(positions)) if rescaled else None

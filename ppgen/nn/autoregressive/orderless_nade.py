@@ -69,11 +69,11 @@ class OrderlessNADE(Causal):
         bound = math.sqrt(3 / positions)  # about half of the entries are seen, and rectified units halve the variance
         self.weight = nn.Parameter(torch.empty(positions, sizes[0]).uniform_(-bound, bound))
         self.known_weight = nn.Parameter(torch.empty(positions, sizes[0]).uniform_(-bound, bound))
-        self.hidden_bias = nn.Parameter(torch.zeros(sizes[0]))
+        # Biases are not 0, at which rectified units have no derivative.
+        self.hidden_bias = nn.Parameter(torch.empty(sizes[0]).uniform_(-1, 1) / math.sqrt(positions))
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes[:-1], sizes[1:], strict=True))
         for layer in self.layers:
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
         self.readout = nn.Parameter(torch.empty(positions, outputs, sizes[-1]).uniform_(-1, 1) / math.sqrt(sizes[-1]))
         self.bias = nn.Parameter(torch.zeros(positions, outputs))
         self.given_hidden = nn.Linear(given, sizes[0], bias=False) if given else None

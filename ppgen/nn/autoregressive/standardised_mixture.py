@@ -7,7 +7,7 @@ from torch import Size, Tensor
 from torch.nn import functional
 
 from ppgen.causal import State
-from ppgen.checks.arguments import check_count, check_number
+from ppgen.checks.arguments import check_number
 from ppgen.nn.autoregressive.causal import Causal
 
 
