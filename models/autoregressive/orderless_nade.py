@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.distributions import Autoregressive, OrderEstimate, OrderMixture
+from ppgen.distributions import Autoregressive, OrderEstimate, OrderlessMixture
 from ppgen.models.autoregressive.autoregressive_model import AutoregressiveModel
 from ppgen.models.parts.arguments import positive_size, positive_sizes
 from ppgen.models.parts.entries import output_of_levels, start_at_data
@@ -23,8 +23,8 @@ class OrderlessNADE(AutoregressiveModel):
     Training ascends one term of the right side for each row, from an order and a number d = 0, ..., D - 1 of known
     variables that are drawn: an unbiased estimate of the mean log p over all orders, which is a lower bound on the log
     p of their mixture. Evaluated and drawn from is the mixture of `orders` fixed ones, which is a law (EoNADE): its
-    probabilities are averaged. Any part can be given: its law of the rest is that of orders in which the known part
-    comes first. Site: `x`, in the plate `data`.
+    probabilities are averaged. Any part can be given: the law of the rest is that of the orders with the known part
+    put first. Site: `x`, in the plate `data`.
 
     References:
         | A Deep and Tractable Density Estimator (Uria, Murray and Larochelle, 2014)
@@ -65,8 +65,13 @@ class OrderlessNADE(AutoregressiveModel):
 
     def law(self) -> Any:
         """Law of a datum; in training one whose log-density is an estimate."""
-        mixture = OrderMixture([Autoregressive(each, self.output, each.order) for each in self._in_order])
+        laws = [Autoregressive(each, self.output, each.order) for each in self._in_order]
+        mixture = OrderlessMixture(laws, self.in_order)
         return OrderEstimate(mixture, self.mean_over_orders) if self.training else mixture
+
+    def in_order(self, order: Tensor) -> Autoregressive:
+        """Law of a datum in one order of the variables, shape (features,)."""
+        return Autoregressive(self.network.in_order(order), self.output, order)
 
     def mean_over_orders(self, x: Tensor) -> Tensor:
         """Unbiased estimate of the mean of log p(x) over all orders, in nats: (..., features) -> (...,)."""

@@ -9,6 +9,7 @@ from ppgen.distributions.autoregressive.mixture_output import MixtureOutput
 from ppgen.distributions.autoregressive.normal_mixture_output import NormalMixtureOutput
 from ppgen.distributions.autoregressive.order_estimate import OrderEstimate
 from ppgen.distributions.autoregressive.order_mixture import OrderMixture
+from ppgen.distributions.autoregressive.orderless_mixture import OrderlessMixture
 from ppgen.distributions.autoregressive.output_law import OutputLaw
 from ppgen.distributions.couplings.convolutional import Convolutional
 from ppgen.distributions.couplings.dense import Coupling, Dense, Replicated
@@ -67,6 +68,7 @@ __all__ = [
     "NormalMixtureOutput",
     "OrderEstimate",
     "OrderMixture",
+    "OrderlessMixture",
     "Ordinal",
     "OutputLaw",
     "PrecisionGaussian",

@@ -79,7 +79,7 @@ class MADE(Causal):
             self.register_buffer(f"degrees_{layer}", degrees)
         sizes = (positions, *self.hidden)
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes[:-1], sizes[1:], strict=True))
-        for each in self.layers:  # whose biases are not 0, at which rectified units have no derivative
+        for each in self.linear_layers:  # whose biases are not 0, at which rectified units have no derivative
             nn.init.kaiming_uniform_(each.weight, nonlinearity="relu")
         readout = torch.empty(positions, outputs, sizes[-1]).uniform_(-1, 1) / math.sqrt(sizes[-1])
         self.readout = nn.Parameter(readout) if self.hidden else None
@@ -103,10 +103,10 @@ class MADE(Causal):
         Returns:
             Parameters, shape (..., positions, outputs).
         """
-        rank, *degrees = self._degrees(index)
+        rank, *degrees = self.degrees(index)
         *hidden_masks, output_mask = masks(rank, degrees)
         values = x.to(self.bias.dtype)
-        for number, (layer, mask) in enumerate(zip(self.layers, hidden_masks, strict=True)):
+        for number, (layer, mask) in enumerate(zip(self.linear_layers, hidden_masks, strict=True)):
             values = functional.linear(values, layer.weight * mask, layer.bias)
             if number == 0 and self.given_hidden is not None and given is not None:
                 values = values + self.given_hidden(given)
@@ -142,12 +142,17 @@ class MADE(Causal):
         if not self.bias.any():
             self.bias.copy_(bias)
 
-    def _degrees(self, index: int | Tensor) -> list[Tensor]:
-        """Places of the entries in an order, and the degrees of each layer."""
-        tables = [self.rank, *(getattr(self, f"degrees_{layer}") for layer in range(len(self.hidden)))]
+    def degrees(self, index: int | Tensor) -> list[Tensor]:
+        """Places of the entries in an order, (positions,), and the degrees of the units of each layer."""
+        tables: list[Tensor] = [self.rank, *(getattr(self, f"degrees_{layer}") for layer in range(len(self.hidden)))]
         if isinstance(index, int):
             return [table[index] for table in tables]
         return [table.index_select(0, index).squeeze(0) for table in tables]
+
+    @property
+    def linear_layers(self) -> list[nn.Linear]:
+        """Hidden layers."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
     def offset(self, given: Tensor | None) -> Tensor:
         """Parameters but for what entries add to them, (..., positions, outputs)."""

@@ -42,7 +42,7 @@ class MADEInOrder(Causal):
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """Parameters of all entries, in the order: (..., positions) -> (..., positions, outputs)."""
         if self.index == 0:
-            return self.network(x, given)  # type: ignore[no-any-return]
+            return self.network.parameters_in(0, x, given)
         placed = x.index_select(-1, self.network.rank[self.index])
         return self.network.parameters_in(self.index, placed, given).index_select(-2, self.order)
 

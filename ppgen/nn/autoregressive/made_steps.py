@@ -23,11 +23,11 @@ def start_units(network: "MADE", index: int, batch_shape: Size | tuple[int, ...]
     order, positions, batch = network.order[index], network.positions, Size(batch_shape)
     state: State = {"position": torch.zeros((), dtype=torch.long, device=order.device)}
     width = positions
-    for number, layer in enumerate(network.layers):
-        degrees = getattr(network, f"degrees_{number}")[index]
+    _, *every = network.degrees(index)
+    for number, (layer, degrees) in enumerate(zip(network.linear_layers, every, strict=True)):
         weight = layer.weight.index_select(1, order) if number == 0 else layer.weight
         extended = functional.pad(weight.T, (0, 1) if number == 0 else (0, 1, 0, 1))
-        bias = layer.bias
+        bias: Tensor = layer.bias
         if number == 0 and network.given_hidden is not None and given is not None:
             bias = bias + network.given_hidden(given)
         inputs = functional.pad(bias, (0, 1)).expand(*batch, len(degrees) + 1)

@@ -73,7 +73,7 @@ class OrderlessNADE(Causal):
         self.hidden_bias = nn.Parameter(torch.empty(sizes[0]).uniform_(-1, 1) / math.sqrt(positions))
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes[:-1], sizes[1:], strict=True))
         for layer in self.layers:
-            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+            nn.init.kaiming_uniform_(next(layer.parameters()), nonlinearity="relu")
         self.readout = nn.Parameter(torch.empty(positions, outputs, sizes[-1]).uniform_(-1, 1) / math.sqrt(sizes[-1]))
         self.bias = nn.Parameter(torch.zeros(positions, outputs))
         self.given_hidden = nn.Linear(given, sizes[0], bias=False) if given else None

@@ -57,6 +57,28 @@ def test_orderless_estimate_is_unbiased():
     assert estimates.std() > 0.01
 
 
+def test_any_part_is_given():
+    """Catches a completion in an order in which what is known does not come first; other vectors' known entries."""
+    model = _moved(models.OrderlessNADE(4, hidden=(6,), orders=3)).double().eval()
+    value = torch.tensor([[torch.nan, 1, torch.nan, 0], [torch.nan, 0, torch.nan, 0]], dtype=torch.float64)
+    law, x = model.law(), _all_bits(4)
+    conditioned = law.condition(value)
+    for row in range(2):
+        states = x[(x[:, [1, 3]] == value[row, [1, 3]]).all(-1)]
+        expected = []
+        for each in law.laws:
+            order = each.order.tolist()
+            first = torch.tensor([e for e in order if e in (1, 3)] + [e for e in order if e in (0, 2)])
+            joint = model.in_order(first).log_prob(states)
+            expected.append((joint - joint.logsumexp(0)).exp())
+        found = law.condition(value[row]).log_prob(states).exp()
+        torch.testing.assert_close(found, torch.stack(expected).mean(0), atol=1e-12, rtol=0)
+        assert conditioned.sample((5,))[:, row, [1, 3]].eq(value[row, [1, 3]]).all()
+    value[1, 0] = 1
+    with pytest.raises(ValueError, match="known in the same entries of all vectors, .* vectors 0 and 1"):
+        law.condition(value)
+
+
 def test_mixtures_average_probabilities():
     """Catches a mixture over orders that averages logarithms, in evaluation; a bound in the place of log p."""
     x = _all_bits(4)
