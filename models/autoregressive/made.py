@@ -10,7 +10,7 @@ from ppgen.distributions import Autoregressive, OrderEstimate, OrderMixture
 from ppgen.models.autoregressive.autoregressive_model import AutoregressiveModel
 from ppgen.models.parts.arguments import positive_size, positive_sizes
 from ppgen.models.parts.entries import output_of_levels, start_at_data
-from ppgen.nn import MADE as Network
+from ppgen.nn import MADENetwork
 
 
 class MADE(AutoregressiveModel):
@@ -56,7 +56,7 @@ class MADE(AutoregressiveModel):
         super().__init__()
         self.features, self.orders = positive_size("features", features), positive_size("orders", orders)
         self.output = output_of_levels(levels)
-        self.network = Network(
+        self.network = MADENetwork(
             self.features,
             positive_sizes("hidden", hidden),
             self.output.num_parameters,

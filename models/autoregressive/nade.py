@@ -9,7 +9,7 @@ from ppgen.distributions import Autoregressive
 from ppgen.models.autoregressive.autoregressive_model import AutoregressiveModel
 from ppgen.models.parts.arguments import one_of, positive_size
 from ppgen.models.parts.entries import output_of_levels, start_at_data
-from ppgen.nn import NADE as Network
+from ppgen.nn import NADENetwork
 
 
 class NADE(AutoregressiveModel):
@@ -45,7 +45,7 @@ class NADE(AutoregressiveModel):
         super().__init__()
         self.features = positive_size("features", features)
         self.output = output_of_levels(levels)
-        self.network = Network(
+        self.network = NADENetwork(
             self.features,
             positive_size("hidden", hidden),
             self.output.num_parameters,

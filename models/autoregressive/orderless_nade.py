@@ -10,7 +10,7 @@ from ppgen.distributions import Autoregressive, OrderEstimate, OrderlessMixture
 from ppgen.models.autoregressive.autoregressive_model import AutoregressiveModel
 from ppgen.models.parts.arguments import positive_size, positive_sizes
 from ppgen.models.parts.entries import output_of_levels, start_at_data
-from ppgen.nn import OrderlessNADE as Network
+from ppgen.nn import OrderlessNADENetwork
 
 
 class OrderlessNADE(AutoregressiveModel):
@@ -54,7 +54,7 @@ class OrderlessNADE(AutoregressiveModel):
         layers = positive_sizes("hidden", hidden)
         if not layers:
             raise ValueError("hidden must name at least one layer, such as (500,), got ().")
-        self.network = Network(self.features, layers, self.output.num_parameters, orders=self.orders)
+        self.network = OrderlessNADENetwork(self.features, layers, self.output.num_parameters, orders=self.orders)
         # In a tuple, since they have no weights of their own; kept, since graphs of draws know networks by identity.
         self._in_order = tuple(self.network.in_order(order) for order in range(self.orders))
 

@@ -10,8 +10,7 @@ from ppgen.distributions import Autoregressive, LaplaceMixtureOutput, NormalMixt
 from ppgen.models.autoregressive.autoregressive_model import AutoregressiveModel
 from ppgen.models.parts.arguments import number_from_zero, one_of, positive_size
 from ppgen.models.parts.entries import first_rows
-from ppgen.nn import NADE as Network
-from ppgen.nn import StandardisedMixture
+from ppgen.nn import NADENetwork, StandardisedMixture
 
 _NEGLIGIBLE = 1e-12  # smallest scale of the law, beside that of the network, which is a part of each feature's spread
 _REPEATED = 0.1  # values of a feature, as a part of the rows, below which they are told of
@@ -74,7 +73,7 @@ class RNADE(AutoregressiveModel):
         components = positive_size("components", components)
         one_of("law", law, tuple(_OUTPUTS))
         self.output = _OUTPUTS[law](components, _NEGLIGIBLE)
-        inner = Network(
+        inner = NADENetwork(
             self.features,
             positive_size("hidden", hidden),
             self.output.num_parameters,

@@ -2,10 +2,10 @@
 
 from ppgen.nn.autoregressive.causal import Causal
 from ppgen.nn.autoregressive.causal_linear import CausalLinear
-from ppgen.nn.autoregressive.made import MADE
+from ppgen.nn.autoregressive.made import MADENetwork
 from ppgen.nn.autoregressive.made_in_order import MADEInOrder
-from ppgen.nn.autoregressive.nade import NADE
-from ppgen.nn.autoregressive.orderless_nade import OrderlessNADE, OrderlessNADEInOrder
+from ppgen.nn.autoregressive.nade import NADENetwork
+from ppgen.nn.autoregressive.orderless_nade import OrderlessNADEInOrder, OrderlessNADENetwork
 from ppgen.nn.autoregressive.standardised_mixture import StandardisedMixture
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
 from ppgen.nn.convolution import Convolution
@@ -19,9 +19,9 @@ from ppgen.nn.transposed_convolution import TransposedConvolution
 from ppgen.nn.unpooling import unpool_by_repetition, unpool_by_switches
 
 __all__ = [
-    "MADE",
+    "MADENetwork",
     "MLP",
-    "NADE",
+    "NADENetwork",
     "BernoulliConditional",
     "CategoricalConditional",
     "Causal",
@@ -34,7 +34,7 @@ __all__ = [
     "MirroredLayers",
     "NormalCodes",
     "NormalConditional",
-    "OrderlessNADE",
+    "OrderlessNADENetwork",
     "OrderlessNADEInOrder",
     "SaturatingEncoder",
     "StandardisedMixture",

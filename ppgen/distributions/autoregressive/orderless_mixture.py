@@ -31,7 +31,7 @@ class OrderlessMixture(OrderMixture):
     Example:
         >>> import torch
         >>> from ppgen import distributions, nn
-        >>> network, output = nn.OrderlessNADE(3, hidden=(4,)), distributions.BernoulliOutput()
+        >>> network, output = nn.OrderlessNADENetwork(3, hidden=(4,)), distributions.BernoulliOutput()
         >>> def in_order(order):
         ...     return distributions.Autoregressive(network.in_order(order), output, order)
         >>> law = distributions.OrderlessMixture([in_order(torch.arange(3))], in_order)

@@ -15,7 +15,7 @@ from ppgen.nn.autoregressive.made_in_order import MADEInOrder
 from ppgen.nn.autoregressive.made_steps import start_units, step_units
 
 
-class MADE(Causal):
+class MADENetwork(Causal):
     r"""Layers of rectified units whose weights are masked, so that each output sees the entries before its own.
 
     .. math:: h^l = f\big((M^l \odot W^l) h^{l-1} + b^l\big), \quad
@@ -44,8 +44,8 @@ class MADE(Causal):
 
     Example:
         >>> import torch
-        >>> from ppgen.nn import MADE
-        >>> network = MADE(4, hidden=(8,), orders=2)
+        >>> from ppgen.nn import MADENetwork
+        >>> network = MADENetwork(4, hidden=(8,), orders=2)
         >>> network(torch.zeros(5, 4)).shape, network.in_order(0).order
         (torch.Size([5, 4, 1]), tensor([0, 1, 2, 3]))
     """

@@ -9,11 +9,11 @@ from ppgen.nn.autoregressive.causal import Causal
 from ppgen.nn.autoregressive.made_steps import start_units, step_units
 
 if TYPE_CHECKING:
-    from ppgen.nn.autoregressive.made import MADE
+    from ppgen.nn.autoregressive.made import MADENetwork
 
 
 class MADEInOrder(Causal):
-    """`nn.MADE` as a network that is causal in one of its orders: position i is that of the order's entry i.
+    """`nn.MADENetwork` as a network that is causal in one of its orders: position i is that of the order's entry i.
 
     Its steps compute each unit once, at the step at which all entries that it sees are known, so that those of a whole
     vector take about as many operations as one forward pass. Without a gradient they write into the state's tensors.
@@ -24,13 +24,13 @@ class MADEInOrder(Causal):
 
     Example:
         >>> import torch
-        >>> from ppgen.nn import MADE
-        >>> network = MADE(4, hidden=(8,), orders=2).in_order(1)
+        >>> from ppgen.nn import MADENetwork
+        >>> network = MADENetwork(4, hidden=(8,), orders=2).in_order(1)
         >>> network(torch.zeros(5, 4)).shape, sorted(network.order.tolist())
         (torch.Size([5, 4, 1]), [0, 1, 2, 3])
     """
 
-    def __init__(self, network: "MADE", index: int) -> None:
+    def __init__(self, network: "MADENetwork", index: int) -> None:
         super().__init__(network.positions, network.outputs, network.given)
         self.network, self.index = network, index
 

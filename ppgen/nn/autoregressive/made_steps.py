@@ -10,10 +10,12 @@ from ppgen.causal import State
 from ppgen.nn.autoregressive.degrees import units_of_degree
 
 if TYPE_CHECKING:
-    from ppgen.nn.autoregressive.made import MADE
+    from ppgen.nn.autoregressive.made import MADENetwork
 
 
-def start_units(network: "MADE", index: int, batch_shape: Size | tuple[int, ...], given: Tensor | None = None) -> State:
+def start_units(
+    network: "MADENetwork", index: int, batch_shape: Size | tuple[int, ...], given: Tensor | None = None
+) -> State:
     """State before the first entry of an order.
 
     It holds the inputs of the units of each layer; the values of the last layer, 0 where they are not yet known,
@@ -72,7 +74,7 @@ def step_units(state: State, previous: Tensor) -> tuple[Tensor, State]:
     return parameters + state["offset"].index_select(-2, index).squeeze(-2), moved
 
 
-def _readout(network: "MADE", order: Tensor) -> Tensor:
+def _readout(network: "MADENetwork", order: Tensor) -> Tensor:
     """Weights from the values of the last layer, the unit that is always 0, and the entries, by the order."""
     direct = network.bias.new_zeros(network.positions, network.outputs, network.positions)
     if network.direct is not None:

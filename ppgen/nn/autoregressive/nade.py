@@ -11,7 +11,7 @@ from ppgen.nn.autoregressive.causal import Causal
 from ppgen.nn.autoregressive.nade_recursion import ACTIVATIONS, activated, nade_recursion
 
 
-class NADE(Causal):
+class NADENetwork(Causal):
     r"""Network of one hidden layer for each entry, which all share their weights.
 
     .. math:: a_1 = c + U g, \quad \theta_d = b_d + S_d g + \rho_d V_d f(a_d), \quad a_{d+1} = a_d + W_d x_d
@@ -37,8 +37,8 @@ class NADE(Causal):
 
     Example:
         >>> import torch
-        >>> from ppgen.nn import NADE
-        >>> NADE(4, hidden=8, outputs=2)(torch.zeros(5, 4)).shape
+        >>> from ppgen.nn import NADENetwork
+        >>> NADENetwork(4, hidden=8, outputs=2)(torch.zeros(5, 4)).shape
         torch.Size([5, 4, 2])
     """
 

@@ -136,7 +136,7 @@ def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 def _refuse(ctx: Any, *gradients: Tensor) -> None:
     raise NotImplementedError(
         "The gradient of the NADE recursion has no gradient of its own, so second derivatives (create_graph=True) "
-        "cannot be taken through it. Use another network, such as nn.MADE."
+        "cannot be taken through it. Use another network, such as nn.MADENetwork."
     )
 
 

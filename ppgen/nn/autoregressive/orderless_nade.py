@@ -15,7 +15,7 @@ from ppgen.nn.autoregressive.degrees import shuffled_orders
 _AT_ONCE = 2**22  # hidden values that a forward pass holds at once, where no gradient is asked for
 
 
-class OrderlessNADE(Causal):
+class OrderlessNADENetwork(Causal):
     r"""Layers of rectified units that see any part of the entries, and which part it is.
 
     .. math:: h^1 = f(W (m \odot x) + M m + U g + c), \quad h^l = f(W^l h^{l-1} + c^l), \quad
@@ -42,8 +42,8 @@ class OrderlessNADE(Causal):
 
     Example:
         >>> import torch
-        >>> from ppgen.nn import OrderlessNADE
-        >>> network = OrderlessNADE(4, hidden=(8,))
+        >>> from ppgen.nn import OrderlessNADENetwork
+        >>> network = OrderlessNADENetwork(4, hidden=(8,))
         >>> network.parameters_of(torch.zeros(5, 4), torch.rand(5, 4) < 0.5).shape
         torch.Size([5, 4, 1])
     """
@@ -142,7 +142,7 @@ class OrderlessNADE(Causal):
 
 
 class OrderlessNADEInOrder(Causal):
-    """`nn.OrderlessNADE` as a network that is causal in an order: position i is that of the order's entry i.
+    """`nn.OrderlessNADENetwork` as a network that is causal in an order: position i is that of the order's entry i.
 
     Args:
         network: The network, whose weights it has.
@@ -153,15 +153,15 @@ class OrderlessNADEInOrder(Causal):
 
     Example:
         >>> import torch
-        >>> from ppgen.nn import OrderlessNADE
-        >>> network = OrderlessNADE(3, hidden=(8,)).in_order(torch.tensor([2, 0, 1]))
+        >>> from ppgen.nn import OrderlessNADENetwork
+        >>> network = OrderlessNADENetwork(3, hidden=(8,)).in_order(torch.tensor([2, 0, 1]))
         >>> network(torch.zeros(5, 3)).shape, network.order
         (torch.Size([5, 3, 1]), tensor([2, 0, 1]))
     """
 
     own_order: Tensor | None
 
-    def __init__(self, network: OrderlessNADE, order: int | Tensor) -> None:
+    def __init__(self, network: OrderlessNADENetwork, order: int | Tensor) -> None:
         super().__init__(network.positions, network.outputs, network.given)
         if isinstance(order, Tensor):
             if order.shape != (network.positions,):
@@ -178,11 +178,10 @@ class OrderlessNADEInOrder(Causal):
 
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """Parameters of all entries, in the order: (..., positions) -> (..., positions, outputs)."""
-        network = self.network
-        arranged = (
-            each.index_select(0, self.order) for each in (network.weight, network.known_weight, network.readout)
-        )
-        return _forward(network, *arranged, x, given) + network.offset(given).index_select(-2, self.order)
+        network, order = self.network, self.order
+        weight, known_weight = network.weight.index_select(0, order), network.known_weight.index_select(0, order)
+        readout, offset = network.readout.index_select(0, order), network.offset(given).index_select(-2, order)
+        return _forward(network, weight, known_weight, readout, x, given) + offset
 
     def start(self, batch_shape: Size | tuple[int, ...], given: Tensor | None = None) -> State:
         """Inputs of the first layer without any entry, and weights arranged for the steps."""
@@ -194,7 +193,12 @@ class OrderlessNADEInOrder(Causal):
 
 
 def _forward(
-    network: OrderlessNADE, weight: Tensor, known_weight: Tensor, readout: Tensor, x: Tensor, given: Tensor | None
+    network: OrderlessNADENetwork,
+    weight: Tensor,
+    known_weight: Tensor,
+    readout: Tensor,
+    x: Tensor,
+    given: Tensor | None,
 ) -> Tensor:
     """What entries add to the parameters, with weights arranged by the order, some positions at once."""
     x = x.to(weight.dtype)
@@ -214,7 +218,9 @@ def _forward(
     return torch.cat(found, -2)
 
 
-def _start(network: OrderlessNADE, order: Tensor, batch_shape: Size | tuple[int, ...], given: Tensor | None) -> State:
+def _start(
+    network: OrderlessNADENetwork, order: Tensor, batch_shape: Size | tuple[int, ...], given: Tensor | None
+) -> State:
     inputs = network.inputs(given)
     inputs = inputs.expand(*batch_shape, inputs.shape[-1])
     return {
@@ -227,7 +233,7 @@ def _start(network: OrderlessNADE, order: Tensor, batch_shape: Size | tuple[int,
     }
 
 
-def _step(network: OrderlessNADE, state: State, previous: Tensor) -> tuple[Tensor, State]:
+def _step(network: OrderlessNADENetwork, state: State, previous: Tensor) -> tuple[Tensor, State]:
     position = state["position"]
     index, last, begun = position.reshape(1), (position - 1).clamp(min=0).reshape(1), position > 0
     weight, known_weight = (state[name].index_select(0, last).squeeze(0) for name in ("weight", "known_weight"))

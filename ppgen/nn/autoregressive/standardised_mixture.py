@@ -32,7 +32,7 @@ class StandardisedMixture(Causal):
     Example:
         >>> import torch
         >>> from ppgen import nn
-        >>> network = nn.StandardisedMixture(nn.NADE(4, hidden=8, outputs=6))
+        >>> network = nn.StandardisedMixture(nn.NADENetwork(4, hidden=8, outputs=6))
         >>> network.standardise(torch.zeros(4), torch.full((4,), 2.0))
         >>> network(torch.zeros(5, 4)).shape
         torch.Size([5, 4, 6])

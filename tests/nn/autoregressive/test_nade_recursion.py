@@ -59,7 +59,7 @@ def test_is_the_loop(positions, spare, monkeypatch):
 
 def test_is_two_operators_of_a_traced_step():
     """Catches a recursion that is unrolled in a graph, which then takes minutes to compile."""
-    network = nn.NADE(30, hidden=4)
+    network = nn.NADENetwork(30, hidden=4)
 
     def step(x: Tensor) -> Tensor:
         return torch.autograd.grad(network(x).sum(), network.weight)[0]
@@ -71,7 +71,7 @@ def test_is_two_operators_of_a_traced_step():
 
 def test_second_derivatives_are_refused():
     """Catches a second derivative that is silently 0."""
-    network, x = nn.NADE(4, hidden=3), torch.ones(2, 4)
+    network, x = nn.NADENetwork(4, hidden=3), torch.ones(2, 4)
     (first,) = torch.autograd.grad(network(x).sum(), network.weight, create_graph=True)
     with pytest.raises(NotImplementedError, match="second derivatives"):
         first.sum().backward()
@@ -80,6 +80,6 @@ def test_second_derivatives_are_refused():
 def test_unsound_networks_are_refused():
     """Catches an activation or a number of units that is taken as it comes."""
     with pytest.raises(ValueError, match="activation must be one of 'sigmoid', 'tanh', 'relu', got 'gelu'"):
-        nn.NADE(4, activation="gelu")
+        nn.NADENetwork(4, activation="gelu")
     with pytest.raises(ValueError, match="hidden must be"):
-        nn.NADE(4, hidden=0)
+        nn.NADENetwork(4, hidden=0)
