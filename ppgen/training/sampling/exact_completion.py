@@ -5,6 +5,7 @@ from typing import Any
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.distributions import Autoregressive, OrderMixture
 from ppgen.inference.structure.traces import sites
 from ppgen.pair import AnyPair
 from ppgen.training.sampling.observed_site import mean_of
@@ -26,7 +27,7 @@ def law_of_rows(pair: AnyPair, given: Tensor) -> Any:
     if len(drawn) != 1 or drawn[0]["value"] is not filled:
         return None
     law = drawn[0]["fn"]
-    return law if hasattr(law, "condition") and len(law.event_shape) == 1 else None
+    return law if isinstance(law, (Autoregressive, OrderMixture)) else None
 
 
 def complete_exactly(law: Any, given: Tensor, num_samples: int) -> tuple[Tensor, Tensor | None]:
