@@ -8,6 +8,10 @@ from ppgen.models.autoencoders.contractive import ContractiveAutoencoder
 from ppgen.models.autoencoders.convolutional import ConvolutionalAutoencoder
 from ppgen.models.autoencoders.denoising import DenoisingAutoencoder
 from ppgen.models.autoregressive.fully_visible import FullyVisibleBeliefNet
+from ppgen.models.autoregressive.made import MADE
+from ppgen.models.autoregressive.nade import NADE
+from ppgen.models.autoregressive.orderless_nade import OrderlessNADE
+from ppgen.models.autoregressive.rnade import RNADE
 from ppgen.models.belief_nets.convolutional_dbn import ConvolutionalDBN
 from ppgen.models.belief_nets.dbn import DBN
 from ppgen.models.belief_nets.helmholtz import HelmholtzMachine
@@ -29,7 +33,10 @@ from ppgen.models.variational.vae import VAE
 __all__ = [
     "DBM",
     "DBN",
+    "MADE",
+    "NADE",
     "RBM",
+    "RNADE",
     "VAE",
     "Autoencoder",
     "ContractiveAutoencoder",
@@ -42,6 +49,7 @@ __all__ = [
     "GaussianRBM",
     "HelmholtzMachine",
     "HierarchicalVAE",
+    "OrderlessNADE",
     "PredictiveSparseDecomposition",
     "RatingsRBM",
     "ReplicatedSoftmax",

@@ -37,6 +37,10 @@ MODELS: dict[str, str] = {
     "ContractiveAutoencoder": "ppgen.models.autoencoders.contractive:ContractiveAutoencoder",
     "ConvolutionalAutoencoder": "ppgen.models.autoencoders.convolutional:ConvolutionalAutoencoder",
     "FullyVisibleBeliefNet": "ppgen.models.autoregressive.fully_visible:FullyVisibleBeliefNet",
+    "NADE": "ppgen.models.autoregressive.nade:NADE",
+    "OrderlessNADE": "ppgen.models.autoregressive.orderless_nade:OrderlessNADE",
+    "RNADE": "ppgen.models.autoregressive.rnade:RNADE",
+    "MADE": "ppgen.models.autoregressive.made:MADE",
 }
 
 OBJECTIVES: dict[str, str] = {

@@ -2,6 +2,11 @@
 
 from ppgen.nn.autoregressive.causal import Causal
 from ppgen.nn.autoregressive.causal_linear import CausalLinear
+from ppgen.nn.autoregressive.made import MADENetwork
+from ppgen.nn.autoregressive.made_in_order import MADEInOrder
+from ppgen.nn.autoregressive.nade import NADENetwork
+from ppgen.nn.autoregressive.orderless_nade import OrderlessNADEInOrder, OrderlessNADENetwork
+from ppgen.nn.autoregressive.standardised_mixture import StandardisedMixture
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
 from ppgen.nn.convolution import Convolution
 from ppgen.nn.fista import Lasso
@@ -14,7 +19,9 @@ from ppgen.nn.transposed_convolution import TransposedConvolution
 from ppgen.nn.unpooling import unpool_by_repetition, unpool_by_switches
 
 __all__ = [
+    "MADENetwork",
     "MLP",
+    "NADENetwork",
     "BernoulliConditional",
     "CategoricalConditional",
     "Causal",
@@ -23,10 +30,14 @@ __all__ = [
     "Convolution",
     "Lasso",
     "LearnedISTA",
+    "MADEInOrder",
     "MirroredLayers",
     "NormalCodes",
     "NormalConditional",
+    "OrderlessNADENetwork",
+    "OrderlessNADEInOrder",
     "SaturatingEncoder",
+    "StandardisedMixture",
     "TransposedConvolution",
     "max_pool",
     "switch_bits",
