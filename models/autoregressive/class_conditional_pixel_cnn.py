@@ -63,7 +63,7 @@ class ClassConditionalPixelCNN(PixelImages, ConditionalModel):
     """
 
     default_inference = "maximum-likelihood"
-    default_training = {"lr": 0.002, "lr_schedule": "cosine"}  # noqa: RUF012
+    default_training = {"lr": 0.004, "lr_schedule": "cosine"}  # noqa: RUF012
 
     def __init__(
         self,
@@ -93,8 +93,8 @@ class ClassConditionalPixelCNN(PixelImages, ConditionalModel):
     @classmethod
     def example(cls) -> tuple["ClassConditionalPixelCNN", tuple[Tensor, Tensor]]:
         """A small instance with six classes and images, to try things on."""
-        model = cls((2, 3), classes=3, channels=2, layers=2, first_size=3)
-        return model, model.pairs(example_images(2, 3), torch.arange(6) % 3)
+        model = cls((3, 3), classes=3, channels=2, layers=2, first_size=3)
+        return model, model.pairs(example_images(3, 3), torch.arange(6) % 3)
 
     def pairs(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """A batch (classes, images) of rows of images and their labels, whole numbers from 0 on.

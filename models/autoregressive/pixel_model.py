@@ -30,7 +30,9 @@ class PixelImages:
         """Settle shape, law of a pixel and order; rows and columns are returned."""
         rows_columns = positive_sizes("shape", shape)
         if len(rows_columns) != 2:
-            raise ValueError(f"shape must be (rows, columns), and channels stand in image_channels; got {rows_columns}.")
+            raise ValueError(
+                f"shape must be (rows, columns), and channels stand in image_channels; got {rows_columns}."
+            )
         self.grid = PixelGrid(*rows_columns, positive_size("image_channels", image_channels))
         self.output = pixel_output(levels, outputs, components)
         order = self.grid.order if self.grid.channels > 1 else None

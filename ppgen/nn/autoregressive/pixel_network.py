@@ -97,7 +97,9 @@ class PixelNetwork(Causal):
 
     def _checked(self, given: Tensor | None) -> Tensor | None:
         if self.given and given is None:
-            raise ValueError(f"given must have shape (..., {self.given}), what the network is conditioned on; got None.")
+            raise ValueError(
+                f"given must have shape (..., {self.given}), what the network is conditioned on; got None."
+            )
         return given if self.given else None
 
 
