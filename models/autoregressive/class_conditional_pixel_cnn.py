@@ -23,8 +23,8 @@ class ClassConditionalPixelCNN(PixelImages, ConditionalModel):
     .. math:: p(y \mid c) = \prod_{i} p\big(y_i \mid \theta_i(y_1, \dots, y_{i-1}; c)\big), \qquad
               p(c \mid y) = \frac{p(y \mid c) \, p(c)}{\sum_{c'} p(y \mid c') \, p(c')}
 
-    Batches are tuples (x, y) of classes, one-hot, and images: `model.pairs(images, labels)` makes them. A class gains
-    the likelihood at most the entropy of classes. Draws of each class: `ppgen.sample(model, 8,
+    Batches are tuples (x, y) of classes, one-hot, and images: `data.given_labels()` of a data set makes them, and
+    `model.pairs(images, labels)` of tensors. A class gains the likelihood at most the entropy of classes. Draws of each class: `ppgen.sample(model, 8,
     covariates=torch.eye(classes))`. Site: `y`, in the plate `data`.
 
     References:
@@ -62,6 +62,7 @@ class ClassConditionalPixelCNN(PixelImages, ConditionalModel):
                 [0., 0., 1.]]), torch.Size([2]))
     """
 
+    inputs_are_labels = True
     default_inference = "maximum-likelihood"
     default_training = {"lr": 0.004, "lr_schedule": "cosine"}  # noqa: RUF012
 
@@ -82,7 +83,7 @@ class ClassConditionalPixelCNN(PixelImages, ConditionalModel):
         gated: bool = True,
     ) -> None:
         super().__init__()
-        found = self._images(shape, image_channels, levels, outputs, components)
+        found = self._images(shape, image_channels, levels, outputs, components, coordinates=coordinates, gated=gated)
         self.inputs, self.outputs = positive_size("classes", classes), self.grid.positions
         kind = GatedCausalConvolutions if gated else CausalConvolutions
         parameters = self.output.num_parameters

@@ -65,7 +65,7 @@ class GatedPixelCNN(PixelModel):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        found = self._images(shape, image_channels, levels, outputs, components)
+        found = self._images(shape, image_channels, levels, outputs, components, coordinates=coordinates)
         parameters = self.output.num_parameters
         self.network = GatedCausalConvolutions(
             found, parameters, channels, layers, image_channels, 0, first_size, size, coordinates, dropout

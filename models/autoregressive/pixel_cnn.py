@@ -71,7 +71,7 @@ class PixelCNN(PixelModel):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        found = self._images(shape, image_channels, levels, outputs, components)
+        found = self._images(shape, image_channels, levels, outputs, components, coordinates=coordinates)
         parameters = self.output.num_parameters
         self.network = CausalConvolutions(
             found, parameters, channels, layers, image_channels, 0, first_size, size, coordinates, dropout

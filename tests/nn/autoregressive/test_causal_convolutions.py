@@ -21,7 +21,7 @@ def network(kind: str, shape: tuple[int, int], outputs: int = 1, layers: int = 2
 def in_float64(net: Any) -> Any:
     torch.manual_seed(0)
     for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.7)
+        torch.nn.init.normal_(parameter, std=0.5)
     return net.double().eval()
 
 
