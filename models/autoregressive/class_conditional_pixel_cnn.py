@@ -24,8 +24,8 @@ class ClassConditionalPixelCNN(PixelImages, ConditionalModel):
               p(c \mid y) = \frac{p(y \mid c) \, p(c)}{\sum_{c'} p(y \mid c') \, p(c')}
 
     Batches are tuples (x, y) of classes, one-hot, and images: `data.given_labels()` of a data set makes them, and
-    `model.pairs(images, labels)` of tensors. A class gains the likelihood at most the entropy of classes. Draws of each class: `ppgen.sample(model, 8,
-    covariates=torch.eye(classes))`. Site: `y`, in the plate `data`.
+    `model.pairs(images, labels)` of tensors. To know the class raises the likelihood by the entropy of classes at most.
+    Draws of each class: `ppgen.sample(model, 8, covariates=torch.eye(classes))`. Site: `y`, in the plate `data`.
 
     References:
         | Conditional Image Generation with PixelCNN Decoders (van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves and

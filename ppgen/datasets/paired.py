@@ -25,7 +25,8 @@ class PairedDataset:
     """A `Dataset` whose `train`, `valid` and `test` are tuples of tensors, which programs take as two arguments.
 
     `Dataset.with_labels`, `Dataset.given_labels` and `Dataset.split_features` make them. Validation rows, binarisation
-    (under `"dynamic"` bits are drawn anew for each training batch), checksum and configuration are those of a `Dataset`.
+    (under `"dynamic"` bits are drawn anew for each training batch), checksum and configuration are those of a
+    `Dataset`.
 
     Args:
         rows: The data set as it was; what models learn about the data before training, they learn from it.
