@@ -107,7 +107,7 @@ _SETTINGS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.PixelCNN((2, 2), 3, 1, 3, "logistic", 2, 1, 3, 3, False), levels(6, 4, values=3)),
     ],
     "GatedPixelCNN": [
-        lambda: (models.GatedPixelCNN((1, 3), 2, 2, 4), levels(6, 3, values=4)),
+        lambda: (models.GatedPixelCNN((2, 2), 2, 2, 3), levels(6, 4, values=3)),
         lambda: (models.GatedPixelCNN((2, 2), 2, 2, 2, None, 5, 3, 3), bits(6, 12)),
         lambda: (models.GatedPixelCNN((2, 2), 3, 1, 3, "logistic", 2, 1, 3, 3, False), levels(6, 4, values=3)),
     ],

@@ -16,7 +16,7 @@ class CausalConvolution(nn.Module):
     for the offsets o of a window. Weights stand for these offsets alone; none is multiplied by zero but, where there
     are channels, those at the pixel itself of maps that belong to later channels: maps are in as many groups as the
     image has channels, and a map of group g reads at its own pixel the groups before g (`strict`, mask A), or g too
-    (mask B). Filters start uniform at +-1 / sqrt(numbers read), biases at zero.
+    (mask B). Filters start uniform within 1 / sqrt(numbers read), biases at zero.
 
     Args:
         grid: The image.

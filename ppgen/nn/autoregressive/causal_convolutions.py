@@ -1,7 +1,7 @@
 """Masked convolutions in residual blocks: the network of a PixelCNN."""
 
 from torch import Tensor, nn
-from torch.nn.functional import relu
+from torch.nn.functional import elu
 
 from ppgen.causal import State
 from ppgen.nn.autoregressive.causal_convolution import CausalConvolution
@@ -13,13 +13,14 @@ class CausalConvolutions(PixelNetwork):
     r"""Convolutions that read the pixels before in raster order, by residual blocks: each pixel's parameters.
 
     .. math:: x_0 = A * x + \text{coordinates}, \quad
-              x_l = x_{l-1} + W_l \, r\big(B_l * r(V_l \, r(x_{l-1})) + U_l g\big), \quad
-              \theta = W' r(W'' r(x_L)), \quad r = \max(0, \cdot)
+              x_l = x_{l-1} + W_l \, e\big(B_l * e(V_l \, e(x_{l-1})) + U_l g\big), \quad
+              \theta = W' e(W'' e(x_L)), \quad e = \mathrm{elu}
 
-    The filter A reads the pixels before of a square (mask A), the filters B those and the pixel itself (mask B), V, W,
-    W' and W'' the pixel alone. Of colours the red of a pixel is seen by its green, and both by its blue: maps are in
-    as many groups. Windows like these leave a **blind spot**: pixels above and to the right, beyond a diagonal, are not
-    seen, whatever the number of layers. `field` says what is; `GatedCausalConvolutions` sees all within its reach.
+    with exponential linear units, which leave no map of a few without a gradient. The filter A reads the pixels before
+    of a square (mask A), the filters B those and the pixel itself (mask B), V, W, W' and W'' the pixel alone. Of
+    colours the red of a pixel is seen by its green, and both by its blue: maps are in as many groups. Windows like
+    these leave a **blind spot**: pixels above and to the right, beyond a diagonal, are not seen, whatever the number of
+    layers. `field` says what is; `GatedCausalConvolutions` sees all within its reach.
 
     References:
         | Pixel Recurrent Neural Networks (van den Oord, Kalchbrenner and Kavukcuoglu, 2016)
@@ -143,13 +144,13 @@ class ResidualBlock(nn.Module):
 
     def forward(self, maps: Tensor, given: Tensor | None = None) -> Tensor:
         """Maps of whole images, as many as come in."""
-        inside = self.dropout(relu(self.narrow(relu(maps))))
-        return maps + self.widen(relu(self.middle(inside, given)))
+        inside = self.dropout(elu(self.narrow(elu(maps))))
+        return maps + self.widen(elu(self.middle(inside, given)))
 
     def step(self, state: State, place: Place, value: Tensor) -> Tensor:
         """Maps of one position."""
-        inside = relu(self.narrow.step(state, place, relu(value)))
-        return value + self.widen.step(state, place, relu(self.middle.step(state, place, inside)))
+        inside = elu(self.narrow.step(state, place, elu(value)))
+        return value + self.widen.step(state, place, elu(self.middle.step(state, place, inside)))
 
     def field(self) -> Tensor:
         """Which positions each position reads, (positions, positions)."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Size, Tensor, nn
-from torch.nn.functional import conv2d, pad, relu
+from torch.nn.functional import conv2d, elu, pad
 
 from ppgen.causal import State
 from ppgen.checks.arguments import check_count, check_number
@@ -158,11 +158,11 @@ class PixelHead(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Parameters: (N, channels x inputs, rows, columns) -> (N, channels x outputs, rows, columns)."""
-        return self.last(relu(self.hidden(relu(maps))))
+        return self.last(elu(self.hidden(elu(maps))))
 
     def step(self, state: State, place: Place, value: Tensor) -> Tensor:
         """Parameters of one position: (inputs, batch) -> (outputs, batch)."""
-        return self.last.step(state, place, relu(self.hidden.step(state, place, relu(value))))
+        return self.last.step(state, place, elu(self.hidden.step(state, place, elu(value))))
 
     @torch.no_grad()
     def initialise(self, bias: Tensor) -> None:
