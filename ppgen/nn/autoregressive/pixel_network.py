@@ -136,7 +136,7 @@ class Coordinates(nn.Module):
         return conv2d(pad(self.planes, (beside,) * 4), self.weight)
 
     def by_position(self) -> Tensor:
-        """The same numbers by position, (positions, outputs, 1)."""
+        """Maps by position, (positions, outputs, 1)."""
         return self.grid.parameters(self()).squeeze(0).unsqueeze(-1)
 
 

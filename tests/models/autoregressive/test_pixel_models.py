@@ -166,7 +166,7 @@ def test_on_the_command_line(name: str, tmp_path: Path) -> None:
         ),
         (lambda: conditional().pairs(torch.zeros(2, 6), torch.tensor([0])), "labels must have shape (2,)"),
         (lambda: conditional().predict(torch.zeros(2, 6), (1.0, 2.0)), "prior must be a probability for each of 3"),
-        (lambda: outside(), "upper_bound=2"),
+        (lambda: outside(), "whole numbers from 0 to 2"),
         (lambda: datasets.load(torch.eye(20)).given_labels(), "given_labels needs labels"),
     ],
 )
