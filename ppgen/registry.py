@@ -41,6 +41,9 @@ MODELS: dict[str, str] = {
     "OrderlessNADE": "ppgen.models.autoregressive.orderless_nade:OrderlessNADE",
     "RNADE": "ppgen.models.autoregressive.rnade:RNADE",
     "MADE": "ppgen.models.autoregressive.made:MADE",
+    "PixelCNN": "ppgen.models.autoregressive.pixel_cnn:PixelCNN",
+    "GatedPixelCNN": "ppgen.models.autoregressive.gated_pixel_cnn:GatedPixelCNN",
+    "ClassConditionalPixelCNN": "ppgen.models.autoregressive.class_conditional_pixel_cnn:ClassConditionalPixelCNN",
 }
 
 OBJECTIVES: dict[str, str] = {

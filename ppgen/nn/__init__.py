@@ -1,7 +1,9 @@
 """Networks that return distributions, layers that all families share, and the solvers of sparse codes."""
 
 from ppgen.nn.autoregressive.causal import Causal
+from ppgen.nn.autoregressive.causal_convolutions import CausalConvolutions
 from ppgen.nn.autoregressive.causal_linear import CausalLinear
+from ppgen.nn.autoregressive.gated_convolutions import GatedCausalConvolutions
 from ppgen.nn.autoregressive.made import MADENetwork
 from ppgen.nn.autoregressive.made_in_order import MADEInOrder
 from ppgen.nn.autoregressive.nade import NADENetwork
@@ -25,9 +27,11 @@ __all__ = [
     "BernoulliConditional",
     "CategoricalConditional",
     "Causal",
+    "CausalConvolutions",
     "CausalLinear",
     "Conditional",
     "Convolution",
+    "GatedCausalConvolutions",
     "Lasso",
     "LearnedISTA",
     "MADEInOrder",

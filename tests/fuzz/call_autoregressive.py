@@ -78,4 +78,28 @@ AUTOREGRESSIVE = [
         minimum_scale="rate",
         scaled_gradient="flag",
     ),
+    *(
+        built(
+            models,
+            name,
+            lambda: {"shape": (2, 2), "channels": 2, "layers": 1},
+            shape="sizes",
+            channels="count",
+            layers="count",
+            levels="count",
+            outputs="choice?",
+            components="count",
+            image_channels="count",
+            first_size="count",
+            size="count",
+            coordinates="flag",
+            dropout="weight",
+            **more,
+        )
+        for name, more in (
+            ("PixelCNN", {}),
+            ("GatedPixelCNN", {}),
+            ("ClassConditionalPixelCNN", {"classes": "count", "gated": "flag"}),
+        )
+    ),
 ]
