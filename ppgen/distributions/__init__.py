@@ -2,6 +2,11 @@
 
 from ppgen.distributions.autoregressive.autoregressive import Autoregressive
 from ppgen.distributions.autoregressive.bernoulli_output import BernoulliOutput
+from ppgen.distributions.autoregressive.categorical_output import CategoricalOutput
+from ppgen.distributions.autoregressive.laplace_mixture_output import LaplaceMixtureOutput
+from ppgen.distributions.autoregressive.logistic_mixture_output import LogisticMixtureOutput
+from ppgen.distributions.autoregressive.mixture_output import MixtureOutput
+from ppgen.distributions.autoregressive.normal_mixture_output import NormalMixtureOutput
 from ppgen.distributions.autoregressive.output_law import OutputLaw
 from ppgen.distributions.couplings.convolutional import Convolutional
 from ppgen.distributions.couplings.dense import Coupling, Dense, Replicated
@@ -41,6 +46,7 @@ __all__ = [
     "BoltzmannMachine",
     "BoltzmannMarginal",
     "Categorical",
+    "CategoricalOutput",
     "Clamped",
     "Convolutional",
     "Coupling",
@@ -49,10 +55,14 @@ __all__ = [
     "Gaussian",
     "GaussianMarkovField",
     "GibbsSampler",
+    "LaplaceMixtureOutput",
     "LayerConditional",
     "LinearNormal",
+    "LogisticMixtureOutput",
     "MaxPooled",
+    "MixtureOutput",
     "Multinomial",
+    "NormalMixtureOutput",
     "Ordinal",
     "OutputLaw",
     "PrecisionGaussian",
