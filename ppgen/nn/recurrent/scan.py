@@ -84,7 +84,9 @@ def _checking(cell: Cell, init: tuple[Tensor, ...]) -> Cell:
     expected = [(tuple(each.shape), each.dtype) for each in init]
 
     @wraps(cell)
-    def checked(states: tuple[Tensor, ...], x: tuple[Tensor, ...], parameters: tuple[Tensor, ...]) -> tuple[Tensors, Tensors]:
+    def checked(
+        states: tuple[Tensor, ...], x: tuple[Tensor, ...], parameters: tuple[Tensor, ...]
+    ) -> tuple[Tensors, Tensors]:
         new, outputs = cell(states, x, parameters)
         new, outputs = _tensors("states that the cell returns", new), _tensors("outputs of the cell", outputs)
         found = [(tuple(each.shape), each.dtype) for each in new]
