@@ -17,4 +17,5 @@ def machine_code(module: fx.GraphModule, inputs: list[Tensor]) -> Callable[..., 
         # out again and again, and takes twenty seconds over that.
         options["realize_opcount_threshold"] = 12
     # The graph is there already: without Dynamo a step is spared its guards, a tenth of a millisecond.
-    return torch._inductor.compile(module, inputs, options=options)
+    arguments: list[Any] = list(inputs)
+    return torch._inductor.compile(module, arguments, options=options)

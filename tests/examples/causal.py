@@ -24,9 +24,17 @@ class Example:
     field: Tensor | None = None
 
 
+def _pixels(network: nn.RecurrentPixels) -> Example:
+    return Example(network, network.field)
+
+
 # From parameters of an entry, and numbers that vectors are conditioned on.
 NETWORKS: dict[str, Callable[[int, int], Example]] = {
     "CausalLinear": lambda outputs, given: Example(nn.CausalLinear(4, outputs, given)),
+    "row LSTM": lambda outputs, given: _pixels(nn.RecurrentPixels((2, 3), outputs, "row", 2, 1, given, first_size=3)),
+    "diagonal LSTMs": lambda outputs, given: _pixels(
+        nn.RecurrentPixels((2, 3), outputs, "diagonal", 3, 1, given, first_size=3)
+    ),
 }
 OUTPUTS: dict[str, OutputLaw] = {
     "bits": BernoulliOutput(),
