@@ -33,7 +33,7 @@ NETWORKS: dict[str, Callable[[int, int], Example]] = {
     "CausalLinear": lambda outputs, given: Example(nn.CausalLinear(4, outputs, given)),
     "row LSTM": lambda outputs, given: _pixels(nn.RecurrentPixels((2, 3), outputs, "row", 2, 1, given, first_size=3)),
     "diagonal LSTMs": lambda outputs, given: _pixels(
-        nn.RecurrentPixels((2, 3), outputs, "diagonal", 3, 1, given, first_size=3)
+        nn.RecurrentPixels((2, 3), outputs, "diagonal", 4, 1, given, first_size=3)
     ),
 }
 OUTPUTS: dict[str, OutputLaw] = {
