@@ -3,7 +3,13 @@
 from fuzz.call_table import built
 from ppgen import distributions, nn
 
+
+def law() -> distributions.Autoregressive:
+    return distributions.Autoregressive(nn.CausalLinear(3), distributions.BernoulliOutput())
+
+
 AUTOREGRESSIVE = [
+    built(distributions, "OrderMixture", lambda: {"laws": [law()]}, laws="sizes"),
     built(
         distributions,
         "Autoregressive",

@@ -124,7 +124,7 @@ class Autoregressive(TorchDistribution):
 
     def uniforms(self, batch: Size) -> Tensor:
         """Uniform numbers from which vectors of a batch shape are drawn: (*batch, D, uniforms of an entry)."""
-        like = next((each for each in self._tensors() if each.is_floating_point()), torch.empty(()))
+        like = self._like()
         shape = (*batch, *self.event_shape, self.output.num_uniforms)
         return torch.rand(shape, dtype=like.dtype, device=like.device)
 
@@ -197,9 +197,18 @@ class Autoregressive(TorchDistribution):
         law._validate_args = self._validate_args
         return law
 
+    def select(self, batch_shape: Size, at: Tensor) -> "Autoregressive":
+        """Law of those vectors of a larger batch at which a mask is True: its batch shape is (as many,)."""
+        if self.given is None:
+            return self.expand((int(at.sum()),))
+        given = self.given.expand(*batch_shape, self.given.shape[-1])[at]
+        return Autoregressive(self.network, self.output, self.order, given, validate_args=self._validate_args)
+
     def _parameters(self, ordered: Tensor) -> Tensor:
         """Parameters of the positions; the network sees values and what is given in one batch shape."""
         given = self.given
+        if not ordered.is_floating_point():  # levels as whole numbers
+            ordered = ordered.to(self._like().dtype)
         if given is not None:
             lead = torch.broadcast_tensors(ordered[..., 0], given[..., 0])[0].shape
             ordered, given = ordered.expand(*lead, ordered.shape[-1]), given.expand(*lead, given.shape[-1])
@@ -211,12 +220,11 @@ class Autoregressive(TorchDistribution):
     def _placed(self, value: Tensor) -> Tensor:
         return value if self._inverse is None else value[..., self._inverse]
 
-    def _tensors(self) -> Any:
-        """Tensors that tell dtype and device: weights, or what is given."""
-        if isinstance(self.network, torch.nn.Module):
-            yield from self.network.parameters()
-        if self.given is not None:
-            yield self.given
+    def _like(self) -> Tensor:
+        """A tensor of the dtype and on the device of values: a weight, or what is given."""
+        weights = self.network.parameters() if isinstance(self.network, torch.nn.Module) else ()
+        given = () if self.given is None else (self.given,)
+        return next((each for each in (*weights, *given) if each.is_floating_point()), torch.empty(()))
 
     def _validate_sample(self, value: Tensor) -> None:
         """Raise unless values are vectors of the entries' support."""

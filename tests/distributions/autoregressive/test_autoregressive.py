@@ -146,3 +146,40 @@ def test_bad_values_are_named() -> None:
         Autoregressive(nn.CausalLinear(3, 2), CategoricalOutput(4))
     with pytest.raises(ValueError, match=r"given must have shape \(..., 2\)"):
         Autoregressive(nn.CausalLinear(3, 4, given=2), CategoricalOutput(4), given=torch.zeros(5, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_levels_may_be_whole_numbers(dtype: torch.dtype) -> None:
+    """Catches levels of a data set of integers that meet weights of another type, and draws in another than theirs."""
+    law = law_of(output="levels")
+    law.network.to(dtype)
+    drawn = law.sample((5,))
+    assert drawn.dtype == dtype
+    testing.check_close(law.log_prob(drawn.long()), law.log_prob(drawn), "log-probability of whole numbers")
+
+
+def test_masks_and_scales_of_programs_hold() -> None:
+    """Catches a row that a mask leaves out, or a factor, that an autoregressive site does not heed."""
+    law = law_of()
+    x = bit_vectors(4)[:3]
+    mask = torch.tensor([True, False, True])
+
+    def program() -> None:
+        with pyro.plate("data", 3), pyro.poutine.mask(mask=mask), pyro.poutine.scale(scale=2.0):
+            pyro.sample("x", law, obs=x)
+
+    found = pyro.poutine.trace(program).get_trace().log_prob_sum()
+    testing.check_close(found, 2 * law.log_prob(x)[mask].sum(), "masked and scaled")
+
+
+def test_laws_move_with_their_networks(device: torch.device) -> None:
+    """Catches state, uniform numbers or orders that are left on another device."""
+    law = law_of(order=torch.tensor([2, 0, 3, 1]))
+    moved = Autoregressive(law.network.to(device), law.output, law.order.to(device))
+    drawn = moved.sample((3,))
+    assert drawn.device.type == device.type and moved.log_prob(drawn).device.type == device.type
+    value = drawn.clone()
+    value[:, [3, 1]] = NAN
+    rest = moved.condition(value)
+    assert rest.sample((2,)).device.type == device.type and rest.log_prob(drawn).shape == (3,)
+    assert moved.weighted_completion(value.flip(0), num_samples=4).ess.shape == (3,)
