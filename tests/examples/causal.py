@@ -24,15 +24,20 @@ class Example:
     field: Tensor | None = None
 
 
-def _pixels(network: nn.RecurrentPixels) -> Example:
+def declared(network: nn.CausalConvolutions | nn.GatedCausalConvolutions | nn.RecurrentPixels) -> Example:
+    """A network that declares its field."""
     return Example(network, network.field)
 
 
 # From parameters of an entry, and numbers that vectors are conditioned on.
 NETWORKS: dict[str, Callable[[int, int], Example]] = {
+    "CausalConvolutions": lambda outputs, given: declared(nn.CausalConvolutions((2, 3), outputs, 4, 1, 1, given, 3)),
+    "GatedCausalConvolutions": lambda outputs, given: declared(
+        nn.GatedCausalConvolutions((2, 3), outputs, 4, 2, 1, given, 3)
+    ),
     "CausalLinear": lambda outputs, given: Example(nn.CausalLinear(4, outputs, given)),
-    "row LSTM": lambda outputs, given: _pixels(nn.RecurrentPixels((2, 3), outputs, "row", 2, 1, given, first_size=3)),
-    "diagonal LSTMs": lambda outputs, given: _pixels(
+    "row LSTM": lambda outputs, given: declared(nn.RecurrentPixels((2, 3), outputs, "row", 2, 1, given, first_size=3)),
+    "diagonal LSTMs": lambda outputs, given: declared(
         nn.RecurrentPixels((2, 3), outputs, "diagonal", 4, 1, given, first_size=3)
     ),
 }
