@@ -16,8 +16,9 @@ class PixelRNN(PixelModel):
     .. math:: p(x) = \prod_{i} p\big(x_i \mid \theta_i(x_1, \dots, x_{i-1})\big)
 
     with the parameters of `nn.RecurrentPixels`. The row LSTM computes a row at once and sees a triangle above the
-    pixel; the diagonal LSTMs compute a diagonal at once and see all pixels before (`network.field`). A draw computes each pixel once, from rows that it keeps. Two levels are bits; images of more are
-    whole numbers from 0 on (`datasets.load(..., integers="levels")`). Site: `x`, in the plate `data`.
+    pixel; the diagonal LSTMs compute a diagonal at once and see all pixels before (`network.field`). A draw computes
+    each pixel once, from rows that it keeps. Two levels are bits; images of more are whole numbers from 0 on
+    (`datasets.load(..., integers="levels")`). Site: `x`, in the plate `data`.
 
     References:
         | Pixel Recurrent Neural Networks (van den Oord, Kalchbrenner and Kavukcuoglu, 2016)

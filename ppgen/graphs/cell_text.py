@@ -117,7 +117,7 @@ def _keyed(cell: Cell, program: Function, like: Tensors) -> tuple[str, list[Tens
                 f"cell must not draw random numbers ({node.target}), as it runs again for its gradient: draw them for "
                 "all positions at once, and give them among xs."
             )
-    (results,) = module.graph.output_node().args
+    results: Any = module.graph.output_node().args[0]
     text = module.graph.python_code("self").src
     key = f"{cell.__qualname__.rpartition('.')[2]} {sha256(text.encode()).hexdigest()[:16]}"
     _TEXTS[key] = text

@@ -35,6 +35,8 @@ class DiagonalBiLSTM(nn.Module):
         sees_pixel: Whether the LSTM from the right reads the pixels themselves too.
     """
 
+    before: Tensor
+
     def __init__(
         self, grid: PixelGrid, name: str, channels: int, given: int, dropout: nn.Dropout, sees_pixel: bool = False
     ) -> None:

@@ -1,6 +1,6 @@
 """LSTMs over the rows or the diagonals of an image: the network of a PixelRNN."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,8 @@ class RecurrentPixels(PixelNetwork):
         >>> network(torch.zeros(5, 16)).shape, int(network.field.sum()) == 16 * 15 // 2
         (torch.Size([5, 16, 1]), True)
     """
+
+    layers: Any  # a ModuleList of RowLSTM or DiagonalBiLSTM
 
     def __init__(
         self,

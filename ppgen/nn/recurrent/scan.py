@@ -66,9 +66,10 @@ def scan(
     if can_scan() and lengths[0] > _UNROLLED:
         last, outputs = scanned(checked, init, xs, parameters)
         return tuple(last), tuple(outputs)
-    states, rows = init, []
+    states: Tensors = init
+    rows = []
     for x in zip(*(each.unbind(0) for each in xs), strict=True):
-        states, output = checked(states, x, parameters)
+        states, output = checked(tuple(states), x, parameters)
         rows.append(output)
     return tuple(states), tuple(torch.stack(each) for each in zip(*rows, strict=True))
 
