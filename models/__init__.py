@@ -14,6 +14,7 @@ from ppgen.models.autoregressive.made import MADE
 from ppgen.models.autoregressive.nade import NADE
 from ppgen.models.autoregressive.orderless_nade import OrderlessNADE
 from ppgen.models.autoregressive.pixel_cnn import PixelCNN
+from ppgen.models.autoregressive.pixel_rnn import PixelRNN
 from ppgen.models.autoregressive.rnade import RNADE
 from ppgen.models.belief_nets.convolutional_dbn import ConvolutionalDBN
 from ppgen.models.belief_nets.dbn import DBN
@@ -56,6 +57,7 @@ __all__ = [
     "HierarchicalVAE",
     "OrderlessNADE",
     "PixelCNN",
+    "PixelRNN",
     "PredictiveSparseDecomposition",
     "RatingsRBM",
     "ReplicatedSoftmax",

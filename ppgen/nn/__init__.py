@@ -8,6 +8,7 @@ from ppgen.nn.autoregressive.made import MADENetwork
 from ppgen.nn.autoregressive.made_in_order import MADEInOrder
 from ppgen.nn.autoregressive.nade import NADENetwork
 from ppgen.nn.autoregressive.orderless_nade import OrderlessNADEInOrder, OrderlessNADENetwork
+from ppgen.nn.autoregressive.recurrent_pixels import RecurrentPixels
 from ppgen.nn.autoregressive.standardised_mixture import StandardisedMixture
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
 from ppgen.nn.convolution import Convolution
@@ -16,6 +17,7 @@ from ppgen.nn.mirrored_layers import MirroredLayers
 from ppgen.nn.mlp import MLP
 from ppgen.nn.normal_codes import NormalCodes
 from ppgen.nn.pooling import max_pool, switch_bits
+from ppgen.nn.recurrent.scan import scan
 from ppgen.nn.sparse_encoders import LearnedISTA, SaturatingEncoder
 from ppgen.nn.transposed_convolution import TransposedConvolution
 from ppgen.nn.unpooling import unpool_by_repetition, unpool_by_switches
@@ -40,10 +42,12 @@ __all__ = [
     "NormalConditional",
     "OrderlessNADENetwork",
     "OrderlessNADEInOrder",
+    "RecurrentPixels",
     "SaturatingEncoder",
     "StandardisedMixture",
     "TransposedConvolution",
     "max_pool",
+    "scan",
     "switch_bits",
     "unpool_by_repetition",
     "unpool_by_switches",

@@ -25,7 +25,7 @@ class Example:
     field: Tensor | None = None
 
 
-def declared(network: nn.CausalConvolutions | nn.GatedCausalConvolutions) -> Example:
+def declared(network: nn.CausalConvolutions | nn.GatedCausalConvolutions | nn.RecurrentPixels) -> Example:
     """A network that declares its field."""
     return Example(network, network.field)
 
@@ -49,6 +49,10 @@ NETWORKS: dict[str, Callable[[int, int], Example]] = {
     "OrderlessNADE": lambda outputs, given: Example(nn.OrderlessNADENetwork(4, (8,), outputs, given)),
     "OrderlessNADE, deep, in another order": lambda outputs, given: Example(
         nn.OrderlessNADENetwork(4, (8, 8), outputs, given).in_order(torch.tensor([2, 0, 3, 1]))
+    ),
+    "row LSTM": lambda outputs, given: declared(nn.RecurrentPixels((2, 3), outputs, "row", 2, 1, given, first_size=3)),
+    "diagonal LSTMs": lambda outputs, given: declared(
+        nn.RecurrentPixels((2, 3), outputs, "diagonal", 4, 1, given, first_size=3)
     ),
 }
 OUTPUTS: dict[str, OutputLaw] = {

@@ -102,4 +102,19 @@ AUTOREGRESSIVE = [
             ("ClassConditionalPixelCNN", {"classes": "count", "gated": "flag"}),
         )
     ),
+    built(
+        models,
+        "PixelRNN",
+        lambda: {"shape": (2, 2), "channels": 2, "layers": 1},
+        shape="sizes",
+        kind="choice",
+        channels="count",
+        layers="count",
+        levels="count",
+        outputs="choice?",
+        components="count",
+        first_size="count",
+        coordinates="flag",
+        dropout="weight",
+    ),
 ]
