@@ -2,6 +2,7 @@
 
 from ppgen.distributions.autoregressive.autoregressive import Autoregressive
 from ppgen.distributions.autoregressive.bernoulli_output import BernoulliOutput
+from ppgen.distributions.autoregressive.inverse_autoregressive import InverseAutoregressive
 from ppgen.distributions.autoregressive.output_law import OutputLaw
 from ppgen.distributions.couplings.convolutional import Convolutional
 from ppgen.distributions.couplings.dense import Coupling, Dense, Replicated
@@ -49,6 +50,7 @@ __all__ = [
     "Gaussian",
     "GaussianMarkovField",
     "GibbsSampler",
+    "InverseAutoregressive",
     "LayerConditional",
     "LinearNormal",
     "MaxPooled",
