@@ -37,6 +37,7 @@ MODELS: dict[str, str] = {
     "ContractiveAutoencoder": "ppgen.models.autoencoders.contractive:ContractiveAutoencoder",
     "ConvolutionalAutoencoder": "ppgen.models.autoencoders.convolutional:ConvolutionalAutoencoder",
     "FullyVisibleBeliefNet": "ppgen.models.autoregressive.fully_visible:FullyVisibleBeliefNet",
+    "PixelVAE": "ppgen.models.variational.pixel_vae:PixelVAE",
 }
 
 OBJECTIVES: dict[str, str] = {
@@ -90,6 +91,7 @@ ALGORITHMS: dict[str, str] = {
     "IWAE": "ppgen.inference.engine.algorithms:IWAE",
     "DReG": "ppgen.inference.engine.algorithms:DReG",
     "STL": "ppgen.inference.engine.algorithms:STL",
+    "FreeBits": "ppgen.inference.engine.algorithms:FreeBits",
     "NVIL": "ppgen.inference.engine.algorithms:NVIL",
     "VIMCO": "ppgen.inference.engine.algorithms:VIMCO",
     "RLOO": "ppgen.inference.engine.algorithms:RLOO",

@@ -2,6 +2,7 @@
 
 from ppgen.nn.autoregressive.causal import Causal
 from ppgen.nn.autoregressive.causal_linear import CausalLinear
+from ppgen.nn.autoregressive.offset_causal import OffsetCausal
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
 from ppgen.nn.convolution import Convolution
 from ppgen.nn.fista import Lasso
@@ -26,6 +27,7 @@ __all__ = [
     "MirroredLayers",
     "NormalCodes",
     "NormalConditional",
+    "OffsetCausal",
     "SaturatingEncoder",
     "TransposedConvolution",
     "max_pool",
