@@ -26,12 +26,14 @@ from ppgen.models.variational.discrete_vae import DiscreteVAE
 from ppgen.models.variational.hierarchical_vae import HierarchicalVAE
 from ppgen.models.variational.pixel_vae import PixelVAE
 from ppgen.models.variational.vae import VAE
+from ppgen.models.variational.vq_vae import VQVAE
 
 __all__ = [
     "DBM",
     "DBN",
     "RBM",
     "VAE",
+    "VQVAE",
     "Autoencoder",
     "ContractiveAutoencoder",
     "ConvolutionalAutoencoder",

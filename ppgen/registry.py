@@ -37,6 +37,7 @@ MODELS: dict[str, str] = {
     "ContractiveAutoencoder": "ppgen.models.autoencoders.contractive:ContractiveAutoencoder",
     "ConvolutionalAutoencoder": "ppgen.models.autoencoders.convolutional:ConvolutionalAutoencoder",
     "FullyVisibleBeliefNet": "ppgen.models.autoregressive.fully_visible:FullyVisibleBeliefNet",
+    "VQVAE": "ppgen.models.variational.vq_vae:VQVAE",
     "PixelVAE": "ppgen.models.variational.pixel_vae:PixelVAE",
 }
 

@@ -1,5 +1,6 @@
 """Networks that return distributions, layers that all families share, and the solvers of sparse codes."""
 
+from ppgen.nn.autoregressive.categorical_nade import CategoricalNADE
 from ppgen.nn.autoregressive.causal import Causal
 from ppgen.nn.autoregressive.causal_linear import CausalLinear
 from ppgen.nn.autoregressive.offset_causal import OffsetCausal
@@ -18,6 +19,7 @@ __all__ = [
     "MLP",
     "BernoulliConditional",
     "CategoricalConditional",
+    "CategoricalNADE",
     "Causal",
     "CausalLinear",
     "Conditional",
