@@ -39,6 +39,9 @@ MODELS: dict[str, str] = {
     "FullyVisibleBeliefNet": "ppgen.models.autoregressive.fully_visible:FullyVisibleBeliefNet",
     "VQVAE": "ppgen.models.variational.vq_vae:VQVAE",
     "PixelVAE": "ppgen.models.variational.pixel_vae:PixelVAE",
+    "PixelCNN": "ppgen.models.autoregressive.pixel_cnn:PixelCNN",
+    "GatedPixelCNN": "ppgen.models.autoregressive.gated_pixel_cnn:GatedPixelCNN",
+    "ClassConditionalPixelCNN": "ppgen.models.autoregressive.class_conditional_pixel_cnn:ClassConditionalPixelCNN",
 }
 
 OBJECTIVES: dict[str, str] = {

@@ -33,7 +33,10 @@ class ConvolutionalCoder(nn.Module):
         for layer in range(halvings):
             halved += [nn.Conv2d(channels if layer else maps, channels, 4, 2, 1), nn.ReLU()]
             last = layer == halvings - 1
-            doubled += [nn.ConvTranspose2d(channels, maps if last else channels, 4, 2, 1), *([] if last else [nn.ReLU()])]
+            doubled += [
+                nn.ConvTranspose2d(channels, maps if last else channels, 4, 2, 1),
+                *([] if last else [nn.ReLU()]),
+            ]
         middle = channels if halvings else maps
         self.up = nn.Sequential(*halved, nn.Conv2d(middle, channels, 3, 1, 1), nn.ReLU(), nn.Conv2d(channels, size, 1))
         last_layer = [] if halvings else [nn.Conv2d(channels, maps, 3, 1, 1)]

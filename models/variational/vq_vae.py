@@ -11,12 +11,11 @@ from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
 from ppgen.distributions import Autoregressive
-from ppgen.models.parts.arguments import check_images, number_from_zero, positive_size
+from ppgen.models.parts.arguments import check_images, number_from_zero, positive_size, positive_sizes
 from ppgen.models.parts.codebook_law import CodebookLaw, nearest
 from ppgen.models.parts.convolutional_coder import ConvolutionalCoder
 from ppgen.models.parts.observation import Observation, refuse_words
 from ppgen.models.parts.penalty import penalise
-from ppgen.models.parts.pixels import image_shape
 from ppgen.models.parts.programs import rows
 from ppgen.models.variational.code_prior import CodeOutput, CodePrior
 from ppgen.nn import CategoricalNADE
@@ -84,14 +83,18 @@ class VQVAE(GenerativeModel):
     ) -> None:
         super().__init__()
         refuse_words(likelihood, "vector-quantised one")
-        self.image_shape = image_shape(shape)
+        found = positive_sizes("shape", shape)
+        if len(found) not in (2, 3):
+            raise ValueError(f"shape must be (rows, columns) or (channels, rows, columns), got {found}.")
+        maps, tall, wide = found if len(found) == 3 else (1, *found)
+        self.image_shape = (maps, tall, wide)
         if positive_size("codes", codes) < 2:
             raise ValueError(f"codes must be at least 2, got {codes}.")
         times = positive_size("halvings", halvings)
-        if any(number % 2**times for number in self.image_shape[1:]):
+        if tall % 2**times or wide % 2**times:
             raise ValueError(
                 f"shape: rows and columns must be multiples of {2**times}, as they are halved {times} times; got "
-                f"{tuple(shape)}."
+                f"{found}."
             )
         self.observation = Observation(likelihood, scale)
         if not self.observation.normalised:

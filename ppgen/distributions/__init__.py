@@ -2,7 +2,12 @@
 
 from ppgen.distributions.autoregressive.autoregressive import Autoregressive
 from ppgen.distributions.autoregressive.bernoulli_output import BernoulliOutput
+from ppgen.distributions.autoregressive.categorical_output import CategoricalOutput
 from ppgen.distributions.autoregressive.inverse_autoregressive import InverseAutoregressive
+from ppgen.distributions.autoregressive.laplace_mixture_output import LaplaceMixtureOutput
+from ppgen.distributions.autoregressive.logistic_mixture_output import LogisticMixtureOutput
+from ppgen.distributions.autoregressive.mixture_output import MixtureOutput
+from ppgen.distributions.autoregressive.normal_mixture_output import NormalMixtureOutput
 from ppgen.distributions.autoregressive.output_law import OutputLaw
 from ppgen.distributions.couplings.convolutional import Convolutional
 from ppgen.distributions.couplings.dense import Coupling, Dense, Replicated
@@ -42,6 +47,7 @@ __all__ = [
     "BoltzmannMachine",
     "BoltzmannMarginal",
     "Categorical",
+    "CategoricalOutput",
     "Clamped",
     "Convolutional",
     "Coupling",
@@ -51,10 +57,14 @@ __all__ = [
     "GaussianMarkovField",
     "GibbsSampler",
     "InverseAutoregressive",
+    "LaplaceMixtureOutput",
     "LayerConditional",
     "LinearNormal",
+    "LogisticMixtureOutput",
     "MaxPooled",
+    "MixtureOutput",
     "Multinomial",
+    "NormalMixtureOutput",
     "Ordinal",
     "OutputLaw",
     "PrecisionGaussian",

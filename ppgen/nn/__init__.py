@@ -2,7 +2,9 @@
 
 from ppgen.nn.autoregressive.categorical_nade import CategoricalNADE
 from ppgen.nn.autoregressive.causal import Causal
+from ppgen.nn.autoregressive.causal_convolutions import CausalConvolutions
 from ppgen.nn.autoregressive.causal_linear import CausalLinear
+from ppgen.nn.autoregressive.gated_convolutions import GatedCausalConvolutions
 from ppgen.nn.autoregressive.offset_causal import OffsetCausal
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
 from ppgen.nn.convolution import Convolution
@@ -21,9 +23,11 @@ __all__ = [
     "CategoricalConditional",
     "CategoricalNADE",
     "Causal",
+    "CausalConvolutions",
     "CausalLinear",
     "Conditional",
     "Convolution",
+    "GatedCausalConvolutions",
     "Lasso",
     "LearnedISTA",
     "MirroredLayers",

@@ -4,6 +4,7 @@ Users hold their own models to them. Each `check_...` returns None, or raises `A
 sentence that says what is wrong.
 """
 
+from ppgen.testing.causal import check_causal
 from ppgen.testing.conditional_models import check_conditional
 from ppgen.testing.estimators import check_estimator
 from ppgen.testing.examples import boltzmann_machine, conjugate_pair, enumerated
@@ -21,6 +22,7 @@ from ppgen.testing.updates import check_update
 __all__ = [
     "Count",
     "boltzmann_machine",
+    "check_causal",
     "check_close",
     "check_conditional",
     "check_coupling",

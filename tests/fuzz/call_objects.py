@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from fuzz.call_table import Call, machine
-from ppgen import Pair, datasets, distributions, inference, models, registry, testing, training
+from ppgen import Pair, datasets, distributions, inference, models, nn, registry, testing, training
 
 ZEROS = torch.zeros
 
@@ -312,6 +312,35 @@ OBJECTS = [
         lambda: {"logits": ZEROS(3), "weight": ZEROS(3, 3)},
         logits="array",
         weight="array",
+    ),
+    built(
+        distributions,
+        "Autoregressive",
+        lambda: {"network": nn.CausalLinear(3), "output": distributions.BernoulliOutput()},
+        network="kernel",
+        output="kernel",
+        order="array?",
+        given="array?",
+    ),
+    Call("distributions.BernoulliOutput", distributions.BernoulliOutput, dict, {}),
+    built(distributions, "CategoricalOutput", lambda: {"levels": 3}, levels="count"),
+    built(
+        distributions,
+        "LogisticMixtureOutput",
+        lambda: {"components": 2, "levels": 3},
+        components="count",
+        levels="count",
+    ),
+    *(
+        built(
+            distributions,
+            name,
+            lambda: {"components": 2},
+            components="count",
+            minimum_scale="rate",
+            scaled_gradient="flag",
+        )
+        for name in ("NormalMixtureOutput", "LaplaceMixtureOutput")
     ),
     built(
         distributions,

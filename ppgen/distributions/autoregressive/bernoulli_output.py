@@ -35,7 +35,12 @@ class BernoulliOutput(OutputLaw):
         return constraints.boolean
 
     @property
-    def levels(self) -> Tensor:
+    def wanted(self) -> str:
+        """Bits."""
+        return "bits, 0 or 1"
+
+    @property
+    def values(self) -> Tensor:
         """0 and 1."""
         return torch.tensor([0.0, 1.0])
 

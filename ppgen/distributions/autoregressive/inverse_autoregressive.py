@@ -1,5 +1,6 @@
 """Vectors that are an autoregressive function of noise: drawn at once, with a density that is exact."""
 
+import math
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from ppgen.causal import CausalNetwork, batch_shape_of
+from ppgen.checks.arguments import check_kind, check_number
+from ppgen.distributions.autoregressive.orders import check_order
 
 
 class InverseAutoregressive(TorchDistribution):
@@ -67,6 +70,8 @@ class InverseAutoregressive(TorchDistribution):
         gate_bias: float = 2.0,
         validate_args: bool | None = None,
     ) -> None:
+        check_kind("network", network, CausalNetwork, "a causal network, such as nn.CausalLinear(features, outputs=2)")
+        check_number("gate_bias", gate_bias, "be finite", math.isfinite)
         size = network.positions
         if network.outputs != 2:
             raise ValueError(f"network must have two outputs a position, m and s, got {network.outputs}.")
@@ -76,8 +81,8 @@ class InverseAutoregressive(TorchDistribution):
                 f"{type(base).__name__} with events of shape {tuple(base.event_shape)}"
                 f"{'' if base.has_rsample else ' and no rsample'}."
             )
-        if order is not None and sorted(order.tolist()) != list(range(size)):
-            raise ValueError(f"order must be a permutation of 0, ..., {size - 1}, got {order.tolist()}.")
+        if order is not None:
+            check_order(order, size)
         batch_shape = torch.broadcast_shapes(base.batch_shape, batch_shape_of(given))
         self.base = base if base.batch_shape == batch_shape else base.expand(batch_shape)
         self.network, self.order, self.given, self.gate_bias = network, order, given, gate_bias

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -13,7 +14,7 @@ class OutputLaw(ABC):
     and how the network sees a value. It has no weights.
     """
 
-    num_uniforms: int = 1
+    num_uniforms: int = 1  # that a draw takes
 
     @property
     @abstractmethod
@@ -26,8 +27,13 @@ class OutputLaw(ABC):
         """Constraint that each value meets."""
 
     @property
-    def levels(self) -> Tensor | None:
-        """All values of an entry, (levels,), if they are finitely many."""
+    @abstractmethod
+    def wanted(self) -> str:
+        """What values are, in words, as errors say it."""
+
+    @property
+    def values(self) -> Tensor | None:
+        """All values of an entry, shape (values,), if they are finitely many."""
         return None
 
     @abstractmethod
@@ -56,3 +62,16 @@ class OutputLaw(ABC):
         None where the network's own start is as good.
         """
         return None
+
+
+def inverse_cdf(logits: Tensor, uniforms: Tensor) -> Tensor:
+    """Index whose cumulative probability is the first above a uniform number: (..., K) and (...,) -> (...,)."""
+    cumulative = logits.softmax(-1).cumsum(-1)
+    # In parts of the sum, as rounding may leave it below the largest uniform number.
+    passed = cumulative <= (uniforms * cumulative[..., -1]).unsqueeze(-1)
+    return passed.sum(-1).clamp(max=logits.shape[-1] - 1)
+
+
+def inside(uniforms: Tensor) -> Tensor:
+    """Uniform numbers in [0, 1) as ones in (0, 1), at which quantiles are finite."""
+    return uniforms.clamp(min=torch.finfo(uniforms.dtype).eps / 4)

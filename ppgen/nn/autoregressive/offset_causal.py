@@ -9,7 +9,7 @@ from ppgen.causal import State
 from ppgen.nn.autoregressive.causal import Causal
 from ppgen.nn.mlp import MLP
 
-_OFFSET = "offset"
+_OFFSET = "given_offset"
 
 
 class OffsetCausal(Causal):
@@ -17,9 +17,8 @@ class OffsetCausal(Causal):
 
     .. math:: \theta_i = f_i(x_1, \dots, x_{i-1}; g) + h_i(g)
 
-    With f = 0 the entries are independent given g, and the law is the decoder of a variational autoencoder; with h = 0
-    it is the autoregressive one. Of f, which may see g too, the parameters at each place differ by place as f has it; h
-    has tanh layers and an output for each place.
+    With f = 0 the entries are independent given g, as the decoder of a variational autoencoder has them. h has tanh
+    layers and outputs for each position; f may see g too.
 
     Args:
         network: f, a causal network; where its own `given` is 0 it does not see g.
@@ -70,8 +69,11 @@ class OffsetCausal(Causal):
 
     def _offset(self, given: Tensor | None) -> Tensor:
         if given is None:
-            raise ValueError(f"given must hold the {self.given} numbers that the vectors are conditioned on, got None.")
-        return self.offset(given).unflatten(-1, (self.positions, self.outputs))
+            raise ValueError(
+                f"given must have shape (..., {self.given}), what the network is conditioned on; got None."
+            )
+        offset: Tensor = self.offset(given).unflatten(-1, (self.positions, self.outputs))
+        return offset
 
     def _passed_on(self, given: Tensor | None) -> Tensor | None:
         return given if self.network.given else None

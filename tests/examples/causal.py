@@ -1,0 +1,37 @@
+"""A small instance of every causal network, and every law of an entry. A new network is one line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ppgen import nn
+from ppgen.distributions import (
+    BernoulliOutput,
+    CategoricalOutput,
+    LaplaceMixtureOutput,
+    LogisticMixtureOutput,
+    NormalMixtureOutput,
+    OutputLaw,
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A network and, where it does not see all earlier entries, which ones it sees: (positions, positions)."""
+
+    network: nn.Causal
+    field: Tensor | None = None
+
+
+# From parameters of an entry, and numbers that vectors are conditioned on.
+NETWORKS: dict[str, Callable[[int, int], Example]] = {
+    "CausalLinear": lambda outputs, given: Example(nn.CausalLinear(4, outputs, given)),
+}
+OUTPUTS: dict[str, OutputLaw] = {
+    "bits": BernoulliOutput(),
+    "levels": CategoricalOutput(3),
+    "logistics": LogisticMixtureOutput(2, levels=3),
+    "Normals": NormalMixtureOutput(2),
+    "Laplaces": LaplaceMixtureOutput(2),
+}
