@@ -89,8 +89,8 @@ def FreeBits(nats: float = 4.0, num_particles: int = 1) -> Inference:  # noqa: N
     autoregressive one, else leaves it unused. What is followed is no bound; the values reported are the ELBO.
 
     References:
-        | Improving Variational Inference with Inverse Autoregressive Flow (Kingma, Salimans, Jozefowicz, Chen, Sutskever
-          and Welling, 2016), https://arxiv.org/abs/1606.04934
+        | Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016),
+          https://arxiv.org/abs/1606.04934
 
     Args:
         nats: :math:`\lambda`, of each latent site.

@@ -1,11 +1,31 @@
 """Vectors of a codebook, one at each position, under a law of their numbers in the book."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 from torch.distributions import constraints
+
+from ppgen.distributions import CategoricalOutput
+
+
+@dataclass(frozen=True)
+class CodeOutput(CategoricalOutput):
+    """Number of a code, which networks see as it is: a name, and no level.
+
+    Args:
+        levels: Codes of the codebook.
+
+    Example:
+        >>> CodeOutput(8).code(torch.tensor(5.0))
+        tensor(5.)
+    """
+
+    def code(self, value: Tensor) -> Tensor:
+        """The value itself."""
+        return value
 
 
 class CodebookLaw(TorchDistribution):

@@ -6,7 +6,7 @@ from typing import Any
 import pyro
 import torch
 from pyro.nn.module import pyro_method
-from torch import Tensor
+from torch import Tensor, nn
 
 from ppgen.distributions import Autoregressive, NormalMixtureOutput
 from ppgen.models.autoregressive.pixel_model import LOOKED_AT, PixelImages, example_images
@@ -116,6 +116,10 @@ class PixelVAE(PixelImages, GenerativeModel):
         if self.prior is None:
             return standard_normal(self.latent, self)
         return Autoregressive(self.prior, self.prior_output)
+
+    def prior_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the prior alone, none of N(0, I): what `training.fit_prior` trains."""
+        return [] if self.prior is None else list(self.prior.parameters())
 
     @pyro_method
     def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Tensor:

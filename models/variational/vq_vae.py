@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from ppgen.distributions import Autoregressive
 from ppgen.models.parts.arguments import check_images, number_from_zero, positive_size, positive_sizes
-from ppgen.models.parts.codebook_law import CodebookLaw, nearest
+from ppgen.models.parts.codebook_law import CodebookLaw, CodeOutput, nearest
 from ppgen.models.parts.convolutional_coder import ConvolutionalCoder
 from ppgen.models.parts.observation import Observation, refuse_words
 from ppgen.models.parts.penalty import penalise
 from ppgen.models.parts.programs import rows
-from ppgen.models.variational.code_prior import CodeOutput, CodePrior
 from ppgen.nn import CategoricalNADE
 from ppgen.pair import GenerativeModel
 
@@ -129,9 +128,9 @@ class VQVAE(GenerativeModel):
         """Law of the numbers of the codes, with events of shape (places,)."""
         return Autoregressive(self.prior, CodeOutput(len(self.codebook)))
 
-    def code_prior(self) -> CodePrior:
-        """The prior as a model of its own, of numbers of codes, with the same weights: what `fit_prior` trains."""
-        return CodePrior(self.prior)
+    def prior_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the prior alone: what `training.fit_prior` trains."""
+        return list(self.prior.parameters())
 
     @pyro_method
     def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Tensor:

@@ -31,9 +31,8 @@ class InverseAutoregressive(TorchDistribution):
     The law belongs to the weights that it was drawn with: make it anew in each run of a program, as programs do.
 
     References:
-        | Improving Variational Inference with Inverse Autoregressive Flow (Kingma, Salimans, Jozefowicz, Chen, Sutskever
-          and Welling, 2016)
-        | https://arxiv.org/abs/1606.04934
+        | Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016),
+          https://arxiv.org/abs/1606.04934
 
     Args:
         base: Law of the noise, reparameterised, with events of shape (D,); such as a Normal of an encoder.
