@@ -105,6 +105,8 @@ class VQVAE(GenerativeModel):
         size = positive_size("code_size", code_size)
         self.coder = ConvolutionalCoder(self.image_shape, positive_size("channels", channels), times, size)
         self.codebook = nn.Parameter(torch.randn(codes, size) / size**0.5)
+        self.started: Tensor
+        self.register_buffer("started", torch.zeros((), dtype=torch.bool))  # whether the codebook is of the data
         hidden = positive_size("prior_hidden", prior_hidden)
         self.prior = CategoricalNADE(math.prod(self.coder.grid), codes, hidden)
 
@@ -171,13 +173,18 @@ class VQVAE(GenerativeModel):
     def initialise(self, data: Any) -> None:
         """Start the output at the mean of each channel, and the codebook at vectors of the data far from each other.
 
+        A codebook that was started before, and perhaps trained, stays.
+
         Raises:
             ValueError: If the data say that their images have another shape.
         """
         check_images(data, self.image_shape)
         mean = torch.as_tensor(data.mean).to(self.device).reshape(self.image_shape).mean((1, 2))
         self.observation.initialise(self.coder.output_bias, mean, data)
+        if bool(self.started):
+            return
         x = data.batch("train", torch.arange(min(data.num_train, _LOOKED_AT))).to(self.codebook)
+        self.started.fill_(True)
         self.codebook.copy_(_apart(self.coder.encode(x).flatten(0, 1), len(self.codebook)))
 
 

@@ -95,7 +95,7 @@ class PointBound(Elbo):
     @classmethod
     def applies(cls, program: Program, asked: str, num_data: int) -> bool:
         """Where nothing is asked for, and every law of the guide is a point."""
-        laws = [base_law(law) for law in program.layout.guide_laws.values()]
+        laws = [base_law(program.layout.guide_laws.get(name)) for name in program.layout.model_laws]
         return asked == "auto" and bool(program.inexact_sites) and all(isinstance(law, Delta) for law in laws)
 
     def run(self, subject: Subject, advance: Advance = None) -> PerDatum:

@@ -49,6 +49,7 @@ def fit_prior(pair: Any, data: Any, inference: Any = None, **options: Any) -> Ru
         )
     own = {id(parameter) for parameter in chosen}
     fixed = [each for each in pair.parameters() if each.requires_grad and id(each) not in own]
+    pair.initialised = True  # what was not trained yet stays as it is, too
     try:
         for parameter in fixed:
             parameter.requires_grad_(False)
