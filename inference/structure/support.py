@@ -150,14 +150,20 @@ def outside(support: Any, inside: torch.Tensor, values: torch.Tensor, first_row:
     while hasattr(support, "base_constraint"):
         support = support.base_constraint
     bits = support is constraints.boolean
+    levels = isinstance(support, constraints.integer_interval)
+    wanted = "bits, 0 or 1" if bits else str(support)
+    if levels:
+        wanted = f"whole numbers from {support.lower_bound} to {support.upper_bound}"
     advice = ""
     if bits and low >= 0 and high <= 1:
         advice = ' Binarise grey values: datasets.load(name, binarize="threshold"), "fixed" or "dynamic".'
     elif bits:
         advice = " Rescale them to [0, 1] and binarise them, or use another likelihood."
+    elif levels and low >= 0 and high <= 1:
+        advice = ' Keep levels as whole numbers: datasets.load(name, integers="levels").'
     elif support is spins and bool(((values == 0) | (values == 1)).all()):
         advice = " Bits x are spins 2 x - 1."
     return (
-        f"must lie in the support of its law ({'bits, 0 or 1' if bits else support}): {len(rows)} of {len(values)} "
+        f"must lie in the support of its law ({wanted}): {len(rows)} of {len(values)} "
         f"rows do not, the first is row {first_row + int(rows[0])}; values range from {low:g} to {high:g}.{advice}"
     )

@@ -1,1 +1,1 @@
-"""Fully observed models: each variable given those before it, with an exact likelihood."""
+"""Fully observed models with exact likelihoods: each variable given those before it."""

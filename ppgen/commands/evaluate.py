@@ -113,7 +113,7 @@ def write(run: Any, data: Data, split: str, estimates: Mapping[str, Estimate], c
 
 
 def _options() -> list[Any]:
-    return options_of(evaluation.log_likelihood, skip=("pair", "x", "log_partition", "progress"))
+    return options_of(evaluation.log_likelihood, skip=("pair", "x", "log_partition", "per_position", "progress"))
 
 
 def _parser() -> Parser:

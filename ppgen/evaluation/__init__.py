@@ -1,5 +1,6 @@
 """Likelihoods and partition functions, each with its error."""
 
+from ppgen.evaluation.bits import bits_per_dimension
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.evidence.evidence import log_evidence
 from ppgen.evaluation.likelihood.bidirectional import Sandwich, bdmc
@@ -13,6 +14,7 @@ __all__ = [
     "PartitionSandwich",
     "Sandwich",
     "bdmc",
+    "bits_per_dimension",
     "log_evidence",
     "log_likelihood",
     "log_partition",

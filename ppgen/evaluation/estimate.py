@@ -80,8 +80,13 @@ class Estimate:
 
     @property
     def pointwise(self) -> Any:
-        """log p(x) of every datum: an `xarray.DataArray` named `log_likelihood` over `data`, or None."""
-        return self._array("log_likelihood")
+        """log p(x) of every datum: an `xarray.DataArray` named `log_likelihood` over `data`, or None.
+
+        Of `log_likelihood(..., per_position=True)` it is over `data` and `feature`: log p of each entry given those
+        before it, whose sum over the features is log p(x).
+        """
+        by_entry = self.per_datum is not None and "per_position" in self.per_datum
+        return self._array("per_position").rename("log_likelihood") if by_entry else self._array("log_likelihood")
 
     @property
     def pareto_k(self) -> Any:
@@ -157,8 +162,11 @@ class Estimate:
         import xarray as xr
 
         values = self.per_datum[name]
-        attrs = {"method": self.method, "kind": self.kind} | ({"units": "nats"} if name == "log_likelihood" else {})
-        return xr.DataArray(values, dims=["data"], coords={"data": np.arange(len(values))}, name=name, attrs=attrs)
+        nats = name in ("log_likelihood", "per_position")
+        attrs = {"method": self.method, "kind": self.kind} | ({"units": "nats"} if nats else {})
+        dims = ["data", "feature"][: values.ndim]
+        coords = {dim: np.arange(size) for dim, size in zip(dims, values.shape, strict=True)}
+        return xr.DataArray(values, dims=dims, coords=coords, name=name, attrs=attrs)
 
 
 def with_error(value: float, se: float) -> str:

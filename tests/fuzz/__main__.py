@@ -6,7 +6,7 @@ import sys
 import time
 import traceback
 
-from fuzz.tally import Tally
+from fuzz.verdicts import Tally
 
 CORPORA = ("calls", "programs", "command_lines", "folders", "kills")
 

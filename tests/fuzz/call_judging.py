@@ -123,6 +123,20 @@ JUDGING = [
         lambda result: result.lower,
     ),
     Call(
+        "evaluation.bits_per_dimension",
+        evaluation.bits_per_dimension,
+        lambda: {"log_likelihood": estimate(), "dimensions": 4},
+        {"log_likelihood": "pair", "dimensions": "count", "scale": "rate"},
+        float,
+    ),
+    Call(
+        "evaluation.log_likelihood of an autoregressive model",
+        evaluation.log_likelihood,
+        lambda: {"pair": models.FullyVisibleBeliefNet(4), "x": BITS, "per_position": True, "progress": False},
+        {"pair": "pair", "x": "data", "per_position": "flag"},
+        value,
+    ),
+    Call(
         "evaluation.perplexity",
         evaluation.perplexity,
         lambda: {"estimate": estimate(), "x": BITS},

@@ -1,19 +1,16 @@
 """Sound calls of the public constructors: inferences, kernels, schedules, models, units, couplings and laws."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from fuzz.call_table import Call, machine
-from ppgen import Pair, datasets, distributions, inference, models, nn, registry, testing, training
+from fuzz.call_autoregressive import AUTOREGRESSIVE
+from fuzz.call_table import Call, built, machine
+from ppgen import Pair, datasets, distributions, inference, models, registry, testing, training
 
 ZEROS = torch.zeros
-
-
-def built(module: Any, name: str, make: Callable[[], dict[str, Any]] = dict, **kinds: str) -> Call:
-    return Call(f"{module.__name__.rpartition('.')[2]}.{name}", getattr(module, name), make, kinds)
 
 
 PARTICLES = {"num_particles": "count", "vectorize_particles": "flag"}
@@ -315,35 +312,6 @@ OBJECTS = [
     ),
     built(
         distributions,
-        "Autoregressive",
-        lambda: {"network": nn.CausalLinear(3), "output": distributions.BernoulliOutput()},
-        network="kernel",
-        output="kernel",
-        order="array?",
-        given="array?",
-    ),
-    Call("distributions.BernoulliOutput", distributions.BernoulliOutput, dict, {}),
-    built(distributions, "CategoricalOutput", lambda: {"levels": 3}, levels="count"),
-    built(
-        distributions,
-        "LogisticMixtureOutput",
-        lambda: {"components": 2, "levels": 3},
-        components="count",
-        levels="count",
-    ),
-    *(
-        built(
-            distributions,
-            name,
-            lambda: {"components": 2},
-            components="count",
-            minimum_scale="rate",
-            scaled_gradient="flag",
-        )
-        for name in ("NormalMixtureOutput", "LaplaceMixtureOutput")
-    ),
-    built(
-        distributions,
         "GaussianMarkovField",
         lambda: {"shape": (2, 2), "smoothness": 1.0},
         shape="sizes",
@@ -420,4 +388,5 @@ def from_signatures(listed: list[Call]) -> list[Call]:
     return sorted(found, key=lambda call: call.name)
 
 
+OBJECTS += AUTOREGRESSIVE
 OBJECTS += from_signatures(OBJECTS)

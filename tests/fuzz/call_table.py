@@ -37,6 +37,10 @@ class Call:
     also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+def built(module: Any, name: str, make: Callable[[], dict[str, Any]] = dict, **kinds: str) -> Call:
+    return Call(f"{module.__name__.rpartition('.')[2]}.{name}", getattr(module, name), make, kinds)
+
+
 def seeded(make: Callable[[], Any]) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(1)

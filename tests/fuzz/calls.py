@@ -21,8 +21,7 @@ from fuzz.call_objects import OBJECTS
 from fuzz.call_table import Call
 from fuzz.call_training import TRAINING
 from fuzz.call_values import HUGE_COUNTS, VALUES, Hostile, either
-from fuzz.tally import Tally
-from fuzz.verdicts import REFUSALS, Silent, Traceback, counted
+from fuzz.verdicts import REFUSALS, Silent, Tally, Traceback, counted
 
 CALLS = [*JUDGING, *TRAINING, *OBJECTS]
 SECONDS = 20.0  # that a call may take

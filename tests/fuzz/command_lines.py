@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 
 from fuzz import lines
 from fuzz.line_parts import FEATURES, Line
-from fuzz.tally import Tally
+from fuzz.verdicts import Tally
 from ppgen import datasets
 from ppgen.cli import main
 

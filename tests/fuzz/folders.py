@@ -22,7 +22,7 @@ import torch
 
 import ppgen
 from fuzz import mutations
-from fuzz.tally import Tally
+from fuzz.verdicts import Tally
 from ppgen import cli, inference, models
 from ppgen.commands.errors import explained
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from fuzz.tally import Tally
+from fuzz.verdicts import Tally
 
 COUNT = 40
 ROOT = Path(__file__).parents[2]

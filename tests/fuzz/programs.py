@@ -10,8 +10,7 @@ from torch import Tensor
 
 from fuzz import machines, objectives
 from fuzz.program_parts import RandomProgram, Spec, Unresolved, make
-from fuzz.tally import Tally
-from fuzz.verdicts import Silent, attempt, check_agreement, check_estimate, counted
+from fuzz.verdicts import Silent, Tally, attempt, check_agreement, check_estimate, counted
 from ppgen import evaluation, inference
 
 METHODS = ("auto", "exact", "importance", "elbo", "bound", "ais", "raise")

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 from few_examples import few
 from fuzz import folders, kills, mutations
-from fuzz.tally import Tally
+from fuzz.verdicts import Tally
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -38,7 +38,7 @@ ORDER: dict[str, list[set[str]]] = {
     ],
     "evaluation": [
         {"estimate", "rows", "per_datum", "effective"},
-        {"lone_rows", "blindness"},
+        {"lone_rows", "blindness", "bits"},
         {"program"},
         {"partition"},
         {"likelihood"},

@@ -1,1 +1,1 @@
-"""Laws of a vector as a product of the laws of its entries, each given those before it."""
+"""Vectors as products of the laws of their entries, the laws of one entry, orders."""

@@ -46,8 +46,9 @@ class Autoregressive(TorchDistribution):
         >>> law = distributions.Autoregressive(nn.CausalLinear(3), distributions.BernoulliOutput())
         >>> law.log_prob(torch.zeros(5, 3)).shape, law.sample((2,)).shape
         (torch.Size([5]), torch.Size([2, 3]))
-        >>> float(law.condition(torch.tensor([1.0, 0.0, float("nan")])).log_prob(torch.tensor([1.0, 0.0, 1.0])).exp())
-        0.5
+        >>> half = law.condition(torch.tensor([1.0, 0.0, float("nan")]))
+        >>> half.log_prob(torch.tensor([1.0, 0.0, 1.0])).detach()
+        tensor(-0.6931)
     """
 
     arg_constraints = {}  # noqa: RUF012 - torch reads it as a class attribute
@@ -85,7 +86,7 @@ class Autoregressive(TorchDistribution):
 
     @property
     def support(self) -> Any:
-        """That of each entry."""
+        """Vectors whose entries lie in the support of the law of an entry."""
         return constraints.independent(self.output.support, 1)
 
     def parameters(self, value: Tensor) -> Tensor:
@@ -123,7 +124,7 @@ class Autoregressive(TorchDistribution):
 
     def uniforms(self, batch: Size) -> Tensor:
         """Uniform numbers from which vectors of a batch shape are drawn: (*batch, D, uniforms of an entry)."""
-        like = next((each for each in self._tensors() if each.is_floating_point()), torch.empty(()))
+        like = self._like()
         shape = (*batch, *self.event_shape, self.output.num_uniforms)
         return torch.rand(shape, dtype=like.dtype, device=like.device)
 
@@ -199,6 +200,8 @@ class Autoregressive(TorchDistribution):
     def _parameters(self, ordered: Tensor) -> Tensor:
         """Parameters of the positions; the network sees values and what is given in one batch shape."""
         given = self.given
+        if not ordered.is_floating_point():  # levels as whole numbers
+            ordered = ordered.to(self._like().dtype)
         if given is not None:
             lead = torch.broadcast_tensors(ordered[..., 0], given[..., 0])[0].shape
             ordered, given = ordered.expand(*lead, ordered.shape[-1]), given.expand(*lead, given.shape[-1])
@@ -210,12 +213,11 @@ class Autoregressive(TorchDistribution):
     def _placed(self, value: Tensor) -> Tensor:
         return value if self._inverse is None else value[..., self._inverse]
 
-    def _tensors(self) -> Any:
-        """Tensors that tell dtype and device: weights, or what is given."""
-        if isinstance(self.network, torch.nn.Module):
-            yield from self.network.parameters()
-        if self.given is not None:
-            yield self.given
+    def _like(self) -> Tensor:
+        """A tensor of the dtype and on the device of values: a weight, or what is given."""
+        weights = self.network.parameters() if isinstance(self.network, torch.nn.Module) else ()
+        given = () if self.given is None else (self.given,)
+        return next((each for each in (*weights, *given) if each.is_floating_point()), torch.empty(()))
 
     def _validate_sample(self, value: Tensor) -> None:
         """Raise unless values are vectors of the entries' support."""

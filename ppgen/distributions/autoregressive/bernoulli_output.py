@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import constraints
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 from ppgen.distributions.autoregressive.output_law import OutputLaw
 
@@ -47,7 +47,7 @@ class BernoulliOutput(OutputLaw):
     def log_prob(self, parameters: Tensor, value: Tensor) -> Tensor:
         """log p in nats: (..., 1) and (...,) -> (...,)."""
         logits = parameters.squeeze(-1)
-        return value * logits - softplus(logits)
+        return value * logits + logsigmoid(-logits)  # exact where softplus rounds, above 20
 
     def draw(self, parameters: Tensor, uniforms: Tensor) -> Tensor:
         """Bits `u < p`: (..., 1) and (..., 1) -> (...,)."""

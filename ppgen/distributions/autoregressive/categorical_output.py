@@ -43,7 +43,7 @@ class CategoricalOutput(OutputLaw):
 
     @property
     def num_parameters(self) -> int:
-        """As many as values."""
+        """One logit for each value."""
         return self.levels
 
     @property

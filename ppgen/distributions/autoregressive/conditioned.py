@@ -42,7 +42,7 @@ class ConditionedAutoregressive(TorchDistribution):
 
     @property
     def support(self) -> Any:
-        """That of each entry."""
+        """Vectors whose entries lie in the support of the law of an entry."""
         return self.base.support
 
     def conditional_log_prob(self, value: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import constraints
-from torch.nn.functional import softplus
 
 from ppgen.checks.arguments import check_count, check_number
 from ppgen.checks.switches import check_switches
@@ -101,7 +100,7 @@ class MixtureOutput(OutputLaw):
 
 def floored(raw: Tensor, minimum: float) -> Tensor:
     """Logarithm of `minimum + exp(raw)`, whose gradient is nowhere 0."""
-    return softplus(raw - math.log(minimum)) + math.log(minimum)
+    return torch.logaddexp(raw, torch.full((), math.log(minimum), dtype=raw.dtype, device=raw.device))
 
 
 def started(values: Tensor, components: int, minimum: float) -> Tensor:

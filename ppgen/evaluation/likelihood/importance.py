@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from ppgen import inference
+from ppgen.devices import keep_freed_memory
 from ppgen.evaluation.effective import CONSTANT_RANGE
 from ppgen.evaluation.likelihood.compiled_weights import compiled_log_weights, worth_compiling_weights
 from ppgen.evaluation.likelihood.method import Advance, LikelihoodMethod, Sampling, Subject
 from ppgen.evaluation.per_datum import PerDatum
 from ppgen.evaluation.program import Program
 from ppgen.inference.annealing.effective_runs import LONE
-from ppgen.memory import keep_freed_memory
 
 MIN_PARTICLES_FOR_PARETO = 25  # a tail of at least five draws
 

@@ -16,6 +16,7 @@ from ppgen.evaluation.likelihood.given_partitions import partitions_of
 from ppgen.evaluation.likelihood.latent_annealing import LatentAnnealing, budget, check_annealing, mover_of
 from ppgen.evaluation.likelihood.method import Annealing, Sampling, Subject
 from ppgen.evaluation.likelihood.methods import check_arguments, choose
+from ppgen.evaluation.likelihood.per_position import check_per_position, with_positions
 from ppgen.evaluation.program import ROWS_AT_ONCE, examine
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.annealing.annealing import make_betas
@@ -42,6 +43,7 @@ def log_likelihood(
     betas: int | str | Sequence[float] | Tensor | None = None,
     start: str = "prior",
     kernel: HMC | TemperableKernel | None = None,
+    per_position: bool = False,
     seed: int = 0,
     vectorize_particles: bool = True,
     compile: bool | Literal["auto"] = "auto",
@@ -93,6 +95,9 @@ def log_likelihood(
         start: Where annealing of latents begins: `"prior"` or `"guide"`.
         kernel: What moves the latents, one step a level: an `inference.HMC`, by default `HMC()`; or, from the prior, an
             `inference.SparseGibbs` or another `inference.TemperableKernel`.
+        per_position: Whether `pointwise` is log p of each entry given those before it, (rows, features), whose sum over
+            the features is log p of the row: of exact likelihoods of models without latents, where the data are one
+            autoregressive law, or independent entries.
         seed: Seed of all randomness.
         vectorize_particles: False for programs that cannot broadcast over particles.
         compile: Whether importance sampling runs as machine code: the pair is traced once and compiled, within the same
@@ -124,7 +129,7 @@ def log_likelihood(
         >>> evaluation.log_likelihood(rbm, np.tri(3))
         -2.2269 nats per datum, exact, auto: exact, 3 rows; spread over data ±1.0
     """
-    check_switches(vectorize_particles=vectorize_particles, progress=progress)
+    check_switches(vectorize_particles=vectorize_particles, per_position=per_position, progress=progress)
     seed = check_seed(seed)
     pair = as_pair(pair)
     check_has_likelihood(pair, "Log-likelihoods")
@@ -133,6 +138,8 @@ def log_likelihood(
     program = examine(pair, rows, chunk)
     rows = CheckedRows(x, pair) if rows.dtype is None else rows  # parameters made at the first run decide the dtype
     chosen = choose(method, program, len(rows), log_partition)
+    if per_position:
+        check_per_position(pair, rows, program, chosen.name)
     if kernel is None and method == "auto" and chosen is LatentAnnealing and start == "prior":
         with evaluating(pair, seed):
             kernel = mover_of(pair, rows, program.layout, chunk or ROWS_AT_ONCE)
@@ -154,4 +161,7 @@ def log_likelihood(
     estimate = estimate_of(way, found, partitions)
     if program.discrete:
         estimate = below_one(estimate)
+    if per_position:
+        with evaluating(pair, seed):
+            estimate = with_positions(estimate, pair, rows, chunk)
     return replace(estimate, method=f"auto: {estimate.method}") if method == "auto" else estimate

@@ -1,1 +1,1 @@
-"""Causal networks: the parameters of each entry of a vector follow from the entries before it."""
+"""Causal networks: parameters of each entry from the entries before it, at once or step by step."""

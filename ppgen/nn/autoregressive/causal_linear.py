@@ -42,18 +42,25 @@ class CausalLinear(Causal):
         return torch.einsum("pij,...j->...ip", self.weight.tril(-1), x) + self._offset(given)
 
     def start(self, batch_shape: Size | tuple[int, ...], given: Tensor | None = None) -> State:
-        """Inputs without any entry, (..., positions, outputs), and the position."""
-        inputs = self._offset(given).expand(*batch_shape, self.positions, self.outputs)
-        return {"position": self._first(), "inputs": inputs.clone(memory_format=torch.contiguous_format)}
+        """Entries so far, zeros where there are none, after a row that is not read: (1 + positions, *batch_shape)."""
+        state = {"position": self._first(), "seen": self.bias.new_zeros(1 + self.positions, *batch_shape)}
+        if self.given_weight is not None and given is not None:
+            state["given"] = given.expand(*batch_shape, self.given)
+        return state
 
     def step(self, state: State, previous: Tensor) -> tuple[Tensor, State]:
-        """Parameters of the next entry, (..., outputs), and the state with the effect of the last one on all others."""
-        position = state["position"]
-        effect = self.weight.tril(-1).index_select(2, (position - 1).clamp(min=0).reshape(1)).squeeze(2).T  # (D, P)
-        seen = torch.where(position > 0, previous, torch.zeros_like(previous))
-        inputs = state["inputs"] + effect * seen[..., None, None]
-        parameters = inputs.index_select(-2, position.reshape(1)).squeeze(-2)
-        return parameters, {"position": position + 1, "inputs": inputs}
+        """Parameters of the next entry, (..., outputs): one product with the entries so far, which are put in place."""
+        position, seen = state["position"], state["seen"]
+        at = position.reshape(1)
+        write = seen.index_copy if torch.is_grad_enabled() else seen.index_copy_
+        seen = write(0, at, previous.unsqueeze(0))
+        # Later entries are still zeros, so that the weights above the diagonal do not count here either.
+        weight, bias = self.weight.index_select(1, at).squeeze(1), self.bias.index_select(0, at).T
+        parameters = torch.addmm(bias, weight, seen[1:].reshape(self.positions, -1))
+        parameters = parameters.T.reshape(*previous.shape, self.outputs)
+        if self.given_weight is not None and "given" in state:
+            parameters = parameters + state["given"] @ self.given_weight.index_select(1, at).squeeze(1).T
+        return parameters, {**state, "position": position + 1, "seen": seen}
 
     @torch.no_grad()
     def initialise(self, bias: Tensor) -> None:

@@ -59,7 +59,8 @@ def conditioned(pair: AnyPair, given: Tensor, filled: Tensor | None = None) -> t
     found = visible_layer(drawn[data[0]]["fn"]) if len(data) == 1 else None
     if found is None:
         raise ValueError(
-            f"given is for Boltzmann machines, whose data are one of their layers (models.RBM, models.DBM); "
+            "given is for Boltzmann machines, whose data are one of their layers (models.RBM, models.DBM), and for "
+            "autoregressive models without latents (models.FullyVisibleBeliefNet); "
             f"{type(pair).__name__} is directed where it draws its data. Where its latents are continuous, "
             "draw them from p(z | observed part) by inference.sample_posterior, with the missing entries masked "
             "(pyro.poutine.mask), and the rest from them. Where they are bits (models.DBN, models.SigmoidBeliefNet), "

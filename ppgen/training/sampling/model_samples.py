@@ -30,6 +30,7 @@ from ppgen.progress import progress_bar
 from ppgen.rhat import UnitMoments, split_rhat, worst_rhat
 from ppgen.training.data.batch_source import from_example
 from ppgen.training.sampling.completion import as_rows, complete
+from ppgen.training.sampling.exact_completion import complete_exactly, law_of_rows
 from ppgen.training.sampling.given_covariates import as_covariates, check_use, draw_given
 from ppgen.training.sampling.observed_site import drawn_trace, mean_of, observed_site, returned_site
 from ppgen.undisturbed import forked, keeping_modes
@@ -42,8 +43,8 @@ class Samples:
     Args:
         samples: (num_samples, features), or (num_samples, rows, features) of rows of which a part was given, or their
             covariates.
-        means: Means of the data given what they were drawn from, the same shape; None if their law has no
-            mean.
+        means: Means of the data given what they were drawn from, the same shape: their latents, or of an autoregressive
+            model the entries before each; None if their law has no mean.
         rhat: Largest split R-hat of the Markov chains that the draws come from, over their free energies and each of
             their units; 1 at convergence, above about 1.01 the chains do not agree yet. Chains in modes of equal free
             energy differ in units alone. The largest among the rows that were given a part of. None for a directed
@@ -100,7 +101,8 @@ def sample(
             given may be left out or None. Not needed with a run whose batches are observed.
         given: Rows of data of which a part is known, (rows, features), NaN at what is to be simulated: then the draws
             are (num_samples, rows, features), each row from its own law given its part, with the known entries as they
-            are. For Boltzmann machines whose visible layer the data are; the chains are new ones.
+            are. For Boltzmann machines whose visible layer the data are, by new chains; and for autoregressive models,
+            whose draws are independent and exact, where in each row what is known comes first in the order.
         covariates: For a `ppgen.ConditionalModel`: x, (rows, inputs), of which nothing is drawn. The draws of y are
             (num_samples, rows, outputs), each from p(y | x) of its row, all independent of each other.
         chunk: Gibbs chains moved at once, which bounds the memory: a layer of n units takes some 44 n bytes for each.
@@ -114,8 +116,9 @@ def sample(
     Raises:
         ValueError: If a number is not positive, more chains are asked for than draws or than the pair has of
             persistent ones, or the model of a bare `Pair` is to be called without `like`; if `given` does not fit the
-            model, has nothing to simulate, or the model is directed; if `covariates` do not fit the model, are given
-            to one that takes none, or are missing.
+            model, has nothing to simulate, the model is directed and no autoregressive one, or what is known does not
+            come first in its order; if `covariates` do not fit the model, are given to one that takes none, or are
+            missing.
 
     Example:
         >>> import torch
@@ -158,6 +161,9 @@ def sample(
         rows_given = as_rows(given, pair)
         chains_wanted = min(num_samples, 100) if num_chains is None else num_chains
         with forked(pair.device, seed), torch.no_grad(), _evaluating(pair), pair.running():
+            law = law_of_rows(pair, rows_given)
+            if law is not None:
+                return Samples(*complete_exactly(law, rows_given, num_samples), rhat=None, num_chains=None)
             samples, means, rhat = complete(
                 pair,
                 rows_given,
@@ -187,7 +193,7 @@ def sample(
 def _draws(run: Any, pair: Any, num_samples: int, like: Any) -> tuple[Tensor, Tensor | None]:
     """Draws of the data by one run of the model, and their means given what they were drawn from."""
     site = _site(run, pair, num_samples, like)
-    return site["value"].detach(), mean_of(site["fn"])
+    return site["value"].detach(), mean_of(site["fn"], site["value"])
 
 
 def _site(run: Any, pair: Any, num_samples: int, like: Any) -> Any:

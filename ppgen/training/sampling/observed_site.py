@@ -45,9 +45,14 @@ def observed_site(trace: Any, pair: Any, args: Any, kwargs: Any, *, given: bool)
     return sites[0]
 
 
-def mean_of(law: Any) -> Tensor | None:
-    """Mean of a law; None if it has none."""
+def mean_of(law: Any, value: Tensor | None = None) -> Tensor | None:
+    """Mean of a law; of one whose entries follow one after another, of each given those of a value before it.
+
+    None if it has none.
+    """
+    stepwise = getattr(law, "conditional_mean", None)
     try:
-        return law.mean.detach()
+        found: Tensor = law.mean if stepwise is None or value is None else stepwise(value)
     except (NotImplementedError, AttributeError):
         return None
+    return found.detach()

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from ppgen import seeds
 from ppgen.batch import Batch
-from ppgen.devices import is_accelerator, wide
+from ppgen.devices import is_accelerator, keep_freed_memory, wide
 from ppgen.inference import StepResult
-from ppgen.memory import keep_freed_memory
 from ppgen.training.data import batch_source as batches
 from ppgen.training.data.batch_source import BatchSource
 from ppgen.training.data.lazy_batch import LazyBatch

@@ -1,0 +1,54 @@
+"""What is missing from rows of data, drawn from the exact law of the rest: models that are one law of their data."""
+
+from typing import Any
+
+from pyro import poutine
+from torch import Tensor
+
+from ppgen.inference.structure.traces import sites
+from ppgen.pair import AnyPair
+from ppgen.training.sampling.observed_site import mean_of
+
+
+def law_of_rows(pair: AnyPair, given: Tensor) -> Any:
+    """Law of rows at the one site of a model, where it has one that can be conditioned on a part; else None.
+
+    Args:
+        pair: A pair, in the state in which it is run.
+        given: Rows of data, (rows, features), NaN at what is to be drawn.
+    """
+    filled = given.nan_to_num(0.0)
+    try:
+        trace = poutine.trace(pair.model).get_trace(filled)
+    except (RuntimeError, TypeError):
+        return None  # what the rows do not fit is said where the model is asked for a machine
+    drawn = list(sites(trace).values())
+    if len(drawn) != 1 or drawn[0]["value"] is not filled:
+        return None
+    law = drawn[0]["fn"]
+    return law if hasattr(law, "condition") and len(law.event_shape) == 1 else None
+
+
+def complete_exactly(law: Any, given: Tensor, num_samples: int) -> tuple[Tensor, Tensor | None]:
+    """Independent draws of rows given a part of them, and the mean of each entry given those before it.
+
+    Args:
+        law: As `law_of_rows` finds it.
+        given: Rows of data, (rows, features), NaN at what is drawn.
+        num_samples: Draws of each row.
+
+    Returns:
+        Draws and means, both (num_samples, rows, features); the means are None where the law has none.
+
+    Raises:
+        ValueError: If rows do not fit, or what is known does not come first in the order of the law.
+    """
+    size = law.event_shape[0]
+    if given.shape[1] != size:
+        raise ValueError(f"given must have {size} features, as the data have, got {given.shape[1]}.")
+    try:
+        rest = law.condition(given)
+    except ValueError as error:  # which knows the rows by the name of its own argument
+        raise ValueError(str(error).replace("value must", "given must", 1)) from error
+    samples = rest.sample((num_samples,))
+    return samples, mean_of(rest, samples)

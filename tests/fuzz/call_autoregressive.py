@@ -1,0 +1,42 @@
+"""Sound calls of autoregressive laws: networks, laws of an entry, models."""
+
+from fuzz.call_table import built
+from ppgen import distributions, nn
+
+
+def law() -> distributions.Autoregressive:
+    return distributions.Autoregressive(nn.CausalLinear(3), distributions.BernoulliOutput())
+
+
+AUTOREGRESSIVE = [
+    built(distributions, "OrderMixture", lambda: {"laws": [law()]}, laws="sizes"),
+    built(
+        distributions,
+        "Autoregressive",
+        lambda: {"network": nn.CausalLinear(3), "output": distributions.BernoulliOutput()},
+        network="kernel",
+        output="kernel",
+        order="array?",
+        given="array?",
+    ),
+    built(distributions, "BernoulliOutput"),
+    built(distributions, "CategoricalOutput", lambda: {"levels": 3}, levels="count"),
+    built(
+        distributions,
+        "LogisticMixtureOutput",
+        lambda: {"components": 2, "levels": 3},
+        components="count",
+        levels="count",
+    ),
+    *(
+        built(
+            distributions,
+            name,
+            lambda: {"components": 2},
+            components="count",
+            minimum_scale="rate",
+            scaled_gradient="flag",
+        )
+        for name in ("NormalMixtureOutput", "LaplaceMixtureOutput")
+    ),
+]
