@@ -23,9 +23,9 @@ class ClassConditionalPixelCNN(PixelImages, ConditionalModel):
     .. math:: p(y \mid c) = \prod_{i} p\big(y_i \mid \theta_i(y_1, \dots, y_{i-1}; c)\big), \qquad
               p(c \mid y) = \frac{p(y \mid c) \, p(c)}{\sum_{c'} p(y \mid c') \, p(c')}
 
-    Batches are tuples (x, y) of classes, one-hot, and images: `model.pairs(images, labels)` makes them. A class gains
-    the likelihood at most the entropy of classes. Draws of each class: `ppgen.sample(model, 8,
-    covariates=torch.eye(classes))`. Site: `y`, in the plate `data`.
+    Batches are tuples (x, y) of classes, one-hot, and images: `data.given_labels()` of a data set makes them, and
+    `model.pairs(images, labels)` of tensors. To know the class raises the likelihood by the entropy of classes at most.
+    Draws of each class: `ppgen.sample(model, 8, covariates=torch.eye(classes))`. Site: `y`, in the plate `data`.
 
     References:
         | Conditional Image Generation with PixelCNN Decoders (van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves and
@@ -62,8 +62,9 @@ class ClassConditionalPixelCNN(PixelImages, ConditionalModel):
                 [0., 0., 1.]]), torch.Size([2]))
     """
 
+    inputs_are_labels = True
     default_inference = "maximum-likelihood"
-    default_training = {"lr": 0.002, "lr_schedule": "cosine"}  # noqa: RUF012
+    default_training = {"lr": 0.004, "lr_schedule": "cosine"}  # noqa: RUF012
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class ClassConditionalPixelCNN(PixelImages, ConditionalModel):
         gated: bool = True,
     ) -> None:
         super().__init__()
-        found = self._images(shape, image_channels, levels, outputs, components)
+        found = self._images(shape, image_channels, levels, outputs, components, coordinates=coordinates, gated=gated)
         self.inputs, self.outputs = positive_size("classes", classes), self.grid.positions
         kind = GatedCausalConvolutions if gated else CausalConvolutions
         parameters = self.output.num_parameters
@@ -93,8 +94,8 @@ class ClassConditionalPixelCNN(PixelImages, ConditionalModel):
     @classmethod
     def example(cls) -> tuple["ClassConditionalPixelCNN", tuple[Tensor, Tensor]]:
         """A small instance with six classes and images, to try things on."""
-        model = cls((2, 3), classes=3, channels=2, layers=2, first_size=3)
-        return model, model.pairs(example_images(2, 3), torch.arange(6) % 3)
+        model = cls((3, 3), classes=3, channels=2, layers=2, first_size=3)
+        return model, model.pairs(example_images(3, 3), torch.arange(6) % 3)
 
     def pairs(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """A batch (classes, images) of rows of images and their labels, whole numbers from 0 on.

@@ -54,7 +54,7 @@ class PixelCNN(PixelModel):
         2
     """
 
-    default_training = {"lr": 0.002, "lr_schedule": "cosine"}  # noqa: RUF012
+    default_training = {"lr": 0.004, "lr_schedule": "cosine"}  # noqa: RUF012
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class PixelCNN(PixelModel):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        found = self._images(shape, image_channels, levels, outputs, components)
+        found = self._images(shape, image_channels, levels, outputs, components, coordinates=coordinates)
         parameters = self.output.num_parameters
         self.network = CausalConvolutions(
             found, parameters, channels, layers, image_channels, 0, first_size, size, coordinates, dropout
@@ -80,4 +80,4 @@ class PixelCNN(PixelModel):
     @classmethod
     def example(cls) -> tuple["PixelCNN", Tensor]:
         """A small instance with six images, to try things on."""
-        return cls((2, 3), channels=2, layers=1, first_size=3), example_images(2, 3)
+        return cls((3, 3), channels=2, layers=1, first_size=3), example_images(3, 3)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.checks.switches import check_switches
 from ppgen.distributions import Autoregressive, BernoulliOutput, CategoricalOutput, LogisticMixtureOutput
 from ppgen.models.autoregressive.autoregressive_model import AutoregressiveModel
 from ppgen.models.parts.arguments import check_images, one_of, positive_size, positive_sizes
@@ -25,12 +26,21 @@ class PixelImages:
     order: Tensor | None
 
     def _images(
-        self, shape: Sequence[int], image_channels: int, levels: int, outputs: str | None, components: int
+        self,
+        shape: Sequence[int],
+        image_channels: int,
+        levels: int,
+        outputs: str | None,
+        components: int,
+        **switches: Any,
     ) -> tuple[int, int]:
         """Settle shape, law of a pixel and order; rows and columns are returned."""
+        check_switches(optional=(), **switches)
         rows_columns = positive_sizes("shape", shape)
         if len(rows_columns) != 2:
-            raise ValueError(f"shape must be (rows, columns), and channels stand in image_channels; got {rows_columns}.")
+            raise ValueError(
+                f"shape must be (rows, columns), and channels stand in image_channels; got {rows_columns}."
+            )
         self.grid = PixelGrid(*rows_columns, positive_size("image_channels", image_channels))
         self.output = pixel_output(levels, outputs, components)
         order = self.grid.order if self.grid.channels > 1 else None
@@ -99,7 +109,9 @@ def pixel_output(levels: int, outputs: str | None, components: int) -> Any:
     """
     if positive_size("levels", levels) < 2:
         raise ValueError(f"levels must be at least 2, got {levels}.")
-    name = one_of("outputs", outputs or ("bernoulli" if levels == 2 else "categorical"), OUTPUTS)
+    name = one_of(
+        "outputs", outputs if outputs is not None else ("bernoulli" if levels == 2 else "categorical"), OUTPUTS
+    )
     if name == "bernoulli":
         if levels != 2:
             raise ValueError(f'outputs="bernoulli" is for 2 levels, got levels={levels}: use "categorical".')

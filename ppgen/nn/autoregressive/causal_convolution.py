@@ -98,7 +98,8 @@ class CausalConvolution(nn.Module):
             value: Maps of the position; of the position before if `late`.
             late: Whether they are of the position before, as the image itself is.
         """
-        weight, offset, cache = (state.get(name) for name in self.names)
+        weight, offset = state[self.names[0]], state[self.names[1]]
+        cache = state.get(self.names[2])
         if cache is not None:
             reads, write = place.cells(self.taps, late)
             cache.index_copy_(0, write, value.unsqueeze(0))

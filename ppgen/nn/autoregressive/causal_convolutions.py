@@ -1,6 +1,5 @@
 """Masked convolutions in residual blocks: the network of a PixelCNN."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
@@ -19,8 +18,8 @@ class CausalConvolutions(PixelNetwork):
 
     The filter A reads the pixels before of a square (mask A), the filters B those and the pixel itself (mask B), V, W,
     W' and W'' the pixel alone. Of colours the red of a pixel is seen by its green, and both by its blue: maps are in
-    as many groups. Filters that grow by windows like these leave a **blind spot**: pixels above and to the right, beyond
-    a diagonal, are never seen, whatever the number of layers; `field` says what is. `GatedCausalConvolutions` has none.
+    as many groups. Windows like these leave a **blind spot**: pixels above and to the right, beyond a diagonal, are not
+    seen, whatever the number of layers. `field` says what is; `GatedCausalConvolutions` sees all within its reach.
 
     References:
         | Pixel Recurrent Neural Networks (van den Oord, Kalchbrenner and Kavukcuoglu, 2016)
@@ -83,12 +82,17 @@ class CausalConvolutions(PixelNetwork):
         self._name_parts()
 
     @property
+    def stack(self) -> "list[ResidualBlock]":
+        """The blocks, from the image up."""
+        return [block for block in self.blocks if isinstance(block, ResidualBlock)]
+
+    @property
     def field(self) -> Tensor:
         """Which earlier positions each position sees, (positions, positions) of truth values."""
         seen = self.first.field()
         within = reachable(self.grid, pixel_alone(), strict=False)
-        for _ in self.blocks:
-            seen = (within @ self.blocks[0].field() @ within @ seen > 0).float()
+        for block in self.stack:
+            seen = (within @ block.field() @ within @ seen > 0).float()
         return within @ seen > 0
 
     def initialise(self, bias: Tensor) -> None:
@@ -99,7 +103,7 @@ class CausalConvolutions(PixelNetwork):
         maps = self.first(image, given)
         if self.coordinates is not None:
             maps = maps + self.coordinates()
-        for block in self.blocks:
+        for block in self.stack:
             maps = block(maps, given)
         return self.head(maps)
 
@@ -111,7 +115,7 @@ class CausalConvolutions(PixelNetwork):
         value = self.first.step(state, place, previous, late=True)
         if self.coordinates is not None:
             value = value + place.of_position(state["coordinates"])
-        for block in self.blocks:
+        for block in self.stack:
             value = block.step(state, place, value)
         return self.head.step(state, place, value)
 

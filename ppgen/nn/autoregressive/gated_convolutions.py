@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
 
 from ppgen.causal import State
 from ppgen.nn.autoregressive.causal_convolution import CausalConvolution
@@ -11,7 +10,7 @@ from ppgen.nn.autoregressive.pixel_network import Coordinates, PixelHead, PixelN
 
 
 class GatedCausalConvolutions(PixelNetwork):
-    r"""Gated convolutions of the rows above and of the pixels to the left: each pixel's parameters, without a blind spot.
+    r"""Gated convolutions of the rows above and of the pixels to the left, which leave no earlier pixel unseen.
 
     .. math:: u_l = A_l * v_{l-1} + U_l g, \quad v_l = \gamma(u_l), \quad
               h_l = h_{l-1} + W_l \, \gamma(B_l * h_{l-1} + L_l u_l + U'_l g), \quad
@@ -85,11 +84,16 @@ class GatedCausalConvolutions(PixelNetwork):
         self._name_parts()
 
     @property
+    def stack(self) -> "list[GatedLayer]":
+        """The layers, from the image up."""
+        return [layer for layer in self.layers if isinstance(layer, GatedLayer)]
+
+    @property
     def field(self) -> Tensor:
         """Which earlier positions each position sees, (positions, positions) of truth values."""
         within = reachable(self.grid, pixel_alone(), strict=False)
         above = across = torch.eye(self.positions)
-        for layer in self.layers:
+        for layer in self.stack:
             above = (layer.vertical.field() @ above > 0).float()
             seen = layer.horizontal.field() @ across + above
             across = within @ seen if layer.first else across + within @ seen
@@ -103,22 +107,22 @@ class GatedCausalConvolutions(PixelNetwork):
     def _maps(self, image: Tensor, given: Tensor | None) -> Tensor:
         above = across = image
         extra = None if self.coordinates is None else self.coordinates()
-        for layer in self.layers:
+        for layer in self.stack:
             above, across = layer(above, across, given, extra if layer.first else None)
         return self.head(across)
 
     def _start(self, state: State, batch: int, given: Tensor | None) -> None:
         if self.coordinates is not None:
             state["coordinates"] = self.coordinates.by_position()
-        for layer in self.layers:
+        for layer in self.stack:
             layer.start(state, batch)
 
     def _step(self, state: State, place: Place, previous: Tensor) -> Tensor:
-        self.layers[0].vertical.keep(state, place, previous, late=True)
+        self.stack[0].vertical.keep(state, place, previous, late=True)
         if int(place.position) % (self.grid.columns * self.grid.channels) == 0:
             self._next_row(state, place)
         value = previous
-        for layer in self.layers:
+        for layer in self.stack:
             extra = state.get("coordinates") if layer.first else None
             value = layer.step(state, place, value, None if extra is None else place.of_position(extra))
         return self.head.step(state, place, value)
@@ -126,7 +130,7 @@ class GatedCausalConvolutions(PixelNetwork):
     def _next_row(self, state: State, place: Place) -> None:
         """The vertical stack of a whole row, of which each pixel needs what its neighbours see."""
         above = None
-        for layer in self.layers:
+        for layer in self.stack:
             above = layer.next_row(state, place, above)
 
 

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class PixelGrid:
-    """Pixels in raster order, and the channels of a pixel one after another: position = (r x columns + c) x channels + g.
+    """Pixels in raster order, and the channels of a pixel one after another.
 
-    Data hold the same numbers channel by channel; `order` says which of them stands at each position.
+    Row r, column c and channel g stand at position (r x columns + c) x channels + g. Data hold the same numbers channel
+    by channel; `order` says which of them stands at each position.
 
     Args:
         rows: Rows of the image.
@@ -99,7 +100,9 @@ class Taps(nn.Module):
     """
 
     reads: Tensor  # cells that each pixel reads, (pixels, offsets x groups)
-    writes: Tensor  # cell where each position is written, (positions + 1,), behind one for the position before the first
+    writes: (
+        Tensor  # cell where each position is written, (positions + 1,), behind one for the position before the first
+    )
     places: Tensor  # place of each offset in the kernel, (offsets,)
 
     def __init__(self, grid: PixelGrid, window: Window, groups: int) -> None:

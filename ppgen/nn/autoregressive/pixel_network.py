@@ -1,6 +1,7 @@
 """What causal convolutional networks of images share: shapes, coordinates, the layers behind the last maps."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Size, Tensor, nn
@@ -33,12 +34,14 @@ class PixelNetwork(Causal):
     def __init__(
         self, shape: tuple[int, int], outputs: int, image_channels: int, given: int, dropout: float, **sizes: int
     ) -> None:
+        if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 2:
+            raise ValueError(f"shape must be (rows, columns), such as (28, 28), got {shape!r}.")
         for name, size in (("rows", shape[0]), ("columns", shape[1]), ("image_channels", image_channels)):
             check_count(name, size, 1, wanted="at least 1")
         for name, size in sizes.items():
             check_count(name, size, 1, wanted="at least 1")
         check_number("dropout", dropout, "lie in [0, 1)", lambda value: 0 <= value < 1)
-        grid = PixelGrid(*shape, image_channels)
+        grid = PixelGrid(shape[0], shape[1], image_channels)
         super().__init__(grid.positions, outputs, given)
         self.grid = grid
         self.dropout = nn.Dropout(dropout)
@@ -97,7 +100,9 @@ class PixelNetwork(Causal):
 
     def _checked(self, given: Tensor | None) -> Tensor | None:
         if self.given and given is None:
-            raise ValueError(f"given must have shape (..., {self.given}), what the network is conditioned on; got None.")
+            raise ValueError(
+                f"given must have shape (..., {self.given}), what the network is conditioned on; got None."
+            )
         return given if self.given else None
 
 
