@@ -100,7 +100,11 @@ class PixelVAE(PixelImages, GenerativeModel):
     @classmethod
     def example(cls) -> tuple["PixelVAE", Tensor]:
         """A small instance with six images, to try things on."""
-        return cls((2, 3), latent=2, hidden=(4,), channels=2, layers=2, first_size=3), example_images(2, 3)
+        model = cls((2, 3), latent=2, hidden=(4,), channels=2, layers=2, first_size=3)
+        with torch.no_grad():
+            for parameter in model.network.parameters():  # biases of zero would hold units at their kinks
+                parameter.add_(0.3 * torch.randn_like(parameter))
+        return model, example_images(2, 3)
 
     @property
     def num_features(self) -> int:

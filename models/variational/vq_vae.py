@@ -68,6 +68,8 @@ class VQVAE(GenerativeModel):
         (torch.Size([5, 16]), torch.Size([5, 64]))
     """
 
+    surrogate_gradients = ("coder.up.", "codebook")
+
     def __init__(
         self,
         shape: Sequence[int],
@@ -113,7 +115,7 @@ class VQVAE(GenerativeModel):
     @classmethod
     def example(cls) -> tuple["VQVAE", Tensor]:
         """A small instance with six bit vectors, to try things on."""
-        model = cls(shape=(2, 4), codes=3, code_size=2, channels=2, prior_hidden=3)
+        model = cls(shape=(2, 4), codes=3, code_size=2, channels=4, prior_hidden=3)
         return model, torch.rand(6, 8).lt(0.4).float()
 
     @property
