@@ -92,11 +92,6 @@ class VQVAE(GenerativeModel):
         if positive_size("codes", codes) < 2:
             raise ValueError(f"codes must be at least 2, got {codes}.")
         times = positive_size("halvings", halvings)
-        if tall % 2**times or wide % 2**times:
-            raise ValueError(
-                f"shape: rows and columns must be multiples of {2**times}, as they are halved {times} times; got "
-                f"{found}."
-            )
         self.observation = Observation(likelihood, scale)
         if not self.observation.normalised:
             raise ValueError(
@@ -104,6 +99,13 @@ class VQVAE(GenerativeModel):
                 "'continuous-bernoulli', or 'bernoulli' on bits."
             )
         self.commitment = number_from_zero("commitment", commitment)
+        for name, value in (("channels", channels), ("code_size", code_size), ("prior_hidden", prior_hidden)):
+            positive_size(name, value)
+        if tall % 2**times or wide % 2**times:
+            raise ValueError(
+                f"shape: rows and columns must be multiples of {2**times}, as they are halved {times} times; got "
+                f"{found}."
+            )
         size = positive_size("code_size", code_size)
         self.coder = ConvolutionalCoder(self.image_shape, positive_size("channels", channels), times, size)
         self.codebook = nn.Parameter(torch.randn(codes, size) / size**0.5)

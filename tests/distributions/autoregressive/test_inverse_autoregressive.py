@@ -79,7 +79,7 @@ def test_density_of_foreign_values_integrates_to_one_and_carries_gradients() -> 
 
 @pytest.mark.parametrize(("name", "stepped"), [("elbo", False), ("iwae", False), ("stl", True), ("rws", True)])
 def test_own_draws_take_no_steps(name: str, stepped: bool) -> None:
-    """Catches a draw of a plate, of particles or of a traced step that the law does not know again: D steps each time."""
+    """Catches a draw of a plate or of particles that the law does not know again, at D steps each time."""
     flow, encoder = network(), NormalConditional(4, (), 3).double()
 
     def model(x: Tensor) -> None:
