@@ -39,7 +39,7 @@ def base(*batch: int) -> dist.TorchDistribution:
 
 @pytest.mark.parametrize("order", [None, ORDER])
 def test_density_of_own_draws_is_that_of_the_same_values_and_of_the_jacobian(order: Tensor | None) -> None:
-    """Catches gates of another order than the noise, a determinant of the wrong sign, a cache that belongs elsewhere."""
+    """Catches gates of another order than the noise, a determinant of the wrong sign, a stale cache."""
     given = torch.randn(2, 2).double()
     law = InverseAutoregressive(base(2), network(given=2), order, given)
     second = InverseAutoregressive(law, network(), torch.tensor([2, 1, 0]))
