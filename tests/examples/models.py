@@ -55,6 +55,7 @@ _SETTINGS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.ConvolutionalDBN(18, (2, 1, 2), (2, 2, 1), None, (3, 3), 2, "gaussian", True), reals(6, 18)),
         lambda: (models.ConvolutionalDBN(15, (2, 2, 1), (2, 1, 1), (2, 1, 1), (3, 5)), bits(6, 15)),
     ],
+    "FullyVisibleBeliefNet": [lambda: (models.FullyVisibleBeliefNet(5), bits(6, 5))],
     "SigmoidBeliefNet": [
         lambda: (models.SigmoidBeliefNet((5, 3, 2)), bits(6, 5)),
         lambda: (models.SigmoidBeliefNet((4, 3), nonlinear=True), bits(6, 4)),

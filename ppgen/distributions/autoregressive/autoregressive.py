@@ -197,6 +197,13 @@ class Autoregressive(TorchDistribution):
         law._validate_args = self._validate_args
         return law
 
+    def select(self, batch_shape: Size, at: Tensor) -> "Autoregressive":
+        """Law of those vectors of a larger batch at which a mask is True: its batch shape is (as many,)."""
+        if self.given is None:
+            return self.expand((int(at.sum()),))
+        given = self.given.expand(*batch_shape, self.given.shape[-1])[at]
+        return Autoregressive(self.network, self.output, self.order, given, validate_args=self._validate_args)
+
     def _parameters(self, ordered: Tensor) -> Tensor:
         """Parameters of the positions; the network sees values and what is given in one batch shape."""
         given = self.given

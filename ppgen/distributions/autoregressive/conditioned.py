@@ -77,3 +77,14 @@ class ConditionedAutoregressive(TorchDistribution):
             self.known.expand(shape),
             validate_args=self._validate_args,
         )
+
+    def select(self, batch_shape: Size, at: Tensor) -> "ConditionedAutoregressive":
+        """Law of those vectors of a larger batch at which a mask is True: its batch shape is (as many,)."""
+        value, known = (each.expand(*batch_shape, *self.event_shape)[at] for each in (self.value, self.known))
+        return ConditionedAutoregressive(
+            self.base.select(batch_shape, at), value, known, validate_args=self._validate_args
+        )
+
+    def uniforms(self, batch: Size) -> Tensor:
+        """Uniform numbers from which vectors of a batch shape are drawn: (*batch, D, uniforms of an entry)."""
+        return self.base.uniforms(batch)

@@ -104,9 +104,7 @@ def autoregressive_draws(
     names = [*dict(module.named_parameters()), *dict(module.named_buffers())]
     law = next(law for law, number in _outputs.items() if number == output)
     weights = {f"network.{name}": tensor for name, tensor in zip(names, tensors, strict=True)}
-    mode = module.training
-    drawing = _Drawing(module, law).train(mode)
-    found: Tensor = torch.func.functional_call(drawing, weights, (uniforms, given, known))
+    found: Tensor = torch.func.functional_call(_Drawing(module, law), weights, (uniforms, given, known))
     return found
 
 

@@ -8,6 +8,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 
+from ppgen.distributions.autoregressive.draws import tracing
 from ppgen.distributions.autoregressive.known import WAYS, check_known, precedes
 
 Law = Any  # an Autoregressive, or a ConditionedAutoregressive of one
@@ -80,15 +81,24 @@ class OrderMixture(TorchDistribution):
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008 - torch's own signature
-        """Draws, each of a law that is drawn first: `sample_shape + batch_shape + (D,)`."""
+        """Draws, each of a law that is drawn first: `sample_shape + batch_shape + (D,)`.
+
+        They cost as much as draws of one law; in a traced step, where no shape follows from a draw, as those of all.
+        """
         shape = self._extended_shape(sample_shape)[:-1]
-        drawn = torch.stack([law.sample(sample_shape) for law in self.laws], -2)  # (..., laws, D)
-        weights = self.log_weights.exp().to(drawn).movedim(0, -1)
-        cumulative = weights.cumsum(-1).expand(*shape, len(self.laws))
-        uniforms = torch.rand(shape, dtype=drawn.dtype, device=drawn.device)
-        chosen = (cumulative <= uniforms.unsqueeze(-1) * cumulative[..., -1:]).sum(-1).clamp(max=len(self.laws) - 1)
-        index = chosen[..., None, None].expand(*shape, 1, self.event_shape[0])
-        return drawn.gather(-2, index).squeeze(-2)
+        like = self.laws[0].uniforms(Size())
+        cumulative = self.log_weights.exp().to(like).movedim(0, -1).cumsum(-1).expand(*shape, len(self.laws))
+        uniforms = torch.rand(*shape, 1, dtype=like.dtype, device=like.device)
+        chosen = (cumulative <= uniforms * cumulative[..., -1:]).sum(-1).clamp(max=len(self.laws) - 1)
+        if tracing():
+            every = torch.stack([law.sample(sample_shape) for law in self.laws], -2)  # (..., laws, D)
+            index = chosen[..., None, None].expand(*shape, 1, self.event_shape[0])
+            return every.gather(-2, index).squeeze(-2)
+        drawn = like.new_empty(*shape, *self.event_shape)
+        for number in chosen.unique().tolist():
+            at = chosen == number
+            drawn[at] = self.laws[number].select(shape, at).sample()
+        return drawn
 
     def condition(self, value: Tensor, mask: Tensor | None = None) -> "OrderMixture":
         r"""Exact law of vectors of which entries are known that come first in the order of every law.

@@ -5,6 +5,8 @@ from typing import Any
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.distributions import Autoregressive, OrderMixture
+from ppgen.inference.structure.machine_sites import CollectSites
 from ppgen.inference.structure.traces import sites
 from ppgen.pair import AnyPair
 from ppgen.training.sampling.observed_site import mean_of
@@ -19,14 +21,15 @@ def law_of_rows(pair: AnyPair, given: Tensor) -> Any:
     """
     filled = given.nan_to_num(0.0)
     try:
-        trace = poutine.trace(pair.model).get_trace(filled)
+        with CollectSites():  # which lets machines run that have no sampler
+            trace = poutine.trace(pair.model).get_trace(filled)
     except (RuntimeError, TypeError):
         return None  # what the rows do not fit is said where the model is asked for a machine
     drawn = list(sites(trace).values())
     if len(drawn) != 1 or drawn[0]["value"] is not filled:
         return None
     law = drawn[0]["fn"]
-    return law if hasattr(law, "condition") and len(law.event_shape) == 1 else None
+    return law if isinstance(law, (Autoregressive, OrderMixture)) else None
 
 
 def complete_exactly(law: Any, given: Tensor, num_samples: int) -> tuple[Tensor, Tensor | None]:

@@ -5,6 +5,7 @@ import math
 import pyro
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from ppgen import nn, testing
 from ppgen.distributions import Autoregressive, BernoulliOutput, OrderMixture
@@ -61,3 +62,22 @@ def test_plates() -> None:
     with pyro.plate("particles", 5, dim=-2), pyro.plate("data", 3):
         drawn = pyro.sample("x", mixture())
     assert drawn.shape == (5, 3, 4) and len(drawn.reshape(-1, 4).unique(dim=0)) > 1
+
+
+def test_laws_of_rows_are_drawn_from_what_each_is_given() -> None:
+    """Catches a law that is drawn for some rows with what is given to others."""
+    given = torch.tensor([[30.0], [-30.0], [30.0]])
+    networks = [nn.CausalLinear(2, given=1) for _ in range(2)]
+    with torch.no_grad():
+        for network in networks:
+            network.given_weight.fill_(1.0)
+    law = OrderMixture([Autoregressive(network, BernoulliOutput(), given=given) for network in networks])
+    expected = torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]).expand(40, 3, 2)
+    assert torch.equal(law.sample((40,)), expected)
+
+
+def test_a_traced_draw_is_of_the_mixture() -> None:
+    """Catches draws whose shapes follow from other draws, which no graph can hold."""
+    law = mixture()
+    graph = make_fx(lambda: law.sample((7,)), tracing_mode="fake", _allow_non_fake_inputs=True)()
+    assert graph().shape == (7, 4) and set(graph().unique().tolist()) <= {0.0, 1.0}
