@@ -32,7 +32,9 @@ from ppgen.models.sparse_coding.predictive import PredictiveSparseDecomposition
 from ppgen.models.sparse_coding.sparse_coding import SparseCoding
 from ppgen.models.variational.discrete_vae import DiscreteVAE
 from ppgen.models.variational.hierarchical_vae import HierarchicalVAE
+from ppgen.models.variational.pixel_vae import PixelVAE
 from ppgen.models.variational.vae import VAE
+from ppgen.models.variational.vq_vae import VQVAE
 
 __all__ = [
     "DBM",
@@ -42,6 +44,7 @@ __all__ = [
     "RBM",
     "RNADE",
     "VAE",
+    "VQVAE",
     "Autoencoder",
     "ClassConditionalPixelCNN",
     "ContractiveAutoencoder",
@@ -58,6 +61,7 @@ __all__ = [
     "OrderlessNADE",
     "PixelCNN",
     "PixelRNN",
+    "PixelVAE",
     "PredictiveSparseDecomposition",
     "RatingsRBM",
     "ReplicatedSoftmax",

@@ -23,8 +23,8 @@ ORDER: dict[str, list[set[str]]] = {
     ],
     "models": [
         {"parts"},
-        {"boltzmann", "variational", "autoencoders", "sparse_coding", "autoregressive"},
-        {"belief_nets"},
+        {"boltzmann", "autoencoders", "sparse_coding", "autoregressive"},
+        {"variational", "belief_nets"},
     ],
     "distributions": [{"units", "couplings"}, {"machines"}, {"densities", "autoregressive"}],
     "training": [
