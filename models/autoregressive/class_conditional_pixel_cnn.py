@@ -88,7 +88,7 @@ class ClassConditionalPixelCNN(PixelImages, ConditionalModel):
         kind = GatedCausalConvolutions if gated else CausalConvolutions
         parameters = self.output.num_parameters
         self.network = kind(
-            found, parameters, channels, layers, image_channels, classes, first_size, size, coordinates, dropout
+            found, parameters, channels, layers, image_channels, self.inputs, first_size, size, coordinates, dropout
         )
 
     @classmethod

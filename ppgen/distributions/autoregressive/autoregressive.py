@@ -8,9 +8,10 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from ppgen.causal import CausalNetwork, batch_shape_of
-from ppgen.checks.arguments import check_count, check_kind, check_tensors
+from ppgen.checks.arguments import check_count, check_kind
 from ppgen.distributions.autoregressive.conditioned import ConditionedAutoregressive
 from ppgen.distributions.autoregressive.draws import draw_entries
+from ppgen.distributions.autoregressive.given import check_given
 from ppgen.distributions.autoregressive.known import check_known, check_precedes
 from ppgen.distributions.autoregressive.orders import check_order
 from ppgen.distributions.autoregressive.output_law import OutputLaw
@@ -72,14 +73,7 @@ class Autoregressive(TorchDistribution):
             )
         if order is not None:
             check_order(order, network.positions)
-        if given is not None:
-            check_tensors(given=given)
-            wanted = getattr(network, "given", given.shape[-1] if given.dim() else 0)
-            if not given.dim() or given.shape[-1] != wanted:
-                raise ValueError(
-                    f"given must have shape (..., {wanted}), the numbers that the network is conditioned on, got "
-                    f"{tuple(given.shape)}."
-                )
+        check_given(given, network)
         self.network, self.output, self.order, self.given = network, output, order, given
         self._inverse = None if order is None else order.argsort()
         super().__init__(batch_shape_of(given), Size((network.positions,)), validate_args=validate_args)

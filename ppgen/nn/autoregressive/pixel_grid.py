@@ -133,7 +133,7 @@ class Taps(nn.Module):
         return like.new_zeros(self.cells + 1, numbers, batch)
 
 
-class Place:
+class GridPosition:
     """One position of an image, as steps look things up by it; what several convolutions ask is looked up once.
 
     Args:
