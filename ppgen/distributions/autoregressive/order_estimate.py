@@ -42,7 +42,7 @@ class OrderEstimate(TorchDistribution):
 
     @property
     def support(self) -> Any:
-        """That of the law."""
+        """Support of the law of a datum."""
         return self.law.support
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ _checked = WeakIdKeyDictionary()
 
 
 def check_order(order: Tensor, positions: int) -> None:
-    """Raise unless an order holds every position once. A tensor is looked at once, as is each part of one,
-    and none in a step that is traced.
+    """Raise unless an order holds every position once.
+
+    A tensor, or a part of one, is looked at once, and none in a step that is traced.
 
     Raises:
         TypeError: If it is no tensor.
