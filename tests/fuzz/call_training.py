@@ -175,8 +175,8 @@ TRAINING = [
     Call(
         "training.fit_prior",
         training.fit_prior,
-        lambda: {"pair": vq_vae(), "data": BITS, "steps": 1, "batch_size": 3, "seed": 0, "callbacks": (), **QUIET},
-        {key: FIT[key] for key in ("pair", "data", "inference", "steps", "batch_size", "seed", "callbacks")},
+        lambda: {"pair": vq_vae(), "data": BITS, "steps": 1, **QUIET},
+        {key: FIT[key] for key in ("pair", "data", "inference")},
         last,
     ),
     Call("training.unroll", training.unroll, lambda: {"pair": dbn()}, {"pair": "pair", "likelihood": "choice"}),

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from functools import wraps
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -81,7 +80,7 @@ def _tensors(name: str, value: Tensors) -> tuple[Tensor, ...]:
     found = tuple(value) if isinstance(value, Iterable) and not isinstance(value, Tensor) else (None,)
     if not all(isinstance(each, Tensor) for each in found):
         raise TypeError(f"{name} must be a sequence of tensors, such as [h, c], got {type(value).__name__}.")
-    return cast(tuple[Tensor, ...], found)
+    return found
 
 
 def _checking(cell: Cell, init: tuple[Tensor, ...]) -> Cell:
