@@ -21,6 +21,20 @@ def leaky(states: Any, x: Any, parameters: Any) -> Any:
 
 AUTOREGRESSIVE = [
     built(
+        distributions,
+        "OrderEstimate",
+        lambda: {"law": law(), "estimate": law().log_prob},
+        law="kernel",
+        estimate="callable",
+    ),
+    built(
+        distributions,
+        "OrderlessMixture",
+        lambda: {"laws": [law()], "in_order": lambda order: law()},
+        laws="sizes",
+        in_order="callable",
+    ),
+    built(
         nn,
         "scan",
         lambda: {"cell": leaky, "init": [torch.zeros(2)], "xs": [torch.ones(3, 2)]},

@@ -28,6 +28,9 @@ class OrderlessMixture(OrderMixture):
         laws: `Autoregressive` laws, of one order each.
         in_order: The law in an order, (D,).
 
+    Raises:
+        TypeError: If an argument is of another type.
+
     Example:
         >>> import torch
         >>> from ppgen import distributions, nn
@@ -48,6 +51,8 @@ class OrderlessMixture(OrderMixture):
         validate_args: bool | None = None,
     ) -> None:
         super().__init__(laws, validate_args=validate_args)
+        if not callable(in_order):
+            raise TypeError(f"in_order must be a function of an order, got {in_order!r}.")
         self.in_order = in_order
 
     def condition(self, value: Tensor, mask: Tensor | None = None) -> OrderMixture:

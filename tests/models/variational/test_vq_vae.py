@@ -104,8 +104,8 @@ def test_what_cannot_be_is_refused_and_the_command_line_trains(tmp_path) -> None
     with pytest.raises(ValueError, match="codes must be at least 2"):
         models.VQVAE((8, 8), codes=1)
     folder = tmp_path / "run"
-    sizes = ["--codes", "4", "--code-size", "2", "--channels", "2", "--prior-hidden", "4"]
-    options = ["--data", "digits", "--binarize", "threshold", "--epochs", "1", "--batch-size", "650", "--seed", "0"]
+    sizes = ["--codes", "2", "--code-size", "2", "--channels", "1", "--prior-hidden", "2"]
+    options = ["--data", "digits", "--binarize", "threshold", "--epochs", "1", "--batch-size", "1300", "--seed", "0"]
     assert command.main(["vqvae", "--shape", "8,8", *sizes, *options, "--folder", str(folder)]) == 0
     run = ppgen.load(folder)
     assert isinstance(run.pair, models.VQVAE)
