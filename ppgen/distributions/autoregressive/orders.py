@@ -23,7 +23,9 @@ def check_order(order: Tensor, positions: int) -> None:
             f"order must be a permutation of 0, ..., {positions - 1} in whole numbers, shape ({positions},), got "
             f"{order.dtype} of shape {tuple(order.shape)}; torch.randperm({positions}) is one."
         )
-    if tracing() or _checked.get(order) == order._version:
+    # Tensors made in inference mode count no versions: they are looked at each time.
+    version = None if order.is_inference() else order._version
+    if tracing() or (version is not None and _checked.get(order) == version):
         return
     counts = torch.bincount(order.clamp(0, positions - 1), minlength=positions)
     if bool((counts != 1).any()) or bool(((order < 0) | (order >= positions)).any()):
@@ -32,4 +34,5 @@ def check_order(order: Tensor, positions: int) -> None:
             f"order must be a permutation of 0, ..., {positions - 1}, and it lacks {missing}; got "
             f"{order[:20].tolist()}{', ...' if positions > 20 else ''}."
         )
-    _checked[order] = order._version
+    if version is not None:
+        _checked[order] = version
