@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks.codes.deep_autoencoder import QUIET
-from benchmarks.codes.jobs import begin
+from benchmarks.jobs import begin
 from benchmarks.codes.stacked_denoising import classified
 from ppgen import datasets, models, training
 
