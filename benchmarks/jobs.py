@@ -44,8 +44,16 @@ class Job:
         )
 
     def wants(self, name: str) -> bool:
-        """Whether the row of that name, or rows whose names begin so, were asked for."""
+        """Whether the row of that name was asked for."""
         return not self.chosen or name.startswith(self.chosen)
+
+    def wants_of(self, part: str) -> bool:
+        """Whether any row whose name begins with that part was asked for."""
+        return self.wants(part) or any(each.startswith(part) for each in self.chosen)
+
+    def at(self, name: str) -> Path:
+        """Folder of the checkpoints of the row of that name."""
+        return self.folder / _folder(name)
 
     def row(
         self,
@@ -67,7 +75,7 @@ class Job:
         own = {} if settings is None else {"settings": json.loads(json.dumps(settings))}
         if name not in rows:
             start, processor = time.perf_counter(), time.process_time()
-            found = {**measure(self.folder / _folder(name)), **own}
+            found = {**measure(self.at(name)), **own}
             wall, used = time.perf_counter() - start, time.process_time() - processor
             # Of this call: a row that went on from a checkpoint has used more.
             rows[name] = {**found, "seconds": round(wall, 1), "processor_seconds": round(used, 1)}
