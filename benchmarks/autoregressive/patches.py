@@ -27,7 +27,7 @@ from sklearn.datasets import load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from benchmarks.autoregressive.training import NATS, Family, chosen, difference, kept, log_likelihood, trained
+from benchmarks.autoregressive.training import NATS, Family, chosen, difference, kept, trained
 from benchmarks.jobs import Job, begin
 from ppgen import datasets
 
@@ -100,7 +100,9 @@ def patches(job: Job, settings: Mapping[str, Any], families: Mapping[str, Family
         for rival in rivals:
             both = [job.at(each) / NATS for each in (name, rival)]
             if job.wants(name) and all(path.exists() for path in both):
-                job.row(f"{name}, less {rival.partition(', ')[2]}", lambda _, both=both: difference(*map(np.load, both)))
+                job.row(
+                    f"{name}, less {rival.partition(', ')[2]}", lambda _, both=both: difference(*map(np.load, both))
+                )
 
 
 def _keeping(measure: Callable[[], dict[str, Any]]) -> Callable[[Path], dict[str, Any]]:

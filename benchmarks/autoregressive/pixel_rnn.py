@@ -1,13 +1,14 @@
 """PixelRNN beside PixelCNN, with about as many parameters.
 
-    python -m benchmarks.autoregressive.pixel_rnn                 # writes results/autoregressive-pixel_rnn.json; goes on
-    python -m benchmarks.autoregressive.pixel_rnn --rows 8x8      # the small digits alone
-    python -m benchmarks.autoregressive.pixel_rnn --quick         # a trial, seconds
+    python -m benchmarks.autoregressive.pixel_rnn               # writes results/autoregressive-pixel_rnn.json; goes on
+    python -m benchmarks.autoregressive.pixel_rnn --rows 8x8    # the small digits alone
+    python -m benchmarks.autoregressive.pixel_rnn --quick       # a trial, seconds
 
 `8x8`: scikit-learn's digits cut at a threshold; `14x14`: MNIST, the means of four pixels cut at a half. All networks
 have 17,000 to 18,600 parameters, PixelCNN the most. Step size and dropout (and layers of PixelCNN, fewer wide ones or
-more narrow ones) are chosen for each by short trials on validation rows, and so is the epoch. Three seeds of weights and batches; the difference of two networks is paired
-by test image, and its standard error is that over test images of the mean over seeds.
+more narrow ones) are chosen for each by short trials on validation rows, and so is the epoch. Three seeds of weights
+and batches on the small digits; the difference of two networks is paired by test image, and its standard error is that
+over test images of the mean over seeds.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""What draws and steps cost: cached draws beside full passes, NADE's operator beside a loop, compiled steps beside eager.
+"""Costs: cached draws beside full passes, NADE's operator beside a loop, compiled steps beside eager ones.
 
     python -m benchmarks.autoregressive.sampling                  # writes results/autoregressive-sampling.json
     python -m benchmarks.autoregressive.sampling --rows draws     # these rows
@@ -11,8 +11,8 @@ operator and by a Python loop over entries with autograd. `step`: a step of `ppg
 written by hand in PyTorch with a fused Adam.
 
 One thread. Contenders take turns; milliseconds are medians, a ratio is the median of the ratios of neighbours with its
-smallest and largest. All times are processor times of the thread; beside each row stands by how much the wall clock ran
-ahead of them, which is 0 on a machine that does nothing else.
+smallest and largest. All times are processor times; beside each row stands by how much the wall clock ran ahead of
+them, which is about 0 on a machine that does nothing else.
 """
 
 import copy
@@ -64,7 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
         _row(job, f"draws, {name}", lambda model=model: draws(model().law(), settings))
     _row(job, "op, NADE", lambda: nade(settings))
     if not quick:  # compiles, which takes longer than a trial may
-        _row(job, "step, MADE", lambda: steps(models.MADE(784, (settings["hidden"],)), HandMADE(784, settings["hidden"]), settings))
+        _row(
+            job,
+            "step, MADE",
+            lambda: steps(models.MADE(784, (settings["hidden"],)), HandMADE(784, settings["hidden"]), settings),
+        )
         pixel = models.PixelCNN((28, 28), **settings["pixel"])
         _row(job, "step, PixelCNN", lambda: steps(pixel, Passes(pixel.network), settings))
     return 0
@@ -102,7 +106,7 @@ def draws(law: distributions.Autoregressive, settings: Mapping[str, Any]) -> dic
     one = [each / settings["passes"] for each in one]
     return {
         "same draws": same,
-        "seconds": statistics.median(cached),
+        "draw, seconds": statistics.median(cached),
         "one pass, seconds": statistics.median(one),
         "in forward passes": ratios(cached, one),
         "over full passes": ratios([size * each for each in one], cached),
@@ -143,7 +147,7 @@ def nade(settings: Mapping[str, Any]) -> dict[str, Any]:
     fused, looped, load = turns(lambda: gradients(network(rows)), lambda: gradients(loop()), settings["repeats"])
     return {
         "same gradients": close,
-        "seconds": statistics.median(fused),
+        "op, seconds": statistics.median(fused),
         "loop, seconds": statistics.median(looped),
         "loop over op": ratios(looped, fused),
         "wall over processor": load,
@@ -208,10 +212,8 @@ def steps(model: Any, by_hand: nn.Module, settings: Mapping[str, Any]) -> dict[s
     }
 
 
-def turns(
-    first: Callable[[], Any], second: Callable[[], Any], repeats: int
-) -> tuple[list[float], list[float], float]:
-    """Processor seconds of two contenders that take turns, and how much longer the wall clock says it was, as a part."""
+def turns(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -> tuple[list[float], list[float], float]:
+    """Processor seconds of two contenders that take turns, and by which part the wall clock ran ahead of them."""
     first(), second()
     found: tuple[list[float], list[float]] = [], []
     began, used = time.perf_counter(), time.process_time()
