@@ -7,7 +7,10 @@ from ppgen.models.autoencoders.autoencoder import Autoencoder
 from ppgen.models.autoencoders.contractive import ContractiveAutoencoder
 from ppgen.models.autoencoders.convolutional import ConvolutionalAutoencoder
 from ppgen.models.autoencoders.denoising import DenoisingAutoencoder
+from ppgen.models.autoregressive.class_conditional_pixel_cnn import ClassConditionalPixelCNN
 from ppgen.models.autoregressive.fully_visible import FullyVisibleBeliefNet
+from ppgen.models.autoregressive.gated_pixel_cnn import GatedPixelCNN
+from ppgen.models.autoregressive.pixel_cnn import PixelCNN
 from ppgen.models.belief_nets.convolutional_dbn import ConvolutionalDBN
 from ppgen.models.belief_nets.dbn import DBN
 from ppgen.models.belief_nets.helmholtz import HelmholtzMachine
@@ -32,6 +35,7 @@ __all__ = [
     "RBM",
     "VAE",
     "Autoencoder",
+    "ClassConditionalPixelCNN",
     "ContractiveAutoencoder",
     "ConvolutionalAutoencoder",
     "ConvolutionalDBN",
@@ -39,9 +43,11 @@ __all__ = [
     "DenoisingAutoencoder",
     "DiscreteVAE",
     "FullyVisibleBeliefNet",
+    "GatedPixelCNN",
     "GaussianRBM",
     "HelmholtzMachine",
     "HierarchicalVAE",
+    "PixelCNN",
     "PredictiveSparseDecomposition",
     "RatingsRBM",
     "ReplicatedSoftmax",

@@ -37,6 +37,9 @@ MODELS: dict[str, str] = {
     "ContractiveAutoencoder": "ppgen.models.autoencoders.contractive:ContractiveAutoencoder",
     "ConvolutionalAutoencoder": "ppgen.models.autoencoders.convolutional:ConvolutionalAutoencoder",
     "FullyVisibleBeliefNet": "ppgen.models.autoregressive.fully_visible:FullyVisibleBeliefNet",
+    "PixelCNN": "ppgen.models.autoregressive.pixel_cnn:PixelCNN",
+    "GatedPixelCNN": "ppgen.models.autoregressive.gated_pixel_cnn:GatedPixelCNN",
+    "ClassConditionalPixelCNN": "ppgen.models.autoregressive.class_conditional_pixel_cnn:ClassConditionalPixelCNN",
 }
 
 OBJECTIVES: dict[str, str] = {

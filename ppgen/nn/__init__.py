@@ -1,7 +1,9 @@
 """Networks that return distributions, layers that all families share, and the solvers of sparse codes."""
 
 from ppgen.nn.autoregressive.causal import Causal
+from ppgen.nn.autoregressive.causal_convolutions import CausalConvolutions
 from ppgen.nn.autoregressive.causal_linear import CausalLinear
+from ppgen.nn.autoregressive.gated_convolutions import GatedCausalConvolutions
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
 from ppgen.nn.convolution import Convolution
 from ppgen.nn.fista import Lasso
@@ -18,9 +20,11 @@ __all__ = [
     "BernoulliConditional",
     "CategoricalConditional",
     "Causal",
+    "CausalConvolutions",
     "CausalLinear",
     "Conditional",
     "Convolution",
+    "GatedCausalConvolutions",
     "Lasso",
     "LearnedISTA",
     "MirroredLayers",

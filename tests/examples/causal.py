@@ -24,8 +24,17 @@ class Example:
     field: Tensor | None = None
 
 
+def declared(network: nn.CausalConvolutions | nn.GatedCausalConvolutions) -> Example:
+    """A network that declares its field."""
+    return Example(network, network.field)
+
+
 # From parameters of an entry, and numbers that vectors are conditioned on.
 NETWORKS: dict[str, Callable[[int, int], Example]] = {
+    "CausalConvolutions": lambda outputs, given: declared(nn.CausalConvolutions((2, 3), outputs, 4, 1, 1, given, 3)),
+    "GatedCausalConvolutions": lambda outputs, given: declared(
+        nn.GatedCausalConvolutions((2, 3), outputs, 4, 2, 1, given, 3)
+    ),
     "CausalLinear": lambda outputs, given: Example(nn.CausalLinear(4, outputs, given)),
 }
 OUTPUTS: dict[str, OutputLaw] = {

@@ -1,7 +1,7 @@
 """Sound calls of autoregressive laws: networks, laws of an entry, models."""
 
 from fuzz.call_table import built
-from ppgen import distributions, nn
+from ppgen import distributions, models, nn
 
 
 def law() -> distributions.Autoregressive:
@@ -38,5 +38,29 @@ AUTOREGRESSIVE = [
             scaled_gradient="flag",
         )
         for name in ("NormalMixtureOutput", "LaplaceMixtureOutput")
+    ),
+    *(
+        built(
+            models,
+            name,
+            lambda: {"shape": (2, 2), "channels": 2, "layers": 1},
+            shape="sizes",
+            channels="count",
+            layers="count",
+            levels="count",
+            outputs="choice?",
+            components="count",
+            image_channels="count",
+            first_size="count",
+            size="count",
+            coordinates="flag",
+            dropout="weight",
+            **more,
+        )
+        for name, more in (
+            ("PixelCNN", {}),
+            ("GatedPixelCNN", {}),
+            ("ClassConditionalPixelCNN", {"classes": "count", "gated": "flag"}),
+        )
     ),
 ]
