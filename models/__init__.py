@@ -11,6 +11,7 @@ from ppgen.models.autoregressive.class_conditional_pixel_cnn import ClassConditi
 from ppgen.models.autoregressive.fully_visible import FullyVisibleBeliefNet
 from ppgen.models.autoregressive.gated_pixel_cnn import GatedPixelCNN
 from ppgen.models.autoregressive.pixel_cnn import PixelCNN
+from ppgen.models.autoregressive.pixel_rnn import PixelRNN
 from ppgen.models.belief_nets.convolutional_dbn import ConvolutionalDBN
 from ppgen.models.belief_nets.dbn import DBN
 from ppgen.models.belief_nets.helmholtz import HelmholtzMachine
@@ -48,6 +49,7 @@ __all__ = [
     "HelmholtzMachine",
     "HierarchicalVAE",
     "PixelCNN",
+    "PixelRNN",
     "PredictiveSparseDecomposition",
     "RatingsRBM",
     "ReplicatedSoftmax",

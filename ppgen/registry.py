@@ -40,6 +40,7 @@ MODELS: dict[str, str] = {
     "PixelCNN": "ppgen.models.autoregressive.pixel_cnn:PixelCNN",
     "GatedPixelCNN": "ppgen.models.autoregressive.gated_pixel_cnn:GatedPixelCNN",
     "ClassConditionalPixelCNN": "ppgen.models.autoregressive.class_conditional_pixel_cnn:ClassConditionalPixelCNN",
+    "PixelRNN": "ppgen.models.autoregressive.pixel_rnn:PixelRNN",
 }
 
 OBJECTIVES: dict[str, str] = {

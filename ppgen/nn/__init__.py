@@ -4,6 +4,7 @@ from ppgen.nn.autoregressive.causal import Causal
 from ppgen.nn.autoregressive.causal_convolutions import CausalConvolutions
 from ppgen.nn.autoregressive.causal_linear import CausalLinear
 from ppgen.nn.autoregressive.gated_convolutions import GatedCausalConvolutions
+from ppgen.nn.autoregressive.recurrent_pixels import RecurrentPixels
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
 from ppgen.nn.convolution import Convolution
 from ppgen.nn.fista import Lasso
@@ -11,6 +12,7 @@ from ppgen.nn.mirrored_layers import MirroredLayers
 from ppgen.nn.mlp import MLP
 from ppgen.nn.normal_codes import NormalCodes
 from ppgen.nn.pooling import max_pool, switch_bits
+from ppgen.nn.recurrent.scan import scan
 from ppgen.nn.sparse_encoders import LearnedISTA, SaturatingEncoder
 from ppgen.nn.transposed_convolution import TransposedConvolution
 from ppgen.nn.unpooling import unpool_by_repetition, unpool_by_switches
@@ -30,9 +32,11 @@ __all__ = [
     "MirroredLayers",
     "NormalCodes",
     "NormalConditional",
+    "RecurrentPixels",
     "SaturatingEncoder",
     "TransposedConvolution",
     "max_pool",
+    "scan",
     "switch_bits",
     "unpool_by_repetition",
     "unpool_by_switches",

@@ -24,7 +24,7 @@ class Example:
     field: Tensor | None = None
 
 
-def declared(network: nn.CausalConvolutions | nn.GatedCausalConvolutions) -> Example:
+def declared(network: nn.CausalConvolutions | nn.GatedCausalConvolutions | nn.RecurrentPixels) -> Example:
     """A network that declares its field."""
     return Example(network, network.field)
 
@@ -36,6 +36,10 @@ NETWORKS: dict[str, Callable[[int, int], Example]] = {
         nn.GatedCausalConvolutions((2, 3), outputs, 4, 2, 1, given, 3)
     ),
     "CausalLinear": lambda outputs, given: Example(nn.CausalLinear(4, outputs, given)),
+    "row LSTM": lambda outputs, given: declared(nn.RecurrentPixels((2, 3), outputs, "row", 2, 1, given, first_size=3)),
+    "diagonal LSTMs": lambda outputs, given: declared(
+        nn.RecurrentPixels((2, 3), outputs, "diagonal", 4, 1, given, first_size=3)
+    ),
 }
 OUTPUTS: dict[str, OutputLaw] = {
     "bits": BernoulliOutput(),
