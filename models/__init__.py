@@ -12,6 +12,10 @@ from ppgen.models.autoregressive.fully_visible import FullyVisibleBeliefNet
 from ppgen.models.autoregressive.gated_pixel_cnn import GatedPixelCNN
 from ppgen.models.autoregressive.pixel_cnn import PixelCNN
 from ppgen.models.autoregressive.pixel_rnn import PixelRNN
+from ppgen.models.autoregressive.made import MADE
+from ppgen.models.autoregressive.nade import NADE
+from ppgen.models.autoregressive.orderless_nade import OrderlessNADE
+from ppgen.models.autoregressive.rnade import RNADE
 from ppgen.models.belief_nets.convolutional_dbn import ConvolutionalDBN
 from ppgen.models.belief_nets.dbn import DBN
 from ppgen.models.belief_nets.helmholtz import HelmholtzMachine
@@ -33,7 +37,10 @@ from ppgen.models.variational.vae import VAE
 __all__ = [
     "DBM",
     "DBN",
+    "MADE",
+    "NADE",
     "RBM",
+    "RNADE",
     "VAE",
     "Autoencoder",
     "ClassConditionalPixelCNN",
@@ -50,6 +57,7 @@ __all__ = [
     "HierarchicalVAE",
     "PixelCNN",
     "PixelRNN",
+    "OrderlessNADE",
     "PredictiveSparseDecomposition",
     "RatingsRBM",
     "ReplicatedSoftmax",

@@ -5,6 +5,11 @@ from ppgen.nn.autoregressive.causal_convolutions import CausalConvolutions
 from ppgen.nn.autoregressive.causal_linear import CausalLinear
 from ppgen.nn.autoregressive.gated_convolutions import GatedCausalConvolutions
 from ppgen.nn.autoregressive.recurrent_pixels import RecurrentPixels
+from ppgen.nn.autoregressive.made import MADENetwork
+from ppgen.nn.autoregressive.made_in_order import MADEInOrder
+from ppgen.nn.autoregressive.nade import NADENetwork
+from ppgen.nn.autoregressive.orderless_nade import OrderlessNADEInOrder, OrderlessNADENetwork
+from ppgen.nn.autoregressive.standardised_mixture import StandardisedMixture
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
 from ppgen.nn.convolution import Convolution
 from ppgen.nn.fista import Lasso
@@ -18,7 +23,9 @@ from ppgen.nn.transposed_convolution import TransposedConvolution
 from ppgen.nn.unpooling import unpool_by_repetition, unpool_by_switches
 
 __all__ = [
+    "MADENetwork",
     "MLP",
+    "NADENetwork",
     "BernoulliConditional",
     "CategoricalConditional",
     "Causal",
@@ -29,11 +36,15 @@ __all__ = [
     "GatedCausalConvolutions",
     "Lasso",
     "LearnedISTA",
+    "MADEInOrder",
     "MirroredLayers",
     "NormalCodes",
     "NormalConditional",
     "RecurrentPixels",
+    "OrderlessNADENetwork",
+    "OrderlessNADEInOrder",
     "SaturatingEncoder",
+    "StandardisedMixture",
     "TransposedConvolution",
     "max_pool",
     "scan",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ppgen import nn
@@ -24,21 +25,21 @@ class Example:
     field: Tensor | None = None
 
 
-def declared(network: nn.CausalConvolutions | nn.GatedCausalConvolutions | nn.RecurrentPixels) -> Example:
-    """A network that declares its field."""
-    return Example(network, network.field)
-
-
 # From parameters of an entry, and numbers that vectors are conditioned on.
 NETWORKS: dict[str, Callable[[int, int], Example]] = {
-    "CausalConvolutions": lambda outputs, given: declared(nn.CausalConvolutions((2, 3), outputs, 4, 1, 1, given, 3)),
-    "GatedCausalConvolutions": lambda outputs, given: declared(
-        nn.GatedCausalConvolutions((2, 3), outputs, 4, 2, 1, given, 3)
-    ),
     "CausalLinear": lambda outputs, given: Example(nn.CausalLinear(4, outputs, given)),
-    "row LSTM": lambda outputs, given: declared(nn.RecurrentPixels((2, 3), outputs, "row", 2, 1, given, first_size=3)),
-    "diagonal LSTMs": lambda outputs, given: declared(
-        nn.RecurrentPixels((2, 3), outputs, "diagonal", 4, 1, given, first_size=3)
+    "NADE": lambda outputs, given: Example(nn.NADENetwork(4, 3, outputs, given)),
+    "NADE, rectified": lambda outputs, given: Example(
+        nn.NADENetwork(4, 8, outputs, given, activation="relu", rescaled=True)
+    ),
+    "MADE": lambda outputs, given: Example(nn.MADENetwork(4, (7,), outputs, given)),
+    "MADE, deep": lambda outputs, given: Example(nn.MADENetwork(4, (9, 9), outputs, given, orders=2, direct=False)),
+    "MADE, in another order": lambda outputs, given: Example(
+        nn.MADENetwork(4, (9, 9), outputs, given, orders=2).in_order(1)
+    ),
+    "OrderlessNADE": lambda outputs, given: Example(nn.OrderlessNADENetwork(4, (8,), outputs, given)),
+    "OrderlessNADE, deep, in another order": lambda outputs, given: Example(
+        nn.OrderlessNADENetwork(4, (8, 8), outputs, given).in_order(torch.tensor([2, 0, 3, 1]))
     ),
 }
 OUTPUTS: dict[str, OutputLaw] = {

@@ -39,28 +39,43 @@ AUTOREGRESSIVE = [
         )
         for name in ("NormalMixtureOutput", "LaplaceMixtureOutput")
     ),
-    *(
-        built(
-            models,
-            name,
-            lambda: {"shape": (2, 2), "channels": 2, "layers": 1},
-            shape="sizes",
-            channels="count",
-            layers="count",
-            levels="count",
-            outputs="choice?",
-            components="count",
-            image_channels="count",
-            first_size="count",
-            size="count",
-            coordinates="flag",
-            dropout="weight",
-            **more,
-        )
-        for name, more in (
-            ("PixelCNN", {}),
-            ("GatedPixelCNN", {}),
-            ("ClassConditionalPixelCNN", {"classes": "count", "gated": "flag"}),
-        )
+    built(
+        models,
+        "NADE",
+        lambda: {"features": 4, "hidden": 3},
+        features="+count",
+        hidden="+count",
+        levels="count",
+        activation="choice",
+    ),
+    built(
+        models,
+        "MADE",
+        lambda: {"features": 4, "hidden": (3,)},
+        features="+count",
+        hidden="sizes",
+        orders="count",
+        levels="count",
+        direct="flag",
+    ),
+    built(
+        models,
+        "OrderlessNADE",
+        lambda: {"features": 4, "hidden": (3,)},
+        features="+count",
+        hidden="sizes",
+        orders="count",
+        levels="count",
+    ),
+    built(
+        models,
+        "RNADE",
+        lambda: {"features": 4, "hidden": 3, "components": 2},
+        features="+count",
+        hidden="+count",
+        components="count",
+        law="choice",
+        minimum_scale="rate",
+        scaled_gradient="flag",
     ),
 ]
