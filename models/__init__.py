@@ -7,7 +7,15 @@ from ppgen.models.autoencoders.autoencoder import Autoencoder
 from ppgen.models.autoencoders.contractive import ContractiveAutoencoder
 from ppgen.models.autoencoders.convolutional import ConvolutionalAutoencoder
 from ppgen.models.autoencoders.denoising import DenoisingAutoencoder
+from ppgen.models.autoregressive.class_conditional_pixel_cnn import ClassConditionalPixelCNN
 from ppgen.models.autoregressive.fully_visible import FullyVisibleBeliefNet
+from ppgen.models.autoregressive.gated_pixel_cnn import GatedPixelCNN
+from ppgen.models.autoregressive.pixel_cnn import PixelCNN
+from ppgen.models.autoregressive.pixel_rnn import PixelRNN
+from ppgen.models.autoregressive.made import MADE
+from ppgen.models.autoregressive.nade import NADE
+from ppgen.models.autoregressive.orderless_nade import OrderlessNADE
+from ppgen.models.autoregressive.rnade import RNADE
 from ppgen.models.belief_nets.convolutional_dbn import ConvolutionalDBN
 from ppgen.models.belief_nets.dbn import DBN
 from ppgen.models.belief_nets.helmholtz import HelmholtzMachine
@@ -29,9 +37,13 @@ from ppgen.models.variational.vae import VAE
 __all__ = [
     "DBM",
     "DBN",
+    "MADE",
+    "NADE",
     "RBM",
+    "RNADE",
     "VAE",
     "Autoencoder",
+    "ClassConditionalPixelCNN",
     "ContractiveAutoencoder",
     "ConvolutionalAutoencoder",
     "ConvolutionalDBN",
@@ -39,9 +51,13 @@ __all__ = [
     "DenoisingAutoencoder",
     "DiscreteVAE",
     "FullyVisibleBeliefNet",
+    "GatedPixelCNN",
     "GaussianRBM",
     "HelmholtzMachine",
     "HierarchicalVAE",
+    "PixelCNN",
+    "PixelRNN",
+    "OrderlessNADE",
     "PredictiveSparseDecomposition",
     "RatingsRBM",
     "ReplicatedSoftmax",

@@ -53,6 +53,9 @@ class ConditionalModel(GenerativeModel):
     outputs: int
     """Variables of y."""
 
+    inputs_are_labels: bool = False
+    """Whether x are classes, one-hot, which data sets hold as labels, and not features of their rows."""
+
     @property
     def num_features(self) -> int:
         """Observed variables: those of y."""

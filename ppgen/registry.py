@@ -37,6 +37,14 @@ MODELS: dict[str, str] = {
     "ContractiveAutoencoder": "ppgen.models.autoencoders.contractive:ContractiveAutoencoder",
     "ConvolutionalAutoencoder": "ppgen.models.autoencoders.convolutional:ConvolutionalAutoencoder",
     "FullyVisibleBeliefNet": "ppgen.models.autoregressive.fully_visible:FullyVisibleBeliefNet",
+    "PixelCNN": "ppgen.models.autoregressive.pixel_cnn:PixelCNN",
+    "GatedPixelCNN": "ppgen.models.autoregressive.gated_pixel_cnn:GatedPixelCNN",
+    "ClassConditionalPixelCNN": "ppgen.models.autoregressive.class_conditional_pixel_cnn:ClassConditionalPixelCNN",
+    "PixelRNN": "ppgen.models.autoregressive.pixel_rnn:PixelRNN",
+    "NADE": "ppgen.models.autoregressive.nade:NADE",
+    "OrderlessNADE": "ppgen.models.autoregressive.orderless_nade:OrderlessNADE",
+    "RNADE": "ppgen.models.autoregressive.rnade:RNADE",
+    "MADE": "ppgen.models.autoregressive.made:MADE",
 }
 
 OBJECTIVES: dict[str, str] = {

@@ -281,7 +281,8 @@ def find_layout(pair: Any, batch: Any, *, allow_subsampling: bool = True) -> Lay
         raise ValueError(watch.told)
     if not pair.plate_settled:
         pair.settle_plate(data_plate(pair, sites(model_trace), sites(guide_trace), batch))
-    layout = read_layout(pair, sites(model_trace), sites(guide_trace))
+    with forked(device):  # log-densities may draw too, where they are estimates
+        layout = read_layout(pair, sites(model_trace), sites(guide_trace))
     found = {name: replace(site, point=name in points) for name, site in layout.sites.items()}
     return replace(layout, sites=found) if points else layout
 

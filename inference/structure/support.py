@@ -108,7 +108,7 @@ def _check_site(site: Any, plate: str | None, first_row: int) -> None:
         rows_of_values = _rows_first(values, site, plate, fn.event_dim)
         raise ValueError(f"Data at site {name!r} {outside(fn.support, rows_inside, rows_of_values, first_row)}")
     if fn.support.is_discrete and value.numel() and undirected_law(fn) is None:
-        with pyro.validation_enabled(False):
+        with pyro.validation_enabled(False), forked(values.device):  # an estimate of a log-density draws
             log_mass = fn.log_prob(values, *site["args"], **site["kwargs"])
         above = log_mass > _ABOVE * (1 + sum_rightmost(values.abs(), fn.event_dim))
         if above.any():

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     if not inferences:
         raise UsageError("--inferences must name at least one inference, such as nvil,vimco")
     data = load_data(values)
-    factory = partial(model, **model_arguments(model, values, data.num_features))
+    factory = partial(model, **model_arguments(model, values, data.num_features, data.image_shape))
     paired = for_model(data, factory()) if takes_inputs(model) else data
     folder = Path("runs") / f"compare-{registry.normalise(canonical)}-{Path(data.name).stem}"
     folder = folder if values["folder"] is None else folder_of(values["folder"])

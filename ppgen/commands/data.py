@@ -126,13 +126,15 @@ def data_of_run(run: Any, values: Mapping[str, Any]) -> Data:
 
 
 def for_model(data: Data, model: Any) -> Data:
-    """The data as a model takes them: of y given x each row holds x, and then y.
+    """The data as a model takes them: of y given x each row holds x, and then y; or x are its labels.
 
     Raises:
         UsageError: If the rows are not as long as both, or x is no row of numbers.
     """
     if isinstance(data, datasets.PairedDataset) or not isinstance(model, ConditionalModel):
         return data
+    if model.inputs_are_labels:
+        return data.given_labels()
     name, inputs, outputs = type(model).__name__, model.inputs, model.outputs
     if model.covariate_shape != (inputs,):
         raise UsageError(

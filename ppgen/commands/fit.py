@@ -96,7 +96,7 @@ def train(command: Command, line: str, show: Callable[[str], None] = print) -> t
     """
     values, folder = command.values, command.folder
     rows = load_data(values)
-    model = build_model(command.model, values, rows.num_features, values["seed"])
+    model = build_model(command.model, values, rows.num_features, values["seed"], rows.image_shape)
     data = for_model(rows, model)
     inference = command.parts.build(values, model)
     settings = {option.name: values[option.name] for option in _training_options()}
@@ -152,7 +152,7 @@ def _check(command: Command, data: Data, inference: Any, settings: Mapping[str, 
     def at_start(event: Any) -> None:
         raise _NothingRefusedError
 
-    model = build_model(command.model, command.values, data.num_features, command.values["seed"])
+    model = build_model(command.model, command.values, data.num_features, command.values["seed"], data.image_shape)
     try:
         fit(model, data, inference, callbacks=[at_start], progress=False, **settings)
     except _NothingRefusedError:

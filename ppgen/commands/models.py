@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,9 @@ FROM_DATA = ("features", "visible", "vocabulary")
 
 INPUTS, OUTPUTS = "inputs", "outputs"
 """Constructor arguments of a model of y given x: the features of each."""
+
+SHAPE = "shape"
+"""Constructor argument that is the shape of the images of the data unless it is given."""
 
 SIZES_FROM_DATA = "sizes"
 """Constructor argument that holds the units of every layer, of which the first are the features of the data."""
@@ -44,6 +48,8 @@ def _from_data(option: Option, conditional: bool) -> Option:
         default = "the features of the data that are left by the inputs, which come first"
     elif option.name in FROM_DATA and option.default is REQUIRED:
         default = "as many as the data have"
+    elif option.name == SHAPE and option.default is REQUIRED:
+        default = "that of the images of the data, else a square"
     elif option.name == SIZES_FROM_DATA:
         default = ",".join(["the features of the data", *map(str, option.default[1:])])
     else:
@@ -53,11 +59,11 @@ def _from_data(option: Option, conditional: bool) -> Option:
     )
 
 
-def model_arguments(cls: type, values: Mapping[str, Any], num_features: int) -> dict[str, Any]:
+def model_arguments(cls: type, values: Mapping[str, Any], num_features: int, image_shape: Any = None) -> dict[str, Any]:
     """Arguments of the model's constructor, completed from the data.
 
     Raises:
-        UsageError: If a size is not that of the data.
+        UsageError: If a size is not that of the data, or a shape is needed and neither given nor known of the data.
     """
     arguments = {option.name: values[option.name] for option in model_options(cls)}
     for name in FROM_DATA:
@@ -66,23 +72,34 @@ def model_arguments(cls: type, values: Mapping[str, Any], num_features: int) -> 
             if size is not None and size != num_features:
                 raise UsageError(f"--{name} {size} does not fit the data, which have {num_features} features")
             arguments[name] = num_features
-    if takes_inputs(cls) and arguments.get(OUTPUTS, 0) is None:
+    required = [option.name for option in options_of(cls) if option.default is REQUIRED]
+    if SHAPE in required and arguments[SHAPE] is None:
+        arguments[SHAPE] = _shape(num_features // arguments.get("image_channels", 1), image_shape)
+    if takes_inputs(cls) and OUTPUTS in required and arguments[OUTPUTS] is None:
         arguments[OUTPUTS] = _outputs(cls.__name__, arguments.get(INPUTS), num_features)
     if SIZES_FROM_DATA in arguments:
         arguments[SIZES_FROM_DATA] = _sizes(cls, arguments[SIZES_FROM_DATA], num_features)
     return arguments
 
 
-def build_model(cls: type, values: Mapping[str, Any], num_features: int, seed: int) -> Any:
+def build_model(cls: type, values: Mapping[str, Any], num_features: int, seed: int, image_shape: Any = None) -> Any:
     """The model with weights drawn from `seed`.
 
     Raises:
         ValueError: If an argument is out of its range, or its size is not that of the data.
     """
     check_seed(seed)
-    arguments = model_arguments(cls, values, num_features)
+    arguments = model_arguments(cls, values, num_features, image_shape)
     with forked(CPU, seed):
         return cls(**arguments)
+
+
+def _shape(pixels: int, image_shape: Any) -> list[int]:
+    """Rows and columns of the data's images, else a square."""
+    side = math.isqrt(pixels)
+    if image_shape is None and side**2 != pixels:
+        raise UsageError(f"--{SHAPE} is required: the data do not say what shape their images have")
+    return [side, side] if image_shape is None else list(image_shape)[-2:]
 
 
 def _outputs(name: str, inputs: int | None, num_features: int) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ppgen.datasets.integers import KINDS, decoded
-from ppgen.datasets.paired import SPLITS, PairedDataset, split_features, with_labels
+from ppgen.datasets.paired import SPLITS, PairedDataset, given_labels, split_features, with_labels
 from ppgen.datasets.rows import Rows
 
 
@@ -153,6 +153,23 @@ class Dataset:
             (torch.Size([1297, 64]), tensor([5, 5, 5, 5, 5, 5, 5, 5, 5, 5]))
         """
         return with_labels(self, keep, seed)
+
+    def given_labels(self) -> PairedDataset:
+        """The data set of pairs (labels, rows), of which a model may give the rows the labels.
+
+        Returns:
+            Data set whose `train`, `valid`, `test` are (labels, one-hot (N, classes), rows (N, F)).
+
+        Raises:
+            ValueError: If rows have no labels.
+
+        Example:
+            >>> from ppgen import datasets
+            >>> labels, rows = datasets.load("digits", binarize="threshold").given_labels().test
+            >>> labels.shape, rows.shape
+            (torch.Size([300, 10]), torch.Size([300, 64]))
+        """
+        return given_labels(self)
 
     def split_features(self, k: int) -> PairedDataset:
         """The data set of pairs (first `k` features, the others), of which a model may give the second the first.

@@ -24,15 +24,17 @@ UNLABELLED = -1
 class PairedDataset:
     """A `Dataset` whose `train`, `valid` and `test` are tuples of tensors, which programs take as two arguments.
 
-    `Dataset.with_labels` and `Dataset.split_features` make them. Validation rows, binarisation (under `"dynamic"` bits
-    are drawn anew for each training batch), checksum and configuration are those of a `Dataset`.
+    `Dataset.with_labels`, `Dataset.given_labels` and `Dataset.split_features` make them. Validation rows, binarisation
+    (under `"dynamic"` bits are drawn anew for each training batch), checksum and configuration are those of a
+    `Dataset`.
 
     Args:
         rows: The data set as it was; what models learn about the data before training, they learn from it.
         labels: Label of each row by split, int64 (N,), -1 where there is none; None where features are split.
         num_given: Features that come first in a pair; None where rows have labels.
         pairing: The pairs in a few words.
-        options: How they are made: `with_labels` and `labels_seed`, or `split_features`.
+        options: How they are made: `with_labels` and `labels_seed`, `given_labels`, or `split_features`.
+        classes: Number of classes where labels come first, one-hot, and the rows are what is modelled given them.
     """
 
     rows: "Dataset"
@@ -40,6 +42,7 @@ class PairedDataset:
     num_given: int | None
     pairing: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    classes: int | None = None
 
     @property
     def train(self) -> tuple[Any, ...]:
@@ -104,15 +107,17 @@ class PairedDataset:
         if isinstance(rows, Tensor):
             return self.assembled([rows, *self.beside(name)])
         if self.num_given is None:
-            return (rows, *self.beside(name))
+            return self.assembled([rows, *self.beside(name)])
         return rows.features(0, self.num_given), rows.features(self.num_given, rows.num_features)
 
     def beside(self, split: str) -> list[Tensor]:
         """What stands beside the rows of a split, one entry a row: their labels, or nothing."""
         return [] if self.labels is None else [self.labels[split]]
 
-    def assembled(self, leaves: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def assembled(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
         """Pairs of whole rows, (B, F), and of what stands beside them."""
+        if self.classes is not None:
+            return torch.eye(self.classes, device=leaves[1].device)[leaves[1]], leaves[0]
         if self.num_given is None:
             return tuple(leaves)
         given, rest = leaves[0].split([self.num_given, leaves[0].shape[1] - self.num_given], dim=1)
@@ -142,15 +147,11 @@ class PairedDataset:
 def with_labels(data: "Dataset", keep: int | None, seed: int) -> PairedDataset:
     """Rows and their labels; see `Dataset.with_labels`."""
     seed = check_seed(seed)
-    if data.labels is None or "train" not in data.labels:
-        others = " (only " + ", ".join(data.labels) + " rows have)" if data.labels else ""
-        raise ValueError(
-            f"with_labels needs labels, and the training rows of data set {data.name!r} have none{others}. Give them "
-            "beside the rows: datasets.load({'train': rows, 'train_labels': labels})."
-        )
-    train = data.labels["train"]
+    _check_labelled(data, "with_labels")
+    held = data.labels or {}
+    train = held["train"]
     labels = {
-        split: data.labels.get(split, torch.full((len(data.split(split)),), UNLABELLED, device=train.device))
+        split: held.get(split, torch.full((len(data.split(split)),), UNLABELLED, device=train.device))
         for split in SPLITS
     }
     if keep is None:
@@ -159,6 +160,30 @@ def with_labels(data: "Dataset", keep: int | None, seed: int) -> PairedDataset:
     labels["train"] = torch.full_like(train, UNLABELLED).index_copy(0, kept, train[kept])
     told = f"with labels of {keep} training rows, seed {seed}"
     return PairedDataset(data, labels, None, told, {"with_labels": int(keep), "labels_seed": seed})
+
+
+def _check_labelled(data: "Dataset", method: str) -> None:
+    """Raise unless the training rows have labels."""
+    if data.labels is None or "train" not in data.labels:
+        others = " (only " + ", ".join(data.labels) + " rows have)" if data.labels else ""
+        raise ValueError(
+            f"{method} needs labels, and the training rows of data set {data.name!r} have none{others}. Give them "
+            "beside the rows: datasets.load({'train': rows, 'train_labels': labels})."
+        )
+
+
+def given_labels(data: "Dataset") -> PairedDataset:
+    """One-hot labels and rows; see `Dataset.given_labels`."""
+    _check_labelled(data, "given_labels")
+    paired = with_labels(data, None, 0)
+    for split, values in (paired.labels or {}).items():
+        if bool((values == UNLABELLED).any()):
+            raise ValueError(
+                f"given_labels needs the label of every row, and the {split} rows of data set {data.name!r} have none."
+            )
+    classes = 1 + max(int(values.max()) for values in (paired.labels or {}).values() if len(values))
+    told = f"given labels of {classes} classes"
+    return replace(paired, pairing=told, options={"given_labels": classes}, classes=classes)
 
 
 def split_features(data: "Dataset", k: int) -> PairedDataset:

@@ -7,7 +7,9 @@ from ppgen.distributions.autoregressive.laplace_mixture_output import LaplaceMix
 from ppgen.distributions.autoregressive.logistic_mixture_output import LogisticMixtureOutput
 from ppgen.distributions.autoregressive.mixture_output import MixtureOutput
 from ppgen.distributions.autoregressive.normal_mixture_output import NormalMixtureOutput
+from ppgen.distributions.autoregressive.order_estimate import OrderEstimate
 from ppgen.distributions.autoregressive.order_mixture import OrderMixture
+from ppgen.distributions.autoregressive.orderless_mixture import OrderlessMixture
 from ppgen.distributions.autoregressive.output_law import OutputLaw
 from ppgen.distributions.couplings.convolutional import Convolutional
 from ppgen.distributions.couplings.dense import Coupling, Dense, Replicated
@@ -64,7 +66,9 @@ __all__ = [
     "MixtureOutput",
     "Multinomial",
     "NormalMixtureOutput",
+    "OrderEstimate",
     "OrderMixture",
+    "OrderlessMixture",
     "Ordinal",
     "OutputLaw",
     "PrecisionGaussian",

@@ -9,8 +9,10 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from ppgen.devices import has_inductor, is_accelerator
 from ppgen.graphs.draws import vectorised_draws
+from ppgen.graphs.machine_code import machine_code
 from ppgen.graphs.passes import functional, simplify
 from ppgen.graphs.products import joined_products, products_in_bfloat16
+from ppgen.graphs.scanned_cells import with_machine_code
 from ppgen.undisturbed import device_of, forked
 
 FASTER = 100  # times that a GPU does the work of a core, so that so much more of it pays for compiling
@@ -43,19 +45,11 @@ def compiled(
         module = joined_products(simplify(vectorised_draws(module, flat)))
     if bfloat16:
         module = products_in_bfloat16(module)
-    options: dict[str, Any] = {}
-    if all(leaf.device.type == "cpu" for leaf in flat):
-        # Inductor's own uniforms cost ten times those of torch's generator on a CPU, for they are not vectorised.
-        options["fallback_random"] = True
-        # Rounds of Threefry read their input several times: unless Inductor names it early on, it writes each round
-        # out again and again, and takes twenty seconds over that.
-        options["realize_opcount_threshold"] = 12
-    # The graph is there already: without Dynamo a step is spared its guards, a tenth of a millisecond.
-    machine_code = torch._inductor.compile(module, flat, options=options)
+    code = machine_code(with_machine_code(module), flat)
 
     def run(*arguments: Any) -> list[Any]:
         with torch.no_grad():
-            return list(machine_code(*tree_leaves(arguments)))
+            return list(code(*tree_leaves(arguments)))
 
     return run
 

@@ -1,6 +1,7 @@
 """What training returns."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,7 @@ class Run:
             f"{epoch} epochs, {step} steps in {self.seconds:.1f} s"
         ]
         parts += told_of_run(self)
+        parts += told_of_scans(self.state.get("execution", {}))
         if self.metrics:
             parts.append(f"last epoch: {format_metrics(self.metrics[-1])}")
         if self.state.get("best_epoch") is not None:
@@ -111,6 +113,20 @@ def told_of_run(run: Run) -> list[str]:
     told = told_of_points(run.points) if run.points else told_of_values(run.inference.objective)
     told = getattr(run.pair, "told_of_values", "") or told
     return [each for each in (told_of_plate(run.pair), told) if each]
+
+
+def told_of_scans(execution: Mapping[str, Any]) -> list[str]:
+    """How recurrent cells were run, where there are any.
+
+    Example:
+        >>> told_of_scans({"stage": "compiled", "scans": 1})
+        ['1 recurrent cell is run by one scan, as machine code']
+    """
+    number = execution.get("scans", 0)
+    if not number or execution.get("stage") == "eager":
+        return []
+    cells = "1 recurrent cell is run by one scan" if number == 1 else f"{number} recurrent cells are run by scans"
+    return [f"{cells}, {'as machine code' if execution['stage'] == 'compiled' else 'operation by operation'}"]
 
 
 def told_of_plate(pair: Any) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ppgen import nn
@@ -27,6 +28,19 @@ class Example:
 # From parameters of an entry, and numbers that vectors are conditioned on.
 NETWORKS: dict[str, Callable[[int, int], Example]] = {
     "CausalLinear": lambda outputs, given: Example(nn.CausalLinear(4, outputs, given)),
+    "NADE": lambda outputs, given: Example(nn.NADENetwork(4, 3, outputs, given)),
+    "NADE, rectified": lambda outputs, given: Example(
+        nn.NADENetwork(4, 8, outputs, given, activation="relu", rescaled=True)
+    ),
+    "MADE": lambda outputs, given: Example(nn.MADENetwork(4, (7,), outputs, given)),
+    "MADE, deep": lambda outputs, given: Example(nn.MADENetwork(4, (9, 9), outputs, given, orders=2, direct=False)),
+    "MADE, in another order": lambda outputs, given: Example(
+        nn.MADENetwork(4, (9, 9), outputs, given, orders=2).in_order(1)
+    ),
+    "OrderlessNADE": lambda outputs, given: Example(nn.OrderlessNADENetwork(4, (8,), outputs, given)),
+    "OrderlessNADE, deep, in another order": lambda outputs, given: Example(
+        nn.OrderlessNADENetwork(4, (8, 8), outputs, given).in_order(torch.tensor([2, 0, 3, 1]))
+    ),
 }
 OUTPUTS: dict[str, OutputLaw] = {
     "bits": BernoulliOutput(),

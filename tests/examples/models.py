@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from batches import bits, counts, ratings, reals
+from batches import bits, classes, counts, levels, ratings, reals
 
 from examples import own_examples
 from ppgen import models
@@ -100,6 +100,19 @@ _SETTINGS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.ConvolutionalAutoencoder((4, 4), (2,)), reals(6, 16)),
         lambda: (models.ConvolutionalAutoencoder((2, 4, 4), (2, 3), 2, 2, "repetition", "tanh"), reals(6, 32)),
         lambda: (models.ConvolutionalAutoencoder((2, 4), (2,), 2, 2, "transposed", "sigmoid", "bernoulli"), bits(6, 8)),
+    ],
+    "PixelCNN": [
+        lambda: (models.PixelCNN((1, 3), 2, 1, 4), levels(6, 3, values=4)),
+        lambda: (models.PixelCNN((2, 2), 2, 2, 2, None, 5, 3, 3), bits(6, 12)),
+        lambda: (models.PixelCNN((2, 2), 3, 1, 3, "logistic", 2, 1, 3, 3, False), levels(6, 4, values=3)),
+    ],
+    "GatedPixelCNN": [
+        lambda: (models.GatedPixelCNN((2, 2), 2, 2, 3), levels(6, 4, values=3)),
+        lambda: (models.GatedPixelCNN((2, 2), 2, 2, 2, None, 5, 3, 3), bits(6, 12)),
+        lambda: (models.GatedPixelCNN((2, 2), 3, 1, 3, "logistic", 2, 1, 3, 3, False), levels(6, 4, values=3)),
+    ],
+    "ClassConditionalPixelCNN": [
+        lambda: (models.ClassConditionalPixelCNN((2, 2), 3, 2, 1, 2, gated=False), (classes(6, 3), bits(6, 4))),
     ],
 }
 _OWN = own_examples("model")

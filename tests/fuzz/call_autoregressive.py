@@ -1,7 +1,7 @@
 """Sound calls of autoregressive laws: networks, laws of an entry, models."""
 
 from fuzz.call_table import built
-from ppgen import distributions, nn
+from ppgen import distributions, models, nn
 
 
 def law() -> distributions.Autoregressive:
@@ -38,5 +38,44 @@ AUTOREGRESSIVE = [
             scaled_gradient="flag",
         )
         for name in ("NormalMixtureOutput", "LaplaceMixtureOutput")
+    ),
+    built(
+        models,
+        "NADE",
+        lambda: {"features": 4, "hidden": 3},
+        features="+count",
+        hidden="+count",
+        levels="count",
+        activation="choice",
+    ),
+    built(
+        models,
+        "MADE",
+        lambda: {"features": 4, "hidden": (3,)},
+        features="+count",
+        hidden="sizes",
+        orders="count",
+        levels="count",
+        direct="flag",
+    ),
+    built(
+        models,
+        "OrderlessNADE",
+        lambda: {"features": 4, "hidden": (3,)},
+        features="+count",
+        hidden="sizes",
+        orders="count",
+        levels="count",
+    ),
+    built(
+        models,
+        "RNADE",
+        lambda: {"features": 4, "hidden": 3, "components": 2},
+        features="+count",
+        hidden="+count",
+        components="count",
+        law="choice",
+        minimum_scale="rate",
+        scaled_gradient="flag",
     ),
 ]

@@ -14,6 +14,16 @@ def reals(*shape: int) -> Tensor:
     return torch.randn(shape, dtype=torch.float64)
 
 
+def levels(*shape: int, values: int) -> Tensor:
+    """Whole numbers from 0 on, each of so many values."""
+    return torch.randint(0, values, shape).double()
+
+
+def classes(rows: int, number: int) -> Tensor:
+    """One-hot classes, all of them in turn."""
+    return torch.eye(number, dtype=torch.float64)[torch.arange(rows) % number]
+
+
 def counts(*shape: int) -> Tensor:
     """Documents of unequal length, none of them empty."""
     return torch.randint(0, 4, shape).double() + torch.eye(*shape, dtype=torch.float64) + 1.0 * bits(shape[0], 1)

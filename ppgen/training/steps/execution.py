@@ -10,6 +10,7 @@ from torch import nn
 
 from ppgen.batch import Batch
 from ppgen.graphs.compiler import in_a_line
+from ppgen.graphs.scanned_cells import num_scans
 from ppgen.inference import StepResult
 from ppgen.training.data.lazy_batch import StepBatch, step_batch
 from ppgen.training.steps.traced_step import TracedStep, UntraceableError
@@ -129,8 +130,10 @@ class Execution:
             self.wanted = stage
 
     def describe(self) -> dict[str, Any]:
-        """Stage, and what was measured: seconds of a step in each way, of tracing and of compiling."""
-        return {"stage": self.stage, "step_seconds": dict(self.step_seconds), **self.costs}
+        """Stage, what was measured (seconds of a step in each way, of tracing, of compiling), and runs of cells."""
+        scans = max((num_scans(graph.module) for graph in self.traced.graphs.values()), default=0)
+        told = {"scans": scans} if scans else {}
+        return {"stage": self.stage, "step_seconds": dict(self.step_seconds), **self.costs, **told}
 
     def _execute(self, batch: StepBatch) -> StepResult:
         if self.stage == "eager":

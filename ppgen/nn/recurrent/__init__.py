@@ -1,0 +1,1 @@
+"""Cells of recurrent networks and their runs over positions."""
