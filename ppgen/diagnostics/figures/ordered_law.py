@@ -9,7 +9,7 @@ from ppgen.distributions import Autoregressive
 
 
 def ordered_law(pair: Any) -> tuple[Autoregressive, Tensor]:
-    """Law of the data of a model, and its order: the entry that stands at each position.
+    """Law of a datum of a model, and its order: the entry that stands at each position.
 
     Args:
         pair: A pair, in the state in which it is run.
@@ -30,5 +30,6 @@ def ordered_law(pair: Any) -> tuple[Autoregressive, Tensor]:
         raise ValueError(
             f"pair must have one order of entries; {name} is a mixture of {len(law.laws)}: train it with orders=1."
         )
+    given = None if law.given is None else law.given[0]
     order = torch.arange(law.event_shape[0], device=like.device) if law.order is None else law.order
-    return law, order
+    return Autoregressive(law.network, law.output, law.order, given), order
