@@ -5,7 +5,7 @@ if __name__ == "inference":
 
 from ppgen.inference.baselines.input_dependent import InputDependent
 from ppgen.inference.baselines.moving_average import MovingAverage
-from ppgen.inference.engine.algorithms import IWAE, NVIL, RLOO, RWS, STL, VIMCO, Alternating, DReG
+from ppgen.inference.engine.algorithms import IWAE, NVIL, RLOO, RWS, STL, VIMCO, Alternating, DReG, FreeBits
 from ppgen.inference.engine.bound_inference import BoundInference
 from ppgen.inference.engine.legality import Rule, legality
 from ppgen.inference.engine.specification import Inference, describe, from_config, resolve, to_config
@@ -83,6 +83,7 @@ __all__ = [
     "Enumerate",
     "Estimator",
     "ExactPartition",
+    "FreeBits",
     "HMCInfo",
     "HMCState",
     "Inference",

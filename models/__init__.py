@@ -10,11 +10,11 @@ from ppgen.models.autoencoders.denoising import DenoisingAutoencoder
 from ppgen.models.autoregressive.class_conditional_pixel_cnn import ClassConditionalPixelCNN
 from ppgen.models.autoregressive.fully_visible import FullyVisibleBeliefNet
 from ppgen.models.autoregressive.gated_pixel_cnn import GatedPixelCNN
-from ppgen.models.autoregressive.pixel_cnn import PixelCNN
-from ppgen.models.autoregressive.pixel_rnn import PixelRNN
 from ppgen.models.autoregressive.made import MADE
 from ppgen.models.autoregressive.nade import NADE
 from ppgen.models.autoregressive.orderless_nade import OrderlessNADE
+from ppgen.models.autoregressive.pixel_cnn import PixelCNN
+from ppgen.models.autoregressive.pixel_rnn import PixelRNN
 from ppgen.models.autoregressive.rnade import RNADE
 from ppgen.models.belief_nets.convolutional_dbn import ConvolutionalDBN
 from ppgen.models.belief_nets.dbn import DBN
@@ -32,7 +32,9 @@ from ppgen.models.sparse_coding.predictive import PredictiveSparseDecomposition
 from ppgen.models.sparse_coding.sparse_coding import SparseCoding
 from ppgen.models.variational.discrete_vae import DiscreteVAE
 from ppgen.models.variational.hierarchical_vae import HierarchicalVAE
+from ppgen.models.variational.pixel_vae import PixelVAE
 from ppgen.models.variational.vae import VAE
+from ppgen.models.variational.vq_vae import VQVAE
 
 __all__ = [
     "DBM",
@@ -42,6 +44,7 @@ __all__ = [
     "RBM",
     "RNADE",
     "VAE",
+    "VQVAE",
     "Autoencoder",
     "ClassConditionalPixelCNN",
     "ContractiveAutoencoder",
@@ -55,9 +58,10 @@ __all__ = [
     "GaussianRBM",
     "HelmholtzMachine",
     "HierarchicalVAE",
+    "OrderlessNADE",
     "PixelCNN",
     "PixelRNN",
-    "OrderlessNADE",
+    "PixelVAE",
     "PredictiveSparseDecomposition",
     "RatingsRBM",
     "ReplicatedSoftmax",

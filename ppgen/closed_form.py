@@ -68,7 +68,7 @@ class ReseedingPair(ClosedFormPair, Protocol):
         """
 
     def reseed(
-        self, statistics: Mapping[str, Tensor], candidates: Mapping[str, Tensor]
+        self, statistics: Mapping[str, Tensor], candidates: Mapping[str, Tensor], rows: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Parameters with dead parts revived, by name, and the statistics that are altered by that.
 
@@ -77,4 +77,6 @@ class ReseedingPair(ClosedFormPair, Protocol):
         Args:
             statistics: As `maximise` was given them.
             candidates: Of the last batch; under `torchrun` of the rows of process 0.
+            rows: How many rows the statistics speak for, a scalar: few after the first small batches, in which much is
+                unused that is not dead.
         """

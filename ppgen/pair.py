@@ -47,6 +47,7 @@ class _PairMethods(nn.Module):
     inference_state: dict[str, Tensor] | None = None
     draws_data: bool = True  # whether the model's law of the data can be drawn from, or is only a score
     takes_integers: bool = False  # whether whole numbers stay whole numbers where the model is one of the zoo
+    surrogate_gradients: tuple[str, ...] = ()  # beginnings of parameters whose gradient is not that of the value
     initialised: bool = False  # whether `initialise` was called, or the weights were given
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -37,14 +37,16 @@ MODELS: dict[str, str] = {
     "ContractiveAutoencoder": "ppgen.models.autoencoders.contractive:ContractiveAutoencoder",
     "ConvolutionalAutoencoder": "ppgen.models.autoencoders.convolutional:ConvolutionalAutoencoder",
     "FullyVisibleBeliefNet": "ppgen.models.autoregressive.fully_visible:FullyVisibleBeliefNet",
-    "PixelCNN": "ppgen.models.autoregressive.pixel_cnn:PixelCNN",
-    "GatedPixelCNN": "ppgen.models.autoregressive.gated_pixel_cnn:GatedPixelCNN",
-    "ClassConditionalPixelCNN": "ppgen.models.autoregressive.class_conditional_pixel_cnn:ClassConditionalPixelCNN",
-    "PixelRNN": "ppgen.models.autoregressive.pixel_rnn:PixelRNN",
     "NADE": "ppgen.models.autoregressive.nade:NADE",
     "OrderlessNADE": "ppgen.models.autoregressive.orderless_nade:OrderlessNADE",
     "RNADE": "ppgen.models.autoregressive.rnade:RNADE",
     "MADE": "ppgen.models.autoregressive.made:MADE",
+    "VQVAE": "ppgen.models.variational.vq_vae:VQVAE",
+    "PixelVAE": "ppgen.models.variational.pixel_vae:PixelVAE",
+    "PixelCNN": "ppgen.models.autoregressive.pixel_cnn:PixelCNN",
+    "GatedPixelCNN": "ppgen.models.autoregressive.gated_pixel_cnn:GatedPixelCNN",
+    "ClassConditionalPixelCNN": "ppgen.models.autoregressive.class_conditional_pixel_cnn:ClassConditionalPixelCNN",
+    "PixelRNN": "ppgen.models.autoregressive.pixel_rnn:PixelRNN",
 }
 
 OBJECTIVES: dict[str, str] = {
@@ -98,6 +100,7 @@ ALGORITHMS: dict[str, str] = {
     "IWAE": "ppgen.inference.engine.algorithms:IWAE",
     "DReG": "ppgen.inference.engine.algorithms:DReG",
     "STL": "ppgen.inference.engine.algorithms:STL",
+    "FreeBits": "ppgen.inference.engine.algorithms:FreeBits",
     "NVIL": "ppgen.inference.engine.algorithms:NVIL",
     "VIMCO": "ppgen.inference.engine.algorithms:VIMCO",
     "RLOO": "ppgen.inference.engine.algorithms:RLOO",

@@ -1,4 +1,4 @@
-"""What a stack of layers offers to greedy pretraining and to a classifier, and a machine to those who look at it."""
+"""What models offer to those who train them in stages: stacks of layers, priors, machines."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -61,6 +61,14 @@ class GreedyCoders(Protocol):
 
     def compose(self, layers: Sequence[Any]) -> None:
         """Take over the weights of autoencoders trained layer by layer, from the bottom up."""
+
+
+@runtime_checkable
+class LearnedPrior(Protocol):
+    """A model whose prior of the latents has parameters of its own: what `training.fit_prior` takes."""
+
+    def prior_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the prior alone."""
 
 
 @runtime_checkable

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,7 +21,12 @@ class Baseline:
     """What is subtracted from a learning signal; a value without state.
 
     State is a mapping of tensors that a step takes and gives back, so that it is traced, saved and resumed.
+
+    Attributes:
+        linear: Whether a signal that is a number of times larger in all that it holds has a baseline so much larger.
     """
+
+    linear: ClassVar[bool] = False
 
     def check(self, site: str, rows: Callable[[], Tensor]) -> None:
         """Raise ValueError, before the first step, unless it can serve a site for rows like these; it can by default.
@@ -71,6 +77,8 @@ class MovingAverage(Baseline):
         >>> MovingAverage().centred(torch.ones(1, 2), torch.zeros(2, 3), state)[0]
         tensor([[1., 1.]])
     """
+
+    linear: ClassVar[bool] = True
 
     decay: float = 0.9
 

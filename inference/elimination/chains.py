@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.inference.elimination.chain_products import chain_product
 from ppgen.inference.elimination.potentials import Potential, product, summed_over_plates, touching
 from ppgen.inference.elimination.sums import Sum, log_sum
 
 SHORTEST = 4  # blocks; fewer are as quickly eliminated one by one
 MOST_STATES = 32  # of a block: the scan costs their third power, elimination one by one the second
+MOST_TURNS = 4  # kinds of steps that alternate: pyro.markov gives each step other dimensions than the one before it
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,8 @@ def eliminated(chain: Chain, kept: Collection[str], sum_over: Sum = log_sum) -> 
     if last is not None:
         end = last.aligned([*plates, *blocks[-1]]).reshape(*_leading(last, plates), 1, size)
         matrices = torch.cat([matrices[:-1], matrices[-1:] + end])
-    while len(matrices) > 1:
-        pairs = len(matrices) // 2
-        left, right = matrices[: 2 * pairs : 2], matrices[1 : 2 * pairs : 2]
-        done = sum_over(left.unsqueeze(-1) + right.unsqueeze(-3), -2)
-        matrices = done if len(matrices) == 2 * pairs else torch.cat([done, matrices[-1:]])
-    total = sum_over(sum_over(vector[0].unsqueeze(-1) + matrices[0], -2), -1)
+    matrix = chain_product(matrices, sum_over)
+    total = sum_over(sum_over(vector[0].unsqueeze(-1) + matrix, -2), -1)
     shape = [size for size in total.shape if size > 1]
     dims = tuple(name for name, size in zip(plates, total.shape, strict=True) if size > 1)
     return Potential(total.reshape(shape), dims, chain.plates)
@@ -196,14 +194,24 @@ def _in_order(entries: Sequence[tuple[Tensor, int] | None]) -> Tensor:
     rows = torch.cat([tensor for _, tensor in tensors.values()]) if len(tensors) > 1 else some
     order = [tensors[id(tensor)][0] + row for tensor, row in entries]  # type: ignore[misc]
     period = next(p for p in range(1, len(order) + 1) if all(a == b for a, b in zip(order, order[p:], strict=False)))
-    if order == list(range(len(rows))):
-        return rows
-    turn = rows if order[:period] == list(range(len(rows))) else rows[torch.tensor(order[:period], device=rows.device)]
+    turn = _taken(rows, order[:period])
     if period in (1, len(order)):
         return turn
     times = -(-len(order) // period)
     repeated = turn.unsqueeze(0).expand(times, *turn.shape).reshape(times * period, *turn.shape[1:])
     return repeated[: len(order)]
+
+
+def _taken(rows: Tensor, order: Sequence[int]) -> Tensor:
+    """Rows in an order; by slices where alike steps alternate, as gradients of slices are but slices again."""
+    for turns in range(1, min(MOST_TURNS, len(order)) + 1):
+        if all(row == order[at % turns] + at // turns for at, row in enumerate(order)):
+            times = len(order) // turns
+            parts = [rows[begin : begin + times] for begin in order[:turns]]
+            taken = parts[0] if turns == 1 else torch.stack(parts, 1).flatten(0, 1)
+            rest = [rows[row : row + 1] for row in order[turns * times :]]
+            return torch.cat([taken, *rest]) if rest else taken
+    return rows[torch.tensor(order, device=rows.device)]
 
 
 def _folded(tensor: Tensor, num_plates: int, shape: tuple[int, ...]) -> Tensor:

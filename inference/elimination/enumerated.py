@@ -117,7 +117,10 @@ class Enumerated(Messenger):
     @staticmethod
     def _is_constant(fn: Any) -> bool:
         """Whether a site has but one value, which needs no dimension."""
-        support = getattr(element_law(fn), "enumerate_support", None)
+        element = element_law(fn)
+        if isinstance(element, torch.distributions.Categorical):
+            return bool(element._num_events == 1)
+        support = getattr(element, "enumerate_support", None)
         return support is not None and len(support(expand=False)) == 1
 
     def _check_free(self, msg: Any, dim: int) -> None:

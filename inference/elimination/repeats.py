@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten
 
@@ -15,6 +16,7 @@ _NAMES = (  # functions without randomness and side effects
     "flatten movedim tensor matmul __matmul__ linear one_hot index_select gather where stack cat long float double"
 )
 _PURE = frozenset(_NAMES.split())
+_TENSORS = (Tensor, torch.nn.Parameter, FakeTensor)  # the last while a step is traced
 
 
 class Shared(TorchFunctionMode):
@@ -68,7 +70,7 @@ def _key(func: Any, args: Any, kwargs: Any) -> Any | None:
     parts: list[Any] = []
     for leaf in leaves:
         if isinstance(leaf, Tensor):
-            if type(leaf) not in (Tensor, torch.nn.Parameter) or leaf.is_inference():
+            if type(leaf) not in _TENSORS or leaf.is_inference():
                 return None
             parts.append((Tensor, id(leaf)))
         else:

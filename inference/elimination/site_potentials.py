@@ -46,15 +46,17 @@ def site_potentials(found: Mapping[str, Any], enumerated: Enumerated, kept: Coll
             rows = _log_prob(alike[0]).unsqueeze(0)
         else:
             rows = _stacked_log_prob(alike)
-        shared = None
+        shared: Tensor | None = None
+        each_row: tuple[Tensor, ...] = ()
         for place, name in enumerate(names):
             reach = {dim: other for dim, other in enumerated.dims[name].items() if other in variables}
             dims, shape = _names(found[name], rows.shape[1:], reach)
             if shared is None:
                 shared = rows.reshape(len(rows), *shape)
+                each_row = shared.unbind() if len(rows) > 1 else (shared[0],)
             row = place if len(rows) > 1 else 0
             potential = Potential(
-                shared[row], dims, frozenset(frame.name for frame in plates_around(found[name])), shared, row
+                each_row[row], dims, frozenset(frame.name for frame in plates_around(found[name])), shared, row
             )
             depends = variables.intersection(dims)
             for other in depends:
@@ -85,8 +87,38 @@ def _names(site: Any, shape: Collection[int], reach: Mapping[int, str]) -> tuple
 def _log_prob(site: Any) -> Tensor:
     """Log-density of a site under its mask, without its scale."""
     value = filled(site) if site["is_observed"] else site["value"]
-    masked: Tensor = scale_and_mask(site["fn"].log_prob(value, *site["args"], **site["kwargs"]), 1.0, site["mask"])
+    looked_up = _looked_up(site["fn"], value) if site["is_observed"] else None
+    log_prob = site["fn"].log_prob(value, *site["args"], **site["kwargs"]) if looked_up is None else looked_up
+    masked: Tensor = scale_and_mask(log_prob, 1.0, site["mask"])
     return masked
+
+
+def _looked_up(fn: Any, value: Tensor) -> Tensor | None:
+    """Log-density of categories, looked up in a table of which a plate has made copies, where that is possible.
+
+    The law itself looks into the copies: words of documents each have the whole vocabulary of all topics.
+    """
+    if type(fn) is not Categorical:
+        return None
+    given = fn._param
+    copied = [dim for dim in range(given.dim() - 1) if given.stride(dim) == 0 and given.shape[dim] > 1]
+    if not copied:
+        return None
+    table = given
+    for dim in copied:
+        table = table.narrow(dim, 0, 1)
+    ndim = max(table.dim() - 1, value.dim())
+    sizes = [1] * (ndim + 1 - table.dim()) + list(table.shape[:-1])
+    places = [1] * (ndim - value.dim()) + list(value.shape)
+    if any(size > 1 and place > 1 for size, place in zip(sizes, places, strict=True)):
+        return None
+    if fn._validate_args:
+        fn._validate_sample(value)
+    logits = table if given is fn.__dict__.get("logits") else probs_to_logits(table)
+    found = logits.index_select(-1, value.long().reshape(-1)).reshape(*sizes, *places)
+    found = found.permute([at for dim in range(ndim) for at in (dim, ndim + dim)])
+    found = found.reshape([size * place for size, place in zip(sizes, places, strict=True)])
+    return found.expand(torch.broadcast_shapes(fn.batch_shape, value.shape))
 
 
 def _own_log_prob(site: Any, dim: int, kept: Collection[str]) -> Tensor:

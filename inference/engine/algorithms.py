@@ -80,6 +80,33 @@ def STL(num_particles: int = 1) -> Inference:  # noqa: N802 - named as the paper
     return Inference(ELBO(num_particles), StickTheLanding())
 
 
+def FreeBits(nats: float = 4.0, num_particles: int = 1) -> Inference:  # noqa: N802 - as its siblings are
+    r"""The ELBO, in the training of which each latent site keeps some nats free of charge: against unused latents.
+
+    .. math:: \max \; E_q[\log p(x \mid z)] - \max\big(\lambda, \mathrm{KL}(q(z \mid x) \,\|\, p(z))\big)
+
+    with the divergence averaged over the batch. A decoder that can model the data without its latent, such as an
+    autoregressive one, else leaves it unused. What is followed is no bound; the values reported are the ELBO.
+
+    References:
+        | Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016),
+          https://arxiv.org/abs/1606.04934
+
+    Args:
+        nats: :math:`\lambda`, of each latent site.
+        num_particles: Draws of the guide for each datum.
+
+    Raises:
+        ValueError: If the nats are negative, or there is no particle.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.FreeBits(nats=2.0).objective.free_bits
+        2.0
+    """
+    return Inference(ELBO(num_particles, free_bits=nats))
+
+
 def NVIL(num_particles: int = 1, hidden: int = 100, net: nn.Module | None = None) -> Inference:  # noqa: N802 - named as the paper does
     r"""Neural variational inference and learning: the ELBO with input-dependent baselines and variance normalisation.
 

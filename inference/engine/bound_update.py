@@ -31,7 +31,7 @@ class BoundUpdate:
 
     Attributes:
         sets: Names of the parameters that it sets.
-        whole: Whether each batch is the whole data set, also where processes share it out.
+        batch_size: Rows of a batch, of which this process may have a share.
 
     Raises:
         ValueError: If statistics or parameters are not what they must be; names them.
@@ -39,7 +39,7 @@ class BoundUpdate:
 
     def __init__(self, update: ParameterUpdate, pair: Any, batch: Any, layout: Layout, num_data: int) -> None:
         self.update, self.pair, self.num_data = update, pair, num_data
-        self.whole = layout.num_rows == num_data
+        self.batch_size = layout.num_rows
         self._parameters: dict[str, nn.Parameter] = dict(pair.named_parameters())
         self._reseeds = isinstance(pair, ReseedingPair)
         with forked(device_of(pair, *split_batch(batch))), keeping_buffers(pair), torch.no_grad():
@@ -53,6 +53,11 @@ class BoundUpdate:
                 _check_altered(pair, altered, parts[STATISTICS])
         _check_values(pair, values, self._parameters)
         self.sets = frozenset(values)
+
+    @property
+    def whole(self) -> bool:
+        """Whether each batch is the whole data set, also where processes share it out."""
+        return self.batch_size >= self.num_data
 
     def averaged(self, weights: LogWeights, batch: Any, states: Mapping[str, State]) -> dict[str, State]:
         """Parts of the state after a step: a count, statistics per datum, and candidates for dead parts.
@@ -107,8 +112,15 @@ class BoundUpdate:
 
     def _reseeded(self, states: Mapping[str, State]) -> tuple[State, State]:
         with self.pair.running():
-            values, altered = self.pair.reseed(self._sums(states[STATISTICS]), states[CANDIDATES])
+            sums = self._sums(states[STATISTICS])
+            values, altered = self.pair.reseed(sums, states[CANDIDATES], self._rows_spoken_for(states[UPDATE]["steps"]))
         return dict(values), dict(altered)
+
+    def _rows_spoken_for(self, steps: Tensor) -> Tensor:
+        r"""Rows of the last batches that averages remember: :math:`1 / \gamma_t` of them, or all that there were."""
+        steps = steps.to(torch.get_default_dtype())
+        remembered = 1 / self.update.step_size(steps.clamp(min=2))
+        return self.batch_size * (torch.ones_like(steps) if self.whole else torch.minimum(steps, remembered))
 
     def _sums(self, statistics: State) -> State:
         return {name: value * self.num_data for name, value in statistics.items()}

@@ -61,6 +61,7 @@ class Structures:
                     marks = {"enumerate": "parallel"} if name in fresh.marked else {}
                     kind = {"posterior": _POSTERIOR.get(fresh.latent[name])}
                     self.late({"name": name, "fn": fresh.guide_laws[name], "infer": {**marks, **kind}})
+            self._check_programs(pair, batch, fresh)  # from the same random state, so that the same sites are drawn
             self._take_in(fresh, new)
 
     def meet(self, pair: Any, batch: Any, weights: LogWeights) -> LogWeights:
@@ -72,7 +73,10 @@ class Structures:
         for run, structure in enumerate(weights.structures):
             if structure not in self._met:
                 if new := set(structure) - self._known:
-                    self._take_in(self._read(pair, batch, weights, run, new), new)
+                    fresh = self._read(pair, batch, weights, run, new)
+                    with _SameDraws(weights.guide_traces[run]):
+                        self._check_programs(pair, batch, fresh)
+                    self._take_in(fresh, new)
                 self._check(structure)
                 if len(self._met) >= _MOST:
                     self._met.clear()
@@ -86,7 +90,7 @@ class Structures:
         with torch.no_grad():
             if not any(_of_particles(site) for site in guide_sites.values()) and not self.layout.marginalised:
                 return read_layout(pair, sites(weights.model_traces[run * each]), guide_sites)
-            with _SameSubsamples(weights.guide_traces[run]):
+            with _SameDraws(weights.guide_traces[run], subsamples=True):
                 fresh = find_layout(pair, batch)
         if missing := set(new) - set(fresh.structure):
             name = sorted(missing)[0][0]
@@ -95,6 +99,12 @@ class Structures:
                 "drawn at once cannot do. Pass vectorize_particles=False to the objective."
             )
         return fresh
+
+    def _check_programs(self, pair: Any, batch: Any, fresh: Layout) -> None:
+        """Raise if the programs with the new sites are not what the estimator of a site has a form of."""
+        for name in fresh.latent:
+            if (estimator := self.plan.get(name)) is not None:
+                estimator.check_program(name, pair, batch, fresh)
 
     def _take_in(self, fresh: Layout, new: Collection[Any]) -> None:
         """Make new sites part of the layout.
@@ -153,15 +163,23 @@ class Structures:
                 )
 
 
-class _SameSubsamples(Messenger):
-    """Handler under which plates draw the subsamples of a trace again."""
+class _SameDraws(Messenger):
+    """Handler under which sites draw the values of a trace again, unless a handler inside gives them others.
 
-    def __init__(self, trace: Trace) -> None:
+    Of a trace of many particles, whose draws have other shapes than those of a run of one, it is the subsamples alone.
+    """
+
+    def __init__(self, trace: Trace, subsamples: bool = False) -> None:
         super().__init__()
-        self.drawn = {name: node["value"] for name, node in trace.nodes.items() if site_is_subsample(node)}
+        of_many = any(_of_particles(site) for site in sites(trace).values())
+        self.drawn = {
+            name: node["value"]
+            for name, node in trace.nodes.items()
+            if node["type"] == "sample" and (site_is_subsample(node) or not (subsamples or of_many))
+        }
 
     def _pyro_sample(self, msg: Any) -> None:
-        if site_is_subsample(msg) and msg["name"] in self.drawn:
+        if msg["value"] is None and msg["name"] in self.drawn:
             msg["value"] = self.drawn[msg["name"]]
 
 

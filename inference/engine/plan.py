@@ -16,6 +16,7 @@ from ppgen.inference.estimators.guide_draws import GuideDraws
 from ppgen.inference.estimators.pathwise import Pathwise
 from ppgen.inference.estimators.score_function import LeaveOneOut, ScoreFunction
 from ppgen.inference.objectives.objective import Objective
+from ppgen.inference.structure.guide_factors import check_guide_factors
 from ppgen.inference.structure.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, Layout, kind_of
 from ppgen.inference.structure.traces import base_law, enumerable
 from ppgen.pair import keeping_buffers
@@ -64,6 +65,7 @@ def planned(inference: Any, pair: Any, batch: Any, layout: Layout) -> dict[str, 
         ValueError: If the combination is not legal, naming the site and what to use instead.
     """
     plan = make_plan(inference.objective, inference.estimator, layout)
+    check_guide_factors(plan, layout)
     _check_densities(plan, pair, batch, layout)
     for site, estimator in plan.items():
         if estimator is not None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ppgen.distributions import AutoregressiveBernoulli, UndirectedDistribution
+from ppgen.distributions import Autoregressive, AutoregressiveBernoulli, BernoulliOutput, UndirectedDistribution
 from ppgen.inference.estimators.estimator import Estimator
 from ppgen.inference.estimators.relaxed_laws import continued
 from ppgen.inference.schedules import Schedule
@@ -68,6 +68,8 @@ class Relaxation(Estimator):
         kinds: tuple[type, ...] = (_BIT, AutoregressiveBernoulli, UndirectedDistribution)
         if isinstance(base_law(layout.guide_laws[site]), _ONE_HOT):
             kinds = (_ONE_HOT,)
+        elif isinstance(stated, Autoregressive) and isinstance(stated.output, BernoulliOutput):
+            kinds = (Autoregressive,)  # linear in each bit, given those before, as they stand
         if not isinstance(stated, kinds):
             raise ValueError(
                 f"{name} at site {site!r}: the model's law there is {type(stated).__name__}, whose log-density at "

@@ -27,6 +27,9 @@ class ScoreFunction(Estimator):
     while a step runs. A plate whose elements read each other's draws is taken as a whole, and so is a datum after
     Python has read a draw (`if z > 0`, `z.item()`).
 
+    A guide may make draws without `pyro.sample` and say their log-density by `pyro.factor(..., has_rsample=False)`. All
+    such factors together are one log-density: they have the same costs, none of them left out, and the same baseline.
+
     References:
         | Gradient Estimation Using Stochastic Computation Graphs (Schulman, Heess, Weber and Abbeel, 2015),
           https://arxiv.org/abs/1506.05254

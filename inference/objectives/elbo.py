@@ -9,10 +9,11 @@ from torch import Tensor
 
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.objectives.sparsity import activity_penalty, sparse_sites
-from ppgen.inference.particles.downstream import downstream_costs
+from ppgen.inference.particles.downstream import costs_of_all_rows, downstream_costs
 from ppgen.inference.particles.factors import Factor
 from ppgen.inference.particles.log_weights import LogWeights
 from ppgen.inference.schedules import Schedule
+from ppgen.inference.structure.guide_factors import apart, outside_densities
 from ppgen.inference.structure.layout import Layout
 
 
@@ -119,7 +120,8 @@ class ELBO(Objective):
             return costs
         local, outside = weights.counted()
         if site in weights.inside and not layout.coupled:
-            return local
+            joined = apart(layout) is not None and site in outside_densities(layout)
+            return costs_of_all_rows(local, outside, num_data) if joined else local
         whole = local.mean(1, keepdim=True)
         return whole if outside is None else whole + outside.unsqueeze(1) / num_data
 

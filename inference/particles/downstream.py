@@ -57,6 +57,32 @@ def downstream_costs(weights: LogWeights, site: str, num_data: int, coupled: boo
     return total.expand(weights.num_particles, *total.shape[1:])
 
 
+def costs_of_all_rows(local: Tensor, outside: Tensor | None, num_data: int) -> Tensor:
+    r"""Costs of the whole data set at each row of a batch, which stands for that row beside all the others.
+
+    .. math:: c_i + \frac{N - 1}{B - 1} \sum_{j \ne i} c_j + c_\text{outside}
+
+    Two rows meet in a batch less often than one comes into it, so that their products count for more.
+
+    Args:
+        local: Log-weights, (particles, rows), nats.
+        outside: Those outside the data plate, (particles,); None if there are none.
+        num_data: Rows N of the whole data set.
+
+    Raises:
+        ValueError: If the batch is one row of several, in which no two rows meet.
+    """
+    rows = local.shape[1]
+    if rows == 1 < num_data:
+        raise ValueError(
+            "Factors of the guide (has_rsample=False) inside the data plate and outside of it are one log-density, of "
+            f"which a batch of one row of {num_data} says nothing: use two rows or more, or write both inside."
+        )
+    others = local.sum(1, keepdim=True) - local
+    total = local + others * ((num_data - 1) / max(rows - 1, 1))
+    return total if outside is None else total + outside.unsqueeze(1)
+
+
 def shared_plates(
     weights: LogWeights, dependencies: Dependencies, own: Factor, factor: Factor
 ) -> frozenset[str | None] | None:

@@ -11,6 +11,7 @@ from pyro.nn import PyroModule
 from torch import nn
 
 from ppgen.batch import split_batch
+from ppgen.inference.structure.guide_factors import outside_densities
 from ppgen.inference.structure.layout import Layout
 from ppgen.pair import keeping_buffers
 from ppgen.parameters.references import referenced_modules
@@ -21,7 +22,10 @@ _alone: "weakref.WeakKeyDictionary[Any, bool]" = weakref.WeakKeyDictionary()
 
 
 def runs_one_by_one(pair: Any, batch: Any, layout: Layout, trial: Callable[[int], Any]) -> bool:
-    """Whether the particles of a program are run one by one, because it fails with several at once.
+    """Whether the particles of a program are run one by one, because several at once fail or are one draw.
+
+    So are those of a guide that makes draws elsewhere than at its sites and says their log-density in a factor
+    (`has_rsample=False`): they have no dimension of particles, so that all particles would have the same draw.
 
     Latents outside of the data plate reach layers and indices that were written for one value: `nn.Linear` with weights
     that are sampled (`pyro.nn.PyroSample`), `locs[k]` of locations that are latents. That such a program fails is tried
@@ -33,9 +37,18 @@ def runs_one_by_one(pair: Any, batch: Any, layout: Layout, trial: Callable[[int]
         layout: Structure of the pair.
         trial: Runs the programs with so many particles at once. The random state and buffers are left as they were.
     """
-    if not layout.global_latents:
+    shared = outside_densities(layout)
+    if not layout.global_latents and not shared:
         return False
     key = pair if isinstance(pair, nn.Module) else getattr(pair.model, "__self__", pair.model)
+    if key not in _alone and shared:
+        _alone[key] = True
+        warnings.warn(
+            f"pyro.factor {shared[0]!r} (has_rsample=False) is the log-density of draws that no pyro.sample makes, so "
+            "that particles that are run at once would share them: they are run one by one. "
+            "vectorize_particles=False says so without a warning.",
+            stacklevel=2,
+        )
     if key not in _alone:
         _alone[key] = False  # the trial asks, too
         error = _error(pair, batch, trial, _unlike_sizes(layout))

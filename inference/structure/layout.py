@@ -1,6 +1,7 @@
 """What one run of a pair tells about its sites: plates, latent and observed sites, what each needs."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -208,7 +209,7 @@ class Layout:
         """Sites of the guide that it marks to be drawn several times, each draw beside all of the others."""
         return self._names("samples")
 
-    @property
+    @cached_property
     def marginalised(self) -> tuple[str, ...]:
         """Sites of the model so marked that the guide does not draw, which are summed out."""
         return self._names("marginalised")

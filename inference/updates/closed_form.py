@@ -14,8 +14,8 @@ class ClosedForm(ParameterUpdate):
     .. math:: \hat s_t = (1 - \gamma_t) \, \hat s_{t-1} + \gamma_t \, s_t, \qquad \gamma_t = t^{-\kappa}
 
     Where all rows are one batch, :math:`\gamma_t = 1`: then it is EM if the guide is the exact posterior, and block
-    coordinate ascent if it is the best of its kind. Another fit of a pair goes on from the averages that the last one
-    left in `pair.inference_state`; before a fit to other data set it to None, or they count as batches of these.
+    coordinate ascent if it is the best of its kind. Another fit of a pair to the same data goes on from the averages
+    that the last one left in `pair.inference_state`; a fit to other data starts at the parameters and gathers its own.
 
     References:
         | Online EM Algorithm for Latent Data Models (Cappé and Moulines, 2009), https://arxiv.org/abs/0712.4273

@@ -57,6 +57,8 @@ class Autoencoder(StackedLayers, PointCoded):
             probabilities of a word.
         scale: Standard deviation under `"gaussian"`; None learns it.
         prior: `"flat"`, none, or `"normal"`, a standard Normal.
+        output_activation: Non-linearity that makes the mean of the data under `"gaussian"`, such as `"softplus"` for
+            positive ones.
 
     Raises:
         ValueError: If a size is not positive, there is no layer, a name is unknown, or the cross-entropy is given a
@@ -84,6 +86,7 @@ class Autoencoder(StackedLayers, PointCoded):
         likelihood: str = "gaussian",
         scale: float | None = None,
         prior: str = "flat",
+        output_activation: str = "linear",
     ) -> None:
         super().__init__()
         self.features, layers = positive_size("features", features), positive_sizes("hidden", hidden)
@@ -100,7 +103,7 @@ class Autoencoder(StackedLayers, PointCoded):
             )
         network = CountingLayers if likelihood == "multinomial" else MirroredLayers
         self.network = network((self.features, *layers), activation, code_activation, tied)
-        self.observation = Observation(likelihood, scale)
+        self.observation = Observation(likelihood, scale, output_activation)
         self.code_log_scale = nn.Parameter(torch.zeros(layers[-1])) if prior == "normal" else None
 
     @property

@@ -39,6 +39,7 @@ class ContractiveAutoencoder(Autoencoder):
         code_activation: That of the code.
         likelihood: Law of the data given the code, as of `Autoencoder`.
         scale: Standard deviation under `"gaussian"`; None learns it.
+        output_activation: Non-linearity that makes the mean of the data under `"gaussian"`, as of `Autoencoder`.
 
     Raises:
         ValueError: If the penalty is negative or not finite, or as `Autoencoder`.
@@ -62,10 +63,13 @@ class ContractiveAutoencoder(Autoencoder):
         code_activation: str = "sigmoid",
         likelihood: str = "gaussian",
         scale: float | None = None,
+        output_activation: str = "linear",
     ) -> None:
         refuse_words(likelihood, "contractive one")
         self_penalty = number_from_zero("penalty", penalty)
-        super().__init__(features, hidden, tied, activation, code_activation, likelihood, scale)
+        super().__init__(
+            features, hidden, tied, activation, code_activation, likelihood, scale, output_activation=output_activation
+        )
         self.penalty = self_penalty
 
     @property

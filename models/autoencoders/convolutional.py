@@ -16,6 +16,7 @@ from ppgen.nn.convolution import Convolution
 from ppgen.nn.pooling import max_pool, switch_bits
 from ppgen.nn.transposed_convolution import TransposedConvolution
 from ppgen.nn.unpooling import unpool_by_repetition, unpool_by_switches
+from ppgen.nn.upward_maps import UpwardMaps
 
 UNPOOLINGS = ("switches", "repetition", "transposed")
 
@@ -114,6 +115,19 @@ class ConvolutionalAutoencoder(PointCoded):
         """Bits that the switches carry beside the numbers of the code, at most; 0 where they are not passed on."""
         return self.network.switch_bits
 
+    def recognition_network(self) -> UpwardMaps:
+        """The encoder as a network of its own, with copies of its filters; it gives codes without switches."""
+        layers = [(each.get_parameter("weight"), each.get_parameter("bias")) for each in self.network.up]
+        return UpwardMaps(layers, self.network.activation, self.image_shape, self.network.pool)
+
+    def check_data(self, data: Any) -> None:
+        """Raise unless a `ppgen.datasets.Dataset` holds images of the model's shape.
+
+        Raises:
+            ValueError: If the data say that their images have another shape.
+        """
+        check_images(data, self.image_shape)
+
     def filters(self, layer: int = 1) -> Tensor:
         """Filters of the first layer, (filters, channels, rows, columns).
 
@@ -131,7 +145,7 @@ class ConvolutionalAutoencoder(PointCoded):
         Raises:
             ValueError: If the data say that their images have another shape.
         """
-        check_images(data, self.image_shape)
+        self.check_data(data)
         mean = data.mean.to(self.device).reshape(self.image_shape).mean((1, 2))
         self.observation.initialise(self.network.output_bias, mean, data)
 

@@ -47,6 +47,7 @@ class DenoisingAutoencoder(Autoencoder):
         code_activation: That of the code.
         likelihood: Law of the data given the code, as of `Autoencoder`.
         scale: Standard deviation under `"gaussian"`; None learns it.
+        output_activation: Non-linearity that makes the mean of the data under `"gaussian"`, as of `Autoencoder`.
 
     Raises:
         ValueError: If the noise is unknown or its level out of range, or as `Autoencoder`.
@@ -71,6 +72,7 @@ class DenoisingAutoencoder(Autoencoder):
         code_activation: str = "linear",
         likelihood: str = "gaussian",
         scale: float | None = None,
+        output_activation: str = "linear",
     ) -> None:
         if noise not in NOISES:
             raise ValueError(f"noise must be one of {', '.join(map(repr, NOISES))}, got {noise!r}.")
@@ -80,7 +82,9 @@ class DenoisingAutoencoder(Autoencoder):
                 f"level must be a share of the numbers in [0, 1) under noise={noise!r}, such as 0.25; got {level!r}, "
                 "which leaves nothing of the data."
             )
-        super().__init__(features, hidden, tied, activation, code_activation, likelihood, scale)
+        super().__init__(
+            features, hidden, tied, activation, code_activation, likelihood, scale, output_activation=output_activation
+        )
         self.noise, self.level = noise, self_level
 
     @pyro_method

@@ -30,7 +30,7 @@ class StackedLayers:
 
         It is of the same kind, with the noise or the penalty of this one. Above the first it reconstructs codes: those
         of sigmoid units by their cross-entropy, others by their squared error with a standard deviation that is
-        learned; what the stack puts through those units' non-linearity is then affine.
+        learned. Reconstructions are put through those units' non-linearity, as the stack will do.
 
         Raises:
             ValueError: If there is no such layer.
@@ -45,7 +45,9 @@ class StackedLayers:
             changes["prior"] = "flat"
         if layer > 1:
             below = names[layer - 2]
-            changes |= {"likelihood": "cross-entropy" if below == "sigmoid" else "gaussian", "scale": None}
+            bits = below == "sigmoid"  # whose cross-entropy has the sigmoid for its link
+            changes |= {"likelihood": "cross-entropy" if bits else "gaussian", "scale": None}
+            changes["output_activation"] = "linear" if bits else below
         return type(self)(**{**own, **changes})
 
     @torch.no_grad()

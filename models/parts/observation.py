@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ppgen.models.parts.cross_entropy import CrossEntropy
 from ppgen.models.parts.word_law import WordLaw
+from ppgen.nn.activations import activation_named
 
 LOOKED_AT = 10_000  # training rows from which the standard deviation starts
 
@@ -30,9 +31,11 @@ class Observation(nn.Module):
             cross-entropy between grey levels in [0, 1] and the outputs; `"multinomial"` for counts of the words of
             documents whose length is given.
         scale: Standard deviation under `"gaussian"`; None learns it.
+        activation: Non-linearity that makes the mean of the output under `"gaussian"`; the other laws have their own.
 
     Raises:
-        ValueError: If the likelihood is unknown, the scale is not positive, or there is none to be had.
+        ValueError: If the likelihood is unknown, the scale is not positive, or there is none to be had; or a
+            non-linearity.
         TypeError: If the scale is no number.
 
     Example:
@@ -40,7 +43,7 @@ class Observation(nn.Module):
         torch.Size([3])
     """
 
-    def __init__(self, likelihood: str, scale: float | None = None) -> None:
+    def __init__(self, likelihood: str, scale: float | None = None, activation: str = "linear") -> None:
         super().__init__()
         if likelihood not in LIKELIHOODS:
             raise ValueError(f"likelihood must be one of {', '.join(map(repr, LIKELIHOODS))}, got {likelihood!r}.")
@@ -52,6 +55,12 @@ class Observation(nn.Module):
                 raise ValueError(f"scale is the standard deviation under 'gaussian'; {likelihood!r} has none.")
             if not 0 < scale < math.inf:
                 raise ValueError(f"scale must be positive and finite, got {scale!r}.")
+        self.activation = activation_named(activation, "output_activation")
+        if self.law is not None and activation != "linear":
+            raise ValueError(
+                f"output_activation={activation!r} makes the mean under likelihood='gaussian', and {likelihood!r} has "
+                "a link of its own: leave it out."
+            )
         self.fixed_scale = scale
         self.log_scale = nn.Parameter(torch.zeros(())) if self.law is None and scale is None else None
 
@@ -62,13 +71,13 @@ class Observation(nn.Module):
         if self.law is not None:
             return _LAWS[self.law](output).to_event(1)
         scale = self.log_scale.exp() if self.log_scale is not None else output.new_full((), self.fixed_scale or 1.0)
-        return dist.Normal(output, scale).to_event(1)
+        return dist.Normal(self.activation.apply(output), scale).to_event(1)
 
     def mean(self, output: Tensor) -> Tensor:
         """Mean of the data around an output, of its shape; of documents that of one word."""
         if self.counts_words:
             return WordLaw(output).mean
-        mean: Tensor = output if self.law is None else _LAWS[self.law](output).mean
+        mean: Tensor = self.activation.apply(output) if self.law is None else _LAWS[self.law](output).mean
         return mean
 
     @property
@@ -83,7 +92,7 @@ class Observation(nn.Module):
 
     @torch.no_grad()
     def initialise(self, bias: Tensor, mean: Tensor, data: Any) -> None:
-        """Start the output's bias at the mean of the data (its logit), and the standard deviation at that about it.
+        """Start the output's bias where it gives the mean of the data, and the standard deviation at that about it.
 
         What is not zero any more was trained or given, and stays.
 
@@ -98,7 +107,7 @@ class Observation(nn.Module):
                 bias.copy_((counts / counts.sum()).log())
             return
         if not bias.any():
-            bias.copy_(mean if self.law is None else torch.logit(mean.clamp(0.001, 0.999)))
+            bias.copy_(self.activation.inverse(mean) if self.law is None else torch.logit(mean.clamp(0.001, 0.999)))
         if self.log_scale is not None and not self.log_scale.any():
             rows = data.batch("train", torch.arange(min(data.num_train, LOOKED_AT))).double().flatten(1)
             variance = float((rows - rows.mean(0)).square().mean())

@@ -8,6 +8,7 @@ from torch import Tensor
 
 LOOKED_AT = 10_000  # training rows among which the first atoms are sought
 LEAST_USE = 1e-4  # an atom is dead that is used by a smaller share of the data
+EXPECTED_USES = 5  # that is only told by rows that use an atom of average use so often; of 1, 5, 20 by validation rows
 
 
 def with_unit_norm(matrix: Tensor) -> Tensor:
@@ -82,18 +83,32 @@ def worst_rows(x: Tensor, residual: Tensor, count: int) -> Tensor:
     return torch.cat([worst, worst.new_zeros(count - len(worst), x.shape[-1])])
 
 
-def revived(dictionary: Tensor, use: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+def unused(use: Tensor, rows: Tensor, count: Tensor) -> Tensor:
+    """Which atoms are dead: a mask (atoms,).
+
+    Of few rows most use few atoms, and none is dead for that. They are enough if an atom of average use is expected to
+    be used five times by them, or if they are as many as there are.
+
+    Args:
+        use: Share of the data that use each atom, (atoms,).
+        rows: Number of rows of which that is known, a scalar.
+        count: Rows of the data.
+    """
+    enough = (rows * use.mean() >= EXPECTED_USES) | (rows >= count)
+    return (use < LEAST_USE) & enough
+
+
+def revived(dictionary: Tensor, dead: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
     """The dictionary with candidates in the place of dead atoms, as far as there are some, and which atoms those are.
 
     Args:
         dictionary: (features, atoms).
-        use: Share of the data that use each atom, (atoms,).
+        dead: Atoms that nothing uses, (atoms,).
         candidates: (candidates, features), rows of data.
 
     Returns:
         The dictionary, and a mask (atoms,).
     """
-    dead = use < LEAST_USE
     place = (dead.cumsum(0) - 1).clamp(0, len(candidates) - 1)
     taken = candidates[place]
     new = dead & (dead.cumsum(0) <= len(candidates)) & taken.any(-1)

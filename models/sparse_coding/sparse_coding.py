@@ -253,11 +253,12 @@ class SparseCoding(GenerativeModel):
         return {"worst": dictionaries.worst_rows(x, x - self.decode(self._codes(guide)), CANDIDATES)}
 
     def reseed(
-        self, statistics: Mapping[str, Tensor], candidates: Mapping[str, Tensor]
+        self, statistics: Mapping[str, Tensor], candidates: Mapping[str, Tensor], rows: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Put badly reconstructed data in the place of atoms that nothing uses, and clear the statistics of these."""
         count = statistics["rows"]
-        weight, new = dictionaries.revived(self.dictionary, statistics["use"] / count, candidates["worst"])
+        dead = dictionaries.unused(statistics["use"] / count, rows, count)
+        weight, new = dictionaries.revived(self.dictionary, dead, candidates["worst"])
         return {"weight": weight}, {
             "products": statistics["products"].masked_fill(new | new.unsqueeze(-1), 0.0),
             "images": statistics["images"].masked_fill(new, 0.0),

@@ -15,6 +15,8 @@ from ppgen.evaluation import Estimate
 from ppgen.evaluation.likelihood.given_partitions import unasked_partition
 from ppgen.evaluation.likelihood.methods import METHODS
 from ppgen.evaluation.partition.partition import enumerable
+from ppgen.evaluation.program import examine
+from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.structure.machine_sites import undirected_sites
 from ppgen.training.environment import resolve_device
 from ppgen.training.run_folder import checkpoint
@@ -25,7 +27,7 @@ _ANNEALING = ("num_chains", "betas", "seed")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `ppgen evaluate FOLDER`."""
+    """Run `ppgen evaluate FOLDER`; where a prior is flat it is how well data are reconstructed that can be told."""
     parser = _parser()
     values = parser.read(arguments)
     run = load_run(values["folder"])
@@ -33,6 +35,12 @@ def main(arguments: Sequence[str]) -> int:
     split, rows = rows_of(data, values["split"])
     run.pair.to(resolve_device(values["device"]))
     options = {option.name: values[option.name] for option in _options()}
+    if examine(run.pair, CheckedRows(rows, run.pair)).layout.improper:
+        from ppgen import diagnostics
+
+        checked = diagnostics.check(run.pair, rows)  # what is defined, and what is not and why
+        print(f"{checked}\nwritten to {write(run, data, split, {}, checked)}")
+        return 0
     estimates = evaluate(run.pair, rows, progress=watched(values["quiet"]), **options)
     print(f"{type(run.pair).__name__} on {data.describe()}, {split} rows")
     show(estimates)

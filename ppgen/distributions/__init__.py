@@ -3,6 +3,7 @@
 from ppgen.distributions.autoregressive.autoregressive import Autoregressive
 from ppgen.distributions.autoregressive.bernoulli_output import BernoulliOutput
 from ppgen.distributions.autoregressive.categorical_output import CategoricalOutput
+from ppgen.distributions.autoregressive.inverse_autoregressive import InverseAutoregressive
 from ppgen.distributions.autoregressive.laplace_mixture_output import LaplaceMixtureOutput
 from ppgen.distributions.autoregressive.logistic_mixture_output import LogisticMixtureOutput
 from ppgen.distributions.autoregressive.mixture_output import MixtureOutput
@@ -58,6 +59,7 @@ __all__ = [
     "Gaussian",
     "GaussianMarkovField",
     "GibbsSampler",
+    "InverseAutoregressive",
     "LaplaceMixtureOutput",
     "LayerConditional",
     "LinearNormal",

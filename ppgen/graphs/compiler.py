@@ -13,6 +13,7 @@ from ppgen.graphs.machine_code import machine_code
 from ppgen.graphs.passes import functional, simplify
 from ppgen.graphs.products import joined_products, products_in_bfloat16
 from ppgen.graphs.scanned_cells import with_machine_code
+from ppgen.graphs.stacks import sliced_stacks
 from ppgen.undisturbed import device_of, forked
 
 FASTER = 100  # times that a GPU does the work of a core, so that so much more of it pays for compiling
@@ -40,7 +41,7 @@ def compiled(
         if not has_inductor(device.type):
             raise RuntimeError(f"PyTorch has no Inductor for {device.type}")
     module = functional(lambda *leaves: tree_leaves(program(*tree_unflatten(leaves, spec))), flat)
-    module = simplify(module, keep_draws=faithful)
+    module = sliced_stacks(simplify(module, keep_draws=faithful))
     if not faithful:
         module = joined_products(simplify(vectorised_draws(module, flat)))
     if bfloat16:

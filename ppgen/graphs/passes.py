@@ -64,6 +64,13 @@ def simplify(module: fx.GraphModule, keep_draws: bool = False) -> fx.GraphModule
     return module
 
 
+def pruned(module: fx.GraphModule) -> fx.GraphModule:
+    """Drop what nobody reads, but no draw and no write, so that all numbers stay; changes the graph in place."""
+    module.graph.eliminate_dead_code(is_impure_node=lambda node: node.is_impure() or _draws(node))
+    module.recompile()
+    return module
+
+
 def _key(node: fx.Node) -> Any | None:
     """What makes two nodes equal; None where an argument cannot be compared."""
     arguments, _ = torch.utils._pytree.tree_flatten((node.args, node.kwargs))

@@ -1,14 +1,16 @@
 """Networks that return distributions, layers that all families share, and the solvers of sparse codes."""
 
+from ppgen.nn.autoregressive.categorical_nade import CategoricalNADE
 from ppgen.nn.autoregressive.causal import Causal
 from ppgen.nn.autoregressive.causal_convolutions import CausalConvolutions
 from ppgen.nn.autoregressive.causal_linear import CausalLinear
 from ppgen.nn.autoregressive.gated_convolutions import GatedCausalConvolutions
-from ppgen.nn.autoregressive.recurrent_pixels import RecurrentPixels
 from ppgen.nn.autoregressive.made import MADENetwork
 from ppgen.nn.autoregressive.made_in_order import MADEInOrder
 from ppgen.nn.autoregressive.nade import NADENetwork
+from ppgen.nn.autoregressive.offset_causal import OffsetCausal
 from ppgen.nn.autoregressive.orderless_nade import OrderlessNADEInOrder, OrderlessNADENetwork
+from ppgen.nn.autoregressive.recurrent_pixels import RecurrentPixels
 from ppgen.nn.autoregressive.standardised_mixture import StandardisedMixture
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
 from ppgen.nn.convolution import Convolution
@@ -28,6 +30,7 @@ __all__ = [
     "NADENetwork",
     "BernoulliConditional",
     "CategoricalConditional",
+    "CategoricalNADE",
     "Causal",
     "CausalConvolutions",
     "CausalLinear",
@@ -40,9 +43,10 @@ __all__ = [
     "MirroredLayers",
     "NormalCodes",
     "NormalConditional",
-    "RecurrentPixels",
     "OrderlessNADENetwork",
     "OrderlessNADEInOrder",
+    "RecurrentPixels",
+    "OffsetCausal",
     "SaturatingEncoder",
     "StandardisedMixture",
     "TransposedConvolution",

@@ -16,19 +16,27 @@ class Activation:
         apply: Output of each unit given its input.
         slope: Derivative of each unit, as a function of its output.
         gain: What Glorot's weights are multiplied by, so that signals keep their size through many layers.
+        inverse: An input at which each unit gives that output, or one near by where none does or it is infinite.
     """
 
     apply: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor], Tensor]
     gain: float = 1.0
+    inverse: Callable[[Tensor], Tensor] = lambda output: output
 
 
 ACTIVATIONS: dict[str, Activation] = {
     "linear": Activation(lambda input: input, torch.ones_like),
-    "sigmoid": Activation(torch.sigmoid, lambda output: output * (1 - output), 4.0),
-    "tanh": Activation(torch.tanh, lambda output: 1 - output.square()),
+    "sigmoid": Activation(
+        torch.sigmoid, lambda output: output * (1 - output), 4.0, lambda output: torch.logit(output, 1e-3)
+    ),
+    "tanh": Activation(
+        torch.tanh, lambda output: 1 - output.square(), 1.0, lambda output: torch.atanh(output.clamp(-0.999, 0.999))
+    ),
     "relu": Activation(torch.relu, lambda output: (output > 0).to(output.dtype), 2**0.5),
-    "softplus": Activation(softplus, lambda output: -torch.expm1(-output), 2**0.5),
+    "softplus": Activation(
+        softplus, lambda output: -torch.expm1(-output), 2**0.5, lambda output: output.clamp(min=1e-3).expm1().log()
+    ),
 }
 """The known ones: for a sigmoid the gain is 4, as its slope at 0 is a quarter (Glorot and Bengio, 2010)."""
 

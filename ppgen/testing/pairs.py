@@ -33,7 +33,8 @@ def check_pair(pair: Any, batch: Any, *, num_particles: int = 3) -> None:
     """Raise unless a pair can be trained, evaluated and saved by everything in this package.
 
     The parameters are found and kept out of Pyro's store; every one of them gets a gradient, which is the
-    derivative of the value (with latents that cannot be reparameterised: for draws that are held); the rows of a
+    derivative of the value (with latents that cannot be reparameterised: for draws that are held; of no parameter that
+    the pair's `surrogate_gradients` name); the rows of a
     batch do not feel each other; the random state is left alone; a saved state gives the same model again. Sites of
     unknown log Z must be small enough to enumerate. A `ppgen.ConditionalModel` must pass `check_conditional`.
 
@@ -103,7 +104,7 @@ def _check_fixed_draws(pair: Any, batch: Any, num_particles: int, layout: Layout
         with torch.no_grad():
             return value(pair)
 
-    _compare_with_differences(named, found, plain_value)
+    _compare_with_differences(named, found, plain_value, pair.surrogate_gradients)
     _check_state(pair, lambda other: value(other).detach())
 
 
@@ -153,13 +154,16 @@ def check_gradient(bound: Any, batch: Any) -> None:
     check_close(result.value, _value(bound, batch), "value of a step against value()", rtol=1e-5)
     sign = 1 if bound.inference.objective.descended else -1
     ascent = {name: sign * gradient for name, gradient in result.gradients.items()}
-    _compare_with_differences(named, ascent, lambda: _value(bound, batch))
+    _compare_with_differences(named, ascent, lambda: _value(bound, batch), bound.pair.surrogate_gradients)
 
 
 def _compare_with_differences(
-    named: Mapping[str, Tensor], gradients: Mapping[str, Tensor], value: Callable[[], Tensor]
+    named: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor],
+    value: Callable[[], Tensor],
+    surrogates: tuple[str, ...] = (),
 ) -> None:
-    """Every parameter has a gradient, which is the derivative of the value in a random direction."""
+    """Every parameter has a gradient, which but of surrogates is the derivative of the value in a random direction."""
     missing = sorted(set(named) - set(gradients))
     still = sorted(name for name, gradient in gradients.items() if not bool((gradient != 0).any()))
     if missing or still:
@@ -169,6 +173,8 @@ def _compare_with_differences(
         double = parameter.dtype == torch.float64
         step, tolerance = (1e-5, 1e-5) if double else (1e-2, 3e-2)
         direction = torch.randn(parameter.shape, generator=generator).to(parameter)
+        if name.startswith(surrogates):
+            continue
         kept, values = parameter.detach().clone(), []
         for sign in (1, -1):
             with torch.no_grad():

@@ -12,6 +12,7 @@ from ppgen.training.run import Run
 from ppgen.training.run_folder.folder import FolderInUseError
 from ppgen.training.sampling.model_samples import Samples, sample
 from ppgen.training.stages.classifier import Classifier, finetune_classifier
+from ppgen.training.stages.fit_prior import fit_prior
 from ppgen.training.stages.layer_bounds import LayerBound
 from ppgen.training.stages.pretrain import Pretraining, pretrain
 from ppgen.training.stages.refine import Refinement, refine
@@ -31,6 +32,7 @@ __all__ = [
     "TensorBoardLog",
     "finetune_classifier",
     "fit",
+    "fit_prior",
     "load",
     "pretrain",
     "refine",

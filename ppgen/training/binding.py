@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ppgen import seeds
 from ppgen.conditional import ConditionalModel
@@ -16,6 +15,7 @@ from ppgen.inference.structure.support import check_support
 from ppgen.pair import GenerativeModel
 from ppgen.training.data.batch_source import BatchSource, chunks
 from ppgen.training.data.last_batch import explaining_lone_rows
+from ppgen.training.left_state import go_on_from
 from ppgen.training.processes.world import World
 from ppgen.undisturbed import forked, keeping_modes
 
@@ -75,9 +75,9 @@ def bind_pair(pair: Any, source: BatchSource, inference: Any, batch_size: int, w
     own = source.batch("train", world.share(index), seeds.generator(0, "first batch"))
     bound = inference.bind(pair, own, source.num_train)
     if bound.update is not None:
-        bound.update.whole = batch_size >= source.num_train  # of which this process has a share
+        bound.update.batch_size = min(batch_size, source.num_train)  # of which this process has a share
     _check_support(pair, source, batch_size)
-    _go_on_from(pair.inference_state or {}, bound, own, source.device, world)
+    go_on_from(pair.inference_state or {}, bound, own, source, world)
     return bound, first
 
 
@@ -132,26 +132,3 @@ def _check_support(pair: Any, source: BatchSource, batch_size: int) -> None:
         for index in chunks(torch.arange(count), max(batch_size, 1000)):
             if check_support(pair, source.batch(split, index), first_row=int(index[0])) and known_bits:
                 return
-
-
-def _go_on_from(left: dict[str, Tensor], bound: Any, batch: Any, device: torch.device, world: World) -> None:
-    """Take over chains of an earlier fit if this inference has chains of the same names and shapes.
-
-    A fit that ended left the chains of all processes, one that was interrupted those of this process.
-    """
-    if not left:
-        return
-    with forked(device):
-        bound.step(batch)  # makes a state; parameters stay as they are
-    shapes = {name: value.shape for name, value in bound.state.items()}
-    candidates = (left, world.own(left, bound.roles(left))) if set(left) == set(shapes) else ()
-    same = [state for state in candidates if {name: value.shape for name, value in state.items()} == shapes]
-    bound.load_state({name: value.to(device, copy=True) for name, value in same[0].items()} if same else {})
-
-
-def leave_state(pair: Any, bound: Any) -> None:
-    """Leave chains and offsets with the pair, from which a later fit goes on."""
-    state = {name: value.detach().clone() for name, value in bound.state.items()}
-    pair.inference_state = state or None
-    for parameter in pair.parameters():
-        parameter.grad = None

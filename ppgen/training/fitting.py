@@ -20,7 +20,7 @@ from ppgen.inference.engine.roles import schedule_steps
 from ppgen.inference.schedules import warn_of_unfinished
 from ppgen.pair import as_pair
 from ppgen.training import environment
-from ppgen.training.binding import bind_pair, check_features, leave_state, settle_plate
+from ppgen.training.binding import bind_pair, check_features, settle_plate
 from ppgen.training.data.batch_source import BatchSource, example
 from ppgen.training.data.last_batch import check_last_batch
 from ppgen.training.data.sources import BATCH_SIZE, NotGiven, source_for, whole_source
@@ -29,6 +29,7 @@ from ppgen.training.epochs.callbacks import Callback, CSVLog, Event, TensorBoard
 from ppgen.training.epochs.loop import Loop
 from ppgen.training.epochs.progress import Progress
 from ppgen.training.epochs.validation import Validation
+from ppgen.training.left_state import leave_state
 from ppgen.training.processes import world as processes
 from ppgen.training.run import Run, told_of_run, told_of_values
 from ppgen.training.run_folder import checkpoint
@@ -67,6 +68,9 @@ def fit(
     progress: bool = True,
 ) -> Run:
     """Train a pair in place; a second call on the same pair goes on from its weights and chains.
+
+    Where parameters are set in closed form, a second call goes on from the averages of statistics too if it is given
+    the same data; statistics of other data begin anew.
 
     Draws come from `seed` alone, and the caller's random state is left as it was. The last batch of an epoch
     may be smaller and counts by its rows. Each epoch ends with metrics on at most a tenth as many validation
@@ -252,7 +256,7 @@ def fit(
             bar,
         )
         last = None if kept is None else kept.begin(config)
-        stack.callback(leave_state, pair, bound)
+        stack.callback(leave_state, pair, bound, config["data"])
         if last is not None:
             loop.resume(*last)
         pair.initialised = True

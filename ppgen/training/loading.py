@@ -17,6 +17,7 @@ from ppgen.checks.arguments import check_path
 from ppgen.datasets.integers import KINDS as INTEGER_KINDS
 from ppgen.pair import as_pair
 from ppgen.training.data.batch_source import from_example
+from ppgen.training.left_state import marked
 from ppgen.training.run import Run
 from ppgen.training.run_folder import checkpoint, stored
 from ppgen.training.run_folder.checkpoint import load_pair_state
@@ -78,7 +79,7 @@ def load(folder: str | Path, pair: Any = None) -> Run:
         pair.settle_plate(config["model"]["plate"])
     _fill(pair, weights, config["model"], path)
     _check_finite(pair, path)
-    pair.inference_state = checkpoint.section(final, "inference") or None
+    pair.inference_state = marked(checkpoint.section(final, "inference"), config["data"])
     pair.initialised = True
     pair.takes_integers = pair.takes_integers or config["data"].get("binarization") in INTEGER_KINDS
     state = {

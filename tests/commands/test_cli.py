@@ -11,7 +11,7 @@ import xarray as xr
 from examples import own_examples
 
 import ppgen
-from ppgen import registry
+from ppgen import features, registry
 from ppgen.cli import main
 from ppgen.commands import demo
 from ppgen.commands.models import model_options, takes_inputs
@@ -37,6 +37,26 @@ def rbm(bits: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> str:
     assert main(["fit", "rbm", "--data", bits, "--hidden", "3", "--folder", folder, "--report", "false", *TINY]) == 0
     capsys.readouterr()
     return folder
+
+
+def test_a_flat_prior_leaves_what_is_defined(bits: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Catches an evaluation that refuses without a number where only the likelihood is not defined."""
+    folder = str(tmp_path / "coder")
+    line = ["fit", "autoencoder", "--data", bits, "--hidden", "3", "--folder", folder, "--report", "false", *TINY]
+    assert main(line) == 0
+    capsys.readouterr()
+    assert main(["evaluate", folder, "--quiet"]) == 0
+    told = capsys.readouterr().out
+    pair = ppgen.load(folder).pair
+    rows = torch.from_numpy(np.load(bits))
+    written = json.loads((Path(folder) / "evaluation.json").read_text())
+    findings = {each["name"]: each for each in written["check"]["findings"]}
+    assert "not defined: site 'code' has a flat prior" in told and written["estimates"] == {}
+    split = {"train": rows} if written["split"] == "train" else None
+    error = findings["reconstruction"]["values"]["error"]
+    assert f"squared error {error:.4g} per datum" in " ".join(told.split())
+    if split is not None:
+        assert error == pytest.approx(features.reconstruction_error(pair, rows), rel=1e-5)
 
 
 def needed(model: str) -> list[str]:

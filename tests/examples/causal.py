@@ -25,8 +25,17 @@ class Example:
     field: Tensor | None = None
 
 
+def declared(network: nn.CausalConvolutions | nn.GatedCausalConvolutions | nn.RecurrentPixels) -> Example:
+    """A network that declares its field."""
+    return Example(network, network.field)
+
+
 # From parameters of an entry, and numbers that vectors are conditioned on.
 NETWORKS: dict[str, Callable[[int, int], Example]] = {
+    "CausalConvolutions": lambda outputs, given: declared(nn.CausalConvolutions((2, 3), outputs, 4, 1, 1, given, 3)),
+    "GatedCausalConvolutions": lambda outputs, given: declared(
+        nn.GatedCausalConvolutions((2, 3), outputs, 4, 2, 1, given, 3)
+    ),
     "CausalLinear": lambda outputs, given: Example(nn.CausalLinear(4, outputs, given)),
     "NADE": lambda outputs, given: Example(nn.NADENetwork(4, 3, outputs, given)),
     "NADE, rectified": lambda outputs, given: Example(
@@ -40,6 +49,10 @@ NETWORKS: dict[str, Callable[[int, int], Example]] = {
     "OrderlessNADE": lambda outputs, given: Example(nn.OrderlessNADENetwork(4, (8,), outputs, given)),
     "OrderlessNADE, deep, in another order": lambda outputs, given: Example(
         nn.OrderlessNADENetwork(4, (8, 8), outputs, given).in_order(torch.tensor([2, 0, 3, 1]))
+    ),
+    "row LSTM": lambda outputs, given: declared(nn.RecurrentPixels((2, 3), outputs, "row", 2, 1, given, first_size=3)),
+    "diagonal LSTMs": lambda outputs, given: declared(
+        nn.RecurrentPixels((2, 3), outputs, "diagonal", 4, 1, given, first_size=3)
     ),
 }
 OUTPUTS: dict[str, OutputLaw] = {

@@ -55,6 +55,7 @@ _SETTINGS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.ConvolutionalDBN(18, (2, 1, 2), (2, 2, 1), None, (3, 3), 2, "gaussian", True), reals(6, 18)),
         lambda: (models.ConvolutionalDBN(15, (2, 2, 1), (2, 1, 1), (2, 1, 1), (3, 5)), bits(6, 15)),
     ],
+    "FullyVisibleBeliefNet": [lambda: (models.FullyVisibleBeliefNet(5), bits(6, 5))],
     "SigmoidBeliefNet": [
         lambda: (models.SigmoidBeliefNet((5, 3, 2)), bits(6, 5)),
         lambda: (models.SigmoidBeliefNet((4, 3), nonlinear=True), bits(6, 4)),
@@ -110,6 +111,9 @@ _SETTINGS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.GatedPixelCNN((2, 2), 2, 2, 3), levels(6, 4, values=3)),
         lambda: (models.GatedPixelCNN((2, 2), 2, 2, 2, None, 5, 3, 3), bits(6, 12)),
         lambda: (models.GatedPixelCNN((2, 2), 3, 1, 3, "logistic", 2, 1, 3, 3, False), levels(6, 4, values=3)),
+    ],
+    "PixelRNN": [
+        lambda: (models.PixelRNN((3, 2), "diagonal", 6, 1, 4), levels(6, 6, values=4)),
     ],
     "ClassConditionalPixelCNN": [
         lambda: (models.ClassConditionalPixelCNN((2, 2), 3, 2, 1, 2, gated=False), (classes(6, 3), bits(6, 4))),

@@ -109,7 +109,7 @@ class Dictionary(ppgen.GenerativeModel):
         return {"worst": x.index_select(0, left.square().sum(-1).argmax(0, keepdim=True)).squeeze(0)}
 
     def reseed(
-        self, statistics: Mapping[str, Tensor], candidates: Mapping[str, Tensor]
+        self, statistics: Mapping[str, Tensor], candidates: Mapping[str, Tensor], rows: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         dead = statistics["second"].diagonal() <= 1e-9
         worst = candidates["worst"] / candidates["worst"].norm()

@@ -74,6 +74,19 @@ def reseeded(folder: Path | None, **options: Any) -> dict[str, Tensor]:
     return pair.state_dict() | (pair.inference_state or {})
 
 
+def on_other_data() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A pair trained on some rows, then on others: as it is, and with what the first training left thrown away."""
+    options = {name: value for name, value in OPTIONS.items() if name != "lr"}
+    kept, anew = FactorAnalysis(8, 2), FactorAnalysis(8, 2)
+    x = ROWS + 0.3 * ROWS.T.reshape(41, 8)
+    for pair in (kept, anew):
+        ppgen.fit(pair, x[:20], "alternating", epochs=2, **options)
+    anew.inference_state = None
+    for pair in (kept, anew):
+        ppgen.fit(pair, x[20:], "alternating", epochs=2, **options)
+    return tuple(pair.state_dict() | (pair.inference_state or {}) for pair in (kept, anew))  # type: ignore[return-value]
+
+
 def variational() -> dict[str, Tensor]:
     """A VAE on bits drawn anew each time, with running means, traced as the clock says."""
     torch.manual_seed(int(os.environ.get("RANK", "0")))
@@ -159,6 +172,7 @@ def main(folder: Path) -> None:
     results: dict[str, Any] = {"exact": exact(), "vae": variational(), "diverging": diverging()}
     results["tempered"] = tempered()
     results |= {"whole EM": in_closed_form(41), "online EM": in_closed_form(5)}
+    results["other data"] = on_other_data()
     results["reseeded"] = reseeded(folder / "reseeded whole")
     reseeded(folder / "reseeded part", callbacks=[stopped])
     results["reseeded resumed"] = reseeded(folder / "reseeded part", resume=True)

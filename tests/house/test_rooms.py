@@ -23,15 +23,15 @@ ORDER: dict[str, list[set[str]]] = {
     ],
     "models": [
         {"parts"},
-        {"boltzmann", "variational", "autoencoders", "sparse_coding", "autoregressive"},
-        {"belief_nets"},
+        {"boltzmann", "autoencoders", "sparse_coding", "autoregressive"},
+        {"variational", "belief_nets"},
     ],
     "distributions": [{"units", "couplings"}, {"machines"}, {"densities", "autoregressive"}],
     "training": [
         {"environment"},
         {"settings", "processes"},
         {"data", "run_folder"},
-        {"steps", "run"},
+        {"steps", "run", "left_state"},
         {"binding", "epochs", "sampling", "loading"},
         {"fitting"},
         {"stages"},

@@ -76,17 +76,17 @@ def crossed(mark: str | None) -> Program:
     return Program(f"crossed plates, {mark}", model, guide, losses=SUMMED, like_pyro=like)
 
 
-def drawn_then_summed(mark: str | None) -> Program:
+def drawn_then_summed(mark: str | None, drawn: int = 2, summed: int = 3) -> Program:
     """Summed sites in a plate that depend on all draws of another plate."""
 
     def program(at: Callable[..., Any]) -> Callable[[], None]:
         def body() -> None:
             pyro.sample("w", dist.Bernoulli(at("pw")), infer=PARALLEL)
-            with pyro.plate("drawn", 2):
-                a = pyro.sample("a", dist.Bernoulli(at("pa")).expand_by([2]))
+            with pyro.plate("drawn", drawn):
+                a = pyro.sample("a", dist.Bernoulli(at("pa")).expand_by([drawn]))
             p = (1.0 + a.sum(-1)) / 4.0
-            with pyro.plate("summed", 3):
-                pyro.sample("b", dist.Bernoulli(p * at("pb") * 1.5).expand_by([3]), infer={"enumerate": mark})
+            with pyro.plate("summed", summed):
+                pyro.sample("b", dist.Bernoulli(p * at("pb") * 1.5).expand_by([summed]), infer={"enumerate": mark})
 
         return body
 

@@ -120,6 +120,22 @@ def factor_in_the_guide(has_rsample: bool) -> Program:
     )
 
 
+def drawn_outside() -> Program:
+    """A draw that no site of the guide makes, whose log-density is a factor."""
+
+    def model() -> None:
+        z = pyro.sample("z", dist.Bernoulli(0.4))
+        pyro.sample("y", dist.Normal(z, 1.0), obs=torch.tensor(1.0))
+
+    def guide() -> None:
+        law = dist.Bernoulli(logits=pyro.param("m", torch.tensor(1 / 3).log()))
+        z = law.sample()
+        pyro.sample("z", dist.Delta(z))
+        pyro.factor("law", law.log_prob(z), has_rsample=False)
+
+    return Program("a draw outside of the guide's sites", model, guide, like_pyro=False)
+
+
 def partly_observed(mask: Tensor, events: bool) -> Program:
     """Observations of which a mask says which are there; the others are latents that the guide draws."""
     y = torch.tensor([[0.4, -0.3], [1.2, 0.0], [-0.7, 0.8]]) if events else torch.tensor([0.4, 1.2, -0.7])
@@ -164,6 +180,7 @@ PROGRAMS: list[Program] = [
     annealed(),
     *(each for plate in (False, True) for each in programs_of(f"factor, plate {plate}", factor, plate)),
     *(factor_in_the_guide(has_rsample) for has_rsample in (True, False)),
+    drawn_outside(),
     *(
         partly_observed(mask, events)
         for mask in torch.tensor([[True, True, True], [False, False, False], [True, False, True]])

@@ -33,6 +33,7 @@ _Z = 4.0  # standard errors from which a difference is none of chance
 _LADDER: dict[str, Any] = {"num_chains": 100, "betas": 1000}
 _ELBO_PARTICLES = 10
 _POINTS: dict[str, Any] = {"num_chains": 16, "betas": 200}  # annealing of each datum, where the guide gives no weights
+_ANNEALED_ROWS = 100  # of training data, where each takes a ladder of its own
 _SWEEPS = 20
 _NO_PRIOR = "here a latent has a flat prior, so that they have none"
 
@@ -71,7 +72,8 @@ def check(
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run.
         x: Data that were not trained on, (rows, features); for programs with several arguments a tuple or a mapping.
-        train: Training data, to compare with.
+        train: Training data, to compare with: as many rows as of `x`, but 100 where each of them must be annealed, as
+            under a guide that is a point, unless `max_rows` is None.
         log_likelihood: Estimate of the log-likelihood of all rows of `x`, if there is one already.
         partitions: log Z, as `evaluation.log_likelihood` takes it, if it is known.
         num_particles: Particles a datum for importance sampling.
@@ -150,7 +152,9 @@ def check(
         findings += _free_energy_findings(free, train is not None)
     elif train is not None:
         how: dict[str, Any] = {"method": "elbo", "num_particles": _ELBO_PARTICLES} if inexact else {"method": "auto"}
-        findings.append(_generalisation_finding(given, pair, train, rows, {**common, **how}, max_rows))
+        most = min(max_rows, _ANNEALED_ROWS) if points and max_rows is not None else max_rows
+        new = estimate if points and log_likelihood is None else None  # annealed above
+        findings.append(_generalisation_finding(given, pair, train, rows, {**common, **how}, most, new))
     trivial = independent_features(pair, rows, min(len(every), max_rows or len(every)), program.energies)
     if trivial is not None:
         values = (estimate.per_datum or {}).get("log_likelihood")
@@ -323,18 +327,20 @@ def _free_energy_findings(free: Any, both: bool) -> list[Finding]:
 
 
 def _generalisation_finding(
-    pair: Any, bare: Any, train: Any, rows: Any, how: dict[str, Any], most: int | None
+    pair: Any, bare: Any, train: Any, rows: Any, how: dict[str, Any], most: int | None, new: Estimate | None = None
 ) -> Finding:
-    """How much lower the bound (or log p(x) itself) of new data lies."""
-    part, _ = _part(CheckedRows(train, bare), most, how["seed"])
-    seen, new = (estimate_log_likelihood(pair, each, **how) for each in (part, rows))
+    """How much lower the bound (or log p(x) itself) of new data lies, of which there may be an estimate already."""
+    part, some = _part(CheckedRows(train, bare), most, how["seed"])
+    seen = estimate_log_likelihood(pair, part, **how)
+    new = estimate_log_likelihood(pair, rows, **how) if new is None else new
     gap = seen.value - new.value
     error = math.hypot(seen.data_se or 0.0, new.data_se or 0.0)
     far = gap > max(LEAST_GAP, FAR * abs(new.value)) and gap > _Z * error
     what = "ELBO" if how["method"] == "elbo" else "log-likelihood"
+    told = f"{most} training rows, a part of them," if some and most == _ANNEALED_ROWS else "training data"
     return Finding(
         "overfitting",
-        f"{what} of training data {with_error(gap, error)} nats per datum above that of new data",
+        f"{what} of {told} {with_error(gap, error)} nats per datum above that of new data",
         f"new data do {gap:.1f} nats worse than training data: the model, or its guide, knows rows by heart"
         if far
         else None,

@@ -77,7 +77,12 @@ def _named(codes: Any) -> Mapping[str, Any]:
 def _classes(labels: Any) -> np.ndarray:
     """Labels as whole numbers from 0, (rows,)."""
     array = np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)
-    whole = array.ndim == 1 and array.size and array.dtype.kind in "iu" and array.min() >= 0
+    whole = array.ndim == 1 and array.size and array.dtype.kind in "iu"
+    if whole and array.min() < 0:
+        raise ValueError(
+            f"labels must be whole numbers from 0, one a row, got {array.min()}. Leave out rows without a label, which "
+            "have -1, and their codes."
+        )
     if not whole:
         raise ValueError(
             f"labels must be whole numbers from 0, one a row, got shape {array.shape} of type {array.dtype}."

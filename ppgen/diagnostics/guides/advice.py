@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from ppgen.evaluation.likelihood.latent_annealing import movable
 from ppgen.evaluation.program import Program
 from ppgen.inference.structure.layout import EXACT_POSTERIOR, MEAN_FIELD
 
@@ -31,6 +32,13 @@ def latents_of(program: Program) -> Latents:
         return "machine"
     discrete = any(layout.guide_laws[name].support.is_discrete for name in layout.latent)
     return "discrete" if discrete or program.energies else "continuous"
+
+
+def annealing_instead(program: Program) -> str:
+    """What gives log p(x) under a guide without a law, as a sentence; nothing where latents cannot be annealed."""
+    if not movable(program):
+        return ""
+    return "evaluation.log_likelihood(pair, x, method='ais') anneals from the prior and asks nothing of the guide. "
 
 
 def weights_advice(latents: Latents, share: float) -> str:

@@ -11,12 +11,14 @@ from torch import Tensor
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
+from ppgen.diagnostics.guides.advice import annealing_instead
 from ppgen.diagnostics.guides.importance_weights import percent
 from ppgen.evaluation import Estimate, log_evidence, log_likelihood
 from ppgen.evaluation.estimate import with_error
 from ppgen.evaluation.evidence.all_data import all_data, is_joint
 from ppgen.evaluation.evidence.annealed import check_movable
 from ppgen.evaluation.evidence.evidence import check_evidence
+from ppgen.evaluation.likelihood.methods import check_proper
 from ppgen.evaluation.program import Program, examine
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.kernels.hmc import HMC
@@ -273,10 +275,11 @@ def _check_sites(program: Program) -> None:
             "The pair has no latent site, so that the ELBO is log p(x) and there is no gap. Use "
             "evaluation.log_likelihood(pair, x)."
         )
+    check_proper(program)
     check_no_points(
         layout.points,
         "its ELBO",
-        "evaluation.log_likelihood(pair, x, method='ais') gives log p(x); for a gap give a guide that draws the site.",
+        f"{annealing_instead(program)}For a gap give a guide that draws the site, such as from a Normal.",
     )
     for name in program.inexact_sites or layout.latent:
         law = layout.guide_laws[name]

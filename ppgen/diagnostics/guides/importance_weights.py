@@ -9,12 +9,13 @@ import numpy as np
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.seeding import check_seed
 from ppgen.checks.switches import check_switches
-from ppgen.diagnostics.guides.advice import Latents, latents_of, weights_advice
+from ppgen.diagnostics.guides.advice import Latents, annealing_instead, latents_of, weights_advice
 from ppgen.evaluation import Estimate, log_likelihood
 from ppgen.evaluation.estimate import PARETO_K_LIMIT, with_error
 from ppgen.evaluation.program import examine
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.structure.layout import find_layout
+from ppgen.inference.structure.points import check_no_points
 from ppgen.pair import AnyPair, as_pair
 from ppgen.undisturbed import evaluating
 
@@ -241,11 +242,18 @@ def _check_latents(pair: AnyPair, rows: CheckedRows) -> None:
     try:
         with evaluating(pair):
             pair.prepare(batch)
-            latent = find_layout(pair, batch).latent
+            layout = find_layout(pair, batch)
     except RuntimeError:
         return  # data that do not fit the programs, which the likelihood explains
-    if not latent:
+    if not layout.latent:
         raise ValueError(
             "The pair has no latent site, so that log p(x) is the density of its observed sites and there are no "
             "weights to judge. Use evaluation.log_likelihood(pair, x)."
+        )
+    if layout.points and not layout.improper:  # which the likelihood explains too
+        check_no_points(
+            layout.points,
+            "weights and their k-hat",
+            f"{annealing_instead(examine(pair, rows))}For weights give a "
+            "guide that draws the site, such as from a Normal.",
         )

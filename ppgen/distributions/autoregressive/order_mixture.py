@@ -69,7 +69,7 @@ class OrderMixture(TorchDistribution):
     def log_weights(self) -> Tensor:
         """Logarithms of the weights, (laws, *batch_shape) or (laws,)."""
         if self._log_weights is None:
-            return torch.full((len(self.laws),), -math.log(len(self.laws)))
+            return torch.full((len(self.laws),), -math.log(len(self.laws)), device="cpu")
         return self._log_weights.log_softmax(0)
 
     def log_prob(self, value: Tensor) -> Tensor:

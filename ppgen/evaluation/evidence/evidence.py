@@ -14,7 +14,7 @@ from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.evidence.all_data import AllData, all_data
 from ppgen.evaluation.evidence.annealed import annealed_estimate, annealed_weights, check_movable
 from ppgen.evaluation.evidence.joint_weights import JointWeights, joint_weights
-from ppgen.evaluation.likelihood.latent_annealing import check_annealing
+from ppgen.evaluation.likelihood.latent_annealing import budget, check_annealing
 from ppgen.evaluation.likelihood.likelihood import CHUNK_CPU, CHUNK_GPU, log_likelihood
 from ppgen.evaluation.likelihood.methods import check_arguments
 from ppgen.inference.annealing.annealing import make_betas
@@ -35,8 +35,8 @@ def log_evidence(
     method: str = "auto",
     num_particles: int = 5000,
     chunk: int | None = None,
-    num_chains: int = 100,
-    betas: int | str | Sequence[float] | Tensor = 1000,
+    num_chains: int | None = None,
+    betas: int | str | Sequence[float] | Tensor | None = None,
     start: str = "prior",
     kernel: HMC | TemperableKernel | None = None,
     log_partition: Any = None,
@@ -69,8 +69,9 @@ def log_evidence(
         num_particles: Particles K.
         chunk: Particles, or annealing runs, times rows evaluated at once, which bounds the memory; at least one of them
             on all rows. By default 2,000 on CPU and 100,000 on a GPU.
-        num_chains: Annealing runs.
-        betas: Their ladder: a number of equal steps, or increasing numbers up to 1.
+        num_chains: Annealing runs; 100 by default, and 16 by a tempered kernel, such as sparse codes are moved by.
+        betas: Their ladder: a number of equal steps, or increasing numbers up to 1; 1000 steps by default, and 200 by a
+            tempered kernel.
         start: Where annealing begins: `"prior"` or `"guide"`.
         kernel: What moves the latents, one step a level: an `inference.HMC`, by default `HMC()`; or, from the prior, an
             `inference.SparseGibbs` or another `inference.TemperableKernel`.
@@ -109,7 +110,7 @@ def log_evidence(
     pair = as_pair(pair)
     check_has_likelihood(pair, "Evidence")
     check_arguments(method, num_particles, chunk, False)
-    mover = check_annealing(num_chains, start, kernel)
+    mover = check_annealing(2 if num_chains is None else num_chains, start, kernel)
     check_float64(pair.device, "Evidence")
     found = all_data(pair, data)
     check_evidence(found)
@@ -142,6 +143,7 @@ def log_evidence(
     points = found.layout.points
     if method == "ais" or (method == "auto" and points):
         check_movable(found)
+        num_chains, betas = budget(num_chains, betas, mover)
         ladder = make_betas(betas)
         options: dict[str, Any] = {"start": start, "kernel": mover, "seed": seed}
         with evaluating(pair, seed), progress_bar("log-evidence", num_chains, progress) as advance:

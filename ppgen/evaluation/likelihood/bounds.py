@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pyro
 import torch
+from pyro.distributions import Delta
 
 from ppgen import inference
 from ppgen.evaluation.likelihood.method import Advance, LikelihoodMethod, Sampling, Subject
@@ -13,6 +14,7 @@ from ppgen.evaluation.program import Program
 from ppgen.inference.engine.plan import planned
 from ppgen.inference.estimators.guide_draws import GuideDraws
 from ppgen.inference.structure.layout import MEAN_FIELD
+from ppgen.inference.structure.traces import base_law
 
 
 @torch.no_grad()
@@ -77,6 +79,32 @@ class Elbo(LikelihoodMethod):
     def describe(self) -> str:
         """Draws of a datum."""
         return f"ELBO (K={self.sampling.num_particles})"
+
+
+class PointBound(Elbo):
+    """The log-weight of the one value that the guide has for each latent, as of codes of a codebook.
+
+    All draws of such a guide are the same, so that more of them, or weights between them, say nothing beside.
+    """
+
+    @property
+    def num_draws(self) -> int:
+        """One, which is all that there is."""
+        return 1
+
+    @classmethod
+    def applies(cls, program: Program, asked: str, num_data: int) -> bool:
+        """Where nothing is asked for, and every law of the guide is a point."""
+        laws = [base_law(program.layout.guide_laws.get(name)) for name in program.layout.model_laws]
+        return asked == "auto" and bool(program.inexact_sites) and all(isinstance(law, Delta) for law in laws)
+
+    def run(self, subject: Subject, advance: Advance = None) -> PerDatum:
+        """The bounds, without error."""
+        return bounds(subject, replace(self.sampling, num_particles=1), closed=False, advance=advance)
+
+    def describe(self) -> str:
+        """`ELBO of the guide's point`."""
+        return "ELBO of the guide's point"
 
 
 class MeanFieldBound(LikelihoodMethod):

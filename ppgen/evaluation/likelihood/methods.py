@@ -8,7 +8,7 @@ from torch import Tensor
 from ppgen.checks.arguments import check_count
 from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.checks.room import check_room
-from ppgen.evaluation.likelihood.bounds import Elbo, MeanFieldBound
+from ppgen.evaluation.likelihood.bounds import Elbo, MeanFieldBound, PointBound
 from ppgen.evaluation.likelihood.exact import Exact
 from ppgen.evaluation.likelihood.hidden_layers import HiddenAnnealing, HiddenEnumeration
 from ppgen.evaluation.likelihood.importance import ImportanceSampling
@@ -25,6 +25,7 @@ from ppgen.pair import as_pair
 # The first that applies is taken.
 CLASSES: tuple[type[LikelihoodMethod], ...] = (
     HiddenEnumeration,
+    PointBound,
     ImportanceSampling,
     Elbo,
     MeanFieldBound,

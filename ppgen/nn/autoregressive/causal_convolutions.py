@@ -50,9 +50,9 @@ class CausalConvolutions(PixelNetwork):
     Example:
         >>> import torch
         >>> from ppgen.nn import CausalConvolutions
-        >>> network = CausalConvolutions((4, 4), channels=2, layers=1)
+        >>> network = CausalConvolutions((4, 4), channels=2, layers=3, first_size=3)
         >>> network(torch.zeros(5, 16)).shape, int(network.field.sum()), 16 * 15 // 2
-        (torch.Size([5, 16, 1]), 117, 120)
+        (torch.Size([5, 16, 1]), 109, 120)
     """
 
     def __init__(

@@ -16,8 +16,6 @@ _FUNCTIONS: dict[str, tuple[Any, Any]] = {
 }
 ACTIVATIONS = tuple(_FUNCTIONS)
 
-_SPARE = 2**13  # hidden values from which on it pays to leave those alone that an entry of 0 does not move
-
 
 # One operator, as a traced step would else hold some operations for each entry and take minutes to compile.
 @torch.library.custom_op("ppgen::nade_recursion", mutates_args=())
@@ -26,8 +24,8 @@ def nade_recursion(x: Tensor, start: Tensor, weight: Tensor, readout: Tensor, ac
 
     .. math:: a_1 = c, \quad \theta_d = V_d f(a_d), \quad a_{d+1} = a_d + W_d x_d
 
-    Units that an entry of 0 leaves as they are are not computed again, which for bits is most of them. The derivative
-    is written by hand: it begins from the inputs at about sqrt(D) positions and holds units between two of them only.
+    The derivative is written by hand: it begins from the inputs at about sqrt(D) positions and holds units between two
+    of them only.
 
     Args:
         x: Entries, shape (rows, D).
@@ -44,12 +42,12 @@ def nade_recursion(x: Tensor, start: Tensor, weight: Tensor, readout: Tensor, ac
         >>> nade_recursion(x, torch.zeros(1, 2), torch.ones(3, 2), readout, "relu").flatten()
         tensor([0., 2., 4.])
     """
-    units, columns, moved = _Units(start, activation), x.T.contiguous(), _moved(x, start)
+    units, columns = _Units(start, activation), x.T.contiguous()
     parameters = x.new_empty(x.shape[1], len(x), readout.shape[1])
     for position in range(x.shape[1]):
         torch.mm(units.values, readout[position].T, out=parameters[position])
         if position + 1 < x.shape[1]:
-            units.advance(columns[position], weight[position], moved[position])
+            units.advance(columns[position], weight[position])
     return parameters.transpose(0, 1).contiguous()
 
 
@@ -70,41 +68,28 @@ def nade_recursion_gradient(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients in x, start, weight and readout from that in the parameters, (rows, D, outputs).
 
-    That in x is empty unless it is asked for: it moves every unit at every entry.
+    That in x is empty unless it is asked for.
     """
     size, length = x.shape[1], math.isqrt(x.shape[1] - 1) + 1  # of the vector, and of a part of it
     derivative = _FUNCTIONS[activation][1]
     gradients, columns = gradient.transpose(0, 1).contiguous(), x.T.contiguous()
-    moved = [None] * size if of_entries else _moved(x, start)
     in_readout, in_weight = torch.empty_like(readout), torch.zeros_like(weight)
     in_entries = torch.zeros_like(columns) if of_entries else x.new_empty(0, 0)
     in_inputs = torch.zeros_like(start, memory_format=torch.contiguous_format)
-    in_values = torch.zeros_like(in_inputs)  # of units since they last moved
+    in_values = torch.empty_like(in_inputs)
     starts = _inputs_at(x, start, weight, length)
     for first in reversed(range(0, size, length)):
         units, last = _Units(starts[first // length], activation), min(first + length, size)
-        before = [units.advance(columns[d], weight[d], moved[d], keep=True) for d in range(first, last - 1)]
+        values = [units.values, *(units.advance(columns[d], weight[d]) for d in range(first, last - 1))]
         for position in range(last - 1, first - 1, -1):
-            in_values.addmm_(gradients[position], readout[position])
-            torch.mm(gradients[position].T, units.values, out=in_readout[position])
-            if position == 0:
-                break
-            # Units that the entry before moved had their values from here on.
-            rows, column = moved[position - 1], columns[position - 1]
-            if rows is None:
-                in_inputs += derivative(in_values, units.values)
-                in_values.zero_()
-                torch.mv(in_inputs.T, column, out=in_weight[position - 1])
-            elif len(rows):
-                part = in_inputs[rows] + derivative(in_values[rows], units.values[rows])
-                in_inputs.index_copy_(0, rows, part)
-                in_values.index_fill_(0, rows, 0)
-                torch.mv(part.T, column[rows], out=in_weight[position - 1])
-            if of_entries:
-                torch.mv(in_inputs, weight[position - 1], out=in_entries[position - 1])
-            if position > first:
-                units.restore(before[position - 1 - first], rows)
-    in_inputs += derivative(in_values, units.values)
+            hidden = values.pop()
+            torch.mm(gradients[position], readout[position], out=in_values)
+            torch.mm(gradients[position].T, hidden, out=in_readout[position])
+            in_inputs += derivative(in_values, hidden)
+            if position > 0:
+                torch.mv(in_inputs.T, columns[position - 1], out=in_weight[position - 1])
+                if of_entries:
+                    torch.mv(in_inputs, weight[position - 1], out=in_entries[position - 1])
     return in_entries.T.contiguous(), in_inputs, in_weight, in_readout
 
 
@@ -158,38 +143,11 @@ class _Units:
         self.inputs = start.clone(memory_format=torch.contiguous_format)
         self.values = self.function(self.inputs)
 
-    def advance(self, column: Tensor, weight: Tensor, rows: Tensor | None, keep: bool = False) -> Tensor | None:
-        """Take in an entry, (rows,), in the rows that it moves or in all; their values before it where asked for."""
-        if rows is None:
-            before = self.values if keep else None
-            self.inputs.addcmul_(column.unsqueeze(1), weight)
-            self.values = self.function(self.inputs)
-        elif len(rows):
-            before = self.values[rows] if keep else None
-            inputs = self.inputs[rows].addcmul_(column[rows].unsqueeze(1), weight)
-            self.inputs.index_copy_(0, rows, inputs)
-            self.values.index_copy_(0, rows, self.function(inputs))
-        else:
-            before = None
-        return before
-
-    def restore(self, before: Tensor | None, rows: Tensor | None) -> None:
-        """Values before an entry, of which `advance` told."""
-        if before is None:
-            return
-        if rows is None:
-            self.values = before
-        else:
-            self.values.index_copy_(0, rows, before)
-
-
-def _moved(x: Tensor, start: Tensor) -> list[Tensor | None]:
-    """Rows in which each entry moves the units; None for all, also where it would not pay to tell."""
-    if x.device.type != "cpu" or start.numel() < _SPARE:
-        return [None] * x.shape[1]
-    positions, rows = x.T.nonzero(as_tuple=True)
-    counts = positions.bincount(minlength=x.shape[1]).tolist()
-    return [None if 2 * len(each) > len(x) else each for each in rows.split(counts)]
+    def advance(self, column: Tensor, weight: Tensor) -> Tensor:
+        """Values after an entry, (rows,), in a tensor of their own."""
+        self.inputs.addcmul_(column.unsqueeze(1), weight)
+        self.values = self.function(self.inputs)
+        return self.values
 
 
 def _inputs_at(x: Tensor, start: Tensor, weight: Tensor, length: int) -> Tensor:

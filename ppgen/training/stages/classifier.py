@@ -35,7 +35,7 @@ class Classifier(nn.Module):
 
     Raises:
         TypeError: If sizes or classes are no sequence, or a label is no whole number.
-        ValueError: If a size is no whole number of at least 1.
+        ValueError: If a size is no whole number of at least 1, or -1 is a class.
 
     Attributes:
         run: Record of its training; None before.
@@ -58,6 +58,8 @@ class Classifier(nn.Module):
             check_count("each number in sizes", size)
         for label in classes:
             check_kind("each label in classes", label, int, "a whole number")
+            if label == UNLABELLED:
+                raise ValueError(f"classes cannot hold {UNLABELLED}, which stands for a row without a label.")
         self.hidden = MLP(sizes, activation=nn.Sigmoid, activate_last=True) if hidden is None else hidden
         self.output = MLP((sizes[-1], len(classes)))
         self.classes: Tensor
@@ -78,13 +80,20 @@ class Classifier(nn.Module):
         return self.classes[self.predict_proba(x).argmax(-1)]
 
     def score(self, x: Any, labels: Any) -> float:
-        """Accuracy: fraction of rows whose label is the most probable one.
+        """Accuracy: fraction of rows whose label is the most probable one, among those that have a label.
+
+        Args:
+            x: Data, (rows, features).
+            labels: Class of each row, (rows,), or -1 where it has none.
 
         Raises:
-            ValueError: If there is not one label for each row.
+            ValueError: If there is not one label for each row, or no row has any.
         """
         given = _labels(labels, len(x)).to(self.classes.device)
-        return float((self.predict(x) == given).double().mean())
+        labelled = given != UNLABELLED
+        if not labelled.any():
+            raise ValueError(f"labels must tell the class of some row, got none but {UNLABELLED}: a row without one.")
+        return float((self.predict(x) == given)[labelled].double().mean())
 
 
 def finetune_classifier(
@@ -104,15 +113,17 @@ def finetune_classifier(
     A `models.RBM` gives its weights and hidden biases, a `models.DBN` its recognition network and the uppermost layer,
     a `models.DBM` the first pass of its mean field, in which a layer with another above takes its input from below
     twice. A `models.ConvolutionalRBM` or `models.ConvolutionalDBN` gives its filters upwards: the softmax sees the
-    probabilities of the uppermost pooling units. An autoencoder gives its encoder, non-linearities and all. The softmax
-    starts at random. The pair is left as it is.
+    probabilities of the uppermost pooling units. An autoencoder gives its encoder, non-linearities and all; of a
+    convolutional one the softmax sees the pooled maps, and no switches. The softmax starts at random. The pair is left
+    as it is.
 
     Args:
         pair: A `GaussianRBM`, `RBM`, `DBN`, `DBM`, `ConvolutionalRBM`, `ConvolutionalDBN` or an autoencoder, or a run
             that trained one.
-        data: A data set, the name of one, or an array; its training rows, as they are stored, are learnt from. Of pairs
-            (`data.with_labels(keep=...)`), the rows that have a label.
-        labels: Class of each training row, whole numbers (rows,); by default those of the data set.
+        data: A data set, pairs (`data.with_labels(keep=...)`), the name of a data set, or an array; its training rows
+            that have a label, as they are stored, are learnt from.
+        labels: Class of each training row, whole numbers, (rows,), with -1 where a row has no label, as pairs have
+            it; by default those of the data set.
         initialise: Where the layers start: `"recognition"`, or `"random"` to compare with. From one seed both have the
             same softmax and the same batches.
         epochs: Passes over the rows.
@@ -167,12 +178,14 @@ def finetune_classifier(
         labels = held["train"]
     given = _labels(labels, dataset.num_train)
     x = dataset.train[:]
-    if isinstance(data, datasets.PairedDataset):
-        x, given = x[(given != UNLABELLED).to(x.device)], given[given != UNLABELLED]
+    labelled = given != UNLABELLED
+    if not labelled.all():
+        x, given = x[labelled.to(x.device)], given[labelled]
     classes, index = given.unique(return_inverse=True)
     if len(classes) < 2:
         told = f"all are {int(classes[0])}" if len(classes) else "there is none"
-        raise ValueError(f"labels must be of two classes or more; {told}.")
+        others = "" if labelled.all() else f", but for {int((~labelled).sum())} of {UNLABELLED}, rows without a label"
+        raise ValueError(f"labels must be of two classes or more; {told}{others}.")
     with forked(CPU, seeds.derive(seed, "classifier")), torch.no_grad():
         build = _on_network if of_network else _on_sigmoids
         classifier = build(pair, classes.tolist(), initialise == "random").to(pair.device)

@@ -83,8 +83,9 @@ def pretrain(
 
     Each layer of an autoencoder is one of the same kind with one layer, trained on the codes of the layer below, which
     are sent up as they are: of denoising ones only the layer in training sees noise. The first has the law of the data
-    that the pair has; layers above reconstruct codes, those of sigmoid units by their cross-entropy, others by their
-    squared error. Their decoders become those of the stack, which `ppgen.fit` then trains as a whole.
+    that the pair has; layers above reconstruct codes through the non-linearity of the units that gave them, those of
+    sigmoid units by their cross-entropy, others by their squared error. Their decoders become those of the stack, which
+    `ppgen.fit` then trains as a whole.
 
     Args:
         pair: A `models.DBN`, `models.ConvolutionalDBN` or `models.DBM`, or an autoencoder of fully connected layers.

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map
 from ppgen import version
 from ppgen.batch import Batch, all_tensors_of, with_tensors
 from ppgen.graphs.compiler import compiled, in_a_line
-from ppgen.graphs.passes import functional
+from ppgen.graphs.passes import functional, pruned
 from ppgen.graphs.products import products_in_bfloat16
 from ppgen.inference import StepResult
 from ppgen.pair import keeping_buffers
@@ -258,7 +258,7 @@ class TracedStep:
         except Exception as error:  # whatever a user's program does that no graph can hold
             raise UntraceableError(_reason(error)) from error
         _check_constants(module, self.parameters)
-        graph = Graph(module, list(found), state_names)
+        graph = Graph(pruned(module), list(found), state_names)
         if self.bfloat16:
             inputs = [list(self.parameters.values()), list(state.values()), all_tensors_of(batch)]
             graph.products = products_in_bfloat16(functional(module, inputs))

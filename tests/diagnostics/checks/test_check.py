@@ -208,6 +208,30 @@ def test_senseless_numbers(name: str) -> None:
         diagnostics.check(models.VAE(features=6, latent=2, hidden=(4,)), torch.eye(6), **{name: 1})
 
 
+def test_of_points_few_training_rows_are_annealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a thousand annealed rows nobody asked for, new ones annealed twice, and a part that is not told of."""
+    module = importlib.import_module("ppgen.diagnostics.checks.check")
+    monkeypatch.setattr(module, "_ANNEALED_ROWS", 7)
+    monkeypatch.setattr(module, "_POINTS", {"num_chains": 2, "betas": 2})
+    counted, estimate = [], module.estimate_log_likelihood
+
+    def counting(pair, rows, **options):
+        counted.append(len(rows))
+        return estimate(pair, rows, **options)
+
+    monkeypatch.setattr(module, "estimate_log_likelihood", counting)
+    coder, x = models.SparseCoding(4, 5, penalty=0.5), torch.randn(20, 4)
+    found = diagnostics.check(coder, x[:9], train=x)
+    assert counted == [9, 7]
+    assert "of 7 training rows, a part of them, " in str(found["overfitting"])
+    new = estimate(coder, x[:9], seed=0, num_particles=1000, num_chains=2, betas=2)
+    assert found.log_likelihood.value == new.value
+    every = diagnostics.check(coder, x[:9], train=x, max_rows=None)
+    assert counted[2:] == [9, 20] and "of training data " in str(every["overfitting"])
+    seen = estimate(coder, x, seed=0, method="auto", num_chains=2, betas=2)
+    assert every["overfitting"].values["gap"] == pytest.approx(seen.value - new.value)
+
+
 def test_fit_ends_with_the_report(tmp_path, capsys: pytest.CaptureFixture) -> None:
     """Catches a command that trains and leaves the reader alone with a number."""
     line = "fit RBM --hidden 4 --data digits --binarize threshold --epochs 1 --quiet --compile false --folder"

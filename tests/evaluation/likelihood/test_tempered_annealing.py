@@ -137,6 +137,27 @@ def test_auto_takes_gibbs_where_it_reads_the_program():
     assert "auto: AIS from the prior (20 chains" in str(evaluation.log_likelihood(pair, X, num_chains=20, betas=3))
 
 
+def test_evidence_of_sparse_codes_has_the_budget_of_their_kernel(monkeypatch):
+    """Catches Gibbs sweeps by the number of Hamiltonian trajectories, 100 chains and 1000 levels."""
+    monkeypatch.setattr(latent_annealing, "TEMPERED_BUDGET", (4, 6))
+    each, found = evaluation.log_likelihood(coder(), X), evaluation.log_evidence(coder(), X)
+    assert "by SparseGibbs (4 chains x 6 betas)" in str(found)
+    assert found.value == pytest.approx(len(X) * each.value)
+
+    def lasso(x):
+        weights = pyro.sample("weights", dist.Laplace(0 * DICTIONARY[0], SCALE).to_event(1))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(weights @ DICTIONARY.mT, NOISE).to_event(1), obs=x)
+
+    def point(x):
+        pyro.sample("weights", dist.Delta(pyro.param("at", 0 * DICTIONARY[0]), event_dim=1))
+
+    joint, short = ppgen.Pair(lasso, point), {"betas": 3, "num_chains": 4}
+    assert "(4 chains x 6 betas)" in str(evaluation.log_evidence(joint, X, kernel=inference.SparseGibbs()))
+    assert "(4 chains x 3 betas)" in str(evaluation.log_evidence(joint, X, kernel=inference.SparseGibbs(), **short))
+    assert "(4 chains x 3 betas)" in str(evaluation.log_evidence(coder(), X, **short))
+
+
 def test_the_sandwich_of_a_model_of_the_zoo():
     """Catches a reverse bound that a kernel cannot have, and a kernel that the method does not name."""
     model = models.SparseCoding(4, 3, penalty=2 * NOISE**2 / SCALE)

@@ -288,3 +288,27 @@ def test_what_was_computed_without_a_gradient_is_not_shared() -> None:
 
     value = summed(looking, rows(6), {f"z{t}": 3 for t in range(6)}).log_density().sum()
     assert bool((torch.autograd.grad(value, loc)[0] != 0).all())
+
+
+@pytest.mark.parametrize("given", ["probs", "logits"])
+@pytest.mark.parametrize("apart", [True, False], ids=["one table", "a table for each row"])
+def test_words_are_looked_up_in_the_table_of_their_topics(given: str, apart: bool) -> None:
+    """Catches a look-up with topics and words mixed up, and one where each row has a table of its own."""
+    shape = (4, 7) if apart else (4, 2, 7)
+    table = torch.rand(shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64).requires_grad_()
+    y = torch.arange(10).reshape(2, 5) * 3 % 7
+
+    def topics(y: Tensor) -> None:
+        with pyro.plate("data", len(y), dim=-1), pyro.plate("word", y.shape[1], dim=-2):
+            topic = pyro.sample("topic", dist.Categorical(LOC.new_ones(4)), infer=MARK)
+            law = table[topic] if apart else table[topic, torch.arange(2)]
+            pyro.sample("y", dist.Categorical(**{given: law}), obs=y.T)
+
+    found = summed(topics, y, {"topic": 4}).log_density()[0]
+    words = table / table.sum(-1, keepdim=True) if given == "probs" else table.softmax(-1)
+    chosen = words[:, y] if apart else words[:, torch.arange(2).unsqueeze(-1), y]
+    expected = chosen.mean(0).log().sum(-1)
+    torch.testing.assert_close(found, expected)
+    weight = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    mine, theirs = (torch.autograd.grad((each * weight).sum(), table)[0] for each in (found, expected))
+    torch.testing.assert_close(mine, theirs)

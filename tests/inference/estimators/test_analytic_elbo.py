@@ -132,6 +132,75 @@ def test_noise_that_moves_with_the_codes_is_refused():
         inference.Inference(inference.ELBO(), inference.AnalyticELBO()).bind(pair, X, num_data=3)
 
 
+@pytest.mark.parametrize(
+    "objective", [inference.ELBO(), inference.ELBO(2), inference.ELBO(2, vectorize_particles=False)]
+)
+@pytest.mark.parametrize("noisy", [False, True])
+def test_a_site_that_is_met_late_is_held_against_its_closed_form_too(objective, noisy):
+    """Catches a program that is looked at before the first step alone, though its sites change with the steps."""
+    module, late = Coder(), []
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            codes = x[:, :3]
+            if late:
+                codes = pyro.sample("codes", dist.Normal(0 * codes, 1.0).to_event(1))
+            noise = torch.full_like(x, 0.5) * (1 + codes.square().sum(-1, keepdim=True) * (noisy and bool(late)))
+            pyro.sample("x", LinearNormal(codes, module.matrix, noise).to_event(1), obs=x)
+
+    def guide(x):
+        weight = pyro.param("weight", module.encoder.detach().clone())
+        with pyro.plate("data", len(x)):
+            if late:
+                pyro.sample("codes", dist.Normal(x @ weight, 1.0).to_event(1))
+
+    pair = ppgen.Pair(model, guide)
+    bound = inference.Inference(objective, inference.AnalyticELBO()).bind(pair, X, num_data=3)
+    late.append(True)
+    if not noisy:
+        assert bound.step(X).gradients
+        return
+    with pytest.raises(ValueError, match="the scale of the LinearNormal at site 'x' depends on what is drawn"):
+        bound.step(X)
+    with pytest.raises(ValueError, match="the scale of the LinearNormal at site 'x' depends on what is drawn"):
+        bound.learn_sites(X)
+
+
+def test_a_site_that_is_drawn_by_chance_is_held_against_its_closed_form():
+    """Catches a check whose own run does not draw the site that it is about."""
+    module = Coder()
+
+    def model(x):
+        coin = pyro.sample("coin", dist.Bernoulli(0.5))
+        with pyro.plate("data", len(x)):
+            codes = x[:, :3]
+            if coin == 1:
+                codes = pyro.sample("codes", dist.Normal(0 * codes, 1.0).to_event(1))
+            noise = torch.full_like(x, 0.5) * (1 + coin * codes.square().sum(-1, keepdim=True))
+            pyro.sample("x", LinearNormal(codes, module.matrix, noise).to_event(1), obs=x)
+
+    def guide(x):
+        weight = pyro.param("weight", module.encoder.detach().clone())
+        coin = pyro.sample("coin", dist.Bernoulli(0.2))
+        with pyro.plate("data", len(x)):
+            if coin == 1:
+                pyro.sample("codes", dist.Normal(x @ weight, 1.0).to_event(1))
+
+    estimators = {"coin": inference.ScoreFunction(), "codes": inference.AnalyticELBO()}
+    for seed in range(20):
+        torch.manual_seed(seed)
+        bound = inference.Inference(inference.ELBO(), {"coin": inference.ScoreFunction()}).bind(
+            ppgen.Pair(model, guide), X, num_data=3
+        )
+        if "codes" not in bound.plan:
+            break
+    bound.inference = inference.Inference(inference.ELBO(), estimators)
+    bound.structures.inference = bound.inference
+    with pytest.raises(ValueError, match="the scale of the LinearNormal at site 'x' depends on what is drawn"):
+        for _ in range(40):
+            bound.step(X)
+
+
 def test_other_objectives_are_refused():
     """Catches an expectation of log-weights under a bound that is none."""
     with pytest.raises(ValueError, match="AnalyticELBO"):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import ppgen
-from ppgen import diagnostics, evaluation, inference, training
+from ppgen import diagnostics, evaluation, inference, models, training
 
 SCALE, NOISE, SMALL = 0.4, 0.5, {"num_chains": 30, "betas": 20, "compile": False}
 DICTIONARY = torch.tensor(
@@ -111,6 +111,19 @@ def test_diagnostics_of_a_law_refuse(call: Callable[[Any], Any]) -> None:
     """Catches k-hat 0, an efficiency of 100 % and a gap of 0 of a guide that is no law."""
     with pytest.raises(ValueError, match="'code' a point and no law"):
         call(pair())
+
+
+@pytest.mark.parametrize("call", [diagnostics.importance_weights, diagnostics.approximation_gap])
+def test_what_to_do_is_told_in_arguments_that_there_are(call: Callable[..., Any]) -> None:
+    """Catches a method that the function called has no argument for, and advice that would be refused too."""
+    with pytest.raises(ValueError, match="'code' a point and no law") as told:
+        call(pair(), ROWS)
+    words = str(told.value)
+    assert "method='importance'" not in words and "evaluation.log_likelihood(pair, x, method='ais') anneals" in words
+    assert "give a guide that draws the site" in words
+    with pytest.raises(ValueError, match=r"not defined: .*improper prior.*features.reconstruction_error") as flat:
+        call(models.Autoencoder(4, hidden=(2,)), torch.rand(5, 4))
+    assert "method='ais'" not in str(flat.value)
 
 
 def test_the_sandwich_from_the_prior_holds() -> None:

@@ -133,6 +133,19 @@ def test_dead_parts_are_reseeded() -> None:
     assert float(pair.dictionary[:, -1].norm().detach()) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("size", "known"), [(20, [20.0, 20 * 2**0.5, 20 * 3**0.5]), (60, [60.0] * 3)])
+def test_a_reseeding_is_told_of_how_many_rows_it_knows(size: int, known: list[float]) -> None:
+    """Catches a count that grows with all that was ever seen, though averages forget, and one of a batch alone."""
+    pair, x, told = Dictionary(4, 4), two_clusters(60, 4), []
+    reseed = pair.reseed
+    pair.reseed = lambda *given: told.append(float(given[-1])) or reseed(*given)  # type: ignore[method-assign,func-returns-value]
+    bound = inference.Alternating().bind(pair, x[:size], 60)
+    for _ in range(3):
+        bound.step(x[:size])
+        bound.maximise()
+    assert told[1:] == pytest.approx(known)  # the first is the trial
+
+
 @pytest.mark.parametrize("given", [{"lr": 0.1}, {"optimizer": "sgd"}, {"lr_schedule": "linear"}, {"clip_norm": 1.0}])
 def test_an_optimiser_that_has_nothing_to_move_is_refused(given: dict[str, Any]) -> None:
     """Catches a step size that is taken and means nothing."""

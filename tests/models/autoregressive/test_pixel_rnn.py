@@ -22,7 +22,7 @@ def test_it_learns_levels_and_comes_back(kind: str, tmp_path: Path) -> None:
     assert (evaluation.log_likelihood(again.pair, rows[:6], method="exact").pointwise == found.pointwise).all()
     half = rows[:2].clone()
     half[:, 5:] = float("nan")
-    drawn = ppgen.sample(run.pair, num_samples=3, given=half)
+    drawn = ppgen.sample(run.pair, num_samples=3, given=half).samples
     assert torch.equal(drawn[..., :5], half[:, :5].expand(3, 2, 5))
 
 

@@ -14,7 +14,7 @@ import ppgen
 from ppgen import datasets, inference, models
 from ppgen.closed_form import Draw
 from ppgen.coders import Coder
-from ppgen.models.sparse_coding.dictionary import best_atoms, with_unit_norm
+from ppgen.models.sparse_coding.dictionary import best_atoms, unused, with_unit_norm
 
 
 def sparse_data(rows: int = 400, size: int = 5, positive: bool = False) -> tuple[Tensor, Tensor]:
@@ -175,16 +175,41 @@ def test_dead_atoms_come_back_at_data_without_their_past() -> None:
     statistics["products"] = statistics["products"] + 1  # a past of dead atoms too
     found = coder.candidates(guide, x)
     assert found["worst"].shape == (16, 3) and torch.equal(found["worst"][:2], x[[1, 2]])
-    values, altered = coder.reseed(statistics, found)
+    values, altered = coder.reseed(statistics, found, torch.tensor(4.0))
     expected = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]])
     torch.testing.assert_close(values["weight"], expected)
     assert altered["products"][1:3].abs().sum() + altered["products"][:, 1:3].abs().sum() == 0
     assert altered["products"][0, 3] == statistics["products"][0, 3] and altered["images"][:, 1:3].abs().sum() == 0
     assert altered["use"].tolist() == [1, 4, 4, 2]
     living = torch.ones(4)
-    values, altered = coder.reseed({**statistics, "use": living}, found)
+    values, altered = coder.reseed({**statistics, "use": living}, found, torch.tensor(4.0))
     torch.testing.assert_close(values["weight"], coder.dictionary.detach())
     assert torch.equal(altered["products"], statistics["products"]) and torch.equal(altered["use"], living)
+
+
+def test_no_atom_is_dead_for_what_few_rows_leave_unused() -> None:
+    """Catches atoms that are replaced after the first small batch, most of which it cannot use."""
+    torch.manual_seed(0)
+    true, codes = torch.randn(20, 40), torch.distributions.Laplace(0.0, 1.0).sample((600, 40))
+    codes = codes * (torch.rand(600, 40) < 0.05)
+    x = codes @ (true / true.norm(dim=0)).mT + 0.01 * torch.randn(600, 20)
+    coder = models.SparseCoding(20, 40, penalty=0.2)
+    options: dict[str, Any] = {"batch_size": 8, "compile": False, "progress": False}
+    torch.manual_seed(0)
+    ppgen.fit(coder, x, steps=1, lr=1e-12, inference="elbo", **options)
+    before = coder.dictionary.detach().clone()
+    ppgen.fit(coder, x, steps=1, **options)
+    idle = coder.inference_state["statistics.use"] == 0
+    assert 5 < int(idle.sum()) < 40
+    torch.testing.assert_close(coder.dictionary.detach()[:, idle], before[:, idle])
+
+
+@pytest.mark.parametrize(("rows", "told"), [(40.0, False), (90.0, True), (599.0, True), (600.0, True)])
+@pytest.mark.parametrize("use", [0.08, 1e-3])
+def test_atoms_are_dead_of_enough_rows(rows: float, told: bool, use: float) -> None:
+    """Catches a verdict by rows alone, whatever share of them uses an atom, and one that never comes."""
+    found = unused(torch.tensor([0.0, 2 * use]), torch.tensor(rows), torch.tensor(600.0))
+    assert found.tolist() == [told if use > 0.01 else rows == 600, False]
 
 
 def test_no_atom_is_dead_after_training_from_dead_ones() -> None:

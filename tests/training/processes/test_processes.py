@@ -83,6 +83,15 @@ def test_two_processes_alternate_as_one_does(name: str, batch_size: int, results
         torch.testing.assert_close(results[0][name][key], value, rtol=1e-9, atol=1e-9, msg=key)
 
 
+def test_processes_gather_statistics_anew_of_other_data(results: Results) -> None:
+    """Catches processes that go on from averages of other rows, or of which some do."""
+    for result in results:
+        kept, anew = result["other data"]
+        assert set(kept) == set(anew) and int(kept["update.steps"]) < 20
+        for key, value in anew.items():
+            assert torch.equal(kept[key], value), key
+
+
 def test_processes_revive_the_same_atoms(results: Results) -> None:
     """Catches dead atoms that each process replaces by rows of its own, and rows that a checkpoint forgets."""
     for name in ("reseeded", "reseeded resumed"):

@@ -77,3 +77,26 @@ def test_what_has_no_labels_is_named() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             training.finetune_classifier(model, rows, **options, **QUIET)
+
+
+def test_minus_one_is_no_class_wherever_labels_come_in() -> None:
+    """Catches rows without a label that are learnt as a class of their own, or count as wrong, outside of pairs."""
+    digits = datasets.load("digits")
+    few = digits.with_labels(keep=40)
+    model = models.Autoencoder(64, (6,), activation="sigmoid", code_activation="sigmoid")
+    options = {"epochs": 2, "lr": 0.01, "seed": 1, **QUIET}
+    plain = training.finetune_classifier(model, digits, few.labels["train"], **options)
+    assert plain.classes.tolist() == list(range(10))
+    of_pairs = training.finetune_classifier(model, few, **options)
+    for name, value in of_pairs.state_dict().items():
+        assert torch.equal(plain.state_dict()[name], value), name
+    labels = digits.labels["test"].clone()
+    accuracy = plain.score(digits.test[:100], labels[:100])
+    labels[100:] = -1
+    assert plain.score(digits.test, labels) == accuracy
+    with pytest.raises(ValueError, match="must tell the class of some row, got none but -1"):
+        plain.score(digits.test, torch.full((300,), -1))
+    with pytest.raises(ValueError, match="two classes or more; all are 1, but for .* of -1, rows without a label"):
+        training.finetune_classifier(model, digits, 2 * (torch.arange(1297) % 2) - 1)
+    with pytest.raises(ValueError, match="classes cannot hold -1"):
+        training.Classifier((4, 3), [-1, 1])

@@ -16,6 +16,8 @@ def stack(kind: str) -> ppgen.GenerativeModel:
     torch.manual_seed(1)
     made: ppgen.GenerativeModel = {
         "bits": lambda: models.ConvolutionalRBM(30, 3, 2, shape=(5, 6)),
+        "autoencoder, switches": lambda: models.ConvolutionalAutoencoder((8, 12), (3, 2), 3, 2, "switches", "tanh"),
+        "autoencoder, two channels": lambda: models.ConvolutionalAutoencoder((2, 6, 9), (3,), 4, 3, "repetition"),
         "blocks": lambda: models.ConvolutionalRBM(35, 3, 2, pool=2, shape=(5, 7)),
         "real, two channels": lambda: models.ConvolutionalRBM(50, 2, 2, 2, None, 2, "gaussian", learn_variance=True),
         "two layers": lambda: models.ConvolutionalDBN(63, (3, 4), (2, 2), (2, 1), (7, 9)),
@@ -32,6 +34,8 @@ def stack(kind: str) -> ppgen.GenerativeModel:
 @torch.no_grad()
 def features(pair: ppgen.GenerativeModel, x: Tensor) -> Tensor:
     """Probabilities of the uppermost pooling units as guide and machine give them."""
+    if isinstance(pair, models.ConvolutionalAutoencoder):
+        return pair.encode(x)[:, : pair.network.num_values]
     if isinstance(pair, models.ConvolutionalRBM):
         return pair.hidden_means(x)
     for layer in pair.layers:
@@ -41,7 +45,10 @@ def features(pair: ppgen.GenerativeModel, x: Tensor) -> Tensor:
     return units.pooled(means) if isinstance(units, MaxPooled) else means
 
 
-@pytest.mark.parametrize("kind", ["bits", "blocks", "real, two channels", "two layers", "three layers"])
+KINDS = ["bits", "blocks", "real, two channels", "two layers", "three layers"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "autoencoder, switches", "autoencoder, two channels"])
 def test_features_are_those_of_the_stack(kind: str) -> None:
     """Catches filters that are turned round or left out, blocks in another order, a variance that is not heard."""
     pair = stack(kind)
@@ -112,4 +119,7 @@ def test_wrong_arguments_are_named() -> None:
     ):
         with pytest.raises(error, match=message):
             training.finetune_classifier(pair, data, given, **options, **QUIET)
+    coder = models.ConvolutionalAutoencoder((6, 4), (2,))
+    with pytest.raises(ValueError, match=r"shape \(4, 6\), the model takes \(1, 6, 4\)"):
+        training.finetune_classifier(coder, torch.zeros(4, 4, 6), labels, **QUIET)
     assert datasets.as_dataset(torch.zeros(4, 5, 6)).image_shape == (5, 6)

@@ -60,6 +60,39 @@ def test_other_units_than_sigmoid_are_reconstructed_by_squares() -> None:
     testing.check_close(stack.decoder_layers()[-1][1], bias, "bias that was trained", atol=1e-9)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu", "softplus", "sigmoid", "linear"])
+@pytest.mark.parametrize("denoising", [False, True])
+def test_the_stack_reconstructs_as_its_layers_do(activation: str, denoising: bool) -> None:
+    """Catches a layer that reconstructs codes without the non-linearity which the stack puts them through."""
+    torch.manual_seed(1)
+    kind, x = models.DenoisingAutoencoder if denoising else models.Autoencoder, grey()
+    stack = kind(8, (6, 4, 2), activation=activation)
+    runs = training.pretrain(stack, x, epochs=2, lr=0.02, **QUIET).runs
+    layers = [run.pair for run in runs]
+    code = stack.encode(x)
+    down = layers[0].decode(layers[1].decode(layers[2].decode(code)))
+    testing.check_close(stack.decode(code), down, "reconstruction", atol=1e-6)
+
+
+def test_a_mean_is_made_by_the_non_linearity_of_the_output(tmp_path) -> None:
+    """Catches a law and a mean that differ, a start off the data, and a non-linearity that a folder forgets."""
+    torch.manual_seed(2)
+    x = 0.3 + grey(60)
+    model = models.Autoencoder(8, (3,), output_activation="softplus", scale=0.5)
+    model.initialise(datasets.as_dataset(x))
+    testing.check_close(model.decode(torch.zeros(1, 3)), x.mean(0, keepdim=True), "start", atol=1e-5)
+    ppgen.fit(model, x, epochs=1, folder=tmp_path, **QUIET)
+    code = model.encode(x)
+    output = model.network.decode(code)
+    law = model.observation(output)
+    testing.check_close(law.mean, torch.nn.functional.softplus(output), "mean of the law", atol=1e-6)
+    testing.check_close(ppgen.load(tmp_path).pair.decode(code), law.mean, "read back", atol=1e-6)
+    with pytest.raises(ValueError, match="output_activation='tanh' makes the mean under .*'bernoulli' has a link"):
+        models.Autoencoder(8, (3,), likelihood="bernoulli", output_activation="tanh")
+    with pytest.raises(ValueError, match="output_activation must be one of"):
+        models.Autoencoder(8, (3,), output_activation="cube")
+
+
 def test_pretraining_and_fine_tuning_reconstruct() -> None:
     """Catches a stack that pretraining leaves worse than at random, and weights that fine-tuning does not move."""
     torch.manual_seed(2)

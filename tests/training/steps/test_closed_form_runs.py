@@ -134,3 +134,30 @@ def test_a_second_fit_goes_on_from_the_statistics() -> None:
     assert second.curve("train_value")[0] > first.curve("train_value")[0]
     ppgen.fit(pair, x, "elbo", lr=0.01, **OPTIONS)  # and a gradient takes over
     assert pair.inference_state is None or "update.steps" not in pair.inference_state
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_fit_to_other_data_gathers_statistics_of_its_own(case: str, tmp_path: Path) -> None:
+    """Catches averages of other data that count as batches of these, also those that a folder gives back."""
+    make, features, own = CASES[case]
+    x, other = two_clusters(40, features), 0.5 * two_clusters(32, features).flip(0) + 1
+    kept, anew = make(), make()
+    first = ppgen.fit(kept, x, "alternating", folder=tmp_path, **OPTIONS, **own)
+    anew.load_state_dict(kept.state_dict())
+    read = ppgen.load(tmp_path, pair=make()).pair
+    unknown = make()
+    unknown.load_state_dict(kept.state_dict())
+    unknown.inference_state = {name: value for name, value in first.inference_state.items() if name != "update.data"}
+    whole = ppgen.fit(anew, other, "alternating", **OPTIONS, **own)
+    for pair in (kept, read, unknown):
+        assert int(pair.inference_state["update.steps"]) == 9
+        same(ppgen.fit(pair, other, "alternating", **OPTIONS, **own), whole)
+
+
+def test_statistics_go_on_with_the_same_data_from_a_folder(tmp_path: Path) -> None:
+    """Catches data that are another thing after a folder was read, and the same rows in another array."""
+    x, pair = two_clusters(40, 2), mixture_pair()
+    ppgen.fit(pair, x, "alternating", folder=tmp_path, **OPTIONS)
+    read = ppgen.load(tmp_path, pair=mixture_pair()).pair
+    same(ppgen.fit(read, x.clone(), "alternating", **OPTIONS), ppgen.fit(pair, x, "alternating", **OPTIONS))
+    assert int(read.inference_state["update.steps"]) == 18
