@@ -126,3 +126,18 @@ def draw(
         figures[name].draw(*found).savefig(path, dpi=110)
         print(path)
     return int(failed)
+
+
+def pictured(store: Store, figures: Mapping[str, Figure], prefix: str, folder: Path) -> str:
+    """Figures as they stand on a page, each with what is seen in it, or the command that makes its record."""
+    return "\n".join(_pictured(store, name, each, prefix, folder) for name, each in figures.items())
+
+
+def _pictured(store: Store, name: str, figure: Figure, prefix: str, folder: Path) -> str:
+    try:
+        _, about = store.read(folder, figure.record)
+    except FileNotFoundError:
+        return f"### {figure.title}\n\nNot drawn yet: `python -m {store.module} {figure.record}`.\n"
+    made = f"Record made in {about['processor_seconds']:.0f} s of processor time on one core; commit {about['commit']}."
+    image = f"![{figure.title}](../benchmarks/results/{prefix}-{name}.png)"
+    return f"### {figure.title}\n\n{image}\n\n{figure.seen.format(**about)}\n{made}\n"

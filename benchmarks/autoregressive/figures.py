@@ -10,13 +10,14 @@ Each figure is a function of one record of `benchmarks/autoregressive/figure_rec
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.autoregressive import figure_records
 from benchmarks.autoregressive.figure_records import DRAWS, FIELD_SHAPE, FIVE, SHAPE
-from benchmarks.figure_store import Figure, draw
+from benchmarks.figure_store import Figure, draw, pictured
 from ppgen.diagnostics import figures
 from ppgen.diagnostics.figures.image_grid import image_grid
 
@@ -77,6 +78,11 @@ FIGURES: Mapping[str, Figure] = {
     "anomalies": Figure("pixels", anomalies, "What each pixel costs"),
 }
 """All figures by name."""
+
+
+def section(folder: Path) -> str:
+    """All figures as they stand on the page."""
+    return pictured(figure_records.STORE, FIGURES, "autoregressive", folder)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from ppgen.checks.seeding import check_seed
 from ppgen.diagnostics.figures.image_grid import image_grid
 from ppgen.diagnostics.figures.ordered_law import ordered_law
 from ppgen.pair import as_pair
-from ppgen.undisturbed import evaluating, forked
+from ppgen.undisturbed import evaluating
 
 
 def generation(
@@ -83,7 +83,7 @@ def stages(
     """
     pair = as_pair(pair)
     blocks = {}
-    with evaluating(pair), forked(pair.device, seed), torch.no_grad():
+    with evaluating(pair, seed), pair.running():
         law, order = ordered_law(pair)
         size = law.event_shape[0]
         steps = min(num_stages, size)

@@ -13,7 +13,7 @@ from ppgen.diagnostics.figures.image_grid import MISSING
 from ppgen.diagnostics.figures.ordered_law import ordered_law
 from ppgen.diagnostics.mosaic import as_images
 from ppgen.pair import as_pair
-from ppgen.undisturbed import evaluating, forked
+from ppgen.undisturbed import evaluating
 
 AFTER, ITSELF = "#ececec", "#c8552b"
 
@@ -105,7 +105,7 @@ def entry_derivatives(pair: Any, *, entry: int, rows: Any = None, num_samples: i
             entry depends on itself or on later ones.
     """
     pair = copy.deepcopy(as_pair(pair)).double()
-    with evaluating(pair), forked(pair.device, check_seed(seed)), torch.enable_grad():
+    with evaluating(pair, check_seed(seed)), torch.enable_grad(), pair.running():
         law, order = ordered_law(pair)
         size = law.event_shape[0]
         if isinstance(entry, bool) or not isinstance(entry, int) or not 0 <= entry < size:
