@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.autoregressive import figure_records
 from benchmarks.autoregressive.figure_records import DRAWS, FIELD_SHAPE, FIVE, SHAPE
+from benchmarks.autoregressive.figure_words import SEEN
 from benchmarks.figure_store import Figure, draw, pictured
 from ppgen.diagnostics import figures
 from ppgen.diagnostics.figures.image_grid import image_grid
@@ -69,13 +70,13 @@ def _floats(blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 FIGURES: Mapping[str, Figure] = {
-    "completions": Figure("pixels", completions, "Occluded, completed, original"),
-    "five": Figure("five", five, "Samples of five models"),
-    "rows": Figure("pixels", rows, "Samples row by row"),
-    "progress": Figure("pixels", progress, "Generation in progress"),
-    "classes": Figure("classes", classes, "Samples of each class"),
-    "blind_spot": Figure("fields", blind_spot, "The blind spot"),
-    "anomalies": Figure("pixels", anomalies, "What each pixel costs"),
+    "completions": Figure("pixels", completions, "Occluded, completed, original", SEEN["completions"]),
+    "five": Figure("five", five, "Samples of five models", SEEN["five"]),
+    "rows": Figure("pixels", rows, "Samples row by row", SEEN["rows"]),
+    "progress": Figure("pixels", progress, "Generation in progress", SEEN["progress"]),
+    "classes": Figure("classes", classes, "Samples of each class", SEEN["classes"]),
+    "blind_spot": Figure("fields", blind_spot, "The blind spot", SEEN["blind_spot"]),
+    "anomalies": Figure("pixels", anomalies, "What each pixel costs", SEEN["anomalies"]),
 }
 """All figures by name."""
 
