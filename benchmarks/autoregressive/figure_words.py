@@ -6,7 +6,7 @@ Upper halves of twelve test digits, five exact completions of each, the mean of 
 {{py:class}}`~ppgen.models.GatedPixelCNN` of {layers} layers and {channels} channels, {epochs} epochs at most on 1,297
 digits of 8 x 8 bits, the epoch chosen on validation rows; {nats:.2f} nats on all test rows. What is seen: a half is
 completed in several ways, and strokes go on where they were cut. The first one, a 7, is three times a 7, once nearer to
-a 9 and once to a 3; the 5 of the ninth column is closed to a 6 by the first and the third draw. Grey in the mean is what
+a 9 and once to a 3; the 5 of the ninth column is closed to a 6 by the first and third draw. Grey in the mean is what
 the upper half does not settle. Some draws are no digit at all.""",
     "five": """\
 Sixteen test digits, and sixteen draws of each of five models, all made from the same uniform numbers. Exact log p(x) of
@@ -39,6 +39,6 @@ After the pixel all derivatives are exactly 0 in both.""",
     "anomalies": """\
 Six test digits, and the same with four pixels of the second column turned around; below each the cost of a pixel,
 -log p given those before it. They sum to -log p(x); log p(x) is {clean nats:.1f} nats on average, and {spoilt nats:.1f}
-with the scratch. What is seen: the pixels of the scratch are dark, and those to the right of them darker than before, as
+with the scratch. What is seen: the pixels of the scratch are dark, and those to the right of it darker than before, as
 they do not go with it. Of the untouched digits only borders of strokes cost anything.""",
 }

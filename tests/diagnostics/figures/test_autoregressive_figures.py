@@ -1,4 +1,4 @@
-"""Figures of autoregressive models: exact completions, images on their way, entries that are seen, what entries cost."""
+"""Figures of autoregressive models: exact completions, images on their way, entries that are seen, their costs."""
 
 import numpy as np
 import pytest
