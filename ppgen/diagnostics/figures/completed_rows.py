@@ -79,7 +79,7 @@ def completions(
     if whole is not None:
         blocks["in full"] = _array(whole)
     title = f"{type(as_pair(pair)).__name__}: {_how(drawn.rhat, num_chains, len(blocks['given']))}"
-    if as_images(blocks["given"], image_shape) is None:
+    if image_shape is None or as_images(blocks["given"], image_shape) is None:
         del blocks["draws"]
         return _strips(blocks, title)
     return image_grid(blocks, image_shape, title)
