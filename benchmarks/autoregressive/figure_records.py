@@ -18,8 +18,8 @@ import torch
 import ppgen
 from benchmarks.figure_store import Found, Store
 from ppgen import datasets, evaluation, models
-from ppgen.diagnostics.figures.generation import stages
-from ppgen.diagnostics.figures.receptive_field import entry_derivatives
+from ppgen.diagnostics.figures.draw_stages import stages
+from ppgen.diagnostics.figures.seen_entries import entry_derivatives
 
 SHAPE = (8, 8)
 QUIET: dict[str, Any] = {"progress": False, "compile": False, "seed": 0}

@@ -8,9 +8,9 @@ from torch import nn
 import ppgen
 from ppgen import distributions, evaluation, models
 from ppgen.diagnostics import figures
-from ppgen.diagnostics.figures.generation import stages
+from ppgen.diagnostics.figures.draw_stages import stages
 from ppgen.diagnostics.figures.image_grid import image_grid
-from ppgen.diagnostics.figures.receptive_field import entry_derivatives
+from ppgen.diagnostics.figures.seen_entries import entry_derivatives
 from ppgen.nn import CausalLinear
 
 NAN = float("nan")
