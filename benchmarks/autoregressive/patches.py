@@ -33,7 +33,7 @@ from ppgen import datasets
 
 SETTINGS: dict[str, Any] = {"num_patches": 100_000, "numbers": 63, "folds": 10}
 QUICK: dict[str, Any] = {"num_patches": 400, "numbers": 63, "folds": 2}
-TRAINING: dict[str, Any] = {"lr_schedule": "cosine", "batch_size": 100, "compile": True, "epochs": 12}
+TRAINING: dict[str, Any] = {"lr_schedule": "cosine", "batch_size": 100, "compile": True, "epochs": 25}
 MIXTURE = {"components": 20, "ridges": (1e-6, 1e-4), "starts": (0, 1)}
 FEW_MIXTURE = {"components": 2, "ridges": (1e-4,), "starts": (0,)}
 
