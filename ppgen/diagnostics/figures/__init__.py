@@ -7,11 +7,11 @@ from ppgen.diagnostics.figures.completed_rows import completions
 from ppgen.diagnostics.figures.curves import curve
 from ppgen.diagnostics.figures.dictionary_atoms import atoms
 from ppgen.diagnostics.figures.draw_stages import generation
+from ppgen.diagnostics.figures.entry_costs import surprisal
 from ppgen.diagnostics.figures.overview import filters, reconstructions, samples, write_all
 from ppgen.diagnostics.figures.panels import side_by_side
 from ppgen.diagnostics.figures.product_of_experts import experts
 from ppgen.diagnostics.figures.seen_entries import receptive_fields
-from ppgen.diagnostics.figures.entry_costs import surprisal
 from ppgen.diagnostics.figures.weighted_sums import decomposition
 from ppgen.diagnostics.gradients.figure import estimators
 
