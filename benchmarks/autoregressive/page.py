@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import pages, record
-from benchmarks.autoregressive import rows, text
+from benchmarks.autoregressive import figures, rows, text
 from benchmarks.autoregressive.rows import Row
 from benchmarks.undirected.page import table
 
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def page(folder: Path) -> str:
     """The page, of the records in a folder."""
-    parts = [text.PREFACE]
+    parts = [text.PREFACE, text.FIGURES, figures.section(folder)]
     for name, (words, listed, told) in SECTIONS.items():
         path = folder / f"autoregressive-{name}.json"
         found: Record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": {}}

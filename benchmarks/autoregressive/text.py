@@ -12,6 +12,14 @@ rows and never on test rows; the record of each row has every candidate. Each co
 `--rows NAME` measures the rows alone whose names begin so.
 """
 
+FIGURES = """\
+## Figures
+
+Figures of the lectures made again with small networks on scikit-learn's digits, 8 x 8, cut at a threshold: no number
+below one is that of a benchmark. `python -m benchmarks.autoregressive.figure_records` trains what they are drawn from,
+two minutes of one core; `python -m benchmarks.autoregressive.figures` draws them and trains nothing.
+"""
+
 FIXED_BITS = """\
 ## MNIST, fixed bits
 
