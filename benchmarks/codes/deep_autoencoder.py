@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 import ppgen
-from benchmarks.codes.jobs import Job, begin
+from benchmarks.jobs import Job, begin
 from benchmarks.undirected.measure import data_file
 from ppgen import datasets, features, inference, models, training
 
@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
     "momentum": 0.9,
     "weight_decay": 2e-4,
     "fine_tuning": {"epochs": 100, "lr": 1e-3, "lr_schedule": "linear", "batch_size": 100},
-    "decays": {"plain": 0.0, "decay": 0.01},
+    "decays": {"plain": 0.0, "decay": 0.01, "more decay": 0.05},
     "faces": {"hidden": (400, 30), "epochs": 100, "lr": 1e-3, "level": 0.1, "shift": 2},
     "seed": 0,
 }
