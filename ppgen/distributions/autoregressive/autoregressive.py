@@ -91,7 +91,7 @@ class Autoregressive(TorchDistribution):
         """log p of each entry given those before it, in nats: (..., D) -> (..., D), in the places of the entries."""
         if self._validate_args:
             self._validate_sample(value)
-        ordered = self._ordered(value)
+        ordered = self._floating(self._ordered(value))
         return self._placed(self.output.log_prob(self._parameters(ordered), ordered))
 
     def conditional_mean(self, value: Tensor) -> Tensor:
@@ -201,12 +201,15 @@ class Autoregressive(TorchDistribution):
     def _parameters(self, ordered: Tensor) -> Tensor:
         """Parameters of the positions; the network sees values and what is given in one batch shape."""
         given = self.given
-        if not ordered.is_floating_point():  # levels as whole numbers
-            ordered = ordered.to(self._like().dtype)
+        ordered = self._floating(ordered)
         if given is not None:
             lead = torch.broadcast_tensors(ordered[..., 0], given[..., 0])[0].shape
             ordered, given = ordered.expand(*lead, ordered.shape[-1]), given.expand(*lead, given.shape[-1])
         return self.network(self.output.code(ordered), given)
+
+    def _floating(self, value: Tensor) -> Tensor:
+        """Levels that are given as whole numbers, or bits as True and False, in the dtype of the network."""
+        return value if value.is_floating_point() else value.to(self._like().dtype)
 
     def _ordered(self, value: Tensor) -> Tensor:
         return value if self.order is None else value[..., self.order]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 from ppgen.distributions.autoregressive.autoregressive import Autoregressive
 from ppgen.distributions.autoregressive.known import check_known
@@ -80,6 +80,11 @@ class OrderlessMixture(OrderMixture):
             first = torch.cat([order[rows[0][order]], order[~rows[0][order]]])
             laws.append(self.in_order(first).expand(law.batch_shape).condition(value, known))
         return OrderMixture(laws)
+
+    def select(self, batch_shape: Size, at: Tensor) -> "OrderlessMixture":
+        """Law of those vectors of a larger batch at which a mask is True: its batch shape is (as many,)."""
+        laws = [law.select(batch_shape, at) for law in self.laws]
+        return OrderlessMixture(laws, self.in_order, validate_args=self._validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "OrderlessMixture":
         """Law of independent vectors, as many as the larger `batch_shape` says."""

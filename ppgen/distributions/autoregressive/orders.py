@@ -29,6 +29,7 @@ def check_order(order: Tensor, positions: int) -> None:
         )
     if tracing():
         return
+    # Tensors made in inference mode count no versions: they are looked at each time.
     now = None if order.is_inference() else order._version
     whole = order if order._base is None else order._base
     part = order.storage_offset(), order.stride()
@@ -44,4 +45,5 @@ def check_order(order: Tensor, positions: int) -> None:
             f"order must be a permutation of 0, ..., {positions - 1}, and it lacks {missing}; got "
             f"{order[:20].tolist()}{', ...' if positions > 20 else ''}."
         )
-    _checked[whole] = now, parts | {part}
+    if now is not None:
+        _checked[whole] = now, parts | {part}

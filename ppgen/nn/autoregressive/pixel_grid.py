@@ -49,7 +49,7 @@ class PixelGrid:
     def parameters(self, maps: Tensor) -> Tensor:
         """Maps as parameters of positions: (N, channels x P, rows, columns) -> (N, positions, P)."""
         split = maps.unflatten(1, (self.channels, -1)).permute(0, 3, 4, 1, 2)  # rows, columns, channels, P
-        return split.reshape(len(maps), self.positions, -1)
+        return split.flatten(1, 3)
 
 
 @dataclass(frozen=True)
