@@ -58,10 +58,11 @@ class PixelVAE(PixelImages, GenerativeModel):
         TypeError: If an argument has the wrong type.
 
     Example:
+        >>> import ppgen
         >>> from ppgen import models
         >>> model = models.PixelVAE(shape=(8, 8), latent=4, hidden=(32,), channels=4, layers=1)
-        >>> model.model(num_rows=3).shape
-        torch.Size([3, 64])
+        >>> ppgen.sample(model, 3)
+        Samples(3 x (64,))
     """
 
     default_inference = "free-bits"

@@ -10,6 +10,7 @@ from torch import Tensor
 from ppgen.causal import CausalNetwork
 from ppgen.distributions import Autoregressive, OutputLaw
 from ppgen.testing.statistics import check_close, check_frequencies, check_mean, fail
+from ppgen.undisturbed import forked
 
 _DRAWS = 20_000
 _TRIES = 8  # inputs at one of which an entry must be felt
@@ -49,9 +50,7 @@ def check_causal(
         >>> from ppgen.testing import check_causal
         >>> check_causal(nn.CausalLinear(4), BernoulliOutput())
     """
-    devices = [] if given is None or given.device.type == "cpu" else [given.device]
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+    with forked(torch.device("cpu") if given is None else given.device, seed):
         network = _random_weights(network)
         given = None if given is None else given.double()
         check_field(network, output, given=given, field=field)

@@ -62,7 +62,7 @@ def test_help_shows_the_arguments_of_the_inference(name: str, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("command", "function", "skip"),
     [
-        ("evaluate", evaluation.log_likelihood, ("pair", "x", "log_partition", "progress")),
+        ("evaluate", evaluation.log_likelihood, ("pair", "x", "log_partition", "per_position", "progress")),
         ("sample", training.sample, ("pair", "like", "progress")),
         ("evaluate", datasets.load, ("name", "root", "seed")),
     ],

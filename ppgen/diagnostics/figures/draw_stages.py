@@ -49,6 +49,7 @@ def generation(
         >>> [text.get_text() for text in figure.axes[0].texts]
         ['draw 1', 'draw 2', '0', '4', '8', '12', '16']
     """
+    seed = check_seed(seed)
     check_count("num_samples", num_samples)
     check_count("num_stages", num_stages, optional=True)
     check_count("num_completions", num_completions, 0, wanted="an int, 0 or more")
@@ -57,7 +58,7 @@ def generation(
         num_samples,
         num_stages=num_stages or min(int(image_shape[-2]), 12),
         num_completions=num_completions,
-        seed=check_seed(seed),
+        seed=seed,
     )
     title = f"{type(as_pair(pair)).__name__}: images after so many entries"
     return image_grid(blocks, image_shape, title, above=[str(count) for count in counts])

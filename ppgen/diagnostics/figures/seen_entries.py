@@ -45,7 +45,7 @@ def receptive_fields(
         >>> from ppgen.diagnostics import figures
         >>> plain = models.PixelCNN((6, 6), channels=2, layers=3, first_size=3)
         >>> figures.receptive_fields({"plain": plain}, (6, 6), entry=32).axes[0].get_title()
-        'plain\n27 of 32 entries before are seen'
+        'plain\n23 of 32 entries before are seen'
     """
     from matplotlib.colors import ListedColormap, LogNorm
     from matplotlib.figure import Figure
