@@ -41,8 +41,9 @@ EXPECTED = {
         "Autoencoder",
         "DenoisingAutoencoder",
         "ContractiveAutoencoder",
+        "ConvolutionalAutoencoder",
     },
-    RecognitionMaps: {"ConvolutionalRBM", "ConvolutionalDBN"},
+    RecognitionMaps: {"ConvolutionalRBM", "ConvolutionalDBN", "ConvolutionalAutoencoder"},
 }
 
 
