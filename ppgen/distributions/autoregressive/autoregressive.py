@@ -117,7 +117,7 @@ class Autoregressive(TorchDistribution):
         return value, self.log_prob(value)
 
     def uniforms(self, batch: Size) -> Tensor:
-        """Uniform numbers from which vectors of a batch shape are drawn: (*batch, D, uniforms of an entry)."""
+        """Uniform numbers from which vectors of a batch shape are drawn: `(*batch, D, uniforms of an entry)`."""
         like = self._like()
         shape = (*batch, *self.event_shape, self.output.num_uniforms)
         return torch.rand(shape, dtype=like.dtype, device=like.device)

@@ -86,5 +86,5 @@ class ConditionedAutoregressive(TorchDistribution):
         )
 
     def uniforms(self, batch: Size) -> Tensor:
-        """Uniform numbers from which vectors of a batch shape are drawn: (*batch, D, uniforms of an entry)."""
+        """Uniform numbers from which vectors of a batch shape are drawn: `(*batch, D, uniforms of an entry)`."""
         return self.base.uniforms(batch)

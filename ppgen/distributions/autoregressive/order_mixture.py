@@ -27,7 +27,7 @@ class OrderMixture(TorchDistribution):
 
     Args:
         laws: `Autoregressive` laws of vectors of one size and one batch shape.
-        log_weights: Logarithms of the weights in the place of equal ones, (laws, *batch_shape); normalised here.
+        log_weights: Logarithms of the weights in the place of equal ones, `(laws, *batch_shape)`; normalised here.
 
     Raises:
         ValueError: If there is no law, or they have several shapes or supports.
@@ -67,7 +67,7 @@ class OrderMixture(TorchDistribution):
 
     @property
     def log_weights(self) -> Tensor:
-        """Logarithms of the weights, (laws, *batch_shape) or (laws,)."""
+        """Logarithms of the weights, `(laws, *batch_shape)` or (laws,)."""
         if self._log_weights is None:
             return torch.full((len(self.laws),), -math.log(len(self.laws)), device="cpu")
         return self._log_weights.log_softmax(0)

@@ -42,7 +42,7 @@ class CausalLinear(Causal):
         return torch.einsum("pij,...j->...ip", self.weight.tril(-1), x) + self._offset(given)
 
     def start(self, batch_shape: Size | tuple[int, ...], given: Tensor | None = None) -> State:
-        """Entries so far, zeros where there are none, after a row that is not read: (1 + positions, *batch_shape)."""
+        """Entries so far, zeros where there are none, after a row that is not read: `(1 + positions, *batch_shape)`."""
         state = {"position": self._first(), "seen": self.bias.new_zeros(1 + self.positions, *batch_shape)}
         if self.given_weight is not None and given is not None:
             state["given"] = given.expand(*batch_shape, self.given)
