@@ -107,8 +107,8 @@ def test_programs_under_every_loss(subject: str) -> None:
 def numbers(program: Program, loss: object) -> Tensor:
     """Value and gradients of a program from one seed after another, one row each: of a branch not taken, zeros."""
     outcomes = [run(program, loss, seed) for seed in range(DRAWS)]
-    met = dict(sorted((name, gradient) for each in outcomes for name, gradient in each.gradients.items()))
-    none = {name: torch.zeros_like(gradient) for name, gradient in met.items()}
+    met = {name: gradient for each in outcomes for name, gradient in each.gradients.items()}
+    none = {name: torch.zeros_like(met[name]) for name in sorted(met)}
     rows = []
     for each in outcomes:
         parts = [torch.tensor([each.loss]), *(gradient.flatten() for gradient in (none | each.gradients).values())]
