@@ -54,3 +54,11 @@ def test_a_declared_blind_spot_is_one() -> None:
     field = torch.ones(4, 4, dtype=torch.bool).tril(-2)
     with pytest.raises(AssertionError, match="position 1 sees entry 0, which is not in its field"):
         testing.check_causal(nn.CausalLinear(4), BernoulliOutput(), field=field)
+
+
+@pytest.mark.parametrize("method", ["forward", "start", "step"])
+def test_a_network_without_a_method_is_told_which(method: str) -> None:
+    """Catches a bare NotImplementedError, which tells a user nothing of what to write."""
+    call = {"forward": (torch.zeros(2, 3),), "start": ((2,),), "step": ({}, torch.zeros(2))}[method]
+    with pytest.raises(NotImplementedError, match=rf"Causal must define {method}\("):
+        getattr(nn.Causal(3), method)(*call)

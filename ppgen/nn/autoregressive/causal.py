@@ -1,7 +1,5 @@
 """The base of causal networks."""
 
-from abc import abstractmethod
-
 import torch
 from torch import Size, Tensor, nn
 
@@ -44,20 +42,17 @@ class Causal(nn.Module):
         check_count("given", given, 0, wanted="0 or more")
         self.positions, self.outputs, self.given = positions, outputs, given
 
-    @abstractmethod
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """Parameters of all entries: (..., positions) -> (..., positions, outputs)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define forward(x, given=None) of nn.Causal.")
 
-    @abstractmethod
     def start(self, batch_shape: Size | tuple[int, ...], given: Tensor | None = None) -> State:
         """State before the first entry of vectors of a batch shape."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define start(batch_shape, given=None) of nn.Causal.")
 
-    @abstractmethod
     def step(self, state: State, previous: Tensor) -> tuple[Tensor, State]:
         """Parameters of the next entry, (..., outputs), and the state behind it."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define step(state, previous) of nn.Causal.")
 
     def initialise(self, bias: Tensor) -> None:
         """Start the output's bias at the entries' own laws, (positions, outputs); by default not at all."""
