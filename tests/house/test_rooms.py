@@ -24,9 +24,9 @@ ORDER: dict[str, list[set[str]]] = {
     "models": [
         {"parts"},
         {"boltzmann", "autoencoders", "sparse_coding", "autoregressive"},
-        {"variational", "belief_nets"},
+        {"variational", "belief_nets", "flows"},
     ],
-    "distributions": [{"units", "couplings"}, {"machines"}, {"densities", "autoregressive"}],
+    "distributions": [{"units", "couplings"}, {"machines"}, {"densities", "autoregressive"}, {"flows"}],
     "training": [
         {"environment"},
         {"settings", "processes"},
