@@ -132,6 +132,10 @@ OBJECTS = [
         hidden="sizes",
         likelihood="choice",
         categories="count",
+        posterior="choice",
+        prior="choice",
+        flow_steps="count",
+        flow_hidden="sizes",
     ),
     built(
         models,
