@@ -23,18 +23,17 @@ class VAE(GenerativeModel):
     Sites: `z`, shape (latent,), and `x`, shape (features,), in the plate `data`. Hidden layers have tanh units.
 
     The approximate posterior may be a flow upon that Normal law, which sees the encoder's last hidden layer, and the
-    prior one upon the standard Normal law. Which way is slow decides which flow serves where:
+    prior one upon the standard Normal law:
 
-    | law of z | draws | log q, log p at any z | serves |
-    |---|---|---|---|
-    | posterior `"iaf"` | one pass | one pass at its own draws, elsewhere `latent` steps of each network | ELBO, IWELBO |
-    | posterior `"coupling"`, `"spline"` | one pass | one pass | every objective |
-    | prior `"maf"` | `latent` steps of each network | one pass | every objective; slow in sleep phases |
-    | prior `"coupling"`, `"spline"` | one pass | one pass | every objective |
+    - posterior `"iaf"`: draws, and log q at them, take one pass of each network; log q at other values takes `latent`
+      steps of each. For `inference.ELBO` and `inference.IWELBO`. `inference.StickTheLanding`,
+      `inference.DoublyReparameterized`, `inference.ReweightedWakeSleep` and `inference.WakeSleep` take log q at other
+      values: they are right, and slow.
+    - posterior `"coupling"` or `"spline"`: one pass everywhere, for every objective.
+    - prior `"maf"`: log p takes one pass, draws `latent` steps of each network, which sleep phases and samples wait for.
+    - prior `"coupling"` or `"spline"`: one pass everywhere.
 
-    `inference.StickTheLanding`, `inference.DoublyReparameterized`, `inference.ReweightedWakeSleep` and
-    `inference.WakeSleep` take log q elsewhere than at a draw as it was made: right under all, slow under `"iaf"`.
-    `inference.AnalyticKL` raises under all flows, as no divergence of theirs has a closed form.
+    `inference.AnalyticKL` raises under all of them, as no divergence of theirs has a closed form.
 
     References:
         | Auto-Encoding Variational Bayes (Kingma and Welling, 2014)
