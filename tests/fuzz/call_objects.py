@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from fuzz.call_autoregressive import AUTOREGRESSIVE
+from fuzz.call_flows import FLOWS
 from fuzz.call_table import Call, built, machine
 from ppgen import Pair, datasets, distributions, inference, models, registry, testing, training
 
@@ -392,5 +393,5 @@ def from_signatures(listed: list[Call]) -> list[Call]:
     return sorted(found, key=lambda call: call.name)
 
 
-OBJECTS += AUTOREGRESSIVE
+OBJECTS += AUTOREGRESSIVE + FLOWS
 OBJECTS += from_signatures(OBJECTS)
