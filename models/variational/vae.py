@@ -30,7 +30,7 @@ class VAE(GenerativeModel):
       `inference.DoublyReparameterized`, `inference.ReweightedWakeSleep` and `inference.WakeSleep` take log q at other
       values: they are right, and slow.
     - posterior `"coupling"` or `"spline"`: one pass everywhere, for every objective.
-    - prior `"maf"`: log p takes one pass, draws `latent` steps of each network, which sleep phases and samples wait for.
+    - prior `"maf"`: log p takes one pass, draws `latent` steps of each network, in sleep phases and samples.
     - prior `"coupling"` or `"spline"`: one pass everywhere.
 
     `inference.AnalyticKL` raises under all of them, as no divergence of theirs has a closed form.
