@@ -75,11 +75,12 @@ def draw(
         with constant_parameters(pair):
             again = poutine.replay(pair.guide, trace=values)
             guide_trace = particle_trace(again, num_particles, layout, args, kwargs)
-            if not isinstance(pair, nn.Module):  # they are constants for the time of this context
-                densities = {
-                    name: site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
-                    for name, site in sites(guide_trace).items()
-                }
+            # Here and no later: a law may hold a network, as those of flows do, whose parameters are constants for the
+            # time of this context alone.
+            densities = {
+                name: site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+                for name, site in sites(guide_trace).items()
+            }
     replayed = poutine.replay(pair.model, trace=guide_trace)
     if states is not None:
         with Forced(states, layout, 1, vectorized=False):
