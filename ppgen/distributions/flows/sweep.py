@@ -140,9 +140,7 @@ def autoregressive_sweep_backward(
     total_gradient: Tensor,
 ) -> list[Tensor]:
     """Gradients in the weights, in the input, and in what is given, which is empty where there is nothing."""
-    none = torch._C.DispatchKeySet(torch._C.DispatchKey.Undefined)
-    # Operators run below autograd; this one runs the loop again and differentiates it.
-    with torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), none), torch.enable_grad():
+    with _recording(), torch.enable_grad():
         leaves = [each.detach().requires_grad_() for each in (*weights, values, *(() if given is None else (given,)))]
         own, held = leaves[: len(weights)], leaves[len(weights) + 1 :]
         outputs = _numbered(network, rule, own, buffers, leaves[len(weights)], held[0] if held else None)
@@ -164,6 +162,14 @@ def _(
 ) -> list[Tensor]:
     leaves = (*weights, values, *(() if given is None else (given,)))
     return [torch.empty_like(each, memory_format=torch.contiguous_format) for each in leaves]
+
+
+def _recording() -> Any:
+    """Context in which operations are recorded for autograd, below which operators run; nothing else is let in."""
+    excluded = torch._C._dispatch_tls_local_exclude_set()
+    for key in ("AutogradFunctionality", "AutogradOther", "ADInplaceOrView"):
+        excluded = excluded.remove(getattr(torch._C.DispatchKey, key))
+    return torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), excluded)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
