@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from fuzz.call_autoregressive import AUTOREGRESSIVE
-from fuzz.call_flows import FLOWS
+from fuzz.call_autoregressive import AUTOREGRESSIVE, FLOWS
 from fuzz.call_table import Call, built, machine
 from ppgen import Pair, datasets, distributions, inference, models, registry, testing, training
 
