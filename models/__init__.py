@@ -28,6 +28,7 @@ from ppgen.models.boltzmann.ratings_rbm import RatingsRBM
 from ppgen.models.boltzmann.rbm import RBM
 from ppgen.models.boltzmann.replicated_softmax import ReplicatedSoftmax
 from ppgen.models.boltzmann.restricted import RestrictedMachine
+from ppgen.models.flows.normalizing_flow import NormalizingFlow
 from ppgen.models.sparse_coding.predictive import PredictiveSparseDecomposition
 from ppgen.models.sparse_coding.sparse_coding import SparseCoding
 from ppgen.models.variational.discrete_vae import DiscreteVAE
@@ -58,6 +59,7 @@ __all__ = [
     "GaussianRBM",
     "HelmholtzMachine",
     "HierarchicalVAE",
+    "NormalizingFlow",
     "OrderlessNADE",
     "PixelCNN",
     "PixelRNN",

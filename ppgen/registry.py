@@ -41,6 +41,7 @@ MODELS: dict[str, str] = {
     "OrderlessNADE": "ppgen.models.autoregressive.orderless_nade:OrderlessNADE",
     "RNADE": "ppgen.models.autoregressive.rnade:RNADE",
     "MADE": "ppgen.models.autoregressive.made:MADE",
+    "NormalizingFlow": "ppgen.models.flows.normalizing_flow:NormalizingFlow",
     "VQVAE": "ppgen.models.variational.vq_vae:VQVAE",
     "PixelVAE": "ppgen.models.variational.pixel_vae:PixelVAE",
     "PixelCNN": "ppgen.models.autoregressive.pixel_cnn:PixelCNN",

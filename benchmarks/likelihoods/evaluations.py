@@ -26,6 +26,23 @@ def importance(num_particles: int) -> Callable[[Run, Dataset, int], Figures]:
     return evaluate
 
 
+def guided(num_particles: int) -> Callable[[Run, Dataset, int], Figures]:
+    """L_K of the IWAE paper, the ELBO, and the share of test rows whose importance weights have k-hat above .7."""
+
+    def evaluate(run: Run, data: Dataset, seed: int) -> Figures:
+        figures = importance(num_particles)(run, data, seed)
+        bound = figures["log p(x), test"]
+        share = (bound.num_bad_pareto_k or 0) / len(data.test)
+        spread = math.sqrt(share * (1 - share) / len(data.test))
+        return figures | {
+            "share of rows with k-hat > .7": Estimate(
+                share, 0.0, "estimate", bound.method, unit="of rows", num_data=len(data.test), data_se=spread
+            )
+        }
+
+    return evaluate
+
+
 def exact(run: Run, data: Dataset, seed: int) -> Figures:
     """Exact log-likelihoods, and annealing beside the exact log Z."""
     log_z = evaluation.log_partition(run, method="exact")

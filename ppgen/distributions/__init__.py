@@ -3,7 +3,6 @@
 from ppgen.distributions.autoregressive.autoregressive import Autoregressive
 from ppgen.distributions.autoregressive.bernoulli_output import BernoulliOutput
 from ppgen.distributions.autoregressive.categorical_output import CategoricalOutput
-from ppgen.distributions.autoregressive.inverse_autoregressive import InverseAutoregressive
 from ppgen.distributions.autoregressive.laplace_mixture_output import LaplaceMixtureOutput
 from ppgen.distributions.autoregressive.logistic_mixture_output import LogisticMixtureOutput
 from ppgen.distributions.autoregressive.mixture_output import MixtureOutput
@@ -18,6 +17,12 @@ from ppgen.distributions.couplings.ordinal import Ordinal
 from ppgen.distributions.densities.autoregressive import AutoregressiveBernoulli
 from ppgen.distributions.densities.linear_normal import LinearNormal
 from ppgen.distributions.densities.markov_field import GaussianMarkovField
+from ppgen.distributions.flows.affine_coupling import AffineCoupling
+from ppgen.distributions.flows.coupling_step import CouplingStep
+from ppgen.distributions.flows.flow_step import FlowStep
+from ppgen.distributions.flows.inverse_autoregressive import InverseAutoregressive
+from ppgen.distributions.flows.masked_autoregressive import MaskedAutoregressive
+from ppgen.distributions.flows.spline_coupling import SplineCoupling
 from ppgen.distributions.machines.base_rate_path import BaseRatePath
 from ppgen.distributions.machines.boltzmann import BoltzmannMachine, BoltzmannMarginal
 from ppgen.distributions.machines.layer_conditional import LayerConditional
@@ -41,6 +46,7 @@ from ppgen.distributions.units.units import Units
 __all__ = [
     "EVEN",
     "ODD",
+    "AffineCoupling",
     "Autoregressive",
     "AutoregressiveBernoulli",
     "BaseRatePath",
@@ -54,8 +60,10 @@ __all__ = [
     "Clamped",
     "Convolutional",
     "Coupling",
+    "CouplingStep",
     "Dense",
     "ExactSampler",
+    "FlowStep",
     "Gaussian",
     "GaussianMarkovField",
     "GibbsSampler",
@@ -64,6 +72,7 @@ __all__ = [
     "LayerConditional",
     "LinearNormal",
     "LogisticMixtureOutput",
+    "MaskedAutoregressive",
     "MaxPooled",
     "MixtureOutput",
     "Multinomial",
@@ -77,6 +86,7 @@ __all__ = [
     "RectifiedGaussian",
     "Replicated",
     "Spin",
+    "SplineCoupling",
     "TruncatedExponential",
     "UndirectedDistribution",
     "Units",

@@ -15,6 +15,11 @@ from ppgen.nn.autoregressive.standardised_mixture import StandardisedMixture
 from ppgen.nn.conditionals import BernoulliConditional, CategoricalConditional, Conditional, NormalConditional
 from ppgen.nn.convolution import Convolution
 from ppgen.nn.fista import Lasso
+from ppgen.nn.flows.coupling_flow import CouplingFlow
+from ppgen.nn.flows.flow import Flow
+from ppgen.nn.flows.flow_conditional import FlowConditional
+from ppgen.nn.flows.inverse_autoregressive_flow import InverseAutoregressiveFlow
+from ppgen.nn.flows.masked_autoregressive_flow import MaskedAutoregressiveFlow
 from ppgen.nn.mirrored_layers import MirroredLayers
 from ppgen.nn.mlp import MLP
 from ppgen.nn.normal_codes import NormalCodes
@@ -36,10 +41,15 @@ __all__ = [
     "CausalLinear",
     "Conditional",
     "Convolution",
+    "CouplingFlow",
+    "Flow",
+    "FlowConditional",
     "GatedCausalConvolutions",
+    "InverseAutoregressiveFlow",
     "Lasso",
     "LearnedISTA",
     "MADEInOrder",
+    "MaskedAutoregressiveFlow",
     "MirroredLayers",
     "NormalCodes",
     "NormalConditional",

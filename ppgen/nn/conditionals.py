@@ -97,7 +97,10 @@ class NormalConditional(Conditional):
 
     def forward(self, given: Tensor) -> dist.TorchDistribution:
         """Independent Normal law of (..., features)."""
-        hidden = self.body(given)
+        return self.law(self.body(given))
+
+    def law(self, hidden: Tensor) -> dist.TorchDistribution:
+        """Independent Normal law, given the units of the last hidden layer."""
         return dist.Normal(self.loc(hidden), self.log_scale(hidden).exp()).to_event(1)
 
     @torch.no_grad()

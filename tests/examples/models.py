@@ -12,6 +12,12 @@ _SETTINGS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
     "VAE": [
         lambda: (models.VAE(5, latent=2, hidden=(4, 3), likelihood="gaussian"), reals(6, 5)),
         lambda: (models.VAE(3, latent=2, hidden=(), likelihood="categorical", categories=4), bits(6, 3) * 3),
+        lambda: (models.VAE(4, latent=2, hidden=(3,), posterior="iaf", prior="maf", flow_hidden=(4,)), bits(6, 4)),
+        lambda: (
+            models.VAE(4, 3, (3,), posterior="coupling", prior="coupling", flow_steps=1, flow_hidden=(4,)),
+            bits(6, 4),
+        ),
+        lambda: (models.VAE(4, 2, (), "gaussian", posterior="spline", flow_steps=1, flow_hidden=()), reals(6, 4)),
     ],
     "HierarchicalVAE": [
         lambda: (models.HierarchicalVAE(5, latents=(3, 2), hidden=((4,), (3,))), bits(6, 5)),
@@ -54,6 +60,10 @@ _SETTINGS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.ConvolutionalDBN(9, (2, 2), (2, 1), (2, 1)), bits(6, 9)),
         lambda: (models.ConvolutionalDBN(18, (2, 1, 2), (2, 2, 1), None, (3, 3), 2, "gaussian", True), reals(6, 18)),
         lambda: (models.ConvolutionalDBN(15, (2, 2, 1), (2, 1, 1), (2, 1, 1), (3, 5)), bits(6, 15)),
+    ],
+    "NormalizingFlow": [
+        lambda: (models.NormalizingFlow(3, flow="coupling", steps=1, hidden=(4,)), reals(6, 3)),
+        lambda: (models.NormalizingFlow(2, flow="spline", steps=1, hidden=(), bins=3), reals(6, 2)),
     ],
     "FullyVisibleBeliefNet": [lambda: (models.FullyVisibleBeliefNet(5), bits(6, 5))],
     "SigmoidBeliefNet": [

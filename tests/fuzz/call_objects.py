@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from fuzz.call_autoregressive import AUTOREGRESSIVE
+from fuzz.call_autoregressive import AUTOREGRESSIVE, FLOWS
 from fuzz.call_table import Call, built, machine
 from ppgen import Pair, datasets, distributions, inference, models, registry, testing, training
 
@@ -132,6 +132,10 @@ OBJECTS = [
         hidden="sizes",
         likelihood="choice",
         categories="count",
+        posterior="choice",
+        prior="choice",
+        flow_steps="count",
+        flow_hidden="sizes",
     ),
     built(
         models,
@@ -388,5 +392,5 @@ def from_signatures(listed: list[Call]) -> list[Call]:
     return sorted(found, key=lambda call: call.name)
 
 
-OBJECTS += AUTOREGRESSIVE
+OBJECTS += AUTOREGRESSIVE + FLOWS
 OBJECTS += from_signatures(OBJECTS)

@@ -23,7 +23,9 @@ RESULTS = {
 KINDS = {
     "Biased",
     "Coupling",
+    "CouplingStep",
     "Estimator",
+    "FlowStep",
     "MachineKernel",
     "MixtureOutput",
     "NegativePhase",

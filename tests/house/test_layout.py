@@ -27,7 +27,7 @@ PARTS = LIBRARY | {"cli", "testing"}
 ALLOWED = {
     "base": set(),
     "distributions": set(),
-    "nn": set(),
+    "nn": {"distributions"},
     "datasets": set(),
     "models": {"distributions", "nn", "datasets"},
     "inference": {"distributions"},

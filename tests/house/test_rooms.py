@@ -25,9 +25,9 @@ ORDER: dict[str, list[set[str]]] = {
         {"parts"},
         {"autoregressive"},
         {"boltzmann", "variational", "autoencoders", "sparse_coding"},
-        {"belief_nets"},
+        {"belief_nets", "flows"},
     ],
-    "distributions": [{"units", "couplings"}, {"machines"}, {"densities", "autoregressive"}],
+    "distributions": [{"units", "couplings"}, {"machines"}, {"densities", "autoregressive"}, {"flows"}],
     "training": [
         {"environment"},
         {"settings", "processes"},

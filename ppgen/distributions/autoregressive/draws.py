@@ -12,7 +12,7 @@ from ppgen.distributions.autoregressive.output_law import OutputLaw
 
 # Networks and laws by the numbers under which graphs know them; counted, so that another process counts alike and
 # finds compiled graphs again.
-_networks: WeakValueDictionary[int, nn.Module] = WeakValueDictionary()
+numbered_networks: WeakValueDictionary[int, nn.Module] = WeakValueDictionary()
 _numbers: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 _outputs: dict[OutputLaw, int] = {}
 _counter = itertools.count()
@@ -41,7 +41,7 @@ def draw_entries(
     if tracing() and isinstance(network, nn.Module):
         tensors = [*dict(network.named_parameters()).values(), *dict(network.named_buffers()).values()]
         number = _outputs.setdefault(output, len(_outputs))
-        found: Tensor = autoregressive_draws(_number(network), number, tensors, uniforms, given, known)
+        found: Tensor = autoregressive_draws(network_number(network), number, tensors, uniforms, given, known)
         return found
     return _loop(network, output, uniforms, given, known)
 
@@ -78,10 +78,11 @@ class _Drawing(nn.Module):
         return _loop(self.network, self.output, uniforms, given, known)  # type: ignore[arg-type]
 
 
-def _number(network: nn.Module) -> int:
+def network_number(network: nn.Module) -> int:
+    """Number under which graphs know a network; `numbered_networks` finds it again."""
     if network not in _numbers:
         _numbers[network] = next(_counter)
-        _networks[_numbers[network]] = network
+        numbered_networks[_numbers[network]] = network
     return _numbers[network]
 
 
@@ -100,7 +101,7 @@ def autoregressive_draws(
         given: What vectors are conditioned on, (..., numbers).
         known: Values that are not drawn, (..., positions), with NaN where they are.
     """
-    module = _networks[network]
+    module = numbered_networks[network]
     names = [*dict(module.named_parameters()), *dict(module.named_buffers())]
     law = next(law for law, number in _outputs.items() if number == output)
     weights = {f"network.{name}": tensor for name, tensor in zip(names, tensors, strict=True)}

@@ -1,0 +1,1 @@
+"""Steps of normalizing flows with their networks: modules that put a flow upon any law."""
