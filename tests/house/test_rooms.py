@@ -25,6 +25,7 @@ ORDER: dict[str, list[set[str]]] = {
         {"parts"},
         {"boltzmann", "autoencoders", "sparse_coding", "autoregressive"},
         {"variational", "belief_nets"},
+        {"semi_supervised"},
     ],
     "distributions": [{"units", "couplings"}, {"machines"}, {"densities", "autoregressive"}],
     "training": [
