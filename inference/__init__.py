@@ -125,6 +125,7 @@ __all__ = [
     "ReweightedWakeSleep",
     "Rule",
     "ScoreFunction",
+    "SemiSupervised",
     "SparseGibbs",
     "SparseGibbsInfo",
     "SparseGibbsState",
