@@ -235,7 +235,7 @@ def _leave_one_out(num_particles: int) -> LeaveOneOut:
     return LeaveOneOut()
 
 
-def SemiSupervised(label_weight: float = 0.1, num_particles: int = 1) -> Inference:  # noqa: N802 - as its siblings are
+def SemiSupervised(label_weight: float = 1.0, num_particles: int = 1) -> Inference:  # noqa: N802 - as its siblings are
     r"""The ELBO with classes summed out and, beside it, the weighted log q(y | x) of labelled rows.
 
     .. math:: \mathcal{L} + \alpha \, \frac{1}{N_l} \sum_{n \text{ labelled}} \log q(y_n \mid x_n)
@@ -248,7 +248,8 @@ def SemiSupervised(label_weight: float = 0.1, num_particles: int = 1) -> Inferen
           https://arxiv.org/abs/1406.5298
 
     Args:
-        label_weight: :math:`\alpha`, per datum: of each labelled row times N / N_labelled. The paper has 0.1.
+        label_weight: :math:`\alpha`, per datum: of each labelled row times N / N_labelled. The
+            paper has 0.1; with fewer labels or steps more is better.
         num_particles: Draws of the guide for each datum and class.
 
     Raises:
@@ -257,6 +258,6 @@ def SemiSupervised(label_weight: float = 0.1, num_particles: int = 1) -> Inferen
     Example:
         >>> from ppgen import inference
         >>> inference.describe(inference.SemiSupervised())
-        'ELBO(num_particles=1), estimator auto, label_weight 0.1'
+        'ELBO(num_particles=1), estimator auto, label_weight 1.0'
     """
     return Inference(ELBO(num_particles), label_weight=label_weight)

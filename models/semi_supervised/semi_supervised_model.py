@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ class SemiSupervisedModel(GenerativeModel):
     """
 
     default_inference = "semi-supervised"
+    default_training: ClassVar[dict[str, Any]] = {"lr": 0.005}
 
     features: int
     classes: int

@@ -1,4 +1,4 @@
-"""Semi-supervised autoencoders: bounds and gradients by quadrature over z and sums over classes; labels; predictions."""
+"""Semi-supervised autoencoders: bounds and gradients by quadrature and enumeration; labels; predictions."""
 
 import json
 import math
@@ -57,7 +57,7 @@ def exact_bounds(ssvae: models.SemiSupervisedVAE, x: Tensor, y: Tensor) -> Tenso
 
 
 def test_bound_and_gradient_are_those_of_quadrature_and_enumeration():
-    """Catches a class that is drawn, an entropy left out, a prior of the class, labels that leave a row's class open."""
+    """Catches a class that is drawn, an entropy left out, a prior of the class, labels that are not used."""
     ssvae, x = toy()
     reference = exact_bounds(ssvae, x, LABELS).mean()
     wanted = torch.cat([g.flatten() for g in torch.autograd.grad(-reference, list(ssvae.parameters()))])
@@ -124,7 +124,7 @@ def test_label_term_moves_the_gradient_and_not_the_value(objective: str):
 def test_label_weight_needs_a_pair_with_labels():
     """Catches a label term that is silently nothing."""
     vae, x = models.VAE.example()
-    with pytest.raises(ValueError, match="label_weight=0.1 weighs log q"):
+    with pytest.raises(ValueError, match="label_weight=1.0 weighs log q"):
         inference.SemiSupervised().bind(vae, x, len(x))
 
 
@@ -135,7 +135,7 @@ def test_label_weight_is_recorded_completed_and_told():
     assert "label_weight" not in inference.to_config(Inference(inference.ELBO()))
     assert "label_weight 0.3" in inference.describe(whole)
     ssvae, _ = models.SemiSupervisedVAE.example()
-    assert inference.resolve(inference.IWELBO(2), ssvae).label_weight == 0.1
+    assert inference.resolve(inference.IWELBO(2), ssvae).label_weight == 1.0
     for weight in (-1.0, math.inf, math.nan):
         with pytest.raises(ValueError, match="label_weight must be at least 0"):
             inference.SemiSupervised(weight)
