@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +30,9 @@ class SemiSupervisedModel(GenerativeModel):
     """
 
     default_inference = "semi-supervised"
-    default_training: ClassVar[dict[str, Any]] = {"lr": 0.005}
+    default_training = {"lr": 0.005}  # noqa: RUF012
+
+    surrogate_gradients = ("classifier", "code_encoder")  # to which the labels add
 
     features: int
     classes: int
