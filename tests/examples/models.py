@@ -104,7 +104,10 @@ _SETTINGS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.ConvolutionalAutoencoder((2, 4), (2,), 2, 2, "transposed", "sigmoid", "bernoulli"), bits(6, 8)),
     ],
     "SemiSupervisedVAE": [
-        lambda: (models.SemiSupervisedVAE(4, 3, 2, (), "gaussian"), (reals(6, 4), torch.tensor([0, 1, 2, -1, -1, 1]))),
+        lambda: (
+            models.SemiSupervisedVAE(4, 3, 2, (3,), "gaussian"),
+            (reals(6, 4), torch.tensor([0, 1, 2, -1, -1, 1])),
+        ),
     ],
     "PixelCNN": [
         lambda: (models.PixelCNN((1, 3), 2, 1, 4), levels(6, 3, values=4)),
