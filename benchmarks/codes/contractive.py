@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from benchmarks.codes.deep_autoencoder import QUIET
-from benchmarks.codes.jobs import begin
 from benchmarks.codes.stacked_denoising import classified
+from benchmarks.jobs import begin
 from ppgen import datasets, models, training
 
 SETTINGS: dict[str, Any] = {

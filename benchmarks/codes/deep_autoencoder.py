@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 import ppgen
-from benchmarks.codes.jobs import Job, begin
+from benchmarks.jobs import Job, begin
 from benchmarks.undirected.measure import data_file
 from ppgen import datasets, features, inference, models, training
 

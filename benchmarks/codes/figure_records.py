@@ -8,11 +8,8 @@ Each file, `figure-NAME.npz`, holds numpy arrays and, as text, a JSON object of 
 `python -m benchmarks.codes.figures` draws from them and trains nothing.
 """
 
-import json
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +18,13 @@ import torch
 from torch import Tensor
 
 import ppgen
-from benchmarks import command, record
 from benchmarks.codes import deep_autoencoder, dictionary, patches
 from benchmarks.faces.features import orientation
+from benchmarks.figure_store import Found, Store
 from ppgen import datasets, features, models
 from ppgen.datasets.photo_patches import photo_whitening
 from ppgen.nn import Lasso
 
-Found = tuple[dict[str, np.ndarray], dict[str, Any]]
 TERMS, LINES = 3, 3  # atoms of a sum, and patches that are shown as sums
 LEVELS = (0.0, 0.25, 0.5)
 SHOWN = 49  # filters of each level
@@ -37,67 +33,6 @@ DEEP: dict[str, Any] = {"hidden": (128, 32, 2), "activation": "relu", "likelihoo
 CODE_EPOCHS, CODE_LR, POINTS = 30, 2e-3, 2_000
 FACE_EPOCHS = 40  # fewer than those of the job, for a picture
 QUIET: dict[str, Any] = {"progress": False, "compile": False, "batch_size": 100, "lr_schedule": "linear", "seed": 0}
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run from the command line; returns the exit code."""
-    parser = command.make_parser(__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RECORDS)} (default: all)")
-    parser.add_argument("--data-dir", help="folder of the data, as PPGEN_DATA names it")
-    parser.add_argument("--quick", action="store_true", help="little of everything, on data that need no file")
-    parser.add_argument("--again", action="store_true", help="train again what there is already")
-    parser.add_argument("--results", type=Path, help="where the records are written")
-    given = parser.parse_args(arguments)
-    names = command.chosen(parser, "NAME", given.names, RECORDS)
-    folder = given.results or folder_of(given.quick)
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)
-    for name in names:
-        path = path_of(folder, name)
-        if path.exists() and not given.again:
-            continue
-        start, processor = time.perf_counter(), time.process_time()
-        arrays, about = RECORDS[name](given.quick, given.data_dir)
-        about |= {
-            "command": f"python -m benchmarks.codes.figure_records {name}",
-            "seconds": round(time.perf_counter() - start, 1),
-            "processor_seconds": round(time.process_time() - processor, 1),
-            "hardware": record.hardware(torch.device("cpu")),
-            "versions": record.versions(),
-            "commit": record.commit(),
-        }
-        text = np.array(json.dumps(about, ensure_ascii=False))
-        np.savez_compressed(path, about=text, **arrays)
-        print(f"{path.name}: {path.stat().st_size / 1024:.0f} KiB, {about['processor_seconds']:.0f} s", flush=True)
-    return 0
-
-
-def folder_of(quick: bool) -> Path:
-    """Where records lie, and those of trials."""
-    return record.ROOT / "runs" / "benchmarks" if quick else record.RESULTS
-
-
-def path_of(folder: Path, name: str) -> Path:
-    """The file of a record."""
-    return folder / f"figure-{name}.npz"
-
-
-def read(folder: Path, name: str) -> Found:
-    """Arrays and settings of a record.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
-    path = path_of(folder, name)
-    if not path.exists():
-        quick = "" if folder == record.RESULTS else " --quick"
-        raise FileNotFoundError(
-            f"The figure {name!r} has no record, {path.name}: make it by "
-            f"python -m benchmarks.codes.figure_records {name}{quick}"
-        )
-    with np.load(path, allow_pickle=False) as stored:
-        arrays = {key: stored[key] for key in stored.files if key != "about"}
-        return arrays, json.loads(str(stored["about"]))
 
 
 def bases(quick: bool, data_dir: str | None) -> Found:
@@ -277,13 +212,15 @@ def digits(quick: bool, data_dir: str | None) -> datasets.Dataset:
     return datasets.load("digits") if quick else datasets.load("mnist", data_dir)
 
 
-RECORDS: Mapping[str, Callable[[bool, str | None], Found]] = {
-    "bases": bases,
-    "faces": faces,
-    "filters": filters,
-    "codes": codes,
-}
-"""What makes the record of each figure."""
+STORE = Store(
+    "benchmarks.codes.figure_records", "figure", {"bases": bases, "faces": faces, "filters": filters, "codes": codes}
+)
+path_of, read = STORE.path_of, STORE.read
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run from the command line; returns the exit code."""
+    return STORE.main(__doc__, arguments)
 
 
 if __name__ == "__main__":

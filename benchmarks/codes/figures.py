@@ -9,30 +9,20 @@ Each figure is a function of one record of `benchmarks/codes/figure_records.py`,
 """
 
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from benchmarks import command
 from benchmarks.codes import figure_records
 from benchmarks.codes.deep_autoencoder import SIDE
 from benchmarks.codes.patches import SIZE
+from benchmarks.figure_store import Figure, draw
 from ppgen.diagnostics import figures
 from ppgen.diagnostics.mosaic import columns_for, draw_rows
 
 Arrays, About = Mapping[str, np.ndarray], Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure: the record that it is drawn from, and how."""
-
-    record: str
-    draw: Callable[[Arrays, About], Any]
 
 
 def atoms(arrays: Arrays, about: About) -> Any:
@@ -95,24 +85,7 @@ FIGURES: Mapping[str, Figure] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = command.make_parser(__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(FIGURES)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="draw the trial records")
-    parser.add_argument("--results", type=Path, help="where the records are, and the figures are written")
-    given = parser.parse_args(arguments)
-    names = command.chosen(parser, "NAME", given.names, FIGURES)
-    folder, failed = given.results or figure_records.folder_of(given.quick), False
-    for name in names:
-        try:
-            found = figure_records.read(folder, FIGURES[name].record)
-        except FileNotFoundError as error:
-            print(error, file=sys.stderr)
-            failed = True
-            continue
-        path = folder / f"codes-{name}.png"
-        FIGURES[name].draw(*found).savefig(path, dpi=110)
-        print(path)
-    return int(failed)
+    return draw(figure_records.STORE, FIGURES, "codes", __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks.codes.deep_autoencoder import QUIET
-from benchmarks.codes.jobs import Job, begin
+from benchmarks.jobs import Job, begin
 from ppgen import datasets, models, training
 
 SETTINGS: dict[str, Any] = {

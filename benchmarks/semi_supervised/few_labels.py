@@ -20,7 +20,7 @@ import torch
 
 import ppgen
 from benchmarks import record
-from benchmarks.codes.jobs import Job
+from benchmarks.jobs import Job
 from ppgen import datasets, inference, models
 
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -33,7 +33,7 @@ def vae_step(
     pair = models.VAE(features, synthetic.LATENT, (synthetic.HIDDEN, synthetic.HIDDEN))
     objective = inference.ELBO() if particles == 1 else inference.IWAE(particles)
     table = synthetic.bits(rows or synthetic.BATCHES * batch_size, features)
-    return _steps(pair, table, objective, "adam", synthetic.LEARNING_RATE, batch_size, precision, device, world)
+    return steps_of(pair, table, objective, "adam", synthetic.LEARNING_RATE, batch_size, precision, device, world)
 
 
 def sbn_step(
@@ -48,7 +48,7 @@ def sbn_step(
     table = synthetic.bits(synthetic.BATCHES * batch_size)
     vimco = inference.VIMCO(particles)
     lr = synthetic.LEARNING_RATE
-    return _steps(pair, table, vimco, "adam", lr, batch_size, precision, device, compile=compile)
+    return steps_of(pair, table, vimco, "adam", lr, batch_size, precision, device, compile=compile)
 
 
 def rbm_step(
@@ -64,7 +64,7 @@ def rbm_step(
     phase = inference.PCD(k=1, num_chains=num_chains, centred=centred)
     optimizer = {"name": "sgd", "momentum": synthetic.MOMENTUM}
     table = synthetic.bits(synthetic.BATCHES * batch_size)
-    return _steps(pair, table, phase, optimizer, synthetic.RBM_LEARNING_RATE, batch_size, precision, device)
+    return steps_of(pair, table, phase, optimizer, synthetic.RBM_LEARNING_RATE, batch_size, precision, device)
 
 
 def dbm_step(
@@ -83,7 +83,7 @@ def dbm_step(
     optimizer = {"name": "sgd", "momentum": synthetic.MOMENTUM}
     table = synthetic.bits(synthetic.BATCHES * batch_size)
     lr = synthetic.RBM_LEARNING_RATE
-    return _steps(pair, table, phase, optimizer, lr, batch_size, precision, device, compile=compile)
+    return steps_of(pair, table, phase, optimizer, lr, batch_size, precision, device, compile=compile)
 
 
 def annealing(num_chains: int, betas: int | str, device: str = "cpu") -> Run:
@@ -121,7 +121,7 @@ def _machine(device: str) -> Any:
     return models.RBM.from_arrays(*synthetic.random_machine()).to(device)
 
 
-def _steps(
+def steps_of(
     pair: Any,
     table: Any,
     given: Any,

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from ppgen.inference.objectives.objective import Objective
@@ -181,8 +180,7 @@ class ELBO(Objective):
             term = weights.model_terms.get(name, 0.0) - weights.guide_terms[name]  # auxiliary: the guide's alone
             kept: Tensor | float = 1.0
             if self.free_bits:
-                free = torch.as_tensor(-self.free_bits, dtype=term.dtype, device=term.device)
-                kept = (weights.expectation(term) < free).to(term.dtype)  # more than the free nats are spent
+                kept = (weights.expectation(term) < -self.free_bits).to(term.dtype)  # more than the free nats are spent
             terms = [Factor.of_columns(name, 1, term, weights.plate, name in weights.inside)]
             if weights.dependencies is not None and name not in weights.divergences:  # by element of inner plates
                 terms = [factor for factor in weights.factors if factor.name == name]

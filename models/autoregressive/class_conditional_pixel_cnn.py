@@ -88,7 +88,7 @@ class ClassConditionalPixelCNN(PixelImages, ConditionalModel):
         kind = GatedCausalConvolutions if gated else CausalConvolutions
         parameters = self.output.num_parameters
         self.network = kind(
-            found, parameters, channels, layers, image_channels, classes, first_size, size, coordinates, dropout
+            found, parameters, channels, layers, image_channels, self.inputs, first_size, size, coordinates, dropout
         )
 
     @classmethod
@@ -105,7 +105,8 @@ class ClassConditionalPixelCNN(PixelImages, ConditionalModel):
         """
         if labels.shape != images.shape[:1]:
             raise ValueError(f"labels must have shape ({len(images)},), one for each image, got {tuple(labels.shape)}.")
-        if labels.is_floating_point() or len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.inputs:
+        numbers = not labels.is_floating_point() and labels.dtype != torch.bool
+        if not numbers or len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.inputs:
             raise ValueError(
                 f"labels must be whole numbers from 0 to {self.inputs - 1}, the classes of the model; got "
                 f"{labels.min().item()} to {labels.max().item()} ({labels.dtype})."
@@ -137,16 +138,19 @@ class ClassConditionalPixelCNN(PixelImages, ConditionalModel):
             prior: Probability of each class, (classes,); all the same by default.
 
         Raises:
-            ValueError: If there are more or fewer probabilities than classes, or one is negative.
+            ValueError: If there are more or fewer probabilities than classes, one is negative, or `y` is of another
+                shape.
         """
         like = next(self.network.parameters())
         weights = torch.ones(self.inputs) if prior is None else torch.as_tensor(prior)
         if weights.shape != (self.inputs,) or bool((weights < 0).any()) or not float(weights.sum()) > 0:
             raise ValueError(f"prior must be a probability for each of {self.inputs} classes, got {prior!r}.")
         classes = torch.eye(self.inputs, dtype=like.dtype, device=like.device)
+        if y.dim() != 2 or y.shape[-1] != self.outputs:
+            raise ValueError(f"y must be rows of images, (rows, {self.outputs}), got shape {tuple(y.shape)}.")
         with evaluating(self):
             law = self._law(classes)
-            parts = [law.log_prob(rows.unsqueeze(-2)) for rows in y.to(like.device).split(ROWS_AT_ONCE)]
+            parts = [law.log_prob(rows.unsqueeze(-2)) for rows in y.to(like).split(ROWS_AT_ONCE)]
         return (torch.cat(parts) + weights.to(like).log()).log_softmax(-1)
 
     def predict(self, y: Tensor, prior: Any = None) -> Tensor:
@@ -157,6 +161,7 @@ class ClassConditionalPixelCNN(PixelImages, ConditionalModel):
             prior: Probability of each class, (classes,); all the same by default.
 
         Raises:
-            ValueError: If there are more or fewer probabilities than classes, or one is negative.
+            ValueError: If there are more or fewer probabilities than classes, one is negative, or `y` is of another
+                shape.
         """
         return self.log_class_probabilities(y, prior).argmax(-1)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.checks.switches import check_switches
 from ppgen.distributions import Autoregressive, OrderEstimate, OrderMixture
 from ppgen.models.autoregressive.autoregressive_model import AutoregressiveModel
 from ppgen.models.parts.arguments import positive_size, positive_sizes
@@ -54,6 +55,7 @@ class MADE(AutoregressiveModel):
         direct: bool = True,
     ) -> None:
         super().__init__()
+        check_switches(direct=direct)
         self.features, self.orders = positive_size("features", features), positive_size("orders", orders)
         self.output = output_of_levels(levels)
         self.network = MADENetwork(

@@ -109,6 +109,7 @@ def pixel_output(levels: int, outputs: str | None, components: int) -> Any:
     """
     if positive_size("levels", levels) < 2:
         raise ValueError(f"levels must be at least 2, got {levels}.")
+    components = positive_size("components", components)  # whatever the law: a wrong number is never meant
     name = one_of(
         "outputs", outputs if outputs is not None else ("bernoulli" if levels == 2 else "categorical"), OUTPUTS
     )
@@ -118,7 +119,7 @@ def pixel_output(levels: int, outputs: str | None, components: int) -> Any:
         return BernoulliOutput()
     if name == "categorical":
         return CategoricalOutput(levels)
-    return LogisticMixtureOutput(positive_size("components", components), levels)
+    return LogisticMixtureOutput(components, levels)
 
 
 def example_images(*shape: int) -> Tensor:

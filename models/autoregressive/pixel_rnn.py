@@ -68,7 +68,7 @@ class PixelRNN(PixelModel):
     ) -> None:
         super().__init__()
         one_of("kind", kind, ("row", "diagonal"))
-        found = self._images(shape, 1, levels, outputs, components)
+        found = self._images(shape, 1, levels, outputs, components, coordinates=coordinates)
         self.network = RecurrentPixels(
             found, self.output.num_parameters, kind, channels, layers, 0, first_size, coordinates, dropout
         )

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.checks.switches import check_switches
 from ppgen.distributions import Autoregressive, LaplaceMixtureOutput, NormalMixtureOutput
 from ppgen.models.autoregressive.autoregressive_model import AutoregressiveModel
 from ppgen.models.parts.arguments import number_from_zero, one_of, positive_size
@@ -69,6 +70,7 @@ class RNADE(AutoregressiveModel):
         scaled_gradient: bool = True,
     ) -> None:
         super().__init__()
+        check_switches(scaled_gradient=scaled_gradient)
         self.features = positive_size("features", features)
         components = positive_size("components", components)
         one_of("law", law, tuple(_OUTPUTS))

@@ -98,7 +98,10 @@ def _found(value: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
     """Numbers of vectors side by side, (..., positions), and which of them are those of the codebook exactly."""
     with torch.no_grad():
         vectors = value.detach().unflatten(-1, (-1, codebook.shape[-1]))
-        numbers = nearest(vectors, codebook)
+        # Not by `nearest`, whose rounding may take a vector of the book for one that is close to it.
+        flat = vectors.reshape(-1, vectors.shape[-1])
+        distances = torch.cdist(flat, codebook, compute_mode="donot_use_mm_for_euclid_dist")
+        numbers = distances.argmin(-1).reshape(vectors.shape[:-1])
         return numbers, (vectors == codebook[numbers]).all(-1)
 
 

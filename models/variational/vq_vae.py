@@ -89,7 +89,8 @@ class VQVAE(GenerativeModel):
             raise ValueError(f"shape must be (rows, columns) or (channels, rows, columns), got {found}.")
         maps, tall, wide = found if len(found) == 3 else (1, *found)
         self.image_shape = (maps, tall, wide)
-        if positive_size("codes", codes) < 2:
+        codes = positive_size("codes", codes)
+        if codes < 2:
             raise ValueError(f"codes must be at least 2, got {codes}.")
         times = positive_size("halvings", halvings)
         self.observation = Observation(likelihood, scale)

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from benchmarks.codes import contractive, deep_autoencoder, jobs
+from benchmarks import jobs
+from benchmarks.codes import contractive, deep_autoencoder
 from ppgen import testing
 
 
@@ -28,6 +29,23 @@ def test_rows_are_measured_once(tmp_path) -> None:
     with pytest.raises(SystemExit, match="other settings"):
         begun({"epochs": (1, 3)})
     assert not begun({"epochs": (1, 3)}, "--again").content.get("rows")
+
+
+def test_some_rows_of_a_job(tmp_path) -> None:
+    """Catches rows that nobody asked for, a row kept under other settings, and one too many that is begun anew."""
+
+    def begun(*options: str) -> jobs.Job:
+        return jobs.begin("benchmarks.some.job", "", {}, ["--quick", "--results", str(tmp_path), *options])
+
+    job = begun("--rows", "first")
+    assert job.wants("first, trial") and not job.wants("second")
+    for name in ("first", "first, trial", "second"):
+        (job.folder / name.replace(", ", "-")).mkdir(parents=True)
+        job.row(name, lambda _: {"error": 1.0}, {"epochs": 1})
+    with pytest.raises(SystemExit, match="second was measured with other settings"):
+        begun().row("second", lambda _: {"error": 2.0}, {"epochs": 2})
+    left = begun("--again", "--rows", "first")
+    assert list(left.content["rows"]) == ["second"] and [path.name for path in left.folder.iterdir()] == ["second"]
 
 
 def test_components_and_moved_pictures() -> None:

@@ -1,5 +1,10 @@
 """Sound calls of autoregressive laws: networks, laws of an entry, models."""
 
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+
 from fuzz.call_table import built
 from ppgen import distributions, models, nn
 
@@ -8,7 +13,77 @@ def law() -> distributions.Autoregressive:
     return distributions.Autoregressive(nn.CausalLinear(3), distributions.BernoulliOutput())
 
 
+def leaky(states: Any, x: Any, parameters: Any) -> Any:
+    """A cell of one state."""
+    total = states[0] + x[0]
+    return (total,), (total,)
+
+
 AUTOREGRESSIVE = [
+    built(
+        distributions,
+        "OrderEstimate",
+        lambda: {"law": law(), "estimate": law().log_prob},
+        law="kernel",
+        estimate="callable",
+    ),
+    built(
+        distributions,
+        "OrderlessMixture",
+        lambda: {"laws": [law()], "in_order": lambda order: law()},
+        laws="sizes",
+        in_order="callable",
+    ),
+    built(
+        nn,
+        "scan",
+        lambda: {"cell": leaky, "init": [torch.zeros(2)], "xs": [torch.ones(3, 2)]},
+        cell="callable",
+        init="tensors",
+        xs="tensors",
+        parameters="tensors",
+    ),
+    built(
+        nn,
+        "OffsetCausal",
+        lambda: {"network": nn.CausalLinear(3), "given": 2},
+        network="kernel",
+        given="count",
+        hidden="sizes",
+    ),
+    built(
+        nn,
+        "CategoricalNADE",
+        lambda: {"positions": 3, "levels": 3},
+        positions="+count",
+        levels="count",
+        hidden="count",
+        given="whole",
+    ),
+    built(
+        nn,
+        "RecurrentPixels",
+        lambda: {"shape": (2, 2), "channels": 2, "layers": 1},
+        shape="sizes",
+        outputs="count",
+        kind="choice",
+        channels="count",
+        layers="count",
+        given="whole",
+        first_size="count",
+        coordinates="flag",
+        dropout="decay",
+    ),
+    built(
+        distributions,
+        "InverseAutoregressive",
+        lambda: {"base": dist.Normal(torch.zeros(5, 3), 1.0).to_event(1), "network": nn.CausalLinear(3, outputs=2)},
+        base="kernel",
+        network="kernel",
+        order="array?",
+        given="array?",
+        gate_bias="number",
+    ),
     built(distributions, "OrderMixture", lambda: {"laws": [law()]}, laws="sizes"),
     built(
         distributions,

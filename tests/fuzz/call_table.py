@@ -55,6 +55,10 @@ def vae() -> Any:
     return seeded(lambda: models.VAE(features=4, latent=2, hidden=(3,)))
 
 
+def vq_vae() -> Any:
+    return seeded(lambda: models.VQVAE((2, 2), codes=3, code_size=2, channels=2, prior_hidden=3))
+
+
 def mixture() -> Any:
     """A mixture of two classes, whose logits are common to all rows."""
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from fuzz.call_table import BITS, QUIET, Call, dbn, last, machine, rbm, vae
+from fuzz.call_table import BITS, QUIET, Call, dbn, last, machine, rbm, vae, vq_vae
 from ppgen import datasets, inference, training
 
 FIT = {
@@ -171,6 +171,13 @@ TRAINING = [
         training.finetune_classifier,
         lambda: {"pair": rbm(), "data": BITS, "labels": torch.tensor([0, 1, 0, 1, 0, 1]), "epochs": 1, **QUIET},
         {"pair": "pair", "data": "data", "labels": "array", "initialise": "choice", "epochs": "count", "seed": "seed"},
+    ),
+    Call(
+        "training.fit_prior",
+        training.fit_prior,
+        lambda: {"pair": vq_vae(), "data": BITS, "steps": 1, **QUIET},
+        {key: FIT[key] for key in ("pair", "data", "inference")},
+        last,
     ),
     Call("training.unroll", training.unroll, lambda: {"pair": dbn()}, {"pair": "pair", "likelihood": "choice"}),
     Call(

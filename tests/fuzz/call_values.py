@@ -159,6 +159,10 @@ VALUES: dict[str, list[Hostile]] = {
     "inference": [*refused("no_such_inference", 3, Unlike(), [], {}, ("elbo",), torch.ones(2), object, NAN)],
     "objective": [*refused("elbo", 3, Unlike(), None, torch.ones(2))],
     "kernel": [*refused("hmc", 3, Unlike(), [], torch.ones(2))],
+    "tensors": [
+        *refused(3, "33", None, [3], ["a"], [None], Unlike(), {"a": 3}),
+        made("one", lambda x: x[0], "refused"),
+    ],
     "callable": [*refused(3, "f", Unlike(), [], torch.ones(2))],
     "callables": [*refused(3, "f", Unlike(), [3], torch.ones(2)), *either([], (), None)],  # a sequence of them
     "mapping": [*refused(3, "f", Unlike(), torch.ones(2))],

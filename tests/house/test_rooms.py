@@ -23,9 +23,9 @@ ORDER: dict[str, list[set[str]]] = {
     ],
     "models": [
         {"parts"},
-        {"boltzmann", "autoencoders", "sparse_coding", "autoregressive"},
-        {"variational", "belief_nets"},
-        {"semi_supervised"},
+        {"autoregressive"},
+        {"boltzmann", "variational", "autoencoders", "sparse_coding"},
+        {"belief_nets", "semi_supervised"},
     ],
     "distributions": [{"units", "couplings"}, {"machines"}, {"densities", "autoregressive"}],
     "training": [

@@ -1,4 +1,4 @@
-"""Rows of data of which a part is given, and what a Boltzmann machine makes of the rest, as a figure."""
+"""Rows of data of which a part is given, and what a model makes of the rest, as a figure."""
 
 import math
 from collections.abc import Sequence
@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from ppgen.checks.seeding import check_seed
-from ppgen.diagnostics.mosaic import as_images, draw_rows, limits_of, tile, within_unit
+from ppgen.diagnostics.figures.image_grid import MISSING, image_grid
+from ppgen.diagnostics.mosaic import as_images, draw_rows, limits_of
 from ppgen.pair import as_pair
-
-MISSING = "#f4cda5"  # neither a grey level nor the gap between images
 
 
 def completions(
@@ -24,29 +23,31 @@ def completions(
     seed: int = 0,
     **options: Any,
 ) -> Any:
-    r"""Return a figure of rows of which a part is given, draws of the rest by Gibbs chains, and the mean of these.
+    r"""Return a figure of rows of which a part is given, draws of the rest, and the mean of these.
 
     .. math:: x_{\text{free}} \sim p(x_{\text{free}} \mid x_{\text{given}})
 
-    Each column is a row of data: on top what is given, with what is missing in colour, below it draws, each the end of
-    a chain of its own, and the mean over all chains of the data's law given the hidden units. The largest R-hat among
+    Each column is a row of data: on top what is given, with what is missing in colour, and below it draws and their
+    mean. Of an autoregressive model they are independent and exact. Of a Boltzmann machine each is the end of a Gibbs
+    chain of its own, and the mean over all chains is of the data's law given the hidden units; the largest R-hat among
     the rows stands above the picture: where it is not near 1, the chains do not agree on the ways to complete a row.
     Rows that are no images are strips; of these the mean is shown, and no draws.
 
     Args:
-        pair: A Boltzmann machine of the zoo, or a run that trained one.
+        pair: A Boltzmann machine or an autoregressive model of the zoo, or a run that trained one.
         rows: Rows of data, (rows, features), NaN at what is to be simulated.
         image_shape: Shape of a row as an image, (height, width), perhaps with colours; without it each row is
             a strip.
         whole: The same rows in full, to be shown below them all.
         num_samples: Draws of each row that are shown.
-        num_chains: Chains of each row, which R-hat and the mean are taken over.
+        num_chains: Chains of each row, which R-hat and the mean are taken over; exact draws are as many.
         seed: Seed of the draws.
         **options: Other arguments of `ppgen.sample`.
 
     Raises:
         ValueError: If nothing is missing, `whole` has another shape, more draws are to be shown than there are chains,
-            or the model is no Boltzmann machine.
+            the model is neither a Boltzmann machine nor autoregressive, or what is given does not come first in its
+            order.
 
     Example:
         >>> import torch
@@ -68,7 +69,8 @@ def completions(
     if whole is not None and np.shape(whole) != np.shape(rows):
         raise ValueError(f"whole must have the shape of rows, {tuple(np.shape(rows))}, got {tuple(np.shape(whole))}.")
     drawn = sample(pair, num_chains, given=rows, num_chains=num_chains, seed=seed, **options)
-    draws = drawn.samples if drawn.means is None else drawn.means
+    # Means given hidden units say more than draws; means of entries given those of the draw before them do not.
+    draws = drawn.samples if drawn.means is None or drawn.rhat is None else drawn.means
     blocks = {
         "given": _array(rows),
         "draws": _array(drawn.samples[:num_samples]).reshape(-1, drawn.samples.shape[-1]),
@@ -76,45 +78,23 @@ def completions(
     }
     if whole is not None:
         blocks["in full"] = _array(whole)
-    # R-hat is NaN where the energies of every row are all the same, or there are too few of them to tell.
-    told = "not defined" if drawn.rhat is None or math.isnan(drawn.rhat) else f"{drawn.rhat:.3f}"
-    several = ", the largest of the rows" if len(blocks["given"]) > 1 and told != "not defined" else ""
-    title = (
-        f"{type(as_pair(pair)).__name__}: block Gibbs given a part, {num_chains} chains a row\n"
-        f"R-hat of their free energies and units {told}{several}"
-    )
-    if as_images(blocks["given"], image_shape) is None:
+    title = f"{type(as_pair(pair)).__name__}: {_how(drawn.rhat, num_chains, len(blocks['given']))}"
+    if image_shape is None or as_images(blocks["given"], image_shape) is None:
         del blocks["draws"]
         return _strips(blocks, title)
-    return _mosaic(blocks, image_shape, title)
+    return image_grid(blocks, image_shape, title)
 
 
-def _mosaic(blocks: dict[str, np.ndarray], image_shape: Sequence[int] | None, title: str) -> Any:
-    """A column for each row of data, and a line of images for each block and draw."""
-    from matplotlib.colors import ListedColormap
-    from matplotlib.figure import Figure
-
-    columns, everything = len(blocks["given"]), np.concatenate(list(blocks.values()))
-    images: Any = as_images(everything, image_shape)
-    lines, limits = len(everything) // columns, limits_of(everything)
-    size = min(0.6, 7.0 / columns, 9.0 / lines)  # inches of an image
-    width, height = size * columns, size * lines * images.shape[1] / images.shape[2]
-    figure = Figure(figsize=(max(width + 1.3, 4.5), height + 0.8), layout="constrained")
-    axes = figure.add_subplot()
-    picture = draw_rows(axes, everything, image_shape, columns=columns, limits=limits)
-    missing = np.isnan(images if images.ndim == 3 else images[..., 0])
-    shade = tile(np.where(missing, 1.0, np.nan), columns)
-    axes.imshow(shade, interpolation="nearest", cmap=ListedColormap([MISSING]), vmin=0, vmax=1)
-    above = 0
-    for name, values in blocks.items():
-        count = len(values) // columns
-        middle = (above + count / 2) / lines
-        axes.text(-0.01, 1 - middle, name, ha="right", va="center", transform=axes.transAxes)
-        above += count
-    if images.ndim == 3 and not within_unit(limits):
-        figure.colorbar(picture, ax=axes, shrink=0.8, label="value")
-    figure.suptitle(title, fontsize="medium")
-    return figure
+def _how(rhat: float | None, num_chains: int, rows: int) -> str:
+    """Which draws those are."""
+    if rhat is None:
+        return f"{num_chains} independent draws a row,\nexact given a part"
+    # R-hat is NaN where the energies of every row are all the same, or there are too few of them to tell.
+    told = "not defined" if math.isnan(rhat) else f"{rhat:.3f}"
+    several = ", the largest of the rows" if rows > 1 and told != "not defined" else ""
+    return (
+        f"block Gibbs given a part, {num_chains} chains a row\nR-hat of their free energies and units {told}{several}"
+    )
 
 
 def _strips(blocks: dict[str, np.ndarray], title: str) -> Any:

@@ -62,7 +62,7 @@ def _draws(chains: Any) -> Mapping[str, Any]:
     """Draws by site as DataArrays with the dimensions chain and draw first."""
     import xarray
 
-    if not isinstance(chains, PosteriorSamples) and "posterior" in (getattr(chains, "children", None) or ()):
+    if not isinstance(chains, PosteriorSamples) and _is_tree(chains):
         found = chains["posterior"].data_vars
         return {str(name): found[name].transpose("chain", "draw", ...) for name in found}
     held = chain_draws(chains, None)
@@ -73,6 +73,12 @@ def _draws(chains: Any) -> Mapping[str, Any]:
         )
         for name, values in held.posterior.variables().items()
     }
+
+
+def _is_tree(chains: Any) -> bool:
+    """Whether it has children as trees do, a posterior among them; modules have a method of that name."""
+    children = getattr(chains, "children", None)
+    return isinstance(children, Mapping) and "posterior" in children
 
 
 def _error(above: np.ndarray) -> np.ndarray:

@@ -8,9 +8,10 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from ppgen.causal import CausalNetwork, batch_shape_of
-from ppgen.checks.arguments import check_count, check_kind, check_tensors
+from ppgen.checks.arguments import check_count, check_kind
 from ppgen.distributions.autoregressive.conditioned import ConditionedAutoregressive
 from ppgen.distributions.autoregressive.draws import draw_entries
+from ppgen.distributions.autoregressive.given import check_given
 from ppgen.distributions.autoregressive.known import check_known, check_precedes
 from ppgen.distributions.autoregressive.orders import check_order
 from ppgen.distributions.autoregressive.output_law import OutputLaw
@@ -72,14 +73,7 @@ class Autoregressive(TorchDistribution):
             )
         if order is not None:
             check_order(order, network.positions)
-        if given is not None:
-            check_tensors(given=given)
-            wanted = getattr(network, "given", given.shape[-1] if given.dim() else 0)
-            if not given.dim() or given.shape[-1] != wanted:
-                raise ValueError(
-                    f"given must have shape (..., {wanted}), the numbers that the network is conditioned on, got "
-                    f"{tuple(given.shape)}."
-                )
+        check_given(given, network)
         self.network, self.output, self.order, self.given = network, output, order, given
         self._inverse = None if order is None else order.argsort()
         super().__init__(batch_shape_of(given), Size((network.positions,)), validate_args=validate_args)
@@ -97,7 +91,7 @@ class Autoregressive(TorchDistribution):
         """log p of each entry given those before it, in nats: (..., D) -> (..., D), in the places of the entries."""
         if self._validate_args:
             self._validate_sample(value)
-        ordered = self._ordered(value)
+        ordered = self._floating(self._ordered(value))
         return self._placed(self.output.log_prob(self._parameters(ordered), ordered))
 
     def conditional_mean(self, value: Tensor) -> Tensor:
@@ -207,12 +201,15 @@ class Autoregressive(TorchDistribution):
     def _parameters(self, ordered: Tensor) -> Tensor:
         """Parameters of the positions; the network sees values and what is given in one batch shape."""
         given = self.given
-        if not ordered.is_floating_point():  # levels as whole numbers
-            ordered = ordered.to(self._like().dtype)
+        ordered = self._floating(ordered)
         if given is not None:
             lead = torch.broadcast_tensors(ordered[..., 0], given[..., 0])[0].shape
             ordered, given = ordered.expand(*lead, ordered.shape[-1]), given.expand(*lead, given.shape[-1])
         return self.network(self.output.code(ordered), given)
+
+    def _floating(self, value: Tensor) -> Tensor:
+        """Levels that are given as whole numbers, or bits as True and False, in the dtype of the network."""
+        return value if value.is_floating_point() else value.to(self._like().dtype)
 
     def _ordered(self, value: Tensor) -> Tensor:
         return value if self.order is None else value[..., self.order]

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
-from torch.distributions import constraints
+from torch.distributions import Distribution, constraints
 from torch.nn.functional import logsigmoid
 
 from ppgen.causal import CausalNetwork, batch_shape_of
 from ppgen.checks.arguments import check_kind, check_number
+from ppgen.distributions.autoregressive.given import check_given
 from ppgen.distributions.autoregressive.orders import check_order
 
 
@@ -44,6 +45,7 @@ class InverseAutoregressive(TorchDistribution):
     Raises:
         ValueError: If the network has not two outputs, the base other events or no `rsample`, or the order is no
             permutation.
+        TypeError: If an argument is of another type.
 
     Example:
         >>> import pyro.distributions as dist, torch
@@ -69,6 +71,7 @@ class InverseAutoregressive(TorchDistribution):
         gate_bias: float = 2.0,
         validate_args: bool | None = None,
     ) -> None:
+        check_kind("base", base, Distribution, "a reparameterised law, such as dist.Normal(loc, scale).to_event(1)")
         check_kind("network", network, CausalNetwork, "a causal network, such as nn.CausalLinear(features, outputs=2)")
         check_number("gate_bias", gate_bias, "be finite", math.isfinite)
         size = network.positions
@@ -82,6 +85,7 @@ class InverseAutoregressive(TorchDistribution):
             )
         if order is not None:
             check_order(order, size)
+        check_given(given, network)
         batch_shape = torch.broadcast_shapes(base.batch_shape, batch_shape_of(given))
         self.base = base if base.batch_shape == batch_shape else base.expand(batch_shape)
         self.network, self.order, self.given, self.gate_bias = network, order, given, gate_bias

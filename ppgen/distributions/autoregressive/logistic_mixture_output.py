@@ -114,9 +114,9 @@ class LogisticMixtureOutput(OutputLaw):
         """Mean number, the sum of the probabilities to be at least so much: (..., 3 K) -> (...,)."""
         logits, locations, log_scales = self.parts(parameters)
         weights, inverse, half = logits.softmax(-1), (-log_scales).exp(), 1 / (self.levels - 1)
-        edges = [self.code(torch.tensor(float(level))).item() - half for level in range(1, self.levels)]
         total = torch.zeros_like(weights[..., 0])
-        for edge in edges:
+        for level in range(1, self.levels):
+            edge = (2 * level - 1) * half - 1  # in double precision, whatever that of the parameters
             total = total + (weights * torch.sigmoid((locations - edge) * inverse)).sum(-1)
         return total
 

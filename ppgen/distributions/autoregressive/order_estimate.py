@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
+from torch.distributions import Distribution
+
+from ppgen.checks.arguments import check_kind
 
 
 class OrderEstimate(TorchDistribution):
@@ -24,6 +27,9 @@ class OrderEstimate(TorchDistribution):
         law: The law that is drawn from and evaluated, such as a mixture over orders.
         estimate: Estimate of the mean log p over orders in nats: (..., D) -> (...,).
 
+    Raises:
+        TypeError: If the law is no distribution, or the estimate no function.
+
     Example:
         >>> import torch
         >>> from ppgen import distributions, nn
@@ -37,12 +43,15 @@ class OrderEstimate(TorchDistribution):
     has_rsample = False
 
     def __init__(self, law: Any, estimate: Callable[[Tensor], Tensor], *, validate_args: bool | None = None) -> None:
+        check_kind("law", law, Distribution, "the law of a datum, such as distributions.OrderMixture")
+        if not callable(estimate):
+            raise TypeError(f"estimate must be a function of data, got {estimate!r}.")
         self.law, self.estimate = law, estimate
         super().__init__(law.batch_shape, law.event_shape, validate_args=validate_args)
 
     @property
     def support(self) -> Any:
-        """That of the law."""
+        """Support of the law of a datum."""
         return self.law.support
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 from ppgen.distributions.autoregressive.autoregressive import Autoregressive
 from ppgen.distributions.autoregressive.known import check_known
@@ -28,6 +28,9 @@ class OrderlessMixture(OrderMixture):
         laws: `Autoregressive` laws, of one order each.
         in_order: The law in an order, (D,).
 
+    Raises:
+        TypeError: If an argument is of another type.
+
     Example:
         >>> import torch
         >>> from ppgen import distributions, nn
@@ -48,6 +51,8 @@ class OrderlessMixture(OrderMixture):
         validate_args: bool | None = None,
     ) -> None:
         super().__init__(laws, validate_args=validate_args)
+        if not callable(in_order):
+            raise TypeError(f"in_order must be a function of an order, got {in_order!r}.")
         self.in_order = in_order
 
     def condition(self, value: Tensor, mask: Tensor | None = None) -> OrderMixture:
@@ -75,6 +80,11 @@ class OrderlessMixture(OrderMixture):
             first = torch.cat([order[rows[0][order]], order[~rows[0][order]]])
             laws.append(self.in_order(first).expand(law.batch_shape).condition(value, known))
         return OrderMixture(laws)
+
+    def select(self, batch_shape: Size, at: Tensor) -> "OrderlessMixture":
+        """Law of those vectors of a larger batch at which a mask is True: its batch shape is (as many,)."""
+        laws = [law.select(batch_shape, at) for law in self.laws]
+        return OrderlessMixture(laws, self.in_order, validate_args=self._validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "OrderlessMixture":
         """Law of independent vectors, as many as the larger `batch_shape` says."""

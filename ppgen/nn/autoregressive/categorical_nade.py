@@ -37,10 +37,9 @@ class CategoricalNADE(Causal):
     """
 
     def __init__(self, positions: int, levels: int, hidden: int = 64, given: int = 0) -> None:
+        levels = check_count("levels", levels, 2, wanted="at least 2")
         super().__init__(positions, levels, given)
-        check_count("levels", levels, 2, wanted="at least 2")
-        check_count("hidden", hidden, 1, wanted="at least 1")
-        self.hidden = hidden
+        self.hidden = hidden = check_count("hidden", hidden, 1, wanted="at least 1")
         self.table = nn.Parameter(torch.randn(positions * levels, hidden) / positions**0.5)
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
         self.weight = nn.Parameter(torch.randn(positions, hidden, levels) / hidden**0.5 / 4)

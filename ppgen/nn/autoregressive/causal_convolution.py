@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
 from ppgen.causal import State
-from ppgen.nn.autoregressive.pixel_grid import PixelGrid, Place, Taps, reachable
+from ppgen.nn.autoregressive.pixel_grid import GridPosition, PixelGrid, Taps, reachable
 
 
 class CausalConvolution(nn.Module):
@@ -89,7 +89,7 @@ class CausalConvolution(nn.Module):
         if self.groups > 1 or self.taps.window.offsets != ((0, 0),):
             state[self.names[2]] = self.taps.new_cache(self.inputs, batch, weight)
 
-    def step(self, state: State, place: Place, value: Tensor, *, late: bool = False) -> Tensor:
+    def step(self, state: State, place: GridPosition, value: Tensor, *, late: bool = False) -> Tensor:
         """Maps of one position, (outputs, batch), from those of the position below, (inputs, batch), which are kept.
 
         Args:
@@ -108,11 +108,11 @@ class CausalConvolution(nn.Module):
             weight, offset = place.of_group(weight), place.of_group(offset)
         return torch.addmm(offset, weight, value)
 
-    def keep(self, state: State, place: Place, value: Tensor, *, late: bool = False) -> None:
+    def keep(self, state: State, place: GridPosition, value: Tensor, *, late: bool = False) -> None:
         """Write maps of one position into the cache without reading."""
         state[self.names[2]].index_copy_(0, place.cells(self.taps, late)[1], value.unsqueeze(0))
 
-    def row(self, state: State, place: Place, values: Tensor | None) -> Tensor:
+    def row(self, state: State, place: GridPosition, values: Tensor | None) -> Tensor:
         """Maps of the row that begins at a position, (columns, outputs, batch), of one group.
 
         Args:

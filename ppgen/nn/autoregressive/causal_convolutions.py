@@ -4,8 +4,9 @@ from torch import Tensor, nn
 from torch.nn.functional import elu
 
 from ppgen.causal import State
+from ppgen.checks.switches import check_switches
 from ppgen.nn.autoregressive.causal_convolution import CausalConvolution
-from ppgen.nn.autoregressive.pixel_grid import PixelGrid, Place, Taps, Window, reachable
+from ppgen.nn.autoregressive.pixel_grid import GridPosition, PixelGrid, Taps, Window, reachable
 from ppgen.nn.autoregressive.pixel_network import Coordinates, PixelHead, PixelNetwork, pixel_alone
 
 
@@ -69,6 +70,7 @@ class CausalConvolutions(PixelNetwork):
         dropout: float = 0.0,
     ) -> None:
         sizes = {"channels": channels, "layers": layers, "first_size": first_size, "size": size}
+        check_switches(optional=(), coordinates=coordinates)
         super().__init__(shape, outputs, image_channels, given, dropout, **sizes)
         grid = self.grid
         before = Taps(grid, Window.raster(grid, first_size, centre=image_channels > 1), image_channels)
@@ -112,7 +114,7 @@ class CausalConvolutions(PixelNetwork):
         if self.coordinates is not None:
             state["coordinates"] = self.coordinates.by_position()
 
-    def _step(self, state: State, place: Place, previous: Tensor) -> Tensor:
+    def _step(self, state: State, place: GridPosition, previous: Tensor) -> Tensor:
         value = self.first.step(state, place, previous, late=True)
         if self.coordinates is not None:
             value = value + place.of_position(state["coordinates"])
@@ -147,7 +149,7 @@ class ResidualBlock(nn.Module):
         inside = self.dropout(elu(self.narrow(elu(maps))))
         return maps + self.widen(elu(self.middle(inside, given)))
 
-    def step(self, state: State, place: Place, value: Tensor) -> Tensor:
+    def step(self, state: State, place: GridPosition, value: Tensor) -> Tensor:
         """Maps of one position."""
         inside = elu(self.narrow.step(state, place, elu(value)))
         return value + self.widen.step(state, place, elu(self.middle.step(state, place, inside)))

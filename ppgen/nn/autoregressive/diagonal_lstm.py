@@ -7,7 +7,7 @@ from torch.nn.functional import pad
 from ppgen.causal import State
 from ppgen.graphs.scanned_cells import is_traced
 from ppgen.nn.autoregressive.causal_convolution import CausalConvolution
-from ppgen.nn.autoregressive.pixel_grid import PixelGrid, Place, Taps, Window
+from ppgen.nn.autoregressive.pixel_grid import GridPosition, PixelGrid, Taps, Window
 from ppgen.nn.autoregressive.pixel_network import pixel_alone
 from ppgen.nn.recurrent.lstm import lstm_update, with_open_forget_gates
 from ppgen.nn.recurrent.scan import Tensors, scan
@@ -76,7 +76,7 @@ class DiagonalBiLSTM(nn.Module):
         state[self.names[3]] = self.weight.new_zeros(columns + 1, 4 * self.channels, batch)
         state[self.names[4]] = self.weight.new_zeros(columns, self.channels, batch)
 
-    def step(self, state: State, place: Place, value: Tensor, previous: Tensor) -> Tensor:
+    def step(self, state: State, place: GridPosition, value: Tensor, previous: Tensor) -> Tensor:
         """Maps of one position: (2 channels, batch), as many as come in.
 
         The LSTM from the right runs along a row when the row below begins. While a step is traced it runs at each

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.causal import State
+from ppgen.checks.switches import check_switches
 from ppgen.nn.autoregressive.causal_convolution import CausalConvolution
-from ppgen.nn.autoregressive.pixel_grid import PixelGrid, Place, Taps, Window, reachable
+from ppgen.nn.autoregressive.pixel_grid import GridPosition, PixelGrid, Taps, Window, reachable
 from ppgen.nn.autoregressive.pixel_network import Coordinates, PixelHead, PixelNetwork, pixel_alone
 
 
@@ -63,6 +64,7 @@ class GatedCausalConvolutions(PixelNetwork):
         dropout: float = 0.0,
     ) -> None:
         sizes = {"channels": channels, "layers": layers, "first_size": first_size, "size": size}
+        check_switches(optional=(), coordinates=coordinates)
         super().__init__(shape, outputs, image_channels, given, dropout, **sizes)
         grid, groups = self.grid, image_channels
         alone = Taps(grid, pixel_alone(), groups)
@@ -117,7 +119,7 @@ class GatedCausalConvolutions(PixelNetwork):
         for layer in self.stack:
             layer.start(state, batch)
 
-    def _step(self, state: State, place: Place, previous: Tensor) -> Tensor:
+    def _step(self, state: State, place: GridPosition, previous: Tensor) -> Tensor:
         self.stack[0].vertical.keep(state, place, previous, late=True)
         if int(place.position) % (self.grid.columns * self.grid.channels) == 0:
             self._next_row(state, place)
@@ -127,7 +129,7 @@ class GatedCausalConvolutions(PixelNetwork):
             value = layer.step(state, place, value, None if extra is None else place.of_position(extra))
         return self.head.step(state, place, value)
 
-    def _next_row(self, state: State, place: Place) -> None:
+    def _next_row(self, state: State, place: GridPosition) -> None:
         """The vertical stack of a whole row, of which each pixel needs what its neighbours see."""
         above = None
         for layer in self.stack:
@@ -193,14 +195,14 @@ class GatedLayer(nn.Module):
         shape = (self.grid.columns * self.grid.channels, 2 * self.channels, batch)
         state[self.row] = self.link.bias.new_zeros(shape)
 
-    def next_row(self, state: State, place: Place, above: Tensor | None) -> Tensor:
+    def next_row(self, state: State, place: GridPosition, above: Tensor | None) -> Tensor:
         """The vertical stack of a row, (columns, maps, batch), from that of the layer below; its link is kept."""
         rows = self.vertical.row(state, place, above)
         state[self.row].copy_(self.link.of_row(state, rows).reshape(state[self.row].shape))
         first, second = rows.chunk(2, 1)
         return first.tanh() * second.sigmoid()
 
-    def step(self, state: State, place: Place, value: Tensor, extra: Tensor | None) -> Tensor:
+    def step(self, state: State, place: GridPosition, value: Tensor, extra: Tensor | None) -> Tensor:
         """The horizontal stack at one position."""
         joined = self.horizontal.step(state, place, value, late=self.first) + place.of_row(state[self.row])
         first, second = (joined if extra is None else joined + extra).chunk(2, 0)

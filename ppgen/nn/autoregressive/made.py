@@ -11,8 +11,7 @@ from ppgen.causal import State
 from ppgen.checks.arguments import check_count
 from ppgen.nn.autoregressive.causal import Causal
 from ppgen.nn.autoregressive.degrees import lowest_degree, masks, shuffled_orders, spread_degrees
-from ppgen.nn.autoregressive.made_in_order import MADEInOrder
-from ppgen.nn.autoregressive.made_steps import start_units, step_units
+from ppgen.nn.autoregressive.made_in_order import MADEInOrder, start_units, step_units
 
 
 class MADENetwork(Causal):

@@ -6,6 +6,7 @@ import torch
 from torch import Size, Tensor
 
 from ppgen.causal import State
+from ppgen.checks.arguments import check_count, check_kind
 from ppgen.nn.autoregressive.causal import Causal
 from ppgen.nn.mlp import MLP
 
@@ -27,6 +28,7 @@ class OffsetCausal(Causal):
 
     Raises:
         ValueError: If `given` is not positive, or the network takes another number of them.
+        TypeError: If an argument is of another type.
 
     Example:
         >>> import torch
@@ -36,7 +38,10 @@ class OffsetCausal(Causal):
     """
 
     def __init__(self, network: Causal, given: int, hidden: Sequence[int] = ()) -> None:
+        check_kind("network", network, Causal, "a causal network, such as nn.CausalLinear(positions)")
+        check_kind("hidden", hidden, Sequence, "numbers of units, such as (100,)")
         super().__init__(network.positions, network.outputs, given)
+        hidden = [check_count("each number in hidden", size) for size in hidden]
         if given < 1 or network.given not in (0, given):
             raise ValueError(
                 f"given must be a positive number, and what the network takes if it takes any, {network.given}; got "

@@ -49,7 +49,7 @@ class PixelGrid:
     def parameters(self, maps: Tensor) -> Tensor:
         """Maps as parameters of positions: (N, channels x P, rows, columns) -> (N, positions, P)."""
         split = maps.unflatten(1, (self.channels, -1)).permute(0, 3, 4, 1, 2)  # rows, columns, channels, P
-        return split.reshape(len(maps), self.positions, -1)
+        return split.flatten(1, 3)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Taps(nn.Module):
         return like.new_zeros(self.cells + 1, numbers, batch)
 
 
-class Place:
+class GridPosition:
     """One position of an image, as steps look things up by it; what several convolutions ask is looked up once.
 
     Args:

@@ -11,7 +11,7 @@ from ppgen.causal import State
 from ppgen.checks.arguments import check_count, check_number
 from ppgen.nn.autoregressive.causal import Causal
 from ppgen.nn.autoregressive.causal_convolution import CausalConvolution
-from ppgen.nn.autoregressive.pixel_grid import PixelGrid, Place, Taps, Window
+from ppgen.nn.autoregressive.pixel_grid import GridPosition, PixelGrid, Taps, Window
 
 
 class PixelNetwork(Causal):
@@ -60,7 +60,7 @@ class PixelNetwork(Causal):
         """Put into a state what steps need beside the caches of convolutions."""
 
     @abstractmethod
-    def _step(self, state: State, place: Place, previous: Tensor) -> Tensor:
+    def _step(self, state: State, place: GridPosition, previous: Tensor) -> Tensor:
         """Parameters of one position: (1, batch) of the position before -> (P, batch)."""
 
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
@@ -89,7 +89,7 @@ class PixelNetwork(Causal):
     def step(self, state: State, previous: Tensor) -> tuple[Tensor, State]:
         """Parameters of the next entry, (..., outputs), and the state, into whose caches the last entry was written."""
         position = state["position"]
-        made = self._step(state, Place(self.grid, position), previous.reshape(1, -1))
+        made = self._step(state, GridPosition(self.grid, position), previous.reshape(1, -1))
         return made.T.reshape(*previous.shape, self.outputs), {**state, "position": position + 1}
 
     def _name_parts(self) -> None:
@@ -160,7 +160,7 @@ class PixelHead(nn.Module):
         """Parameters: (N, channels x inputs, rows, columns) -> (N, channels x outputs, rows, columns)."""
         return self.last(elu(self.hidden(elu(maps))))
 
-    def step(self, state: State, place: Place, value: Tensor) -> Tensor:
+    def step(self, state: State, place: GridPosition, value: Tensor) -> Tensor:
         """Parameters of one position: (inputs, batch) -> (outputs, batch)."""
         return self.last.step(state, place, elu(self.hidden.step(state, place, elu(value))))
 

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.causal import State
+from ppgen.checks.switches import check_switches
 from ppgen.nn.autoregressive.causal_convolution import CausalConvolution
 from ppgen.nn.autoregressive.diagonal_lstm import DiagonalBiLSTM
-from ppgen.nn.autoregressive.pixel_grid import Place, Taps, Window
+from ppgen.nn.autoregressive.pixel_grid import GridPosition, Taps, Window
 from ppgen.nn.autoregressive.pixel_network import Coordinates, PixelHead, PixelNetwork, pixel_alone
 from ppgen.nn.autoregressive.row_lstm import RowLSTM
 
@@ -17,7 +18,7 @@ class RecurrentPixels(PixelNetwork):
     r"""Layers of LSTMs over an image, each added to what it reads: each pixel's parameters from the pixels before it.
 
     .. math:: x_0 = A * x + \text{coordinates}, \quad x_l = x_{l-1} + V_l \, \mathrm{LSTM}_l(x_{l-1}; g), \quad
-              \theta = W' r(W'' r(x_L)), \quad r = \max(0, \cdot)
+              \theta = W' e(W'' e(x_L)), \quad e = \mathrm{elu}
 
     The filter A reads the pixels before of a square (mask A). `kind="row"` runs down the rows and sees a triangle above
     the pixel; `kind="diagonal"` runs along the diagonals, from the left and from the right, and sees all pixels before.
@@ -66,6 +67,7 @@ class RecurrentPixels(PixelNetwork):
     ) -> None:
         if kind not in ("row", "diagonal"):
             raise ValueError(f'kind must be "row" or "diagonal", got {kind!r}.')
+        check_switches(optional=(), coordinates=coordinates)
         super().__init__(shape, outputs, 1, given, dropout, channels=channels, layers=layers, first_size=first_size)
         grid = self.grid
         before = Taps(grid, Window.raster(grid, first_size, centre=False), 1)
@@ -108,7 +110,7 @@ class RecurrentPixels(PixelNetwork):
         for layer in self.layers:
             layer.start(state, batch)
 
-    def _step(self, state: State, place: Place, previous: Tensor) -> Tensor:
+    def _step(self, state: State, place: GridPosition, previous: Tensor) -> Tensor:
         value = self.first.step(state, place, previous, late=True)
         if self.coordinates is not None:
             value = value + place.of_position(state["coordinates"])

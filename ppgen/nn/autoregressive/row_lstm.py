@@ -6,7 +6,7 @@ from torch.nn.functional import pad
 
 from ppgen.causal import State
 from ppgen.nn.autoregressive.causal_convolution import CausalConvolution
-from ppgen.nn.autoregressive.pixel_grid import PixelGrid, Place, Taps, Window, reachable
+from ppgen.nn.autoregressive.pixel_grid import GridPosition, PixelGrid, Taps, Window, reachable
 from ppgen.nn.autoregressive.pixel_network import pixel_alone
 from ppgen.nn.recurrent.lstm import lstm_update, with_open_forget_gates
 from ppgen.nn.recurrent.scan import Tensors, scan
@@ -54,7 +54,7 @@ class RowLSTM(nn.Module):
         for key, taps in zip(self.names, (self.hidden_taps, self.cell_taps), strict=True):
             state[key] = taps.new_cache(self.channels, batch, self.weight)
 
-    def step(self, state: State, place: Place, value: Tensor, previous: Tensor) -> Tensor:
+    def step(self, state: State, place: GridPosition, value: Tensor, previous: Tensor) -> Tensor:
         """Maps of one position: (2 channels, batch), as many as come in."""
         hidden, cells = (state[name] for name in self.names)
         reads, write = place.cells(self.hidden_taps, late=False)

@@ -1,6 +1,6 @@
 """A cell run over positions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import wraps
 
 import torch
@@ -42,7 +42,7 @@ def scan(
     Raises:
         ValueError: If there is no input, or no position; if lengths of inputs differ; if the cell returns other states
             than it was given; in a traced step if the cell reads tensors beside its arguments, or draws random numbers.
-        TypeError: If an argument is no sequence of tensors.
+        TypeError: If the cell is no function, or another argument no sequence of tensors.
 
     Example:
         >>> import torch
@@ -55,6 +55,8 @@ def scan(
         >>> total, squares
         (tensor(1.7500), tensor([1.0000, 2.2500, 3.0625]))
     """
+    if not callable(cell):
+        raise TypeError(f"cell must be a function of (states, x, parameters), got {type(cell).__name__}.")
     init, xs, parameters = _tensors("init", init), _tensors("xs", xs), _tensors("parameters", parameters)
     lengths = [each.shape[0] if each.dim() else 0 for each in xs]
     if not xs or min(lengths) != max(lengths) or lengths[0] < 1:
@@ -75,9 +77,10 @@ def scan(
 
 
 def _tensors(name: str, value: Tensors) -> tuple[Tensor, ...]:
-    if isinstance(value, Tensor) or not all(isinstance(each, Tensor) for each in value):
+    found = tuple(value) if isinstance(value, Iterable) and not isinstance(value, Tensor) else (None,)
+    if not all(isinstance(each, Tensor) for each in found):
         raise TypeError(f"{name} must be a sequence of tensors, such as [h, c], got {type(value).__name__}.")
-    return tuple(value)
+    return found
 
 
 def _checking(cell: Cell, init: tuple[Tensor, ...]) -> Cell:

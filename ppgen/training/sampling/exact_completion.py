@@ -5,7 +5,7 @@ from typing import Any
 from pyro import poutine
 from torch import Tensor
 
-from ppgen.distributions import Autoregressive, OrderMixture
+from ppgen.distributions import Autoregressive, OrderlessMixture, OrderMixture
 from ppgen.inference.structure.machine_sites import CollectSites
 from ppgen.inference.structure.traces import sites
 from ppgen.pair import AnyPair
@@ -49,9 +49,25 @@ def complete_exactly(law: Any, given: Tensor, num_samples: int) -> tuple[Tensor,
     size = law.event_shape[0]
     if given.shape[1] != size:
         raise ValueError(f"given must have {size} features, as the data have, got {given.shape[1]}.")
-    try:
-        rest = law.condition(given)
-    except ValueError as error:  # which knows the rows by the name of its own argument
-        raise ValueError(str(error).replace("value must", "given must", 1)) from error
+    if isinstance(law, OrderlessMixture):
+        return _complete_in_any_order(law, given, num_samples), None
+    rest = _condition(law, given)
     samples = rest.sample((num_samples,))
     return samples, mean_of(rest, samples)
+
+
+def _complete_in_any_order(law: OrderlessMixture, given: Tensor, num_samples: int) -> Tensor:
+    """Draws of rows, those with the same entries known at once: what is known stands first in the order of each."""
+    samples = given.new_empty(num_samples, *given.shape)
+    patterns, which = given.isnan().unique(dim=0, return_inverse=True)
+    for pattern in range(len(patterns)):
+        at = which == pattern
+        samples[:, at] = _condition(law.select(given.shape[:1], at), given[at]).sample((num_samples,))
+    return samples
+
+
+def _condition(law: Any, given: Tensor) -> Any:
+    try:
+        return law.condition(given)
+    except ValueError as error:  # which knows the rows by the name of its own argument
+        raise ValueError(str(error).replace("value must", "given must", 1)) from error

@@ -63,3 +63,5 @@ def test_wrong_arguments_are_refused():
     assert diagnostics.exceedance(chains, -1.0, signed=True).codes.item() == 1
     with pytest.raises(TypeError, match="chains must be what inference.sample_posterior"):
         diagnostics.exceedance(torch.zeros(3), 1.0)
+    with pytest.raises(TypeError, match="chains must be what inference.sample_posterior"):
+        diagnostics.exceedance(torch.nn.Linear(2, 2), 1.0)  # which has a method of a tree's name

@@ -148,6 +148,25 @@ def test_bad_values_are_named() -> None:
         Autoregressive(nn.CausalLinear(3, 4, given=2), CategoricalOutput(4), given=torch.zeros(5, 3))
 
 
+def test_orders_may_be_made_in_inference_mode() -> None:
+    """Catches an order whose look-up asks for a version that such tensors do not count."""
+    with torch.inference_mode():
+        order = torch.randperm(4)
+    x = bit_vectors(4)
+    testing.check_close(law_of(order=order).log_prob(x).logsumexp(0), torch.zeros(()).double(), "sum", atol=1e-12)
+    with torch.inference_mode():
+        order.zero_()
+    with pytest.raises(ValueError, match="must be a permutation"):
+        law_of(order=order)
+
+
+def test_whole_numbers_under_logistic_laws_have_the_precision_of_the_weights() -> None:
+    """Catches the edges of a bin in single precision, which whole numbers become, under weights in double precision."""
+    law = law_of(output="logistics")
+    levels = torch.randint(3, (20, 4))
+    testing.check_close(law.log_prob(levels), law.log_prob(levels.double()), "log-probability", atol=1e-13, rtol=0)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_levels_may_be_whole_numbers(dtype: torch.dtype) -> None:
     """Catches levels of a data set of integers that meet weights of another type, and draws in another than theirs."""

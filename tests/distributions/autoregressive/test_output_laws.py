@@ -57,6 +57,14 @@ def test_logistics_have_gradients_everywhere(raw: float, location: float) -> Non
     testing.check_close(log_probs.logsumexp(0).detach(), torch.tensor(0.0), "sum", atol=1e-4)
 
 
+def test_means_of_many_levels_are_in_the_precision_of_the_parameters() -> None:
+    """Catches edges of bins that are computed in single precision, whose errors add up over 256 levels."""
+    law = LogisticMixtureOutput(3, levels=256)
+    parameters, values = 3 * torch.randn(50, 9, dtype=torch.float64), law.values.double()
+    exact = law.log_prob(parameters[:, None], values).exp() @ values
+    testing.check_close(law.mean(parameters), exact, "mean", atol=1e-8, rtol=0)
+
+
 def test_logistic_probabilities_are_differences_of_cumulative_ones() -> None:
     """Catches a bin of another width, and levels that are coded on another scale."""
     law = LogisticMixtureOutput(1, levels=5)

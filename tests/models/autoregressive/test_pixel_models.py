@@ -110,6 +110,15 @@ def test_given_a_class(gated: bool) -> None:
     assert model.predict(images, (0.0, 1.0, 0.0)).eq(1).all()
 
 
+def test_images_to_classify_may_be_of_any_type_and_number() -> None:
+    """Catches images of another type than the weights that fail inside of a layer, and no images at all."""
+    model = conditional().float()
+    images = bit_vectors(6)
+    for same in (images.double(), images.long(), images.bool()):
+        assert model.predict(same).equal(model.predict(images.float()))
+    assert model.log_class_probabilities(images[:0]).shape == (0, 3)
+
+
 def test_draws_of_each_class() -> None:
     """Catches draws of another class than the one asked for."""
     model = conditional()
@@ -165,6 +174,12 @@ def test_on_the_command_line(name: str, tmp_path: Path) -> None:
             "labels must be whole numbers from 0 to",
         ),
         (lambda: conditional().pairs(torch.zeros(2, 6), torch.tensor([0])), "labels must have shape (2,)"),
+        (
+            lambda: conditional().pairs(torch.zeros(2, 6), torch.tensor([True, False])),
+            "labels must be whole numbers from 0 to 2",
+        ),
+        (lambda: conditional().predict(torch.zeros(6)), "y must be rows of images, (rows, 6), got shape (6,)"),
+        (lambda: conditional().predict(torch.zeros(2, 5)), "y must be rows of images, (rows, 6), got shape (2, 5)"),
         (lambda: conditional().predict(torch.zeros(2, 6), (1.0, 2.0)), "prior must be a probability for each of 3"),
         (lambda: outside(), "whole numbers from 0 to 2"),
         (lambda: datasets.load(torch.eye(20)).given_labels(), "given_labels needs labels"),

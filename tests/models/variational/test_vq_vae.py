@@ -95,6 +95,18 @@ def test_law_of_vectors_is_that_of_their_numbers() -> None:
     assert float(unchecked.log_prob(draws[0, 0] + 0.01).detach()) == -math.inf
 
 
+def test_codes_that_are_close_to_each_other_keep_their_probabilities() -> None:
+    """Catches a vector of the codebook taken for its neighbour, by rounding, and so for one outside of it."""
+    torch.manual_seed(0)
+    vectors = 10 * torch.randn(8, 4)
+    codebook = torch.cat([vectors, vectors + 1e-4 * torch.randn(8, 4)])
+    logits = torch.randn(3, 16)
+    law = CodebookLaw(torch.distributions.Independent(torch.distributions.Categorical(logits=logits), 1), codebook)
+    numbers = torch.randint(16, (50, 3))
+    expected = logits.log_softmax(-1).gather(-1, numbers.T).sum(0)
+    check_close(law.log_prob(codebook[numbers].flatten(-2)), expected, "log p of close codes", atol=1e-4)
+
+
 def test_what_cannot_be_is_refused_and_the_command_line_trains(tmp_path) -> None:
     """Catches images that do not halve, scores without a law, options that the command line does not know."""
     with pytest.raises(ValueError, match="multiples of 4"):
@@ -104,8 +116,8 @@ def test_what_cannot_be_is_refused_and_the_command_line_trains(tmp_path) -> None
     with pytest.raises(ValueError, match="codes must be at least 2"):
         models.VQVAE((8, 8), codes=1)
     folder = tmp_path / "run"
-    sizes = ["--codes", "4", "--code-size", "2", "--channels", "2", "--prior-hidden", "4"]
-    options = ["--data", "digits", "--binarize", "threshold", "--epochs", "1", "--batch-size", "650", "--seed", "0"]
+    sizes = ["--codes", "2", "--code-size", "2", "--channels", "1", "--prior-hidden", "2"]
+    options = ["--data", "digits", "--binarize", "threshold", "--epochs", "1", "--batch-size", "1300", "--seed", "0"]
     assert command.main(["vqvae", "--shape", "8,8", *sizes, *options, "--folder", str(folder)]) == 0
     run = ppgen.load(folder)
     assert isinstance(run.pair, models.VQVAE)

@@ -62,6 +62,27 @@ def test_rows_that_cannot_be_completed_are_refused(given: list, match: str) -> N
         ppgen.sample(net(), 3, given=torch.tensor(given))
 
 
+def test_an_orderless_network_completes_rows_that_miss_different_entries() -> None:
+    """Catches rows refused as their masks differ, or given the entries or the draws of other rows."""
+    torch.manual_seed(0)
+    model = models.OrderlessNADE(4, hidden=(8,), orders=1).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()
+    given = torch.tensor([[NAN, 1.0, 0.0, NAN], [1.0, NAN, NAN, NAN], [NAN, 0.0, 1.0, NAN], [1.0, 1.0, 0.0, 0.0]])
+    drawn = ppgen.sample(model, 5_000, given=given).samples
+    assert bool(((drawn == given) | given.isnan()).all())
+    states = bit_vectors(4).float()
+    for row in range(3):
+        known = ~given[row].isnan()
+        rest = model.law().condition(given[row]).log_prob(states).detach().exp()
+        testing.check_frequencies(
+            state_index(drawn[:, row]), torch.where((states[:, known] == given[row, known]).all(-1), rest, 0.0), "row"
+        )
+    alike = given[[0, 2]]
+    assert ppgen.sample(model, 5, given=alike).samples.shape == (5, 2, 4)
+
+
 def test_means_of_draws_are_those_before_each_entry() -> None:
     """Catches pictures of an autoregressive model's draws without the probabilities that they came from."""
     drawn = ppgen.sample(net(), 2_000)
