@@ -5,7 +5,18 @@ if __name__ == "inference":
 
 from ppgen.inference.baselines.input_dependent import InputDependent
 from ppgen.inference.baselines.moving_average import MovingAverage
-from ppgen.inference.engine.algorithms import IWAE, NVIL, RLOO, RWS, STL, VIMCO, Alternating, DReG, FreeBits
+from ppgen.inference.engine.algorithms import (
+    IWAE,
+    NVIL,
+    RLOO,
+    RWS,
+    STL,
+    VIMCO,
+    Alternating,
+    DReG,
+    FreeBits,
+    SemiSupervised,
+)
 from ppgen.inference.engine.bound_inference import BoundInference
 from ppgen.inference.engine.legality import Rule, legality
 from ppgen.inference.engine.specification import Inference, describe, from_config, resolve, to_config
@@ -114,6 +125,7 @@ __all__ = [
     "ReweightedWakeSleep",
     "Rule",
     "ScoreFunction",
+    "SemiSupervised",
     "SparseGibbs",
     "SparseGibbsInfo",
     "SparseGibbsState",

@@ -29,6 +29,8 @@ from ppgen.models.boltzmann.rbm import RBM
 from ppgen.models.boltzmann.replicated_softmax import ReplicatedSoftmax
 from ppgen.models.boltzmann.restricted import RestrictedMachine
 from ppgen.models.flows.normalizing_flow import NormalizingFlow
+from ppgen.models.semi_supervised.semi_supervised_vae import SemiSupervisedVAE
+from ppgen.models.semi_supervised.stacked import StackedSemiSupervisedVAE
 from ppgen.models.sparse_coding.predictive import PredictiveSparseDecomposition
 from ppgen.models.sparse_coding.sparse_coding import SparseCoding
 from ppgen.models.variational.discrete_vae import DiscreteVAE
@@ -68,7 +70,9 @@ __all__ = [
     "RatingsRBM",
     "ReplicatedSoftmax",
     "RestrictedMachine",
+    "SemiSupervisedVAE",
     "SigmoidBeliefNet",
     "SparseCoding",
+    "StackedSemiSupervisedVAE",
     "StochasticFeedforward",
 ]

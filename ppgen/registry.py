@@ -44,6 +44,8 @@ MODELS: dict[str, str] = {
     "NormalizingFlow": "ppgen.models.flows.normalizing_flow:NormalizingFlow",
     "VQVAE": "ppgen.models.variational.vq_vae:VQVAE",
     "PixelVAE": "ppgen.models.variational.pixel_vae:PixelVAE",
+    "SemiSupervisedVAE": "ppgen.models.semi_supervised.semi_supervised_vae:SemiSupervisedVAE",
+    "StackedSemiSupervisedVAE": "ppgen.models.semi_supervised.stacked:StackedSemiSupervisedVAE",
     "PixelCNN": "ppgen.models.autoregressive.pixel_cnn:PixelCNN",
     "GatedPixelCNN": "ppgen.models.autoregressive.gated_pixel_cnn:GatedPixelCNN",
     "ClassConditionalPixelCNN": "ppgen.models.autoregressive.class_conditional_pixel_cnn:ClassConditionalPixelCNN",
@@ -107,6 +109,7 @@ ALGORITHMS: dict[str, str] = {
     "RLOO": "ppgen.inference.engine.algorithms:RLOO",
     "RWS": "ppgen.inference.engine.algorithms:RWS",
     "Alternating": "ppgen.inference.engine.algorithms:Alternating",
+    "SemiSupervised": "ppgen.inference.engine.algorithms:SemiSupervised",
 }
 
 KERNELS: dict[str, str] = {

@@ -18,6 +18,7 @@ from ppgen.distributions.machines.layered_energy import EVEN
 from ppgen.inference.engine.bind_checks import check_baselines, check_counts, keeps_order, particles_at_once
 from ppgen.inference.engine.bound_update import BoundUpdate
 from ppgen.inference.engine.followed_runs import FollowedRuns
+from ppgen.inference.engine.label_term import check_label_weight, label_term
 from ppgen.inference.engine.late_sites import Structures
 from ppgen.inference.engine.legality import check_negative_phase, check_single_draws, check_trains_itself, check_update
 from ppgen.inference.engine.plan import planned
@@ -37,6 +38,7 @@ from ppgen.inference.particles.expected_sums import expected_log_weights
 from ppgen.inference.particles.fantasies import check_fantasies
 from ppgen.inference.particles.joint_states import Forced
 from ppgen.inference.particles.log_weights import LogWeights, joined, particle_weights
+from ppgen.inference.particles.row_weights import Strata
 from ppgen.inference.particles.sum_checks import check_sums
 from ppgen.inference.state_roles import CHAINS, Role, check_roles
 from ppgen.inference.structure.collapse import observed_side
@@ -105,6 +107,9 @@ class BoundInference:
         self._states: dict[str, State] = {}  # by undirected site, or by the part of the inference that keeps it
         self._laws, self._warned = dict[str, UndirectedDistribution](), False
         self._followed = FollowedRuns(self.structures, pair, batch)
+        check_label_weight(inference, pair)
+        self.label_scale: float | None = None  # N / N_labelled of the data; None takes that of each batch
+        self.strata: Strata | None = None
 
     @property
     def layout(self) -> Layout:
@@ -262,6 +267,8 @@ class BoundInference:
             weights = replace(self.structures.meet(self.pair, batch, weights), dependencies=dependencies)
             laws = {} if handler is None else handler.end()
             self._laws = {site: law for site, (law, _) in laws.items()}
+            if training and self.strata is not None:
+                weights = replace(weights, row_weights=self.strata.weights(weights.local, weights.num_rows))
             num_data = self.num_data if self.num_data is not None else weights.num_data
             if self.num_data is not None:
                 check_rows(batch, weights.num_rows, self.layout.plate, num_data, self.pair.plate_argument)
@@ -312,13 +319,16 @@ class BoundInference:
 
     def _surrogate(self, weights: LogWeights, batch: Any, num_data: int) -> Tensor:
         objective = self.inference.objective
+        more = label_term(self.inference.label_weight, self.pair, batch, self.label_scale, weights)
         if isinstance(objective, OwnGradient):
             with self.pair.running():
-                return objective.surrogate(replace(weights, num_data=num_data), self.pair, batch, self.layout)
+                total = objective.surrogate(replace(weights, num_data=num_data), self.pair, batch, self.layout)
+            return total if more is None else total + more
         rows = partial(table_of, batch, weights.local, weights.plate is None)
         total, after = surrogate(objective, self.plan, weights, self.layout, num_data, rows, self._states)
         self._states.update(after)
-        return -total if self._descended else total
+        total = -total if self._descended else total
+        return total if more is None else total + more
 
     def summed_loss(self, evaluation: Evaluation) -> Tensor:
         """Minus the objective summed over the data set, as Pyro's losses are; an upper bound itself."""

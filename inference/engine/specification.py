@@ -1,8 +1,10 @@
 """An inference as one value: objective, estimator, negative phase and update."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from torch import nn
@@ -33,9 +35,14 @@ class Inference(PyroLoss):
             None if there are no such sites.
         update: What sets parameters in closed form, in the place of optimiser and gradient: `ClosedForm()`, for pairs
             that say how (`ppgen.closed_form.ClosedFormPair`); None moves all along their gradient.
+        label_weight: Weight of log q(y | x), in nats, of rows that tell their class, averaged over those rows: of each
+            labelled row times N / N_labelled. It is added to what is followed and not to the value, so that under any
+            objective the value stays what it is. For pairs with a method `label_log_prob`, such as
+            `models.SemiSupervisedVAE`.
 
     Raises:
         TypeError: If a part is of the wrong kind; the message names it.
+        ValueError: If `label_weight` is negative or not finite.
 
     Example:
         >>> from ppgen import inference
@@ -47,6 +54,7 @@ class Inference(PyroLoss):
     estimator: Estimator | str | Mapping[str, Estimator] = "auto"
     negative_phase: NegativePhase | None = None
     update: ParameterUpdate | None = None
+    label_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.objective, Objective):
@@ -66,6 +74,10 @@ class Inference(PyroLoss):
             )
         if self.update is not None and not isinstance(self.update, ParameterUpdate):
             raise TypeError(f"update must be an update such as inference.ClosedForm(), got {self.update!r}.")
+        if isinstance(self.label_weight, bool) or not isinstance(self.label_weight, Real):
+            raise TypeError(f"label_weight must be a number, got {self.label_weight!r}.")
+        if not 0 <= self.label_weight < math.inf:
+            raise ValueError(f"label_weight must be at least 0 and finite, got {self.label_weight!r}.")
 
     def bind(self, pair: Any, batch: Any, num_data: int) -> Any:
         """This inference with the state that it needs for one pair.
@@ -111,7 +123,7 @@ def resolve(inference: Any, pair: Any) -> Inference:
         objective = default if isinstance(default, Objective) else getattr(default, "objective", None)
         return Inference(objective or _value("elbo"), "auto", given)
     phase = default if isinstance(default, NegativePhase) else getattr(default, "negative_phase", None)
-    return Inference(given, "auto", phase)
+    return Inference(given, "auto", phase, label_weight=getattr(default, "label_weight", 0.0))
 
 
 def _value(inference: Any) -> Any:
@@ -163,6 +175,8 @@ def describe(inference: Inference) -> str:
         parts.append(f"negative phase {_short(inference.negative_phase)}")
     if inference.update is not None:
         parts.append(f"update {_short(inference.update)}")
+    if inference.label_weight:
+        parts.append(f"{LABEL_WEIGHT} {inference.label_weight}")
     return ", ".join(parts)
 
 
@@ -179,6 +193,7 @@ def _short(part: Any) -> str:
 _KINDS = {"objective": "objective", "estimator": "estimator", "negative_phase": "negative phase", "update": "update"}
 _NEWER = ("update",)  # parts that are written down only where they are, as older runs have none
 _BY_SITE = "sites"  # key of a mapping from sites to estimators
+LABEL_WEIGHT = "label_weight"
 
 
 def to_config(inference: Inference) -> dict[str, Any]:
@@ -202,7 +217,7 @@ def to_config(inference: Inference) -> dict[str, Any]:
             config[part] = {_BY_SITE: {site: _part_config(each, kind) for site, each in value.items()}}
         else:
             config[part] = _part_config(value, kind)
-    return config
+    return config | ({LABEL_WEIGHT: float(inference.label_weight)} if inference.label_weight else {})
 
 
 def _part_config(part: Any, kind: str) -> Any:
@@ -266,7 +281,7 @@ def from_config(config: dict[str, Any]) -> Inference:
             parts[part] = {site: _built(each, kind) for site, each in value[_BY_SITE].items()}
         else:
             parts[part] = _built(value, kind)
-    return Inference(**parts)
+    return Inference(**parts, label_weight=config.get(LABEL_WEIGHT, 0.0))
 
 
 def _built(value: Any, kind: str) -> Any:

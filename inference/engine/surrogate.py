@@ -1,6 +1,7 @@
 """The scalar whose gradient is that of an objective as its estimators have it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -79,11 +80,15 @@ def _pathwise(objective: Objective, plan: Mapping[str, Estimator | None], weight
         parts, ends = [local, outside], [weights.local, weights.outside]
     with torch.enable_grad():
         slopes = torch.autograd.grad(
-            objective.value(weights.with_values(local, outside), num_data), parts, allow_unused=True
+            objective.value(replace(weights.with_values(local, outside), row_weights=None), num_data),
+            parts,
+            allow_unused=True,
         )
     for name, runs in weights.leaves.items():
         estimator: Any = plan[name]
         factors = [None if slope is None else estimator.factor(slope, local.shape[1]) for slope in slopes]
+        if weights.row_weights is not None and factors[0] is not None:  # outside of what is made of the slope
+            factors[0] = weights.row_weights * factors[0]
         pairs = [(end, factor) for end, factor in zip(ends, factors, strict=True) if factor is not None]
         gradients = torch.autograd.grad(
             [end for end, _ in pairs],

@@ -11,6 +11,7 @@ from ppgen.inference.objectives.sparsity import activity_penalty, sparse_sites
 from ppgen.inference.particles.downstream import costs_of_all_rows, downstream_costs
 from ppgen.inference.particles.factors import Factor
 from ppgen.inference.particles.log_weights import LogWeights
+from ppgen.inference.particles.row_weights import row_mean
 from ppgen.inference.schedules import Schedule
 from ppgen.inference.structure.guide_factors import apart, outside_densities
 from ppgen.inference.structure.layout import Layout
@@ -81,7 +82,8 @@ class ELBO(Objective):
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
         """Evidence lower bound per datum, the mean log-weight, in nats: a scalar."""
         local, outside = weights.counted()
-        return local.mean() if outside is None else local.mean() + outside.mean() / num_data
+        mean = row_mean(weights, local)
+        return mean if outside is None else mean + outside.mean() / num_data
 
     def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
         """Raise where latent terms are to be weighted and are not known one by one."""
@@ -126,7 +128,7 @@ class ELBO(Objective):
 
     def over_rows(self, term: Tensor, weights: LogWeights) -> Tensor:
         """Mean over rows."""
-        return term.mean()
+        return row_mean(weights, term)
 
     def in_training(
         self, weights: LogWeights, scored: list[str], latent: list[str], state: dict[str, Tensor] | None

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.particles.log_weights import LogWeights
+from ppgen.inference.particles.row_weights import row_mean
 from ppgen.inference.structure.layout import Layout
 
 
@@ -46,7 +47,8 @@ class MaximumLikelihood(Objective):
         if weights.log_mass is not None:
             joint = local + weights.log_mass
             local = joint.reshape(weights.num_states, -1, joint.shape[1]).logsumexp(0)
-        return local.mean() if weights.outside is None else local.mean() + weights.outside.mean() / num_data
+        mean = row_mean(weights, local)
+        return mean if weights.outside is None else mean + weights.outside.mean() / num_data
 
     def check(self, layout: Layout, num_rows: int, num_data: int) -> None:
         """Raise where a weight is not log p(x) of one datum."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from ppgen.checks.arguments import check_count
 from ppgen.checks.room import check_room
 from ppgen.inference.particles.log_weights import LogWeights
+from ppgen.inference.particles.row_weights import row_mean
 from ppgen.inference.pyro_loss import PyroLoss
 from ppgen.inference.structure.layout import Layout
 
@@ -136,7 +137,8 @@ class Objective(PyroLoss):
 
     def over_rows(self, term: Tensor, weights: LogWeights) -> Tensor:
         """Terms of the columns, (rows or 1,), as the value takes them together: a scalar per datum."""
-        return term.sum() / weights.local.shape[1] if weights.shared and len(term) == 1 else term.mean()
+        lone = weights.shared and len(term) == 1
+        return term.sum() / weights.local.shape[1] if lone else row_mean(weights, term)
 
     def in_training(
         self, weights: LogWeights, scored: list[str], latent: list[str], state: dict[str, Tensor] | None
@@ -208,7 +210,8 @@ class MultiSampleObjective(Objective):
         if weights.shared:
             return bound.sum() / weights.local.shape[1]
         # Terms outside the data plate without latents there are the same for every particle: a factor, a prior.
-        return bound.mean() if weights.outside is None else bound.mean() + weights.outside.mean() / num_data
+        mean = row_mean(weights, bound)
+        return mean if weights.outside is None else mean + weights.outside.mean() / num_data
 
     def signal(self, log_weights: Tensor) -> Tensor:
         """Learning signal of each particle, the bound itself: (particles, rows), nats."""

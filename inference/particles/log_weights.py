@@ -16,6 +16,7 @@ from ppgen.inference.particles.factors import Factor, drawn_factor, joined_facto
 from ppgen.inference.particles.joint_states import JointStates, check_marginal, states_one_by_one
 from ppgen.inference.particles.one_by_one import runs_one_by_one
 from ppgen.inference.particles.particle_runs import LastSite, ParticleRun, draw, explained
+from ppgen.inference.particles.row_weights import row_mean
 from ppgen.inference.particles.sum_scales import check_one_by_one, scaled_sum
 from ppgen.inference.structure.collapse import collapsed
 from ppgen.inference.structure.dependencies import Dependencies
@@ -53,6 +54,7 @@ class LogWeights:
         structures: Sites of each run.
         summed: The part of the model that depends on the sites that are summed out, of each run.
         dependencies: Which draws each tensor was computed from; None if the run was not followed.
+        row_weights: Weight of each row in a mean over rows, (rows,), of mean 1; None where all count alike.
     """
 
     factors: tuple[Factor, ...]
@@ -72,6 +74,7 @@ class LogWeights:
     structures: tuple[Structure, ...] = ()
     summed: tuple[Summand, ...] = field(default=(), repr=False)
     dependencies: Dependencies | None = field(default=None, repr=False)
+    row_weights: Tensor | None = None
 
     @cached_property
     def local(self) -> Tensor:
@@ -139,7 +142,7 @@ class LogWeights:
 
     def expectation(self, term: Tensor) -> Tensor:
         """Mean of a term, (particles or 1, rows or 1), under the guide: a scalar."""
-        return term.mean() if self.log_mass is None else (self._frequency * term).mean()
+        return row_mean(self, term if self.log_mass is None else self._frequency * term)
 
     def with_added(self, *groups: Sequence[Factor]) -> "LogWeights":
         """Log-weights with more factors; the sum of each group is made first."""

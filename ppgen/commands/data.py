@@ -36,6 +36,13 @@ _OWN = [
     ),
     Option("labels_seed", int, 0, "Seed of the choice of labels."),
     Option(
+        "labelled_in_batch",
+        int | None,
+        None,
+        "Labelled rows in each training batch, beside others, weighted so that means over rows stay those of the data; "
+        "without it batches are drawn from all rows alike.",
+    ),
+    Option(
         "split_features",
         int | None,
         None,
@@ -80,6 +87,9 @@ def load_data(values: Mapping[str, Any]) -> Data:
         arguments["image_shape"] = tuple(arguments["image_shape"])
     options = arguments.pop(OPTIONS, {})
     keep, seed, first = (arguments.pop(name, None) for name in ("with_labels", "labels_seed", "split_features"))
+    labelled = arguments.pop("labelled_in_batch", None)
+    if labelled is not None and keep is None:
+        raise UsageError("--labelled-in-batch needs rows with labels: give --with-labels N")
     if keep is not None and first is not None:
         raise UsageError("--with-labels and --split-features both make pairs: give one of them")
     for option in options_of(datasets.load):
@@ -89,7 +99,10 @@ def load_data(values: Mapping[str, Any]) -> Data:
     data = datasets.load(**arguments, **options)
     if first is not None:
         return data.split_features(first)
-    return data if keep is None else data.with_labels(None if keep == "all" else keep, seed or 0)
+    if keep is None:
+        return data
+    pairs = data.with_labels(None if keep == "all" else keep, seed or 0)
+    return pairs if labelled is None else pairs.stratified(labelled)
 
 
 def data_of_run(run: Any, values: Mapping[str, Any]) -> Data:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppgen.checks.arguments import check_count
 from ppgen.checks.seeding import check_seed
 from ppgen.datasets.binarization import permutation
 
@@ -35,6 +36,7 @@ class PairedDataset:
         pairing: The pairs in a few words.
         options: How they are made: `with_labels` and `labels_seed`, `given_labels`, or `split_features`.
         classes: Number of classes where labels come first, one-hot, and the rows are what is modelled given them.
+        labelled_in_batch: Labelled rows of each training batch; None where batches are drawn from all rows alike.
     """
 
     rows: "Dataset"
@@ -43,6 +45,7 @@ class PairedDataset:
     pairing: str
     options: Mapping[str, Any] = field(default_factory=dict)
     classes: int | None = None
+    labelled_in_batch: int | None = None
 
     @property
     def train(self) -> tuple[Any, ...]:
@@ -135,6 +138,40 @@ class PairedDataset:
         """Data set of these pairs over rows that were moved, with the labels moved to them."""
         labels = self.labels and {split: values.to(rows.device) for split, values in self.labels.items()}
         return replace(self, rows=rows, labels=labels)
+
+    def stratified(self, labelled: int) -> "PairedDataset":
+        """The same pairs, of whose training batches each holds as many labelled rows.
+
+        Labelled rows come first in a batch and are drawn again and again, as there are few; means over rows weigh both
+        kinds so that they stay those over the data, outside of any logarithm.
+
+        Args:
+            labelled: Labelled rows of a batch, fewer than `batch_size`; of a smaller last one in proportion.
+
+        Raises:
+            TypeError: If `labelled` is no whole number.
+            ValueError: If it is less than 1, the pairs are no rows with labels, or all or none of the rows have one.
+
+        Example:
+            >>> from ppgen import datasets
+            >>> datasets.load("digits").with_labels(keep=50).stratified(20).labelled_in_batch
+            20
+        """
+        check_count("labelled", labelled)
+        if self.labels is None or self.classes is not None:
+            raise ValueError(
+                "stratified batches hold rows with a label and rows without, data.with_labels(keep=...); these are "
+                f"others ({self.describe()})."
+            )
+        train = self.labels["train"]
+        if not 0 < (told := int((train != UNLABELLED).sum())) < len(train):
+            raise ValueError(
+                f"stratified batches hold rows with a label and rows without, and {told} of {len(train)} training rows "
+                "have one. Keep the labels of some: data.with_labels(keep=...)."
+            )
+        pairing = f"{self.pairing}, {labelled} in each batch"
+        options = {**self.options, "labelled_in_batch": int(labelled)}
+        return replace(self, pairing=pairing, options=options, labelled_in_batch=int(labelled))
 
     def describe(self) -> str:
         """Name, binarisation and pairing, as they stand beside a reported value."""

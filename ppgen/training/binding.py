@@ -10,10 +10,12 @@ import torch
 
 from ppgen import seeds
 from ppgen.conditional import ConditionalModel
+from ppgen.inference.engine.stratified import stratify
 from ppgen.inference.structure.layout import find_layout
 from ppgen.inference.structure.support import check_support
 from ppgen.pair import GenerativeModel
 from ppgen.training.data.batch_source import BatchSource, chunks
+from ppgen.training.data.labelled_rows import inspect_labels, label_scale, strata_of
 from ppgen.training.data.last_batch import explaining_lone_rows
 from ppgen.training.left_state import go_on_from
 from ppgen.training.processes.world import World
@@ -44,6 +46,7 @@ def prepare_pair(pair: Any, source: BatchSource, batch_size: int) -> Any:
     """Move the pair to the data, initialise it and run it once; the first batch, in the type of its parameters."""
     pair.to(source.device)
     source.take_dtype(pair)
+    inspect_labels(pair, source)
     if source.dataset is not None:
         pair.takes_integers = type(pair).takes_integers or source.dataset.integers is not None
         pair.inspect_data(source.dataset)
@@ -74,6 +77,8 @@ def bind_pair(pair: Any, source: BatchSource, inference: Any, batch_size: int, w
     world.broadcast([*pair.parameters(), *pair.buffers()])
     own = source.batch("train", world.share(index), seeds.generator(0, "first batch"))
     bound = inference.bind(pair, own, source.num_train)
+    bound.label_scale = label_scale(source) if inference.label_weight else None
+    stratify(bound, strata_of(source, batch_size), world.size)
     if bound.update is not None:
         bound.update.batch_size = min(batch_size, source.num_train)  # of which this process has a share
     _check_support(pair, source, batch_size)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from batches import bits, classes, counts, levels, ratings, reals
 
 from examples import own_examples
@@ -111,6 +112,12 @@ _SETTINGS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.ConvolutionalAutoencoder((4, 4), (2,)), reals(6, 16)),
         lambda: (models.ConvolutionalAutoencoder((2, 4, 4), (2, 3), 2, 2, "repetition", "tanh"), reals(6, 32)),
         lambda: (models.ConvolutionalAutoencoder((2, 4), (2,), 2, 2, "transposed", "sigmoid", "bernoulli"), bits(6, 8)),
+    ],
+    "SemiSupervisedVAE": [
+        lambda: (
+            models.SemiSupervisedVAE(4, 3, 2, (3,), "gaussian"),
+            (reals(6, 4), torch.tensor([0, 1, 2, -1, -1, 1])),
+        ),
     ],
     "PixelCNN": [
         lambda: (models.PixelCNN((1, 3), 2, 1, 4), levels(6, 3, values=4)),

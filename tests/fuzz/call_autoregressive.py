@@ -5,11 +5,6 @@ from typing import Any
 import pyro.distributions as dist
 import torch
 
-from typing import Any
-
-import pyro.distributions as dist
-import torch
-
 from fuzz.call_table import built
 from ppgen import distributions, models, nn
 

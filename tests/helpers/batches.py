@@ -37,5 +37,7 @@ def ratings(rows: int, items: int, scale: int) -> Tensor:
 
 
 def moved(batch: Any, *args: Any) -> Any:
-    """A tensor or a tuple of them on a device or in a dtype."""
-    return tuple(part.to(*args) for part in batch) if isinstance(batch, tuple) else batch.to(*args)
+    """A tensor or a tuple of them on a device or in a dtype; labels of a tuple, whole numbers a row, stay such."""
+    if not isinstance(batch, tuple):
+        return batch.to(*args)
+    return tuple(part.to(*args).to(part.dtype) if part.dtype == torch.int64 else part.to(*args) for part in batch)

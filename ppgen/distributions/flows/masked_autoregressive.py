@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ppgen.causal import CausalNetwork
 from ppgen.checks.arguments import check_kind
+from ppgen.distributions.autoregressive.given import check_given
 from ppgen.distributions.flows.flow_step import FlowStep
 from ppgen.distributions.flows.sweep import AffineEntries, bounded, sweep
 
@@ -58,6 +59,7 @@ class MaskedAutoregressive(FlowStep):
             raise ValueError(
                 f"network must have two outputs a position, location and log-scale, got {network.outputs}."
             )
+        check_given(given, network)
         self.network = network
         super().__init__(base, network.positions, order, given, validate_args=validate_args)
 

@@ -142,6 +142,20 @@ class BatchSource:
         return tuple(part[:] for part in self.pairs.split(split))
 
     @property
+    def labels(self) -> dict[str, Tensor] | None:
+        """Label of each row by split, -1 where there is none: of pairs, or of a tuple (x, y) or mapping with y."""
+        if self.pairs is not None:
+            return None if self.pairs.classes is not None else self.pairs.labels
+        second = None
+        if isinstance(self.tensors, Mapping):
+            second = self.tensors.get("y")
+        elif isinstance(self.tensors, tuple) and len(self.tensors) > 1:
+            second = self.tensors[1]
+        if not isinstance(second, (Tensor, Mapped)) or second.ndim != 1 or second.dtype.is_floating_point:
+            return None
+        return {"train": second if isinstance(second, Tensor) else second[torch.arange(len(second))]}
+
+    @property
     def of_bits(self) -> bool:
         """Whether all that programs see is known to be bits."""
         return self.dataset is not None and self.dataset.is_binary and not self._beside("train")

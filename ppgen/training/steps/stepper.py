@@ -12,6 +12,7 @@ from ppgen.devices import is_accelerator, keep_freed_memory, wide
 from ppgen.inference import StepResult
 from ppgen.training.data import batch_source as batches
 from ppgen.training.data.batch_source import BatchSource
+from ppgen.training.data.labelled_rows import stratified_order
 from ppgen.training.data.lazy_batch import LazyBatch
 from ppgen.training.processes.world import World
 from ppgen.training.run_folder.checkpoint import load_pair_state, pair_state, prefixed, section
@@ -90,11 +91,17 @@ class Stepper:
         self.num_rows = 0
         self.total = torch.zeros((), dtype=wide(self.source.device), device=self.source.device)
         self.generator = seeds.generator(self.seed, "data", self.epoch)
-        self.order = batches.order(self.source.num_train, self.generator)  # the same in every process
+        self.order = self._order()  # the same in every process
         if self.bound.keeps_order:
             self.order = torch.arange(self.source.num_train)
         if self.world.rank:  # but binarisation is its own
             self.generator = seeds.generator(self.world.seed(self.seed), "data", self.epoch)
+
+    def _order(self) -> Tensor:
+        strata, labels = self.bound.strata, self.source.labels
+        if strata is not None and labels is not None:
+            return stratified_order(strata, labels["train"], self.generator)
+        return batches.order(self.source.num_train, self.generator)
 
     def next_epoch(self) -> None:
         """Go to the start of the next epoch."""

@@ -1,0 +1,1 @@
+"""How few labels are enough?"""

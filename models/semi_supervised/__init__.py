@@ -1,0 +1,1 @@
+"""Semi-supervised models: some rows tell their class, and that of the others is a latent variable."""
