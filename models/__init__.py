@@ -28,6 +28,7 @@ from ppgen.models.boltzmann.ratings_rbm import RatingsRBM
 from ppgen.models.boltzmann.rbm import RBM
 from ppgen.models.boltzmann.replicated_softmax import ReplicatedSoftmax
 from ppgen.models.boltzmann.restricted import RestrictedMachine
+from ppgen.models.conditional.conditional_vae import ClassConditionalVAE, ConditionalVAE
 from ppgen.models.sparse_coding.predictive import PredictiveSparseDecomposition
 from ppgen.models.sparse_coding.sparse_coding import SparseCoding
 from ppgen.models.variational.discrete_vae import DiscreteVAE
@@ -47,6 +48,8 @@ __all__ = [
     "VQVAE",
     "Autoencoder",
     "ClassConditionalPixelCNN",
+    "ClassConditionalVAE",
+    "ConditionalVAE",
     "ContractiveAutoencoder",
     "ConvolutionalAutoencoder",
     "ConvolutionalDBN",

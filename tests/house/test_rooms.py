@@ -24,7 +24,7 @@ ORDER: dict[str, list[set[str]]] = {
     "models": [
         {"parts"},
         {"boltzmann", "autoencoders", "sparse_coding", "autoregressive"},
-        {"variational", "belief_nets"},
+        {"variational", "belief_nets", "conditional"},
     ],
     "distributions": [{"units", "couplings"}, {"machines"}, {"densities", "autoregressive"}],
     "training": [
