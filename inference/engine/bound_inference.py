@@ -318,6 +318,7 @@ class BoundInference:
         rows = partial(table_of, batch, weights.local, weights.plate is None)
         total, after = surrogate(objective, self.plan, weights, self.layout, num_data, rows, self._states)
         self._states.update(after)
+        total = objective.with_own_runs(total, self.pair, batch, self.layout)
         return -total if self._descended else total
 
     def summed_loss(self, evaluation: Evaluation) -> Tensor:
