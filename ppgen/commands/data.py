@@ -158,8 +158,8 @@ def for_model(data: Data, model: Any) -> Data:
     sizes = [option_of(each) for each in model.size_names]
     if inputs + outputs != data.num_features:
         raise UsageError(
-            f"{name} is a model of y given x, and a row of --data holds x and then y: {sizes[0]} {inputs} and {sizes[1]} "
-            f"{outputs} are {inputs + outputs} features, and the data have {data.num_features}. Arrays of their own "
+            f"{name} is a model of y given x, and a row of --data holds x and then y: {sizes[0]} {inputs} and "
+            f"{sizes[1]} {outputs} are {inputs + outputs} features, and the data have {data.num_features}. Arrays of their own "
             "are for Python: ppgen.fit(model, (x, y))"
         )
     return data.split_features(inputs)

@@ -212,7 +212,7 @@ class Dataset:
             given: Quadrants of the first part.
 
         Returns:
-            Data set whose `train`, `valid`, `test` are (given, rest); its `whole(given, rest)` puts the images together.
+            Data set whose `train`, `valid`, `test` are (given, rest); its `whole(given, rest)` joins them.
 
         Raises:
             ValueError: If `given` is none of 1, 2, 3, or the rows are no images (height, width).
@@ -227,7 +227,7 @@ class Dataset:
         return split_quadrants(self, given)
 
     def given_attributes(self) -> PairedDataset:
-        """The data set of pairs (ink, slant and width of images, the images), as `datasets.image_attributes` finds them.
+        """The data set of pairs (ink, slant and width of images, the images), by `datasets.image_attributes`.
 
         Where training bits are drawn anew they are those of the grey levels.
 
