@@ -159,8 +159,8 @@ def for_model(data: Data, model: Any) -> Data:
     if inputs + outputs != data.num_features:
         raise UsageError(
             f"{name} is a model of y given x, and a row of --data holds x and then y: {sizes[0]} {inputs} and "
-            f"{sizes[1]} {outputs} are {inputs + outputs} features, and the data have {data.num_features}. Arrays of their own "
-            "are for Python: ppgen.fit(model, (x, y))"
+            f"{sizes[1]} {outputs} are {inputs + outputs} features, and the data have {data.num_features}. "
+            "Arrays of their own are for Python: ppgen.fit(model, (x, y))"
         )
     return data.split_features(inputs)
 
