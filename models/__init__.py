@@ -28,6 +28,7 @@ from ppgen.models.boltzmann.ratings_rbm import RatingsRBM
 from ppgen.models.boltzmann.rbm import RBM
 from ppgen.models.boltzmann.replicated_softmax import ReplicatedSoftmax
 from ppgen.models.boltzmann.restricted import RestrictedMachine
+from ppgen.models.conditional.conditional_vae import ClassConditionalVAE, ConditionalVAE
 from ppgen.models.flows.normalizing_flow import NormalizingFlow
 from ppgen.models.semi_supervised.semi_supervised_vae import SemiSupervisedVAE
 from ppgen.models.semi_supervised.stacked import StackedSemiSupervisedVAE
@@ -50,6 +51,8 @@ __all__ = [
     "VQVAE",
     "Autoencoder",
     "ClassConditionalPixelCNN",
+    "ClassConditionalVAE",
+    "ConditionalVAE",
     "ContractiveAutoencoder",
     "ConvolutionalAutoencoder",
     "ConvolutionalDBN",

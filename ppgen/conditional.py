@@ -56,6 +56,9 @@ class ConditionalModel(GenerativeModel):
     inputs_are_labels: bool = False
     """Whether x are classes, one-hot, which data sets hold as labels, and not features of their rows."""
 
+    size_names: tuple[str, str] = ("inputs", "outputs")
+    """Arguments of the constructor that say how many variables x and y have, as messages name them."""
+
     @property
     def num_features(self) -> int:
         """Observed variables: those of y."""
@@ -81,9 +84,9 @@ class ConditionalModel(GenerativeModel):
             TypeError: If one is no tensor.
             ValueError: If a shape is not that of the model, or there are not as many rows of y as of x.
         """
-        names, shape = self.argument_names(), self.covariate_shape
-        rows = _rows(names[0], x, shape, f"inputs={self.inputs}" if shape == (self.inputs,) else None)
-        if y is not None and (found := _rows(names[1], y, (self.outputs,), f"outputs={self.outputs}")) != rows:
+        names, shape, sizes = self.argument_names(), self.covariate_shape, self.size_names
+        rows = _rows(names[0], x, shape, f"{sizes[0]}={self.inputs}" if shape == (self.inputs,) else None)
+        if y is not None and (found := _rows(names[1], y, (self.outputs,), f"{sizes[1]}={self.outputs}")) != rows:
             raise ValueError(
                 f"{names[0]} and {names[1]} must have the same number of rows, one of each for a datum; got {rows} and "
                 f"{found}."

@@ -29,6 +29,8 @@ MODELS: dict[str, str] = {
     "SigmoidBeliefNet": "ppgen.models.belief_nets.sigmoid_belief_net:SigmoidBeliefNet",
     "HelmholtzMachine": "ppgen.models.belief_nets.helmholtz:HelmholtzMachine",
     "StochasticFeedforward": "ppgen.models.belief_nets.stochastic_feedforward:StochasticFeedforward",
+    "ConditionalVAE": "ppgen.models.conditional.conditional_vae:ConditionalVAE",
+    "ClassConditionalVAE": "ppgen.models.conditional.conditional_vae:ClassConditionalVAE",
     "DiscreteVAE": "ppgen.models.variational.discrete_vae:DiscreteVAE",
     "SparseCoding": "ppgen.models.sparse_coding.sparse_coding:SparseCoding",
     "PredictiveSparseDecomposition": "ppgen.models.sparse_coding.predictive:PredictiveSparseDecomposition",

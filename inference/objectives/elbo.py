@@ -1,12 +1,13 @@
 """The evidence lower bound."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from ppgen.inference.objectives.objective import Objective
+from ppgen.inference.objectives.prior_draws import check_prior_draws, prior_likelihood
 from ppgen.inference.objectives.sparsity import activity_penalty, sparse_sites
 from ppgen.inference.particles.downstream import costs_of_all_rows, downstream_costs
 from ppgen.inference.particles.factors import Factor
@@ -34,7 +35,12 @@ class ELBO(Objective):
     .. math:: \mathcal{L} - \lambda \sum_j \Big(\rho - \frac{1}{B} \sum_b E_q[z_{bj} \mid x_b]\Big)^2
 
     where units that share a bias share their mean activity, and of a machine only the biases are moved by it; this term
-    too is left out of the value reported.
+    too is left out of the value reported. With `prior_weight` w the hybrid objective of conditional models is followed,
+
+    .. math:: (1 - w) \, \mathcal{L} + w \, E_{p(z \mid x)}[\log p(y \mid x, z)]
+
+    whose second term, with as many draws, is the objective of a Gaussian stochastic network: that of prediction, where
+    latents come from the prior. Both lie below log p(y | x); the value reported is the first, the ELBO, still.
 
     References:
         | Auto-Encoding Variational Bayes (Kingma and Welling, 2014), https://arxiv.org/abs/1312.6114
@@ -42,6 +48,7 @@ class ELBO(Objective):
         | Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016),
           https://arxiv.org/abs/1606.04934
         | Sparse Deep Belief Net Model for Visual Area V2 (Lee, Ekanadham and Ng, 2008)
+        | Learning Structured Output Representation using Deep Conditional Generative Models (Sohn, Lee and Yan, 2015)
 
     Args:
         num_particles: Draws of the guide for each datum.
@@ -51,9 +58,13 @@ class ELBO(Objective):
         sparsity_target: Mean activity rho of latent bits; None leaves it free. Adam takes centred gradients apart, in
             which weights and biases move together; train a machine by it with `centred=False`, or by SGD.
         sparsity_weight: Weight lambda of their distance from it, in nats per datum.
+        prior_weight: Weight w in training of what the model says of the data with latents of its own prior, from 0 up
+            to below 1. At 1 the guide would learn nothing: that is the ELBO of a guide that is the prior, as
+            `models.ConditionalVAE(recognition="prior")` has it.
 
     Raises:
-        ValueError: If there is no particle, a weight or the free nats are negative, or the target is no probability.
+        ValueError: If there is no particle, a weight or the free nats are negative, the target is no probability, or
+            `prior_weight` does not lie in [0, 1); before training, if the model's latents are not reparameterised.
 
     Example:
         >>> from ppgen import inference
@@ -67,6 +78,7 @@ class ELBO(Objective):
     free_bits: float = 0.0
     sparsity_target: float | None = None
     sparsity_weight: float = 1.0
+    prior_weight: float = field(default=0.0, kw_only=True, metadata={"recorded": "where it is given"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,6 +90,8 @@ class ELBO(Objective):
             raise ValueError(f"sparsity_target must lie between 0 and 1, got {self.sparsity_target!r}.")
         if not _nats(self.sparsity_weight):
             raise ValueError(f"sparsity_weight must be a finite number of at least 0, got {self.sparsity_weight!r}.")
+        if not (_nats(self.prior_weight) and self.prior_weight < 1):
+            raise ValueError(f"prior_weight must lie in [0, 1), got {self.prior_weight!r}.")
 
     def value(self, weights: LogWeights, num_data: int) -> Tensor:
         """Evidence lower bound per datum, the mean log-weight, in nats: a scalar."""
@@ -92,6 +106,8 @@ class ELBO(Objective):
                 f"kl_weight and free_bits need the log-density of each latent site by itself, but site "
                 f"{layout.marginalised[0]!r} of the model is summed out. Leave them out, or draw it in the guide."
             )
+        if self.prior_weight:
+            check_prior_draws(layout)
         if self.sparsity_target is not None and not sparse_sites(layout):
             raise ValueError(
                 "sparsity_target is the mean activity of latent bits, and the guide draws none. Leave it out."
@@ -102,6 +118,15 @@ class ELBO(Objective):
                 f"free_bits are kept by each latent site, but the guide spreads the log-density of one over the "
                 f"auxiliary site {auxiliary[0]!r}. Leave free_bits out, or use kl_weight."
             )
+
+    def with_own_runs(self, total: Tensor, pair: Any, batch: Any, layout: Layout) -> Tensor:
+        """The hybrid objective where the prior has a weight; else the scalar as it is."""
+        if not self.prior_weight:
+            return total
+        with pair.running():
+            vectorize = self.vectorize_particles
+            predicted = prior_likelihood(pair, batch, layout, self.num_particles, vectorize=vectorize)
+        return (1 - self.prior_weight) * total + self.prior_weight * predicted
 
     def signal(self, log_weights: Tensor) -> Tensor:
         """Learning signal of each particle: its own log-weight, for others do not depend on it."""
@@ -136,7 +161,7 @@ class ELBO(Objective):
         """Log-weights with weighted terms, and without gradients that are zero in expectation."""
         after: dict[str, Tensor] = {}
         followed = weights
-        if self.weighted:
+        if self._changes_weights:
             groups, after = self.reweighted(weights, latent, state or self.init(weights.local.detach()[0, 0]))
             followed = weights.with_added(*groups)
         for name in scored:  # E[grad log q] = 0: under a mean of log-weights it is noise alone
@@ -147,6 +172,10 @@ class ELBO(Objective):
     @property
     def weighted(self) -> bool:
         """Whether training follows something else than the gradient of the bound."""
+        return self._changes_weights or self.prior_weight > 0
+
+    @property
+    def _changes_weights(self) -> bool:
         return self._weighs_terms or self.sparsity_target is not None
 
     @property

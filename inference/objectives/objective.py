@@ -108,6 +108,17 @@ class Objective(PyroLoss):
         """Whether the objective trains on fantasies, data drawn from the model."""
         return False
 
+    def with_own_runs(self, total: Tensor, pair: Any, batch: Any, layout: Layout) -> Tensor:
+        """The scalar that is followed, with what other runs of the pair than those of the guide add; as it is here.
+
+        Args:
+            total: Scalar per datum with the gradient of the estimators.
+            pair: The pair.
+            batch: The batch.
+            layout: Structure of the pair.
+        """
+        return total
+
     def signal(self, log_weights: Tensor) -> Tensor:
         """Learning signal of each particle, up to `signal_weight`: what of the objective depends on its draw.
 

@@ -48,6 +48,13 @@ _OWN = [
         None,
         "Train on pairs of the first features, as many as the number says, and the others.",
     ),
+    Option(
+        "split_quadrants",
+        int | None,
+        None,
+        "Train on pairs of 1, 2 or 3 quadrants of images, the lower left one first, and the others.",
+    ),
+    Option("given_attributes", bool, False, "Train on pairs of ink, slant and width of images, and the images."),
 ]
 
 
@@ -86,12 +93,14 @@ def load_data(values: Mapping[str, Any]) -> Data:
     if arguments.get("image_shape"):
         arguments["image_shape"] = tuple(arguments["image_shape"])
     options = arguments.pop(OPTIONS, {})
-    keep, seed, first = (arguments.pop(name, None) for name in ("with_labels", "labels_seed", "split_features"))
-    labelled = arguments.pop("labelled_in_batch", None)
+    pairs = ("with_labels", "split_features", "split_quadrants", "given_attributes")
+    seed, labelled = (arguments.pop(name, None) for name in ("labels_seed", "labelled_in_batch"))
+    keep, first, quadrants, attributes = (arguments.pop(name, None) for name in pairs)
+    made = (keep, first, quadrants, attributes or None)
+    if len(asked := [option_of(name) for name, value in zip(pairs, made, strict=True) if value is not None]) > 1:
+        raise UsageError(f"{asked[0]} and {asked[1]} both make pairs: give one of them")
     if labelled is not None and keep is None:
         raise UsageError("--labelled-in-batch needs rows with labels: give --with-labels N")
-    if keep is not None and first is not None:
-        raise UsageError("--with-labels and --split-features both make pairs: give one of them")
     for option in options_of(datasets.load):
         if option.name in options:
             flag = option_of(_RENAMED.get(option.name, option.name))
@@ -99,10 +108,14 @@ def load_data(values: Mapping[str, Any]) -> Data:
     data = datasets.load(**arguments, **options)
     if first is not None:
         return data.split_features(first)
+    if quadrants is not None:
+        return data.split_quadrants(quadrants)
+    if attributes:
+        return data.given_attributes()
     if keep is None:
         return data
-    pairs = data.with_labels(None if keep == "all" else keep, seed or 0)
-    return pairs if labelled is None else pairs.stratified(labelled)
+    with_labels = data.with_labels(None if keep == "all" else keep, seed or 0)
+    return with_labels if labelled is None else with_labels.stratified(labelled)
 
 
 def data_of_run(run: Any, values: Mapping[str, Any]) -> Data:
@@ -154,11 +167,12 @@ def for_model(data: Data, model: Any) -> Data:
             f"{name} is a model of y given x, whose x are no features of a row, as --data holds them. Train it from "
             f"Python: ppgen.fit(models.{name}(...), (x, y))"
         )
+    sizes = [option_of(each) for each in model.size_names]
     if inputs + outputs != data.num_features:
         raise UsageError(
-            f"{name} is a model of y given x, and a row of --data holds x and then y: --inputs {inputs} and --outputs "
-            f"{outputs} are {inputs + outputs} features, and the data have {data.num_features}. Arrays of their own "
-            "are for Python: ppgen.fit(model, (x, y))"
+            f"{name} is a model of y given x, and a row of --data holds x and then y: {sizes[0]} {inputs} and "
+            f"{sizes[1]} {outputs} are {inputs + outputs} features, and the data have {data.num_features}. "
+            "Arrays of their own are for Python: ppgen.fit(model, (x, y))"
         )
     return data.split_features(inputs)
 

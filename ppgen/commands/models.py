@@ -17,9 +17,6 @@ from ppgen.undisturbed import CPU, forked
 FROM_DATA = ("features", "visible", "vocabulary")
 """Constructor arguments that are the number of features of the data unless they are given."""
 
-INPUTS, OUTPUTS = "inputs", "outputs"
-"""Constructor arguments of a model of y given x: the features of each."""
-
 SHAPE = "shape"
 """Constructor argument that is the shape of the images of the data unless it is given."""
 
@@ -40,12 +37,19 @@ def takes_inputs(cls: type) -> bool:
 
 def model_options(cls: type) -> list[Option]:
     """Options for the constructor of a model; its number of observed variables may be left to the data."""
-    return [_from_data(option, takes_inputs(cls)) for option in options_of(cls)]
+    return [_from_data(option, _split_sizes(cls)) for option in options_of(cls)]
 
 
-def _from_data(option: Option, conditional: bool) -> Option:
-    if conditional and option.name == OUTPUTS and option.default is REQUIRED:
-        default = "the features of the data that are left by the inputs, which come first"
+def _split_sizes(cls: type) -> tuple[str, str] | None:
+    """Constructor arguments for the sizes of x and y where a row of data holds both; None of other models."""
+    if not issubclass(cls, ConditionalModel) or cls.inputs_are_labels:
+        return None
+    return cls.size_names
+
+
+def _from_data(option: Option, split: tuple[str, str] | None) -> Option:
+    if split is not None and option.name == split[1] and option.default is REQUIRED:
+        default = "the features of the data that are left by those of x, which come first"
     elif option.name in FROM_DATA and option.default is REQUIRED:
         default = "as many as the data have"
     elif option.name == SHAPE and option.default is REQUIRED:
@@ -66,8 +70,9 @@ def model_arguments(cls: type, values: Mapping[str, Any], num_features: int, ima
         UsageError: If a size is not that of the data, or a shape is needed and neither given nor known of the data.
     """
     arguments = {option.name: values[option.name] for option in model_options(cls)}
+    split = _split_sizes(cls)
     for name in FROM_DATA:
-        if name in arguments:
+        if name in arguments and not (split is not None and name == split[1]):
             size = arguments[name]
             if size is not None and size != num_features:
                 raise UsageError(f"--{name} {size} does not fit the data, which have {num_features} features")
@@ -75,8 +80,8 @@ def model_arguments(cls: type, values: Mapping[str, Any], num_features: int, ima
     required = [option.name for option in options_of(cls) if option.default is REQUIRED]
     if SHAPE in required and arguments[SHAPE] is None:
         arguments[SHAPE] = _shape(num_features // arguments.get("image_channels", 1), image_shape)
-    if takes_inputs(cls) and OUTPUTS in required and arguments[OUTPUTS] is None:
-        arguments[OUTPUTS] = _outputs(cls.__name__, arguments.get(INPUTS), num_features)
+    if split is not None and split[1] in required and arguments[split[1]] is None:
+        arguments[split[1]] = _outputs(cls.__name__, split[0], arguments.get(split[0]), num_features)
     if SIZES_FROM_DATA in arguments:
         arguments[SIZES_FROM_DATA] = _sizes(cls, arguments[SIZES_FROM_DATA], num_features)
     return arguments
@@ -102,10 +107,10 @@ def _shape(pixels: int, image_shape: Any) -> list[int]:
     return [side, side] if image_shape is None else list(image_shape)[-2:]
 
 
-def _outputs(name: str, inputs: int | None, num_features: int) -> int:
+def _outputs(name: str, size: str, inputs: int | None, num_features: int) -> int:
     if inputs is None or not 0 < inputs < num_features:
         raise UsageError(
-            f"--inputs must be from 1 to {num_features - 1}: {name} is a model of y given x, and of the {num_features} "
+            f"--{size} must be from 1 to {num_features - 1}: {name} is a model of y given x, and of the {num_features} "
             f"features of the data the first are x, the others y; got {inputs}"
         )
     return num_features - inputs

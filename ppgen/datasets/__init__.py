@@ -4,6 +4,7 @@ Likelihoods compare only on equal data, so a `Dataset` names its binarisation, i
 its rows.
 """
 
+from ppgen.datasets.attributes import image_attributes
 from ppgen.datasets.dataset import Dataset
 from ppgen.datasets.loading import as_dataset, available, load
 from ppgen.datasets.paired import PairedDataset
@@ -20,6 +21,7 @@ __all__ = [
     "Whitening",
     "as_dataset",
     "available",
+    "image_attributes",
     "load",
     "photo_whitening",
 ]

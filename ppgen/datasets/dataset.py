@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from ppgen.datasets.integers import KINDS, decoded
-from ppgen.datasets.paired import SPLITS, PairedDataset, given_labels, split_features, with_labels
+from ppgen.datasets.paired import (
+    SPLITS,
+    PairedDataset,
+    given_attributes,
+    given_labels,
+    split_features,
+    split_quadrants,
+    with_labels,
+)
 from ppgen.datasets.rows import Rows
 
 
@@ -193,6 +201,49 @@ class Dataset:
             (torch.Size([300, 32]), torch.Size([300, 32]))
         """
         return split_features(self, k)
+
+    def split_quadrants(self, given: int) -> PairedDataset:
+        """The data set of pairs (1, 2 or 3 quadrants of images, the others), of which a model may give the second.
+
+        The first quadrant is the lower left one; with two of them the left half is given, with three all but the upper
+        right one. The upper and left halves are the smaller ones where a size is odd.
+
+        Args:
+            given: Quadrants of the first part.
+
+        Returns:
+            Data set whose `train`, `valid`, `test` are (given, rest); its `whole(given, rest)` joins them.
+
+        Raises:
+            ValueError: If `given` is none of 1, 2, 3, or the rows are no images (height, width).
+            TypeError: If it is no whole number.
+
+        Example:
+            >>> from ppgen import datasets
+            >>> given, rest = datasets.load("digits", binarize="threshold").split_quadrants(1).test
+            >>> given.shape, rest.shape
+            (torch.Size([300, 16]), torch.Size([300, 48]))
+        """
+        return split_quadrants(self, given)
+
+    def given_attributes(self) -> PairedDataset:
+        """The data set of pairs (ink, slant and width of images, the images), by `datasets.image_attributes`.
+
+        Where training bits are drawn anew they are those of the grey levels.
+
+        Returns:
+            Data set whose `train`, `valid`, `test` are (attributes (N, 3), rows (N, F)).
+
+        Raises:
+            ValueError: If the rows are no images (height, width) of levels of at least 0.
+
+        Example:
+            >>> from ppgen import datasets
+            >>> attributes, rows = datasets.load("digits", binarize="threshold").given_attributes().test
+            >>> attributes.shape, rows.shape
+            (torch.Size([300, 3]), torch.Size([300, 64]))
+        """
+        return given_attributes(self)
 
     def to(self, device: torch.device | str) -> "Dataset":
         """Data set with its tensors on `device`; mapped rows stay on disk, batches are moved."""

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ppgen.checks.arguments import check_count
 from ppgen.checks.seeding import check_seed
+from ppgen.datasets.attributes import ATTRIBUTES, attributes_of
 from ppgen.datasets.binarization import permutation
 
 if TYPE_CHECKING:
@@ -25,18 +27,22 @@ UNLABELLED = -1
 class PairedDataset:
     """A `Dataset` whose `train`, `valid` and `test` are tuples of tensors, which programs take as two arguments.
 
-    `Dataset.with_labels`, `Dataset.given_labels` and `Dataset.split_features` make them. Validation rows, binarisation
-    (under `"dynamic"` bits are drawn anew for each training batch), checksum and configuration are those of a
-    `Dataset`.
+    `Dataset.with_labels`, `Dataset.given_labels`, `Dataset.given_attributes`, `Dataset.split_features` and
+    `Dataset.split_quadrants` make them. Validation rows, binarisation (under `"dynamic"` bits are drawn anew for each
+    training batch), checksum and configuration are those of a `Dataset`.
 
     Args:
         rows: The data set as it was; what models learn about the data before training, they learn from it.
-        labels: Label of each row by split, int64 (N,), -1 where there is none; None where features are split.
+        labels: Label of each row by split, int64 (N,), -1 where there is none, or its attributes, (N, attributes); None
+            where features are split.
         num_given: Features that come first in a pair; None where rows have labels.
         pairing: The pairs in a few words.
-        options: How they are made: `with_labels` and `labels_seed`, `given_labels`, or `split_features`.
+        options: How they are made: `with_labels` and `labels_seed`, `given_labels`, `given_attributes`,
+            `split_features` or `split_quadrants`.
         classes: Number of classes where labels come first, one-hot, and the rows are what is modelled given them.
         labelled_in_batch: Labelled rows of each training batch; None where batches are drawn from all rows alike.
+        attributes: Names of the attributes where those come first, and the rows are what is modelled given them.
+        given: Positions of the features that come first, int64, the others in their order; None for the first ones.
     """
 
     rows: "Dataset"
@@ -46,6 +52,8 @@ class PairedDataset:
     options: Mapping[str, Any] = field(default_factory=dict)
     classes: int | None = None
     labelled_in_batch: int | None = None
+    attributes: tuple[str, ...] | None = None
+    given: Tensor | None = None
 
     @property
     def train(self) -> tuple[Any, ...]:
@@ -111,7 +119,8 @@ class PairedDataset:
             return self.assembled([rows, *self.beside(name)])
         if self.num_given is None:
             return self.assembled([rows, *self.beside(name)])
-        return rows.features(0, self.num_given), rows.features(self.num_given, rows.num_features)
+        first, second = self._parts
+        return rows.chosen(first.numpy()), rows.chosen(second.numpy())
 
     def beside(self, split: str) -> list[Tensor]:
         """What stands beside the rows of a split, one entry a row: their labels, or nothing."""
@@ -121,10 +130,43 @@ class PairedDataset:
         """Pairs of whole rows, (B, F), and of what stands beside them."""
         if self.classes is not None:
             return torch.eye(self.classes, device=leaves[1].device)[leaves[1]], leaves[0]
+        if self.attributes is not None:
+            return leaves[1], leaves[0]
         if self.num_given is None:
             return tuple(leaves)
+        if self.given is not None:
+            first, second = (part.to(leaves[0].device) for part in self._parts)
+            return leaves[0][:, first], leaves[0][:, second]
         given, rest = leaves[0].split([self.num_given, leaves[0].shape[1] - self.num_given], dim=1)
         return given.contiguous(), rest.contiguous()
+
+    @cached_property
+    def _parts(self) -> tuple[Tensor, Tensor]:
+        """Positions of the features that come first, and of the others."""
+        given = torch.arange(self.num_given or 0) if self.given is None else self.given
+        rest = torch.ones(self.num_features, dtype=torch.bool).index_fill(0, given, False)
+        return given, rest.nonzero().flatten()
+
+    def whole(self, given: Tensor, rest: Tensor) -> Tensor:
+        """Whole rows (..., F) of the two parts of their features, (..., k) and (..., F - k), as `split` gave them.
+
+        Raises:
+            ValueError: If no features are split, or a part has another number of them.
+
+        Example:
+            >>> import torch
+            >>> from ppgen import datasets
+            >>> pairs = datasets.load("digits", binarize="threshold").split_quadrants(1)
+            >>> torch.equal(pairs.whole(*pairs.test), pairs.rows.test)
+            True
+        """
+        sizes = [len(part) for part in self._parts]
+        if self.num_given is None or [given.shape[-1], rest.shape[-1]] != sizes:
+            wanted = "of split features" if self.num_given is None else f"of {sizes[0]} and {sizes[1]} features"
+            raise ValueError(f"Parts must be {wanted}, got {given.shape[-1]} and {rest.shape[-1]} ({self.pairing}).")
+        batch = torch.broadcast_shapes(given.shape[:-1], rest.shape[:-1])
+        both = torch.cat([given.expand(*batch, -1), rest.expand(*batch, -1)], -1)
+        return both[..., torch.cat(self._parts).argsort().to(both.device)]
 
     def batch(self, split: str, index: Any, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
         """Pairs of a split as tensors; arguments and draws are those of `Dataset.batch`."""
@@ -158,7 +200,7 @@ class PairedDataset:
             20
         """
         check_count("labelled", labelled)
-        if self.labels is None or self.classes is not None:
+        if self.labels is None or self.classes is not None or self.attributes is not None:
             raise ValueError(
                 "stratified batches hold rows with a label and rows without, data.with_labels(keep=...); these are "
                 f"others ({self.describe()})."
@@ -233,6 +275,55 @@ def split_features(data: "Dataset", k: int) -> PairedDataset:
             f"data set {data.name!r} have some; got {k}."
         )
     return PairedDataset(data, None, int(k), f"features split after {k}", {"split_features": int(k)})
+
+
+def split_quadrants(data: "Dataset", given: int) -> PairedDataset:
+    """Some quadrants of images and the others; see `Dataset.split_quadrants`."""
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)):
+        raise TypeError(f"given must be a whole number of quadrants, 1, 2 or 3; got {given!r}.")
+    if not 1 <= given <= 3:
+        raise ValueError(f"given must be 1, 2 or 3 of the four quadrants, got {given}.")
+    height, width = _plane(data, "split_quadrants")
+    if min(height, width) < 2:
+        raise ValueError(f"split_quadrants needs images of two rows and columns or more, got {height} x {width}.")
+    lower = (torch.arange(height) >= height // 2)[:, None].expand(height, width)
+    left = (torch.arange(width) < width // 2).expand(height, width)
+    chosen = lower & left
+    if given > 1:
+        chosen = chosen | left
+    if given > 2:
+        chosen = chosen | lower
+    positions = chosen.flatten().nonzero().flatten()
+    count = f"{given} quadrant{'s' if given > 1 else ''}"
+    options = {"split_quadrants": int(given)}
+    return PairedDataset(data, None, len(positions), f"{count} given", options, given=positions)
+
+
+def given_attributes(data: "Dataset") -> PairedDataset:
+    """Attributes of images and the images; see `Dataset.given_attributes`."""
+    shape = _plane(data, "given_attributes")
+    found = {
+        split: attributes_of(
+            data.train_probabilities
+            if split == "train" and data.train_probabilities is not None
+            else data.split(split),
+            shape,
+        ).to(data.device)
+        for split in SPLITS
+    }
+    told = f"given {', '.join(ATTRIBUTES)}"
+    return PairedDataset(data, found, None, told, {"given_attributes": True}, attributes=ATTRIBUTES)
+
+
+def _plane(data: "Dataset", method: str) -> tuple[int, int]:
+    """Height and width of the images of a data set."""
+    shape = data.image_shape
+    if shape is None or len(shape) != 2 or data.integers is not None:
+        raise ValueError(
+            f"{method} needs images (height, width) of grey levels or bits, and data set {data.name!r} has image_shape "
+            f"{shape}. Say it where the data are loaded: datasets.load(rows, image_shape=(28, 28))."
+        )
+    return shape[0], shape[1]
 
 
 def _balanced(data: "Dataset", keep: int, seed: int) -> Tensor:

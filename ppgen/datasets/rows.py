@@ -43,7 +43,7 @@ class Rows:
         method: None, `"threshold"` or `"fixed"`: the binarisation of each row.
         stream: Seed of the split's stream, used by `"fixed"`.
         device: Where the tensors are put.
-        columns: First feature that is given, and the one after the last; all without.
+        columns: Features that are given, by their positions; all without.
         integers: Whether values stay whole numbers, int64, as stored and not scaled.
 
     Example:
@@ -61,7 +61,7 @@ class Rows:
     method: str | None = None
     stream: int = 0
     device: torch.device = torch.device("cpu")
-    columns: tuple[int, int] | None = None
+    columns: np.ndarray | None = None
     integers: bool = False
 
     @property
@@ -71,7 +71,7 @@ class Rows:
     @property
     def num_features(self) -> int:
         if self.columns is not None:
-            return self.columns[1] - self.columns[0]
+            return len(self.columns)
         if self.num_bits is not None:
             return self.num_bits
         return math.prod(self.array.shape[1:])
@@ -89,7 +89,7 @@ class Rows:
         positions = self._positions(key)
         values = binarized(self.grey(self.stored(positions)), self.method, self.stream, positions)
         if self.columns is not None:  # cut at the end: a fixed draw is one of the whole row
-            values = np.ascontiguousarray(values[:, slice(*self.columns)])
+            values = np.ascontiguousarray(values[:, self.columns])
         return torch.from_numpy(values).to(self.device)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -107,8 +107,12 @@ class Rows:
 
     def features(self, start: int, stop: int) -> "Rows":
         """Rows of the features from `start` up to `stop` alone."""
-        first = 0 if self.columns is None else self.columns[0]
-        return replace(self, columns=(first + start, first + stop))
+        return self.chosen(slice(start, stop))
+
+    def chosen(self, features: Any) -> "Rows":
+        """Rows of some features alone: a slice of them, or their positions, in that order."""
+        held = np.arange(self.num_features) if self.columns is None else self.columns
+        return replace(self, columns=held[features])
 
     def chunks(self) -> Iterator[np.ndarray]:
         """Positions (B,) of consecutive rows, all rows in turn, a bounded number of values at a time."""

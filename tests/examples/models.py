@@ -76,6 +76,14 @@ _SETTINGS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
     "StochasticFeedforward": [
         lambda: (models.StochasticFeedforward(2, 3, (4,), (2,), likelihood="bernoulli"), (reals(6, 2), bits(6, 3))),
     ],
+    "ConditionalVAE": [
+        lambda: (models.ConditionalVAE(2, 3, 2, (3,), "gaussian", prior="standard"), (reals(6, 2), reals(6, 3))),
+        lambda: (models.ConditionalVAE(2, 3, 2, (), "categorical", 3), (reals(6, 2), levels(6, 3, values=3))),
+        lambda: (models.ConditionalVAE(2, 3, 1, (3,), recognition="prior"), (reals(6, 2), bits(6, 3))),
+    ],
+    "ClassConditionalVAE": [
+        lambda: (models.ClassConditionalVAE(3, 2, 2, (3,), "gaussian"), (classes(6, 2), reals(6, 3))),
+    ],
     "DiscreteVAE": [
         lambda: (models.DiscreteVAE(5, latent=3, hidden=(4,), prior_hidden=2), bits(6, 5)),
         lambda: (models.DiscreteVAE(4, latent=2, hidden=()), bits(6, 4)),

@@ -25,7 +25,7 @@ ORDER: dict[str, list[set[str]]] = {
         {"parts"},
         {"autoregressive"},
         {"boltzmann", "variational", "autoencoders", "sparse_coding"},
-        {"belief_nets", "flows", "semi_supervised"},
+        {"belief_nets", "conditional", "flows", "semi_supervised"},
     ],
     "distributions": [{"units", "couplings"}, {"machines"}, {"densities", "autoregressive"}, {"flows"}],
     "training": [

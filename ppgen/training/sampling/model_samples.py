@@ -57,6 +57,11 @@ class Samples:
     rhat: float | None
     num_chains: int | None
 
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the array of draws."""
+        return self.samples.shape
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.samples.cpu().numpy(), dtype=dtype, copy=copy)
 

@@ -1,0 +1,1 @@
+"""Conditional models beside the methods that their users have instead."""

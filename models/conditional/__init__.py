@@ -1,0 +1,1 @@
+"""Conditional variational autoencoders: of any covariates, of images given their class."""
