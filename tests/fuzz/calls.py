@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from fuzz.call_judging import JUDGING
-from fuzz.call_objects import OBJECTS
-from fuzz.call_table import Call
-from fuzz.call_training import TRAINING
-from fuzz.call_values import HUGE_COUNTS, VALUES, Hostile, either
+from fuzz.tables.call import Call
+from fuzz.tables.judging import JUDGING
+from fuzz.tables.objects import OBJECTS
+from fuzz.tables.training import TRAINING
+from fuzz.tables.values import HUGE_COUNTS, VALUES, Hostile, either
 from fuzz.verdicts import REFUSALS, Silent, Tally, Traceback, counted
 
 CALLS = [*JUDGING, *TRAINING, *OBJECTS]

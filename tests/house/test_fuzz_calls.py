@@ -2,8 +2,10 @@
 
 import pytest
 import torch
-from fuzz import call_objects, call_table, calls
-from fuzz.call_values import VALUES
+from fuzz import calls
+from fuzz.tables import objects
+from fuzz.tables.call import Call
+from fuzz.tables.values import VALUES
 from fuzz.verdicts import Silent, Traceback
 
 from ppgen import datasets, diagnostics, distributions, evaluation, features, inference, models, training
@@ -62,7 +64,7 @@ def test_every_public_name_is_called(module) -> None:
     """Catches a new function or class that no hostile call reaches."""
     called = {call.name.partition(".")[2].partition(" ")[0].partition(".")[0] for call in calls.CALLS}
     names = set(module.__all__) - RESULTS - KINDS - BARE - VALUES_ALONE - CHECKED_ELSEWHERE
-    assert names <= called, f"give {sorted(names - called)} a line in tests/fuzz/call_objects.py or call_judging.py"
+    assert names <= called, f"give {sorted(names - called)} a line in tests/fuzz/tables/"
 
 
 @pytest.mark.parametrize("name", sorted({call.name for call in calls.CALLS}))
@@ -78,7 +80,7 @@ def test_sound_calls_are_sound(name: str) -> None:
 
 def case(function, verdict: str, values: dict) -> calls.Case:
     (argument, hostile), *_ = values.items()
-    call = call_table.Call("a call", function, lambda: {argument: 1.0}, {}, number=float)
+    call = Call("a call", function, lambda: {argument: 1.0}, {}, number=float)
     return calls.Case(call, argument, calls.Hostile("a value", lambda _: hostile, verdict))
 
 
@@ -106,8 +108,8 @@ def test_faults_are_seen() -> None:
 
 def test_a_registered_name_is_called_without_a_line() -> None:
     """Catches a new name that must be listed by hand though its annotations say what it takes."""
-    rest = [call for call in call_objects.OBJECTS if call.name not in ("inference.CUBO", "distributions.Bernoulli")]
-    found = {call.name: call for call in call_objects.from_signatures(rest)}
+    rest = [call for call in objects.OBJECTS if call.name not in ("inference.CUBO", "distributions.Bernoulli")]
+    found = {call.name: call for call in objects.from_signatures(rest)}
     assert found.keys() == {"inference.CUBO", "distributions.Bernoulli"}
     assert found["inference.CUBO"].kinds == {"num_particles": "count", "vectorize_particles": "flag", "n": "number"}
     assert found["distributions.Bernoulli"].kinds == {"bias": "array", "positions": "count"}

@@ -1,4 +1,4 @@
-"""Sound calls of the public constructors: inferences, kernels, schedules, models, units, couplings and laws."""
+"""Sound calls of the public constructors: inferences, kernels, schedules, units, couplings and laws."""
 
 import inspect
 from collections.abc import Sequence
@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 
-from fuzz.call_autoregressive import AUTOREGRESSIVE, FLOWS
-from fuzz.call_table import Call, built, machine
+from fuzz.tables.autoregressive import AUTOREGRESSIVE
+from fuzz.tables.call import Call, built, machine
+from fuzz.tables.flows import FLOWS
+from fuzz.tables.models import MODELS
 from ppgen import Pair, datasets, distributions, inference, models, registry, testing, training
 
 ZEROS = torch.zeros
@@ -15,14 +17,6 @@ ZEROS = torch.zeros
 
 PARTICLES = {"num_particles": "count", "vectorize_particles": "flag"}
 CHAINED = {"k": "count", "centred": "flag", "offset_rate": "rate", "log_partition_chains": "whole"}
-SIZES = {"visible": "+count", "hidden": "+count"}
-CONVOLUTION = {
-    "visible": "+count",
-    "shape": "sizes?",
-    "channels": "count",
-    "units": "choice",
-    "learn_variance": "flag",
-}
 
 
 def _targets() -> list[Any]:
@@ -97,176 +91,6 @@ OBJECTS = [
         sweeps="count",
     ),
     built(inference, "TrajectoryTempering", lambda: {"targets": _targets()}, targets="sizes", sweeps="count"),
-    built(
-        models,
-        "RBM",
-        lambda: {"visible": 4, "hidden": 3},
-        shape="sizes?",
-        smoothness="weight",
-        hidden_units="choice",
-        **SIZES,
-    ),
-    built(models, "GaussianRBM", lambda: {"visible": 4, "hidden": 3}, learn_variance="flag", **SIZES),
-    built(
-        models,
-        "DBM",
-        lambda: {"visible": 4, "hidden": (3, 2)},
-        visible="+count",
-        hidden="sizes",
-        mean_field_sweeps="count",
-    ),
-    built(
-        models,
-        "DBN",
-        lambda: {"visible": 4, "hidden": (3, 2), "units": "gaussian"},
-        visible="+count",
-        hidden="sizes",
-        units="choice",
-        top_units="choice",
-        learn_variance="flag",
-    ),
-    built(
-        models,
-        "VAE",
-        lambda: {"features": 4, "latent": 2, "hidden": (3,), "likelihood": "categorical", "categories": 3},
-        features="+count",
-        latent="+count",
-        hidden="sizes",
-        likelihood="choice",
-        categories="count",
-        posterior="choice",
-        prior="choice",
-        flow_steps="count",
-        flow_hidden="sizes",
-    ),
-    built(
-        models,
-        "HierarchicalVAE",
-        lambda: {"features": 4, "latents": (3, 2), "hidden": ((3,), (3,))},
-        features="+count",
-        latents="sizes",
-        hidden="sizes",
-        likelihood="choice",
-    ),
-    built(
-        models,
-        "DiscreteVAE",
-        lambda: {"features": 4, "latent": 2, "hidden": (3,)},
-        features="+count",
-        latent="+count",
-        hidden="sizes",
-        prior_hidden="count?",
-    ),
-    built(
-        models,
-        "Autoencoder",
-        lambda: {"features": 4, "hidden": (3, 2)},
-        features="+count",
-        hidden="sizes",
-        tied="flag",
-        activation="choice",
-        code_activation="choice",
-        likelihood="choice",
-        prior="choice",
-    ),
-    built(
-        models,
-        "DenoisingAutoencoder",
-        lambda: {"features": 4, "hidden": (3,), "noise": "gaussian"},
-        features="+count",
-        hidden="sizes",
-        noise="choice",
-        level="weight",
-    ),
-    built(
-        models,
-        "ContractiveAutoencoder",
-        lambda: {"features": 4, "hidden": (3,)},
-        features="+count",
-        hidden="sizes",
-        penalty="weight",
-    ),
-    built(
-        models,
-        "ConvolutionalAutoencoder",
-        lambda: {"shape": (4, 4), "channels": (2,)},
-        shape="sizes",
-        channels="sizes",
-        filter_size="count",
-        pool="count",
-        unpooling="choice",
-    ),
-    built(models, "HelmholtzMachine", lambda: {"sizes": (4, 3)}, sizes="sizes"),
-    built(
-        models, "SigmoidBeliefNet", lambda: {"sizes": (4, 3)}, sizes="sizes", nonlinear="flag", autoregressive="flag"
-    ),
-    built(
-        models,
-        "StochasticFeedforward",
-        lambda: {"inputs": 3, "outputs": 2, "hidden": (4,), "stochastic": (2,)},
-        inputs="+count",
-        outputs="+count",
-        hidden="sizes",
-        stochastic="sizes",
-        likelihood="choice",
-    ),
-    built(
-        models,
-        "ConditionalVAE",
-        lambda: {"covariates": 3, "features": 2, "latent": 2, "hidden": (4,)},
-        covariates="+count",
-        features="+count",
-        latent="count",
-        hidden="sizes",
-        likelihood="choice",
-        prior="choice",
-        recognition="choice",
-    ),
-    built(
-        models,
-        "ClassConditionalVAE",
-        lambda: {"features": 3, "classes": 2, "latent": 2, "hidden": (4,)},
-        features="+count",
-        classes="count",
-        latent="count",
-        hidden="sizes",
-        likelihood="choice",
-    ),
-    built(
-        models,
-        "RatingsRBM",
-        lambda: {"items": 4, "ratings": 3, "hidden": 2},
-        items="+count",
-        ratings="count",
-        hidden="+count",
-        hidden_units="choice",
-        weights="choice",
-    ),
-    built(models, "ReplicatedSoftmax", lambda: {"vocabulary": 4, "hidden": 2}, vocabulary="+count", hidden="+count"),
-    built(
-        models,
-        "ConvolutionalRBM",
-        lambda: {"visible": 16, "filters": 2, "filter_size": 2},
-        filters="+count",
-        filter_size="count",
-        pool="count",
-        **CONVOLUTION,
-    ),
-    built(
-        models,
-        "ConvolutionalDBN",
-        lambda: {"visible": 25, "filters": (2, 2), "filter_sizes": (2, 2)},
-        filters="sizes",
-        filter_sizes="sizes",
-        pools="sizes?",
-        **CONVOLUTION,
-    ),
-    Call(
-        "models.RBM.from_arrays",
-        models.RBM.from_arrays,
-        lambda: {"weight": ZEROS(3, 2), "visible_bias": ZEROS(3), "hidden_bias": ZEROS(2)},
-        {**dict.fromkeys(("weight", "visible_bias", "hidden_bias"), "array"), "hidden_units": "choice"},
-    ),
     built(distributions, "Bernoulli", lambda: {"bias": ZEROS(3)}, bias="array", positions="count"),
     built(distributions, "Spin", lambda: {"bias": ZEROS(3)}, bias="array", positions="count"),
     built(distributions, "Categorical", lambda: {"bias": ZEROS(2, 3)}, bias="array", present="array?"),
@@ -416,5 +240,5 @@ def from_signatures(listed: list[Call]) -> list[Call]:
     return sorted(found, key=lambda call: call.name)
 
 
-OBJECTS += AUTOREGRESSIVE + FLOWS
+OBJECTS += MODELS + AUTOREGRESSIVE + FLOWS
 OBJECTS += from_signatures(OBJECTS)

@@ -24,7 +24,7 @@ class Call:
         name: Public name, `"evaluation.log_likelihood"`.
         function: What is called.
         make: Makes sound arguments, by name.
-        kinds: Kind of each argument that is tried, as `call_values.VALUES` names them; counts that begin with `+` are
+        kinds: Kind of each argument that is tried, as `values.VALUES` names them; counts that begin with `+` are
             also tried with numbers that no memory holds.
         number: What of the result is compared.
     """

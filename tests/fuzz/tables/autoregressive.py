@@ -1,11 +1,11 @@
-"""Sound calls of autoregressive laws and of flows: networks, laws of an entry, steps, models."""
+"""Sound calls of autoregressive laws: networks, laws of an entry, models."""
 
 from typing import Any
 
 import pyro.distributions as dist
 import torch
 
-from fuzz.call_table import built
+from fuzz.tables.call import built
 from ppgen import distributions, models, nn
 
 
@@ -220,45 +220,5 @@ AUTOREGRESSIVE = [
         prior_hidden="count",
         commitment="weight",
         likelihood="choice",
-    ),
-]
-
-
-def base() -> dist.TorchDistribution:
-    return dist.Normal(torch.zeros(3), torch.ones(3)).to_event(1)
-
-
-def autoregressive() -> dict[str, Any]:
-    return {"base": base(), "network": nn.CausalLinear(3, outputs=2)}
-
-
-FLOWS = [
-    built(distributions, "InverseAutoregressive", autoregressive, network="kernel", order="array?", gate_bias="number"),
-    built(distributions, "MaskedAutoregressive", autoregressive, network="kernel", order="array?"),
-    built(
-        distributions,
-        "AffineCoupling",
-        lambda: {"base": base(), "network": nn.MLP((1, 4))},
-        network="kernel",
-        order="array?",
-    ),
-    built(
-        distributions,
-        "SplineCoupling",
-        lambda: {"base": base(), "network": nn.MLP((1, 46))},
-        network="kernel",
-        order="array?",
-        bins="count",
-        bound="rate",
-    ),
-    built(
-        models,
-        "NormalizingFlow",
-        lambda: {"features": 4, "steps": 1, "hidden": (3,)},
-        features="+count",
-        flow="choice",
-        steps="count",
-        hidden="sizes",
-        bins="count",
     ),
 ]

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from fuzz.call_table import BITS, QUIET, Call, dbn, last, machine, rbm, vae, vq_vae
+from fuzz.tables.call import BITS, QUIET, Call, dbn, last, machine, rbm, vae, vq_vae
 from ppgen import datasets, inference, training
 
 FIT = {

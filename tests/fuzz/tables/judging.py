@@ -2,7 +2,20 @@
 
 import torch
 
-from fuzz.call_table import BITS, QUIET, Call, chains, comparison, estimate, hierarchy, mixture, rbm, seeded, vae, value
+from fuzz.tables.call import (
+    BITS,
+    QUIET,
+    Call,
+    chains,
+    comparison,
+    estimate,
+    hierarchy,
+    mixture,
+    rbm,
+    seeded,
+    vae,
+    value,
+)
 from ppgen import diagnostics, evaluation, features, inference, models
 
 EVALUATE = {

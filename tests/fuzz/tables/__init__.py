@@ -1,0 +1,1 @@
+"""Calls that are tried with hostile arguments, one table a subject."""
