@@ -30,6 +30,8 @@ from ppgen.models.boltzmann.replicated_softmax import ReplicatedSoftmax
 from ppgen.models.boltzmann.restricted import RestrictedMachine
 from ppgen.models.conditional.conditional_vae import ClassConditionalVAE, ConditionalVAE
 from ppgen.models.flows.normalizing_flow import NormalizingFlow
+from ppgen.models.mixtures.bernoulli_mixture import BernoulliMixture
+from ppgen.models.mixtures.gaussian_mixture import GaussianMixture
 from ppgen.models.semi_supervised.semi_supervised_vae import SemiSupervisedVAE
 from ppgen.models.semi_supervised.stacked import StackedSemiSupervisedVAE
 from ppgen.models.sparse_coding.predictive import PredictiveSparseDecomposition
@@ -50,6 +52,7 @@ __all__ = [
     "VAE",
     "VQVAE",
     "Autoencoder",
+    "BernoulliMixture",
     "ClassConditionalPixelCNN",
     "ClassConditionalVAE",
     "ConditionalVAE",
@@ -61,6 +64,7 @@ __all__ = [
     "DiscreteVAE",
     "FullyVisibleBeliefNet",
     "GatedPixelCNN",
+    "GaussianMixture",
     "GaussianRBM",
     "HelmholtzMachine",
     "HierarchicalVAE",

@@ -24,7 +24,7 @@ ORDER: dict[str, list[set[str]]] = {
     "models": [
         {"parts"},
         {"autoregressive"},
-        {"boltzmann", "variational", "autoencoders", "sparse_coding"},
+        {"boltzmann", "variational", "autoencoders", "sparse_coding", "mixtures"},
         {"belief_nets", "conditional", "flows", "semi_supervised"},
     ],
     "distributions": [{"units", "couplings"}, {"machines"}, {"densities", "autoregressive"}, {"flows"}],
