@@ -104,9 +104,13 @@ class MixtureModel(GenerativeModel):
 
     def initialise(self, data: Any) -> None:
         """Start from the training rows: their k-means clusters, or rows chosen at random."""
-        check_rows(data, self.components, type(self).__name__)
+        self.check_enough(data)
         with torch.no_grad():
             self.start_from(data)
+
+    def check_enough(self, data: Any) -> None:
+        """Raise where a data set has fewer training rows than there are components."""
+        check_rows(data, self.components, type(self).__name__)
 
     @abstractmethod
     def start_from(self, data: Any) -> None:

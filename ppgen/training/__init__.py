@@ -12,6 +12,8 @@ from ppgen.training.run import Run
 from ppgen.training.run_folder.folder import FolderInUseError
 from ppgen.training.sampling.model_samples import Samples, sample
 from ppgen.training.stages.classifier import Classifier, finetune_classifier
+from ppgen.training.stages.class_parts import ClassEvidence, ClassParts
+from ppgen.training.stages.fit_classes import fit_classes
 from ppgen.training.stages.fit_prior import fit_prior
 from ppgen.training.stages.layer_bounds import LayerBound
 from ppgen.training.stages.pretrain import Pretraining, pretrain
@@ -20,6 +22,8 @@ from ppgen.training.stages.unroll import unroll
 
 __all__ = [
     "CSVLog",
+    "ClassEvidence",
+    "ClassParts",
     "Classifier",
     "DivergenceError",
     "Event",
@@ -32,6 +36,7 @@ __all__ = [
     "TensorBoardLog",
     "finetune_classifier",
     "fit",
+    "fit_classes",
     "fit_prior",
     "load",
     "pretrain",
