@@ -32,6 +32,7 @@ from ppgen.models.conditional.conditional_vae import ClassConditionalVAE, Condit
 from ppgen.models.flows.normalizing_flow import NormalizingFlow
 from ppgen.models.mixtures.bernoulli_mixture import BernoulliMixture
 from ppgen.models.mixtures.gaussian_mixture import GaussianMixture
+from ppgen.models.mixtures.starts import kmeans
 from ppgen.models.semi_supervised.semi_supervised_vae import SemiSupervisedVAE
 from ppgen.models.semi_supervised.stacked import StackedSemiSupervisedVAE
 from ppgen.models.sparse_coding.predictive import PredictiveSparseDecomposition
@@ -82,4 +83,5 @@ __all__ = [
     "SparseCoding",
     "StackedSemiSupervisedVAE",
     "StochasticFeedforward",
+    "kmeans",
 ]

@@ -52,7 +52,7 @@ class Component(TorchDistribution):
         return self.log_densities(value).gather(-1, index).movedim(-1, 0).reshape(shape)
 
     @torch.no_grad()
-    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draws: (*sample_shape, ..., features)."""
         return self._draw(torch.Size(sample_shape) + self.batch_shape + self.event_shape)
 

@@ -11,8 +11,9 @@ from ppgen.training.loading import load
 from ppgen.training.run import Run
 from ppgen.training.run_folder.folder import FolderInUseError
 from ppgen.training.sampling.model_samples import Samples, sample
+from ppgen.training.stages.class_evidence import ClassEvidence
+from ppgen.training.stages.class_parts import ClassParts
 from ppgen.training.stages.classifier import Classifier, finetune_classifier
-from ppgen.training.stages.class_parts import ClassEvidence, ClassParts
 from ppgen.training.stages.fit_classes import fit_classes
 from ppgen.training.stages.fit_prior import fit_prior
 from ppgen.training.stages.layer_bounds import LayerBound

@@ -60,7 +60,10 @@ LATE = {
     ): "values bind themselves: the one way from them to the engine",
 }
 # What asks the gate for a package that it must not know itself.
-BY_NAME = {"ppgen.training.run": "`Run.check` is diagnostics.check"}
+BY_NAME = {
+    "ppgen.training.run": "`Run.check` is diagnostics.check",
+    "ppgen.training.stages.class_parts": "Bayes' rule is made of the estimates of evaluation.log_likelihood",
+}
 
 
 def imports(module: str, path: Path) -> set[str]:

@@ -1,7 +1,6 @@
 """A classifier and outlier detector made of one density a class, by Bayes' rule."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -11,64 +10,10 @@ from ppgen.checks.arguments import as_numbers
 from ppgen.datasets.paired import UNLABELLED
 from ppgen.seeds import derive
 from ppgen.training.run import Run
+from ppgen.training.stages.class_evidence import ClassEvidence, TypicalEvidence
 
 OUTLIER_SCORES = ("ratio", "typicality")
 OutlierScore = Literal["ratio", "typicality"]
-
-
-@dataclass(frozen=True)
-class ClassEvidence:
-    r"""What each part says of each row, and Bayes' rule, with the errors of both.
-
-    .. math:: \log p(y \mid x) = \log \pi_y + \log p(x \mid y) - \log p(x), \qquad
-              \mathrm{se}^2 = \sum_c (\delta_{yc} - p(c \mid x))^2 \, \mathrm{se}_c^2
-
-    Attributes:
-        log_likelihood: log p(x | y), nats: (rows, classes).
-        se: Its standard error in each row, without that of log Z: (rows, classes).
-        common_se: Standard error of each part's log Z, the same in all rows: (classes,).
-        log_prior: log pi: (classes,).
-    """
-
-    log_likelihood: Tensor
-    se: Tensor
-    common_se: Tensor
-    log_prior: Tensor
-
-    @property
-    def log_joint(self) -> Tensor:
-        """log p(x, y), nats: (rows, classes)."""
-        return self.log_likelihood + self.log_prior
-
-    @property
-    def log_marginal(self) -> Tensor:
-        """log p(x), the classes summed out, nats: (rows,)."""
-        return self.log_joint.logsumexp(-1)
-
-    @property
-    def log_posterior(self) -> Tensor:
-        """log p(y | x), nats: (rows, classes)."""
-        return self.log_joint.log_softmax(-1)
-
-    @property
-    def posterior_se(self) -> Tensor:
-        """Standard error of log p(y | x), nats: (rows, classes)."""
-        variance = self.se.square() + self.common_se.square()
-        return (self._slopes.square() * variance.unsqueeze(-2)).sum(-1).sqrt()
-
-    def of(self, place: Tensor) -> tuple[float, float]:
-        """Mean log p(y | x) at the classes (rows,), and its standard error: errors of log Z do not average out."""
-        rows = torch.arange(len(place))
-        value = self.log_posterior[rows, place].mean()
-        slopes = self._slopes[rows, place]
-        own = (slopes * self.se).square().sum() / len(place) ** 2
-        common = (slopes.mean(0) * self.common_se).square().sum()
-        return float(value), float((own + common).sqrt())
-
-    @property
-    def _slopes(self) -> Tensor:
-        """d log p(y | x) / d log p(x | c): (rows, y, c)."""
-        return torch.eye(len(self.log_prior)).to(self.log_prior) - self.log_posterior.exp().unsqueeze(-2)
 
 
 class ClassParts:
@@ -109,7 +54,7 @@ class ClassParts:
         self.background, self.options = background, dict(options)
         self._held, self._data_means = held, tuple(data_means)
         self._log_partitions: dict[int, Any] = {}
-        self._typical: tuple[Tensor, Tensor] | None = None
+        self._typical: TypicalEvidence | None = None
         self._thresholds: dict[str, Tensor] = {}
 
     @property
@@ -126,15 +71,13 @@ class ClassParts:
         """
         found = [self._log_likelihood(place, x, options) for place in range(len(self.runs))]
         values, errors, common = zip(*found, strict=True)
-        return ClassEvidence(
-            torch.stack(values, -1), torch.stack(errors, -1), torch.stack(common), self.log_prior
-        )
+        return ClassEvidence(torch.stack(values, -1), torch.stack(errors, -1), torch.stack(common), self.log_prior)
 
     def probabilities(self, x: Any, **options: Any) -> Tensor:
         """p(y | x): (rows, features) -> (rows, classes)."""
         return self.evidence(x, **options).log_posterior.exp()
 
-    def predict(self, x: Any, *, reject: float = 0.0, outliers: OutlierScore = "ratio", **options: Any) -> Tensor:
+    def predict(self, x: Any, *, reject: float = 0.0, outliers: OutlierScore = "typicality", **options: Any) -> Tensor:
         """The most probable label: (rows, features) -> (rows,), and -1 for rows that are rejected.
 
         Args:
@@ -155,7 +98,7 @@ class ClassParts:
             return labels
         _check_score(outliers)
         if outliers not in self._thresholds:
-            self._thresholds[outliers] = self.outlier_score(self._held, outliers)
+            self._thresholds[outliers] = self.outlier_score(self._held[1::2], outliers)
         limit = self._thresholds[outliers].quantile(1 - reject)
         return labels.masked_fill(self._outlying(evidence, x, outliers, options) > limit, UNLABELLED)
 
@@ -204,29 +147,33 @@ class ClassParts:
             per_datum={"log_likelihood": each.numpy()},
         )
 
-    def outlier_score(self, x: Any, method: OutlierScore = "ratio", **options: Any) -> Tensor:
+    def outlier_score(self, x: Any, method: OutlierScore = "typicality", **options: Any) -> Tensor:
         r"""How little a row looks like any class: (rows,), the higher the less.
 
         .. math:: \mathrm{ratio} = \log p_0(x) - \log p(x), \qquad
-                  \mathrm{typicality} = \frac{|\log p(x \mid \hat y) - m_{\hat y}|}{s_{\hat y}}
+                  \mathrm{typicality} = (t(x) - m_{\hat y})^\top C_{\hat y}^{-1} (t(x) - m_{\hat y})
+                  + \log |C_{\hat y}|
 
-        p_0 is the background model, :math:`\hat y` the most probable class, m and s mean and spread of the values of
-        rows of that class that were held out. log p(x) alone is no such score: an image without ink is more probable
-        than nearly all digits under densities of digits, since it is easy, and under the background model it is so by
-        as much.
+        p_0 is the background model and :math:`\hat y` the most probable class. t are log p_0(x) and, of each class,
+        log p(x | c) / log p_0(x) (their difference where densities may be above 1; log p(x | c) alone without a
+        background); m and C are mean and covariance of t over rows of that class that were held out. So it looks at
+        both sides: log p(x) alone is no such score, since what is easy is probable. Under densities of digits an
+        image without ink is more probable than nearly all digits, and so is a digit of half the size.
 
         References:
             | Likelihood Ratios for Out-of-Distribution Detection (Ren et al., 2019), https://arxiv.org/abs/1906.02845
             | Do Deep Generative Models Know What They Don't Know? (Nalisnick et al., 2019),
               https://arxiv.org/abs/1810.09136
+            | Density of States Estimation for Out-of-Distribution Detection (Morningstar et al., 2021),
+              https://arxiv.org/abs/2006.09273
 
         Args:
             x: Data, (rows, features).
-            method: `"ratio"` to the background model; or `"typicality"`, of both sides.
+            method: `"typicality"`, or the `"ratio"` to the background model.
             **options: Arguments of `evaluation.log_likelihood`.
 
         Raises:
-            ValueError: If the method is unknown, or there is no background model.
+            ValueError: If the method is unknown, or the ratio is asked for and there is no background model.
         """
         _check_score(method)
         return self._outlying(self.evidence(x, **options), x, method, options)
@@ -239,22 +186,12 @@ class ClassParts:
                 )
             return self._log_likelihood(len(self.runs), x, options)[0] - evidence.log_marginal
         if self._typical is None:
-            self._typical = self._spreads(self.evidence(self._held))
-        best = evidence.log_posterior.argmax(-1)
-        value = evidence.log_likelihood[torch.arange(len(best)), best]
-        return (value - self._typical[0][best]).abs() / self._typical[1][best]
+            held = self._held[::2]  # the others tell what share of rows is rejected
+            self._typical = TypicalEvidence(self.evidence(held), self._of_background(held, {}))
+        return self._typical.distance(evidence, self._of_background(x, options))
 
-    def _spreads(self, held: ClassEvidence) -> tuple[Tensor, Tensor]:
-        """Mean and spread of log p(x | y) of rows that a class is the most probable of; of all, where there are few."""
-        best = held.log_posterior.argmax(-1)
-        value = held.log_likelihood[torch.arange(len(best)), best]
-        means, spreads = [], []
-        for place in range(len(self.runs)):
-            own = value[best == place]
-            own = own if len(own) >= 10 else value
-            means.append(own.mean())
-            spreads.append(own.std().clamp(min=1e-6))
-        return torch.stack(means), torch.stack(spreads)
+    def _of_background(self, x: Any, options: Mapping[str, Any]) -> Tensor | None:
+        return None if self.background is None else self._log_likelihood(len(self.runs), x, options)[0]
 
     def _log_likelihood(self, place: int, x: Any, options: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """log p(x) under a part, its standard error in each row, and that of its log Z; the last is the background."""
@@ -288,8 +225,10 @@ class ClassParts:
     def _labelled(self, x: Any, labels: Any) -> tuple[Tensor, Tensor]:
         given = as_numbers("labels", labels).cpu()
         if given.is_floating_point() or given.dtype == torch.bool or given.shape != (len(x),):
-            raise ValueError(f"labels must be one whole number for each of the {len(x)} rows, got {given.dtype}, "
-                             f"shape {tuple(given.shape)}.")
+            raise ValueError(
+                f"labels must be one whole number for each of the {len(x)} rows, got {given.dtype}, "
+                f"shape {tuple(given.shape)}."
+            )
         known = given != UNLABELLED
         if not known.any():
             raise ValueError(f"labels must tell the class of some row, got none but {UNLABELLED}: a row without one.")
