@@ -205,6 +205,7 @@ class ClassParts:
         value = torch.as_tensor(found.per_datum["log_likelihood"], dtype=torch.float64)
         errors = found.per_datum.get("se")
         se = torch.zeros_like(value) if errors is None else torch.as_tensor(errors, dtype=torch.float64)
+        se = se.nan_to_num(nan=1.0)  # where few draws cannot tell: a nat, which is the most that others may have
         common = torch.tensor(float(found.log_partition_se or 0.0), dtype=torch.float64)
         return value, se, common
 

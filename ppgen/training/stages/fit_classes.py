@@ -80,7 +80,7 @@ def fit_classes(
         tensor([-1])
     """
     seed = check_seed(seed)
-    if not callable(make):
+    if not callable(make) or isinstance(make, torch.nn.Module):
         raise TypeError(f"make must be a function that makes a pair, such as lambda: models.VAE(64), got {make!r}.")
     if isinstance(mutation, bool) or not isinstance(mutation, (int, float)) or not 0 < mutation <= 1:
         raise ValueError(f"mutation must be a probability above 0, got {mutation!r}.")
@@ -111,7 +111,7 @@ def fit_classes(
         other = fit(pair, mutated, seed=derive(seed, "background") % 2**31, folder=at, **own)
     log_prior = (counts / counts.sum()).log() if prior == "empirical" else torch.zeros(len(classes)).log_softmax(0)
     means = [subset.mean for subset in subsets]
-    return ClassParts(runs, classes, log_prior, other, _held(dataset), evaluate or {}, means)
+    return ClassParts(runs, classes, log_prior, other, _held(dataset, seed), evaluate or {}, means)
 
 
 def _labelled(data: Any, labels: Any) -> tuple[datasets.Dataset, Tensor]:
@@ -135,8 +135,6 @@ def _labelled(data: Any, labels: Any) -> tuple[datasets.Dataset, Tensor]:
 
 def _check_classes(dataset: datasets.Dataset, classes: Tensor) -> None:
     """Raise where there is one class only, or a class of another split without a training row."""
-    if len(classes) < 2:
-        raise ValueError(f"labels must be of two classes or more, got {classes.tolist()}.")
     known = set(classes.tolist())
     for split in SPLITS[1:]:
         held = (dataset.labels or {}).get(split)
@@ -146,6 +144,8 @@ def _check_classes(dataset: datasets.Dataset, classes: Tensor) -> None:
                 f"Class {absent[0]} has no training row, and {split} rows are of it: no density can be trained of it. "
                 f"The training rows are of {sorted(known)}; drop it from the data set, or label rows of it."
             )
+    if len(classes) < 2:
+        raise ValueError(f"labels must be of two classes or more, got {classes.tolist()}.")
 
 
 def _check_rows(pair: Any, subset: datasets.Dataset, label: int) -> None:
@@ -218,7 +218,8 @@ def _with_rows(
     )
 
 
-def _held(dataset: datasets.Dataset) -> Tensor:
+def _held(dataset: datasets.Dataset, seed: int) -> Tensor:
     """Rows from which typical values are known: for validation, or of the training rows where there are none."""
     rows = dataset.valid if len(dataset.valid) else dataset.train
-    return rows[torch.arange(min(len(rows), MOST_HELD))].cpu()
+    order = torch.randperm(len(rows), generator=generator(seed, "held"))  # classes may take turns
+    return rows[order[:MOST_HELD]].cpu()

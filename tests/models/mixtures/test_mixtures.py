@@ -130,7 +130,7 @@ def test_gradients_are_those_of_the_log_likelihood() -> None:
     summed = inference.Inference(inference.MaximumLikelihood(), inference.Enumerate())
     for given in ("maximum_likelihood", "elbo", summed):
         step = inference.resolve(given, mixture).bind(mixture, x, len(x)).step(x)
-        assert float(step.value) == pytest.approx(float(wanted), abs=1e-10)
+        assert float(step.value) == pytest.approx(wanted.item(), abs=1e-10)
         for name, gradient in zip(("weight_logits", "logits"), gradients, strict=True):
             torch.testing.assert_close(step.gradients[name], -gradient, atol=1e-10, rtol=1e-8)
 
