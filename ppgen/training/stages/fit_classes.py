@@ -19,6 +19,7 @@ from ppgen.training.stages.class_parts import ClassParts
 from ppgen.undisturbed import CPU, forked
 
 SPLITS = ("train", "valid", "test")
+OF_ANY = ("epochs", "batch_size", "device", "resume", "checkpoint_minutes", "progress")  # fit a background of its own
 MOST_HELD = 10_000  # rows, at most, from which typical values are known
 
 
@@ -54,7 +55,8 @@ def fit_classes(
             is -1 are left out.
         labels: Class of each training row, (rows,), whole numbers; by default those of the data set.
         inference: As for `ppgen.fit`, of each part.
-        background: Whether to train a background model, or a function that makes it, in the place of `make`.
+        background: Whether to train a background model, or a function that makes it, in the place of `make`; that one
+            is trained by its own default inference, for as many epochs.
         mutation: Probability that a feature of its rows is of another row.
         prior: pi: `"empirical"`, the shares of the training rows, or `"uniform"`.
         evaluate: Arguments of `evaluation.log_likelihood` by which parts are evaluated, such as `num_particles`.
@@ -107,7 +109,7 @@ def fit_classes(
         mutated = _mutated(dataset, given != UNLABELLED, float(mutation), seed)
         at = None if folder is None else Path(folder) / "background"
         if callable(background):
-            own = {**own, "inference": None}
+            own = {name: value for name, value in options.items() if name in OF_ANY}
         other = fit(pair, mutated, seed=derive(seed, "background") % 2**31, folder=at, **own)
     log_prior = (counts / counts.sum()).log() if prior == "empirical" else torch.zeros(len(classes)).log_softmax(0)
     means = [subset.mean for subset in subsets]
