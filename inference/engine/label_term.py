@@ -30,7 +30,7 @@ def check_label_weight(inference: Inference, pair: Any) -> None:
 def label_log_prob_of(pair: Any) -> Callable[..., tuple[Tensor, Tensor]] | None:
     """What says log q(y | x) of labelled rows: the pair, or the object whose method its guide is; None if neither."""
     if hasattr(pair, "label_log_prob"):
-        return pair.label_log_prob  # type: ignore[no-any-return]
+        return pair.label_log_prob
     guide = pair.programs[1] if isinstance(pair, Pair) else pair.guide
     owner = getattr(guide, "__self__", guide)
     if isinstance(owner, Pair) and owner is not pair:
