@@ -93,6 +93,7 @@ def test_weights_of_rows_stand_outside_of_logarithms_and_squares(name: str):
     assert torch.allclose(rows.mean(0), usual)
     given = torch.tensor([0.2, 1.9, 0.9]).double()
     assert torch.allclose(step(given), given @ rows / 3)
+    assert torch.allclose(step(torch.zeros(3).double()), torch.zeros_like(usual))
     assert not torch.allclose(rows[0], rows[1])
 
 
