@@ -77,8 +77,9 @@ class MixtureModel(GenerativeModel):
     def guide(self, x: Tensor) -> Tensor:
         """The exact posterior of the component of each row of data of shape (rows, features)."""
         law = self._law(x)
+        exact: Any = {"posterior": "exact"}
         with pyro.plate(self.plate, len(x)):
-            return pyro.sample("z", law, infer={"posterior": "exact"})
+            return pyro.sample("z", law, infer=exact)
 
     def _law(self, x: Tensor) -> dist.Categorical:
         none = torch.zeros((), dtype=torch.long, device=x.device)

@@ -16,7 +16,9 @@ def rows_of(path: Path) -> dict[str, dict[str, float]]:
 def test_trials_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches rows that are measured again, a peer of another start, scores that put outliers below digits."""
     arguments = ["--quick", "--results", str(tmp_path)]
-    assert bits.main(arguments) == 0 and normal.main(arguments) == 0 and classes.main([*arguments, "--rows", "mix"]) == 0
+    assert (
+        bits.main(arguments) == 0 and normal.main(arguments) == 0 and classes.main([*arguments, "--rows", "mix"]) == 0
+    )
     of_bits = rows_of(tmp_path / "mixtures-bits-quick.json")
     assert of_bits["20 components"]["test log p"] > of_bits["5 components"]["test log p"] > -30
     assert of_bits["5 components"]["parameters"] == 5 * 64 + 4

@@ -202,8 +202,9 @@ class ClassParts:
         if run.inference.negative_phase is not None and "log_partition" not in own:
             own["log_partition"] = self._log_partition(place, run)
         found = ppgen.evaluation.log_likelihood(run.pair, x, **own)
-        value = torch.as_tensor(found.per_datum["log_likelihood"], dtype=torch.float64)
-        errors = found.per_datum.get("se")
+        of_rows = found.per_datum or {}
+        value = torch.as_tensor(of_rows["log_likelihood"], dtype=torch.float64)
+        errors = of_rows.get("se")
         se = torch.zeros_like(value) if errors is None else torch.as_tensor(errors, dtype=torch.float64)
         se = se.nan_to_num(nan=1.0)  # where few draws cannot tell: a nat, which is the most that others may have
         common = torch.tensor(float(found.log_partition_se or 0.0), dtype=torch.float64)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ppgen import datasets
 from ppgen.checks.arguments import as_numbers
 from ppgen.checks.seeding import check_seed
+from ppgen.datasets.dataset import drawn
 from ppgen.datasets.paired import UNLABELLED
 from ppgen.seeds import derive, generator
 from ppgen.training.fitting import fit
@@ -182,7 +183,7 @@ def _mutated(dataset: datasets.Dataset, kept: Tensor, mutation: float, seed: int
     index = kept.nonzero().squeeze(-1)
     probabilities = dataset.train_probabilities
     grey = None if probabilities is None else _moved(probabilities[index].cpu(), mutation, source)
-    train = _moved(dataset.train[index].cpu(), mutation, source) if grey is None else datasets.drawn(grey, source)
+    train = _moved(dataset.train[index].cpu(), mutation, source) if grey is None else drawn(grey, source)
     where = dataset.device
     return _with_rows(
         dataset,

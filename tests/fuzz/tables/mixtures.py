@@ -36,7 +36,7 @@ MIXTURES = [
         lambda: {"features": 3, "components": 2},
         features="count",
         components="count",
-        pseudo_count="positive",
+        pseudo_count="rate",
         start="choice",
     ),
     built(
