@@ -24,6 +24,13 @@ class ClassParts:
     Made by `training.fit_classes`. Keywords of the methods are arguments of `evaluation.log_likelihood`, and go before
     those that the classifier was made with.
 
+    References:
+        | Likelihood Ratios for Out-of-Distribution Detection (Ren et al., 2019), https://arxiv.org/abs/1906.02845
+        | Do Deep Generative Models Know What They Don't Know? (Nalisnick et al., 2019),
+          https://arxiv.org/abs/1810.09136
+        | Density of States Estimation for Out-of-Distribution Detection (Morningstar et al., 2021),
+          https://arxiv.org/abs/2006.09273
+
     Args:
         runs: Of each part, in the order of the classes.
         classes: Labels, one for each part.
@@ -159,13 +166,6 @@ class ClassParts:
         background); m and C are mean and covariance of t over rows of that class that were held out. So it looks at
         both sides: log p(x) alone is no such score, since what is easy is probable. Under densities of digits an
         image without ink is more probable than nearly all digits, and so is a digit of half the size.
-
-        References:
-            | Likelihood Ratios for Out-of-Distribution Detection (Ren et al., 2019), https://arxiv.org/abs/1906.02845
-            | Do Deep Generative Models Know What They Don't Know? (Nalisnick et al., 2019),
-              https://arxiv.org/abs/1810.09136
-            | Density of States Estimation for Out-of-Distribution Detection (Morningstar et al., 2021),
-              https://arxiv.org/abs/2006.09273
 
         Args:
             x: Data, (rows, features).
