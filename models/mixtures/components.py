@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import softplus
 
-BLOCK = 2**23  # numbers that one product makes at a time
+BLOCK = 2**18  # numbers that one product makes at a time, which caches hold
+FEWEST_ROWS = 256
 
 
 class Component(TorchDistribution):
@@ -138,14 +139,13 @@ class GaussianComponent(Component):
                 return self._scaled_squares(x)
             found: Tensor = torch.cdist(x, means, compute_mode="donot_use_mm_for_euclid_dist").square()
             return found
-        at_once = max(1, BLOCK // max(1, x.numel()))
+        shift = -(self.whitening @ self.means.unsqueeze(-1)).reshape(-1)
+        joined = self.whitening.reshape(-1, features).mT
         parts = []
-        for start in range(0, components, at_once):
-            whitening = self.whitening[start : start + at_once]
-            shift = (whitening @ self.means[start : start + at_once].unsqueeze(-1)).squeeze(-1)
-            white = torch.addmm(-shift.reshape(-1), x, whitening.reshape(-1, features).mT)
-            parts.append(white.reshape(len(x), -1, features).square().sum(-1))
-        return torch.cat(parts, -1)
+        for some in x.split(rows_at_once(components * features)):
+            white = torch.addmm(shift, some, joined).reshape(-1, components, features)
+            parts.append((white * white).sum(-1))
+        return torch.cat(parts)
 
     def _scaled_squares(self, x: Tensor) -> Tensor:
         features = self.means.shape[1]
@@ -176,6 +176,11 @@ class GaussianComponent(Component):
     def mean(self) -> Tensor:
         """Means of the components: (..., features)."""
         return self.means[self.index]
+
+
+def rows_at_once(size: int) -> int:
+    """Rows that are looked at together where each makes so many numbers."""
+    return max(FEWEST_ROWS, BLOCK // size)
 
 
 def responsibilities(weight_logits: Tensor, law: Component, x: Tensor) -> dist.Categorical:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from ppgen.models.mixtures.components import BLOCK, GaussianComponent
+from ppgen.models.mixtures.components import GaussianComponent, rows_at_once
 from ppgen.models.mixtures.mixture_model import MixtureModel, smallest_count
 from ppgen.models.mixtures.starts import kmeans, random_rows, some_rows
 from ppgen.models.parts.arguments import number_from_zero, one_of
@@ -177,13 +177,13 @@ class GaussianMixture(MixtureModel):
 
 def _weighted_products(shares: Tensor, x: Tensor) -> Tensor:
     """sum_n r_nk x_n x_n' of each component: (components, features, features)."""
-    features = x.shape[1]
-    at_once = max(1, BLOCK // max(1, x.numel()))
-    parts = []
-    for some in shares.split(at_once, dim=1):
-        weighted = (some.unsqueeze(-1) * x.unsqueeze(1)).reshape(len(x), -1)
-        parts.append((weighted.mT @ x).reshape(-1, features, features))
-    return torch.cat(parts)
+    components, features = shares.shape[1], x.shape[1]
+    found = x.new_zeros(components * features, features)
+    at_once = rows_at_once(components * features)
+    for some, share in zip(x.split(at_once), shares.split(at_once), strict=True):
+        weighted = (share.unsqueeze(-1) * some.unsqueeze(1)).reshape(len(some), -1)
+        found = torch.addmm(found, weighted.mT, some)
+    return found.reshape(components, features, features)
 
 
 def _factors(spread: Tensor) -> Tensor:
