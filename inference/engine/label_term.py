@@ -30,7 +30,7 @@ def check_label_weight(inference: Inference, pair: Any) -> None:
 def method_of(pair: Any, name: str) -> Callable[..., Any] | None:
     """Method of a pair, such as `label_log_prob`, or of what its guide is a method of; None if neither has it."""
     if hasattr(pair, name):
-        return getattr(pair, name)  # type: ignore[no-any-return]
+        return getattr(pair, name)
     guide = pair.programs[1] if isinstance(pair, Pair) else pair.guide
     owner = getattr(guide, "__self__", guide)
     return method_of(owner, name) if isinstance(owner, Pair) and owner is not pair else getattr(owner, name, None)
