@@ -42,7 +42,7 @@ class Component(TorchDistribution):
     def _draw(self, shape: torch.Size) -> Tensor: ...
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "Component":
-        """The same components for rows of a larger batch shape."""
+        """This law for rows of a larger batch shape: (...) -> batch_shape."""
         return self._at(self.index.expand(torch.Size(batch_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
