@@ -72,7 +72,7 @@ class FlowStep(TorchDistribution):
         batch_shape = torch.broadcast_shapes(base.batch_shape, batch_shape_of(given))
         self.base = base if base.batch_shape == batch_shape else base.expand(batch_shape)
         self.order, self.given = order, given
-        self._inverse = None if order is None else order.argsort()
+        self._inverse = None if order is None else _inverse(order)
         self._latest: tuple[Tensor, Tensor, Tensor] | None = None  # a draw, its noise, its log-determinant
         super().__init__(batch_shape, Size((size,)), validate_args=validate_args)
 
@@ -134,3 +134,9 @@ class FlowStep(TorchDistribution):
 
     def _placed(self, value: Tensor) -> Tensor:
         return value if self._inverse is None else value[..., self._inverse]
+
+
+def _inverse(order: Tensor) -> Tensor:
+    """Place of each entry in an order; cheaper in a compiled step than a sort."""
+    order = order.long()
+    return torch.zeros_like(order).scatter(0, order, torch.arange(len(order), device=order.device))

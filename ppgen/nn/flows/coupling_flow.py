@@ -77,7 +77,7 @@ class CouplingFlow(Flow):
             self.networks.append(network)
 
     def step(
-        self, base: TorchDistribution, network: nn.Module, order: Tensor, given: Tensor | None
+        self, base: TorchDistribution, network: nn.Module, order: Tensor | None, given: Tensor | None
     ) -> TorchDistribution:
         """One coupling layer upon the law of those before it."""
         if self.transform == "affine":

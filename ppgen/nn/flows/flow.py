@@ -38,12 +38,14 @@ class Flow(nn.Module):
         self.networks = nn.ModuleList()
         for number, order in enumerate(orders):
             self.register_buffer(f"order_{number}", order)
+        # Steps that leave the entries in their places, of which a compiled step then moves none.
+        self._in_place = {number for number, order in enumerate(orders) if bool((order.diff() == 1).all())}
 
     @abstractmethod
     def step(
-        self, base: TorchDistribution, network: nn.Module, order: Tensor, given: Tensor | None
+        self, base: TorchDistribution, network: nn.Module, order: Tensor | None, given: Tensor | None
     ) -> TorchDistribution:
-        """The law of one step upon the law of those before it."""
+        """The law of one step upon the law of those before it; None is the order of the entries as they are."""
 
     def forward(self, base: TorchDistribution, given: Tensor | None = None) -> TorchDistribution:
         """Law of the moved draws of a base law with events of shape (features,).
@@ -64,7 +66,8 @@ class Flow(nn.Module):
                 else f"given must be None, as the flow has given=0, got a tensor of shape (..., {size})."
             )
         for number, network in enumerate(self.networks):
-            base = self.step(base, network, getattr(self, f"order_{number}"), given)
+            order = None if number in self._in_place else getattr(self, f"order_{number}")
+            base = self.step(base, network, order, given)
         return base
 
 

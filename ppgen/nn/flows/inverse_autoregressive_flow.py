@@ -55,10 +55,11 @@ class InverseAutoregressiveFlow(Flow):
         orders = reversals(features, steps)
         super().__init__(features, orders, given)
         self.gate_bias = gate_bias
-        self.networks.extend(MADENetwork(features, hidden, 2, given) for _ in orders)
+        # Weights from entries to outputs beside the hidden layers would make guides slower and no better.
+        self.networks.extend(MADENetwork(features, hidden, 2, given, direct=not len(hidden)) for _ in orders)
 
     def step(
-        self, base: TorchDistribution, network: nn.Module, order: Tensor, given: Tensor | None
+        self, base: TorchDistribution, network: nn.Module, order: Tensor | None, given: Tensor | None
     ) -> TorchDistribution:
         """Gates of one network upon the law of the steps before it."""
         return InverseAutoregressive(base, network, order, given, gate_bias=self.gate_bias)  # type: ignore[arg-type]
