@@ -13,7 +13,8 @@ from ppgen.nn.flows.flow import Flow, reversals
 class InverseAutoregressiveFlow(Flow):
     r"""Inverse autoregressive flow: steps of `distributions.InverseAutoregressive`, each in the reverse order.
 
-    .. math:: z \leftarrow \sigma(s + c) \odot z + (1 - \sigma(s + c)) \odot m, \quad (m, s) = \mathrm{MADE}(z, h)
+    .. math:: z \leftarrow \sigma(s + c) \odot z + (1 - \sigma(s + c)) \odot m, \quad
+              (m, 5 \operatorname{artanh}(s / 5)) = \mathrm{MADE}(z, h)
 
     For guides: a draw and its log q take one pass of each network. log q of another value takes D steps of each, one
     after another, because each entry of the noise needs those before it; where that is asked for in each step of
