@@ -32,14 +32,15 @@ class Flow(nn.Module):
         True
     """
 
-    def __init__(self, features: int, orders: Sequence[Tensor], given: int = 0) -> None:
+    def __init__(self, features: int, orders: Sequence[Sequence[int]], given: int = 0) -> None:
         super().__init__()
         self.features, self.given = check_count("features", features), check_count("given", given, 0)
         self.networks = nn.ModuleList()
         for number, order in enumerate(orders):
-            self.register_buffer(f"order_{number}", order)
-        # Steps that leave the entries in their places, of which a compiled step then moves none.
-        self._in_place = {number for number, order in enumerate(orders) if bool((order.diff() == 1).all())}
+            self.register_buffer(f"order_{number}", torch.as_tensor(order))
+        # Steps that leave the entries in their places, so that a compiled step moves none. By lists, as a model that is
+        # loaded is made without numbers in its tensors.
+        self._in_place = {number for number, order in enumerate(orders) if list(order) == list(range(features))}
 
     @abstractmethod
     def step(
@@ -71,7 +72,7 @@ class Flow(nn.Module):
         return base
 
 
-def reversals(features: int, steps: int) -> list[Tensor]:
+def reversals(features: int, steps: int) -> list[list[int]]:
     """The order as it is and its reverse, in turn."""
-    order = torch.arange(check_count("features", features))
-    return [order.flip(0) if number % 2 else order for number in range(check_count("steps", steps))]
+    order = list(range(check_count("features", features)))
+    return [order[::-1] if number % 2 else order for number in range(check_count("steps", steps))]
