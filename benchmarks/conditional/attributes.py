@@ -52,7 +52,7 @@ def measured(job: Job, data: PairedDataset, prior: str, folder: Path) -> dict[st
     run = ppgen.fit(net, data, seed=0, restore_best=True, **kept, **training)
     asked = data.test[0]
     torch.manual_seed(1)
-    with torch.no_grad():
+    with torch.no_grad(), net.running():
         law = poutine.trace(net.eval().model).get_trace(asked).nodes["y"]["fn"]
     return {
         "training seconds": round(float(run.metrics[-1]["seconds"]), 1),

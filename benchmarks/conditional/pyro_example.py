@@ -93,8 +93,6 @@ def train(data: PairedDataset, seconds: float, folder: Path) -> tuple[Example, d
     spent = done["seconds"]
     epochs = {"baseline epochs": done["epochs"]}
     _until(net, data, seconds - spent, folder / "cvae.pt", _bound, net, None, done)
-    for part in (net.baseline, net):
-        part.requires_grad_(True)
     about = {"training seconds": round(spent + done["seconds"], 1), "epochs": done["epochs"], **epochs}
     return net.eval(), {**about, "best epoch": done["best epoch"]}
 
@@ -120,7 +118,8 @@ def _until(
         adam.load_state_dict(kept["adam"])
         done.update(kept["done"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    while done["seconds"] < seconds and not (patience and done["epochs"] - done["best epoch"] >= patience):
+    stale = patience or float("inf")
+    while not done["epochs"] or (done["seconds"] < seconds and done["epochs"] - done["best epoch"] < stale):
         begun = time.perf_counter()
         generator = torch.Generator().manual_seed(done["epochs"])
         torch.manual_seed(done["epochs"])
@@ -129,7 +128,9 @@ def _until(
             loss(net, x, y).backward()  # type: ignore[no-untyped-call]
             adam.step()
         with torch.no_grad():
-            value = sum(float(loss(net, x, y)) for x, y in zip(*(each[:].split(500) for each in data.valid), strict=True))
+            value = sum(
+                float(loss(net, x, y)) for x, y in zip(*(each[:].split(500) for each in data.valid), strict=True)
+            )
         done["epochs"] += 1
         if value < done["best"]:
             weights = copy.deepcopy(part.state_dict())
@@ -152,7 +153,8 @@ def _guessing(net: Example, x: Tensor, y: Tensor) -> Tensor:
 
 def _bound(net: Example, x: Tensor, y: Tensor) -> Tensor:
     """Minus Pyro's own ELBO of a batch, by its own loss."""
-    loss: Tensor = Trace_ELBO().differentiable_loss(net.model, net.guide, x, y)
+    with net.running():
+        loss: Tensor = Trace_ELBO().differentiable_loss(net.model, net.guide, x, y)
     return loss
 
 

@@ -73,14 +73,14 @@ def test_attributes_are_standardised_by_training_rows() -> None:
 
 
 def test_images_have_the_attributes_that_were_asked_for() -> None:
-    """Catches covariates that training does not follow: probabilities of drawn images, measured again, R^2 above .65."""
+    """Catches covariates that training does not follow: probabilities of images, measured again, R^2 above .65."""
     pairs = datasets.load("digits", binarize="threshold").given_attributes()
     torch.manual_seed(0)
     net = models.ConditionalVAE(3, 64, latent=8, hidden=(32,), prior="standard")
     ppgen.fit(net, pairs, epochs=12, batch_size=64, lr=1e-2, seed=0, progress=False, compile=False)
     asked = pairs.test[0]
     torch.manual_seed(0)
-    with torch.no_grad():
+    with torch.no_grad(), net.running():
         drawn = poutine.trace(net.model).get_trace(asked).nodes["y"]["fn"].mean
     found = pairs.attributes_of(drawn)
     explained = 1 - ((found - asked) ** 2).sum(0) / ((asked - asked.mean(0)) ** 2).sum(0)
