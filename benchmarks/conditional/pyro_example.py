@@ -84,10 +84,10 @@ class Example(ppgen.ConditionalModel):
             return pyro.sample("z", law)
 
 
-def train(data: PairedDataset, seconds: float, folder: Path) -> tuple[Example, dict[str, Any]]:
+def train(data: PairedDataset, seconds: float, folder: Path, **sizes: int) -> tuple[Example, dict[str, Any]]:
     """The example after so many seconds of training, from its last epoch where it was stopped."""
     torch.manual_seed(0)
-    net = Example(data)
+    net = Example(data, **sizes)
     done: dict[str, Any] = {}
     _until(net, data, seconds, folder / "baseline.pt", _guessing, net.baseline, PATIENCE, done)
     spent = done["seconds"]

@@ -98,7 +98,8 @@ def _ours(job: Job, data: PairedDataset, kind: str) -> Callable[[Path], dict[str
 
 def _example(job: Job, data: PairedDataset, ours: dict[str, Any]) -> Callable[[Path], dict[str, Any]]:
     def measured(folder: Path) -> dict[str, Any]:
-        net, about = pyro_example.train(data, ours["training seconds"], folder)
+        sizes = {"latent": 4, "hidden": 16} if job.quick else {}
+        net, about = pyro_example.train(data, ours["training seconds"], folder, **sizes)
         return {**about, **scored(job, net, data)}
 
     return measured

@@ -73,8 +73,8 @@ def test_the_example_sees_each_pixel_where_it_is() -> None:
 def test_the_example_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     """Catches an epoch that is trained twice, and weights that are not those of the best validation epoch."""
     data = datasets.load("digits", binarize="threshold").split_quadrants(3)
-    net, about = pyro_example.train(data, 0.2, tmp_path)
-    again, same = pyro_example.train(data, 0.2, tmp_path)
+    net, about = pyro_example.train(data, 0.2, tmp_path, hidden=16)
+    again, same = pyro_example.train(data, 0.2, tmp_path, hidden=16)
     assert same == about and about["baseline epochs"] >= 1
     for name, value in net.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
