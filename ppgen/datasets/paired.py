@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ppgen.checks.arguments import check_count
+from ppgen.checks.shapes import broadcast_shapes
 from ppgen.datasets.attributes import image_attributes
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class PairedDataset:
         if self.num_given is None or [given.shape[-1], rest.shape[-1]] != sizes:
             wanted = "of split features" if self.num_given is None else f"of {sizes[0]} and {sizes[1]} features"
             raise ValueError(f"Parts must be {wanted}, got {given.shape[-1]} and {rest.shape[-1]} ({self.pairing}).")
-        batch = torch.broadcast_shapes(given.shape[:-1], rest.shape[:-1])
+        batch = broadcast_shapes(given.shape[:-1], rest.shape[:-1])
         both = torch.cat([given.expand(*batch, -1), rest.expand(*batch, -1)], -1)
         return both[..., torch.cat(self._parts).argsort().to(both.device)]
 
