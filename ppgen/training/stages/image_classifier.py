@@ -140,8 +140,8 @@ def fit_image_classifier(
         width: Features below the softmax.
         none_share: Share of the images learnt from that are of no class, from 0 (that class is never learnt) to less
             than 1.
-        copies: How many times each image is learnt from beside itself, each time turned, stretched and shifted a little;
-            of images of bits it is drawn as bits then.
+        copies: How many times each image is learnt from beside itself, each time turned, stretched and shifted a
+            little; of images of bits it is drawn as bits then.
         bits_share: Of grey images within [0, 1], the share that is drawn as bits with the grey levels as
             probabilities, so that draws of models of bits are judged too.
         epochs: Passes over the rows.

@@ -46,8 +46,9 @@ def images_of_no_class(images: Tensor, labels: Tensor, count: int, generator: to
 def _of_another_class(labels: Tensor, chosen: Tensor, generator: torch.Generator) -> Tensor:
     """A row of another class for each chosen one."""
     order = labels.argsort(stable=True)
-    bounds = torch.searchsorted(labels[order], labels[chosen]), torch.searchsorted(
-        labels[order], labels[chosen], right=True
+    bounds = (
+        torch.searchsorted(labels[order], labels[chosen]),
+        torch.searchsorted(labels[order], labels[chosen], right=True),
     )
     same = bounds[1] - bounds[0]
     steps = torch.rand(len(chosen), generator=generator, dtype=torch.float64) * (len(labels) - same)
