@@ -193,9 +193,8 @@ def share_of_none(judged: ImageClassifier, rows: Tensor) -> float:
 
 def bits(quick: bool, data_dir: str | None) -> datasets.Dataset:
     """MNIST, or in a trial the small digits, whose bits are drawn anew in each epoch."""
-    return (
-        datasets.load("digits", binarize="dynamic") if quick else datasets.load("mnist", data_dir, binarize="dynamic")
-    )
+    name, root = ("digits", None) if quick else ("mnist", data_dir)
+    return datasets.load(name, root=root, binarize="dynamic")
 
 
 def epochs(name: str, quick: bool) -> int:

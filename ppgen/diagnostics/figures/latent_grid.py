@@ -78,7 +78,7 @@ def axis_values(size: int, limits: tuple[float, float] | None = None) -> list[fl
 
 def of_plane(rows: np.ndarray, values: Sequence[float], image_shape: Sequence[int], title: str = "") -> Any:
     """The figure of `plane`, with the values of the latents at its sides."""
-    names, size = [f"{value:.1f}" for value in values], len(values)
+    names, size = [_number(value) for value in values], len(values)
     lines = {str(number): line for number, line in enumerate(rows.reshape(size, size, -1))}
     figure = image_grid(lines, image_shape, title, above=names)
     for text, name in zip(figure.axes[0].texts[:size], names[::-1], strict=True):
@@ -168,4 +168,9 @@ def of_moved(
 ) -> Any:
     """The figure of `moved_latents`."""
     blocks = {f"latent {number}": line for number, line in zip(latents, rows, strict=True)}
-    return image_grid(blocks, image_shape, title, above=[f"{value:.1f}" for value in values])
+    return image_grid(blocks, image_shape, title, above=[_number(value) for value in values])
+
+
+def _number(value: float) -> str:
+    """One digit after the point, and no minus before 0.0."""
+    return f"{round(value, 1) + 0.0:.1f}"
