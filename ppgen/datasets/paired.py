@@ -182,7 +182,7 @@ class PairedDataset:
         return replace(self, rows=rows, labels=labels)
 
     def stratified(self, labelled: int) -> "PairedDataset":
-        """The same pairs, of whose training batches each holds as many labelled rows.
+        """Pairs of which each training batch holds a given number of labelled rows.
 
         Labelled rows come first in a batch and are drawn again and again, as there are few; means over rows weigh both
         kinds so that they stay those over the data, outside of any logarithm.

@@ -127,6 +127,16 @@ _SETTINGS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
             (reals(6, 4), torch.tensor([0, 1, 2, -1, -1, 1])),
         ),
     ],
+    "StackedSemiSupervisedVAE": [
+        lambda: (
+            models.StackedSemiSupervisedVAE(4, 3, 2, (3,), 1, (3,), "gaussian"),
+            (reals(6, 4), torch.tensor([0, 1, 2, -1, -1, 1])),
+        ),
+        lambda: (
+            models.StackedSemiSupervisedVAE(5, 2, 3, (), 2, (4,), kept=(2,), fixed=True),
+            (bits(6, 5), torch.tensor([0, 1, -1, 0, 1, -1])),
+        ),
+    ],
     "PixelCNN": [
         lambda: (models.PixelCNN((1, 3), 2, 1, 4), levels(6, 3, values=4)),
         lambda: (models.PixelCNN((2, 2), 2, 2, 2, None, 5, 3, 3), bits(6, 12)),

@@ -78,11 +78,11 @@ class FlowStep(TorchDistribution):
 
     @abstractmethod
     def push(self, noise: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Values of noise, both in the order of positions, and log |dz / d noise|: (..., D) -> (..., D), (...,)."""
+        """Values of noise, both in the order of positions, and `log |dz / d noise|`: (..., D) -> (..., D), (...,)."""
 
     @abstractmethod
     def pull(self, value: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Noise of values, and log |dz / d noise| again: (..., D) -> (..., D), (...,)."""
+        """Noise of values, and `log |dz / d noise|` again: (..., D) -> (..., D), (...,)."""
 
     def rsample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008 - torch's own signature
         """Draws with their gradient: `sample_shape + batch_shape + (D,)`."""

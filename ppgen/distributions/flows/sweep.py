@@ -22,7 +22,7 @@ class EntryRule(Protocol):
     """How an entry of the output of a sweep follows from that of the input; hashable."""
 
     def entry(self, parameters: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Output and log |dz / d noise| of an entry, from parameters (..., P) and its input (...)."""
+        """Output and `log |dz / d noise|` of an entry, from parameters (..., P) and its input (...)."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ _rules: dict[Any, int] = {}  # by the numbers under which graphs know them
 
 
 def sweep(network: CausalNetwork, rule: EntryRule, values: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Output of an autoregressive map whose parameters follow from the output before, and log |dz / d noise|.
+    """Output of an autoregressive map whose parameters follow from the output before, and `log |dz / d noise|`.
 
     Args:
         network: A causal network, which reads the output.

@@ -171,10 +171,12 @@ def test_processes_do_not_share_stratified_batches():
 
 
 def test_the_command_line_trains_and_judges(tmp_path, capsys):
-    """Catches options that the command line does not know, or that a run folder does not give back."""
+    """Catches options that the command line does not know or a folder forgets, and labels taken for covariates."""
     folder = str(tmp_path / "run")
     options = ["--data", "digits", "--binarize", "threshold", "--with-labels", "20", "--labelled-in-batch", "10"]
     sizes = ["--classes", "10", "--latent", "2", "--hidden", "4"]
     assert cli.main(["fit", "SemiSupervisedVAE", *options, *sizes, "--epochs", "1", "--folder", folder]) in (0, None)
+    drawn = {path.name for path in (tmp_path / "run/figures").iterdir()}
+    assert {"curve.png", "samples.png", "reconstructions.png", "filters.png"} <= drawn
     assert cli.main(["evaluate", folder, "--num-particles", "2"]) in (0, None)
     assert "10 in each batch" in capsys.readouterr().out
