@@ -10,6 +10,7 @@ JSON object of settings and numbers. Each model trains for a minute or so on one
 """
 
 import sys
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ QUADRANTS: dict[str, Any] = {"latent": 50, "hidden": (300, 300)}
 STYLES: dict[str, Any] = {"latent": 10, "hidden": (300,)}
 PLANE: dict[str, Any] = {"latent": 2, "hidden": (300, 100)}
 CODES: dict[str, Any] = {"latent": 10, "hidden": (300,)}
-EPOCHS = {"quadrants": 14, "styles": 20, "plane": 30, "vae": 25, "autoencoder": 25}
+EPOCHS = {"quadrants": 14, "styles": 10, "plane": 15, "vae": 12, "autoencoder": 8}
 SIDE, STEPS, SPAN, MOVED = 16, 11, 3.0, 8
 SAMPLES, NEAREST, PAIRS = 2_000, 3, 8
 
@@ -80,7 +81,7 @@ def latents(quick: bool, data_dir: str | None) -> Found:
     net = made(lambda: models.VAE(data.num_features, **PLANE))
     ppgen.fit(net, data, epochs=epochs("plane", quick), lr=LR, **QUIET)
     arrays = {"plane": grey(torch.from_numpy(plane(net, SIDE)))}
-    larger = vae(quick, data)
+    larger = vae(quick, data_dir)
     whole = data.test[one_of_each(data, 10)[3:4]]
     code = features.encode(larger, whole)[0]
     spread = features.encode(larger, data.test[:SAMPLES]).std(0)
@@ -96,7 +97,7 @@ def decoders(quick: bool, data_dir: str | None) -> Found:
     """An autoencoder and a VAE of the same nets: reconstructions, decoded noise, and what is nearest to the draws."""
     data = bits(quick, data_dir)
     greys = datasets.load("digits") if quick else datasets.load("mnist", root=data_dir)
-    nets = {"VAE": vae(quick, data)}
+    nets = {"VAE": vae(quick, data_dir)}
     hidden, code = CODES["hidden"], CODES["latent"]
     settings = {"hidden": (*hidden, code), "likelihood": "cross-entropy"}
     nets["autoencoder"] = made(lambda: models.Autoencoder(data.num_features, **settings))
@@ -172,8 +173,10 @@ def pixels(quick: bool, data_dir: str | None) -> Found:
     return arrays, {"share nearer": shares, "rows": len(rows), "side": width, **labelled}
 
 
-def vae(quick: bool, data: datasets.Dataset) -> Any:
+@cache
+def vae(quick: bool, data_dir: str | None) -> Any:
     """The VAE of ten latents that several records show, trained."""
+    data = bits(quick, data_dir)
     net = made(lambda: models.VAE(data.num_features, **CODES))
     ppgen.fit(net, data, epochs=epochs("vae", quick), lr=LR, **QUIET)
     return net

@@ -53,6 +53,9 @@ def decode(pair: Any, latents: Any, data: Any = None, *, batch_size: int = ROWS_
     rows = max(counts.values(), default=0)
     if not rows or len(set(counts.values())) > 1:
         raise ValueError(f"latents must be values for the same rows, one or more, got {counts or 'none'}.")
+    for name, each in values.items():
+        if not bool(each.isfinite().all()):
+            raise ValueError(f"latents{f' at {name!r}' if name else ''} must be finite.")
     if isinstance(pair, Coder):
         return _of_codes(pair, values, batch_size)
     if data is None:

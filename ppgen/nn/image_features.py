@@ -25,6 +25,7 @@ class ImageFeatures(nn.Module):
         width: Features F.
 
     Raises:
+        TypeError: If filters are no sequence.
         ValueError: If a size is no whole number of at least 1, or the shape is none of these.
 
     Example:
@@ -38,8 +39,11 @@ class ImageFeatures(nn.Module):
         super().__init__()
         self.image_shape = channels_first(image_shape)
         self.last = tuple(image_shape) != self.image_shape[-len(image_shape) :]
-        for size in (*filters, width):
-            check_count("each of filters and width", size)
+        if not isinstance(filters, Sequence) or isinstance(filters, str) or not filters:
+            raise TypeError(f"filters must be a sequence of whole numbers, one for each stage, got {filters!r}.")
+        for size in filters:
+            check_count("each number in filters", size)
+        check_count("width", width)
         channels, *sides = self.image_shape
         counts = [channels, *filters]
         self.stages = nn.ModuleList(
