@@ -32,7 +32,7 @@ QUADRANTS: dict[str, Any] = {"latent": 50, "hidden": (300, 300)}
 STYLES: dict[str, Any] = {"latent": 10, "hidden": (300,)}
 PLANE: dict[str, Any] = {"latent": 2, "hidden": (300, 100)}
 CODES: dict[str, Any] = {"latent": 10, "hidden": (300,)}
-EPOCHS = {"quadrants": 14, "styles": 10, "plane": 15, "vae": 12, "autoencoder": 8}
+EPOCHS = {"quadrants": 14, "styles": 8, "plane": 12, "vae": 10, "autoencoder": 6}
 SIDE, STEPS, SPAN, MOVED = 16, 11, 3.0, 8
 SAMPLES, NEAREST, PAIRS = 2_000, 3, 8
 
