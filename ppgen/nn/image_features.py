@@ -95,7 +95,7 @@ def channels_first(image_shape: Sequence[int]) -> tuple[int, int, int]:
             f"got {image_shape!r}."
         )
     if len(sizes) == 2:
-        return 1, *sizes
+        return 1, sizes[0], sizes[1]
     if sizes[0] not in (1, 3) and sizes[2] in (1, 3):  # as data sets and figures read it
-        return sizes[2], *sizes[:2]
-    return sizes
+        return sizes[2], sizes[0], sizes[1]
+    return sizes[0], sizes[1], sizes[2]

@@ -53,6 +53,8 @@ class ImageClassifier(Classifier):
         (3, torch.Size([5, 4]), torch.Size([5, 16]))
     """
 
+    hidden: ImageFeatures
+
     def __init__(
         self, image_shape: Sequence[int], classes: Sequence[int], filters: Sequence[int] = (16, 32), width: int = 128
     ) -> None:
