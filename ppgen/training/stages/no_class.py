@@ -67,7 +67,7 @@ def noise(images: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def blank(images: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
-    """The same value everywhere, the lowest one in half of them, and a few pixels of another value."""
+    """One value everywhere, the lowest of all in half of the images, and a few pixels of another value."""
     low, high = images.min(), images.max()
     level = low + (high - low) * torch.rand(_one_each(images), generator=generator)
     level = torch.where(_half(images, generator), low, level)
