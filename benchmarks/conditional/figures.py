@@ -59,8 +59,9 @@ def decoders(arrays: Arrays, about: About) -> Any:
     blocks = {"test digits": arrays["whole"]}
     for name in ("autoencoder", "VAE"):
         blocks[f"{name}:\nreconstructions"] = arrays[f"{name} again"]
-        blocks[f"{name}:\nnoise N(0, 1)"] = arrays[f"{name} noise"]
-    blocks["autoencoder: noise\nof its codes' spread"] = arrays["autoencoder scaled"]
+    blocks["autoencoder:\nnoise N(0, I)"] = arrays["autoencoder noise"]
+    blocks["noise as spread\nas its codes"] = arrays["autoencoder scaled"]
+    blocks["VAE:\nnoise N(0, I)"] = arrays["VAE noise"]
     return image_grid({name: _images(each) for name, each in blocks.items()}, _shape(about), columns=20)
 
 

@@ -113,6 +113,7 @@ def beside_nearest(
     axes.set_xlabel("squared distance to the nearest training row")
     axes.set_ylabel("share of rows")
     axes.spines[["top", "right"]].set_visible(False)
+    axes.set_ylim(top=1.2 * axes.get_ylim()[1])  # room for the legend
     axes.legend(frameon=False)
     first, second = distances
     axes.set_title(
