@@ -326,7 +326,7 @@ class BoundInference:
         rows = partial(table_of, batch, weights.local, weights.plate is None)
         total, after = surrogate(objective, self.plan, weights, self.layout, num_data, rows, self._states)
         self._states.update(after)
-        total = objective.with_own_runs(total, self.pair, batch, self.layout)
+        total = objective.with_own_runs(total, self.pair, batch, weights, self.layout)
         total = -total if self._descended else total
         return total if more is None else total + more
 

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from ppgen.datasets.integers import KINDS, decoded
-from ppgen.datasets.paired import (
-    SPLITS,
-    PairedDataset,
+from ppgen.datasets.paired import SPLITS, PairedDataset
+from ppgen.datasets.pairings import (
     given_attributes,
     given_labels,
     split_features,

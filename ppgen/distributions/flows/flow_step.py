@@ -10,6 +10,7 @@ from torch.distributions import Distribution, constraints
 
 from ppgen.causal import batch_shape_of
 from ppgen.checks.arguments import check_kind, check_tensors
+from ppgen.checks.shapes import broadcast_shapes
 from ppgen.distributions.autoregressive.orders import check_order
 
 
@@ -69,7 +70,7 @@ class FlowStep(TorchDistribution):
             check_order(order, size)
         if given is not None:
             check_tensors(given=given)
-        batch_shape = torch.broadcast_shapes(base.batch_shape, batch_shape_of(given))
+        batch_shape = broadcast_shapes(base.batch_shape, batch_shape_of(given))
         self.base = base if base.batch_shape == batch_shape else base.expand(batch_shape)
         self.order, self.given = order, given
         self._inverse = None if order is None else order.argsort()
@@ -109,7 +110,7 @@ class FlowStep(TorchDistribution):
         if self._latest is not None and value is self._latest[0]:
             _, noise, log_slope = self._latest
         else:
-            shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+            shape = broadcast_shapes(value.shape[:-1], self.batch_shape)
             ordered = self._ordered(value).expand(*shape, value.shape[-1])
             noise, log_slope = self.pull(ordered, self._given(shape))
             noise = self._placed(noise)

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import ppgen
-from ppgen import diagnostics, models
+from ppgen import diagnostics, inference, models
+from ppgen.diagnostics.guides import approximation_gap
 
 WEIGHT = torch.tensor([[1.5, 1.2], [-0.5, 0.3], [0.8, 0.9]], dtype=torch.float64)  # (features, latent)
 NOISE = 0.8
@@ -195,3 +196,27 @@ def test_gap_of_latents_common_to_all_data():
     pair = ppgen.Pair(hierarchies.model, hierarchies.fitted_guide)
     found = diagnostics.approximation_gap(pair, hierarchies.DATA, method="importance", steps=5)
     assert not found.amortised and "Training of the guide" in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (100, 500)),
+        ({"kernel": inference.HMC(num_steps=3)}, (100, 500)),
+        ({"kernel": inference.SparseGibbs()}, (None, None)),
+        ({"kernel": inference.SparseGibbs(), "betas": 30}, (None, 30)),
+    ],
+)
+def test_a_kernel_has_its_own_budget(monkeypatch, options, expected) -> None:
+    """Catches the runs and levels of Hamiltonian chains for a kernel of another kind, and one's own overruled."""
+
+    class Asked(Exception):
+        pass
+
+    def watched(pair, x, **how):
+        raise Asked(how["num_chains"], how["betas"])
+
+    monkeypatch.setattr(approximation_gap, "log_likelihood", watched)
+    with pytest.raises(Asked) as asked:
+        diagnostics.approximation_gap(ppgen.Pair(model, guide), data(), **options)
+    assert asked.value.args == expected

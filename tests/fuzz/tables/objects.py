@@ -204,6 +204,19 @@ OBJECTS = [
     ),
     built(datasets, "Source", lambda: {"name": "own", "arrays": {"train": torch.ones(4, 2).numpy()}}, arrays="mapping"),
     built(datasets, "photo_whitening", lambda: {"size": 3, "num_patches": 50}, size="count", num_patches="count"),
+    built(
+        datasets,
+        "image_attributes",
+        lambda: {"rows": torch.eye(6), "image_shape": (2, 3)},
+        rows="array",
+        image_shape="sizes",
+    ),
+    Call(
+        "datasets.PairedDataset by quadrants",
+        datasets.load(torch.eye(6), image_shape=(2, 3), valid_size=0, test_size=0).split_quadrants,
+        lambda: {"given": 2},
+        {"given": "count"},
+    ),
     Call(
         "datasets.PairedDataset by features",
         datasets.as_dataset(torch.eye(6)).split_features,
