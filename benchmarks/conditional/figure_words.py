@@ -13,27 +13,31 @@ Ten test digits, and each one's style in every class: the mean of the guide, dec
 The classifier of digits reads {read back:.1%} of 1,000 draws as the class that was asked for.""",
     "plane": """\
 What each place of two latents stands for: a {{py:class}}`~ppgen.models.VAE` with two latents, {epochs[plane]} epochs on
-MNIST; values of the latents are quantiles of their prior, so that each image stands for equally many draws.""",
+MNIST; values of the latents are quantiles of their prior, so that each image stands for equally many draws. What is
+seen: classes lie side by side with soft borders, 0 to 6 to 4, 3 to 9 to 7 to 1, and within a class the slant turns; 5
+has but a corner on the right, as two numbers hold no more.""",
     "traversals": """\
-One of ten latents moved from -3 to 3 while the others stay where the guide has a test digit, a 3; the eight whose means
-spread most over test digits, most first. {{py:class}}`~ppgen.models.VAE`, {epochs[vae]} epochs.""",
+One of ten latents moved from -3 to 3 while the others stay where the guide has a test digit, a slanted 3 that the model
+takes half for an 8; the eight whose means spread most over test digits, most first. {{py:class}}`~ppgen.models.VAE`,
+{epochs[vae]} epochs. What is seen: latent 8 is weight of the stroke, 9 slant, 5 and 4 change the class. Nothing in the
+bound asks that one latent means one thing.""",
     "decoders": """\
 An autoencoder and a VAE with the same networks and ten codes ({epochs[autoencoder]} and {epochs[vae]} epochs): both
 rebuild test digits about as well, with squared errors of {autoencoder[error]:.1f} and {VAE[error]:.1f}. Noise decoded:
 codes of the autoencoder have standard deviations from {autoencoder[spread][0]:.1f} to {autoencoder[spread][1]:.1f}, so
-that noise from N(0, I) lies in one spot among them and gives a few shapes that are no digits. Noise with the
-mean and spread of its codes is better, but not independent as the codes are not, and the VAE's is best. A warning beside
-it: the classifier calls {autoencoder[none][noise]:.1%}, {autoencoder[none][scaled]:.1%} and {VAE[none][noise]:.1%} of
-these draws none, and {data none:.1%} of test digits. It ranks the last three rightly, but takes most smears of the
-first, which are like none that it was taught, for digits.""",
+that noise from N(0, I) lies in one spot among them and gives a few shapes that are no digits. Noise with the mean and
+spread of its codes is better, but independent as the codes are not; the VAE's draws are best. A warning beside it: the
+classifier calls {autoencoder[none][noise]:.1%}, {autoencoder[none][scaled]:.1%} and {VAE[none][noise]:.1%} of these
+draws none, and {data none:.1%} of test digits. It ranks the last three rightly, but takes most smears of the first,
+which are like none that it was taught, for digits.""",
     "nearest": """\
 Means of draws of the VAE above over the training digits that are nearest in pixels, and test digits over theirs. Draws
-are nearer than test digits in {nearest[pixels]:.0%} of pairs, where 50 % would be alike. Of test digits 10 % lie within 5
-of a training digit, nearly all of them ones, and of draws .2 %: the VAE copies nothing. Neighbours of faint or smeared draws are
-ones, whatever the draw shows, as a digit with little ink is never far from anything.""",
+are nearer than test digits in {nearest[pixels]:.0%} of pairs, where 50 % would be alike. Of test digits 10 % lie within
+5 of a training digit, nearly all of them ones, and of draws .2 %: the VAE copies nothing. Neighbours of faint or
+smeared draws are ones, whatever the draw shows, as a digit with little ink is never far from anything.""",
     "nearest_features": """\
 The same draws and test digits, by squared distance in the {{py:class}}`~ppgen.training.ImageClassifier`'s features.
-Draws are nearer than test digits in {nearest[features]:.0%} of pairs: they lie apart from all data, since the classifier
-sees that they are smeared, which pixels do not tell.""",
+Draws are nearer than test digits in {nearest[features]:.0%} of pairs: they lie apart from all data, since the
+classifier sees that they are smeared, which pixels do not tell.""",
     "pixels": "",
 }
