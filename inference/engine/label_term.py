@@ -18,7 +18,7 @@ def check_label_weight(inference: Inference, pair: Any) -> None:
     Raises:
         ValueError: If neither it nor what its guide is a method of has a method `label_log_prob`.
     """
-    if inference.label_weight and label_log_prob_of(pair) is None:
+    if inference.label_weight and method_of(pair, "label_log_prob") is None:
         raise ValueError(
             f"label_weight={inference.label_weight} weighs log q(y | x) of labelled rows, and {type(pair).__name__} "
             "says no such thing: its method label_log_prob(*batch) would give log q(y | x), (rows,), 0 where there is "
@@ -27,15 +27,13 @@ def check_label_weight(inference: Inference, pair: Any) -> None:
         )
 
 
-def label_log_prob_of(pair: Any) -> Callable[..., tuple[Tensor, Tensor]] | None:
-    """What says log q(y | x) of labelled rows: the pair, or the object whose method its guide is; None if neither."""
-    if hasattr(pair, "label_log_prob"):
-        return pair.label_log_prob
+def method_of(pair: Any, name: str) -> Callable[..., Any] | None:
+    """Method of a pair, such as `label_log_prob`, or of what its guide is a method of; None if neither has it."""
+    if hasattr(pair, name):
+        return getattr(pair, name)
     guide = pair.programs[1] if isinstance(pair, Pair) else pair.guide
     owner = getattr(guide, "__self__", guide)
-    if isinstance(owner, Pair) and owner is not pair:
-        return label_log_prob_of(owner)
-    return getattr(owner, "label_log_prob", None)
+    return method_of(owner, name) if isinstance(owner, Pair) and owner is not pair else getattr(owner, name, None)
 
 
 def label_term(weight: float, pair: Any, batch: Any, scale: float | None, weights: LogWeights) -> Tensor | None:
@@ -47,12 +45,12 @@ def label_term(weight: float, pair: Any, batch: Any, scale: float | None, weight
 
     Args:
         weight: :math:`\alpha`.
-        pair: A pair that says log q(y | x) (`label_log_prob_of`).
+        pair: A pair that has a method `label_log_prob` (`method_of`).
         batch: A batch of data.
         scale: :math:`N / N_l` of the data; None takes the mean over the labelled rows of the batch.
         weights: Log-weights of the batch, of which the weights of rows are read.
     """
-    said = label_log_prob_of(pair) if weight else None
+    said = method_of(pair, "label_log_prob") if weight else None
     if said is None:
         return None
     args, kwargs = split_batch(batch)

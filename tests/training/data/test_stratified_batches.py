@@ -59,6 +59,7 @@ class Fixed:
 CASES = {
     "elbo": Inference(inference.ELBO(2)),
     "iwelbo": Inference(inference.IWELBO(3)),
+    "labels": Inference(inference.ELBO(2), label_weight=0.7),
     "renyi": Inference(inference.Renyi(3, alpha=0.5)),
     "loo": Inference(inference.IWELBO(3), {"y": inference.LeaveOneOut(), "z": inference.Pathwise()}),
     "dreg": inference.DReG(3),
@@ -80,6 +81,7 @@ def test_weights_of_rows_stand_outside_of_logarithms_and_squares(name: str):
     x, *labels = batch if isinstance(batch, tuple) else (batch,)
     batch = (x[:3].double(), *(each[:3] for each in labels))
     bound = CASES[name].bind(pair.double(), batch, 3)
+    bound.label_scale = 1.5  # of two labelled rows among three
 
     def step(weights: Tensor | None) -> Tensor:
         bound.strata = None if weights is None else Fixed(weights)
