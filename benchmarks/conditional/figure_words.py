@@ -39,5 +39,10 @@ smeared draws are ones, whatever the draw shows, as a digit with little ink is n
 The same draws and test digits, by squared distance in the {{py:class}}`~ppgen.training.ImageClassifier`'s features.
 Draws are nearer than test digits in {nearest[features]:.0%} of pairs: they lie apart from all data, since the
 classifier sees that they are smeared, which pixels do not tell.""",
-    "pixels": "",
+    "pixels": """\
+Test digits, their copies one pixel to the right, and training digits of another class, with squared distances in pixels
+to the digits above. Of {rows:,} test digits, {share nearer[pixels]:.1%} have a training digit of another class that is
+nearer than the copy; in the classifier's features, {share nearer[features]:.2%}. That is why squared error in pixels is
+no measure of what an image shows; the pairs are those where it errs most, one of each class. What is seen: the first 7
+could be a 1, and the last digit, labelled 8, a 9; the other six are plain.""",
 }
