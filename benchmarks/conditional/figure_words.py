@@ -9,8 +9,11 @@ the network of the prior. What is seen: a 0, a 1 and a 7 are settled by their qu
 completed to an 8, a 6 and a 3, that of the 4 to a 9 as well, that of the 9 to a 3 once.""",
     "styles": """\
 Ten test digits, and each one's style in every class: the mean of the guide, decoded by a
-{{py:class}}`~ppgen.models.ClassConditionalVAE` with {latent} latents ({epochs} epochs) given each class in turn.
-The classifier of digits reads {read back:.1%} of 1,000 draws as the class that was asked for.""",
+{{py:class}}`~ppgen.models.ClassConditionalVAE` with {latent} latents ({epochs} epochs) given each class in turn. The
+classifier of digits reads {read back:.1%} of 1,000 draws as the class that was asked for. What is seen: slant and
+weight of the stroke stay along a line, as in those of the 0 and the 8. Styles that one class alone has do not carry
+over: a 1 in the style of a 2 or a 3, and a 7 in that of a 6, come apart. With ten latents in the place of four, 59.6 %
+of draws were read as asked for in as many epochs: the more the latent holds, the less the class has to say.""",
     "plane": """\
 What each place of two latents stands for: a {{py:class}}`~ppgen.models.VAE` with two latents, {epochs[plane]} epochs on
 MNIST; values of the latents are quantiles of their prior, so that each image stands for equally many draws. What is
