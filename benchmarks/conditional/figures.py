@@ -127,7 +127,7 @@ FIGURES: Mapping[str, Figure] = {
 
 def section(folder: Path) -> str:
     """All figures as they stand on the page."""
-    return pictured(figure_records.STORE, FIGURES, "conditional", folder)
+    return "## Figures\n\n" + pictured(figure_records.STORE, FIGURES, "conditional", folder)
 
 
 def main(arguments: list[str] | None = None) -> int:
