@@ -16,6 +16,7 @@ from ppgen.training.stages.class_parts import ClassParts
 from ppgen.training.stages.classifier import Classifier, finetune_classifier
 from ppgen.training.stages.fit_classes import fit_classes
 from ppgen.training.stages.fit_prior import fit_prior
+from ppgen.training.stages.image_classifier import ImageClassifier, fit_image_classifier
 from ppgen.training.stages.layer_bounds import LayerBound
 from ppgen.training.stages.pretrain import Pretraining, pretrain
 from ppgen.training.stages.refine import Refinement, refine
@@ -29,6 +30,7 @@ __all__ = [
     "DivergenceError",
     "Event",
     "FolderInUseError",
+    "ImageClassifier",
     "LayerBound",
     "Pretraining",
     "Refinement",
@@ -38,6 +40,7 @@ __all__ = [
     "finetune_classifier",
     "fit",
     "fit_classes",
+    "fit_image_classifier",
     "fit_prior",
     "load",
     "pretrain",

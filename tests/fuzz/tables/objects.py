@@ -9,6 +9,7 @@ import torch
 from fuzz.tables.autoregressive import AUTOREGRESSIVE
 from fuzz.tables.call import Call, built, machine
 from fuzz.tables.flows import FLOWS
+from fuzz.tables.judges import JUDGES
 from fuzz.tables.mixtures import MIXTURES
 from fuzz.tables.models import MODELS
 from ppgen import Pair, datasets, distributions, inference, models, registry, testing, training
@@ -260,5 +261,5 @@ def from_signatures(listed: list[Call]) -> list[Call]:
     return sorted(found, key=lambda call: call.name)
 
 
-OBJECTS += MODELS + AUTOREGRESSIVE + FLOWS + MIXTURES
+OBJECTS += MODELS + AUTOREGRESSIVE + FLOWS + JUDGES + MIXTURES
 OBJECTS += from_signatures(OBJECTS)
