@@ -116,7 +116,7 @@ class ConditionalModel(GenerativeModel):
         numbers = isinstance(covariates, Tensor) and covariates.dim() == 1 and len(self.covariate_shape) == 1
         if self.inputs_are_labels and numbers:
             raise ValueError(
-                f"{names[0]} must be classes, one-hot, of shape (rows, {self.inputs}), got {tuple(covariates.shape)}."
+                f"{names[0]} must be classes, one-hot, of shape (rows, {self.inputs}); got one number a row."
                 + self._how_to_give_classes()
             )
         self.check_arguments(*(given[name] for name in names))
