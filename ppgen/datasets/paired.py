@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ppgen.checks.arguments import check_count
 from ppgen.checks.shapes import broadcast_shapes
+from ppgen.datasets.attributes import image_attributes
 
 if TYPE_CHECKING:
     from ppgen.datasets.dataset import Dataset
@@ -40,6 +41,7 @@ class PairedDataset:
         labelled_in_batch: Labelled rows of each training batch; None where batches are drawn from all rows alike.
         attributes: Names of the attributes where those come first, and the rows are what is modelled given them.
         given: Positions of the features that come first, int64, the others in their order; None for the first ones.
+        moments: Mean and standard deviation of the attributes of training rows, by which they are standardised.
     """
 
     rows: "Dataset"
@@ -51,6 +53,7 @@ class PairedDataset:
     labelled_in_batch: int | None = None
     attributes: tuple[str, ...] | None = None
     given: Tensor | None = None
+    moments: tuple[Tensor, Tensor] | None = None
 
     @property
     def train(self) -> tuple[Any, ...]:
@@ -164,6 +167,26 @@ class PairedDataset:
         batch = broadcast_shapes(given.shape[:-1], rest.shape[:-1])
         both = torch.cat([given.expand(*batch, -1), rest.expand(*batch, -1)], -1)
         return both[..., torch.cat(self._parts).argsort().to(both.device)]
+
+    def attributes_of(self, rows: Tensor) -> Tensor:
+        """Attributes of images, (B, F), as those of these pairs are standardised: (B, attributes).
+
+        Raises:
+            TypeError: If the rows are no tensor.
+            ValueError: If the pairs have no attributes, or the rows are no images of their size.
+
+        Example:
+            >>> from ppgen import datasets
+            >>> pairs = datasets.load("digits", binarize="threshold").given_attributes()
+            >>> attributes, rows = pairs.test
+            >>> bool((pairs.attributes_of(rows) - attributes).abs().max() < 1e-4)
+            True
+        """
+        if self.moments is None or self.image_shape is None:
+            raise ValueError(f"attributes_of is for pairs of data.given_attributes(), not {self.describe()}.")
+        found = image_attributes(rows, self.image_shape)
+        mean, scale = (each.to(found.device) for each in self.moments)
+        return (found - mean) / scale
 
     def batch(self, split: str, index: Any, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
         """Pairs of a split as tensors; arguments and draws are those of `Dataset.batch`."""

@@ -104,8 +104,12 @@ def given_attributes(data: "Dataset") -> PairedDataset:
         ).to(data.device)
         for split in SPLITS
     }
-    told = f"given {', '.join(ATTRIBUTES)}"
-    return PairedDataset(data, found, None, told, {"given_attributes": True}, attributes=ATTRIBUTES)
+    mean, scale = found["train"].mean(0), found["train"].std(0, correction=0)
+    scale = scale.where(scale > 1e-6, torch.ones_like(scale))  # of images that are all alike
+    found = {split: (values - mean) / scale for split, values in found.items()}
+    told = f"given standardised {', '.join(ATTRIBUTES)}"
+    options, moments = {"given_attributes": True}, (mean.cpu(), scale.cpu())
+    return PairedDataset(data, found, None, told, options, attributes=ATTRIBUTES, moments=moments)
 
 
 def _plane(data: "Dataset", method: str) -> tuple[int, int]:

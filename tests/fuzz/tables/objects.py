@@ -217,6 +217,12 @@ OBJECTS = [
         {"given": "count"},
     ),
     Call(
+        "datasets.PairedDataset by attributes",
+        datasets.load(torch.eye(6), image_shape=(2, 3), valid_size=0, test_size=0).given_attributes().attributes_of,
+        lambda: {"rows": torch.eye(6)},
+        {"rows": "array"},
+    ),
+    Call(
         "datasets.PairedDataset by features",
         datasets.as_dataset(torch.eye(6)).split_features,
         lambda: {"k": 2},
