@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import pages, record
-from benchmarks.conditional import sections
+from benchmarks.conditional import figures, sections
 
 PAGE = record.ROOT / "docs" / "conditional.md"
 PREFACE = """\
@@ -23,7 +23,12 @@ figures and rivals that were trained here. Likelihoods are found by importance s
 what stands behind ± is the standard error of the mean over test rows. Settings and epochs are chosen on validation rows
 and never on test rows. Each command goes on where it was stopped.
 """
-SECTIONS: tuple[Callable[[Path], str], ...] = (sections.quadrants, sections.attributes, sections.few_labels)
+SECTIONS: tuple[Callable[[Path], str], ...] = (
+    sections.quadrants,
+    sections.attributes,
+    sections.few_labels,
+    figures.section,
+)
 """Each from the folder of records to its text; a table says which of its rows are not run yet."""
 
 

@@ -13,6 +13,7 @@ from ppgen.training.run_folder.folder import FolderInUseError
 from ppgen.training.sampling.model_samples import Samples, sample
 from ppgen.training.stages.classifier import Classifier, finetune_classifier
 from ppgen.training.stages.fit_prior import fit_prior
+from ppgen.training.stages.image_classifier import ImageClassifier, fit_image_classifier
 from ppgen.training.stages.layer_bounds import LayerBound
 from ppgen.training.stages.pretrain import Pretraining, pretrain
 from ppgen.training.stages.refine import Refinement, refine
@@ -24,6 +25,7 @@ __all__ = [
     "DivergenceError",
     "Event",
     "FolderInUseError",
+    "ImageClassifier",
     "LayerBound",
     "Pretraining",
     "Refinement",
@@ -32,6 +34,7 @@ __all__ = [
     "TensorBoardLog",
     "finetune_classifier",
     "fit",
+    "fit_image_classifier",
     "fit_prior",
     "load",
     "pretrain",

@@ -17,7 +17,7 @@ RESULTS = {
     "ApproximationGap", "BlockGibbsInfo", "BlockGibbsState", "BoltzmannMarginal", "BoundInference", "Calibration",
     "Check", "Comparison", "Convergence", "Dataset", "DivergenceError", "EncoderGap", "Estimate", "Event", "Finding",
     "FolderInUseError", "FreeEnergies", "HMCInfo", "HMCState", "ImportanceWeights", "LatentDensity", "LatentTerms",
-    "LatentUnits", "LayerBound", "LayerConditional", "Layout", "LogWeights", "ParallelTemperingInfo",
+    "LatentUnits", "LayerBound", "LayerConditional", "Layout", "LogWeights", "Neighbours", "ParallelTemperingInfo",
     "ParallelTemperingState", "PartitionSandwich", "PosteriorSamples", "Pretraining", "Refinement", "Rows", "Rule",
     "Run", "Samples", "Sandwich", "SparseGibbsInfo", "SparseGibbsState", "StepResult", "TrajectoryTemperingState",
     "UndirectedDistribution", "Whitening",

@@ -9,6 +9,7 @@ import torch
 from fuzz.tables.autoregressive import AUTOREGRESSIVE
 from fuzz.tables.call import Call, built, machine
 from fuzz.tables.flows import FLOWS
+from fuzz.tables.judges import JUDGES
 from fuzz.tables.models import MODELS
 from ppgen import Pair, datasets, distributions, inference, models, registry, testing, training
 
@@ -259,5 +260,5 @@ def from_signatures(listed: list[Call]) -> list[Call]:
     return sorted(found, key=lambda call: call.name)
 
 
-OBJECTS += MODELS + AUTOREGRESSIVE + FLOWS
+OBJECTS += MODELS + AUTOREGRESSIVE + FLOWS + JUDGES
 OBJECTS += from_signatures(OBJECTS)
