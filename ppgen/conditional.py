@@ -110,8 +110,22 @@ class ConditionalModel(GenerativeModel):
             raise ValueError(
                 f"{type(self).__name__} is a model of {names[1]} given {names[0]}, and {' and '.join(missing)} is "
                 f"missing: give a tuple ({', '.join(names)}), or a mapping with those names; got {got or 'neither'}."
+                + self._how_to_give_classes()
+            )
+        covariates = given[names[0]]
+        numbers = isinstance(covariates, Tensor) and covariates.dim() == 1 and len(self.covariate_shape) == 1
+        if self.inputs_are_labels and numbers:
+            raise ValueError(
+                f"{names[0]} must be classes, one-hot, of shape (rows, {self.inputs}); got one number a row."
+                + self._how_to_give_classes()
             )
         self.check_arguments(*(given[name] for name in names))
+
+    def _how_to_give_classes(self) -> str:
+        """What a message adds where covariates are classes."""
+        if not self.inputs_are_labels:
+            return ""
+        return " `data.given_labels()` of a labelled data set makes classes of its labels, one-hot."
 
     def argument_names(self) -> tuple[str, str]:
         """Names that the model gives to the covariates and to what it models."""

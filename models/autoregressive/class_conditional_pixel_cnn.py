@@ -8,6 +8,7 @@ import torch
 from pyro.nn.module import pyro_method
 from torch import Tensor
 
+from ppgen.batch import split_batch
 from ppgen.conditional import ConditionalModel
 from ppgen.models.autoregressive.pixel_model import PixelImages, example_images
 from ppgen.models.parts.arguments import positive_size
@@ -112,6 +113,23 @@ class ClassConditionalPixelCNN(PixelImages, ConditionalModel):
                 f"{labels.min().item()} to {labels.max().item()} ({labels.dtype})."
             )
         return torch.eye(self.inputs, device=labels.device)[labels], images
+
+    def check_batch(self, batch: Any) -> None:
+        """Raise unless a batch is classes, one-hot, and images, row by row.
+
+        Raises:
+            TypeError: If one is no tensor.
+            ValueError: If one is missing or has another shape than the model, or a row of classes is not one-hot.
+        """
+        super().check_batch(batch)
+        args, kwargs = split_batch(batch)
+        x = args[0] if args else kwargs[self.argument_names()[0]]
+        wrong = ((x != 0) & (x != 1)).any(-1) | (x.sum(-1) != 1)
+        if bool(wrong.any()):
+            raise ValueError(
+                f"x must be classes, one-hot: a single 1 in each row and 0 elsewhere; {int(wrong.sum())} of "
+                f"{wrong.numel()} rows are not." + self._how_to_give_classes()
+            )
 
     @pyro_method
     def model(self, x: Tensor, y: Tensor | None = None) -> Tensor:

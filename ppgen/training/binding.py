@@ -119,6 +119,8 @@ def check_features(pair: Any, source: BatchSource) -> None:
             )
     if isinstance(pair, ConditionalModel):
         pair.check_batch(source.batch("train", torch.arange(1), seeds.generator(0, "first batch")))
+        if pair.inputs_are_labels and source.tensors is not None:
+            pair.check_batch(source.tensors)  # every row: one that is no class trains without a word
         return
     size, given = getattr(pair, "num_features", None), source.num_features
     if size is not None and given is not None and size != given:

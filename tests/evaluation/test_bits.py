@@ -65,7 +65,7 @@ def test_what_has_no_terms_is_refused() -> None:
     with pytest.raises(ValueError, match="latents"):
         evaluation.log_likelihood(models.VAE(4, 2, (3,)), BITS, method="importance", per_position=True)
     law = Autoregressive(nn.CausalLinear(4), BernoulliOutput())
-    with pytest.raises(ValueError, match="OrderMixture, whose log p is no sum"):
+    with pytest.raises(ValueError, match="OrderMixture, whose log p is no sum over entries. Train it with orders=1"):
         evaluation.log_likelihood(pair_of(OrderMixture([law, law])), BITS, method="exact", per_position=True)
     with pytest.raises(TypeError, match="per_position"):
         evaluation.log_likelihood(models.FullyVisibleBeliefNet(4), BITS, per_position="yes")

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Independent
 
 from ppgen.batch import split_batch
+from ppgen.distributions import OrderMixture
 from ppgen.evaluation.estimate import Estimate
 from ppgen.evaluation.program import Program
 from ppgen.evaluation.rows import CheckedRows
@@ -84,8 +85,9 @@ def _terms(pair: AnyPair, batch: Any) -> Tensor:
         return found
     if isinstance(law, Independent) and law.reinterpreted_batch_ndims == 1 and not law.base_dist.event_shape:
         return law.base_dist.log_prob(value)
+    way_out = " Train it with orders=1 for terms of each entry." if isinstance(law, OrderMixture) else ""
     raise ValueError(
         f"per_position needs a law that is a product over the entries of a datum, such as distributions.Autoregressive "
         f"or one with .to_event(1); site {observed[0]['name']!r} has {type(law).__name__}, whose log p is no sum over "
-        "entries."
+        f"entries.{way_out}"
     )

@@ -200,3 +200,45 @@ def outside() -> Any:
     """Values of a level that is none."""
     model = models.PixelCNN((1, 2), levels=3, **SMALL)
     return evaluation.log_likelihood(model, torch.tensor([[0.0, 3.0]]), method="exact").pointwise
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (lambda x, y: (torch.cat([x[:-1], torch.full((1, 3), 0.5)]), y), "x must be classes, one-hot: .* 1 of 6 rows"),
+        (
+            lambda x, y: (x.argmax(-1), y),
+            r"x must be classes, one-hot, of shape \(rows, 3\); got one number a row.*given_labels",
+        ),
+        (lambda x, y: y, r"x is missing|y is missing.*given_labels"),
+    ],
+)
+def test_what_is_no_class_is_refused_before_training(batch: Any, message: str) -> None:
+    """Catches rows past the first that are no classes and train without a word, and labels with no way out named."""
+    model, rows = models.ClassConditionalPixelCNN.example()
+    with pytest.raises(ValueError, match=message):
+        ppgen.fit(model, batch(*rows), epochs=1, progress=False)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: models.PixelRNN((2, 2), "row", 2),
+        lambda: models.PixelRNN((2, 2), "diagonal", 2),
+        lambda: models.PixelCNN((2, 2), 2, 1, first_size=3),
+        lambda: models.GatedPixelCNN((2, 2), 2, 1, first_size=3),
+        lambda: models.FullyVisibleBeliefNet(4),
+    ],
+)
+def test_resumed_run_is_the_uninterrupted_one(build: Any, tmp_path: Path) -> None:
+    """Catches state outside of a run folder: a resumed run whose weights are not those of one that never stopped."""
+    rows, options = bit_vectors(4), {"batch_size": 4, "lr_schedule": "constant", "seed": 0, "progress": False}
+
+    def weights(**more: Any) -> torch.Tensor:
+        torch.manual_seed(0)
+        run = ppgen.fit(build(), rows, **options, **more)
+        return torch.cat([value.flatten() for value in run.pair.state_dict().values() if value.is_floating_point()])
+
+    whole = weights(epochs=2)
+    weights(epochs=1, folder=tmp_path / "run")
+    assert torch.equal(weights(epochs=2, folder=tmp_path / "run", resume=True), whole)
