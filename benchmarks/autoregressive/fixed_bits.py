@@ -30,7 +30,7 @@ FAMILIES: dict[str, Family] = {
         {"features": 784},
         {**COSINE, "epochs": 40},
         {f"step size {lr:g}": {"lr": lr} for lr in (0.001, 0.003, 0.01)},
-        trial_epochs=4,
+        trial_epochs=20,
     ),
     "MADE": Family(
         "MADE",
