@@ -28,9 +28,9 @@ FAMILIES: dict[str, Family] = {
     "FVBN": Family(
         "FullyVisibleBeliefNet",
         {"features": 784},
-        {**COSINE, "epochs": 20},
-        {f"step size {lr:g}": {"lr": lr} for lr in (0.0003, 0.001, 0.003)},
-        trial_epochs=4,
+        {**COSINE, "epochs": 40},
+        {f"step size {lr:g}": {"lr": lr} for lr in (0.001, 0.003, 0.01)},
+        trial_epochs=20,
     ),
     "MADE": Family(
         "MADE",

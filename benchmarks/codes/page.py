@@ -95,6 +95,15 @@ def _posterior(found: Record) -> str:
     return "<br>".join(told) or NOT_RUN
 
 
+def _likelihoods(found: Record) -> str:
+    return "<br>".join(
+        f"{row['problem']}, {row['kernel']}: "
+        + ", ".join(f"{value:.2f} ± {se:.2f}" for value, se in zip(row["log_likelihood"], row["se"], strict=True))
+        + f" nats, {row['seconds']:.0f} s"
+        for row in found["rows"]
+    )
+
+
 def _psd(found: Record) -> str:
     told = []
     for encoder in dict.fromkeys(row["encoder"] for row in found["rows"]):
@@ -168,6 +177,10 @@ BENCHMARKS: Mapping[str, tuple[str, tuple[tuple[str, str, Callable[[Record], str
     "code_posteriors": (
         "posterior",
         (("posterior of codes", "Gibbs, HMC and quadrature agree; 10 times HMC's draws", _posterior),),
+    ),
+    "code_likelihoods": (
+        "log_likelihood",
+        (("log p(x) of two patches under a dictionary", "Gibbs and HMC within half a nat", _likelihoods),),
     ),
     "psd": (
         "psd",
