@@ -30,6 +30,8 @@ from ppgen.models.boltzmann.replicated_softmax import ReplicatedSoftmax
 from ppgen.models.boltzmann.restricted import RestrictedMachine
 from ppgen.models.conditional.conditional_vae import ClassConditionalVAE, ConditionalVAE
 from ppgen.models.flows.normalizing_flow import NormalizingFlow
+from ppgen.models.implicit.generator import Generator
+from ppgen.models.implicit.noisy_decoder import NoisyDecoder, with_noise
 from ppgen.models.semi_supervised.semi_supervised_vae import SemiSupervisedVAE
 from ppgen.models.semi_supervised.stacked import StackedSemiSupervisedVAE
 from ppgen.models.sparse_coding.predictive import PredictiveSparseDecomposition
@@ -62,8 +64,10 @@ __all__ = [
     "FullyVisibleBeliefNet",
     "GatedPixelCNN",
     "GaussianRBM",
+    "Generator",
     "HelmholtzMachine",
     "HierarchicalVAE",
+    "NoisyDecoder",
     "NormalizingFlow",
     "OrderlessNADE",
     "PixelCNN",
@@ -78,4 +82,5 @@ __all__ = [
     "SparseCoding",
     "StackedSemiSupervisedVAE",
     "StochasticFeedforward",
+    "with_noise",
 ]
