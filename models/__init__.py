@@ -30,6 +30,7 @@ from ppgen.models.boltzmann.replicated_softmax import ReplicatedSoftmax
 from ppgen.models.boltzmann.restricted import RestrictedMachine
 from ppgen.models.conditional.conditional_vae import ClassConditionalVAE, ConditionalVAE
 from ppgen.models.flows.normalizing_flow import NormalizingFlow
+from ppgen.models.implicit.convolutional_generator import ConvolutionalDiscriminator, ConvolutionalGenerator
 from ppgen.models.implicit.generator import Generator
 from ppgen.models.implicit.noisy_decoder import NoisyDecoder, with_noise
 from ppgen.models.semi_supervised.semi_supervised_vae import SemiSupervisedVAE
@@ -58,6 +59,8 @@ __all__ = [
     "ContractiveAutoencoder",
     "ConvolutionalAutoencoder",
     "ConvolutionalDBN",
+    "ConvolutionalDiscriminator",
+    "ConvolutionalGenerator",
     "ConvolutionalRBM",
     "DenoisingAutoencoder",
     "DiscreteVAE",

@@ -51,6 +51,7 @@ MODELS: dict[str, str] = {
     "PixelCNN": "ppgen.models.autoregressive.pixel_cnn:PixelCNN",
     "GatedPixelCNN": "ppgen.models.autoregressive.gated_pixel_cnn:GatedPixelCNN",
     "ClassConditionalPixelCNN": "ppgen.models.autoregressive.class_conditional_pixel_cnn:ClassConditionalPixelCNN",
+    "ConvolutionalGenerator": "ppgen.models.implicit.convolutional_generator:ConvolutionalGenerator",
     "Generator": "ppgen.models.implicit.generator:Generator",
     "PixelRNN": "ppgen.models.autoregressive.pixel_rnn:PixelRNN",
 }

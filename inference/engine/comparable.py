@@ -6,16 +6,10 @@ import torch
 from pyro.distributions import Unit
 
 from ppgen.batch import all_tensors_of
-from ppgen.inference.objectives.draw_objective import DrawObjective, flat
+from ppgen.inference.objectives.draw_objective import NOT_DRAWN, WITHOUT_GUIDE, DrawObjective, flat
 from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.model_alone import ModelRun
-from ppgen.inference.structure.traces import foreign_scale, of_data, undirected_law, unmasked
-
-WITHOUT_GUIDE = (
-    "Draws of the model are compared with data, and no guide is run. Leave it out, or use inference.ELBO() or "
-    "inference.IWELBO()."
-)
-NOT_DRAWN = "Use an objective of log-weights, such as inference.ELBO() or inference.IWELBO()."
+from ppgen.inference.structure.traces import element_law, foreign_scale, of_data, undirected_law, unmasked
 
 
 def check_parts(inference: Any) -> None:
@@ -102,6 +96,6 @@ def _check_site(site: Any, name: str, plate: str, *, is_data: bool, compared: st
         else "Draw it from a reparameterised law, such as a relaxed one"
     )
     raise ValueError(
-        f"{label} is not reparameterised ({type(law).__name__}): its draws have no gradient for {name} to follow. "
+        f"{label} is not reparameterised ({type(element_law(law)).__name__}): its draws have no gradient for {name} to follow. "
         f"{remedy}; or use inference.ELBO()."
     )

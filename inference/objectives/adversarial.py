@@ -93,7 +93,7 @@ class Adversarial(DrawObjective):
     """
 
     discriminator: nn.Module | None = None
-    loss: str = "non-saturating"
+    loss: str = "non-saturating"  # type: ignore[assignment]  # in the place of Pyro's method, which would refuse it
     hidden: tuple[int, ...] = field(default=_HIDDEN, kw_only=True)
     lr: float = field(default=1e-3, kw_only=True)
     momentum: float = field(default=0.5, kw_only=True)
@@ -105,8 +105,8 @@ class Adversarial(DrawObjective):
         net = self.discriminator
         if net is not None and not isinstance(net, nn.Module):
             raise TypeError(
-                f"discriminator must be a torch.nn.Module that maps rows to one number each, or None, got {net!r}. Give "
-                "the widths of the built-in network as Adversarial(hidden=...)."
+                f"discriminator must be a torch.nn.Module that maps rows to one number each, or None, got {net!r}. "
+                "Give the widths of the built-in network as Adversarial(hidden=...)."
             )
         if self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))}, got {self.loss!r}.")

@@ -15,6 +15,12 @@ from ppgen.inference.structure.model_alone import COMPARED
 
 State = dict[str, Tensor]
 
+WITHOUT_GUIDE = (
+    "Draws of the model are compared with data, and no guide is run. Leave it out, or use inference.ELBO() or "
+    "inference.IWELBO()."
+)
+NOT_DRAWN = "Use an objective of log-weights, such as inference.ELBO() or inference.IWELBO()."
+
 
 @dataclass(frozen=True)
 class Compared:

@@ -8,8 +8,8 @@ import torch
 from pyro.nn.module import pyro_method
 from torch import Tensor, nn
 
-from ppgen.models.parts.arguments import positive_size, positive_sizes
-from ppgen.models.parts.noise import OUTPUTS, check_choice, noise_law, start_at
+from ppgen.models.parts.arguments import one_of, positive_size, positive_sizes
+from ppgen.models.parts.noise import OUTPUTS, noise_law, start_at
 from ppgen.models.parts.programs import rows
 from ppgen.nn import MLP
 from ppgen.pair import GenerativeModel
@@ -64,10 +64,10 @@ class Generator(GenerativeModel):
     ) -> None:
         super().__init__()
         self.features, self.latent = positive_size("features", features), positive_size("latent", latent)
-        check_choice("output", output, OUTPUTS)
         self.noise = noise_law(prior)
         self.network = MLP((self.latent, *positive_sizes("hidden", hidden), self.features), nn.ReLU)
-        self.output, self.squash = output, OUTPUTS[output]
+        self.output = one_of("output", output, list(OUTPUTS))
+        self.squash = OUTPUTS[output]
 
     @classmethod
     def example(cls) -> tuple["Generator", Tensor]:

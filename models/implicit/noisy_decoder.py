@@ -57,7 +57,7 @@ class NoisyDecoder(GenerativeModel):
                 "out, which takes the prior for the guide."
             )
         layers = None if encoder is None else positive_sizes("encoder", encoder)
-        self.encoder = None if layers is None else NormalConditional(self.num_features, layers, int(pair.latent))  # type: ignore[arg-type]
+        self.encoder = None if layers is None else NormalConditional(self.num_features, layers, int(pair.latent))
 
     @classmethod
     def example(cls) -> tuple["NoisyDecoder", Tensor]:
@@ -69,7 +69,7 @@ class NoisyDecoder(GenerativeModel):
     @property
     def num_features(self) -> int:
         """Number of observed variables: the features of a datum."""
-        return int(self.decoder.num_features)  # type: ignore[arg-type]
+        return int(self.decoder.num_features)
 
     @pyro_method
     def model(self, x: Tensor | None = None, num_rows: int | None = None) -> Tensor:
@@ -161,7 +161,9 @@ def _data_site(pair: Any) -> tuple[str, list[str]]:
     """Name of the site whose value the model returns, and those of its latents."""
     with forked(pair.device), torch.no_grad(), pair.running():
         trace = poutine.trace(pair.model).get_trace(num_rows=1)
-    found = {name: node for name, node in trace.nodes.items() if node["type"] == "sample" and not site_is_subsample(node)}
+    found = {
+        name: node for name, node in trace.nodes.items() if node["type"] == "sample" and not site_is_subsample(node)
+    }
     site = next((name for name, node in found.items() if node["value"] is trace.nodes["_RETURN"]["value"]), None)
     if site is None:
         raise ValueError(f"The model of {type(pair).__name__} must return the value of the site of its data.")

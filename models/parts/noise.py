@@ -1,6 +1,6 @@
 """What networks of noise share: the law of the noise, and what their last layer goes through."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,6 +8,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ppgen.models.parts.arguments import one_of
 from ppgen.models.parts.programs import standard_normal
 
 OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -16,13 +17,6 @@ OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda value: value,
 }
 """Functions of the last layer by name."""
-
-
-def check_choice(name: str, given: Any, known: Iterable[str]) -> None:
-    """Raise ValueError unless an argument is one of some names."""
-    names = list(known)
-    if not isinstance(given, str) or given not in names:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {given!r}.")
 
 
 def noise_law(prior: str) -> Callable[[int, nn.Module], dist.TorchDistribution]:
@@ -34,8 +28,7 @@ def noise_law(prior: str) -> Callable[[int, nn.Module], dist.TorchDistribution]:
     Raises:
         ValueError: If it is neither.
     """
-    check_choice("prior", prior, ("normal", "uniform"))
-    return standard_normal if prior == "normal" else _uniform
+    return standard_normal if one_of("prior", prior, ("normal", "uniform")) == "normal" else _uniform
 
 
 def start_at(last: nn.Module, output: str, mean: Tensor) -> None:

@@ -27,8 +27,8 @@ def drawn_rows(pair: AnyPair, num_samples: int, seed: int) -> Tensor:
     """
     if not takes_num_rows(pair):
         raise ValueError(
-            f"The model of {type(pair).__name__} takes no num_rows, so that it cannot be drawn without data: give draws "
-            "of it, such as those of ppgen.sample(pair, num_samples, like=...), in the place of the pair."
+            f"The model of {type(pair).__name__} takes no num_rows, and cannot be drawn without data: give draws of "
+            "it, such as those of ppgen.sample(pair, num_samples, like=...), in the place of the pair."
         )
     parts = []
     with evaluating(pair, seed), pair.running():

@@ -54,9 +54,7 @@ class Modes:
 
 
 @torch.no_grad()
-def modes_found(
-    samples: Any, predict: Callable[[Tensor], Tensor], num_classes: int, *, least: float = 0.02
-) -> Modes:
+def modes_found(samples: Any, predict: Callable[[Tensor], Tensor], num_classes: int, *, least: float = 0.02) -> Modes:
     """Share of draws that each class has, and which classes are missing.
 
     A classifier that never saw anything but data gives a class to noise, too: it must know a class "none".
