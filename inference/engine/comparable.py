@@ -71,6 +71,7 @@ def check_comparable(objective: DrawObjective, pair: Any, run: ModelRun, layout:
 def _check_site(site: Any, name: str, plate: str, *, is_data: bool, compared: str) -> None:
     """Raise unless a site may stand on the way from the parameters to a draw of the data."""
     label, law = f"Site {site['name']!r}", unmasked(site["fn"])
+    kind = type(element_law(law)).__name__
     if undirected_law(site["fn"]) is not None:
         raise ValueError(
             f"{label} is undirected: draws of a Boltzmann machine are those of chains, without a gradient for {name} "
@@ -96,6 +97,6 @@ def _check_site(site: Any, name: str, plate: str, *, is_data: bool, compared: st
         else "Draw it from a reparameterised law, such as a relaxed one"
     )
     raise ValueError(
-        f"{label} is not reparameterised ({type(element_law(law)).__name__}): its draws have no gradient for {name} to follow. "
-        f"{remedy}; or use inference.ELBO()."
+        f"{label} is not reparameterised ({kind}): its draws have no gradient for {name} to follow. {remedy}; or use "
+        "inference.ELBO()."
     )

@@ -191,5 +191,7 @@ def test_batch_normalisation_is_trained_and_scored_in_evaluation_mode() -> None:
     z = torch.rand(6, 2)
     pair.eval()
     torch.testing.assert_close(pair.images(z)[:1], pair.images(z[:1]))
-    found = evaluation.log_likelihood(models.with_noise(run.pair, sd=0.3), torch.rand(3, 16), method="ais", betas=5)
+    found = evaluation.log_likelihood(
+        models.with_noise(run.pair, sd=0.3), torch.rand(3, 16), method="ais", betas=5, num_chains=2
+    )
     assert found.num_data == 3 and int(counted) == 10 and ppgen.sample(run, 4).shape == (4, 16)
