@@ -6,6 +6,7 @@ if __name__ == "inference":
 from ppgen.inference.baselines.input_dependent import InputDependent
 from ppgen.inference.baselines.moving_average import MovingAverage
 from ppgen.inference.engine.algorithms import (
+    EM,
     IWAE,
     NVIL,
     RLOO,
@@ -74,6 +75,7 @@ __all__ = [
     "CD",
     "CUBO",
     "ELBO",
+    "EM",
     "HMC",
     "IWAE",
     "IWELBO",

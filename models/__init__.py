@@ -33,6 +33,9 @@ from ppgen.models.flows.normalizing_flow import NormalizingFlow
 from ppgen.models.implicit.convolutional_generator import ConvolutionalDiscriminator, ConvolutionalGenerator
 from ppgen.models.implicit.generator import Generator
 from ppgen.models.implicit.noisy_decoder import NoisyDecoder, with_noise
+from ppgen.models.mixtures.bernoulli_mixture import BernoulliMixture
+from ppgen.models.mixtures.gaussian_mixture import GaussianMixture
+from ppgen.models.mixtures.starts import kmeans
 from ppgen.models.semi_supervised.semi_supervised_vae import SemiSupervisedVAE
 from ppgen.models.semi_supervised.stacked import StackedSemiSupervisedVAE
 from ppgen.models.sparse_coding.predictive import PredictiveSparseDecomposition
@@ -53,6 +56,7 @@ __all__ = [
     "VAE",
     "VQVAE",
     "Autoencoder",
+    "BernoulliMixture",
     "ClassConditionalPixelCNN",
     "ClassConditionalVAE",
     "ConditionalVAE",
@@ -66,6 +70,7 @@ __all__ = [
     "DiscreteVAE",
     "FullyVisibleBeliefNet",
     "GatedPixelCNN",
+    "GaussianMixture",
     "GaussianRBM",
     "Generator",
     "HelmholtzMachine",
@@ -85,5 +90,6 @@ __all__ = [
     "SparseCoding",
     "StackedSemiSupervisedVAE",
     "StochasticFeedforward",
+    "kmeans",
     "with_noise",
 ]

@@ -32,6 +32,8 @@ MODELS: dict[str, str] = {
     "ConditionalVAE": "ppgen.models.conditional.conditional_vae:ConditionalVAE",
     "ClassConditionalVAE": "ppgen.models.conditional.conditional_vae:ClassConditionalVAE",
     "DiscreteVAE": "ppgen.models.variational.discrete_vae:DiscreteVAE",
+    "BernoulliMixture": "ppgen.models.mixtures.bernoulli_mixture:BernoulliMixture",
+    "GaussianMixture": "ppgen.models.mixtures.gaussian_mixture:GaussianMixture",
     "SparseCoding": "ppgen.models.sparse_coding.sparse_coding:SparseCoding",
     "PredictiveSparseDecomposition": "ppgen.models.sparse_coding.predictive:PredictiveSparseDecomposition",
     "Autoencoder": "ppgen.models.autoencoders.autoencoder:Autoencoder",
@@ -115,6 +117,7 @@ ALGORITHMS: dict[str, str] = {
     "RLOO": "ppgen.inference.engine.algorithms:RLOO",
     "RWS": "ppgen.inference.engine.algorithms:RWS",
     "Alternating": "ppgen.inference.engine.algorithms:Alternating",
+    "EM": "ppgen.inference.engine.algorithms:EM",
     "SemiSupervised": "ppgen.inference.engine.algorithms:SemiSupervised",
 }
 

@@ -1,125 +1,124 @@
-"""Conditional VAEs that complete MNIST from one, two or three quadrants, all scored by one estimator.
+"""log p(y | x) of MNIST's missing quadrants, of which 1, 2 or 3 are given, by ours and by the method of Pyro's example.
 
-    python -m benchmarks.conditional.quadrants --given 1 --minutes 20
-    python -m benchmarks.conditional.quadrants --quick
+    python -m benchmarks.conditional.quadrants                       # writes results/conditional-quadrants.json
+    python -m benchmarks.conditional.quadrants --rows "1 quadrant"   # these rows; goes on where it was stopped
+    python -m benchmarks.conditional.quadrants --quick               # a trial on small digits, seconds
 
-Each method trains for as many minutes in `runs/benchmarks/quadrants-GIVEN-METHOD` and goes on there when the command is
-given again; then all test rows are scored by importance sampling. The record is `results/quadrants-GIVEN.json`.
+Bits are drawn anew for each training epoch and once for validation and test rows (`binarize="dynamic"`). The quadrant
+given first is the lower left, then the upper left, then the lower right. Every figure is of all 10,000 test rows by one
+estimator, importance sampling by the recognition network, with the bound and the share of rows beside it whose
+weights have a Pareto k above .7. The example trains as many seconds as ours did.
 """
 
-import argparse
-import json
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import ppgen
-from ppgen import datasets, evaluation, inference, models
+from benchmarks import record
+from benchmarks.conditional import pyro_example
+from benchmarks.jobs import Job, begin
+from ppgen import evaluation, inference, models
 from ppgen.datasets import PairedDataset
 
-ROOT = Path(__file__).parents[1]
-RUNS = ROOT.parent / "runs" / "benchmarks"
-
-
-@dataclass(frozen=True)
-class Method:
-    """How one conditional VAE is made and trained.
-
-    Attributes:
-        told: What it is, in a few words.
-        model: Options of the model.
-        inference: How it is trained.
-        lr: Step size of Adam.
-    """
-
-    told: str
-    model: dict[str, Any]
-    inference: inference.ELBO | inference.IWELBO
-    lr: float
-
-
-# Sizes and step size of Pyro's CVAE example: two hidden layers of 500 units, 200 latents, one draw of the ELBO. The
-# example trains a network without latents first, whose guess its prior network sees; it stops early by validation rows.
-METHODS = {
-    "ours": Method("ELBO of the recognition network", {"latent": 50, "hidden": (300, 300)}, inference.ELBO(), 1e-3),
-    "hybrid": Method("hybrid, w = .2", {"latent": 50, "hidden": (300, 300)}, inference.ELBO(prior_weight=0.2), 1e-3),
-    "gsnn": Method(
-        "the prior as guide", {"latent": 50, "hidden": (300, 300), "recognition": "prior"}, inference.IWELBO(5), 1e-3
-    ),
-    "example": Method("sizes of Pyro's example", {"latent": 200, "hidden": (500, 500)}, inference.ELBO(), 1e-3),
+VALID = 5000
+EPOCHS, PARTICLES, CHUNK = 100, 5000, 20
+COMPILED: dict[str, Any] = {"lr": 1e-3, "lr_schedule": "cosine", "batch_size": 128, "compile": True}
+SIZES: dict[str, Any] = {"latent": 50, "hidden": (500, 500)}
+FAMILIES: dict[str, tuple[dict[str, Any], Any]] = {
+    "ours": ({}, inference.ELBO()),
+    "hybrid": ({}, inference.ELBO(prior_weight=0.2)),
+    "prior as guide": ({"recognition": "prior"}, inference.IWELBO(5)),
 }
+"""Options of the model and what is followed; beside ours there is `Pyro's example`."""
+EXAMPLE = "Pyro's example"
 
 
-def _stopping(seconds: float) -> Callable[[Any], None]:
-    """Callback that ends training at the first epoch after so many seconds of it, those of earlier calls included."""
-
-    def callback(event: Any) -> None:
-        if event.kind == "epoch" and event.run.seconds >= seconds:
-            event.stop()
-
-    return callback
-
-
-def measured(name: str, data: PairedDataset, given: int, minutes: float, num_particles: int, rows: int | None) -> Any:
-    """Train one method for at most so many minutes, and score the test rows; its entry of the record."""
-    method = METHODS[name]
-    covariates, features = (part.shape[1] for part in data.test)
-    net = models.ConditionalVAE(covariates, features, **method.model)
-    run = ppgen.fit(
-        net,
-        data,
-        method.inference,
-        epochs=10_000,
-        lr=method.lr,
-        seed=0,
-        folder=RUNS / f"quadrants-{given}-{name}",
-        resume="auto",
-        checkpoint_minutes=min(2.0, minutes),
-        callbacks=[_stopping(60 * minutes)],
-        progress=False,
-    )
-    batch = tuple(part[:rows] for part in data.test)
-    found = evaluation.log_likelihood(run.pair, batch, method="importance", num_particles=num_particles)
-    bound = evaluation.log_likelihood(run.pair, batch, method="bound")
-    return {
-        "method": method.told,
-        "minutes": round(run.seconds / 60, 2),
-        "epochs": len(run.metrics),
-        "log_likelihood": found.value,
-        "se": found.se,
-        "elbo": bound.value,
-        "share_k_above_0.7": float((found.per_datum["pareto_k"] > 0.7).mean()),
-        "rows": len(batch[0]),
-        "num_particles": num_particles,
-    }
+def rows_of(given: int) -> list[str]:
+    """Rows of so many given quadrants; the other objectives are tried with one."""
+    names = [*FAMILIES] if given == 1 else ["ours"]
+    count = f"{given} quadrant{'s' if given > 1 else ''}"
+    return [f"{count}, {name}" for name in (names[0], EXAMPLE, *names[1:])]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure the methods that are asked for, and write the record after each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--given", type=int, choices=(1, 2, 3), default=1, help="Quadrants that are given.")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--minutes", type=float, default=20.0, help="Training time of each method.")
-    parser.add_argument("--num-particles", type=int, default=5000)
-    parser.add_argument("--data-dir", default=None, help="Folder that holds MNIST/raw/.")
-    parser.add_argument("--quick", action="store_true", help="Digits, seconds and few rows: to see that it runs.")
-    asked = parser.parse_args(arguments)
-    if asked.quick:
-        data = datasets.load("digits", binarize="dynamic").split_quadrants(asked.given)
-        for name in asked.methods:
-            print(name, measured(name, data, 10 + asked.given, 0.05, 20, 20))
-        return 0
-    data = datasets.load("mnist", binarize="dynamic", root=asked.data_dir).split_quadrants(asked.given)
-    path = ROOT / "results" / f"quadrants-{asked.given}.json"
-    record = json.loads(path.read_text()) if path.exists() else {"data": data.describe(), "checksum": data.checksum}
-    for name in asked.methods:
-        entry = measured(name, data, asked.given, asked.minutes, asked.num_particles, None)
-        record.setdefault("methods", {})[name] = entry
-        path.write_text(json.dumps(record, indent=2) + "\n")
-        print(name, entry)
+    """Run from the command line; returns the exit code."""
+    settings = {"valid_size": VALID, "epochs": EPOCHS, "num_particles": PARTICLES}
+    job = begin(__spec__.name, __doc__, settings, arguments)
+    torch.set_num_threads(1)
+    images = job.images(binarize="dynamic", **({} if job.quick else {"valid_size": VALID}))
+    job.keep(data=images.describe(), checksum=images.checksum)
+    for given in (1, 2, 3):
+        data = images.split_quadrants(given)
+        for name in rows_of(given):
+            if not job.wants(name):
+                continue
+            kind = name.partition(", ")[2]
+            if kind == EXAMPLE:
+                ours = job.content.get("rows", {}).get(rows_of(given)[0])
+                if ours is None:
+                    raise SystemExit(f"{name} trains as long as ours: measure {rows_of(given)[0]!r} first.")
+                job.row(name, _example(job, data, ours))
+                add_difference(job, rows_of(given)[0], name)
+            else:
+                job.row(name, _ours(job, data, kind))
     return 0
 
 
+def add_difference(job: Job, ours: str, theirs: str) -> None:
+    """How many nats ours are above the example, of the same rows."""
+    rows = job.content["rows"]
+    apart = rows[ours]["nats"]["value"] - rows[theirs]["nats"]["value"]
+    job.keep(differences={**job.content.get("differences", {}), theirs: round(apart, 3)})
+
+
+def _ours(job: Job, data: PairedDataset, kind: str) -> Callable[[Path], dict[str, Any]]:
+    options, objective = FAMILIES[kind]
+
+    def measured(folder: Path) -> dict[str, Any]:
+        torch.manual_seed(0)
+        sizes = {"latent": 4, "hidden": (16,)} if job.quick else SIZES
+        covariates, features = (part.shape[1] for part in data.test)
+        net = models.ConditionalVAE(covariates, features, **sizes, **options)
+        training = {**COMPILED, "compile": False, "epochs": 2} if job.quick else {**COMPILED, "epochs": EPOCHS}
+        kept = {"folder": folder, "resume": "auto", "checkpoint_minutes": 2.0, "progress": False}
+        run = ppgen.fit(net, data, objective, seed=0, restore_best=True, **kept, **training)
+        about = {
+            "training seconds": round(float(run.metrics[-1]["seconds"]), 1),
+            "epochs": run.metrics[-1]["epoch"],
+            "best epoch": run.state["best_epoch"],
+        }
+        return {**about, **scored(job, net.eval(), data)}
+
+    return measured
+
+
+def _example(job: Job, data: PairedDataset, ours: dict[str, Any]) -> Callable[[Path], dict[str, Any]]:
+    def measured(folder: Path) -> dict[str, Any]:
+        sizes = {"latent": 4, "hidden": 16} if job.quick else {}
+        net, about = pyro_example.train(data, ours["training seconds"], folder, **sizes)
+        return {**about, **scored(job, net, data)}
+
+    return measured
+
+
+def scored(job: Job, net: Any, data: PairedDataset) -> dict[str, Any]:
+    """log p(y | x) of the test rows by importance sampling, with the bound and how the weights are."""
+    rows, count = (20, 50) if job.quick else (None, PARTICLES)
+    batch = tuple(part[:rows] for part in data.test)
+    found = evaluation.log_likelihood(net, batch, method="importance", num_particles=count, chunk=CHUNK, seed=0)
+    bound = evaluation.log_likelihood(net, batch, method="elbo", seed=0)
+    return {
+        "parameters": sum(each.numel() for each in net.parameters()),
+        "nats": record.figure(found),
+        "bound": bound.value,
+        "share of k above .7": float((found.per_datum["pareto_k"] > 0.7).mean()),
+        "rows": len(batch[0]),
+    }
+
+
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -224,7 +224,7 @@ JOBS: dict[str, Job] = {
             dataset="mnist",
             binarize="dynamic",
             model=partial(
-                models.VAE, features=784, latent=50, hidden=(200, 200), posterior=posterior, flow_hidden=(320,)
+                models.VAE, features=784, latent=50, hidden=(200, 200), posterior=posterior, flow_hidden=(100,)
             ),
             inference=inference.ELBO(),
             training=VAE_MNIST,

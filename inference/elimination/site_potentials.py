@@ -9,6 +9,7 @@ from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.distributions.utils import probs_to_logits
 
+from ppgen.checks.shapes import broadcast_shapes
 from ppgen.inference.elimination.enumerated import Enumerated, out_of_reach
 from ppgen.inference.elimination.potentials import Potential, plates_around
 from ppgen.inference.structure.missing import filled
@@ -118,7 +119,7 @@ def _looked_up(fn: Any, value: Tensor) -> Tensor | None:
     found = logits.index_select(-1, value.long().reshape(-1)).reshape(*sizes, *places)
     found = found.permute([at for dim in range(ndim) for at in (dim, ndim + dim)])
     found = found.reshape([size * place for size, place in zip(sizes, places, strict=True)])
-    return found.expand(torch.broadcast_shapes(fn.batch_shape, value.shape))
+    return found.expand(broadcast_shapes(fn.batch_shape, value.shape))
 
 
 def _own_log_prob(site: Any, dim: int, kept: Collection[str]) -> Tensor:
@@ -142,7 +143,7 @@ def _stacked_log_prob(alike: list[Any]) -> Tensor:
     """Log-densities of sites of one law, below each other."""
     first = alike[0]
     event_dim = first["fn"].event_dim
-    batch = torch.broadcast_shapes(first["fn"].batch_shape, first["value"].shape[: first["value"].dim() - event_dim])
+    batch = broadcast_shapes(first["fn"].batch_shape, first["value"].shape[: first["value"].dim() - event_dim])
     values = torch.stack([site["value"] for site in alike])
     masks = None if first["mask"] is None else torch.stack([site["mask"] for site in alike])
     return _log_prob(

@@ -9,6 +9,7 @@ from ppgen.inference.estimators.score_function import LeaveOneOut, ScoreFunction
 from ppgen.inference.estimators.stick_the_landing import DoublyReparameterized, StickTheLanding
 from ppgen.inference.objectives.elbo import ELBO
 from ppgen.inference.objectives.iwelbo import IWELBO
+from ppgen.inference.objectives.maximum_likelihood import MaximumLikelihood
 from ppgen.inference.objectives.wake_sleep import ReweightedWakeSleep
 from ppgen.inference.updates.closed_form import ClosedForm
 
@@ -227,6 +228,37 @@ def Alternating(forgetting_rate: float = 0.5, warmup_steps: int = 0) -> Inferenc
         'ELBO(num_particles=1), estimator auto, update ClosedForm()'
     """
     return Inference(ELBO(), update=ClosedForm(forgetting_rate, warmup_steps=warmup_steps))
+
+
+def EM(forgetting_rate: float = 0.5, warmup_steps: int = 0) -> Inference:  # noqa: N802 - named as the paper does
+    r"""Expectation-maximisation; with batches its stepwise form.
+
+    .. math:: \theta_t = \bar\theta(\hat s_t), \qquad
+              \hat s_t = (1 - t^{-\kappa}) \, \hat s_{t-1} + t^{-\kappa} \, \mathbb{E}_{p(z \mid x_t)}[s(x_t, z)]
+
+    For pairs whose guide is the exact posterior and that say how their parameters follow from sums of statistics
+    (`ppgen.closed_form.ClosedFormPair`), as `models.BernoulliMixture` and `models.GaussianMixture`; `"alternating"`
+    asks for no exact posterior. Where all rows are one batch (`batch_size` of as many) it is EM, and no step lowers the
+    log-likelihood; else each batch moves averages of the statistics.
+
+    References:
+        | Maximum Likelihood from Incomplete Data via the EM Algorithm (Dempster, Laird and Rubin, 1977)
+        | Online EM Algorithm for Latent Data Models (Cappé and Moulines, 2009), https://arxiv.org/abs/0712.4273
+
+    Args:
+        forgetting_rate: :math:`\kappa`, above 0 and up to 1: how quickly batches of the past are forgotten.
+        warmup_steps: Batches whose statistics are gathered before parameters are set from them.
+
+    Raises:
+        ValueError: If the rate or the number is out of its range; before training, if a latent is not drawn from its
+            exact posterior.
+
+    Example:
+        >>> from ppgen import inference
+        >>> inference.describe(inference.EM())
+        'MaximumLikelihood(num_particles=1), estimator auto, update ClosedForm()'
+    """
+    return Inference(MaximumLikelihood(), update=ClosedForm(forgetting_rate, warmup_steps=warmup_steps))
 
 
 def _leave_one_out(num_particles: int) -> LeaveOneOut:

@@ -15,8 +15,8 @@ from ppgen.inference.engine.specification import Inference
 from ppgen.inference.engine.step_result import StepResult
 from ppgen.inference.engine.surrogate import OBJECTIVE
 from ppgen.inference.objectives.draw_objective import DrawObjective, State, flat
+from ppgen.inference.particles.model_alone import model_layout, run_model
 from ppgen.inference.state_roles import Role, check_roles
-from ppgen.inference.structure.model_alone import model_layout, run_model
 from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 

@@ -99,8 +99,7 @@ class BoundInference:
         if inference.update is not None:
             check_single_draws(inference, self.plan)
             self.update = BoundUpdate(inference.update, pair, batch, layout, total)
-        # Whether some parameter is moved along a gradient: without an update all are.
-        self._differentiated = self.update is None or bool(self.followed_parameters())
+        self._differentiated = self.update is None or bool(self.followed_parameters())  # some move along a gradient
         check_baselines(self.plan, self._baselines, batch, layout)
         self._phases = dict.fromkeys(self.layout.undirected, inference.negative_phase)
         self._steps = 0  # as the state counts them: a schedule of Python numbers is read without waiting for the device
@@ -327,7 +326,7 @@ class BoundInference:
         rows = partial(table_of, batch, weights.local, weights.plate is None)
         total, after = surrogate(objective, self.plan, weights, self.layout, num_data, rows, self._states)
         self._states.update(after)
-        total = objective.with_own_runs(total, self.pair, batch, self.layout)
+        total = objective.with_own_runs(total, self.pair, batch, weights, self.layout)
         total = -total if self._descended else total
         return total if more is None else total + more
 

@@ -7,8 +7,8 @@ from pyro.distributions import Unit
 
 from ppgen.batch import all_tensors_of
 from ppgen.inference.objectives.draw_objective import NOT_DRAWN, WITHOUT_GUIDE, DrawObjective, flat
+from ppgen.inference.particles.model_alone import ModelRun
 from ppgen.inference.structure.layout import Layout
-from ppgen.inference.structure.model_alone import ModelRun
 from ppgen.inference.structure.traces import element_law, foreign_scale, of_data, undirected_law, unmasked
 
 

@@ -10,6 +10,7 @@ from ppgen.inference.engine.plan import instead, sound
 from ppgen.inference.negative_phases.negative_phase import NegativePhase
 from ppgen.inference.objectives.draw_objective import NOT_DRAWN
 from ppgen.inference.objectives.elbo import ELBO
+from ppgen.inference.objectives.maximum_likelihood import MaximumLikelihood
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.structure.layout import (
     DISCRETE,
@@ -82,15 +83,18 @@ def legality() -> list[Rule]:
 
 
 def _rules_of_updates() -> list[Rule]:
-    """Updates in closed form raise the ELBO, whatever the law of a latent; machines have no maximum of that kind."""
+    """Updates in closed form raise the ELBO, whatever the law of a latent; machines have no maximum of that kind.
+
+    From exact posteriors the ELBO is the log-likelihood, and they raise that: EM.
+    """
     found = []
     for objective in registry.known("objective"):
+        known = registry.lookup("objective", objective)
         for update in registry.known("update"):
-            advice = "" if registry.lookup("objective", objective) is ELBO else _PLAIN_ELBO
-            found += [
-                Rule(objective, update, kind, not advice, advice)
-                for kind in (REPARAMETERISED, DISCRETE, EXACT_POSTERIOR)
-            ]
+            for kind in (REPARAMETERISED, DISCRETE, EXACT_POSTERIOR):
+                em = known is MaximumLikelihood and kind == EXACT_POSTERIOR
+                advice = "" if known is ELBO or em else _NOT_EXACT if known is MaximumLikelihood else _PLAIN_ELBO
+                found.append(Rule(objective, update, kind, not advice, advice))
             found += [Rule(objective, update, kind, False, _NO_MAXIMUM) for kind in (MEAN_FIELD, *_MACHINES)]
     return found
 
@@ -166,12 +170,19 @@ def check_update(inference: Any, pair: Any, layout: Layout) -> None:
             f"{update} maximises a density, and the undirected site {layout.undirected[0]!r} has no maximum in closed "
             f"form. {_NO_MAXIMUM}"
         )
-    if type(objective) is not ELBO or objective != ELBO(vectorize_particles=objective.vectorize_particles):
+    plain = type(objective) in (ELBO, MaximumLikelihood)
+    if not plain or objective != type(objective)(vectorize_particles=objective.vectorize_particles):
         site = next(iter(layout.latent), None)
         where = "" if site is None else f" at site {site!r}"
         raise ValueError(
             f"{update} under {objective!r} is not sound{where}: it raises the mean log-density of the model under the "
             f"guide. {_PLAIN_ELBO}"
+        )
+    drawn = [site for site, kind in layout.latent.items() if kind != EXACT_POSTERIOR]
+    if type(objective) is MaximumLikelihood and drawn:
+        raise ValueError(
+            f"{update} under {objective!r} is EM, which takes latents from their exact posterior, and the guide's law "
+            f"at site {drawn[0]!r} is not marked as that (infer={{'posterior': 'exact'}}). {_NOT_EXACT}"
         )
     if not isinstance(pair, ClosedFormPair):
         missing = next(
@@ -205,6 +216,7 @@ def check_single_draws(inference: Any, plan: Mapping[str, Any]) -> None:
 
 _BY_GRADIENT = "Use a gradient: leave the update out, inference.ELBO()."
 _PLAIN_ELBO = "Use inference.ELBO() of one particle and without weights of its terms, or leave the update out."
+_NOT_EXACT = 'Use inference.ELBO() with the update: inference.Alternating(), "alternating".'
 _NO_MAXIMUM = "Use a gradient: leave the update out, and give a negative phase, such as inference.PCD()."
 _MACHINES = (UNDIRECTED, RECOGNISED)
 _GUIDE_ALONE = "Use inference.ELBO() or inference.IWELBO(), which train model and guide."

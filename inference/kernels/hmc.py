@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from ppgen.inference.kernels.failing_chains import value_and_gradient, value_and_gradient_or_start
+
 LogDensity = Callable[[Tensor], Tensor]
 
 # Constants of dual averaging in the notation of Hoffman and Gelman; their gamma is 0.05. A chain that adapts alone then
@@ -47,7 +49,7 @@ class HMCInfo(NamedTuple):
     Attributes:
         acceptance_rate: Probability with which the proposal was to be accepted.
         accepted: Whether it was.
-        diverging: Whether the energy error exceeded 1000 nats or was not a number.
+        diverging: Whether the energy error exceeded 1000 nats or was not a number, or the log-density raised.
         energy: Energy of the state left behind, -log density + half the squared norm of the momentum, nats.
         energy_error: Energy of the proposal minus that of the start, nats.
         step_size: Step size of the trajectory, jitter included.
@@ -74,6 +76,11 @@ class HMC:
     A position has shape (..., dim); all leading dimensions are independent chains, each with its own momentum,
     acceptance and step size. The log-density is a function of positions (..., dim) to nats (...), and a chain's value
     may depend on its own position only. The value itself holds no state, so that one serves many targets.
+
+    Where the log-density raises a `torch.linalg.LinAlgError`, a `ValueError` or an `ArithmeticError` on the way of a
+    chain, as a Cholesky factor or the checks of a law do at absurd positions, that chain stays where it was, its
+    trajectory is one that diverged, and the others go on. A trajectory and the one back meet the same positions, so
+    that this rejection leaves the target as it is. At the start of the chains such an error is raised.
 
     Args:
         num_steps: Leapfrog steps of a trajectory.
@@ -201,21 +208,6 @@ class HMC:
         return state._replace(step_size=log_step.exp(), averaged_log_step=averaged, error=error, num_adapted=count)
 
 
-def value_and_gradient(log_density: LogDensity, position: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-density of each chain (...) and its gradient (..., dim), from one backward pass of the sum.
-
-    Example:
-        >>> value_and_gradient(lambda z: -z.square().sum(-1) / 2, torch.ones(2, 1))
-        (tensor([-0.5000, -0.5000]), tensor([[-1.],
-                [-1.]]))
-    """
-    with torch.enable_grad():
-        position = position.detach().requires_grad_()
-        value = log_density(position)
-        (gradient,) = torch.autograd.grad(value.sum(), position)
-    return value.detach(), gradient
-
-
 def leapfrog(
     log_density: LogDensity, position: Tensor, momentum: Tensor, gradient: Tensor, step_size: Tensor, num_steps: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -223,20 +215,28 @@ def leapfrog(
 
     Args:
         log_density: Function of positions (..., dim) to nats (...).
-        position: Start, (..., dim).
+        position: Start, (..., dim), where the log-density does not raise.
         momentum: Momentum there, (..., dim).
         gradient: Gradient of the log-density there, (..., dim).
         step_size: Step size of each chain, (...).
         num_steps: Number of steps.
 
     Returns:
-        Position, momentum, log-density and gradient at the end.
+        Position, momentum, log-density and gradient at the end; of chains on whose way the log-density raised, the
+        log-density is not a number and the rest without meaning.
     """
-    step = step_size.unsqueeze(-1)
+    start, step = position, step_size.unsqueeze(-1)
     momentum = momentum + step / 2 * gradient
     value = gradient.new_zeros(gradient.shape[:-1])
+    failed: Tensor | None = None
     for index in range(num_steps):
         position = position + step * momentum
-        value, gradient = value_and_gradient(log_density, position)
+        if failed is not None:
+            position = torch.where(failed.unsqueeze(-1), start, position)
+        value, gradient, failing = value_and_gradient_or_start(log_density, position, start)
+        if failing is not None:
+            failed = failing if failed is None else failed | failing
         momentum = momentum + (step / 2 if index == num_steps - 1 else step) * gradient
+    if failed is not None:
+        value = value.masked_fill(failed, math.nan)
     return position, momentum, value, gradient

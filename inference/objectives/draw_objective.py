@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.particles.log_weights import LogWeights
+from ppgen.inference.particles.model_alone import COMPARED
 from ppgen.inference.state_roles import Roles
 from ppgen.inference.structure.layout import Layout
-from ppgen.inference.structure.model_alone import COMPARED
 
 State = dict[str, Tensor]
 

@@ -119,13 +119,14 @@ class ELBO(Objective):
                 f"auxiliary site {auxiliary[0]!r}. Leave free_bits out, or use kl_weight."
             )
 
-    def with_own_runs(self, total: Tensor, pair: Any, batch: Any, layout: Layout) -> Tensor:
+    def with_own_runs(self, total: Tensor, pair: Any, batch: Any, weights: LogWeights, layout: Layout) -> Tensor:
         """The hybrid objective where the prior has a weight; else the scalar as it is."""
         if not self.prior_weight:
             return total
         with pair.running():
             vectorize = self.vectorize_particles
             predicted = prior_likelihood(pair, batch, layout, self.num_particles, vectorize=vectorize)
+        predicted = row_mean(weights, predicted)
         return (1 - self.prior_weight) * total + self.prior_weight * predicted
 
     def signal(self, log_weights: Tensor) -> Tensor:

@@ -119,13 +119,14 @@ class Objective(PyroLoss):
         """Whether the objective trains on fantasies, data drawn from the model."""
         return False
 
-    def with_own_runs(self, total: Tensor, pair: Any, batch: Any, layout: Layout) -> Tensor:
+    def with_own_runs(self, total: Tensor, pair: Any, batch: Any, weights: LogWeights, layout: Layout) -> Tensor:
         """The scalar that is followed, with what other runs of the pair than those of the guide add; as it is here.
 
         Args:
             total: Scalar per datum with the gradient of the estimators.
             pair: The pair.
             batch: The batch.
+            weights: Log-weights of the guide's runs, which know the weights of rows.
             layout: Structure of the pair.
         """
         return total

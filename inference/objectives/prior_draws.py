@@ -44,7 +44,7 @@ def _hindrances(layout: Layout) -> Iterator[tuple[str, str]]:
 
 
 def prior_likelihood(pair: Any, batch: Any, layout: Layout, num_particles: int, *, vectorize: bool = True) -> Tensor:
-    r"""Mean of log p(y | x, z) over latents z that the model draws, per datum, in nats: a scalar with a gradient.
+    r"""Mean of log p(y | x, z) over latents z that the model draws, in nats, of each row, (1, rows or 1).
 
     .. math:: E_{p(z \mid x)}[\log p(y \mid x, z)] \le \log p(y \mid x)
 
@@ -61,5 +61,5 @@ def prior_likelihood(pair: Any, batch: Any, layout: Layout, num_particles: int, 
         trace = particle_trace(pair.model, num_particles if vectorize else 1, layout, args, kwargs)
         for name, site in sites(trace).items():
             if name in layout.sites and layout.sites[name].observed:
-                total = total + summed_log_prob(site, layout).mean()
+                total = total + summed_log_prob(site, layout).mean(0, keepdim=True)
     return total if vectorize else total / num_particles

@@ -24,7 +24,7 @@ class ConditionalVAE(ConditionalModel):
     The prior network gives p(z | x) = N(m(x), s(x)^2), the recognition network q(z | x, y). With
     `recognition="prior"` the guide is the prior network itself: the ELBO is then the objective of the Gaussian
     stochastic neural network, E[log p(y | x, z)] over p(z | x), a lower bound of log p(y | x) like any ELBO.
-    `inference.HybridELBO` trains the recognition network and follows both.
+    `inference.ELBO(prior_weight=w)` trains the recognition network and follows both, the hybrid objective.
 
     Batches are tuples (x, y): `data.split_features(k)`, `data.split_quadrants(1)`, `data.given_labels()` and
     `data.given_attributes()` of a data set make them. Sites: `z`, shape (latent,), and `y`, shape (features,), in the

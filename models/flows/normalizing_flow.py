@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ppgen.models.autoregressive.autoregressive_model import AutoregressiveModel
-from ppgen.models.parts.arguments import one_of, positive_size
+from ppgen.models.parts.arguments import one_of, positive_size, positive_sizes
 from ppgen.models.parts.entries import first_rows
 from ppgen.models.parts.flow_choices import DENSITIES, flow
 from ppgen.models.parts.programs import standard_normal
@@ -70,7 +70,13 @@ class NormalizingFlow(AutoregressiveModel):
                 f"features must be at least 2 under flow={flow!r}, one half of which moves the other, got 1. Take "
                 'flow="maf".'
             )
-        self.flow = _flow(flow, self.features, steps, hidden, bins)
+        self.flow = _flow(
+            flow,
+            self.features,
+            positive_size("steps", steps),
+            positive_sizes("hidden", hidden),
+            positive_size("bins", bins),
+        )
         self.register_buffer("mean", torch.zeros(self.features))
         self.register_buffer("scale", torch.ones(self.features))
 
@@ -97,5 +103,4 @@ class NormalizingFlow(AutoregressiveModel):
 
 
 def _flow(name: str, features: int, steps: int, hidden: Sequence[int], bins: int) -> Any:
-    options = {} if name == "maf" else {"bins": positive_size("bins", bins)}
-    return flow(name, features, positive_size("steps", steps), hidden, **options)
+    return flow(name, features, steps, hidden, **({} if name == "maf" else {"bins": bins}))

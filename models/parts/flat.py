@@ -2,9 +2,10 @@
 
 from typing import Any
 
-import torch
 from pyro.distributions import ImproperUniform, constraints
 from torch import Size, Tensor
+
+from ppgen.checks.shapes import broadcast_shapes
 
 
 class NoLawError(ValueError):
@@ -45,7 +46,7 @@ class Flat(ImproperUniform):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Zero for each vector: (..., size) -> (...)."""
-        return value.new_zeros(torch.broadcast_shapes(self.batch_shape, value.shape[:-1]))
+        return value.new_zeros(broadcast_shapes(self.batch_shape, value.shape[:-1]))
 
     def sample(self, sample_shape: Any = None) -> Tensor:
         """Refuses.

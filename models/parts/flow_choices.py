@@ -28,6 +28,7 @@ def posterior_conditional(
     """
     one_of("posterior", posterior, POSTERIORS)
     _check_halves("posterior", posterior, latent, "iaf")
+    steps, flow_hidden = positive_size("flow_steps", steps), positive_sizes("flow_hidden", flow_hidden)
     if posterior == "diagonal":
         return NormalConditional(inputs, hidden, latent)
     given = hidden[-1] if len(hidden) else inputs
@@ -42,12 +43,12 @@ def prior_flow(prior: str, latent: int, steps: int, flow_hidden: Sequence[int]) 
     """
     one_of("prior", prior, PRIORS)
     _check_halves("prior", prior, latent, "maf")
+    steps, flow_hidden = positive_size("flow_steps", steps), positive_sizes("flow_hidden", flow_hidden)
     return None if prior == "normal" else flow(prior, latent, steps, flow_hidden)
 
 
 def flow(name: str, features: int, steps: int, hidden: Sequence[int], given: int = 0, **options: Any) -> Flow:
-    """Flow of a name, with networks of these hidden layers."""
-    steps, hidden = positive_size("flow_steps", steps), positive_sizes("flow_hidden", hidden)
+    """Flow of a name, with networks of these hidden layers; sizes are checked by then."""
     if name == "iaf":
         return InverseAutoregressiveFlow(features, hidden, steps, given)
     if name == "maf":

@@ -1,4 +1,4 @@
-"""A penalty on the parameters of a guide, given each datum."""
+"""Terms of the objective that are no law of a variable: penalties of a guide, densities of parameters."""
 
 from typing import Any
 
@@ -19,6 +19,17 @@ def penalise(name: str, amount: Tensor) -> None:
     """
     law = _Factor(amount)
     pyro.sample(name, law, obs=amount.new_empty(law.shape()), infer={"is_auxiliary": True})
+
+
+def state_density(name: str, log_density: Tensor) -> None:
+    """Add the log-density of parameters to the model, outside of the plate of the data, where it counts once.
+
+    Args:
+        name: Of the site.
+        log_density: A scalar, with its gradient.
+    """
+    law = _Factor(log_density)
+    pyro.sample(name, law, obs=log_density.new_empty(law.shape()))
 
 
 class _Factor(dist.Unit):

@@ -6,6 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ppgen.checks.shapes import broadcast_shapes
+
 
 def rows(x: Tensor | None, num_rows: int | None) -> int:
     """Rows of the data plate: those of the data, else the number asked for, else 1."""
@@ -20,5 +22,5 @@ def standard_normal(size: int, owner: nn.Module) -> dist.TorchDistribution:
 
 def joined(values: Sequence[Tensor]) -> Tensor:
     """Variables side by side, (..., sum of sizes); their other dimensions are broadcast, as particles need it."""
-    batch = torch.broadcast_shapes(*(value.shape[:-1] for value in values))
+    batch = broadcast_shapes(*(value.shape[:-1] for value in values))
     return torch.cat([value.expand(*batch, value.shape[-1]) for value in values], -1)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.batch import split_batch
+from ppgen.batch import changed, split_batch
 from ppgen.models.semi_supervised.class_labels import (
     check_classes,
     check_labels,
@@ -58,6 +58,23 @@ class SemiSupervisedModel(GenerativeModel):
         if y is None:
             return x.new_zeros(len(x)), torch.zeros(len(x), dtype=torch.bool, device=x.device)
         return label_log_prob(self.class_logits(x), y), is_labelled(y)
+
+    def with_simulated_labels(self, batch: Any, latents: Mapping[str, Tensor]) -> Any:
+        """A batch whose rows were simulated, with the classes that they came from in the place of its labels.
+
+        Rows without a label stay without one. So simulation-based calibration ranks in q(z | x, y) where rows have
+        labels, and in q(y, z | x) where they have none.
+
+        Args:
+            batch: Simulated rows, with labels or without.
+            latents: What they came from, by site.
+        """
+        args, kwargs = split_batch(batch)
+        y = kwargs.get("y", args[1] if len(args) > 1 else None)
+        if y is None:
+            return batch
+        drawn = torch.where(is_labelled(y), latents["y"].argmax(-1).reshape(y.shape).to(y.dtype), y)
+        return changed(batch, lambda part: drawn if part is y else part)
 
     @torch.no_grad()
     def predict_log_proba(self, x: Any) -> Tensor:

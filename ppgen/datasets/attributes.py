@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.checks.arguments import check_count, check_tensors
+
 ATTRIBUTES = ("ink", "slant", "width")
 
 
@@ -27,6 +29,7 @@ def image_attributes(rows: Tensor, image_shape: Sequence[int]) -> Tensor:
         (B, 3).
 
     Raises:
+        TypeError: If the rows are no tensor of real numbers or the shape no whole numbers.
         ValueError: If the shape is no plane image's, the rows have another number of pixels, or a level is negative.
 
     Example:
@@ -36,14 +39,18 @@ def image_attributes(rows: Tensor, image_shape: Sequence[int]) -> Tensor:
         >>> datasets.image_attributes(stroke, (4, 4))[:, :2]
         tensor([[0.2500, 1.0000]])
     """
-    shape = tuple(image_shape)
+    check_tensors(rows=rows)
+    if isinstance(image_shape, str) or not isinstance(image_shape, Sequence):
+        raise TypeError(f"image_shape must be (height, width) of the images, got {image_shape!r}.")
+    shape = tuple(check_count("each number in image_shape", size) for size in image_shape)
     if len(shape) != 2 or rows.dim() != 2 or rows.shape[1] != shape[0] * shape[1]:
         raise ValueError(
             f"Attributes are those of images (height, width), rows of as many pixels; got image_shape {shape} and rows "
             f"of shape {tuple(rows.shape)}."
         )
-    if len(rows) and float(rows.min()) < 0:
-        raise ValueError(f"Attributes need grey levels of at least 0, got {float(rows.min()):g}.")
+    if len(rows) and not float(rows.min()) >= 0:
+        raise ValueError(f"rows must hold grey levels of at least 0, got {float(rows.min()):g}.")
+    rows = rows if rows.is_floating_point() else rows.float()
     images = rows.unflatten(1, shape)
     places = [torch.arange(size, dtype=rows.dtype, device=rows.device) for size in shape]
     total = images.sum((1, 2)).clamp(min=torch.finfo(rows.dtype).tiny)

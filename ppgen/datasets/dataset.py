@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from ppgen.datasets.integers import KINDS, decoded
-from ppgen.datasets.paired import (
-    SPLITS,
-    PairedDataset,
+from ppgen.datasets.paired import SPLITS, PairedDataset
+from ppgen.datasets.pairings import (
     given_attributes,
     given_labels,
     split_features,
@@ -229,7 +228,9 @@ class Dataset:
     def given_attributes(self) -> PairedDataset:
         """The data set of pairs (ink, slant and width of images, the images), by `datasets.image_attributes`.
 
-        Where training bits are drawn anew they are those of the grey levels.
+        Attributes are standardised: less their mean over training rows, in standard deviations, so that covariates of
+        (1, 0, 0) ask for images of much ink. `attributes_of(rows)` of the pairs measures other images so. Where
+        training bits are drawn anew they are those of the grey levels.
 
         Returns:
             Data set whose `train`, `valid`, `test` are (attributes (N, 3), rows (N, F)).

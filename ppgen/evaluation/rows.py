@@ -53,6 +53,12 @@ class CheckedRows:
                 raise ValueError(
                     f"x must have shape (rows, features), got {tuple(self.parts.shape)}; one row is x[None]."
                 )
+            features = getattr(pair, "num_features", None)
+            if zoo and features is not None and self.parts.shape[1] != features:
+                raise ValueError(
+                    f"x does not fit the model: {type(pair).__name__} has {features} features, and a row of x has "
+                    f"shape ({self.parts.shape[1]},)."
+                )
         tensors = self.tensors()
         lengths = {len(part) for part in tensors}
         if len(lengths) != 1 or 0 in lengths:

@@ -20,6 +20,7 @@ from ppgen.nn.flows.flow import Flow
 from ppgen.nn.flows.flow_conditional import FlowConditional
 from ppgen.nn.flows.inverse_autoregressive_flow import InverseAutoregressiveFlow
 from ppgen.nn.flows.masked_autoregressive_flow import MaskedAutoregressiveFlow
+from ppgen.nn.image_features import ImageFeatures
 from ppgen.nn.mirrored_layers import MirroredLayers
 from ppgen.nn.mlp import MLP
 from ppgen.nn.normal_codes import NormalCodes
@@ -45,6 +46,7 @@ __all__ = [
     "Flow",
     "FlowConditional",
     "GatedCausalConvolutions",
+    "ImageFeatures",
     "InverseAutoregressiveFlow",
     "Lasso",
     "LearnedISTA",

@@ -7,6 +7,8 @@ from numbers import Real
 import torch
 from torch import Tensor
 
+from ppgen.checks.shapes import broadcast_shapes
+
 SQUARINGS = 5  # of the Gram matrix: the bound on its largest eigenvalue is within 9 % of it, of 192 atoms
 BLOCK = 20  # sweeps between two looks at the duality gaps
 
@@ -156,7 +158,7 @@ class Lasso:
         shape = (*self.x.shape[:-1], self.dictionary.shape[-1])
         codes = self.x.new_zeros(shape) if start is None else start.clone()
         if self.target is not None:
-            codes = codes.expand(torch.broadcast_shapes(codes.shape, self.target.shape))
+            codes = codes.expand(broadcast_shapes(codes.shape, self.target.shape))
         return codes, codes, codes.new_ones(*codes.shape[:-1], 1)
 
     def _step(self) -> tuple[Tensor, Tensor | None]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ppgen import inference
 from ppgen.inference.objectives.draw_objective import DrawObjective
-from ppgen.inference.structure.model_alone import prepare_pair, run_model
+from ppgen.inference.particles.model_alone import prepare_pair, run_model
 from ppgen.testing.examples import conjugate_pair
 from ppgen.testing.statistics import check_close, fail
 from ppgen.undisturbed import evaluating, forked

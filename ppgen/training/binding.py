@@ -2,16 +2,17 @@
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from ppgen import seeds
+from ppgen.batch import split_batch
 from ppgen.conditional import ConditionalModel
 from ppgen.inference.engine.stratified import stratify
-from ppgen.inference.structure import model_alone
+from ppgen.inference.particles import model_alone
 from ppgen.inference.structure.layout import find_layout
 from ppgen.inference.structure.support import check_support
 from ppgen.pair import GenerativeModel
@@ -105,11 +106,19 @@ def _explaining_integers(pair: Any, source: BatchSource) -> Iterator[None]:
 
 def check_features(pair: Any, source: BatchSource) -> None:
     """Raise ValueError unless rows have as many features as the model, or are the covariates and data that it takes."""
-    if source.pairs is not None and isinstance(pair, GenerativeModel) and not _takes_two(type(pair)):
+    if source.pairs is not None and isinstance(pair, GenerativeModel) and not _takes(type(pair), (None, None), {}):
         raise ValueError(
             f"data are pairs ({source.describe()}), and {type(pair).__name__} is a model of rows alone: give the rows, "
             "data.rows, or a model of both."
         )
+    if source.tensors is not None and isinstance(pair, GenerativeModel):
+        args, kwargs = split_batch(source.tensors)
+        if not _takes(type(pair), args, kwargs):
+            parts = f"names {', '.join(map(repr, kwargs))}" if kwargs else f"{len(args)} parts"
+            raise ValueError(
+                f"data have {parts} ({source.describe()}), and the programs of {type(pair).__name__} take "
+                f"{_arguments(type(pair))} alone: give the rows, or a model of both."
+            )
     if isinstance(pair, ConditionalModel):
         pair.check_batch(source.batch("train", torch.arange(1), seeds.generator(0, "first batch")))
         return
@@ -121,14 +130,19 @@ def check_features(pair: Any, source: BatchSource) -> None:
         )
 
 
-def _takes_two(model: Any) -> bool:
-    """Whether the programs of a class of models can be called with two parts of a batch."""
+def _takes(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether the programs of a class of models can be called with the parts of a batch."""
     try:
         for program in (model.model, model.guide):
-            inspect.signature(program).bind(None, None, None)
+            inspect.signature(program).bind(None, *args, **kwargs)
     except TypeError:
         return False
     return True
+
+
+def _arguments(model: Any) -> str:
+    """Names of the arguments of the guide of a class of models."""
+    return ", ".join(list(inspect.signature(model.guide).parameters)[1:])
 
 
 def _check_support(pair: Any, source: BatchSource, batch_size: int) -> None:

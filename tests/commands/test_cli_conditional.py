@@ -54,3 +54,24 @@ def test_inferences_are_compared_on_pairs(run: Path, capsys: pytest.CaptureFixtu
     options = ["--processes", "1", "--num-particles", "30", "--quiet"]
     assert main([*line.split(), *options, "--folder", str(run / "comparison")]) == 0
     assert "20 test rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("pairs", "covariates", "features"), [("--split-quadrants 1", 16, 48), ("", 3, 64)])
+def test_runs_on_pairs_of_images_are_fitted_evaluated_and_drawn(
+    pairs: str, covariates: int, features: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches a run that is evaluated on other pairs than it was trained on, and covariates of another width taken."""
+    model = f"ConditionalVAE --covariates {covariates} --features {features} --latent 2 --hidden 3"
+    data = f"--data digits --binarize threshold {pairs or '--given-attributes true'}"
+    options = ["--epochs", "1", "--compile", "false", "--num-particles", "20", "--quiet"]
+    assert main(["fit", *model.split(), *data.split(), *options, "--folder", str(tmp_path / "run")]) == 0
+    found = json.loads((tmp_path / "run/evaluation.json").read_text())["estimates"]["log-likelihood"]
+    assert found["num_data"] == 300
+    assert main(["evaluate", str(tmp_path / "run"), "--num-particles", "20", "--quiet"]) == 0
+    assert json.loads((tmp_path / "run/evaluation.json").read_text())["estimates"]["log-likelihood"] == found
+    for width in (covariates, covariates + 1):
+        np.save(tmp_path / "x.npy", np.zeros((2, width), dtype="float32"))
+        line = ["sample", str(tmp_path / "run"), "--covariates", str(tmp_path / "x.npy"), "--num-samples", "4"]
+        assert main([*line, "--quiet"]) == (0 if width == covariates else 2)
+    assert np.load(tmp_path / "run/samples.npy").shape == (4, 2, features)
+    assert f"covariates must have shape (rows, {covariates})" in capsys.readouterr().err

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from batches import reals
 from examples import instances
-from examples.algorithms import ALGORITHMS
+from examples.algorithms import ALGORITHMS, tried_on
 from examples.objectives import OBJECTIVES
 from repetitions import repeated
 
@@ -32,6 +31,7 @@ def test_algorithms(name: str, algorithm: inference.Inference, device: torch.dev
     if algorithm.update is not None:  # for pairs that say what is in closed form
         testing.check_update(algorithm.update, device=device)
         return
-    x = reals(4).to(device)
-    result = algorithm.bind(testing.conjugate_pair(device=device), x, num_data=4).step(x)
-    assert len(result.gradients) == 6
+    pair, batch = tried_on(algorithm, device)
+    num_data = len(batch[0]) if isinstance(batch, tuple) else len(batch)
+    result = algorithm.bind(pair, batch, num_data=num_data).step(batch)
+    assert set(result.gradients) == {name for name, _ in pair.named_parameters()}

@@ -88,6 +88,16 @@ _SETTINGS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.DiscreteVAE(5, latent=3, hidden=(4,), prior_hidden=2), bits(6, 5)),
         lambda: (models.DiscreteVAE(4, latent=2, hidden=()), bits(6, 4)),
     ],
+    "BernoulliMixture": [
+        lambda: (models.BernoulliMixture(4, 3), bits(6, 4)),
+        lambda: (models.BernoulliMixture(4, 2, pseudo_count=0.5, start="kmeans"), bits(6, 4)),
+    ],
+    "GaussianMixture": [
+        lambda: (models.GaussianMixture(3, 2), reals(6, 3)),
+        lambda: (models.GaussianMixture(3, 2, "tied", start="rows"), reals(6, 3)),
+        lambda: (models.GaussianMixture(3, 2, "diagonal"), reals(6, 3)),
+        lambda: (models.GaussianMixture(3, 2, "spherical", regularisation=0.1), reals(6, 3)),
+    ],
     "SparseCoding": [
         lambda: (models.SparseCoding(4, atoms=3, penalty=0.3, sweeps=25), reals(6, 4)),
         lambda: (models.SparseCoding(3, 2, penalty=0.2, positive=True, noise=0.8, sweeps=25), reals(6, 3)),
@@ -125,6 +135,16 @@ _SETTINGS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (
             models.SemiSupervisedVAE(4, 3, 2, (3,), "gaussian"),
             (reals(6, 4), torch.tensor([0, 1, 2, -1, -1, 1])),
+        ),
+    ],
+    "StackedSemiSupervisedVAE": [
+        lambda: (
+            models.StackedSemiSupervisedVAE(4, 3, 2, (3,), 1, (3,), "gaussian"),
+            (reals(6, 4), torch.tensor([0, 1, 2, -1, -1, 1])),
+        ),
+        lambda: (
+            models.StackedSemiSupervisedVAE(5, 2, 3, (), 2, (4,), kept=(2,), fixed=True),
+            (bits(6, 5), torch.tensor([0, 1, -1, 0, 1, -1])),
         ),
     ],
     "PixelCNN": [

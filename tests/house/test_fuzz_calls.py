@@ -17,15 +17,16 @@ RESULTS = {
     "ApproximationGap", "BlockGibbsInfo", "BlockGibbsState", "BoltzmannMarginal", "BoundInference", "Calibration",
     "Check", "Comparison", "Convergence", "Dataset", "DivergenceError", "EncoderGap", "Estimate", "Event", "Finding",
     "FolderInUseError", "FreeEnergies", "HMCInfo", "HMCState", "ImportanceWeights", "LatentDensity", "LatentTerms",
-    "LatentUnits", "LayerBound", "LayerConditional", "Layout", "LogWeights", "ParallelTemperingInfo",
+    "LatentUnits", "LayerBound", "LayerConditional", "Layout", "LogWeights", "Neighbours", "ParallelTemperingInfo",
     "ParallelTemperingState", "PartitionSandwich", "PosteriorSamples", "Pretraining", "Refinement", "Rows", "Rule",
     "Run", "Samples", "Sandwich", "SparseGibbsInfo", "SparseGibbsState", "StepResult", "TrajectoryTemperingState",
-    "UndirectedDistribution", "Whitening",
+    "Compared", "KernelDistance", "Modes", "ParzenLine", "ParzenScore", "UndirectedDistribution", "Whitening",
 }  # fmt: skip
 KINDS = {
     "Biased",
     "Coupling",
     "CouplingStep",
+    "DrawObjective",
     "Estimator",
     "FlowStep",
     "MachineKernel",

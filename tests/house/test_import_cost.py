@@ -1,9 +1,12 @@
 """`import ppgen` brings torch and Pyro and nothing else, and leaves the process as those two leave it."""
 
+import ast
 import json
 import subprocess
 import sys
 from typing import Any
+
+from layout import ROOT, tracked_files
 
 PROBE = """
 import hashlib, json, logging, sys, warnings
@@ -63,3 +66,24 @@ def test_the_library_is_light() -> None:
     heavy = HEAVY - {"safetensors"}
     assert not heavy & (after - before)
     assert with_ppgen == without
+
+
+def torch_broadcasts(source: str) -> bool:
+    """Whether a program calls torch's function for shapes that are broadcast together."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr == "broadcast_shapes" and ast.unparse(node.value) == "torch":
+            return True
+        if isinstance(node, ast.ImportFrom) and node.module == "torch":
+            if any(alias.name == "broadcast_shapes" for alias in node.names):
+                return True
+    return False
+
+
+def test_shapes_are_broadcast_without_sympy() -> None:
+    """Catches `torch.broadcast_shapes`, whose first call imports SymPy for seconds; `ppgen.checks.shapes` is ours."""
+    assert torch_broadcasts("import torch\ntorch.broadcast_shapes((1,))")
+    assert torch_broadcasts("from torch import broadcast_shapes")
+    paths = [path.relative_to(ROOT) for path in tracked_files() if path.suffix == ".py"]
+    library = [path for path in paths if path.parts[0] in ("ppgen", "models", "inference")]
+    callers = {str(path) for path in library if torch_broadcasts((ROOT / path).read_text())}
+    assert callers == {"ppgen/checks/shapes.py"}

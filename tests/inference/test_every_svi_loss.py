@@ -48,6 +48,10 @@ class Programs(nn.Module):
             law: Any = dist.Bernoulli(logits=loc) if self.discrete else dist.Normal(loc, scale.exp())
             pyro.sample("z", law.to_event(1))
 
+    def label_log_prob(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Of rows whose first entry is positive, as if it told a class."""
+        return nn.functional.logsigmoid(self.encoder(x)[:, 0]), x[:, 0] > 0
+
 
 def losses() -> list[Any]:
     """Each with the kind of program that it is for."""

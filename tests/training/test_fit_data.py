@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ppgen
-from ppgen import datasets, models
+from ppgen import datasets, evaluation, models
 
 _DIGITS = datasets.load("digits", binarize="threshold")
 
@@ -83,3 +83,28 @@ def test_rows_for_testing_are_checked_before_training():
     bits = (torch.rand(40, 4, generator=torch.Generator().manual_seed(0)) < 0.5).float()
     with pytest.raises(ValueError, match="must lie in the support"):
         ppgen.fit(models.RBM(4, 2), {"train": bits, "test": 2 * bits}, steps=1, progress=False)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: models.SparseCoding(features=4, atoms=3),
+        lambda: models.Autoencoder(features=4, hidden=(2,)),
+        lambda: models.NADE(features=4, hidden=2),
+    ],
+    ids=["sparse", "autoencoder", "autoregressive"],
+)
+def test_parts_that_a_model_of_rows_can_not_take_are_refused(make, tmp_path):
+    """Catches labels beside the rows of a model that takes none, told by how many arguments a method takes, and rows
+    of another width told of by what a matrix product raised."""
+    x, labels = torch.eye(4).repeat(3, 1), torch.arange(12) % 3
+    how = {"epochs": 1, "progress": False, "folder": tmp_path / "run"}
+    with pytest.raises(ValueError, match=r"data have 2 parts .* the programs of .* take x alone: give the rows"):
+        ppgen.fit(make(), (x, labels), **how)
+    with pytest.raises(ValueError, match=r"data have names 'x', 'y' .* take x alone: give the rows"):
+        ppgen.fit(make(), {"x": x, "y": labels}, **how)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(
+        ValueError, match=r"x does not fit the model: .* has 4 features, and a row of x has shape \(3,\)"
+    ):
+        evaluation.log_likelihood(make(), x[:, :3])

@@ -15,6 +15,7 @@ from ppgen.batch import split_batch
 from ppgen.diagnostics.checks.report import Finding
 from ppgen.distributions import LayerConditional
 from ppgen.evaluation.estimate import Estimate, with_error
+from ppgen.inference.engine.label_term import method_of
 from ppgen.inference.structure.traces import data_frame, element_law, sites, unmasked
 from ppgen.pair import AnyPair
 from ppgen.undisturbed import evaluating
@@ -47,7 +48,8 @@ class IndependentFeatures:
 def independent_features(pair: AnyPair, batch: Any, num_data: int, log_partitions: Any) -> IndependentFeatures | None:
     """The trivial model of the rows that the one observed site of a pair holds.
 
-    None where there are several, or where the site's law is no Bernoulli, normal or categorical one.
+    None where there are several, where the site's law is no Bernoulli, normal or categorical one, or where labels are
+    part of what the likelihood is of.
 
     Args:
         pair: Model and guide.
@@ -56,6 +58,8 @@ def independent_features(pair: AnyPair, batch: Any, num_data: int, log_partition
         log_partitions: Undirected sites.
     """
     args, kwargs = split_batch(batch)
+    if (said := method_of(pair, "label_log_prob")) is not None and bool(said(*args, **kwargs)[1].any()):
+        return None
     # log Z is a constant, of which no observed value depends.
     with evaluating(pair, 0), pair.running(), inference.attach(log_partition=dict.fromkeys(log_partitions, 0.0)):
         guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)

@@ -31,8 +31,8 @@ def compare_inferences(
     test: Any = None,
     method: str = "auto",
     num_particles: int = 1000,
-    num_chains: int = 100,
-    betas: int | str | Sequence[float] | Tensor = 1000,
+    num_chains: int | None = None,
+    betas: int | str | Sequence[float] | Tensor | None = None,
     gradient_rows: int = 100,
     gradient_draws: int = 40,
     progress: bool = True,
@@ -72,8 +72,9 @@ def compare_inferences(
             that can be. Where latents are common to all data it is `ppgen.evaluation.log_evidence` of the training
             rows over their number: of one model all inferences estimate the same, and Pareto k says which to believe.
         num_particles: Particles a datum of importance sampling.
-        num_chains: Annealing runs, where log Z or log p(x) is annealed.
-        betas: Ladder of annealing: a number of equal steps, or increasing numbers up to 1.
+        num_chains: Annealing runs, where log Z or log p(x) is annealed; by default as many as
+            `ppgen.evaluation.log_likelihood` takes of what moves them.
+        betas: Ladder of annealing: a number of equal steps, or increasing numbers up to 1; likewise.
         gradient_rows: Training rows of the batch on which the gradient's variance is measured.
         gradient_draws: Gradients that it is measured from; 20 or more.
         progress: Whether to print a line for each cell.

@@ -67,7 +67,7 @@ def plan(
     resolve_device(training.get("device", "auto"))
     factories = _factories(model_factory)
     cells: list[Cell] = []
-    rows, described, checked = None, "", set[str]()
+    rows, described, evaluations = None, "", dict[str, dict[str, Any]]()
     wanted = _inferences(inferences, list(factories))
     for model, factory in factories.items():
         settings = Settings(**{name: _setting(training, name) for name in _setting_names()}, seed=0)
@@ -82,10 +82,9 @@ def plan(
                 bound = check_fit(pair, source, resolved, settings.batch_size)
             except ValueError as error:
                 raise ValueError(f"inferences: {label!r} cannot train {model!r}: {error}") from error
-            if model not in checked:  # rows that it can evaluate, by the method that is asked for
-                checked.add(model)
+            if model not in evaluations:  # rows that it can evaluate, by the method that is asked for
                 check_new(pair, as_pair(seeded(factory, numbers[0])))
-                check_evaluation(pair, rows, what, model, evaluation)
+                evaluations[model] = check_evaluation(pair, rows, what, model, evaluation)
             optimizer, lr, lr_schedule = (training.get(name) for name in _OPTIMIZER)
             spec = resolve_optimizer(optimizer, lr, lr_schedule, pair.default_training)
             rests = not bound.followed_parameters()  # in closed form, beside others that the optimiser trains
@@ -97,7 +96,7 @@ def plan(
                 "training": settings.to_config() | {"monitor": settings.monitor} | spec.to_config(),
                 "data": source.to_config(),
                 "test": {"rows": what, "checksum": checksum_of(rows)},
-                "evaluation": {name: _plain(each) for name, each in evaluation.items()},
+                "evaluation": {name: _plain(each) for name, each in evaluations[model].items()},
                 "gradient": dict(gradient),
             }
             for seed in numbers:

@@ -11,6 +11,7 @@ from ppgen.batch import changed, num_rows
 from ppgen.evaluation import Estimate, log_evidence, log_likelihood
 from ppgen.evaluation.evidence.all_data import all_data, is_joint
 from ppgen.evaluation.evidence.evidence import check_evidence, check_method
+from ppgen.evaluation.likelihood.latent_annealing import budget
 from ppgen.evaluation.likelihood.methods import check_likelihood
 from ppgen.training.data.batch_source import BatchSource
 
@@ -51,8 +52,11 @@ def check_new(pair: Any, other: Any) -> None:
         )
 
 
-def check_evaluation(pair: Any, rows: Any, what: str, model: str, evaluation: Mapping[str, Any]) -> None:
+def check_evaluation(pair: Any, rows: Any, what: str, model: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """Raise what the evaluation of a trained model of this kind would raise.
+
+    Returns:
+        Its arguments, with the runs and the ladder of annealing that it takes where none are given.
 
     Args:
         pair: A new pair.
@@ -70,8 +74,11 @@ def check_evaluation(pair: Any, rows: Any, what: str, model: str, evaluation: Ma
                 )
             check_evidence(all_data(pair, rows))
             check_method(evaluation["method"])
-            return
-        check_likelihood(pair, rows, **{name: value for name, value in evaluation.items() if name != "seed"})
+            num_chains, betas = budget(evaluation["num_chains"], evaluation["betas"])
+        else:
+            asked = {name: value for name, value in evaluation.items() if name != "seed"}
+            num_chains, betas = check_likelihood(pair, rows, **asked)
+        return {**evaluation, "num_chains": num_chains, "betas": betas}
     except (TypeError, ValueError) as error:
         raise type(error)(f"test rows cannot be evaluated by {model!r}: {error}") from error
 

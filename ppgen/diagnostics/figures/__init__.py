@@ -8,6 +8,8 @@ from ppgen.diagnostics.figures.curves import curve
 from ppgen.diagnostics.figures.dictionary_atoms import atoms
 from ppgen.diagnostics.figures.draw_stages import generation
 from ppgen.diagnostics.figures.entry_costs import surprisal
+from ppgen.diagnostics.figures.latent_grid import manifold, traversals
+from ppgen.diagnostics.figures.nearest import nearest_rows
 from ppgen.diagnostics.figures.overview import filters, reconstructions, samples, write_all
 from ppgen.diagnostics.figures.panels import side_by_side
 from ppgen.diagnostics.figures.product_of_experts import experts
@@ -27,10 +29,13 @@ __all__ = [
     "filters",
     "free_energy_histogram",
     "generation",
+    "manifold",
+    "nearest_rows",
     "receptive_fields",
     "reconstructions",
     "samples",
     "side_by_side",
     "surprisal",
+    "traversals",
     "write_all",
 ]

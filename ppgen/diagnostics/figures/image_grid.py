@@ -44,7 +44,8 @@ def image_grid(
     lines, limits = len(everything) // columns, limits_of(everything)
     size = min(0.6, 7.0 / columns, 9.0 / lines)  # inches of an image
     width, height = size * columns, size * lines * images.shape[1] / images.shape[2]
-    left, top = 0.6 + 0.09 * max(len(name) for name in blocks), 0.8 if title else 0.25  # room for words
+    longest = max(len(line) for name in blocks for line in name.split("\n"))
+    left, top = 0.6 + 0.09 * longest, 0.8 if title else 0.25  # room for words
     figure = Figure(figsize=(max(width + left, 4.5), height + top), layout="constrained")
     axes = figure.add_subplot()
     picture = draw_rows(axes, everything, image_shape, columns=columns, limits=limits)

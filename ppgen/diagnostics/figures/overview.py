@@ -1,6 +1,7 @@
 """Figures of a trained pair: its course of training, samples, completions, reconstructions and filters."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ppgen.batch import parts_of, split_batch
 from ppgen.checks.arrays import is_array
 from ppgen.checks.seeding import check_seed
 from ppgen.coders import Coder, HasEncoderLayers
+from ppgen.conditional import ConditionalModel
 from ppgen.diagnostics.figures.curves import curve
 from ppgen.diagnostics.figures.panels import panels_of, side_by_side
 from ppgen.diagnostics.mosaic import DPI, as_images, columns_for, draw_rows
@@ -212,14 +214,17 @@ def write_all(run: Any, dataset: Any, folder: Any) -> list[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     shape = dataset.image_shape
-    paired = isinstance(dataset.train, tuple)  # x and y, of which y is drawn
-    shape = None if paired else shape
+    paired = isinstance(dataset.train, tuple)  # x and y
     parts = {name: dataset.split(name) if paired else (dataset.split(name),) for name in ("test", "valid", "train")}
     split = next(name for name, given in parts.items() if len(given[0]))
+    pair = as_pair(run)
+    given = paired and isinstance(pair, ConditionalModel)  # of x and y, y alone is drawn
+    if paired and shape and parts[split][given][:1].shape[-1] != math.prod(shape):
+        shape = None  # a part of an image
     count = 2 * COLUMNS * (1 if shape else 2)
     rows = tuple(part[:count] for part in parts[split])
-    drawn = {"covariates": rows[0][:COLUMNS], "num_samples": COLUMNS} if paired else {}
-    num_features = getattr(as_pair(run), "num_features", None) if paired else dataset.num_features
+    drawn = {"covariates": rows[0][:COLUMNS], "num_samples": COLUMNS} if given else {}
+    num_features = getattr(pair, "num_features", None) if paired else dataset.num_features
     made = {
         "curve": lambda: curve(run),
         "samples": lambda: samples(run, shape, **drawn),

@@ -29,6 +29,7 @@ from ppgen.pair import as_pair
 from ppgen.training.stages.refine import check_settings, refine
 
 METHODS = ("ais", "importance")
+NUM_CHAINS, BETAS = 100, 500  # runs of a datum and levels of Hamiltonian moves, where nobody has said it
 _TERMS = ("log_likelihood", "elbo", "refined_elbo", "amortisation_gap", "family_gap", "gap")
 
 
@@ -129,8 +130,8 @@ def approximation_gap(
     *,
     family: Literal["normal", "full-rank"] = "normal",
     method: Literal["ais", "importance"] = "ais",
-    num_chains: int = 100,
-    betas: int | str | Sequence[float] | Tensor = 500,
+    num_chains: int | None = None,
+    betas: int | str | Sequence[float] | Tensor | None = None,
     start: str = "prior",
     kernel: HMC | TemperableKernel | None = None,
     num_particles: int = 5000,
@@ -161,8 +162,8 @@ def approximation_gap(
         x: Data: a tensor, a tuple or a mapping, as the pair takes it.
         family: Of the fitted guides: independent Normals, or Normals with any covariance.
         method: How log p(x) is estimated.
-        num_chains: Annealing runs of each datum.
-        betas: Their ladder.
+        num_chains: Annealing runs of each datum; 100 by default, and 16 by a tempered kernel.
+        betas: Their ladder; 500 equal steps by default, and 200 by a tempered kernel.
         start: Where annealing begins: `"prior"` or `"guide"`.
         kernel: What moves the latents, one step a level: an `inference.HMC`, by default `HMC()`; or, from the prior, an
             `inference.SparseGibbs` or another `inference.TemperableKernel`.
@@ -209,6 +210,9 @@ def approximation_gap(
         rows = CheckedRows(x, pair)  # parameters made at the first run decide the dtype
         batch = rows(0, len(rows))
     seeds = np.random.SeedSequence(seed).generate_state(2)
+    if kernel is None or isinstance(kernel, HMC):  # other kernels have a budget of their own
+        num_chains = NUM_CHAINS if num_chains is None else num_chains
+        betas = BETAS if betas is None else betas
     estimated = log_evidence if joint else log_likelihood
     estimate = estimated(
         pair,

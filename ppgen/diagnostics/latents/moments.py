@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, kl_divergence
 
+from ppgen.checks.shapes import broadcast_shapes
 from ppgen.diagnostics.converters.dimensions import arrange, name_dimensions, plates
 from ppgen.distributions import LayerConditional
 from ppgen.inference.particles.factors import drawn_log_prob
@@ -189,7 +190,7 @@ def _bits(support: Any) -> bool:
 
 
 def _closed_form(guide: Any, model: Any) -> Tensor | None:
-    shape = torch.broadcast_shapes(guide.batch_shape, model.batch_shape)
+    shape = broadcast_shapes(guide.batch_shape, model.batch_shape)
     try:
         # Of one shape, as not every formula broadcasts.
         found: Tensor = kl_divergence(guide.expand(shape), model.expand(shape))

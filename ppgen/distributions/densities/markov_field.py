@@ -12,6 +12,7 @@ from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
 from ppgen.checks.arguments import check_number, check_tensors
+from ppgen.checks.shapes import broadcast_shapes
 
 _LOG_2PI = math.log(2 * math.pi)
 
@@ -82,7 +83,7 @@ class GaussianMarkovField(TorchDistribution):
         """Independent fields, as many as a larger batch shape says; what they share is computed once."""
         smoothness, precision = self.smoothness, self.precision
         expanded = GaussianMarkovField(self.image_shape, smoothness, precision, validate_args=False)
-        expanded._batch_shape = torch.broadcast_shapes(Size(batch_shape), self.batch_shape)
+        expanded._batch_shape = broadcast_shapes(Size(batch_shape), self.batch_shape)
         return expanded
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -94,7 +95,7 @@ class GaussianMarkovField(TorchDistribution):
         quadratic = self.smoothness * differences + self.precision * value.square().sum(-1)
         log_precision = self._precisions().log().flatten(-len(pixels)).sum(-1)
         found = 0.5 * (log_precision - value.shape[-1] * _LOG_2PI - quadratic)
-        return found.expand(torch.broadcast_shapes(found.shape, self.batch_shape))
+        return found.expand(broadcast_shapes(found.shape, self.batch_shape))
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draws: sample shape, batch shape, then n."""

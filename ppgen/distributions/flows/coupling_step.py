@@ -65,7 +65,7 @@ class CouplingStep(FlowStep):
 
     @abstractmethod
     def transform(self, entries: Tensor, parameters: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        """Entries moved, or moved back, and log |dz / d noise| of each.
+        """Entries moved, or moved back, and `log |dz / d noise|` of each.
 
         Args:
             entries: Shape (..., M).

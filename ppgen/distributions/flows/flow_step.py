@@ -1,7 +1,7 @@
 """What the steps of flows share: noise of another law, moved by an invertible map whose determinant is known."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -10,7 +10,21 @@ from torch.distributions import Distribution, constraints
 
 from ppgen.causal import batch_shape_of
 from ppgen.checks.arguments import check_kind, check_tensors
+from ppgen.checks.shapes import broadcast_shapes
 from ppgen.distributions.autoregressive.orders import check_order
+
+
+class _Draw(NamedTuple):
+    """A draw with what is known of it."""
+
+    value: Tensor
+    noise: Tensor
+    log_slope: Tensor
+    recorded: bool  # whether autograd knows how it came about
+
+    def serves(self, value: Tensor) -> bool:
+        """Whether a value is the draw: one without a gradient has log q of a constant, whose noise follows weights."""
+        return value is self.value and (self.recorded or not torch.is_grad_enabled())
 
 
 class FlowStep(TorchDistribution):
@@ -69,27 +83,27 @@ class FlowStep(TorchDistribution):
             check_order(order, size)
         if given is not None:
             check_tensors(given=given)
-        batch_shape = torch.broadcast_shapes(base.batch_shape, batch_shape_of(given))
+        batch_shape = broadcast_shapes(base.batch_shape, batch_shape_of(given))
         self.base = base if base.batch_shape == batch_shape else base.expand(batch_shape)
         self.order, self.given = order, given
-        self._inverse = None if order is None else order.argsort()
-        self._latest: tuple[Tensor, Tensor, Tensor] | None = None  # a draw, its noise, its log-determinant
+        self._inverse = None if order is None else _inverse(order)
+        self._latest: _Draw | None = None
         super().__init__(batch_shape, Size((size,)), validate_args=validate_args)
 
     @abstractmethod
     def push(self, noise: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Values of noise, both in the order of positions, and log |dz / d noise|: (..., D) -> (..., D), (...,)."""
+        """Values of noise, both in the order of positions, and `log |dz / d noise|`: (..., D) -> (..., D), (...,)."""
 
     @abstractmethod
     def pull(self, value: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Noise of values, and log |dz / d noise| again: (..., D) -> (..., D), (...,)."""
+        """Noise of values, and `log |dz / d noise|` again: (..., D) -> (..., D), (...,)."""
 
     def rsample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008 - torch's own signature
         """Draws with their gradient: `sample_shape + batch_shape + (D,)`."""
         noise = self.base.rsample(sample_shape)
         ordered, log_slope = self.push(self._ordered(noise), self._given(noise.shape[:-1]))
         value = self._placed(ordered)
-        self._latest = value, noise, log_slope
+        self._latest = _Draw(value, noise, log_slope, torch.is_grad_enabled())
         return value
 
     def rsample_with_log_prob(self, sample_shape: Any = Size()) -> tuple[Tensor, Tensor]:  # noqa: B008
@@ -106,10 +120,11 @@ class FlowStep(TorchDistribution):
         """log q(z) in nats, (..., D) -> (...,): at the latest draw at once, elsewhere by the inverse of the map."""
         if self._validate_args:
             self._validate_sample(value)
-        if self._latest is not None and value is self._latest[0]:
-            _, noise, log_slope = self._latest
+        latest = self._latest
+        if latest is not None and latest.serves(value):
+            noise, log_slope = latest.noise, latest.log_slope
         else:
-            shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+            shape = broadcast_shapes(value.shape[:-1], self.batch_shape)
             ordered = self._ordered(value).expand(*shape, value.shape[-1])
             noise, log_slope = self.pull(ordered, self._given(shape))
             noise = self._placed(noise)
@@ -134,3 +149,9 @@ class FlowStep(TorchDistribution):
 
     def _placed(self, value: Tensor) -> Tensor:
         return value if self._inverse is None else value[..., self._inverse]
+
+
+def _inverse(order: Tensor) -> Tensor:
+    """Place of each entry in an order; cheaper in a compiled step than a sort."""
+    order = order.long()
+    return torch.zeros_like(order).scatter(0, order, torch.arange(len(order), device=order.device))

@@ -16,7 +16,7 @@ class InverseAutoregressive(FlowStep):
     r"""Inverse autoregressive flow: each entry moves its noise by gates that depend on the noise before it.
 
     .. math:: z_i = g_i \epsilon_i + (1 - g_i) m_i, \quad g_i = \sigma(s_i + c), \quad
-              (m_i, s_i) = f_i(\epsilon_1, \dots, \epsilon_{i-1}; \text{given}), \qquad
+              (m_i, 5 \operatorname{artanh}(s_i / 5)) = f_i(\epsilon_1, \dots, \epsilon_{i-1}; \text{given}), \qquad
               \log q(z) = \log q_0(\epsilon) - \sum_i \log g_i
 
     A reparameterised law for guides: a draw takes one pass of the network, and so does its density, as the law
@@ -25,7 +25,8 @@ class InverseAutoregressive(FlowStep):
     of `inference.ReweightedWakeSleep`, and under estimators that take log q at a copy of the draw
     (`inference.StickTheLanding`); there an `AffineCoupling` takes one pass. Several follow one another where `base` is
     such a law itself, best with the order reversed from one to the next, as `nn.InverseAutoregressiveFlow` has them.
-    With c above 0 gates start open, and the law near its base.
+    With c above 0 gates start open, and the law near its base. s stays within 5 of 0, since the noise of a value far
+    off, divided by gates one after another, would be infinite.
 
     The law belongs to the weights that it was drawn with: make it anew in each run of a program, as programs do.
 

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad, softmax, softplus
 
-_LEAST = 1e-3  # width and height of a bin as a part of all, and slope of a knot, that are not undercut
+# Bins are at least a tenth of an even share wide and high, and slopes of knots a hundredth: with less, numbers of
+# single precision do not find back from where a spline is flat.
+_LEAST_SHARE, _LEAST_SLOPE = 0.1, 0.01
 
 
 def rational_quadratic(entries: Tensor, parameters: Tensor, bound: float, inverse: bool) -> tuple[Tensor, Tensor]:
@@ -27,7 +29,7 @@ def rational_quadratic(entries: Tensor, parameters: Tensor, bound: float, invers
     widths, heights, slopes = parameters.split([bins, bins, bins - 1], -1)
     left, width = _bins(widths, bound)
     low, height = _bins(heights, bound)
-    slope = pad(_LEAST + softplus(slopes + math.log(math.expm1(1 - _LEAST))), (1, 1), value=1.0)
+    slope = pad(_LEAST_SLOPE + softplus(slopes + math.log(math.expm1(1 - _LEAST_SLOPE))), (1, 1), value=1.0)
     inside = entries.abs() < bound
     held = torch.where(inside, entries, torch.zeros_like(entries))
     at = (held.unsqueeze(-1) >= (low if inverse else left)[..., 1:]).sum(-1, keepdim=True)
@@ -56,6 +58,5 @@ def rational_quadratic(entries: Tensor, parameters: Tensor, bound: float, invers
 
 def _bins(logits: Tensor, bound: float) -> tuple[Tensor, Tensor]:
     """Where bins begin, and how long they are."""
-    bins = logits.shape[-1]
-    lengths = 2 * bound * (_LEAST + (1 - _LEAST * bins) * softmax(logits, -1))
+    lengths = 2 * bound * (_LEAST_SHARE / logits.shape[-1] + (1 - _LEAST_SHARE) * softmax(logits, -1))
     return pad(lengths[..., :-1].cumsum(-1), (1, 0)) - bound, lengths

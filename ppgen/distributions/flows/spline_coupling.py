@@ -30,7 +30,7 @@ class SplineCoupling(CouplingStep):
             others, entry by entry.
         order: Permutation of 0, ..., D - 1: the entry that stands at each position; the first D // 2 are kept.
         given: What the network is conditioned on beside, shape (..., numbers).
-        bins: K, at most 500.
+        bins: K, each at least a tenth of an even share of the interval.
         bound: B, in the units of the noise.
 
     Raises:
@@ -59,8 +59,7 @@ class SplineCoupling(CouplingStep):
         bound: float = 5.0,
         validate_args: bool | None = None,
     ) -> None:
-        if check_count("bins", bins, 2, wanted="at least 2") > 500:
-            raise ValueError(f"bins must be at most 500, as each is at least a thousandth of the interval, got {bins}.")
+        check_count("bins", bins, 2, wanted="at least 2")
         check_number("bound", bound, "be positive and finite", lambda number: 0 < number < math.inf)
         self.bins, self.bound = bins, bound
         super().__init__(base, network, order, given, validate_args=validate_args)

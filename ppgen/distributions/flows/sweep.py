@@ -10,11 +10,11 @@ from torch.nn.functional import logsigmoid
 from ppgen.causal import CausalNetwork
 from ppgen.distributions.autoregressive.draws import network_number, numbered_networks, tracing
 
-_LIMIT = 5.0  # largest log-scale
+_LIMIT = 5.0  # of log-scales, and of logits of gates beside their bias
 
 
 def bounded(raw: Tensor) -> Tensor:
-    """Log-scales within 5 of 0, of any numbers; small ones stay nearly as they are."""
+    """Numbers within 5 of 0, of any numbers; small ones stay nearly as they are."""
     return _LIMIT * torch.tanh(raw / _LIMIT)
 
 
@@ -22,7 +22,7 @@ class EntryRule(Protocol):
     """How an entry of the output of a sweep follows from that of the input; hashable."""
 
     def entry(self, parameters: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Output and log |dz / d noise| of an entry, from parameters (..., P) and its input (...)."""
+        """Output and `log |dz / d noise|` of an entry, from parameters (..., P) and its input (...)."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class InverseGates:
 
     def split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """m, log g and log(1 - g)."""
-        mean, logit = parameters.unbind(-1)
-        logit = logit + self.gate_bias
+        mean, raw = parameters.unbind(-1)
+        logit = bounded(raw) + self.gate_bias
         return mean, logsigmoid(logit), logsigmoid(-logit)
 
     def entry(self, parameters: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,7 +58,7 @@ _rules: dict[Any, int] = {}  # by the numbers under which graphs know them
 
 
 def sweep(network: CausalNetwork, rule: EntryRule, values: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Output of an autoregressive map whose parameters follow from the output before, and log |dz / d noise|.
+    """Output of an autoregressive map whose parameters follow from the output before, and `log |dz / d noise|`.
 
     Args:
         network: A causal network, which reads the output.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ppgen.checks.arguments import check_count
+from ppgen.checks.shapes import broadcast_shapes
 from ppgen.distributions.couplings.dense import Coupling
 from ppgen.distributions.machines.enumeration import exact_log_partition
 from ppgen.distributions.machines.layer_conditional import LayerConditional
@@ -235,7 +236,7 @@ class BoltzmannMachine(UndirectedDistribution):
         if start.numel() and not bool(self.support.check(start).all()):
             raise ValueError("start holds values that the units cannot have, NaN perhaps; give whole events.")
         try:
-            shape = torch.broadcast_shapes(start.shape[:-1], batch)
+            shape = broadcast_shapes(start.shape[:-1], batch)
         except RuntimeError as error:
             raise ValueError(
                 f"start must have one event for each row of the machine's batch shape {batch}, or one for all, after "
@@ -291,7 +292,7 @@ class BoltzmannMachine(UndirectedDistribution):
             layers[name] = clamped(layers[self.names[self._layer(name)]], value, name)
         shapes = {name: tuple(units.batch_shape) for name, units in layers.items() if units.batch_shape}
         try:
-            torch.broadcast_shapes(*shapes.values())
+            broadcast_shapes(*shapes.values())
         except RuntimeError as error:
             raise ValueError(f"Layers must be given equally many rows, or one row for all; got {shapes}.") from error
         return BoltzmannMachine(layers, self.base_energy.couplings, validate_args=self._validate_args)

@@ -13,6 +13,7 @@ import torch
 from torch import Size, Tensor
 
 from ppgen.checks.arguments import check_kind
+from ppgen.checks.shapes import broadcast_shapes
 from ppgen.distributions.couplings.dense import Coupling
 from ppgen.distributions.units.clamped import Clamped
 from ppgen.distributions.units.units import Units, draw_layers, join_layers, log2_states
@@ -74,7 +75,7 @@ class LayeredEnergy:
     @cached_property
     def batch_shape(self) -> Size:
         """Shape of the data that the energy depends on: clamped values, lengths, missing ratings; empty for most."""
-        return torch.broadcast_shapes(*(units.batch_shape for units in self.units))
+        return broadcast_shapes(*(units.batch_shape for units in self.units))
 
     def conditions(self) -> list[Tensor]:
         """Tensors of the data that the energy depends on, those of each layer of its own batch shape + (n,)."""

@@ -8,6 +8,7 @@ from torch.nn.functional import softplus
 from torch.utils.checkpoint import checkpoint
 
 from ppgen.checks.arguments import check_tensors
+from ppgen.checks.shapes import broadcast_shapes
 from ppgen.distributions.couplings.dense import matrix_of
 from ppgen.distributions.couplings.ordinal import Ordinal
 from ppgen.distributions.machines.layered_energy import EVEN, ODD, LayeredEnergy
@@ -66,7 +67,7 @@ def pseudo_log_likelihood(law: UndirectedDistribution, value: Tensor) -> Tensor:
     if not law.holds_one_side:
         return _joint(law, value)
     # Once for each datum of the energy, which would otherwise be taken for the changes of a single value.
-    rows = torch.broadcast_shapes(value.shape[:-1], law.base_energy.batch_shape)
+    rows = broadcast_shapes(value.shape[:-1], law.base_energy.batch_shape)
     value = value.expand(*rows, -1)
     side = ODD if law.from_odd_side else EVEN
     energy, total = law.base_energy, value.new_zeros(())

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ppgen.checks.shapes import broadcast_shapes
 from ppgen.distributions.machines.base_rate_path import BaseRatePath
 from ppgen.distributions.machines.layered_energy import EVEN, ODD
 from ppgen.distributions.units.units import Units, join_layers
@@ -78,8 +79,8 @@ class Replicas:
         self, tempered: Callable[[Tensor], list[Units]], inputs: Sequence[Tensor], generator: torch.Generator | None
     ) -> Tensor:
         counts = [units.num_uniforms for units in tempered(self.betas[0])]
-        like, lead = inputs[0], torch.broadcast_shapes(*(input.shape[:-1] for input in inputs))
-        lead = torch.broadcast_shapes(lead, (1, *self.energy.batch_shape))
+        like, lead = inputs[0], broadcast_shapes(*(input.shape[:-1] for input in inputs))
+        lead = broadcast_shapes(lead, (1, *self.energy.batch_shape))
         uniform = torch.rand((*lead, sum(counts)), dtype=like.dtype, device=like.device, generator=generator)
 
         def draw(beta: Tensor, inputs: list[Tensor], uniforms: list[Tensor]) -> Tensor:

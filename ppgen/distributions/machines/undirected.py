@@ -10,6 +10,7 @@ from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 from torch.distributions import constraints
 
+from ppgen.checks.shapes import broadcast_shapes
 from ppgen.distributions.machines.layered_energy import LayeredEnergy
 from ppgen.distributions.machines.samplers import Sampler, resolve_sampler
 
@@ -54,7 +55,7 @@ class UndirectedDistribution(TorchDistribution):
         self.base_energy = energy
         self.attached = attached
         self.sampler = sampler
-        batch_shape = torch.broadcast_shapes(Size(batch_shape), energy.batch_shape)
+        batch_shape = broadcast_shapes(Size(batch_shape), energy.batch_shape)
         super().__init__(Size(batch_shape), Size((event_size,)), validate_args=validate_args)
 
     @property
@@ -175,7 +176,7 @@ class UndirectedDistribution(TorchDistribution):
             log_partition = log_partition(self, value)
         log_prob = self.unnormalised(value)
         log_prob = log_prob - (log_partition.to(log_prob) if isinstance(log_partition, Tensor) else log_partition)
-        return log_prob.expand(torch.broadcast_shapes(log_prob.shape, self.batch_shape))
+        return log_prob.expand(broadcast_shapes(log_prob.shape, self.batch_shape))
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008 - torch's own signature

@@ -8,6 +8,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from ppgen.checks.arguments import check_kind, check_tensors
+from ppgen.checks.shapes import broadcast_shapes
 from ppgen.distributions.units.multinomial import Multinomial
 from ppgen.distributions.units.units import Units
 
@@ -71,7 +72,7 @@ class Clamped(Units):
     @property
     def batch_shape(self) -> Size:
         """Shape of the data whose values are held."""
-        return torch.broadcast_shapes(self.value.shape[:-1], self.held.shape[:-1], self.units.batch_shape)
+        return broadcast_shapes(self.value.shape[:-1], self.held.shape[:-1], self.units.batch_shape)
 
     def conditions(self) -> list[Tensor]:
         """The values that are held, which they are, and the conditions of the units."""

@@ -9,6 +9,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from ppgen.checks.arguments import check_tensors
+from ppgen.checks.shapes import broadcast_shapes
 from ppgen.distributions.units.units import Units
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -121,7 +122,7 @@ class PrecisionGaussian(Units):
 
     def variance(self, input: Tensor) -> Tensor:
         """Variance given the input, 1 / (lambda + n): (..., size)."""
-        return self.curvature.expand(torch.broadcast_shapes(self.curvature.shape, input.shape))
+        return self.curvature.expand(broadcast_shapes(self.curvature.shape, input.shape))
 
     def sample(self, input: Tensor, uniform: Tensor) -> Tensor:
         """The mean and the normal quantile of the uniform over the root of the precision."""

@@ -10,6 +10,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
+from ppgen.checks.shapes import broadcast_shapes
 from ppgen.graphs.threefry import uniforms
 
 U = TypeVar("U", bound="Units")
@@ -199,7 +200,7 @@ class UnitsLaw(dist.TorchDistribution):
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 - torch reads it as a class attribute
 
     def __init__(self, units: Units, input: Tensor) -> None:
-        batch_shape = torch.broadcast_shapes(input.shape[:-1], units.batch_shape)
+        batch_shape = broadcast_shapes(input.shape[:-1], units.batch_shape)
         self.units, self.input = units, input.expand(*batch_shape, -1)
         super().__init__(batch_shape, Size((units.size,)), validate_args=False)
 
@@ -265,7 +266,7 @@ def draw_layers(
     """
     counts = [layer.num_uniforms for layer in units]
     like = inputs[0]
-    lead = torch.broadcast_shapes(*(input.shape[:-1] for input in inputs))
+    lead = broadcast_shapes(*(input.shape[:-1] for input in inputs))
     shape = Size((*lead, sum(counts)))
     if key is None:
         uniform = torch.rand(shape, dtype=like.dtype, device=like.device, generator=generator)
@@ -279,5 +280,5 @@ def join_layers(pieces: Sequence[Tensor]) -> Tensor:
     """Values of layers concatenated along their last dimension, the others broadcast."""
     if len(pieces) == 1:
         return pieces[0]
-    shape = torch.broadcast_shapes(*(piece.shape[:-1] for piece in pieces))
+    shape = broadcast_shapes(*(piece.shape[:-1] for piece in pieces))
     return torch.cat([piece.expand(*shape, piece.shape[-1]) for piece in pieces], -1)

@@ -26,6 +26,7 @@ from ppgen.evaluation.per_datum import PerDatum
 from ppgen.evaluation.program import examine
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.annealing.annealing import make_betas
+from ppgen.inference.engine.label_term import method_of
 from ppgen.inference.kernels.hmc import HMC
 from ppgen.inference.kernels.latent_density import LatentDensity, Start
 from ppgen.inference.kernels.posterior_kernel import TemperableKernel
@@ -193,7 +194,7 @@ def simulate(pair: AnyPair, num_data: int, like: Any = None) -> tuple[Any, dict[
     Args:
         pair: A pair; its model runs with torch's global random state.
         num_data: Number of data, for models that take `num_rows`.
-        like: Else a batch with as many rows, whose observed parts are replaced.
+        like: Else a batch with as many rows, whose observed parts are replaced, and labels that tell latents.
 
     Raises:
         ValueError: If what a site observes is made from the batch and is no part of it.
@@ -230,7 +231,9 @@ def simulate(pair: AnyPair, num_data: int, like: Any = None) -> tuple[Any, dict[
             )
         drawn[id(observed)] = value.reshape(observed.shape)  # plates left of the data may add dimensions of size 1
     latents = {name: site["value"] for name, site in found.items() if not site["infer"].get("was_observed")}
-    return changed(like, lambda value: drawn.get(id(value), value)), latents
+    batch = changed(like, lambda value: drawn.get(id(value), value))
+    labelled = method_of(pair, "with_simulated_labels")
+    return (batch if labelled is None else labelled(batch, latents)), latents
 
 
 def _sandwich(below: list[PerDatum], above: list[PerDatum], num_chains: int, method: str, x: Any) -> Sandwich:

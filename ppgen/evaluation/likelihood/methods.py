@@ -12,15 +12,16 @@ from ppgen.evaluation.likelihood.bounds import Elbo, MeanFieldBound, PointBound
 from ppgen.evaluation.likelihood.exact import Exact
 from ppgen.evaluation.likelihood.hidden_layers import HiddenAnnealing, HiddenEnumeration
 from ppgen.evaluation.likelihood.importance import ImportanceSampling
-from ppgen.evaluation.likelihood.latent_annealing import LatentAnnealing, budget, check_annealing, movable
+from ppgen.evaluation.likelihood.latent_annealing import LatentAnnealing, budget, check_annealing, movable, mover_of
 from ppgen.evaluation.likelihood.method import LikelihoodMethod
 from ppgen.evaluation.likelihood.reverse_annealing import ReverseAnnealing
 from ppgen.evaluation.partition.partition import ADAPTIVE
-from ppgen.evaluation.program import Program, examine
+from ppgen.evaluation.program import ROWS_AT_ONCE, Program, examine
 from ppgen.evaluation.rows import CheckedRows
 from ppgen.inference.annealing.annealing import make_betas
 from ppgen.inference.structure.points import check_no_points
 from ppgen.pair import as_pair
+from ppgen.undisturbed import evaluating
 
 # The first that applies is taken.
 CLASSES: tuple[type[LikelihoodMethod], ...] = (
@@ -45,8 +46,11 @@ def check_likelihood(
     num_particles: int = 5000,
     num_chains: int | None = None,
     betas: int | str | Sequence[float] | Tensor | None = None,
-) -> None:
+) -> tuple[int, Any]:
     """Raise what `log_likelihood` would raise of these arguments; nothing is drawn but one row.
+
+    Returns:
+        Runs and ladder of annealing that it would take: those given, or its own.
 
     Args:
         pair: A model of the zoo, a `ppgen.Pair` or a run, prepared.
@@ -63,14 +67,19 @@ def check_likelihood(
     pair = as_pair(pair)
     check_has_likelihood(pair, "Log-likelihoods")
     check_arguments(method, num_particles, None, "auto")
-    num_chains, betas = budget(num_chains, betas)
-    check_annealing(num_chains, "prior", None)
+    check_annealing(2 if num_chains is None else num_chains, "prior", None)
     rows = CheckedRows(x, pair)
     program = examine(pair, rows)
     chosen = choose(method, program, len(rows))
+    kernel = None
+    if method == "auto" and chosen is LatentAnnealing:
+        with evaluating(pair, 0):
+            kernel = mover_of(pair, rows, program.layout, ROWS_AT_ONCE)
+    num_chains, betas = budget(num_chains, betas, kernel)
     if chosen.anneals or not (isinstance(betas, str) and betas == ADAPTIVE):
         make_betas(betas)
     chosen.check_latents(program)
+    return num_chains, betas
 
 
 def choose(method: str, program: Program, num_data: int, log_partition: Any = None) -> type[LikelihoodMethod]:

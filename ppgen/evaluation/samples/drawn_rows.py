@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ppgen.checks.arrays import as_tensor, is_array
-from ppgen.inference.structure.model_alone import run_model, takes_num_rows
+from ppgen.inference.particles.model_alone import run_model, takes_num_rows
 from ppgen.pair import AnyPair
 from ppgen.undisturbed import evaluating
 

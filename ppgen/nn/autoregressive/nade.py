@@ -7,6 +7,7 @@ from torch import Size, Tensor, nn
 
 from ppgen.causal import State
 from ppgen.checks.arguments import check_count
+from ppgen.checks.shapes import broadcast_shapes
 from ppgen.nn.autoregressive.causal import Causal
 from ppgen.nn.autoregressive.nade_recursion import ACTIVATIONS, activated, nade_recursion
 
@@ -70,7 +71,7 @@ class NADENetwork(Causal):
         """Parameters of all entries: (..., positions) -> (..., positions, outputs)."""
         offset = self._offset(given)
         start = self._inputs(given)
-        batch = torch.broadcast_shapes(x.shape[:-1], start.shape[:-1])
+        batch = broadcast_shapes(x.shape[:-1], start.shape[:-1])
         rows = x.expand(*batch, self.positions).reshape(-1, self.positions)
         inputs = start.expand(*batch, self.hidden).reshape(-1, self.hidden)
         parameters: Tensor = nade_recursion(rows, inputs, self.weight, self._readout(), self.activation)

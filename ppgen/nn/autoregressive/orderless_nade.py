@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from ppgen.causal import State
 from ppgen.checks.arguments import check_count
+from ppgen.checks.shapes import broadcast_shapes
 from ppgen.nn.autoregressive.causal import Causal
 from ppgen.nn.autoregressive.degrees import shuffled_orders
 
@@ -203,7 +204,7 @@ def _forward(
     """What entries add to the parameters, with weights arranged by the order, some positions at once."""
     x = x.to(weight.dtype)
     inputs = network.inputs(given)
-    inputs = inputs.expand(*torch.broadcast_shapes(x.shape[:-1], inputs.shape[:-1]), inputs.shape[-1])
+    inputs = inputs.expand(*broadcast_shapes(x.shape[:-1], inputs.shape[:-1]), inputs.shape[-1])
     units = max(inputs.shape[-1], readout.shape[-1])
     length = max(1, _AT_ONCE // (units * max(1, inputs.shape[:-1].numel())))
     length = network.positions if torch.is_grad_enabled() else min(length, network.positions)

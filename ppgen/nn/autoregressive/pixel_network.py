@@ -9,6 +9,7 @@ from torch.nn.functional import conv2d, elu, pad
 
 from ppgen.causal import State
 from ppgen.checks.arguments import check_count, check_number
+from ppgen.checks.shapes import broadcast_shapes
 from ppgen.nn.autoregressive.causal import Causal
 from ppgen.nn.autoregressive.causal_convolution import CausalConvolution
 from ppgen.nn.autoregressive.pixel_grid import GridPosition, PixelGrid, Taps, Window
@@ -68,7 +69,7 @@ class PixelNetwork(Causal):
         given = self._checked(given)
         batch = x.shape[:-1]
         if given is not None:
-            batch = torch.broadcast_shapes(batch, given.shape[:-1])
+            batch = broadcast_shapes(batch, given.shape[:-1])
             given = given.expand(*batch, self.given).reshape(-1, self.given)
         maps = self._maps(self.grid.maps(x.expand(*batch, self.positions)), given)
         return self.grid.parameters(maps).reshape(*batch, self.positions, self.outputs)

@@ -77,7 +77,7 @@ class CouplingFlow(Flow):
             self.networks.append(network)
 
     def step(
-        self, base: TorchDistribution, network: nn.Module, order: Tensor, given: Tensor | None
+        self, base: TorchDistribution, network: nn.Module, order: Tensor | None, given: Tensor | None
     ) -> TorchDistribution:
         """One coupling layer upon the law of those before it."""
         if self.transform == "affine":
@@ -85,9 +85,9 @@ class CouplingFlow(Flow):
         return SplineCoupling(base, network, order, given, bins=self.bins, bound=self.bound)
 
 
-def _halves(features: int, steps: int) -> list[Tensor]:
+def _halves(features: int, steps: int) -> list[list[int]]:
     """Orders of two layers a step, whose first entries are kept: the halves in turn, in one way and another."""
-    order = torch.arange(features)
-    mixed = torch.cat([order[::2], order[1::2]])
+    order = list(range(features))
+    mixed = order[::2] + order[1::2]
     ways = [mixed if number % 2 else order for number in range(steps)]
-    return [each for way in ways for each in (way, way.flip(0))]
+    return [each for way in ways for each in (way, way[::-1])]

@@ -32,18 +32,21 @@ class Flow(nn.Module):
         True
     """
 
-    def __init__(self, features: int, orders: Sequence[Tensor], given: int = 0) -> None:
+    def __init__(self, features: int, orders: Sequence[Sequence[int]], given: int = 0) -> None:
         super().__init__()
         self.features, self.given = check_count("features", features), check_count("given", given, 0)
         self.networks = nn.ModuleList()
         for number, order in enumerate(orders):
-            self.register_buffer(f"order_{number}", order)
+            self.register_buffer(f"order_{number}", torch.as_tensor(order))
+        # Steps that leave the entries in their places, so that a compiled step moves none. By lists, as a model that is
+        # loaded is made without numbers in its tensors.
+        self._in_place = {number for number, order in enumerate(orders) if list(order) == list(range(features))}
 
     @abstractmethod
     def step(
-        self, base: TorchDistribution, network: nn.Module, order: Tensor, given: Tensor | None
+        self, base: TorchDistribution, network: nn.Module, order: Tensor | None, given: Tensor | None
     ) -> TorchDistribution:
-        """The law of one step upon the law of those before it."""
+        """The law of one step upon the law of those before it; None is the order of the entries as they are."""
 
     def forward(self, base: TorchDistribution, given: Tensor | None = None) -> TorchDistribution:
         """Law of the moved draws of a base law with events of shape (features,).
@@ -64,11 +67,12 @@ class Flow(nn.Module):
                 else f"given must be None, as the flow has given=0, got a tensor of shape (..., {size})."
             )
         for number, network in enumerate(self.networks):
-            base = self.step(base, network, getattr(self, f"order_{number}"), given)
+            order = None if number in self._in_place else getattr(self, f"order_{number}")
+            base = self.step(base, network, order, given)
         return base
 
 
-def reversals(features: int, steps: int) -> list[Tensor]:
+def reversals(features: int, steps: int) -> list[list[int]]:
     """The order as it is and its reverse, in turn."""
-    order = torch.arange(check_count("features", features))
-    return [order.flip(0) if number % 2 else order for number in range(check_count("steps", steps))]
+    order = list(range(check_count("features", features)))
+    return [order[::-1] if number % 2 else order for number in range(check_count("steps", steps))]

@@ -13,7 +13,8 @@ from ppgen.nn.flows.flow import Flow, reversals
 class InverseAutoregressiveFlow(Flow):
     r"""Inverse autoregressive flow: steps of `distributions.InverseAutoregressive`, each in the reverse order.
 
-    .. math:: z \leftarrow \sigma(s + c) \odot z + (1 - \sigma(s + c)) \odot m, \quad (m, s) = \mathrm{MADE}(z, h)
+    .. math:: z \leftarrow \sigma(s + c) \odot z + (1 - \sigma(s + c)) \odot m, \quad
+              (m, 5 \operatorname{artanh}(s / 5)) = \mathrm{MADE}(z, h)
 
     For guides: a draw and its log q take one pass of each network. log q of another value takes D steps of each, one
     after another, because each entry of the noise needs those before it; where that is asked for in each step of
@@ -55,10 +56,11 @@ class InverseAutoregressiveFlow(Flow):
         orders = reversals(features, steps)
         super().__init__(features, orders, given)
         self.gate_bias = gate_bias
-        self.networks.extend(MADENetwork(features, hidden, 2, given) for _ in orders)
+        # Weights from entries to outputs beside the hidden layers would make guides slower and no better.
+        self.networks.extend(MADENetwork(features, hidden, 2, given, direct=not len(hidden)) for _ in orders)
 
     def step(
-        self, base: TorchDistribution, network: nn.Module, order: Tensor, given: Tensor | None
+        self, base: TorchDistribution, network: nn.Module, order: Tensor | None, given: Tensor | None
     ) -> TorchDistribution:
         """Gates of one network upon the law of the steps before it."""
         return InverseAutoregressive(base, network, order, given, gate_bias=self.gate_bias)  # type: ignore[arg-type]

@@ -46,7 +46,7 @@ class MaskedAutoregressiveFlow(Flow):
         self.networks.extend(MADENetwork(features, hidden, 2, given) for _ in orders)
 
     def step(
-        self, base: TorchDistribution, network: nn.Module, order: Tensor, given: Tensor | None
+        self, base: TorchDistribution, network: nn.Module, order: Tensor | None, given: Tensor | None
     ) -> TorchDistribution:
         """Locations and scales of one network upon the law of the steps before it."""
         return MaskedAutoregressive(base, network, order, given)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ppgen.inference.structure.model_alone import prepare_pair
+from ppgen.inference.particles.model_alone import prepare_pair
 from ppgen.training.data.batch_source import BatchSource
 
 

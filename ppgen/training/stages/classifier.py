@@ -89,7 +89,7 @@ class Classifier(nn.Module):
         Raises:
             ValueError: If there is not one label for each row, or no row has any.
         """
-        given = _labels(labels, len(x)).to(self.classes.device)
+        given = checked_labels(labels, len(x)).to(self.classes.device)
         labelled = given != UNLABELLED
         if not labelled.any():
             raise ValueError(f"labels must tell the class of some row, got none but {UNLABELLED}: a row without one.")
@@ -163,7 +163,7 @@ def finetune_classifier(
         )
     if initialise not in ("recognition", "random"):
         raise ValueError(f'initialise must be "recognition" or "random", got {initialise!r}.')
-    dataset = datasets.as_dataset(_rows_of(data))
+    dataset = datasets.as_dataset(rows_of(data))
     if dataset.num_features != pair.num_features:
         raise ValueError(
             f"data must have {pair.num_features} features, as {type(pair).__name__} does; got {dataset.num_features} "
@@ -176,7 +176,7 @@ def finetune_classifier(
         if held is None or "train" not in held:
             raise ValueError(f"labels are needed: the data ({dataset.describe()}) have none of their own.")
         labels = held["train"]
-    given = _labels(labels, dataset.num_train)
+    given = checked_labels(labels, dataset.num_train)
     x = dataset.train[:]
     labelled = given != UNLABELLED
     if not labelled.all():
@@ -192,11 +192,11 @@ def finetune_classifier(
     rows: Any = x.to("cpu", next(classifier.parameters()).dtype), index
     if any(options.get(name) is not None for name in ("monitor", "early_stopping", "restore_best")):
         rows = _with_validation(rows, dataset, classes)
-    classifier.run = fit(_program(classifier), rows, epochs=epochs, seed=seed, **options)
+    classifier.run = fit(conditional_program(classifier), rows, epochs=epochs, seed=seed, **options)
     return classifier
 
 
-def _rows_of(data: Any) -> Any:
+def rows_of(data: Any) -> Any:
     """The rows of pairs of rows and labels; any other data as they are."""
     if not isinstance(data, datasets.PairedDataset):
         return data
@@ -241,7 +241,7 @@ def _on_network(pair: Any, classes: list[int], random: bool) -> Classifier:
     return classifier.to(next(network.parameters()).dtype)
 
 
-def _program(classifier: Classifier) -> Pair:
+def conditional_program(classifier: Classifier) -> Pair:
     """The classifier as a pair without latents: p(y | x)."""
 
     def model(x: Tensor, y: Tensor) -> None:
@@ -255,7 +255,13 @@ def _program(classifier: Classifier) -> Pair:
     return Pair(model, guide, default_inference="MaximumLikelihood")
 
 
-def _labels(labels: Any, num_rows: int) -> Tensor:
+def checked_labels(labels: Any, num_rows: int) -> Tensor:
+    """Labels as whole numbers on the CPU, (rows,).
+
+    Raises:
+        TypeError: If they are no whole numbers.
+        ValueError: If there is not one for each row.
+    """
     values = as_numbers("labels", labels).cpu()
     if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
         raise TypeError(f"labels must be whole numbers, got {values.dtype}.")

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import ppgen
-from ppgen import diagnostics, models
+from ppgen import diagnostics, distributions, inference, models
+from ppgen.diagnostics.guides import approximation_gap
 
 WEIGHT = torch.tensor([[1.5, 1.2], [-0.5, 0.3], [0.8, 0.9]], dtype=torch.float64)  # (features, latent)
 NOISE = 0.8
@@ -124,6 +125,33 @@ def test_an_exact_guide_has_no_gap() -> None:
     assert poor.mean("amortisation_gap")[0] == pytest.approx(-FAMILY, abs=0.05)
 
 
+def test_a_flow_closes_the_gap_of_the_family() -> None:
+    """Catches a flow's guide that is scored or fitted as if its draws were those of its base: of a Normal posterior one
+    coupling step makes the exact guide, so that of the gap before, the family's, nothing is left."""
+    factor = torch.linalg.cholesky(PRECISION.inverse())
+    network = torch.nn.Linear(2, 2, dtype=torch.float64)  # shift and log-scale of z_2, from z_1 and the mean of z_1
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([[1.0, -1.0], [0.0, 0.0]]) * factor[1, 0] / factor[0, 0])
+        network.bias.zero_()
+
+    def moved(x):
+        mean = posterior_mean(x)
+        with pyro.plate("data", len(x)):
+            base = dist.Normal(mean, factor.diagonal()).to_event(1)
+            pyro.sample("z", distributions.AffineCoupling(base, network, given=mean[:, :1]))
+
+    def diagonal(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(posterior_mean(x), SCALE).to_event(1))
+
+    how = {"method": "importance", "num_particles": 1000, "steps": 150}
+    before = diagnostics.approximation_gap(ppgen.Pair(model, diagonal), data(), **how)
+    after = diagnostics.approximation_gap(ppgen.Pair(model, moved), data(), family="full-rank", **how)
+    assert before.mean("family_gap")[0] == pytest.approx(FAMILY, abs=0.1)
+    for name in ("gap", "amortisation_gap", "family_gap"):
+        assert after.mean(name)[0] == pytest.approx(0, abs=0.01)
+
+
 def test_bad_arguments() -> None:
     """Catches work that starts before arguments and sites are checked, and errors that do not say what to use."""
     vae, x = models.VAE(features=4, latent=2, hidden=(3,)), torch.ones(5, 4)
@@ -195,3 +223,27 @@ def test_gap_of_latents_common_to_all_data():
     pair = ppgen.Pair(hierarchies.model, hierarchies.fitted_guide)
     found = diagnostics.approximation_gap(pair, hierarchies.DATA, method="importance", steps=5)
     assert not found.amortised and "Training of the guide" in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (100, 500)),
+        ({"kernel": inference.HMC(num_steps=3)}, (100, 500)),
+        ({"kernel": inference.SparseGibbs()}, (None, None)),
+        ({"kernel": inference.SparseGibbs(), "betas": 30}, (None, 30)),
+    ],
+)
+def test_a_kernel_has_its_own_budget(monkeypatch, options, expected) -> None:
+    """Catches the runs and levels of Hamiltonian chains for a kernel of another kind, and one's own overruled."""
+
+    class Asked(Exception):
+        pass
+
+    def watched(pair, x, **how):
+        raise Asked(how["num_chains"], how["betas"])
+
+    monkeypatch.setattr(approximation_gap, "log_likelihood", watched)
+    with pytest.raises(Asked) as asked:
+        diagnostics.approximation_gap(ppgen.Pair(model, guide), data(), **options)
+    assert asked.value.args == expected

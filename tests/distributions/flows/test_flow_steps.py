@@ -133,6 +133,48 @@ def test_splines_without_parameters_are_the_identity() -> None:
     check_close(bent[x.abs() >= 2], x[x.abs() >= 2], "outside")
 
 
+def test_splines_find_back_in_single_precision() -> None:
+    """Catches edges of bins that belong to none, tails that do not meet, and bins too flat for 24 bits."""
+    torch.manual_seed(0)
+    for scale, error in ((0.0, 1e-6), (0.5, 1e-5), (3.0, 0.01), (30.0, 0.5)):
+        parameters = scale * torch.randn(50, 1, 23)
+        knots = 10 * (0.0125 + 0.9 * parameters[..., :8].softmax(-1)).cumsum(-1) - 5
+        ends = torch.tensor([-1e30, -7, -5, -4.9999995, 0, 4.9999995, 5, 7, 1e30]).expand(50, -1)
+        x = torch.cat([torch.linspace(-5.1, 5.1, 300).expand(50, -1), ends, knots[:, 0]], -1)
+        spline = parameters.expand(*x.shape, 23)
+        moved, log_slope = rational_quadratic(x, spline, 5.0, False)
+        back, again = rational_quadratic(moved, spline, 5.0, True)
+        assert bool(((back - x).abs() <= error * x.abs().clamp(min=1)).all())
+        assert bool(torch.isfinite(log_slope).all() and torch.isfinite(again).all())
+        assert bool((moved[:, :300].diff(dim=-1) >= -1e-6).all())
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_draw_without_a_gradient_has_the_density_of_a_constant(name: str) -> None:
+    """Catches a remembered noise that is held where weights move, which makes of a score another number."""
+    step, make = STEPS[name]
+    network, location = spread(make(3, 0)), torch.zeros(3).double().requires_grad_()
+    law = step(dist.Normal(location.expand(5, 3), 1.0).to_event(1), network, ORDER)
+    value = law.sample()
+    leaves = (location, *network.parameters())
+    scores, expected = (torch.autograd.grad(law.log_prob(each).pow(2).sum(), leaves) for each in (value, value.clone()))
+    for found, wanted in zip(scores, expected, strict=True):
+        check_close(found, wanted, "score")
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_values_far_off_have_a_density(name: str) -> None:
+    """Catches a map that sends far values beyond all numbers, and log q with them to NaN."""
+    step, make = STEPS[name]
+    torch.manual_seed(0)
+    network = spread(make(8, 0)).float()
+    law = step(dist.Normal(torch.zeros(8), 1.0).to_event(1), network)
+    value = (100 * torch.randn(50, 8)).requires_grad_()
+    log_q = law.log_prob(value)
+    gradients = torch.autograd.grad(log_q.sum(), (value, *network.parameters()))
+    assert bool(torch.isfinite(log_q).all()) and all(bool(torch.isfinite(each).all()) for each in gradients)
+
+
 def test_what_cannot_be_moved_is_refused() -> None:
     """Catches one entry to be halved, and networks of another size, that fail somewhere else or in silence."""
     with pytest.raises(ValueError, match="at least two entries"):

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pyro.distributions as dist
 import torch
 
 from fuzz.tables.call import built
@@ -73,16 +72,6 @@ AUTOREGRESSIVE = [
         first_size="count",
         coordinates="flag",
         dropout="decay",
-    ),
-    built(
-        distributions,
-        "InverseAutoregressive",
-        lambda: {"base": dist.Normal(torch.zeros(5, 3), 1.0).to_event(1), "network": nn.CausalLinear(3, outputs=2)},
-        base="kernel",
-        network="kernel",
-        order="array?",
-        given="array?",
-        gate_bias="number",
     ),
     built(distributions, "OrderMixture", lambda: {"laws": [law()]}, laws="sizes"),
     built(

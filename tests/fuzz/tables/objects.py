@@ -9,6 +9,9 @@ import torch
 from fuzz.tables.autoregressive import AUTOREGRESSIVE
 from fuzz.tables.call import Call, built, machine
 from fuzz.tables.flows import FLOWS
+from fuzz.tables.implicit import IMPLICIT
+from fuzz.tables.judges import JUDGES
+from fuzz.tables.mixtures import MIXTURES
 from fuzz.tables.models import MODELS
 from ppgen import Pair, datasets, distributions, inference, models, registry, testing, training
 
@@ -203,6 +206,25 @@ OBJECTS = [
     ),
     built(datasets, "Source", lambda: {"name": "own", "arrays": {"train": torch.ones(4, 2).numpy()}}, arrays="mapping"),
     built(datasets, "photo_whitening", lambda: {"size": 3, "num_patches": 50}, size="count", num_patches="count"),
+    built(
+        datasets,
+        "image_attributes",
+        lambda: {"rows": torch.eye(6), "image_shape": (2, 3)},
+        rows="array",
+        image_shape="sizes",
+    ),
+    Call(
+        "datasets.PairedDataset by quadrants",
+        datasets.load(torch.eye(6), image_shape=(2, 3), valid_size=0, test_size=0).split_quadrants,
+        lambda: {"given": 2},
+        {"given": "count"},
+    ),
+    Call(
+        "datasets.PairedDataset by attributes",
+        datasets.load(torch.eye(6), image_shape=(2, 3), valid_size=0, test_size=0).given_attributes().attributes_of,
+        lambda: {"rows": torch.eye(6)},
+        {"rows": "array"},
+    ),
     Call(
         "datasets.PairedDataset by features",
         datasets.as_dataset(torch.eye(6)).split_features,
@@ -240,5 +262,5 @@ def from_signatures(listed: list[Call]) -> list[Call]:
     return sorted(found, key=lambda call: call.name)
 
 
-OBJECTS += MODELS + AUTOREGRESSIVE + FLOWS
+OBJECTS += MODELS + AUTOREGRESSIVE + FLOWS + JUDGES + MIXTURES + IMPLICIT
 OBJECTS += from_signatures(OBJECTS)

@@ -59,11 +59,15 @@ class Fixed:
 CASES = {
     "elbo": Inference(inference.ELBO(2)),
     "iwelbo": Inference(inference.IWELBO(3)),
+    "labels": Inference(inference.ELBO(2), label_weight=0.7),
     "renyi": Inference(inference.Renyi(3, alpha=0.5)),
     "loo": Inference(inference.IWELBO(3), {"y": inference.LeaveOneOut(), "z": inference.Pathwise()}),
     "dreg": inference.DReG(3),
+    "hybrid": Inference(inference.ELBO(2, prior_weight=0.4)),
     "stl": Inference(inference.ELBO(2), {"y": inference.Enumerate(), "z": inference.StickTheLanding()}),
 }
+
+CONTINUOUS = ("dreg", "hybrid")  # their latents need a path: no class among them
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -73,10 +77,11 @@ def test_weights_of_rows_stand_outside_of_logarithms_and_squares(name: str):
     From one random state value and gradient are linear in the weights, and those of weights 1 are the usual ones.
     """
     torch.manual_seed(0)
-    pair, batch = (models.VAE if name == "dreg" else models.SemiSupervisedVAE).example()
+    pair, batch = (models.VAE if name in CONTINUOUS else models.SemiSupervisedVAE).example()
     x, *labels = batch if isinstance(batch, tuple) else (batch,)
     batch = (x[:3].double(), *(each[:3] for each in labels))
     bound = CASES[name].bind(pair.double(), batch, 3)
+    bound.label_scale = 1.5  # of two labelled rows among three
 
     def step(weights: Tensor | None) -> Tensor:
         bound.strata = None if weights is None else Fixed(weights)
@@ -90,6 +95,7 @@ def test_weights_of_rows_stand_outside_of_logarithms_and_squares(name: str):
     assert torch.allclose(rows.mean(0), usual)
     given = torch.tensor([0.2, 1.9, 0.9]).double()
     assert torch.allclose(step(given), given @ rows / 3)
+    assert torch.allclose(step(torch.zeros(3).double()), torch.zeros_like(usual))
     assert not torch.allclose(rows[0], rows[1])
 
 
@@ -171,10 +177,12 @@ def test_processes_do_not_share_stratified_batches():
 
 
 def test_the_command_line_trains_and_judges(tmp_path, capsys):
-    """Catches options that the command line does not know, or that a run folder does not give back."""
+    """Catches options that the command line does not know or a folder forgets, and labels taken for covariates."""
     folder = str(tmp_path / "run")
     options = ["--data", "digits", "--binarize", "threshold", "--with-labels", "20", "--labelled-in-batch", "10"]
     sizes = ["--classes", "10", "--latent", "2", "--hidden", "4"]
     assert cli.main(["fit", "SemiSupervisedVAE", *options, *sizes, "--epochs", "1", "--folder", folder]) in (0, None)
+    drawn = {path.name for path in (tmp_path / "run/figures").iterdir()}
+    assert {"curve.png", "samples.png", "reconstructions.png", "filters.png"} <= drawn
     assert cli.main(["evaluate", folder, "--num-particles", "2"]) in (0, None)
     assert "10 in each batch" in capsys.readouterr().out

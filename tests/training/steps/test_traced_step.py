@@ -17,6 +17,7 @@ from ppgen.training.steps import execution, traced_step
 from ppgen.training.steps.traced_step import TracedStep, UntraceableError
 
 BITS = (torch.rand(40, 12, generator=torch.Generator().manual_seed(3)) < 0.3).float()
+LABELS = torch.arange(40) % 3 - 1  # of two classes, with -1 where a row has none
 
 
 def _inferences() -> list[tuple[type, tuple, object]]:
@@ -32,6 +33,9 @@ def _inferences() -> list[tuple[type, tuple, object]]:
         if registry.lookup("algorithm", name)().update is not None:
             continue  # in test_closed_form_runs.py, on pairs for it
         what = registry.lookup("algorithm", name)(num_particles=3)
+        if what.label_weight:
+            cases.append((models.SemiSupervisedVAE, (12, 2, 3, (5,)), what))
+            continue
         cases.append((models.VAE, (12, 3, (5,)), what))
         if what.estimator == "auto" or type(what.estimator).supports(DISCRETE):
             cases.append((models.SigmoidBeliefNet, ((12, 5, 3),), what))
@@ -62,9 +66,9 @@ def _inferences() -> list[tuple[type, tuple, object]]:
     return cases
 
 
-def _bound(pair, what, batch: Tensor = BITS) -> inference.BoundInference:
+def _bound(pair, what, batch: Tensor | tuple[Tensor, Tensor] = BITS) -> inference.BoundInference:
     pair.prepare(batch)
-    bound = inference.resolve(what, pair).bind(pair, batch, len(batch))
+    bound = inference.resolve(what, pair).bind(pair, batch, len(BITS))
     bound.step(batch)  # makes chains and offsets
     return bound
 
@@ -74,6 +78,8 @@ def test_the_graph_is_the_program(cls, arguments, what, device) -> None:
     """Catches frozen random draws, lost state and gradients that tracing changes: bit for bit, three steps."""
     torch.manual_seed(1)
     pair, batch = cls(*arguments).to(device), BITS.to(device)
+    if cls is models.SemiSupervisedVAE:
+        batch = (batch, LABELS.to(device))
     bound = _bound(pair, what, batch)
     traced = TracedStep(bound, dict(pair.named_parameters()))
     assert traced.check(batch) is None

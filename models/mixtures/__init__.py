@@ -1,0 +1,1 @@
+"""Mixtures: each datum is from one of some components."""
