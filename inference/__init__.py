@@ -53,10 +53,13 @@ from ppgen.inference.negative_phases.exact_partition import ExactPartition
 from ppgen.inference.negative_phases.negative_phase import NegativePhase
 from ppgen.inference.negative_phases.pseudo_likelihood import PseudoLikelihood
 from ppgen.inference.negative_phases.tempered_pcd import TemperedPCD
+from ppgen.inference.objectives.adversarial import Adversarial
 from ppgen.inference.objectives.cubo import CUBO
+from ppgen.inference.objectives.draw_objective import Compared, DrawObjective
 from ppgen.inference.objectives.elbo import ELBO
 from ppgen.inference.objectives.iwelbo import IWELBO
 from ppgen.inference.objectives.maximum_likelihood import MaximumLikelihood
+from ppgen.inference.objectives.maximum_mean_discrepancy import MaximumMeanDiscrepancy
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.objectives.own_gradient import OwnGradient
 from ppgen.inference.objectives.renyi import Renyi
@@ -82,6 +85,7 @@ __all__ = [
     "RWS",
     "STL",
     "VIMCO",
+    "Adversarial",
     "Alternating",
     "AnalyticELBO",
     "AnalyticKL",
@@ -90,9 +94,11 @@ __all__ = [
     "BlockGibbsState",
     "BoundInference",
     "ClosedForm",
+    "Compared",
     "DReG",
     "DisARM",
     "DoublyReparameterized",
+    "DrawObjective",
     "Enumerate",
     "Estimator",
     "ExactPartition",
@@ -109,6 +115,7 @@ __all__ = [
     "LogWeights",
     "MachineKernel",
     "MaximumLikelihood",
+    "MaximumMeanDiscrepancy",
     "MeanField",
     "MovingAverage",
     "NegativePhase",

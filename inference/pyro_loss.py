@@ -29,6 +29,13 @@ def engine() -> tuple[Any, Any]:
     return BoundInference, resolve
 
 
+def comparison_engine() -> Any:
+    """What binds an objective of draws to a pair: `BoundComparison`; imported late, as `engine`."""
+    from ppgen.inference.engine.bound_comparison import BoundComparison
+
+    return BoundComparison
+
+
 class PyroLoss(pyro.infer.ELBO):
     """What makes a value a drop-in loss: `SVI(model, guide, optim, loss=value)`, or `value(model, guide)` as a module.
 
@@ -86,6 +93,11 @@ class PyroLoss(pyro.infer.ELBO):
     def _bound(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Iterator[tuple[Any, Arguments]]:
         """This loss bound to the two programs, and the batch; state lives as long as model and guide do."""
         bound_inference, resolve = engine()
+        if getattr(getattr(self, "objective", self), "compares_draws", False):
+            raise ValueError(
+                f"{self!r} compares draws of the model with data and keeps a state of its own: it is no loss of "
+                "pyro.infer.SVI. Train by ppgen.fit."
+            )
         batch, programs = Arguments(args, kwargs), Programs(model, guide, self)
         # In __dict__, because fields of a frozen value are not written; equality and hash do not see it.
         known = self.__dict__.setdefault("_bound_to", weakref.WeakKeyDictionary())

@@ -30,6 +30,9 @@ from ppgen.models.boltzmann.replicated_softmax import ReplicatedSoftmax
 from ppgen.models.boltzmann.restricted import RestrictedMachine
 from ppgen.models.conditional.conditional_vae import ClassConditionalVAE, ConditionalVAE
 from ppgen.models.flows.normalizing_flow import NormalizingFlow
+from ppgen.models.implicit.convolutional_generator import ConvolutionalDiscriminator, ConvolutionalGenerator
+from ppgen.models.implicit.generator import Generator
+from ppgen.models.implicit.noisy_decoder import NoisyDecoder, with_noise
 from ppgen.models.mixtures.bernoulli_mixture import BernoulliMixture
 from ppgen.models.mixtures.gaussian_mixture import GaussianMixture
 from ppgen.models.mixtures.starts import kmeans
@@ -60,6 +63,8 @@ __all__ = [
     "ContractiveAutoencoder",
     "ConvolutionalAutoencoder",
     "ConvolutionalDBN",
+    "ConvolutionalDiscriminator",
+    "ConvolutionalGenerator",
     "ConvolutionalRBM",
     "DenoisingAutoencoder",
     "DiscreteVAE",
@@ -67,8 +72,10 @@ __all__ = [
     "GatedPixelCNN",
     "GaussianMixture",
     "GaussianRBM",
+    "Generator",
     "HelmholtzMachine",
     "HierarchicalVAE",
+    "NoisyDecoder",
     "NormalizingFlow",
     "OrderlessNADE",
     "PixelCNN",
@@ -84,4 +91,5 @@ __all__ = [
     "StackedSemiSupervisedVAE",
     "StochasticFeedforward",
     "kmeans",
+    "with_noise",
 ]

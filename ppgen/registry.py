@@ -53,6 +53,8 @@ MODELS: dict[str, str] = {
     "PixelCNN": "ppgen.models.autoregressive.pixel_cnn:PixelCNN",
     "GatedPixelCNN": "ppgen.models.autoregressive.gated_pixel_cnn:GatedPixelCNN",
     "ClassConditionalPixelCNN": "ppgen.models.autoregressive.class_conditional_pixel_cnn:ClassConditionalPixelCNN",
+    "ConvolutionalGenerator": "ppgen.models.implicit.convolutional_generator:ConvolutionalGenerator",
+    "Generator": "ppgen.models.implicit.generator:Generator",
     "PixelRNN": "ppgen.models.autoregressive.pixel_rnn:PixelRNN",
 }
 
@@ -63,6 +65,8 @@ OBJECTIVES: dict[str, str] = {
     "WakeSleep": "ppgen.inference.objectives.wake_sleep:WakeSleep",
     "ReweightedWakeSleep": "ppgen.inference.objectives.wake_sleep:ReweightedWakeSleep",
     "CUBO": "ppgen.inference.objectives.cubo:CUBO",
+    "MaximumMeanDiscrepancy": "ppgen.inference.objectives.maximum_mean_discrepancy:MaximumMeanDiscrepancy",
+    "Adversarial": "ppgen.inference.objectives.adversarial:Adversarial",
     "MaximumLikelihood": "ppgen.inference.objectives.maximum_likelihood:MaximumLikelihood",
 }
 

@@ -7,17 +7,25 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from ppgen.checks.arguments import check_kind
 from ppgen.checks.switches import check_switches
+from ppgen.inference.baselines.held_modules import (
+    adam_moments,
+    adam_step,
+    copied_like,
+    held_tensors,
+    module_name,
+    run_held,
+    slopes,
+    trained_names,
+)
 from ppgen.inference.baselines.moving_average import LEAST, Baseline, State
 from ppgen.inference.baselines.recorded_modules import RecordedModule
 from ppgen.inference.state_roles import Role
 from ppgen.undisturbed import forked
 
 _WIDTH = 100
-_OWN = "net/"  # begins the state's names of what a module given by the user holds
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,14 +95,14 @@ class InputDependent(Baseline):
             )
 
     def __repr__(self) -> str:
-        net = f"hidden={self.hidden}" if self.net is None else f"net={_name(self.net)}"
+        net = f"hidden={self.hidden}" if self.net is None else f"net={module_name(self.net)}"
         return f"InputDependent({net}, lr={self.lr}, decay={self.decay}, normalise={self.normalise})"
 
     def check(self, site: str, rows: Callable[[], Tensor]) -> None:
         """Raise unless a module that was given maps each row to one number."""
         if self.net is None:
             return
-        label = f"InputDependent at site {site!r}: net={_name(self.net)}"
+        label = f"InputDependent at site {site!r}: net={module_name(self.net)}"
         if isinstance(self.net, RecordedModule):
             raise ValueError(
                 f"{label} is known by its description only, which cannot be trained. Give an inference that holds the "
@@ -116,7 +124,7 @@ class InputDependent(Baseline):
     @property
     def roles(self) -> dict[str, Role]:
         """Each process has a network and averages of its own, whatever the names in a module that was given."""
-        held = self._trained if self.net is None else list(_tensors(self.net))
+        held = self._trained if self.net is None else list(held_tensors(self.net))
         moments = [f"{which}_{name}" for which in ("first", "second") for name in self._trained]
         return dict.fromkeys([*held, *moments, "mean", "variance", "steps"], "own")
 
@@ -133,12 +141,9 @@ class InputDependent(Baseline):
                 "bias1": rows.new_zeros(()),
             }
         else:
-            held = {key: _like(tensor, rows) for key, tensor in _tensors(self.net).items()}
-        moments = {
-            f"{which}_{name}": torch.zeros_like(held[name]) for which in ("first", "second") for name in self._trained
-        }
+            held = {key: copied_like(tensor, rows) for key, tensor in held_tensors(self.net).items()}
         averages = {name: rows.new_zeros(()) for name in ("mean", "variance", "steps")}
-        return {**held, **moments, **averages}
+        return {**held, **adam_moments(held, self._trained), **averages}
 
     def centred(self, signal: Tensor, rows: Tensor, state: State) -> tuple[Tensor, State]:
         """The signal less network and average, scaled; the network moves towards the signal."""
@@ -151,15 +156,11 @@ class InputDependent(Baseline):
             steps = state["steps"] + 1
             known = (1 - self.decay ** state["steps"]).clamp(min=LEAST)  # weight of the past in the averages
             residual = signal - predicted - state["mean"] / known
-            gradients = _slopes(residual.square().mean(), list(weights.values()))
+            gradients = slopes(residual.square().mean(), list(weights.values()))
         residual = residual.detach()
         moved = {name: tensor.detach() for name, tensor in held.items()}
         for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
-            first = torch.lerp(gradient, state[f"first_{name}"], 0.9)
-            second = torch.lerp(gradient.square(), state[f"second_{name}"], 0.999)
-            size = (second / (1 - 0.999**steps)).sqrt() + 1e-8
-            moved[name] = weight.detach() - self.lr * (first / (1 - 0.9**steps)) / size
-            moved[f"first_{name}"], moved[f"second_{name}"] = first, second
+            moved |= adam_step(name, weight, gradient, state, lr=self.lr, steps=steps)
         centre = (signal - predicted.detach()).mean()
         averages = {
             "mean": torch.lerp(centre, state["mean"], self.decay),
@@ -175,48 +176,15 @@ class InputDependent(Baseline):
         """Names in the state of what Adam moves."""
         if self.net is None:
             return ["weight0", "bias0", "weight1", "bias1"]
-        return [_key(name) for name, tensor in self.net.named_parameters() if tensor.requires_grad]
+        return trained_names(self.net)
 
     def _constants(self, state: State) -> State:
         """Frozen parameters and buffers of a module; copies, for buffers may be written to when it runs."""
-        names = [] if self.net is None else set(_tensors(self.net)) - set(self._trained)
+        names = [] if self.net is None else set(held_tensors(self.net)) - set(self._trained)
         return {name: state[name].clone() for name in names}
 
     def _output(self, held: State, rows: Tensor) -> Tensor:
         if self.net is None:
             hidden = torch.tanh(rows @ held["weight0"] + held["bias0"])
             return hidden @ held["weight1"] + held["bias1"]
-        values = {name: held[_key(name)] for name in _named(self.net)}
-        found: Tensor = functional_call(self.net, values, (rows,))
-        return found
-
-
-def _slopes(loss: Tensor, weights: list[Tensor]) -> list[Tensor]:
-    """Gradient in each weight, zero where the loss does not depend on it."""
-    if not weights or not loss.requires_grad:
-        return [torch.zeros_like(weight) for weight in weights]
-    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-    return [torch.zeros_like(w) if g is None else g for w, g in zip(weights, gradients, strict=True)]
-
-
-def _named(net: nn.Module) -> dict[str, Tensor]:
-    return {**dict(net.named_parameters()), **dict(net.named_buffers())}
-
-
-def _tensors(net: nn.Module) -> State:
-    return {_key(name): tensor for name, tensor in _named(net).items()}
-
-
-def _key(name: str) -> str:
-    """Name in the state, in which a dot ends the name of the part."""
-    return _OWN + name.replace(".", "/")
-
-
-def _like(tensor: Tensor, rows: Tensor) -> Tensor:
-    """A copy on the rows' device, of their type if it holds real numbers."""
-    dtype = rows.dtype if tensor.is_floating_point() else tensor.dtype
-    return tensor.detach().to(device=rows.device, dtype=dtype, copy=True)
-
-
-def _name(net: nn.Module) -> str:
-    return net.type_name if isinstance(net, RecordedModule) else type(net).__name__
+        return run_held(self.net, held, rows)

@@ -8,6 +8,7 @@ from ppgen import registry
 from ppgen.closed_form import ClosedFormPair
 from ppgen.inference.engine.plan import instead, sound
 from ppgen.inference.negative_phases.negative_phase import NegativePhase
+from ppgen.inference.objectives.draw_objective import NOT_DRAWN
 from ppgen.inference.objectives.elbo import ELBO
 from ppgen.inference.objectives.maximum_likelihood import MaximumLikelihood
 from ppgen.inference.objectives.objective import Objective
@@ -58,6 +59,10 @@ def legality() -> list[Rule]:
             for kind in (REPARAMETERISED, DISCRETE, MEAN_FIELD, EXACT_POSTERIOR):
                 rules.append(_rule(objective, estimator, kind))
         known = registry.lookup("objective", objective)
+        if known.compares_draws:
+            parts = ("none", *registry.known("negative phase"))
+            rules += [Rule(objective, part, kind, False, NOT_DRAWN) for kind in _MACHINES for part in parts]
+            continue
         if not known.trains_model:
             parts = ("none", *registry.known("negative phase"))
             rules += [Rule(objective, part, kind, False, _GUIDE_ALONE) for kind in _MACHINES for part in parts]

@@ -15,6 +15,7 @@ from ppgen.inference.estimators.estimator import INSTEAD, NOT_EXACT, Estimator, 
 from ppgen.inference.estimators.guide_draws import GuideDraws
 from ppgen.inference.estimators.pathwise import Pathwise
 from ppgen.inference.estimators.score_function import LeaveOneOut, ScoreFunction
+from ppgen.inference.objectives.draw_objective import NOT_DRAWN, WITHOUT_GUIDE
 from ppgen.inference.objectives.objective import Objective
 from ppgen.inference.structure.guide_factors import check_guide_factors
 from ppgen.inference.structure.layout import DISCRETE, EXACT_POSTERIOR, MEAN_FIELD, REPARAMETERISED, Layout, kind_of
@@ -50,6 +51,8 @@ def sound(objective: type[Objective], estimator: type[Estimator] | None, kind: s
         >>> sound(inference.IWELBO, inference.StickTheLanding, "reparameterised")
         False
     """
+    if objective.compares_draws:  # there is no guide: the same must hold of the model's own draw
+        return estimator is None and kind == REPARAMETERISED
     if objective.exact:
         return kind == EXACT_POSTERIOR if estimator is None else estimator.sums and estimator.supports(kind)
     if estimator is None:
@@ -252,6 +255,8 @@ def _why_not(objective: Objective, given: Estimator | None, site: str, kind: str
 
 def instead(objective: type[Objective], estimator: type[Estimator] | None, kind: str) -> str:
     """What to use in the place of an estimator that is not sound for an objective at a site of a kind."""
+    if objective.compares_draws:
+        return WITHOUT_GUIDE if estimator is not None else NOT_DRAWN
     if objective.exact:
         return NOT_EXACT[kind]
     if objective.own_gradient:

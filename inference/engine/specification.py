@@ -16,7 +16,7 @@ from ppgen.inference.estimators.estimator import BySite, Estimator
 from ppgen.inference.kernels.posterior_kernel import PosteriorKernel
 from ppgen.inference.negative_phases.negative_phase import NegativePhase
 from ppgen.inference.objectives.objective import Objective
-from ppgen.inference.pyro_loss import PyroLoss, engine
+from ppgen.inference.pyro_loss import PyroLoss, comparison_engine, engine
 from ppgen.inference.updates.update import ParameterUpdate
 
 
@@ -90,6 +90,8 @@ class Inference(PyroLoss):
         Raises:
             ValueError: If the combination is not legal for the pair; the message names the site.
         """
+        if self.objective.compares_draws:
+            return comparison_engine()(self, pair, batch, num_data)
         bound, _ = engine()
         return bound(self, pair, batch, num_data)
 

@@ -38,6 +38,7 @@ class Objective(PyroLoss):
         own_gradient: Whether it says by itself how its gradient is estimated.
         exact: Whether no latent may be drawn but from its exact posterior.
         mean_log_weight: Whether the value is a mean of log-weights, as the ELBO is.
+        compares_draws: Whether it compares draws of the model with data: then there is no guide and no log-weight.
         weight_shares: Whether its gradient is that of log-weights, each by its weight's part of the sum, as that of the
             importance-weighted bound is.
 
@@ -52,6 +53,7 @@ class Objective(PyroLoss):
     exact: ClassVar[bool] = False
     mean_log_weight: ClassVar[bool] = False
     weight_shares: ClassVar[bool] = False
+    compares_draws: ClassVar[bool] = False
 
     num_particles: int = 1
     vectorize_particles: bool = field(default=True, kw_only=True)
@@ -83,6 +85,15 @@ class Objective(PyroLoss):
         expectation, and is an `"estimate"`.
         """
         return self.sense
+
+    @property
+    def value_chooses(self) -> bool:
+        """Whether its value may choose the best epoch.
+
+        The estimate of an upper bound may not: it is low both where the guide is good and where it misses the
+        posterior.
+        """
+        return not (self.descended and self.value_kind == "estimate")
 
     @property
     def descended(self) -> bool:

@@ -321,7 +321,7 @@ def read_layout(pair: Any, model_sites: dict[str, Any], guide_sites: dict[str, A
         data_dim=None if plate is None else frames[0].dim,
         particle_dim=min(dims, default=0) - 1,
         sites={
-            name: _record(name, stated.get(name), guide_sites.get(name), plate)
+            name: site_record(name, stated.get(name), guide_sites.get(name), plate)
             for name in dict.fromkeys((*stated, *guide_sites))
         },
         guide_order=tuple(guide_sites),
@@ -331,7 +331,7 @@ def read_layout(pair: Any, model_sites: dict[str, Any], guide_sites: dict[str, A
     )
 
 
-def _record(name: str, stated: Any | None, drawn: Any | None, plate: str | None) -> Site:
+def site_record(name: str, stated: Any | None, drawn: Any | None, plate: str | None) -> Site:
     """The record of a site of the model, of the guide, or of both."""
     found = [site for site in (stated, drawn) if site is not None]
     scales = [scale for site in found if (scale := hand_scale(site)) is not None and abs(scale - 1) > _ROUNDING]

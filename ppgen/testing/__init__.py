@@ -6,6 +6,7 @@ sentence that says what is wrong.
 
 from ppgen.testing.causal import check_causal
 from ppgen.testing.conditional_models import check_conditional
+from ppgen.testing.draw_objectives import check_draw_objective, check_implicit
 from ppgen.testing.estimators import check_estimator
 from ppgen.testing.examples import boltzmann_machine, conjugate_pair, enumerated
 from ppgen.testing.kernels import check_kernel
@@ -26,9 +27,11 @@ __all__ = [
     "check_close",
     "check_conditional",
     "check_coupling",
+    "check_draw_objective",
     "check_estimator",
     "check_frequencies",
     "check_gradient",
+    "check_implicit",
     "check_kernel",
     "check_machine",
     "check_mean",

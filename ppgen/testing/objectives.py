@@ -9,7 +9,9 @@ from torch import Tensor
 
 from ppgen import registry
 from ppgen.inference import Inference, Objective, from_config, to_config
+from ppgen.inference.objectives.draw_objective import DrawObjective
 from ppgen.pair import Pair
+from ppgen.testing.draw_objectives import check_draw_objective
 from ppgen.testing.examples import conjugate_pair
 from ppgen.testing.pairs import check_gradient, seeded
 from ppgen.testing.statistics import check_close, check_mean, fail
@@ -26,7 +28,8 @@ def check_objective(objective: Objective, *, device: torch.device | str = "cpu",
     the size of the data plate does not change it, nor what other rows are in the batch; its gradient is the derivative
     of its value, unless it says by itself how it is estimated; some steps along it, up or down as its `sense` says,
     bring a guide nearer to the posterior; particles one by one have the same law as particles at once; it is a value
-    that can be compared, hashed, copied and written.
+    that can be compared, hashed, copied and written. One that compares draws with data must pass
+    `check_draw_objective`.
 
     Args:
         objective: An objective with a pathwise gradient.
@@ -38,6 +41,10 @@ def check_objective(objective: Objective, *, device: torch.device | str = "cpu",
         >>> testing.check_objective(inference.ELBO())
     """
     device = torch.device(device)
+    if isinstance(objective, DrawObjective):
+        check_draw_objective(objective, device=device)
+        _check_value_semantics(objective)
+        return
     name = type(objective).__name__
     x = torch.tensor([0.7, -1.3, 2.1], dtype=torch.float64, device=device)
     pair = conjugate_pair(device=device)

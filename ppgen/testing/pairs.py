@@ -17,6 +17,7 @@ from ppgen.inference.structure.layout import DISCRETE, MEAN_FIELD, Layout
 from ppgen.inference.structure.support import check_support
 from ppgen.pair import GenerativeModel, as_pair
 from ppgen.testing.conditional_models import check_conditional
+from ppgen.testing.draw_objectives import check_implicit
 from ppgen.testing.examples import log_weights_at
 from ppgen.testing.statistics import check_close, fail
 from ppgen.undisturbed import forked
@@ -36,7 +37,8 @@ def check_pair(pair: Any, batch: Any, *, num_particles: int = 3) -> None:
     derivative of the value (with latents that cannot be reparameterised: for draws that are held; of no parameter that
     the pair's `surrogate_gradients` name); the rows of a
     batch do not feel each other; the random state is left alone; a saved state gives the same model again. Sites of
-    unknown log Z must be small enough to enumerate. A `ppgen.ConditionalModel` must pass `check_conditional`.
+    unknown log Z must be small enough to enumerate. A `ppgen.ConditionalModel` must pass `check_conditional`,
+    and an implicit model, which has no likelihood, `check_implicit`.
 
     Args:
         pair: A model of the zoo or a `ppgen.Pair`; best in float64, where derivatives are compared most
@@ -53,6 +55,9 @@ def check_pair(pair: Any, batch: Any, *, num_particles: int = 3) -> None:
         >>> testing.check_pair(testing.conjugate_pair(), torch.tensor([0.4, -1.0, 2.0], dtype=torch.float64))
     """
     pair = as_pair(pair)
+    if not pair.has_likelihood:
+        check_implicit(pair, batch)
+        return
     stored, random_state = set(pyro.get_param_store().keys()), torch.get_rng_state()
     pair.prepare(batch)
     layout = inference.find_layout(pair, batch)

@@ -18,7 +18,7 @@ class _Kind(_KindOfPlain):
         return super().__call__("cpu") if torch.device(device).type == NAME else _Plain(device)
 
 
-class Generator(_Plain, metaclass=_Kind):
+class SimulatedGenerator(_Plain, metaclass=_Kind):
     """What `torch.Generator` becomes: one of the CPU's kind that says it is of `"sim"`, or PyTorch's own."""
 
     @property
@@ -27,12 +27,12 @@ class Generator(_Plain, metaclass=_Kind):
         return torch.device(NAME, 0)
 
 
-_default: Any = type.__call__(Generator, "cpu")
+_default: Any = type.__call__(SimulatedGenerator, "cpu")
 
 
 def install() -> None:
     """Let `torch.Generator(device="sim")` be known; PyTorch's hooks in Python make no generators."""
-    torch.Generator = Generator  # type: ignore[misc]
+    torch.Generator = SimulatedGenerator  # type: ignore[misc]
     _default.manual_seed(torch.initial_seed())
 
 

@@ -12,6 +12,7 @@ from ppgen import seeds
 from ppgen.batch import split_batch
 from ppgen.conditional import ConditionalModel
 from ppgen.inference.engine.stratified import stratify
+from ppgen.inference.particles import model_alone
 from ppgen.inference.structure.layout import find_layout
 from ppgen.inference.structure.support import check_support
 from ppgen.pair import GenerativeModel
@@ -56,7 +57,7 @@ def prepare_pair(pair: Any, source: BatchSource, batch_size: int) -> Any:
     index = torch.arange(min(batch_size, source.num_train))
     first = source.batch("train", index, seeds.generator(0, "first batch"))
     with explaining_lone_rows(pair, len(index), batch_size), _explaining_integers(pair, source):
-        pair.prepare(first)
+        model_alone.prepare_pair(pair, first)
     source.take_dtype(pair)  # parameters made at the first call decide
     return source.batch("train", index, seeds.generator(0, "first batch"))
 
@@ -82,7 +83,8 @@ def bind_pair(pair: Any, source: BatchSource, inference: Any, batch_size: int, w
     stratify(bound, strata_of(source, batch_size), world.size)
     if bound.update is not None:
         bound.update.batch_size = min(batch_size, source.num_train)  # of which this process has a share
-    _check_support(pair, source, batch_size)
+    if not inference.objective.compares_draws:
+        _check_support(pair, source, batch_size)
     go_on_from(pair.inference_state or {}, bound, own, source, world)
     return bound, first
 

@@ -179,8 +179,9 @@ def fit(
         if not callable(callback):
             raise TypeError(f"callbacks must be functions of an Event, got {type(callback).__name__}.")
     pair = as_pair(pair)
-    check_has_likelihood(pair, "Objectives of log-weights")
     inference = inferences.resolve(inference, pair)
+    if not inference.objective.compares_draws:
+        check_has_likelihood(pair, "Objectives of log-weights")
     _check_plate(inference.objective)
     spec = resolve_optimizer(optimizer, lr, lr_schedule, pair.default_training)
     where = environment.resolve_device(processes.local_device(device))
@@ -214,7 +215,7 @@ def fit(
             _check_no_optimizer(bound, optimizer=optimizer, lr=lr, lr_schedule=lr_schedule, clip_norm=clip_norm)
             spec = NO_OPTIMIZER
         if not drop_last and settings.total_steps(steps_per_epoch) >= steps_per_epoch:
-            check_last_batch(pair, source, batch_size)
+            check_last_batch(pair, source, batch_size, inference.objective)
         stepper = Stepper(
             pair,
             bound,

@@ -152,6 +152,8 @@ def told_of_values(objective: Any) -> str:
         >>> told_of_values(inference.Renyi(alpha=-1.0))
         'values are estimates that err both ways, no bound of log p(x)'
     """
+    if objective.compares_draws:
+        return f"values are the {objective.value_name}, and say nothing of log p(x)"
     if objective.value_kind == "estimate":
         return "values are estimates that err both ways, no bound of log p(x)"
     return "values are an upper bound of log p(x), less is better" if objective.value_kind == "upper bound" else ""

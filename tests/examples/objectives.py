@@ -13,5 +13,15 @@ OBJECTIVES: dict[str, list[inference.Objective]] = {
         inference.ReweightedWakeSleep(num_particles=3, wake=False, sleep=True),
         inference.ReweightedWakeSleep(num_particles=3, sleep=True),
     ],
+    "MaximumMeanDiscrepancy": [
+        inference.MaximumMeanDiscrepancy(),
+        inference.MaximumMeanDiscrepancy((1.0, 4.0), root=False, compared="mean"),
+    ],
+    "Adversarial": [
+        inference.Adversarial(lr=0.01, hidden=(16,)),
+        inference.Adversarial(lr=0.01, loss="jensen-shannon", hidden=(16,)),
+        inference.Adversarial(lr=0.01, loss="wasserstein-gp", hidden=(16,), discriminator_steps=2),
+        inference.Adversarial(lr=0.01, loss="hinge", hidden=(16,)),
+    ],
     "MaximumLikelihood": [inference.MaximumLikelihood()],
 }

@@ -20,12 +20,13 @@ RESULTS = {
     "LatentUnits", "LayerBound", "LayerConditional", "Layout", "LogWeights", "Neighbours", "ParallelTemperingInfo",
     "ParallelTemperingState", "PartitionSandwich", "PosteriorSamples", "Pretraining", "Refinement", "Rows", "Rule",
     "Run", "Samples", "Sandwich", "SparseGibbsInfo", "SparseGibbsState", "StepResult", "TrajectoryTemperingState",
-    "UndirectedDistribution", "Whitening",
+    "Compared", "KernelDistance", "Modes", "ParzenLine", "ParzenScore", "UndirectedDistribution", "Whitening",
 }  # fmt: skip
 KINDS = {
     "Biased",
     "Coupling",
     "CouplingStep",
+    "DrawObjective",
     "Estimator",
     "FlowStep",
     "MachineKernel",

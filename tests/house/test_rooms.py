@@ -25,7 +25,7 @@ ORDER: dict[str, list[set[str]]] = {
         {"parts"},
         {"autoregressive"},
         {"boltzmann", "variational", "autoencoders", "sparse_coding", "mixtures"},
-        {"belief_nets", "conditional", "flows", "semi_supervised"},
+        {"belief_nets", "conditional", "flows", "implicit", "semi_supervised"},
     ],
     "distributions": [{"units", "couplings"}, {"machines"}, {"densities", "autoregressive"}, {"flows"}],
     "training": [
@@ -39,7 +39,7 @@ ORDER: dict[str, list[set[str]]] = {
     ],
     "evaluation": [
         {"estimate", "rows", "per_datum", "effective"},
-        {"lone_rows", "blindness", "bits"},
+        {"lone_rows", "blindness", "bits", "samples"},
         {"program"},
         {"partition"},
         {"likelihood"},

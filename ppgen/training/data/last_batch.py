@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ppgen.inference.particles.model_alone import prepare_pair
 from ppgen.training.data.batch_source import BatchSource
 
 
@@ -35,13 +36,20 @@ def explaining_lone_rows(pair: Any, num_rows: int, batch_size: int) -> Iterator[
         ) from error
 
 
-def check_last_batch(pair: Any, source: BatchSource, batch_size: int) -> None:
+def check_last_batch(pair: Any, source: BatchSource, batch_size: int, objective: Any) -> None:
     """Run a pair with batch normalisation on one row if the last batch of an epoch will have one.
 
     Raises:
-        ValueError: If the pair cannot do with it.
+        ValueError: If the pair cannot do with it, or the objective.
     """
-    if source.num_train % batch_size != 1 or not any(isinstance(module, _BatchNorm) for module in pair.modules()):
+    if source.num_train % batch_size != 1:
+        return
+    if objective.compares_draws and objective.least_rows > 1:
+        raise ValueError(
+            f"{type(objective).__name__} compares rows with each other, and the last batch of an epoch would have one "
+            f"row: {source.num_train} rows in batches of {batch_size}. Give drop_last=True, or another batch_size."
+        )
+    if not any(isinstance(module, _BatchNorm) for module in pair.modules()):
         return
     with explaining_lone_rows(pair, 1, batch_size):
-        pair.prepare(source.batch("train", torch.zeros(1, dtype=torch.long)))
+        prepare_pair(pair, source.batch("train", torch.zeros(1, dtype=torch.long)))

@@ -76,6 +76,8 @@ class Validation:
             self.bound.inference.objective.check(self.bound.layout, len(self.valid_rows), self.source.num_train)
         except ValueError:  # a bound on the whole data set only: there is none for a part of the validation rows
             self.valid_rows = self.valid_rows[:0]
+        if self.bound.inference.objective.compares_draws and len(self.valid_rows) % self.batch_size == 1:
+            self.valid_rows = self.valid_rows[:-1]  # a lone row is compared with nothing
         self.train_rows = fixed_subset(self.source.num_train, limit, "train")
 
     def record(self, step: int) -> None:
@@ -96,16 +98,12 @@ class Validation:
             return self._normalised() if self.bound.normalised else self._unnormalised()
 
     def names(self) -> list[str]:
-        """Metrics that can choose the best epoch.
-
-        The estimate of an upper bound cannot: it is low both where the guide is good and where it misses the posterior.
-        """
+        """Metrics that can choose the best epoch: not the value of an objective that says that it cannot."""
         beside = ("rhat", "chain_ess")
         measured = [name for name in self.metrics() if name not in beside and not name.startswith("online_")]
         known = [*(["train_value"] if self.bound.normalised else []), *measured]
         objective = self.bound.inference.objective
-        errs_both_ways = objective.descended and objective.value_kind == "estimate"
-        return [name for name in known if not (errs_both_ways and name in VALUES)]
+        return [name for name in known if objective.value_chooses or name not in VALUES]
 
     def _normalised(self) -> dict[str, float]:
         if len(self.valid_rows) == 0:

@@ -9,6 +9,7 @@ import torch
 from fuzz.tables.autoregressive import AUTOREGRESSIVE
 from fuzz.tables.call import Call, built, machine
 from fuzz.tables.flows import FLOWS
+from fuzz.tables.implicit import IMPLICIT
 from fuzz.tables.judges import JUDGES
 from fuzz.tables.mixtures import MIXTURES
 from fuzz.tables.models import MODELS
@@ -261,5 +262,5 @@ def from_signatures(listed: list[Call]) -> list[Call]:
     return sorted(found, key=lambda call: call.name)
 
 
-OBJECTS += MODELS + AUTOREGRESSIVE + FLOWS + JUDGES + MIXTURES
+OBJECTS += MODELS + AUTOREGRESSIVE + FLOWS + JUDGES + MIXTURES + IMPLICIT
 OBJECTS += from_signatures(OBJECTS)
