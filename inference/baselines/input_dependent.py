@@ -133,7 +133,7 @@ class InputDependent(Baseline):
         if self.net is None:
             features = rows.shape[1]
             generator = torch.Generator().manual_seed(0)
-            first = torch.randn(features, self.hidden, generator=generator) / math.sqrt(features)
+            first = torch.randn(features, self.hidden, generator=generator, device="cpu") / math.sqrt(features)
             held = {
                 "weight0": first.to(rows),
                 "bias0": rows.new_zeros(self.hidden),

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyro
@@ -10,13 +11,16 @@ import torch
 from torch import Tensor
 
 from ppgen.batch import all_tensors_of
+from ppgen.distributions import GibbsSampler
 from ppgen.inference.engine.comparable import check_comparable, check_parts
+from ppgen.inference.engine.legality import check_update
 from ppgen.inference.engine.specification import Inference
 from ppgen.inference.engine.step_result import StepResult
 from ppgen.inference.engine.surrogate import OBJECTIVE
 from ppgen.inference.objectives.draw_objective import DrawObjective, State, flat
 from ppgen.inference.particles.model_alone import model_layout, run_model
 from ppgen.inference.state_roles import Role, check_roles
+from ppgen.inference.structure.attach import attach
 from ppgen.pair import keeping_buffers
 from ppgen.undisturbed import device_of, forked
 
@@ -45,12 +49,18 @@ class BoundComparison:
     def __init__(self, inference: Inference, pair: Any, batch: Any, num_data: int) -> None:
         self.inference, self.pair, self.num_data = inference, pair, num_data
         self.objective: DrawObjective = inference.objective  # type: ignore[assignment]
-        check_parts(inference)
+        trial = attach(sampler=GibbsSampler(sweeps=1))  # of machines, which are refused by name
         with forked(device_of(pair, *all_tensors_of(batch))), torch.no_grad(), keeping_buffers(pair):
-            with pair.running():
+            with pair.running(), trial:
                 run = run_model(pair, batch, len(self._data(batch)))
             self.layout = model_layout(pair, run, batch)
-            check_comparable(self.objective, pair, run, self.layout, batch)
+            if inference.update is not None:
+                check_update(inference, pair, self.layout)
+            if not self.layout.undirected:
+                check_parts(inference, run)
+            elif inference.estimator != "auto":
+                check_parts(replace(inference, negative_phase=None), run)
+            check_comparable(self.objective, run, self.layout, batch)
         self.objective.check(self.layout, self.layout.num_rows, num_data)
         self.objective.check_rows(self._data(batch))
         roles = self.objective.roles

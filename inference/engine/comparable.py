@@ -12,30 +12,33 @@ from ppgen.inference.structure.layout import Layout
 from ppgen.inference.structure.traces import element_law, foreign_scale, of_data, undirected_law, unmasked
 
 
-def check_parts(inference: Any) -> None:
+def check_parts(inference: Any, run: ModelRun) -> None:
     """Raise where an inference has a part that such an objective has no use for.
 
+    Args:
+        inference: The whole inference.
+        run: A run of the model.
+
     Raises:
-        ValueError: Names the part.
+        ValueError: Names the part, and a latent site.
     """
     name = type(inference.objective).__name__
+    latent = next((site for site in run.sites if site != run.data["name"]), run.data["name"])
     parts = {
         "estimator": None if inference.estimator == "auto" else inference.estimator,
         "negative_phase": inference.negative_phase,
-        "update": inference.update,
         "label_weight": inference.label_weight or None,
     }
     for part, given in parts.items():
         if given is not None:
-            raise ValueError(f"{part}={given!r} is not sound under {name}. {WITHOUT_GUIDE}")
+            raise ValueError(f"{part}={given!r} is not sound under {name} at site {latent!r}. {WITHOUT_GUIDE}")
 
 
-def check_comparable(objective: DrawObjective, pair: Any, run: ModelRun, layout: Layout, batch: Any) -> None:
+def check_comparable(objective: DrawObjective, run: ModelRun, layout: Layout, batch: Any) -> None:
     """Raise unless draws of a model are what its rows are, and have a gradient.
 
     Args:
         objective: The objective.
-        pair: The pair.
         run: A run of its model.
         layout: Structure of the model.
         batch: A batch of data.
@@ -75,7 +78,7 @@ def _check_site(site: Any, name: str, plate: str, *, is_data: bool, compared: st
     if undirected_law(site["fn"]) is not None:
         raise ValueError(
             f"{label} is undirected: draws of a Boltzmann machine are those of chains, without a gradient for {name} "
-            "to follow. Use its negative phase, such as inference.PCD()."
+            f"to follow. {NOT_DRAWN}"
         )
     if isinstance(law, Unit):
         raise ValueError(f"{label} is a factor, which weighs what the model draws: {name} does not see it. {NOT_DRAWN}")
@@ -96,7 +99,5 @@ def _check_site(site: Any, name: str, plate: str, *, is_data: bool, compared: st
         if is_data
         else "Draw it from a reparameterised law, such as a relaxed one"
     )
-    raise ValueError(
-        f"{label} is not reparameterised ({kind}): its draws have no gradient for {name} to follow. {remedy}; or use "
-        "inference.ELBO()."
-    )
+    why = f"{label} is not reparameterised ({kind}): its draws have no gradient for {name} to follow"
+    raise ValueError(f"{why}. {remedy}. {NOT_DRAWN}")

@@ -172,7 +172,7 @@ def check_update(inference: Any, pair: Any, layout: Layout) -> None:
         )
     plain = type(objective) in (ELBO, MaximumLikelihood)
     if not plain or objective != type(objective)(vectorize_particles=objective.vectorize_particles):
-        site = next(iter(layout.latent), None)
+        site = next(iter(layout.latent or layout.model_laws), None)
         where = "" if site is None else f" at site {site!r}"
         raise ValueError(
             f"{update} under {objective!r} is not sound{where}: it raises the mean log-density of the model under the "

@@ -163,12 +163,12 @@ class Adversarial(DrawObjective):
     def init(self, data: Tensor) -> State:
         """Weights from a fixed seed, so that binding an inference draws nothing, or the module's; Adam's; a count."""
         if self.discriminator is None:
-            generator = torch.Generator().manual_seed(0)
+            generator = torch.Generator("cpu").manual_seed(0)
             held = {}
             widths = (data.shape[1], *self.hidden, 1)
             for layer, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
                 gain = 1.0 if layer == len(self.hidden) else math.sqrt(2 / (1 + _LEAK**2))
-                weight = torch.randn(inputs, outputs, generator=generator) * (gain / math.sqrt(inputs))
+                weight = torch.randn(inputs, outputs, generator=generator, device="cpu") * (gain / math.sqrt(inputs))
                 held[f"weight{layer}"], held[f"bias{layer}"] = weight.to(data), data.new_zeros(outputs)
         else:
             held = {key: copied_like(tensor, data) for key, tensor in held_tensors(self.discriminator).items()}

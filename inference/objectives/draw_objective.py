@@ -16,7 +16,7 @@ from ppgen.inference.structure.layout import Layout
 State = dict[str, Tensor]
 
 WITHOUT_GUIDE = (
-    "Draws of the model are compared with data, and no guide is run. Leave it out, or use inference.ELBO() or "
+    "Use no such part: draws of the model are compared with data, and no guide is run. Or use inference.ELBO() or "
     "inference.IWELBO()."
 )
 NOT_DRAWN = "Use an objective of log-weights, such as inference.ELBO() or inference.IWELBO()."

@@ -21,7 +21,8 @@ def check_has_likelihood(pair: Any, what: str) -> None:
         return
     raise ValueError(
         f"{what} need a density of the data, and {type(pair).__name__} is implicit (has_likelihood = False): it draws "
-        "data by ppgen.sample and states none. Compare its draws with data; or put a law around what it draws, such as "
-        "Normal(G(z), sd), as the model of a ppgen.Pair whose guide is its prior, and use "
-        'evaluation.log_likelihood(pair, x, method="ais") or evaluation.bdmc, which are then of that law.'
+        "data by ppgen.sample and states none. Train it by inference.Adversarial() or "
+        "inference.MaximumMeanDiscrepancy(), which compare its draws with data; and put a law around what it draws, "
+        "Normal(G(z), sd), by models.with_noise, for evaluation.log_likelihood(..., method='ais') or evaluation.bdmc, which "
+        "are then of that law."
     )

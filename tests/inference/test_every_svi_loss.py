@@ -57,6 +57,8 @@ def losses() -> list[Any]:
     """Each with the kind of program that it is for."""
     found = []
     for name in registry.known("objective"):
+        if registry.lookup("objective", name).compares_draws:  # which is refused as a loss
+            continue
         found.append((name, OBJECTIVES[name][-1], False, name == "MaximumLikelihood"))
     for name in registry.known("estimator"):
         if name in ELSEWHERE:

@@ -149,7 +149,7 @@ def test_models_that_cannot_be_compared_are_refused(program: Any, message: str) 
 
 def test_a_machine_is_refused() -> None:
     """Catches the chains of an undirected site taken for draws with a gradient."""
-    with pytest.raises(ValueError, match="negative_phase=.*no guide is run"):
+    with pytest.raises(ValueError, match="is undirected"):
         bound(inference.Adversarial(), models.RBM(visible=5, hidden=2), torch.ones(4, 5), negative_phase=inference.CD())
     with pytest.raises(ValueError, match="is undirected"):
         with inference.attach(sampler="exact"):

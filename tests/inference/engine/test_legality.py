@@ -93,7 +93,8 @@ def test_rule(rule: inference.Rule) -> None:
     if rule.part in registry.UPDATES:
         of_an_update(rule)
         return
-    objective = registry.lookup("objective", rule.objective)(num_particles=2)
+    made = registry.lookup("objective", rule.objective)
+    objective = made(compared="mean") if made.compares_draws else made(num_particles=2)
     if rule.site in (UNDIRECTED, RECOGNISED):
         pair, x = models.RBM(4, 2) if rule.site == UNDIRECTED else models.DBN(4, (3, 2)), X.reshape(1, 4)
         phase = None if rule.part == "none" else registry.lookup("negative phase", rule.part)()

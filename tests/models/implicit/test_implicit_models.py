@@ -51,7 +51,7 @@ def test_the_density_of_a_decoder() -> None:
     log_density = -((x - mean) ** 2).sum(-1) / (2 * 0.4**2) - 1.5 * math.log(2 * math.pi * 0.4**2)
     prior = dist.Normal(0.0, 1.0).log_prob(grid)
     truth = torch.logsumexp(log_density + prior, 0) + math.log(12 / 2000)
-    found = evaluation.log_likelihood(scored, x, method="importance", num_samples=20_000)
+    found = evaluation.log_likelihood(scored, x, method="importance", num_particles=20_000)
     assert abs(found.value - float(truth.mean().detach())) < 4 * found.se + 1e-3
     drawn = ppgen.sample(scored, 4000)
     assert float((drawn.samples - drawn.means).std()) == pytest.approx(0.4, rel=0.05)
