@@ -38,7 +38,7 @@ class NormalizingFlow(AutoregressiveModel):
         features: Observed variables D.
         flow: `"maf"`, masked autoregressive, whose draws take D steps of each network; `"coupling"`, affine coupling
             layers, or `"spline"`, those of rational-quadratic splines, which draw as fast as they score.
-        steps: Steps of the flow; of coupling layers there are two a step.
+        flow_steps: Steps of the flow; of coupling layers there are two a step.
         hidden: Units of the hidden layers of each network.
         bins: Bins of each spline under `"spline"`.
 
@@ -51,7 +51,7 @@ class NormalizingFlow(AutoregressiveModel):
         >>> import torch
         >>> from ppgen import models
         >>> levels = torch.randint(0, 17, (20, 64)).float()
-        >>> model = models.NormalizingFlow(features=64, steps=2, hidden=(32,))
+        >>> model = models.NormalizingFlow(features=64, flow_steps=2, hidden=(32,))
         >>> model.law().log_prob(levels + torch.rand(20, 64)).shape, model.law().sample((5,)).shape
         (torch.Size([20]), torch.Size([5, 64]))
     """
@@ -60,7 +60,7 @@ class NormalizingFlow(AutoregressiveModel):
     scale: Tensor
 
     def __init__(
-        self, features: int, flow: str = "maf", steps: int = 5, hidden: Sequence[int] = (100,), bins: int = 8
+        self, features: int, flow: str = "maf", flow_steps: int = 5, hidden: Sequence[int] = (100,), bins: int = 8
     ) -> None:
         super().__init__()
         self.features = positive_size("features", features)
@@ -73,7 +73,7 @@ class NormalizingFlow(AutoregressiveModel):
         self.flow = _flow(
             flow,
             self.features,
-            positive_size("steps", steps),
+            positive_size("flow_steps", flow_steps),
             positive_sizes("hidden", hidden),
             positive_size("bins", bins),
         )
@@ -83,7 +83,7 @@ class NormalizingFlow(AutoregressiveModel):
     @classmethod
     def example(cls) -> tuple["NormalizingFlow", Tensor]:
         """A small instance with six vectors, to try things on."""
-        return cls(features=3, steps=2, hidden=(4,)), torch.randn(6, 3)
+        return cls(features=3, flow_steps=2, hidden=(4,)), torch.randn(6, 3)
 
     def law(self) -> Any:
         """Law of a datum, with events of shape (features,)."""

@@ -24,6 +24,6 @@ def test_trials_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert of_bits["5 components"]["parameters"] == 5 * 64 + 4
     assert all(row["largest difference"] < 1e-6 for row in rows_of(tmp_path / "mixtures-normal-quick.json").values())
     of_classes = rows_of(tmp_path / "mixtures-classes-quick.json")["mixture of 50, classes"]
-    assert of_classes["test error %"] < 20 and of_classes["AUROC blank, typicality"] > 0.9
+    assert of_classes["test error %"] < 20 and of_classes["AUROC blank, ratio"] > 0.9
     monkeypatch.setattr(normal, "_measured", None)
     assert normal.main(arguments) == 0

@@ -63,8 +63,8 @@ _SETTINGS: dict[str, list[Callable[[], tuple[Any, Any]]]] = {
         lambda: (models.ConvolutionalDBN(15, (2, 2, 1), (2, 1, 1), (2, 1, 1), (3, 5)), bits(6, 15)),
     ],
     "NormalizingFlow": [
-        lambda: (models.NormalizingFlow(3, flow="coupling", steps=1, hidden=(4,)), reals(6, 3)),
-        lambda: (models.NormalizingFlow(2, flow="spline", steps=1, hidden=(), bins=3), reals(6, 2)),
+        lambda: (models.NormalizingFlow(3, flow="coupling", flow_steps=1, hidden=(4,)), reals(6, 3)),
+        lambda: (models.NormalizingFlow(2, flow="spline", flow_steps=1, hidden=(), bins=3), reals(6, 2)),
     ],
     "FullyVisibleBeliefNet": [lambda: (models.FullyVisibleBeliefNet(5), bits(6, 5))],
     "SigmoidBeliefNet": [

@@ -84,7 +84,7 @@ class ClassParts:
         """p(y | x): (rows, features) -> (rows, classes)."""
         return self.evidence(x, **options).log_posterior.exp()
 
-    def predict(self, x: Any, *, reject: float = 0.0, outliers: OutlierScore = "typicality", **options: Any) -> Tensor:
+    def predict(self, x: Any, *, reject: float = 0.0, outliers: OutlierScore = "ratio", **options: Any) -> Tensor:
         """The most probable label: (rows, features) -> (rows,), and -1 for rows that are rejected.
 
         Args:
@@ -154,7 +154,7 @@ class ClassParts:
             per_datum={"log_likelihood": each.numpy()},
         )
 
-    def outlier_score(self, x: Any, method: OutlierScore = "typicality", **options: Any) -> Tensor:
+    def outlier_score(self, x: Any, method: OutlierScore = "ratio", **options: Any) -> Tensor:
         r"""How little a row looks like any class: (rows,), the higher the less.
 
         .. math:: \mathrm{ratio} = \log p_0(x) - \log p(x), \qquad
@@ -164,12 +164,13 @@ class ClassParts:
         p_0 is the background model and :math:`\hat y` the most probable class. t are log p_0(x) and, of each class,
         log p(x | c) / log p_0(x) (their difference where densities may be above 1; log p(x | c) alone without a
         background); m and C are mean and covariance of t over rows of that class that were held out. So it looks at
-        both sides: log p(x) alone is no such score, since what is easy is probable. Under densities of digits an
+        both sides. log p(x) alone is no such score, since what is easy is probable. Under densities of digits an
         image without ink is more probable than nearly all digits, and so is a digit of half the size.
 
         Args:
             x: Data, (rows, features).
-            method: `"typicality"`, or the `"ratio"` to the background model.
+            method: The `"ratio"` to the background model, or `"typicality"`, which needs some hundred held-out rows of
+                each class, as it is a distance in as many numbers as there are classes.
             **options: Arguments of `evaluation.log_likelihood`.
 
         Raises:

@@ -60,10 +60,10 @@ FLOWS = [
     built(
         models,
         "NormalizingFlow",
-        lambda: {"features": 4, "steps": 1, "hidden": (3,)},
+        lambda: {"features": 4, "flow_steps": 1, "hidden": (3,)},
         features="+count",
         flow="choice",
-        steps="count",
+        flow_steps="count",
         hidden="sizes",
         bins="count",
     ),

@@ -113,7 +113,7 @@ def test_importance_sampling_of_a_flow_is_that_of_its_program() -> None:
 def test_densities_of_rows_are_normalised_in_their_own_units(flow: str) -> None:
     """Catches a standardisation that log p forgets, and training that leaves it behind."""
     rows = torch.randn(60, 2).double() * torch.tensor([0.5, 2.0]) + torch.tensor([1.0, -3.0])
-    model = models.NormalizingFlow(2, flow=flow, steps=1, hidden=(4,)).double()
+    model = models.NormalizingFlow(2, flow=flow, flow_steps=1, hidden=(4,)).double()
     run = ppgen.fit(model, rows, **QUIET)
     assert run.pair.scale[1] > 3 * run.pair.scale[0]
     first = torch.linspace(-5, 7, 301).double()
@@ -150,7 +150,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (lambda: models.NormalizingFlow(3, bins=0), "bins must be at least 1"),
         (lambda: models.NormalizingFlow(1, flow="spline"), "features must be at least 2"),
         (lambda: models.NormalizingFlow(3, flow="iaf"), 'flow must be "maf", "coupling" or "spline"'),
-        (lambda: models.NormalizingFlow(3, steps=0), "steps must be at least 1"),
+        (lambda: models.NormalizingFlow(3, flow_steps=0), "flow_steps must be at least 1"),
     ],
 )
 def test_bad_arguments(make: Callable[[], object], said: str) -> None:
