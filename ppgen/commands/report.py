@@ -36,15 +36,9 @@ def report(
     split, rows = rows_of(data, None)
     if num_particles is None:
         num_particles = max(FEWEST_PARTICLES, min(MOST_PARTICLES, BUDGET // num_rows(rows)))
-    folder = Path(run.folder)
-    if not run.pair.has_likelihood:
-        print("no log-likelihood: an implicit model; evaluation.parzen and models.with_noise judge what it draws")
-        pictures = write_figures(run, data, folder / FIGURES)
-        print(f"run: {folder}  (config.json, model.safetensors, metrics.csv)")
-        print(f"figures: {', '.join(str(path) for path in pictures)}", flush=True)
-        return {}
     print(f"evaluating the {split} rows of {data.describe()}", flush=True)
     layout = find_layout(run.pair, first_rows(rows, 2))
+    folder = Path(run.folder)
     estimates: Mapping[str, Estimate] = {}
     judged = rows
     if not layout.improper:  # where a prior is flat there is no likelihood
