@@ -23,6 +23,6 @@ def check_has_likelihood(pair: Any, what: str) -> None:
         f"{what} need a density of the data, and {type(pair).__name__} is implicit (has_likelihood = False): it draws "
         "data by ppgen.sample and states none. Train it by inference.Adversarial() or "
         "inference.MaximumMeanDiscrepancy(), which compare its draws with data; and put a law around what it draws, "
-        "Normal(G(z), sd), by models.with_noise, for evaluation.log_likelihood(..., method='ais') or evaluation.bdmc, which "
-        "are then of that law."
+        "Normal(G(z), sd), by models.with_noise, for evaluation.log_likelihood(..., method='ais') or "
+        "evaluation.bdmc, which are then of that law."
     )

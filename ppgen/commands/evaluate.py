@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ppgen import evaluation
+from ppgen.checks.likelihood import check_has_likelihood
 from ppgen.commands import COMMANDS
 from ppgen.commands.data import Data, data_of_run, data_options, first_rows, rows_of
 from ppgen.commands.errors import UsageError
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     run = load_run(values["folder"])
     data = data_of_run(run, values)
     split, rows = rows_of(data, values["split"])
+    check_has_likelihood(run.pair, "Log-likelihoods")
     run.pair.to(resolve_device(values["device"]))
     options = {option.name: values[option.name] for option in _options()}
     if examine(run.pair, CheckedRows(rows, run.pair)).layout.improper:
@@ -103,8 +105,15 @@ def show(estimates: Mapping[str, Estimate]) -> None:
         print(f"{name:<{width}}  {estimate}", flush=True)
 
 
-def write(run: Any, data: Data, split: str, estimates: Mapping[str, Estimate], check: Any = None) -> Path:
-    """Write estimates, and a check of the fit, into the folder of their run, with what they were made from."""
+def write(
+    run: Any,
+    data: Data,
+    split: str,
+    estimates: Mapping[str, Estimate],
+    check: Any = None,
+    more: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write estimates, a check of the fit, and more, into the folder of their run, with what they were made from."""
     path = Path(run.folder) / EVALUATION
     content = {
         "data": data.describe(),
@@ -115,6 +124,7 @@ def write(run: Any, data: Data, split: str, estimates: Mapping[str, Estimate], c
         "ppgen": __version__,
         "estimates": {name: estimate.to_dict() for name, estimate in estimates.items()},
         **({} if check is None else {"check": check.to_dict()}),
+        **(more or {}),
     }
     checkpoint.write_json(path, content)
     return path

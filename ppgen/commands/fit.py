@@ -15,6 +15,7 @@ from ppgen.commands.models import Parts, build_model, model_options
 from ppgen.commands.options import Option, first_line, options_of
 from ppgen.commands.parser import Parser, given, read_config, split_positional, without
 from ppgen.commands.report import report
+from ppgen.commands.report_of_draws import report_of_draws
 from ppgen.training.data.sources import BATCH_SIZE
 from ppgen.training.fitting import fit
 from ppgen.training.processes.world import is_writer, launcher
@@ -51,6 +52,9 @@ def main(arguments: Sequence[str]) -> int:
     run, data = train(command, shlex.join([*launcher(), "fit", *arguments]))
     if command.values["report"] and is_writer():
         values = command.values
+        if not run.pair.has_likelihood:
+            report_of_draws(run, data, seed=values["seed"])
+            return 0
         report(run, data, num_particles=values["num_particles"], seed=values["seed"], quiet=values["quiet"])
     return 0
 

@@ -50,6 +50,9 @@ def figures(pair: Any, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
         warnings.simplefilter("ignore")
         if isinstance(pair, Coder):  # a flat prior: no likelihood and no draws
             return features.encode(pair, data).cpu(), features.reconstruct(pair, data).cpu()
+        if not pair.has_likelihood:
+            score = evaluation.parzen(pair, data, num_samples=20, controls=data)
+            return torch.as_tensor(score.per_datum["model"]), ppgen.sample(pair, 4, seed=3).samples.cpu()
         found = evaluation.log_likelihood(pair, data, num_particles=30, chunk=60, num_chains=8, betas=10)
         draws = ppgen.sample(pair, 6 if like else 4, sweeps=2, warmup_steps=2, seed=3, **like)
     return torch.as_tensor(found.per_datum["log_likelihood"]), draws.samples.cpu()

@@ -51,7 +51,9 @@ def curve(run: Any) -> Any:
         if "valid_value" in known:
             _line(axes, epochs, run.curve("valid_value"), VALID, "validation, after the epoch")
         unit = "nats per datum" if run.pair.draws_data else "minus the cross-entropy per datum"
-        _frame(axes, f"objective: {type(run.inference.objective).__name__}", unit)
+        objective = run.inference.objective
+        unit = objective.value_name if objective.compares_draws else unit
+        _frame(axes, f"objective: {type(objective).__name__}", unit)
         _best(axes, run)
         axes.legend(frameon=False, loc="lower right")
     else:

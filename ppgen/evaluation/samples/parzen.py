@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,11 @@ class ParzenScore:
     centroids: ParzenLine
     num_rows: int
     per_datum: dict[str, np.ndarray] = field(repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The three lines as JSON can hold them."""
+        lines = {"model": self.model, "real": self.real, "centroids": self.centroids}
+        return {"num_rows": self.num_rows, **{name: asdict(line) for name, line in lines.items()}}
 
     def __repr__(self) -> str:
         above = self.model.value > self.real.value

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import ppgen
-from ppgen import evaluation, inference, models
+from ppgen import diagnostics, evaluation, inference, models
 from ppgen.training.steps.traced_step import TracedStep
 
 OBJECTIVES = [
@@ -70,6 +70,7 @@ def test_values_are_named_by_what_they_are() -> None:
     for objective, told in ((OBJECTIVES[0], "values are the MMD,"), (OBJECTIVES[1], "at most log 2")):
         run = ppgen.fit(generator(), x, objective, epochs=1, progress=False)
         assert told in repr(run) and "say nothing of log p(x)" in repr(run)
+        assert diagnostics.figures.curve(run).axes[0].get_ylabel() == objective.value_name
     assert ppgen.fit(generator(), x, OBJECTIVES[0], epochs=1, progress=False).state["monitor"] == "train_value"
     with pytest.raises(ValueError, match=r"monitor cannot be 'train_value': values are the Jensen-Shannon"):
         ppgen.fit(generator(), x, OBJECTIVES[1], epochs=1, progress=False, monitor="train_value")
