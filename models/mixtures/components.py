@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import softplus
 
+from ppgen.checks.shapes import broadcast_shapes
+
 BLOCK = 2**18  # numbers that one product makes at a time, which caches hold
 FEWEST_ROWS = 256
 
@@ -48,7 +50,7 @@ class Component(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density given the component, nats: (..., features) -> (...)."""
         rows = value.shape[:-1]
-        shape = torch.broadcast_shapes(self.index.shape, rows)
+        shape = broadcast_shapes(self.index.shape, rows)
         index = self.index.expand(shape).reshape(-1, *rows).movedim(0, -1)  # states of one datum beside each other
         return self.log_densities(value).gather(-1, index).movedim(-1, 0).reshape(shape)
 

@@ -26,6 +26,7 @@ class Flat(ImproperUniform):
         num_whole: How many of them, the last ones, are whole numbers from 0 on, along which no chain can move.
 
     Example:
+        >>> import torch
         >>> Flat(3).log_prob(torch.zeros(2, 3))
         tensor([0., 0.])
     """

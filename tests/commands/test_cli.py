@@ -114,9 +114,6 @@ def test_every_model_fits_and_leaves_a_whole_folder(
     line += ["--with-labels", "all"] if data.endswith(".npz") else []
     assert main([*line, *TINY]) == 0
     printed = capsys.readouterr()
-    if not registry.lookup("model", model).has_likelihood:
-        assert "no log-likelihood" in printed.out and (folder / "figures" / "samples.png").is_file()
-        return
     coded = "reconstruction  squared error" in printed.out  # autoencoders have no density of the data
     assert "log-likelihood" in printed.out
     if not registry.lookup("model", model).has_likelihood:

@@ -50,6 +50,7 @@ def test_help_shows_the_arguments_of_the_inference(name: str, capsys: pytest.Cap
     function = registry.lookup_inference(name)[1]
     for argument in inspect.signature(function).parameters:
         if argument in (
+            "discriminator",
             "fantasy",
             "net",
         ):  # function and module: no command line holds them, so that none may offer them

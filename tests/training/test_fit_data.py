@@ -105,6 +105,6 @@ def test_parts_that_a_model_of_rows_can_not_take_are_refused(make, tmp_path):
         ppgen.fit(make(), {"x": x, "y": labels}, **how)
     assert not (tmp_path / "run").exists()
     with pytest.raises(
-        ValueError, match=r"x does not fit the model: .* has 4 features, and a row of x has shape \(3,\)"
+        ValueError, match=r"x does not fit the model: x must have shape \(rows, 4\), .* a row of x has shape \(3,\)"
     ):
         evaluation.log_likelihood(make(), x[:, :3])

@@ -37,7 +37,7 @@ def manifold(
         ValueError: If the latent has not two numbers, or `limits` are not in order.
 
     References:
-        | Auto-Encoding Variational Bayes (Kingma and Welling, 2013)
+        | Auto-Encoding Variational Bayes (Kingma and Welling, 2014)
         | https://arxiv.org/abs/1312.6114
 
     Example:

@@ -19,7 +19,7 @@ _AT_ONCE = 1_000
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """A kernel inception distance, beside that of real rows from each other.
+    """Kernel inception distance of draws from data, and that of data from other data.
 
     Attributes:
         value: Mean over blocks of the unbiased squared discrepancy; it may be negative.

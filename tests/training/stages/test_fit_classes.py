@@ -98,7 +98,7 @@ def test_what_is_easy_is_probable_and_yet_an_outlier() -> None:
     for method in ("ratio", "typicality"):
         score = parts.outlier_score(x, method)
         assert float((score < parts.outlier_score(blank, method)).double().mean()) > 0.9, method
-    labels = parts.predict(torch.cat([blank, x]), reject=0.05)
+    labels = parts.predict(torch.cat([blank, x]), reject=0.05, outliers="typicality")
     assert labels[0] == -1 and abs(float((labels[1:] == -1).double().mean()) - 0.05) < 0.05
     assert set(labels.tolist()) == {-1, 0, 1}
 
