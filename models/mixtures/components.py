@@ -1,5 +1,6 @@
 """Laws of a datum given the component that it is from, which answer for all components at once."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -126,7 +127,7 @@ class GaussianComponent(Component):
             log_volume = self.whitening.expand(-1, features).log().sum(-1)
         x = value.reshape(-1, features)
         squares = self._squares(x).reshape(*value.shape[:-1], components)
-        half_log = 0.5 * features * torch.log(x.new_tensor(2 * torch.pi))
+        half_log = 0.5 * features * math.log(2 * math.pi)
         return log_volume - half_log - 0.5 * squares
 
     def _squares(self, x: Tensor) -> Tensor:

@@ -172,7 +172,7 @@ class GaussianMixture(MixtureModel):
         tiny = 10 * torch.finfo(spread.dtype).tiny
         if spread.dim() == 2:
             return (spread.clamp(min=0) + self.regularisation).clamp(min=tiny)
-        return spread + self.regularisation * torch.eye(self.features).to(spread)
+        return spread + self.regularisation * torch.eye(self.features, dtype=spread.dtype, device=spread.device)
 
 
 def _weighted_products(shares: Tensor, x: Tensor) -> Tensor:

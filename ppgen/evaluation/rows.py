@@ -56,8 +56,8 @@ class CheckedRows:
             features = getattr(pair, "num_features", None)
             if zoo and features is not None and self.parts.shape[1] != features:
                 raise ValueError(
-                    f"x does not fit the model: x must have shape (rows, {features}), as {type(pair).__name__} takes, and "
-                    f"a row of x has shape ({self.parts.shape[1]},)."
+                    f"x does not fit the model: x must have shape (rows, {features}), as {type(pair).__name__} takes, "
+                    f"and a row of x has shape ({self.parts.shape[1]},)."
                 )
         tensors = self.tensors()
         lengths = {len(part) for part in tensors}

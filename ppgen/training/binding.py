@@ -111,7 +111,8 @@ def check_features(pair: Any, source: BatchSource) -> None:
             f"data are pairs ({source.describe()}), and {type(pair).__name__} is a model of rows alone: give the rows, "
             "data.rows, or a model of both."
         )
-    if source.tensors is not None and isinstance(pair, GenerativeModel):
+    whole = isinstance(pair, GenerativeModel) and not isinstance(pair, ConditionalModel)  # which names what is missing
+    if source.tensors is not None and whole:
         args, kwargs = split_batch(source.tensors)
         if not _takes(type(pair), args, kwargs):
             parts = f"names {', '.join(map(repr, kwargs))}" if kwargs else f"{len(args)} parts"

@@ -54,7 +54,7 @@ def test_help_shows_the_arguments_of_the_inference(name: str, capsys: pytest.Cap
             "fantasy",
             "net",
         ):  # function and module: no command line holds them, so that none may offer them
-            assert f"--inference.{argument}" not in shown
+            assert f"--inference.{argument} " not in shown
             continue
         assert f"--inference.{argument.replace('_', '-')}" in shown
         assert argument_help(function).get(argument, "") in shown

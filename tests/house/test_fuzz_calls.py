@@ -15,7 +15,8 @@ PREFIX = 250
 # What is made by the library and handed out, what only says what a class must answer, and what takes no arguments.
 RESULTS = {
     "ApproximationGap", "BlockGibbsInfo", "BlockGibbsState", "BoltzmannMarginal", "BoundInference", "Calibration",
-    "Check", "Comparison", "Convergence", "Dataset", "DivergenceError", "EncoderGap", "Estimate", "Event", "Finding",
+    "Check", "ClassEvidence", "ClassParts",
+    "Comparison", "Convergence", "Dataset", "DivergenceError", "EncoderGap", "Estimate", "Event", "Finding",
     "FolderInUseError", "FreeEnergies", "HMCInfo", "HMCState", "ImportanceWeights", "LatentDensity", "LatentTerms",
     "LatentUnits", "LayerBound", "LayerConditional", "Layout", "LogWeights", "Neighbours", "ParallelTemperingInfo",
     "ParallelTemperingState", "PartitionSandwich", "PosteriorSamples", "Pretraining", "Refinement", "Rows", "Rule",

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from ppgen.checks.arguments import check_kind
 from ppgen.distributions.flows.flow_step import FlowStep
@@ -50,6 +51,7 @@ class CouplingStep(FlowStep):
         validate_args: bool | None = None,
     ) -> None:
         check_kind("network", network, nn.Module, "a module from kept entries to parameters, such as an nn.MLP")
+        check_kind("base", base, Distribution, "a reparameterised law, such as dist.Normal(loc, scale).to_event(1)")
         if len(base.event_shape) != 1 or base.event_shape[0] < 2:
             raise ValueError(
                 f"base must have events of at least two entries, one half of which moves the other, got events of "

@@ -24,7 +24,7 @@ class KernelDistance:
     Attributes:
         value: Mean over blocks of the unbiased squared discrepancy; it may be negative.
         se: Its standard error over the blocks.
-        real: The same of two halves of the rows, which is 0 in expectation.
+        real: Distance of two halves of the rows, which is 0 in expectation.
         real_se: Its standard error.
         num_blocks: Blocks of the value.
         block_size: Rows and draws of each.

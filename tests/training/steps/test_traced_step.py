@@ -26,6 +26,9 @@ def _inferences() -> list[tuple[type, tuple, object]]:
     for name in registry.OBJECTIVES:
         if registry.lookup("objective", name).exact:
             continue
+        if registry.lookup("objective", name).compares_draws:
+            cases.append((models.Generator, (12, 3, (5,)), registry.lookup("objective", name)()))
+            continue
         cases.append((models.VAE, (12, 3, (5,)), registry.lookup("objective", name)(num_particles=3)))
         cases.append((models.HierarchicalVAE, (12, (4, 2), ((5,), (5,))), registry.lookup("objective", name)()))
         cases.append((models.SigmoidBeliefNet, ((12, 5, 3),), registry.lookup("objective", name)(num_particles=3)))
