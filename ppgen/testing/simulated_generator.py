@@ -75,6 +75,10 @@ class Module:
         """What the environment of a run records."""
         return "simulated on the CPU"
 
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        """Types of automatic mixed precision: none; PyTorch asks whenever it checkpoints activations."""
+        return []
+
     def _is_in_bad_fork(self) -> bool:
         return False
 

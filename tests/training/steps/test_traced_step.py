@@ -70,7 +70,8 @@ def _inferences() -> list[tuple[type, tuple, object]]:
 
 
 def _bound(pair, what, batch: Tensor | tuple[Tensor, Tensor] = BITS) -> inference.BoundInference:
-    pair.prepare(batch)
+    if pair.has_likelihood:  # an implicit model has nothing to prepare
+        pair.prepare(batch)
     bound = inference.resolve(what, pair).bind(pair, batch, len(BITS))
     bound.step(batch)  # makes chains and offsets
     return bound
