@@ -60,7 +60,7 @@ class MaximumMeanDiscrepancy(DrawObjective):
         >>> objective = inference.MaximumMeanDiscrepancy(bandwidths=(0.5,), root=False)
         >>> x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [2.0]])
         >>> round(float(objective.distance(y, x, {})), 4)
-        -0.4844
+        -0.4908
     """
 
     least_rows: ClassVar[int] = 2
