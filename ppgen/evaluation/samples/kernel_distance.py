@@ -19,13 +19,13 @@ _AT_ONCE = 1_000
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """Kernel inception distance of draws from data, and that of data from other data.
+    """A kernel inception distance between draws and data, and between two halves of the data.
 
     Attributes:
         value: Mean over blocks of the unbiased squared discrepancy; it may be negative.
         se: Its standard error over the blocks.
-        real: Distance of two halves of the rows, which is 0 in expectation.
-        real_se: Its standard error.
+        real: Mean discrepancy between two halves of the rows, which is 0 in expectation.
+        real_se: Standard error of `real`.
         num_blocks: Blocks of the value.
         block_size: Rows and draws of each.
     """
