@@ -231,7 +231,7 @@ JOBS: dict[str, Job] = {
             evaluate=guided(5000),
         )
         for posterior, words in (
-            ("diagonal", "k-hat of its guide"),
+            ("diagonal", "diagonal Normal guide"),
             ("iaf", "guide of 2 IAF steps"),
             ("coupling", "guide of 2 coupling steps"),
             ("spline", "guide of 2 coupling steps of splines"),
