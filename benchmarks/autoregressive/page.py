@@ -4,7 +4,6 @@ python -m benchmarks.autoregressive.page            # writes the page
 python -m benchmarks.autoregressive.page --check    # exit code 1 if it is not what the records say
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -24,11 +23,7 @@ NOT_RUN = "not run yet"
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--render", action="store_true", help="write the page, which is what happens anyway")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if the page is out of date")
-    given = parser.parse_args(arguments)
-    return pages.write(PAGE, page(record.RESULTS), given.check, "python -m benchmarks.autoregressive.page")
+    return pages.main(PAGE, page, __doc__, "benchmarks.autoregressive.page", arguments)
 
 
 def page(folder: Path) -> str:

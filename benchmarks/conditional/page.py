@@ -4,7 +4,6 @@ python -m benchmarks.conditional.page            # writes the page
 python -m benchmarks.conditional.page --check    # exit code 1 if it is not what the records say
 """
 
-import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,10 +33,7 @@ SECTIONS: tuple[Callable[[Path], str], ...] = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if the page is out of date")
-    given = parser.parse_args(arguments)
-    return pages.write(PAGE, page(record.RESULTS), given.check, "python -m benchmarks.conditional.page")
+    return pages.main(PAGE, page, __doc__, "benchmarks.conditional.page", arguments)
 
 
 def page(folder: Path) -> str:

@@ -1,12 +1,14 @@
 """Modules of the user's own whose tensors an inference holds in its state: their names there, and Adam's steps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from ppgen.inference.baselines.recorded_modules import RecordedModule
+from ppgen.undisturbed import forked
 
 OWN = "net/"  # begins the state's names of what a module given by the user holds
 
@@ -31,6 +33,36 @@ def run_held(net: nn.Module, held: Mapping[str, Tensor], rows: Tensor) -> Tensor
     values = {name: held[_key(name)] for name in _named(net)}
     found: Tensor = functional_call(net, values, (rows,))
     return found
+
+
+def check_one_number(label: str, net: nn.Module, output: Callable[[], Any], rows: Tensor) -> None:
+    """Raise unless a module that was given maps each row to one number; nothing is drawn from the random state.
+
+    Args:
+        label: What the module was given to, as messages name it.
+        net: The module.
+        output: Runs it on the rows, from the state that it begins with.
+        rows: Of the data.
+
+    Raises:
+        ValueError: If it is only described, cannot be run on the rows, or gives another shape.
+    """
+    if isinstance(net, RecordedModule):
+        raise ValueError(
+            f"{label} is known by its description only, which cannot be trained. Give an inference that holds the "
+            "module itself."
+        )
+    with forked(rows.device), torch.no_grad():
+        try:
+            found = output()
+        except Exception as error:  # whatever a user's module does
+            raise ValueError(f"{label} could not be run on rows of shape {tuple(rows.shape)}: {error}") from error
+    if not isinstance(found, Tensor) or found.shape not in ((len(rows),), (len(rows), 1)):
+        given = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(
+            f"{label} must map rows of shape {tuple(rows.shape)} to one number each, ({len(rows)},) or "
+            f"({len(rows)}, 1), got {given}."
+        )
 
 
 def copied_like(tensor: Tensor, rows: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from ppgen.checks.switches import check_switches
 from ppgen.inference.baselines.held_modules import (
     adam_moments,
     adam_step,
+    check_one_number,
     copied_like,
     held_tensors,
     module_name,
@@ -21,9 +21,7 @@ from ppgen.inference.baselines.held_modules import (
     trained_names,
 )
 from ppgen.inference.baselines.moving_average import LEAST, Baseline, State
-from ppgen.inference.baselines.recorded_modules import RecordedModule
 from ppgen.inference.state_roles import Role
-from ppgen.undisturbed import forked
 
 _WIDTH = 100
 
@@ -103,23 +101,8 @@ class InputDependent(Baseline):
         if self.net is None:
             return
         label = f"InputDependent at site {site!r}: net={module_name(self.net)}"
-        if isinstance(self.net, RecordedModule):
-            raise ValueError(
-                f"{label} is known by its description only, which cannot be trained. Give an inference that holds the "
-                "module itself."
-            )
         table = rows()
-        with forked(table.device), torch.no_grad():
-            try:
-                found: Any = self._output(self.init(table), table)
-            except Exception as error:  # whatever a user's module does
-                raise ValueError(f"{label} could not be run on rows of shape {tuple(table.shape)}: {error}") from error
-        if not isinstance(found, Tensor) or found.shape not in ((len(table),), (len(table), 1)):
-            given = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise ValueError(
-                f"{label} must map rows of shape {tuple(table.shape)} to one number each, ({len(table)},) or "
-                f"({len(table)}, 1), got {given}."
-            )
+        check_one_number(label, self.net, lambda: self._output(self.init(table), table), table)
 
     @property
     def roles(self) -> dict[str, Role]:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from ppgen.checks.arguments import check_count, check_number
 from ppgen.inference.baselines.held_modules import (
     adam_moments,
     adam_step,
+    check_one_number,
     copied_like,
     held_tensors,
     module_name,
@@ -21,11 +21,10 @@ from ppgen.inference.baselines.held_modules import (
     slopes,
     trained_names,
 )
-from ppgen.inference.baselines.recorded_modules import RecordedModule
 from ppgen.inference.objectives.adversarial_losses import LOSSES, gradient_penalty
 from ppgen.inference.objectives.draw_objective import Compared, DrawObjective, State
 from ppgen.inference.state_roles import Roles
-from ppgen.undisturbed import forked, keeping_modes
+from ppgen.undisturbed import keeping_modes
 
 _HIDDEN = (256, 256)
 _LEAK = 0.2
@@ -143,22 +142,7 @@ class Adversarial(DrawObjective):
         if self.discriminator is None:
             return
         label = f"Adversarial(discriminator={module_name(self.discriminator)})"
-        if isinstance(self.discriminator, RecordedModule):
-            raise ValueError(
-                f"{label} is known by its description only, which cannot be trained. Give an inference that holds the "
-                "module itself."
-            )
-        with forked(data.device), torch.no_grad():
-            try:
-                found: Any = self._output(self.init(data), data)
-            except Exception as error:  # whatever a user's module does
-                raise ValueError(f"{label} could not be run on rows of shape {tuple(data.shape)}: {error}") from error
-        if not isinstance(found, Tensor) or found.shape not in ((len(data),), (len(data), 1)):
-            given = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise ValueError(
-                f"{label} must map rows of shape {tuple(data.shape)} to one number each, ({len(data)},) or "
-                f"({len(data)}, 1), got {given}."
-            )
+        check_one_number(label, self.discriminator, lambda: self._output(self.init(data), data), data)
 
     def init(self, data: Tensor) -> State:
         """Weights from a fixed seed, so that binding an inference draws nothing, or the module's; Adam's; a count."""
